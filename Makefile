@@ -1,0 +1,70 @@
+# Everything runs in a virtual environment of its own; a fresh clone needs Python (3.11 or later) and make.
+#   make demo PYTHON=python3.13 VENV=/tmp/ferbench-venv     another interpreter, another place
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+ACTIVE := PATH="$(CURDIR)/$(BIN):$$PATH"
+ifneq ($(filter /%,$(VENV)),)
+ACTIVE := PATH="$(BIN):$$PATH"
+endif
+
+PLUGIN_PROJECTS := $(wildcard plugins/*/pyproject.toml)
+PLUGIN_FLAGS := $(patsubst %/pyproject.toml,-e %,$(PLUGIN_PROJECTS))
+PROJECTS := pyproject.toml $(PLUGIN_PROJECTS)
+SOURCES := ferbench plugins tests
+PYTEST_FLAGS ?=
+
+DEMO_RUNS ?= runs/demo
+DEMO_STEPS ?= 200
+
+.PHONY: help demo test lint format bench clean
+.DEFAULT_GOAL := help
+
+help: ## show this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: $(VENV)/.installed ## install, train two methods on the built-in faces, show the leaderboard
+	$(ACTIVE) ferbench run --method supervised,fixmatch --ratio 0.05 --seed 0 \
+	    --set steps=$(DEMO_STEPS) --jobs 2 --runs $(DEMO_RUNS)
+	$(ACTIVE) ferbench leaderboard build --runs $(DEMO_RUNS) --out $(DEMO_RUNS)/leaderboard --include-nonstandard
+	$(ACTIVE) ferbench report $$(ls -d $(DEMO_RUNS)/*/*/*/fixmatch*/*/seed0)
+
+test: $(VENV)/.installed-test ## install what tests need, run them (PYTEST_FLAGS="-k name")
+	$(ACTIVE) python -m pytest $(PYTEST_FLAGS)
+
+lint: $(VENV)/.installed-lint ## ruff, mypy and the layering of imports
+	$(ACTIVE) ruff check $(SOURCES)
+	$(ACTIVE) ruff format --check $(SOURCES)
+	$(ACTIVE) mypy ferbench $(wildcard plugins/*/ferbench_*)
+	$(ACTIVE) lint-imports
+
+format: $(VENV)/.installed-lint ## let ruff format and fix what it can
+	$(ACTIVE) ruff check --fix $(SOURCES)
+	$(ACTIVE) ruff format $(SOURCES)
+
+bench: $(VENV)/.installed-test ## measure speed
+	$(ACTIVE) python -m pytest tests/benchmarks --benchmark-only --benchmark-autosave $(PYTEST_FLAGS)
+
+clean: ## remove the environment and caches; runs and records stay
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .benchmarks build dist
+	find . -name __pycache__ -type d -not -path './.git/*' -prune -exec rm -rf {} +
+
+# The core and all plugins go into one pip command: a plugin's requirement `ferbench` is then this folder, not a
+# download. A stamp file is as old as the installation; a change of any pyproject.toml makes it stale.
+$(VENV)/.created:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	    { echo "ferbench needs Python 3.11 or later; name one: make PYTHON=python3.12 ..." >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	touch $@
+
+$(VENV)/.installed: $(VENV)/.created $(PROJECTS)
+	$(BIN)/python -m pip install --disable-pip-version-check -e . $(PLUGIN_FLAGS)
+	touch $@
+
+$(VENV)/.installed-test: $(VENV)/.created $(PROJECTS)
+	$(BIN)/python -m pip install --disable-pip-version-check -e '.[test]' $(PLUGIN_FLAGS)
+	touch $@ $(VENV)/.installed
+
+$(VENV)/.installed-lint: $(VENV)/.created $(PROJECTS)
+	$(BIN)/python -m pip install --disable-pip-version-check -e '.[test,lint]' $(PLUGIN_FLAGS)
+	touch $@ $(VENV)/.installed $(VENV)/.installed-test

@@ -1,0 +1,58 @@
+"""A small residual net for CPU runs at about 48 px."""
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ferbench.contract.backbone import Backbone, BackboneRequest
+from ferbench.errors import UsageError
+
+WIDTHS = (1, 2, 4, 6)
+
+
+class Block(nn.Module):
+    """Two 3x3 convolutions with a shortcut (ResNet-D: the shortcut averages before it strides)."""
+
+    def __init__(self, inputs: int, outputs: int, stride: int) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(inputs, outputs, 3, stride, 1, bias=False)
+        self.norm1 = nn.BatchNorm2d(outputs)
+        self.conv2 = nn.Conv2d(outputs, outputs, 3, 1, 1, bias=False)
+        self.norm2 = nn.BatchNorm2d(outputs)
+        self.shortcut = nn.Sequential()
+        if stride > 1 or inputs != outputs:
+            self.shortcut = nn.Sequential(
+                nn.AvgPool2d(stride), nn.Conv2d(inputs, outputs, 1, bias=False), nn.BatchNorm2d(outputs)
+            )
+
+    def forward(self, x: Tensor) -> Tensor:
+        inner = F.relu(self.norm1(self.conv1(x)), inplace=True)
+        return F.relu(self.norm2(self.conv2(inner)) + self.shortcut(x), inplace=True)
+
+
+class SmallResNet(Backbone):
+    """A stem of stride 2 and four residual blocks of 1, 2, 4 and 6 times `width` channels."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        channels = [width * factor for factor in WIDTHS]
+        self.stem = nn.Sequential(
+            nn.Conv2d(3, width, 3, 2, 1, bias=False), nn.BatchNorm2d(width), nn.ReLU(inplace=True)
+        )
+        inputs = [width, *channels[:-1]]
+        self.blocks = nn.Sequential(
+            *(Block(i, o, 1 if n == 0 else 2) for n, (i, o) in enumerate(zip(inputs, channels, strict=True)))
+        )
+        self.feature_size = channels[-1]
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.blocks(self.stem(images)).mean((2, 3))
+
+
+def build(request: BackboneRequest) -> SmallResNet:
+    """`small-resnet` has width 24; `small-resnet/16` has width 16."""
+    if request.init is not None:
+        raise UsageError(f"small-resnet has no initial weights to load ({request.init}); leave --init away")
+    variant = request.variant or "24"
+    if not variant.isdigit() or int(variant) < 4:
+        raise UsageError(f"small-resnet/{variant}: the width must be a whole number from 4; try small-resnet/24")
+    return SmallResNet(int(variant))

@@ -1,0 +1,78 @@
+"""Every timm image classifier by name, through one adapter: `--backbone timm/resnet18`."""
+
+from pathlib import Path
+
+import safetensors.torch
+import timm
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ferbench.contract.backbone import Backbone, BackboneRequest
+from ferbench.errors import DataError, UsageError, suggestion
+
+
+class TimmBackbone(Backbone):
+    """A timm model without its classifier; images are resized where the architecture fixes its input size."""
+
+    def __init__(self, name: str, image_size: int, *, pretrained: bool = False) -> None:
+        super().__init__()
+        options = {"pretrained": pretrained, "num_classes": 0, "in_chans": 3}
+        self.model, self._input_size = _create(name, image_size, options)
+        config = self.model.pretrained_cfg
+        self.mean = tuple(config.get("mean", self.mean))
+        self.std = tuple(config.get("std", self.std))
+        self.feature_size = self._output_size(image_size)
+
+    def _output_size(self, image_size: int) -> int:
+        # Some families put a hidden layer before the classifier, so num_features is not what they return.
+        training = self.training
+        with torch.no_grad():
+            size = self.eval()(torch.zeros(1, 3, image_size, image_size)).shape[1]
+        self.train(training)
+        return int(size)
+
+    def forward(self, images: Tensor) -> Tensor:
+        if self._input_size is not None:
+            images = F.interpolate(images, self._input_size, mode="bilinear", antialias=True, align_corners=False)
+        return self.model(images)
+
+
+def _create(name: str, image_size: int, options: dict) -> tuple[torch.nn.Module, int | None]:  # type: ignore[type-arg]
+    fixed = timm.get_pretrained_cfg(name)
+    if not (fixed and fixed.fixed_input_size):
+        return timm.create_model(name, **options), None
+    try:
+        return timm.create_model(name, img_size=image_size, **options), None
+    except (TypeError, AssertionError, ValueError, RuntimeError):
+        return timm.create_model(name, **options), int(fixed.input_size[-1])
+
+
+def build(request: BackboneRequest) -> TimmBackbone:
+    """The backbone of a request; raises UsageError for an unknown model, DataError for weights that do not fit."""
+    if not timm.is_model(request.variant):
+        hint = suggestion(request.variant, timm.list_models())
+        raise UsageError(f"backbone 'timm/{request.variant}': timm {timm.__version__} has no such model{hint}")
+    backbone = TimmBackbone(request.variant, request.image_size, pretrained=request.init == "hub")
+    if isinstance(request.init, Path):
+        _load_weights(backbone.model, request.init)
+    return backbone
+
+
+def _load_weights(model: torch.nn.Module, path: Path) -> None:
+    """Weights from a local file, never unpickled into code; the classifier's own weights may be there and are left."""
+    try:
+        if path.suffix == ".safetensors":
+            state = safetensors.torch.load_file(path)
+        else:
+            state = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch raises its own and pickle's errors for a damaged or foreign file
+        raise DataError(f"{path}: not a weights file that can be read safely ({error}); save a plain state dict") from None
+    state = state.get("state_dict", state) if isinstance(state, dict) else state
+    if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
+        raise DataError(f"{path}: not a state dict of tensors; save model.state_dict()")
+    state = {key.removeprefix("module."): value for key, value in state.items()}
+    wrong = [key for key, value in model.state_dict().items() if key not in state or state[key].shape != value.shape]
+    if wrong:
+        raise DataError(f"{path}: lacks {len(wrong)} of the net's tensors or has other shapes (first: {wrong[0]})")
+    model.load_state_dict({key: state[key] for key in model.state_dict()})

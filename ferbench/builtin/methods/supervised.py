@@ -1,0 +1,30 @@
+"""The rows that every gain is measured against."""
+
+from typing import ClassVar, Literal
+
+import torch.nn.functional as F
+from pydantic import Field
+
+from ferbench.contract.batch import Batch, Losses, Views, strong, weak
+from ferbench.contract.method import Method, MethodConfig
+
+
+class Supervised(Method):
+    """Cross-entropy on the labeled images alone, on weak or on strong views."""
+
+    class Config(MethodConfig):
+        """The view that is trained on."""
+
+        view: Literal["weak", "strong"] = Field("weak", description="view of the labeled images")
+
+    config: Config
+    variants: ClassVar = {"weak": {}, "strong": {"view": "strong"}}
+
+    @property
+    def views(self) -> Views:  # type: ignore[override]
+        return Views(labeled={"train": strong() if self.config.view == "strong" else weak()})
+
+    def loss(self, batch: Batch) -> Losses:
+        out = self.forward_views(batch)
+        total = F.cross_entropy(out.labeled.train.logits, batch.labels)
+        return Losses(total, supervised=total)

@@ -1,0 +1,75 @@
+"""What the core registers, through the same hooks as any plugin."""
+
+from ferbench.hookspecs import Register, hookimpl
+
+
+@hookimpl
+def ferbench_register_methods(register: Register) -> None:
+    """The two methods that every plugin is compared with."""
+    register(
+        "supervised",
+        "ferbench.builtin.methods.supervised:Supervised",
+        summary="Cross-entropy on the labeled images; the row that gains are measured against",
+    )
+    register(
+        "fixmatch",
+        "ferbench.builtin.methods.fixmatch:FixMatch",
+        summary="Confident pseudo-labels of weak views train strong views",
+        paper="Sohn et al., NeurIPS 2020, arXiv 2001.07685",
+    )
+
+
+@hookimpl
+def ferbench_register_heads(register: Register) -> None:
+    """The standard head."""
+    register("linear", "ferbench.builtin.heads:LinearHead", summary="One linear layer on the pooled features")
+
+
+@hookimpl
+def ferbench_register_backbones(register: Register) -> None:
+    """A small one for small images, and the door to timm."""
+    register(
+        "small-resnet",
+        "ferbench.builtin.backbones.small_resnet:build",
+        summary="Small residual net for small images; trains on a CPU",
+    )
+    register(
+        "timm",
+        "ferbench.builtin.backbones.timm_adapter:build",
+        summary="Any timm image classifier by name, e.g. `--backbone timm/resnet18`",
+    )
+
+
+@hookimpl
+def ferbench_register_protocols(register: Register) -> None:
+    """The standard comparison."""
+    register(
+        "ratio-v1",
+        "ferbench.builtin.protocols:RATIO_V1",
+        summary="1, 5, 10, 25 and 100 % of the labels, class-proportional, seeds 0 to 4",
+    )
+
+
+@hookimpl
+def ferbench_register_executors(register: Register) -> None:
+    """Where cells run."""
+    register(
+        "local",
+        "ferbench.execution.local:LocalExecutor",
+        summary="Processes of this machine, one per cell",
+    )
+
+
+@hookimpl
+def ferbench_register_commands(register: Register) -> None:
+    """The verbs of the command line, in the order of its help."""
+    register("run", "ferbench.cli.run:run", summary="Train and evaluate methods; finished cells are kept")
+    register("status", "ferbench.cli.status:status", summary="Show which cells are done, failed or running")
+    register("list", "ferbench.cli.listing:list_", summary="List methods, data sets and whatever a run can name")
+    register("plugins", "ferbench.cli.plugins:plugins", summary="List, check or create plugins")
+    register("report", "ferbench.cli.report:report", summary="Write the HTML report of a run")
+    register("compare", "ferbench.cli.compare:compare", summary="Compare runs side by side")
+    register("verify", "ferbench.cli.verify:verify", summary="Recompute the metrics of records")
+    register("leaderboard", "ferbench.cli.leaderboard:leaderboard", summary="Build or check the leaderboard")
+    register("reproduce", "ferbench.cli.reproduce:reproduce", summary="Run a record's cell again and compare")
+    register("doctor", "ferbench.cli.doctor:doctor", summary="Check this installation; say how to repair it")

@@ -1,0 +1,37 @@
+"""The protocols of the core."""
+
+from ferbench.contract.protocol import Protocol, Recipe, StrongView, WeakView
+
+SYNTHFACES = Recipe(
+    backbone="small-resnet/16",
+    image_size=48,
+    steps=1200,
+    labeled_batch=32,
+    unlabeled_batch=96,
+    learning_rate=2e-3,
+    weight_decay=0.02,
+    ema_decay=0.99,
+    weak=WeakView(padding=4),
+    strong=StrongView(),
+    method_defaults={"fixmatch": {"threshold": 0.8}},
+)
+
+FER_GPU = Recipe(
+    backbone="timm/resnet18",
+    image_size=112,
+    steps=20_000,
+    labeled_batch=32,
+    unlabeled_batch=96,
+    learning_rate=5e-4,
+    weight_decay=1e-4,
+    ema_decay=0.999,
+    weak=WeakView(padding=8),
+)
+
+RATIO_V1 = Protocol(
+    name="ratio-v1",
+    purpose="the standard: labels as a part of each class, the rest of the training set unlabeled",
+    budget="ratio",
+    ratios=("0.01", "0.05", "0.1", "0.25", "1"),
+    recipes={"synthfaces": SYNTHFACES, "default": FER_GPU},
+)

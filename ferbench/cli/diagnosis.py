@@ -1,0 +1,181 @@
+"""The checks behind `ferbench doctor`: each looks at one thing and knows the remedy."""
+
+import importlib.metadata
+import os
+import platform
+import re
+import shutil
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from ferbench.errors import DataError, FerbenchError, PluginError
+from ferbench.plugins import load_registry
+from ferbench.registry import Registry, describe
+
+LOW_DISK = 2 * 2**30
+LOW_MEMORY = 2 * 2**30
+
+
+@dataclass(frozen=True)
+class Check:
+    """What was found. `exit_code` is 0 where all is well; a warning has a remedy and exit code 0."""
+
+    name: str
+    detail: str
+    remedy: str = ""
+    exit_code: int = 0
+
+    @property
+    def result(self) -> str:
+        """`ok`, `warning` or `FAILED`."""
+        return "FAILED" if self.exit_code else "warning" if self.remedy else "ok"
+
+
+def diagnose(runs: Path) -> Iterator[Check]:
+    """All checks, one after the other; one that breaks is a failed check and stops no other."""
+    # Strict mode would hide every later check behind the first problem.
+    registry = load_registry({**os.environ, "FERBENCH_STRICT_PLUGINS": ""})
+    checks: dict[str, Callable[[], Iterator[Check]]] = {
+        "python": _python,
+        "packages": _packages,
+        "torch": _torch,
+        "processor": _processor,
+        "memory": _memory,
+        "runs folder": lambda: _folder("runs folder", runs, "--runs or FERBENCH_RUNS"),
+        "data cache": _data_cache,
+        "plugins": lambda: _plugins(registry),
+        "data sets": lambda: _datasets(registry),
+    }
+    for name, check in checks.items():
+        try:
+            yield from check()
+        except FerbenchError as error:
+            yield Check(name, str(error), "see the message", error.exit_code)
+        except Exception as error:
+            yield Check(name, describe(error), "install ferbench again, in an environment of its own", 1)
+
+
+def _python() -> Iterator[Check]:
+    yield Check("python", f"{platform.python_version()} at {sys.executable} on {platform.platform()}")
+
+
+def _packages() -> Iterator[Check]:
+    """The versions of what ferbench itself requires."""
+    found, missing = [], []
+    for requirement in importlib.metadata.requires("ferbench") or ():
+        if "extra ==" in requirement:
+            continue
+        name = re.split(r"[^A-Za-z0-9._-]", requirement, maxsplit=1)[0]
+        try:
+            found.append(f"{name} {importlib.metadata.version(name)}")
+        except importlib.metadata.PackageNotFoundError:
+            missing.append(requirement)
+    yield Check("packages", ", ".join(found))
+    if missing:
+        yield Check("packages", f"missing: {', '.join(missing)}", "pip install " + " ".join(map(repr, missing)), 1)
+
+
+def _torch() -> Iterator[Check]:
+    for name in ("torch", "torchvision", "timm"):
+        try:
+            import_module(name)
+        except Exception as error:
+            remedy = "install torch, torchvision and timm again in one pip command, so that their versions match"
+            yield Check(name, f"cannot be imported ({describe(error)})", remedy, 1)
+            return
+    torch: Any = import_module("torch")
+    if torch.cuda.is_available():
+        for index in range(torch.cuda.device_count()):
+            device = torch.cuda.get_device_properties(index)
+            yield Check(
+                "device", f"cuda:{index} {device.name}, {_size(device.total_memory)}, CUDA {torch.version.cuda}"
+            )
+    elif torch.version.cuda and shutil.which("nvidia-smi"):
+        yield Check(
+            "device",
+            "cpu, though an NVIDIA driver is installed",
+            "run nvidia-smi: a driver older than torch's CUDA, or a CUDA_VISIBLE_DEVICES that hides the device",
+        )
+    else:
+        yield Check("device", "cpu")
+
+
+def _processor() -> Iterator[Check]:
+    torch: Any = import_module("torch")
+    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    yield Check("processor", f"{usable} of {os.cpu_count()} cores usable, torch uses {torch.get_num_threads()} threads")
+
+
+def _memory() -> Iterator[Check]:
+    total, free = _memory_bytes()
+    remedy = "close other programs, or use --jobs 1" if free < LOW_MEMORY else ""
+    yield Check("memory", f"{_size(free)} of {_size(total)} free", remedy)
+
+
+def _memory_bytes() -> tuple[int, int]:
+    """Total and available memory; a container's limit counts where it is the smaller one."""
+    page = os.sysconf("SC_PAGE_SIZE")
+    total, free = page * os.sysconf("SC_PHYS_PAGES"), page * os.sysconf("SC_AVPHYS_PAGES")
+    meminfo = Path("/proc/meminfo")
+    if meminfo.is_file() and (available := re.search(r"MemAvailable:\s+(\d+) kB", meminfo.read_text())):
+        free = int(available[1]) * 1024
+    limit, used = Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory.current")
+    if limit.is_file() and used.is_file() and (value := limit.read_text().strip()).isdigit():
+        total = min(total, int(value))
+        free = min(free, total - int(used.read_text()))
+    return total, max(free, 0)
+
+
+def _data_cache() -> Iterator[Check]:
+    from ferbench.data.pack import cache_root
+
+    yield from _folder("data cache", cache_root(), "FERBENCH_CACHE")
+
+
+def _folder(name: str, folder: Path, chosen_by: str) -> Iterator[Check]:
+    """Space, write access and file locks, tried in the nearest folder that exists; nothing stays behind."""
+    from filelock import FileLock
+
+    place = folder.absolute()
+    while not place.exists():
+        place = place.parent
+    probe = place / f".ferbench-doctor-{os.getpid()}"
+    try:
+        with FileLock(probe, timeout=5):
+            probe.write_bytes(b"ok")
+    except (OSError, NotImplementedError) as error:
+        yield Check(name, f"{folder}: {describe(error)}", f"make it writable, or choose another with {chosen_by}", 1)
+        return
+    finally:
+        probe.unlink(missing_ok=True)
+    free = shutil.disk_usage(place).free
+    remedy = f"free some space, or choose another with {chosen_by}" if free < LOW_DISK else ""
+    yield Check(name, f"{folder}: writable, file locks work, {_size(free)} free", remedy)
+
+
+def _plugins(registry: Registry) -> Iterator[Check]:
+    third_party = [f"{p.distribution} {p.version}" for p in registry.plugins if p.distribution != "ferbench"]
+    yield Check("plugins", ", ".join(dict.fromkeys(third_party)) or "only the built-ins")
+    for problem in registry.problems:
+        detail = f"'{problem.plugin}' of {problem.distribution} {problem.version}: {problem.message}"
+        yield Check("plugins", detail, problem.remedy, PluginError.exit_code)
+
+
+def _datasets(registry: Registry) -> Iterator[Check]:
+    from ferbench.data.sources import SYNTHFACES_HINT
+
+    names = registry.names("datasets")
+    if not names:
+        yield Check("data sets", "none is installed", SYNTHFACES_HINT, DataError.exit_code)
+        return
+    yield Check("data sets", ", ".join(names))
+    if "synthfaces" not in names:
+        yield Check("data sets", "the built-in default, synthfaces, is not installed", SYNTHFACES_HINT)
+
+
+def _size(count: int) -> str:
+    return f"{count / 2**30:.1f} GiB"

@@ -1,0 +1,39 @@
+"""`ferbench doctor`: is this installation whole, and if not, what repairs it?"""
+
+from dataclasses import asdict
+from pathlib import Path
+
+import click
+
+from ferbench.cli.diagnosis import diagnose
+from ferbench.cli.output import print_json, print_table
+from ferbench.errors import DataError, PluginError
+
+
+@click.command()
+@click.option(
+    "--runs",
+    type=click.Path(path_type=Path, file_okay=False),
+    envvar="FERBENCH_RUNS",
+    default=Path("runs"),
+    help="Folder of the runs.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.pass_context
+def doctor(ctx: click.Context, runs: Path, as_json: bool) -> None:
+    """Check versions, device, memory, folders, plugins and data sets; name the remedy of what is wrong.
+
+    Exit code 3 if a plugin has a problem, 4 if no data set is there, 1 for anything else.
+    """
+    checks = list(diagnose(runs))
+    if as_json:
+        print_json([{**asdict(check), "result": check.result} for check in checks])
+    else:
+        print_table(("check", "result", "found"), ((c.name, c.result, c.detail) for c in checks))
+        for check in checks:
+            if check.remedy:
+                click.echo(f"{check.result}: {check.name}: {check.remedy}")
+    codes = {check.exit_code for check in checks} - {0}
+    for code in (PluginError.exit_code, DataError.exit_code, 1):
+        if code in codes:
+            ctx.exit(code)

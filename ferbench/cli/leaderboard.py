@@ -1,0 +1,106 @@
+"""`ferbench leaderboard`: tables from records, and whether the committed ones are up to date."""
+
+import shlex
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from ferbench.cli.output import print_warning
+from ferbench.errors import UsageError, VerificationError
+
+if TYPE_CHECKING:
+    from ferbench.leaderboard.build import Collected
+
+RECORDS = Path("leaderboard/records")
+OUT = Path("leaderboard")
+
+
+@click.group()
+def leaderboard() -> None:
+    """Build the tables of a leaderboard from records, or check that they are up to date."""
+
+
+def _options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """The options that decide what the files say, equal for building and checking."""
+    for option in (
+        click.option(
+            "--include-nonstandard",
+            is_flag=True,
+            help="Add separate tables of runs with overrides; they never mix with standard ones.",
+        ),
+        click.option(
+            "--out",
+            type=click.Path(path_type=Path, file_okay=False),
+            default=OUT,
+            show_default=True,
+            help="Folder of leaderboard.md, .csv and .json.",
+        ),
+        click.option(
+            "--records",
+            "--runs",
+            type=click.Path(path_type=Path, file_okay=False),
+            default=RECORDS,
+            show_default=True,
+            help="Folder of the records; a runs folder is one.",
+        ),
+    ):
+        command = option(command)
+    return command
+
+
+@leaderboard.command()
+@_options
+def build(records: Path, out: Path, include_nonstandard: bool) -> None:
+    """Write leaderboard.md, leaderboard.csv and leaderboard.json, and show the tables.
+
+    The files are a pure function of the records: building again gives the same bytes. A record that is broken is named
+    and left out, and the exit code is 5.
+    """
+    from ferbench.leaderboard.build import build as write
+    from ferbench.leaderboard.terminal import print_board
+
+    found = _collect(records)
+    board, paths = write(found.records, out, include_nonstandard)
+    print_board(board)
+    click.echo(f"wrote {', '.join(map(str, paths))}")
+    _fail_on_problems(found)
+
+
+@leaderboard.command()
+@_options
+def check(records: Path, out: Path, include_nonstandard: bool) -> None:
+    """Exit with 5 if the files are not what the records give."""
+    from ferbench.leaderboard.build import stale
+
+    found = _collect(records)
+    if old := stale(found.records, out, include_nonstandard):
+        command = ["ferbench", "leaderboard", "build", "--records", str(records), "--out", str(out)]
+        command += ["--include-nonstandard"] if include_nonstandard else []
+        raise VerificationError(
+            f"{', '.join(map(str, old))} {'is' if len(old) == 1 else 'are'} out of date; run `{shlex.join(command)}`"
+        )
+    _fail_on_problems(found)
+    click.echo(f"{out} is up to date with {records}")
+
+
+def _collect(records: Path) -> "Collected":
+    from ferbench.leaderboard.build import collect
+    from ferbench.leaderboard.escape import plain
+
+    if not records.is_dir():
+        raise UsageError(f"there is no folder {records}; name the folder of the records with --records")
+    found = collect(records)
+    for path, reason in found.problems.items():
+        print_warning(plain(f"{path}: {reason}; left out", 1000))
+    return found
+
+
+def _fail_on_problems(found: "Collected") -> None:
+    if found.problems:
+        one = len(found.problems) == 1
+        raise VerificationError(
+            f"{len(found.problems)} {'record is' if one else 'records are'} broken and left out: "
+            f"{', '.join(map(str, found.problems))}; repair or remove {'it' if one else 'them'}"
+        )

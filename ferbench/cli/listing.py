@@ -1,0 +1,37 @@
+"""`ferbench list`: the names that a run can use."""
+
+from dataclasses import asdict
+
+import click
+
+from ferbench.cli.output import print_json, print_table, warn_problems
+from ferbench.plugins import KINDS, registry
+from ferbench.registry import Entry
+
+LISTED = tuple(kind for kind in KINDS if kind != "commands")
+
+
+@click.command("list")
+@click.argument("kind", type=click.Choice(LISTED), required=False)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def list_(kind: str | None, as_json: bool) -> None:
+    """List what can be named in a run, from the core and from plugins; without KIND, everything."""
+    known = registry()
+    warn_problems(known.problems)
+    kinds = (kind,) if kind else LISTED
+    entries = [known.entries[kind][name] for kind in kinds for name in known.names(kind)]
+    if as_json:
+        print_json([asdict(entry) for entry in entries])
+    elif not entries:
+        click.echo(f"no {kind} are registered; `ferbench doctor` says what to install")
+    elif kind:
+        print_table(("name", "summary", "paper", "from"), map(_row, entries))
+    else:
+        print_table(
+            ("name", "kind", "summary", "paper", "from"),
+            ((e.name, e.kind, e.summary, e.paper, f"{e.distribution} {e.version}") for e in entries),
+        )
+
+
+def _row(entry: Entry) -> tuple[str, str, str, str]:
+    return entry.name, entry.summary, entry.paper, f"{entry.distribution} {entry.version}"

@@ -1,0 +1,115 @@
+"""The command line: verbs are loaded when they are called, and every error ends in one line and an exit code."""
+
+import logging
+import os
+import traceback
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import click
+
+from ferbench import __version__
+from ferbench.cli.output import use_color
+from ferbench.errors import FerbenchError, PluginError
+from ferbench.plugins import builtin_registry, registry
+
+INTERRUPTED = 130
+
+
+@dataclass
+class Session:
+    """What `main` must still know when a command has failed."""
+
+    verbose: bool
+
+
+class VerbGroup(click.Group):
+    """Verbs from the registry; help shows their summaries without importing them."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """The core's verbs in the order of their registration, then those of plugins."""
+        verbs = list(builtin_registry().entries["commands"])
+        return verbs + [name for name in registry().names("commands") if name not in verbs]
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import one verb; those of the core are found without looking for plugins."""
+        commands = builtin_registry().entries["commands"]
+        entry = commands.get(cmd_name) or registry().entries["commands"].get(cmd_name)
+        if entry is None:
+            return None
+        command = entry.load()
+        if not isinstance(command, click.Command):
+            raise PluginError(
+                f"command '{cmd_name}' of {entry.distribution} {entry.version}: {entry.target} is no click command; "
+                f"update or uninstall {entry.distribution}"
+            )
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """As click does it, but an unknown verb is answered with the nearest, or the plugin that should have it."""
+        if not args[0].startswith("-") and self.get_command(ctx, args[0]) is None:
+            registry().get("commands", args[0])
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """The list of verbs."""
+        known = registry().entries["commands"]
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, known[name].summary) for name in self.list_commands(ctx)])
+
+
+@click.command(cls=VerbGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120})
+@click.version_option(__version__, message="ferbench %(version)s")
+@click.option("-v", "--verbose", is_flag=True, help="Show tracebacks and log messages (also FERBENCH_VERBOSE=1).")
+@click.pass_obj
+def app(session: Session, verbose: bool) -> None:
+    """Benchmarks of semi-supervised facial expression recognition.
+
+    First run: `ferbench run --method supervised,fixmatch --ratio 0.05 --seed 0`. What is wrong with an installation,
+    and how to repair it: `ferbench doctor`.
+
+    Exit codes: 0 done, 1 a cell failed, 2 usage, 3 plugin, 4 data, 5 verification, 130 interrupted.
+    """
+    session.verbose = session.verbose or verbose
+    if session.verbose:
+        logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line and return its exit code."""
+    session = Session(verbose=os.environ.get("FERBENCH_VERBOSE", "") not in ("", "0"))
+    try:
+        result = app.main(arguments, prog_name="ferbench", standalone_mode=False, obj=session)
+        return result if isinstance(result, int) else 0
+    except FerbenchError as error:
+        return _fail(error, str(error), error.exit_code, session)
+    except (click.Abort, KeyboardInterrupt) as error:
+        return _fail(error, "interrupted", INTERRUPTED, session)
+    except click.exceptions.NoArgsIsHelpError as error:
+        click.echo(error.format_message(), err=True)
+        return error.exit_code
+    except click.ClickException as error:
+        return _fail(error, _usage_message(error), error.exit_code, session)
+    except Exception as error:
+        message = f"{type(error).__name__}: {error}; this is a bug in ferbench or a plugin"
+        if not session.verbose:
+            message += ", `ferbench -v ...` or FERBENCH_VERBOSE=1 shows where"
+        return _fail(error, message, 1, session)
+
+
+def _usage_message(error: click.ClickException) -> str:
+    message = error.format_message().rstrip(".")
+    context = getattr(error, "ctx", None)
+    if context is None:
+        return message
+    return f"{message}{'' if message.endswith('?') else ';'} see `{context.command_path} --help`"
+
+
+def _fail(error: BaseException, message: str, exit_code: int, session: Session) -> int:
+    if session.verbose:
+        traceback.print_exception(error)
+    prefix = click.style("error:", fg="red", bold=True)
+    click.echo(f"{prefix} {message}", err=True, color=use_color())
+    return exit_code

@@ -1,0 +1,102 @@
+"""`ferbench plugins`: what is installed, what is wrong with it, and how to begin one."""
+
+import os
+from dataclasses import asdict
+from pathlib import Path
+
+import click
+
+from ferbench.cli.output import print_json, print_table
+from ferbench.errors import PluginError, UsageError
+from ferbench.plugins import KINDS, LoadedPlugin, Problem, Registry, is_strict, load_registry
+
+
+@click.group()
+def plugins() -> None:
+    """List, check or create plugins."""
+
+
+@plugins.command("list")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.pass_context
+def list_(ctx: click.Context, as_json: bool) -> None:
+    """Show every plugin with what it provides, and every problem with its remedy.
+
+    With FERBENCH_STRICT_PLUGINS=1 a problem makes the exit code 3.
+    """
+    # The table is of most use where problems are errors, so they are shown first and counted afterwards.
+    found = load_registry({**os.environ, "FERBENCH_STRICT_PLUGINS": ""})
+    if as_json:
+        print_json(
+            {
+                "plugins": [_as_json(plugin, found) for plugin in found.plugins],
+                "problems": [asdict(problem) for problem in found.problems],
+            }
+        )
+    else:
+        print_table(("plugin", "from", "provides"), (_row(plugin, found) for plugin in found.plugins))
+        for problem in found.problems:
+            _print_problem(problem)
+    if found.problems and is_strict():
+        ctx.exit(PluginError.exit_code)
+
+
+@plugins.command("new")
+@click.argument("name")
+@click.option(
+    "--dir",
+    "parent",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=Path(),
+    help="Folder in which to make ferbench-NAME; the current one if not given.",
+)
+def new(name: str, parent: Path) -> None:
+    """Make a package with a working method, its tests and its CI, to be edited into your own."""
+    from ferbench.cli.scaffold import write_plugin
+
+    folder = write_plugin(name, parent)
+    click.echo(f"wrote {folder}")
+    click.echo(f"next: pip install -e '{folder}[test]' && pytest {folder} && ferbench run --method {name} --ratio 0.05")
+
+
+@plugins.command("check")
+@click.argument("name")
+@click.pass_context
+def check(ctx: click.Context, name: str) -> None:
+    """Run the conformance checks on a plugin or a method; exit code 3 if one fails."""
+    from ferbench.training.conformance import check_plugin
+
+    results = check_plugin(name)
+    if not results:
+        raise UsageError(f"nothing to check in '{name}'; `ferbench plugins list` shows what each plugin provides")
+    print_table(("check", "result", "detail"), ((r.name, "ok" if r.ok else "FAILED", r.detail) for r in results))
+    if not all(result.ok for result in results):
+        ctx.exit(PluginError.exit_code)
+
+
+def _provides(plugin: LoadedPlugin, found: Registry) -> dict[str, list[str]]:
+    usable = [entry for entry in plugin.entries if found.entries[entry.kind].get(entry.name) is entry]
+    owned = {kind: [entry.name for entry in usable if entry.kind == kind] for kind in KINDS}
+    return {kind: names for kind, names in owned.items() if names}
+
+
+def _as_json(plugin: LoadedPlugin, found: Registry) -> dict[str, object]:
+    return {
+        "name": plugin.name,
+        "distribution": plugin.distribution,
+        "version": plugin.version,
+        "module": plugin.module,
+        "hooks": plugin.hooks,
+        "provides": _provides(plugin, found),
+    }
+
+
+def _row(plugin: LoadedPlugin, found: Registry) -> tuple[str, str, str]:
+    provides = "; ".join(f"{kind}: {', '.join(names)}" for kind, names in _provides(plugin, found).items())
+    return plugin.name, f"{plugin.distribution} {plugin.version}", provides or "events only"
+
+
+def _print_problem(problem: Problem) -> None:
+    click.echo(f"\nproblem: plugin '{problem.plugin}' of {problem.distribution} {problem.version}")
+    click.echo(f"   what: {problem.message}")
+    click.echo(f" remedy: {problem.remedy}")

@@ -1,0 +1,122 @@
+"""What a person sees while cells run: a bar per cell on a terminal, plain lines elsewhere."""
+
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import click
+
+from ferbench.contract.executor import Job
+
+
+class RunDisplay:
+    """Receives the events of an executor; a context manager that owns the terminal while cells run."""
+
+    def __init__(self, jobs: Sequence[Job]) -> None:
+        self._total = len(jobs)
+        self._finished = 0
+        self._bars = _Bars(len(jobs)) if sys.stdout.isatty() and jobs else None
+        self._began: dict[str, float] = {}
+
+    def __enter__(self) -> "RunDisplay":
+        if self._bars:
+            self._bars.start()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        if self._bars:
+            self._bars.stop()
+
+    def __call__(self, job: Job, event: Mapping[str, Any]) -> None:
+        name = cell_name(job)
+        kind = event["kind"]
+        if kind == "finished":
+            self._finished += 1
+            self._print(f"[{self._finished}/{self._total}] {name}: {outcome(event)}")
+        elif kind == "started" and self._bars is None:
+            self._print(f"{name}: started")
+        elif kind == "epoch" and self._bars is None and event["epoch"] % 5 == 0:
+            self._print(f"{name}: step {event['step']}  {epoch_line(event)}")
+        if self._bars:
+            self._bars.update(name, event)
+
+    def _print(self, line: str) -> None:
+        if self._bars:
+            self._bars.print(line)
+        else:
+            click.echo(f"{time.strftime('%H:%M:%S')} {line}")
+            sys.stdout.flush()
+
+
+def cell_name(job: Job) -> str:
+    """`fixmatch synthfaces ratio-0.05 seed 0`."""
+    from ferbench.records.cell import Cell
+
+    cell = Cell.model_validate(dict(job.cell))
+    return f"{cell.row} {cell.dataset} {cell.budget.label()} seed {cell.seed}"
+
+
+def outcome(event: Mapping[str, Any]) -> str:
+    """How a cell ended, on one line."""
+    if event["status"] != "ok":
+        return f"{event['status']}: {event['message']}"
+    metrics = event["metrics"]
+    return (
+        f"accuracy {100 * metrics['accuracy']:.1f} %, balanced {100 * metrics['balanced_accuracy']:.1f} %, "
+        f"{event['wall_seconds']:.0f} s"
+    )
+
+
+def epoch_line(event: Mapping[str, Any]) -> str:
+    """Loss, mask rate and, where there was an evaluation, test accuracy of an epoch."""
+    parts = [f"loss {event['loss']:.3f}"]
+    if "mask_rate" in event:
+        parts.append(f"mask {100 * event['mask_rate']:.0f} %")
+    if "evaluation" in event:
+        parts.append(f"test {100 * event['evaluation']['accuracy']:.1f} %")
+    return "  ".join(parts)
+
+
+class _Bars:
+    """Rich's live progress: one line per running cell and one for the whole."""
+
+    def __init__(self, total: int) -> None:
+        # rich takes longer to import than help may last.
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+        self._progress = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=20),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[rate]}"),
+            TimeRemainingColumn(compact=True),
+            TextColumn("[dim]{task.fields[line]}"),
+        )
+        self._all = self._progress.add_task("all cells", total=total, rate="", line="")
+        self._tasks: dict[str, Any] = {}
+
+    def start(self) -> None:
+        self._progress.start()
+
+    def stop(self) -> None:
+        self._progress.stop()
+
+    def print(self, line: str) -> None:
+        self._progress.console.print(line, highlight=False, markup=False)
+
+    def update(self, name: str, event: Mapping[str, Any]) -> None:
+        kind = event["kind"]
+        if kind == "started":
+            self._tasks[name] = self._progress.add_task(name, total=None, rate="", line="")
+        elif kind == "step":
+            task = self._tasks[name]
+            speed = self._progress.tasks[self._progress.task_ids.index(task)].speed
+            rate = f"{speed:.1f} steps/s" if speed else ""
+            self._progress.update(task, completed=event["step"], total=event["steps"], rate=rate)
+        elif kind == "epoch":
+            self._progress.update(self._tasks[name], completed=event["step"], line=epoch_line(event))
+        elif kind == "finished":
+            if name in self._tasks:
+                self._progress.remove_task(self._tasks.pop(name))
+            self._progress.advance(self._all)

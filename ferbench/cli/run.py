@@ -1,0 +1,165 @@
+"""`ferbench run`: a grid of cells, each to a record."""
+
+import tomllib
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from ferbench.cli.output import print_table
+from ferbench.cli.progress import RunDisplay
+from ferbench.cli.values import parse_settings, split_integers, split_list
+from ferbench.errors import InterruptedRun, UsageError, suggestion
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ferbench.execution.plan import PlannedCell
+
+
+def _read_config(ctx: click.Context, parameter: click.Parameter, path: Path | None) -> Path | None:
+    """Make the file's `[run]` table the defaults, below the environment and the command line."""
+    if path is None:
+        return None
+    try:
+        table = tomllib.loads(path.read_text("utf-8")).get("run", {})
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UsageError(f"--config {path}: not TOML ({error}); write a [run] table with the names of options") from None
+    known = {name: option for option in ctx.command.params if (name := _config_name(option)) != "config"}
+    defaults: dict[str, Any] = {}
+    for key, value in table.items():
+        if key not in known:
+            raise UsageError(f"--config {path}: unknown key '{key}'{suggestion(key, known)}; it has {', '.join(known)}")
+        defaults[str(known[key].name)] = _as_option(known[key], value)
+    ctx.default_map = {**defaults, **(ctx.default_map or {})}
+    return path
+
+
+def _config_name(option: click.Parameter) -> str:
+    return option.opts[0].removeprefix("--")
+
+
+def _as_option(option: click.Parameter, value: Any) -> Any:
+    if isinstance(value, dict):
+        return [f"{key}={_text(item)}" for key, item in value.items()]
+    if option.multiple:
+        return [_text(item) for item in value] if isinstance(value, list) else [_text(value)]
+    return value
+
+
+def _text(value: Any) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+@click.command("run", context_settings={"auto_envvar_prefix": "FERBENCH_RUN"})
+@click.option("--config", type=click.Path(exists=True, dir_okay=False, path_type=Path), is_eager=True,
+              callback=_read_config, expose_value=False, help="TOML file with a [run] table of these options.")
+@click.option("--method", "methods", multiple=True, required=True, metavar="NAMES",
+              help="Rows: fixmatch, supervised@strong, fixmatch+leaf (list).")
+@click.option("--ratio", "ratios", multiple=True, metavar="NUMBERS", help="Labeled part of each class: 0.05,0.1 (list).")
+@click.option("--labels", "counts", multiple=True, metavar="NUMBERS", help="Number of labels in all (list).")
+@click.option("--per-class", multiple=True, metavar="NUMBERS", help="Number of labels of each class (list).")
+@click.option("--allocation", default="proportional", show_default=True, help="How labels spread over the classes.")
+@click.option("--dataset", "datasets", multiple=True, default=["synthfaces"], show_default=True, metavar="NAMES",
+              help="Data sets, or folders with a dataset.json (list).")
+@click.option("--classes", help="Task of the data set, such as 7 or 8; the data set's default if left away.")
+@click.option("--unlabeled", metavar="NAME", help="Data set whose images are the unlabeled pool.")
+@click.option("--backbone", "backbones", multiple=True, metavar="NAMES",
+              help="small-resnet, timm/resnet18, ... (list); the protocol's if left away.")
+@click.option("--init", default="scratch", show_default=True, metavar="FILE",
+              help="Initial weights of the backbone: a local file, 'hub', or 'scratch'.")
+@click.option("--seed", "seeds", multiple=True, default=["0"], show_default=True, metavar="NUMBERS",
+              help="Seeds: 0-4 or 0,3 (list).")
+@click.option("--variant", help="Preset of the method's options: described, released, ...")
+@click.option("--head", help="Classification head; linear if left away.")
+@click.option("--protocol", default="ratio-v1", show_default=True, help="The rules of comparison.")
+@click.option("--set", "settings", multiple=True, metavar="KEY=VALUE",
+              help="Option of the method, or field of the protocol (then the result is not standard).")
+@click.option("--device", default="auto", show_default=True, help="cpu, cuda, cuda:1.")
+@click.option("--precision", type=click.Choice(["fp32", "bf16"]), help="bf16 on CUDA, fp32 on CPU if left away.")
+@click.option("--threads", type=click.IntRange(1), default=1, show_default=True, help="Threads of each cell.")
+@click.option("--jobs", type=click.IntRange(1), default=1, show_default=True, help="Cells at a time.")
+@click.option("--executor", default="local", show_default=True, help="Where cells run.")
+@click.option("--timeout", type=click.FloatRange(0, min_open=True), metavar="SECONDS", help="Longest time of one cell.")
+@click.option("--limit", type=click.IntRange(1), help="Run at most this many of the missing cells.")
+@click.option("--runs", type=click.Path(file_okay=False, path_type=Path), default=Path("runs"), show_default=True,
+              envvar="FERBENCH_RUNS", help="Folder of records.")
+@click.option("--dry-run", is_flag=True, help="Show the grid and what is cached; run nothing.")
+def run(
+    methods: tuple[str, ...],
+    ratios: tuple[str, ...],
+    counts: tuple[str, ...],
+    per_class: tuple[str, ...],
+    datasets: tuple[str, ...],
+    backbones: tuple[str, ...],
+    seeds: tuple[str, ...],
+    settings: tuple[str, ...],
+    jobs: int,
+    executor: str,
+    limit: int | None,
+    dry_run: bool,
+    **options: Any,
+) -> int:
+    """Train and evaluate every cell of the grid that has no result yet.
+
+    Options marked (list) take several values and multiply. Each cell leaves a record under --runs; a cell that has one
+    is not run again, and one that was interrupted goes on where it stopped.
+    """
+    # Not at the top: help must not wait for torch.
+    from ferbench.execution.api import execute
+    from ferbench.execution.plan import RunRequest, make_plan
+
+    request = RunRequest(
+        methods=split_list(methods),
+        ratios=split_list(ratios),
+        counts=split_integers(counts, "--labels"),
+        per_class=split_integers(per_class, "--per-class"),
+        datasets=split_list(datasets),
+        backbones=split_list(backbones),
+        seeds=split_integers(seeds, "--seed"),
+        set=parse_settings(settings),
+        **options,
+    )
+    plan = make_plan(request)
+    if dry_run:
+        _show_plan(plan, request.runs)
+        return 0
+    missing = [item for item in plan if not item.cached][:limit]
+    cached = sum(item.cached for item in plan)
+    click.echo(f"{len(plan)} cells: {cached} cached, {len(missing)} to run, {jobs} at a time")
+    with RunDisplay([item.job for item in missing]) as display:
+        try:
+            statuses = execute(missing, executor, jobs, display)
+        except KeyboardInterrupt:
+            raise InterruptedRun("interrupted; what was computed is saved, the same command goes on from there") from None
+    _show_results(plan, request.runs)
+    return exit_code(statuses)
+
+
+def _show_plan(plan: "Sequence[PlannedCell]", runs: Path) -> None:
+    rows = [(str(runs / item.cell.folder()), "cached" if item.cached else "to run", item.cell.changes) for item in plan]
+    print_table(("cell", "state", "not standard"), rows)
+    click.echo(f"{len(plan)} cells, {sum(not item.cached for item in plan)} to run; nothing was run (--dry-run)")
+
+
+def _show_results(plan: "Sequence[PlannedCell]", runs: Path) -> None:
+    from ferbench.records.store import RunStore
+
+    store = RunStore(runs)
+    rows = []
+    for item in plan:
+        record = store.read(item.cell) if store.folder(item.cell).exists() else None
+        if record and record.result:
+            scores = record.result.metrics
+            numbers = [f"{100 * value:.1f}" for value in (scores.accuracy, scores.balanced_accuracy, scores.macro_f1)]
+            rows.append((str(runs / item.cell.folder() / "record.json"), *numbers))
+        else:
+            rows.append((str(runs / item.cell.folder()), record.status if record else "not run", "", ""))
+    print_table(("record", "accuracy %", "balanced %", "macro-F1 %"), rows)
+
+
+def exit_code(statuses: list[str]) -> int:
+    """0 if all is well, 130 if a cell was interrupted, 1 if a cell failed."""
+    if "interrupted" in statuses:
+        return InterruptedRun.exit_code
+    return int(any(status != "ok" for status in statuses))

@@ -1,0 +1,46 @@
+"""Backbones turn images into features."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from torch import Tensor, nn
+
+
+@dataclass(frozen=True)
+class BackboneRequest:
+    """What a builder is asked for: the part of the name behind the slash (`timm/resnet18`), pixels, initial weights.
+
+    `init` is None for random weights, a local file (read with `weights_only`), or `"hub"` where the user asked for it.
+    """
+
+    variant: str
+    image_size: int
+    init: Path | str | None = None
+
+
+class Backbone(nn.Module):
+    """Maps normalised images (B, 3, S, S) float to features (B, `feature_size`).
+
+    `mean` and `std` are the RGB normalisation, in 0..1, that the weights expect.
+    """
+
+    feature_size: int
+    mean: tuple[float, float, float] = (0.5, 0.5, 0.5)
+    std: tuple[float, float, float] = (0.25, 0.25, 0.25)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Images (B, 3, S, S) to pooled features (B, D)."""
+        raise NotImplementedError
+
+
+class Network(nn.Module):
+    """A backbone with a head: the part of a method that EMA averages, that is evaluated and that is saved."""
+
+    def __init__(self, backbone: Backbone, head: nn.Module) -> None:
+        super().__init__()
+        self.backbone = backbone
+        self.head = head
+
+    def forward(self, images: Tensor):  # type: ignore[no-untyped-def]
+        """Normalised images (B, 3, S, S) to the `Output` of the head."""
+        return self.head(self.backbone(images))

@@ -1,0 +1,132 @@
+"""What a method receives and returns at each step."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class ViewSpec:
+    """A view that a method asks for; what `weak` and `strong` mean is the protocol's to say."""
+
+    kind: Literal["weak", "strong", "plain"]
+
+
+def weak() -> ViewSpec:
+    """The protocol's weak view: random crop with padding and horizontal flip."""
+    return ViewSpec("weak")
+
+
+def strong() -> ViewSpec:
+    """The protocol's strong view: RandAugment and cutout, then the weak view."""
+    return ViewSpec("strong")
+
+
+def plain() -> ViewSpec:
+    """The image as it is stored, as evaluation sees it."""
+    return ViewSpec("plain")
+
+
+@dataclass(frozen=True)
+class Views:
+    """The views of labeled and of unlabeled images that a method needs, by name; two may be of one kind."""
+
+    labeled: Mapping[str, ViewSpec]
+    unlabeled: Mapping[str, ViewSpec] | None = None
+
+
+@dataclass(frozen=True)
+class ViewSet:
+    """B images under each view.
+
+    `images[view]` is (B, 3, S, S) float, normalised; `index` (B,) int64 is the position in the pool; `boxes[view]` is
+    (B, 4) float32, the face as x0, y0, x1, y1 in pixels of that view.
+    """
+
+    images: Mapping[str, Tensor]
+    index: Tensor
+    boxes: Mapping[str, Tensor]
+
+
+@dataclass(frozen=True)
+class Batch:
+    """One step's data, already on the device.
+
+    `labels` (B,) int64 and `label_probs` (B, C) float32 belong to the labeled images; labels of unlabeled images never
+    reach a method. `step` (int64, from 0) and `progress` (float32, 0 to 1 over the stage) are scalar tensors, so that a
+    ramp needs no host synchronisation.
+    """
+
+    labeled: ViewSet
+    unlabeled: ViewSet | None
+    labels: Tensor
+    label_probs: Tensor
+    step: Tensor
+    progress: Tensor
+
+
+class Losses:
+    """What `Method.loss` returns: the scalar to minimise, and what reports show.
+
+    `pseudo_label` (B,) int64 and `mask` (B,) float in 0..1 describe the unlabeled images of the batch in their order;
+    the engine compares them with the truth, which the method never sees. `terms` are scalar tensors for the curves.
+    """
+
+    def __init__(
+        self, total: Tensor, *, pseudo_label: Tensor | None = None, mask: Tensor | None = None, **terms: Tensor
+    ) -> None:
+        if (pseudo_label is None) != (mask is None):
+            raise TypeError("Losses: pseudo_label and mask belong together; give both or neither")
+        self.total = total
+        self.pseudo_label = pseudo_label
+        self.mask = mask
+        self.terms: dict[str, Tensor] = terms
+
+
+@dataclass(frozen=True)
+class MethodInfo:
+    """What a method may know of its task before the first step.
+
+    `class_counts` are of the labeled set; `n_unlabeled` is None for a supervised cell. An epoch is
+    `steps_per_epoch` steps, a twentieth of the run, never a pass over data.
+    """
+
+    class_names: tuple[str, ...]
+    class_counts: tuple[int, ...]
+    n_labeled: int
+    n_unlabeled: int | None
+    steps: int
+    steps_per_epoch: int
+    feature_size: int
+
+    @property
+    def n_classes(self) -> int:
+        """C."""
+        return len(self.class_names)
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """Logits (N, C) float32, labels (N,) int64 and pool positions (N,) of a pass over labeled images."""
+
+    logits: Tensor
+    labels: Tensor
+    index: Tensor
+
+
+class NamedOutputs:
+    """The outputs of the views of one set, as attributes: `out.unlabeled.strong.logits`."""
+
+    def __init__(self, outputs: Mapping[str, Any]) -> None:
+        self._outputs = dict(outputs)
+
+    def __getattr__(self, view: str) -> Any:
+        try:
+            return self.__dict__["_outputs"][view]
+        except KeyError:
+            raise AttributeError(f"no view '{view}' was forwarded; there are {sorted(self._outputs)}") from None
+
+    def __getitem__(self, view: str) -> Any:
+        return getattr(self, view)

@@ -1,0 +1,157 @@
+"""What a dataset plugin fills in: where samples come from, never how they are used."""
+
+import hashlib
+import json
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+from ferbench.errors import DataError
+
+SEVEN_CLASSES = ("neutral", "happiness", "sadness", "surprise", "fear", "disgust", "anger")
+EIGHT_CLASSES = (*SEVEN_CLASSES, "contempt")
+
+Split = Literal["train", "test", "unlabeled"]
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One image of an official layout.
+
+    `label` is a canonical class *name*, a distribution over names, or None where nothing is known; `box` is the face
+    as x0, y0, x1, y1 in pixels of the stored image; `subject` and `video` are ids where the layout has them.
+    """
+
+    id: str
+    image: bytes | Path
+    split: Split
+    label: str | Mapping[str, float] | None = None
+    subject: str | None = None
+    video: str | None = None
+    box: tuple[float, float, float, float] | None = None
+    attributes: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class DatasetInfo:
+    """What the harness must know of a data set before it reads one image.
+
+    `classes` maps the name of a task (`"7"`, `"8"`) to its class names in canonical order; it is empty for a pool.
+    `family` names the budget of a protocol that applies (several renders share `synthfaces`).
+    """
+
+    name: str
+    title: str
+    licence: str
+    classes: Mapping[str, tuple[str, ...]]
+    default_classes: str
+    family: str
+    citation: str = ""
+    gated: bool = False
+
+
+class Dataset(ABC):
+    """Reads an official layout and yields its samples; it never downloads and never modifies the source."""
+
+    needs_root: ClassVar[bool] = True
+
+    def __init__(self, root: Path | None = None) -> None:
+        """`root` is the folder that the user names; a data set that ships its images ignores it."""
+        self.root = root
+
+    @property
+    @abstractmethod
+    def info(self) -> DatasetInfo:
+        """Names, licence and classes."""
+
+    @abstractmethod
+    def samples(self) -> Iterator[Sample]:
+        """All samples of all splits, in any order; raises DataError naming file and remedy."""
+
+    @abstractmethod
+    def source_digest(self) -> str:
+        """A cheap SHA-256 that changes when the source does; the packed copy is reused while it stays."""
+
+
+class ParquetDataset(Dataset):
+    """A folder of `<split>.parquet` files with a `dataset.json`, as `ferbench synthfaces render` writes it.
+
+    Columns: `image` (struct with `bytes`), `id`, and where known `label`, `subject`, `video`, `box` (4 floats); any
+    other column becomes an attribute. The files are what Hugging Face `datasets` reads as `parquet`.
+    """
+
+    needs_root = True
+    DESCRIPTION = "dataset.json"
+    SPLITS: ClassVar[tuple[Split, ...]] = ("train", "test", "unlabeled")
+
+    def __init__(self, root: Path | None = None) -> None:
+        super().__init__(root)
+        if root is None or not (root / self.DESCRIPTION).is_file():
+            raise DataError(
+                f"{root}: no {self.DESCRIPTION} here; name a folder written by 'ferbench synthfaces render --out DIR'"
+            )
+        self._folder = root
+        try:
+            self._description: dict[str, Any] = json.loads((root / self.DESCRIPTION).read_text("utf-8"))
+            self._info = self._read_info(self._description)
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise DataError(f"{root / self.DESCRIPTION}: not a data set description ({error!r}); render it again") from None
+
+    @staticmethod
+    def _read_info(description: Mapping[str, Any]) -> DatasetInfo:
+        name = str(description["name"])
+        return DatasetInfo(
+            name=name,
+            title=str(description.get("title", name)),
+            licence=str(description.get("licence", "")),
+            classes={task: tuple(names) for task, names in description.get("classes", {}).items()},
+            default_classes=str(description.get("default_classes", "")),
+            family=str(description.get("family", name)),
+            citation=str(description.get("citation", "")),
+        )
+
+    @property
+    def info(self) -> DatasetInfo:
+        return self._info
+
+    def _files(self) -> Iterator[tuple[Split, Path]]:
+        for split in self.SPLITS:
+            path = self._folder / f"{split}.parquet"
+            if path.is_file():
+                yield split, path
+
+    def source_digest(self) -> str:
+        digest = hashlib.sha256(json.dumps(self._description, sort_keys=True).encode())
+        for split, path in self._files():
+            with path.open("rb") as file:
+                digest.update(split.encode())
+                digest.update(hashlib.file_digest(file, "sha256").digest())
+        return digest.hexdigest()
+
+    def samples(self) -> Iterator[Sample]:
+        import pyarrow
+        import pyarrow.parquet
+
+        for split, path in self._files():
+            try:
+                for batch in pyarrow.parquet.ParquetFile(path).iter_batches(1024):
+                    for row in batch.to_pylist():
+                        yield self._sample(split, row)
+            except (pyarrow.ArrowException, OSError, KeyError, TypeError) as error:
+                raise DataError(f"{path}: cannot be read as a Parquet split ({error}); render or copy it again") from None
+
+    @staticmethod
+    def _sample(split: Split, row: dict[str, Any]) -> Sample:
+        box = row.pop("box", None)
+        return Sample(
+            id=str(row.pop("id")),
+            image=row.pop("image")["bytes"],
+            split=split,
+            label=row.pop("label", None),
+            subject=row.pop("subject", None),
+            video=row.pop("video", None),
+            box=tuple(box) if box else None,
+            attributes=row,
+        )

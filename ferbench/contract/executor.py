@@ -1,0 +1,44 @@
+"""Executors decide where cells run: processes of this machine, a cluster."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+
+@dataclass(frozen=True)
+class Job:
+    """One cell as plain JSON values, and where its files go."""
+
+    cell: Mapping[str, Any]
+    dataset: str
+    pool: str | None
+    init: str | None
+    runs: Path
+    device: str
+    threads: int
+    timeout: float | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """The job as JSON values, for another process."""
+        return {**self.__dict__, "cell": dict(self.cell), "runs": str(self.runs)}
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> "Job":
+        """The inverse of `to_json`."""
+        return cls(**{**value, "runs": Path(value["runs"])})
+
+
+class Progress(Protocol):
+    """Receives what happens to a job: `event` has a key `kind` (started, step, epoch, finished)."""
+
+    def __call__(self, job: Job, event: Mapping[str, Any]) -> None: ...
+
+
+class Executor(ABC):
+    """Runs jobs until each has left a record; a crash of one costs that one only."""
+
+    @abstractmethod
+    def run(self, jobs: Sequence[Job], progress: Progress, slots: int) -> list[str]:
+        """Run the jobs, `slots` at a time; returns the status of each, in order ('ok', 'failed', ...)."""

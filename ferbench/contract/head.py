@@ -1,0 +1,28 @@
+"""Heads turn features into logits; as plugins they combine with any method (`--head leaf`)."""
+
+from dataclasses import dataclass, field
+
+from torch import Tensor, nn
+
+
+@dataclass(frozen=True)
+class Output:
+    """What the net gives for B images: logits (B, C), features (B, D), an auxiliary loss, and what reports show."""
+
+    logits: Tensor
+    features: Tensor
+    aux_loss: Tensor | None = None
+    extras: dict[str, Tensor] = field(default_factory=dict)
+
+
+class Head(nn.Module):
+    """Subclass and fill in `forward(features) -> Output`; the engine adds `aux_loss` to the method's total."""
+
+    def __init__(self, feature_size: int, n_classes: int) -> None:
+        super().__init__()
+        self.feature_size = feature_size
+        self.n_classes = n_classes
+
+    def forward(self, features: Tensor) -> Output:
+        """Features (B, D) to an `Output`."""
+        raise NotImplementedError

@@ -1,0 +1,213 @@
+"""The method contract: a method declares its views and its loss; the engine owns everything else."""
+
+from abc import abstractmethod
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal, Protocol
+
+import torch
+from pydantic import BaseModel, ConfigDict
+from torch import Tensor, nn
+
+from ferbench.contract.backbone import Network
+from ferbench.contract.batch import Batch, Losses, MethodInfo, NamedOutputs, Predictions, Views
+from ferbench.contract.head import Output
+
+Collective = Callable[[Tensor], Tensor]
+
+
+class MethodConfig(BaseModel):
+    """A method's options: frozen, unknown keys are errors, every field with a description and the paper's default."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A part of a run with its own loss; most methods have one.
+
+    `data`: which images it draws (`"labeled+unlabeled"`, `"labeled"`, or `"all"`: every image, as unlabeled).
+    `sampler`: how labeled images are drawn. `parameters` picks what is trained (default: all of net and method).
+    `share` is its part of the protocol's steps (all shares are scaled to sum to 1). `optimizer` overrides fields of
+    the protocol's optimizer. A stage with `cache=True` is computed once per content key (stage, data, initial weights,
+    seed, engine version) and its net is shared by all cells that have the same key.
+    """
+
+    name: str
+    loss: Callable[[Batch], Losses]
+    views: Views
+    data: Literal["labeled+unlabeled", "labeled", "all"] = "labeled+unlabeled"
+    sampler: Literal["uniform", "balanced"] = "uniform"
+    parameters: Callable[[nn.Module], Sequence[nn.Parameter]] | None = None
+    optimizer: Mapping[str, Any] | None = None
+    share: float = 1.0
+    cache: bool = False
+
+
+class EpochContext(Protocol):
+    """What `Method.end_epoch` may use."""
+
+    epoch: int
+
+    def predict(
+        self, pool: Literal["labeled"], *, view: str = "plain", net: Literal["teacher", "student"] = "teacher"
+    ) -> Predictions:
+        """One pass in evaluation mode over the labeled pool under a kind of view, with its labels."""
+
+
+class Method(nn.Module):
+    """Subclass it, name the views, fill in `loss`.
+
+    State (margins, thresholds, banks) lives in buffers, so that device moves, checkpoints and resuming come for free.
+    `net` is the trained network and `teacher` its EMA copy; neither is a submodule. `random` is a seeded generator on
+    the device for the method's own draws. Shapes are static and nothing in `loss` waits for the device: no `.item()`,
+    `.cpu()` or `.tolist()`, no boolean-mask indexing.
+    """
+
+    Config: ClassVar[type[MethodConfig]] = MethodConfig
+    variants: ClassVar[Mapping[str, Mapping[str, Any]]] = {"described": {}}
+    """Presets of config fields; the first is the default."""
+    requires: ClassVar[frozenset[str]] = frozenset()
+    """`"pool_index"` (refused on streams), `"boxes"`."""
+
+    views: Views
+    net: Network
+    teacher: Network
+    random: torch.Generator
+    info: MethodInfo
+    joint_forward: bool = True
+
+    def __init__(self, config: MethodConfig) -> None:
+        super().__init__()
+        self.config = config
+        self._aux_losses: list[Tensor] = []
+        self._mean: Collective | None = None
+        self._gather: Collective | None = None
+
+    # -- what the engine calls ---------------------------------------------------------------------------------------
+
+    def attach(
+        self,
+        net: Network,
+        teacher: Network,
+        random: torch.Generator,
+        info: MethodInfo,
+        *,
+        joint_forward: bool = True,
+        mean: Collective | None = None,
+        gather: Collective | None = None,
+    ) -> None:
+        """The engine's handles; kept out of the module tree, so that the method's state is its own only."""
+        for name, value in {"net": net, "teacher": teacher, "random": random, "info": info}.items():
+            object.__setattr__(self, name, value)
+        self.joint_forward = joint_forward
+        self._mean, self._gather = mean, gather
+
+    def setup(self, net: Network, info: MethodInfo) -> None:
+        """Called once before the optimizer is made: add heads, banks and buffers here."""
+
+    def stages(self) -> Sequence[Stage]:
+        """The parts of the run, in order."""
+        return [Stage("train", self.loss, self.views)]
+
+    @abstractmethod
+    def loss(self, batch: Batch) -> Losses:
+        """The loss of one step, on normalised views."""
+
+    def after_step(self) -> None:
+        """Called after the optimizer and the EMA update of each step."""
+
+    def end_epoch(self, context: EpochContext) -> Mapping[str, Tensor]:
+        """Called after each epoch (a twentieth of the stage); tensors that it returns go into the history."""
+        return {}
+
+    def evaluation_net(self) -> Network:
+        """The network that is evaluated and saved: the teacher, unless a paper's code says otherwise."""
+        return self.teacher
+
+    def take_aux_loss(self) -> Tensor | None:
+        """Sum of the heads' auxiliary losses since the last call; the engine adds it to the total."""
+        losses, self._aux_losses = self._aux_losses, []
+        return torch.stack(losses).sum() if losses else None
+
+    # -- what a method uses ------------------------------------------------------------------------------------------
+
+    @property
+    def uses_unlabeled(self) -> bool:
+        """Whether the method learns from unlabeled images."""
+        return any(stage.views.unlabeled for stage in self.stages())
+
+    def mean(self, value: Tensor) -> Tensor:
+        """`value` averaged over processes; the identity on one."""
+        return value if self._mean is None else self._mean(value)
+
+    def gather(self, value: Tensor) -> Tensor:
+        """`value` of all processes concatenated along the first axis; the identity on one."""
+        return value if self._gather is None else self._gather(value)
+
+    def forward_views(
+        self, batch: Batch, no_grad: frozenset[str] | set[str] = frozenset(), joint: bool | None = None
+    ) -> "ForwardedViews":
+        """Forward every view of the batch through the net.
+
+        Views of unlabeled images named in `no_grad` are forwarded apart, without gradient, with batch statistics and
+        BatchNorm's running statistics untouched. The others go through the net in one forward (`joint`, the
+        protocol's rule and recorded) or one by one, labeled views first.
+        """
+        labeled, unlabeled = batch.labeled.images, batch.unlabeled.images if batch.unlabeled else {}
+        inputs = {("labeled", name): images for name, images in labeled.items()}
+        inputs |= {("unlabeled", name): images for name, images in unlabeled.items() if name not in no_grad}
+        outputs = self._forward_all(inputs, self.joint_forward if joint is None else joint)
+        with torch.no_grad(), frozen_bn(self.net):
+            for name in unlabeled.keys() & no_grad:
+                outputs["unlabeled", name] = self.net(unlabeled[name])
+        return ForwardedViews(
+            *(NamedOutputs({n: out for (s, n), out in outputs.items() if s == side}) for side in ("labeled", "unlabeled"))
+        )
+
+    def _forward_all(self, inputs: Mapping[tuple[str, str], Tensor], joint: bool) -> dict[tuple[str, str], Output]:
+        if joint and len(inputs) > 1:
+            whole = self.net(torch.cat(list(inputs.values())))
+            self._collect(whole)
+            return dict(zip(inputs, split_output(whole, [len(images) for images in inputs.values()]), strict=True))
+        outputs = {key: self.net(images) for key, images in inputs.items()}
+        for output in outputs.values():
+            self._collect(output)
+        return outputs
+
+    def _collect(self, output: Output) -> None:
+        if output.aux_loss is not None:
+            self._aux_losses.append(output.aux_loss)
+
+
+@dataclass(frozen=True)
+class ForwardedViews:
+    """`out.labeled.<view>` and `out.unlabeled.<view>` are `Output`s."""
+
+    labeled: Any
+    unlabeled: Any
+
+
+def split_output(output: Output, sizes: Sequence[int]) -> list[Output]:
+    """Cut a joint output along the batch; the auxiliary loss belongs to the whole and is not repeated."""
+    logits, features = output.logits.split(sizes), output.features.split(sizes)
+    total = sum(sizes)
+    extras = [
+        {k: v.split(sizes)[i] if v.ndim and len(v) == total else v for k, v in output.extras.items()}
+        for i in range(len(sizes))
+    ]
+    return [Output(z, f, None, e) for z, f, e in zip(logits, features, extras, strict=True)]
+
+
+@contextmanager
+def frozen_bn(net: nn.Module) -> Iterator[None]:
+    """Within it BatchNorm uses batch statistics and leaves its running statistics untouched."""
+    tracking = [m for m in net.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm) and m.track_running_stats]
+    for module in tracking:
+        module.track_running_stats = False
+    try:
+        yield
+    finally:
+        for module in tracking:
+            module.track_running_stats = True

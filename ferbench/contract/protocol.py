@@ -1,0 +1,71 @@
+"""A protocol fixes everything that must be equal for results to be comparable; declarative and versioned."""
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+EPOCHS = 20
+"""An epoch is this fraction of the steps, equal for all methods, never a pass over data."""
+
+
+class _Declaration(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class WeakView(_Declaration):
+    """Random crop after zero padding, and horizontal flip."""
+
+    padding: int = Field(4, ge=0, description="pixels of padding on each side")
+    crop_probability: float = Field(1.0, ge=0, le=1, description="probability of the random crop")
+    flip_probability: float = Field(0.5, ge=0, le=1, description="probability of the horizontal flip")
+
+
+class StrongView(_Declaration):
+    """RandAugment and cutout, then the weak view (facts of FixMatch's, Ada-CM's and LEAF's code)."""
+
+    operations: int = Field(3, ge=0, description="RandAugment operations per image, drawn with replacement from 14")
+    cutout: float = Field(0.5, ge=0, le=1, description="largest side of the cutout square, as a part of the width")
+
+
+class Recipe(_Declaration):
+    """How a cell is trained: the same for every method of a table."""
+
+    backbone: str = Field(description="name of the backbone")
+    image_size: int = Field(ge=8, description="pixels of the packed images and of the net's input")
+    steps: int = Field(ge=1, description="optimizer steps, equal for all methods")
+    labeled_batch: int = Field(ge=1, description="labeled images per step")
+    unlabeled_batch: int = Field(ge=1, description="unlabeled images per step")
+    optimizer: Literal["adamw", "adam", "sgd"] = Field("adamw", description="optimizer")
+    learning_rate: float = Field(gt=0, description="peak learning rate")
+    weight_decay: float = Field(0.0, ge=0, description="decoupled for adamw, L2 for sgd and adam")
+    momentum: float = Field(0.9, ge=0, lt=1, description="of sgd, with Nesterov")
+    schedule: Literal["cosine", "constant"] = Field("cosine", description="after the warm-up: to 0, or flat")
+    warmup: float = Field(0.05, ge=0, lt=1, description="part of the steps with a linear warm-up")
+    ema_decay: float = Field(0.999, ge=0, lt=1, description="of the teacher; ramps up as (1 + t) / (10 + t)")
+    joint_forward: bool = Field(True, description="gradient views in one forward; decides BatchNorm's statistics")
+    weak: WeakView = WeakView()
+    strong: StrongView = StrongView()
+    evaluations: int = Field(6, ge=1, le=6, description="evaluations on the test split, for the oracle only")
+    evaluation_batch: int = Field(250, ge=1, description="images per forward in evaluation")
+    method_defaults: Mapping[str, Mapping[str, Any]] = Field(
+        default_factory=dict, description="options of methods tuned for this recipe with equal trials"
+    )
+
+
+class Protocol(_Declaration):
+    """A named, versioned way to compare methods."""
+
+    name: str
+    purpose: str
+    split_rule: str = Field("sha256-v1", description="how ranks are drawn; part of every split's fingerprint")
+    budget: Literal["ratio", "count"] = Field(description="labels as a part of the training set, or as a number")
+    ratios: tuple[str, ...] = ()
+    seeds: tuple[int, ...] = (0, 1, 2, 3, 4)
+    rank_groups: Literal["image", "subject", "video"] = Field("image", description="what a rank is given to")
+    selection: str = "EMA model after the last step"
+    recipes: Mapping[str, Recipe] = Field(description="by family of data set; `default` for all others")
+
+    def recipe_for(self, family: str) -> Recipe:
+        """The recipe of a family of data sets."""
+        return self.recipes.get(family, self.recipes["default"])

@@ -1,0 +1,55 @@
+"""Cutout as in the strong view of FixMatch's PyTorch ports: one filled square per image."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from ferbench.data.augment.pixels import as_int32, pack, to_device, unpack
+
+
+@dataclass(frozen=True)
+class Cutout:
+    """A square of side v = U(0, max_size) * width about a centre uniform in the image, filled with one colour.
+
+    Equal to PIL's `ImageDraw.rectangle`: x0 = int(max(0, cx - v/2)), x1 = min(width, x0 + v), likewise y;
+    PIL drops the fraction of the end coordinates and draws them too. As drawn by Ada-CM and LEAF, the square
+    is cut at the upper left by moving its start, so it keeps its full side there.
+    """
+
+    max_size: float = 0.5  # largest side, as a share of the image's width
+    fill: tuple[int, int, int] = (125, 123, 114)  # RGB
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.max_size <= 1:
+            raise ValueError(f"max_size must lie in 0..1, got {self.max_size}")
+
+    def draw(self, count: int, height: int, width: int, generator: torch.Generator) -> Tensor:
+        """(count, 4) int64 on the CPU: x0, y0, x1, y1, the last two included (and perhaps beyond the image)."""
+        uniform = torch.rand((3, count, 1), generator=generator, dtype=torch.float64)
+        extent = torch.tensor([width, height], dtype=torch.float64)
+        side = uniform[0] * self.max_size * width
+        centre = torch.cat((uniform[1], uniform[2]), dim=1) * extent
+        start = (centre - side / 2).clamp_(min=0).floor_()
+        end = torch.minimum(start + side, extent).floor_()
+        return torch.cat((start, end), dim=1).long()
+
+    def __call__(self, images: Tensor, generator: torch.Generator) -> Tensor:
+        """(B, H, W, 3) uint8 -> new (B, H, W, 3) uint8 with one square each."""
+        rgbx = pack(images)
+        self.paint(rgbx, self.draw(len(images), *images.shape[1:3], generator))
+        return unpack(rgbx)
+
+    def paint(self, rgbx: Tensor, rectangles: Tensor) -> None:
+        """Fill the (B, 4) rectangles of `draw` in (B, H, W, 4) uint8 images, in place."""
+        pixels = as_int32(rgbx)
+        height, width = pixels.shape[1:]
+        x0, y0, x1, y1 = to_device(rectangles, rgbx.device)[:, :, None].unbind(1)
+        x = torch.arange(width, device=rgbx.device)
+        y = torch.arange(height, device=rgbx.device)
+        inside_x = ((x >= x0) & (x <= x1)).int().neg_()  # -1 (all bits) inside, else 0
+        inside_y = ((y >= y0) & (y <= y1)).int().neg_()
+        inside = inside_y[:, :, None] & inside_x[:, None, :]
+        colour = int(torch.tensor([*self.fill, 0], dtype=torch.uint8).view(torch.int32))
+        # Changing the bits that differ from the colour takes a third of the time of torch.where.
+        pixels.bitwise_xor_((pixels ^ colour).bitwise_and_(inside))

@@ -1,0 +1,48 @@
+"""The fourteen operations of RandAugment and their magnitudes."""
+
+from enum import IntEnum
+
+
+class Operation(IntEnum):
+    """An operation; the order puts operations that share arithmetic side by side, so that a batch sorted by
+    operation handles each of the four kinds in one piece."""
+
+    # geometry
+    ROTATE = 0
+    SHEAR_X = 1
+    SHEAR_Y = 2
+    TRANSLATE_X = 3
+    TRANSLATE_Y = 4
+    # enhancement
+    BRIGHTNESS = 5
+    CONTRAST = 6
+    COLOR = 7
+    SHARPNESS = 8
+    # levels
+    POSTERIZE = 9
+    SOLARIZE = 10
+    # histogram
+    AUTOCONTRAST = 11
+    EQUALIZE = 12
+    # nothing
+    IDENTITY = 13
+
+
+# The interval from which each magnitude is drawn uniformly; (0, 0) where the operation has none.
+# Source: `augmentation/randaugment.py` in the FixMatch ports of kekmodel, Ada-CM and LEAF.
+MAGNITUDES: dict[Operation, tuple[float, float]] = {
+    Operation.ROTATE: (-30, 30),  # degrees, counter-clockwise
+    Operation.SHEAR_X: (-0.3, 0.3),  # pixels of x per pixel of y
+    Operation.SHEAR_Y: (-0.3, 0.3),
+    Operation.TRANSLATE_X: (-0.3, 0.3),  # share of the width; positive moves the content left
+    Operation.TRANSLATE_Y: (-0.3, 0.3),  # share of the height; positive moves the content up
+    Operation.BRIGHTNESS: (0.05, 0.95),  # factor of PIL's ImageEnhance: 0 degenerate, 1 unchanged
+    Operation.CONTRAST: (0.05, 0.95),
+    Operation.COLOR: (0.05, 0.95),
+    Operation.SHARPNESS: (0.05, 0.95),
+    Operation.POSTERIZE: (4, 8),  # the integer part is the number of bits kept
+    Operation.SOLARIZE: (0, 256),  # a grey level i stays where i < magnitude, else becomes 255 - i
+    Operation.AUTOCONTRAST: (0, 0),
+    Operation.EQUALIZE: (0, 0),
+    Operation.IDENTITY: (0, 0),
+}

@@ -1,0 +1,39 @@
+"""The strong view: RandAugment, then cutout, then the weak view."""
+
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from ferbench.data.augment.boxes import shift_and_flip
+from ferbench.data.augment.cutout import Cutout
+from ferbench.data.augment.pixels import pack
+from ferbench.data.augment.randaugment import RandAugment
+from ferbench.data.augment.weak import Weak
+
+
+@dataclass(frozen=True)
+class Strong:
+    """The strong view of Ada-CM and LEAF, at the stored image size."""
+
+    randaugment: RandAugment = field(default_factory=RandAugment)
+    cutout: Cutout = field(default_factory=Cutout)
+    weak: Weak = field(default_factory=Weak)
+
+    def __call__(
+        self, images: Tensor, generator: torch.Generator, boxes: Tensor | None = None
+    ) -> tuple[Tensor, Tensor | None]:
+        """Strong views of (B, H, W, 3) uint8 images, and where their (B, 4) boxes then lie.
+
+        Boxes follow crop and flip only: a rotated or sheared box is no box, and what uses boxes (FaceMix) mixes
+        weak views. Random numbers are drawn in the order in which the parts act.
+        """
+        rgbx = pack(images)  # once for all three parts; the weak view's gather drops the fourth byte again
+        count, height, width = images.shape[:3]
+        randaugment = self.randaugment.draw(count, generator)
+        rectangles = self.cutout.draw(count, height, width, generator)
+        weak = self.weak.draw(count, min(height, width), generator)
+        rgbx = self.randaugment.apply(rgbx, randaugment)
+        self.cutout.paint(rgbx, rectangles)
+        views = self.weak.apply(rgbx, weak)
+        return views, None if boxes is None else shift_and_flip(boxes, weak, height, width)

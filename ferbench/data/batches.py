@@ -1,0 +1,138 @@
+"""Batches of views: a pure function of seed and step, so that a resumed run draws what an uninterrupted one draws."""
+
+from collections.abc import Callable, Mapping
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from ferbench.contract.batch import Batch, Views, ViewSet
+from ferbench.contract.protocol import Recipe
+from ferbench.data.augment.cutout import Cutout
+from ferbench.data.augment.randaugment import RandAugment
+from ferbench.data.augment.strong import Strong
+from ferbench.data.augment.weak import Weak
+from ferbench.data.packed import Pool
+from ferbench.data.seeds import derive
+
+View = Callable[[Tensor, torch.Generator, Tensor], tuple[Tensor, Tensor | None]]
+
+
+class IndexStream:
+    """Endless shuffled passes over n images; the indices of step t need no state."""
+
+    def __init__(self, n: int, batch_size: int, seed: int) -> None:
+        self.n, self.batch_size, self._seed = n, batch_size, seed
+        self._passes: dict[int, Tensor] = {}
+
+    def at(self, step: int) -> Tensor:
+        """Indices (batch_size,) int64 of a step."""
+        start, stop = step * self.batch_size, (step + 1) * self.batch_size
+        first, last = start // self.n, (stop - 1) // self.n
+        passes = torch.cat([self._permutation(k) for k in range(first, last + 1)])
+        self._passes = {k: order for k, order in self._passes.items() if k >= last}
+        return passes[start - first * self.n : stop - first * self.n]
+
+    def _permutation(self, k: int) -> Tensor:
+        if k not in self._passes:
+            generator = torch.Generator().manual_seed(derive(self._seed, "pass", k))
+            self._passes[k] = torch.randperm(self.n, generator=generator)
+        return self._passes[k]
+
+
+class BalancedStream:
+    """A class uniformly, then one of its images uniformly."""
+
+    def __init__(self, labels: Tensor, n_classes: int, batch_size: int, seed: int) -> None:
+        members = [(labels == c).nonzero().flatten() for c in range(n_classes)]
+        self._members = [rows for rows in members if len(rows)]
+        self.batch_size, self._seed = batch_size, seed
+
+    def at(self, step: int) -> Tensor:
+        """Indices (batch_size,) int64 of a step."""
+        generator = torch.Generator().manual_seed(derive(self._seed, "balanced", step))
+        chosen = torch.randint(len(self._members), (self.batch_size,), generator=generator).tolist()
+        part = torch.rand(self.batch_size, generator=generator).tolist()
+        return torch.stack([self._members[c][int(p * len(self._members[c]))] for c, p in zip(chosen, part, strict=True)])
+
+
+class ViewMaker:
+    """Turns stored images into normalised views of the protocol's kinds."""
+
+    def __init__(
+        self, recipe: Recipe, mean: tuple[float, float, float], std: tuple[float, float, float], device: torch.device
+    ) -> None:
+        weak = Weak(recipe.weak.padding, recipe.weak.crop_probability, recipe.weak.flip_probability)
+        strong = Strong(RandAugment(recipe.strong.operations), Cutout(recipe.strong.cutout), weak)
+        self._kinds: Mapping[str, View] = {"weak": weak, "strong": strong, "plain": _identity}
+        scale = torch.tensor(std) * 255
+        self._factor = (1 / scale).view(1, 3, 1, 1).to(device)
+        self._offset = (-torch.tensor(mean) * 255 / scale).view(1, 3, 1, 1).to(device)
+
+    def pixels(self, kind: str, images: Tensor, boxes: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """A view as uint8 (B, S, S, 3) with its boxes; for face sheets and tests."""
+        view, moved = self._kinds[kind](images, generator, boxes)
+        return view, boxes if moved is None else moved
+
+    def normalised(self, images: Tensor) -> Tensor:
+        """uint8 (B, S, S, 3) to float32 (B, 3, S, S) in channels_last memory, without a copy of the layout."""
+        return torch.addcmul(self._offset, images.permute(0, 3, 1, 2).float(), self._factor)
+
+
+def _identity(images: Tensor, generator: torch.Generator, boxes: Tensor) -> tuple[Tensor, Tensor]:
+    return images, boxes
+
+
+class Batches:
+    """The batches of one stage: `at(step)` for any step, in any order."""
+
+    def __init__(
+        self,
+        labeled: Pool,
+        unlabeled: Pool | None,
+        views: Views,
+        recipe: Recipe,
+        maker: ViewMaker,
+        *,
+        seed: int,
+        steps: int,
+        sampler: Literal["uniform", "balanced"] = "uniform",
+    ) -> None:
+        self._labeled, self._unlabeled, self._views, self._maker = labeled, unlabeled, views, maker
+        self._seed, self._steps = seed, steps
+        n_classes = labeled.label_probs.shape[1]
+        self._labeled_stream = (
+            BalancedStream(labeled.labels.cpu(), n_classes, recipe.labeled_batch, derive(seed, "labeled"))
+            if sampler == "balanced"
+            else IndexStream(len(labeled), recipe.labeled_batch, derive(seed, "labeled"))
+        )
+        self._unlabeled_stream = (
+            IndexStream(len(unlabeled), recipe.unlabeled_batch, derive(seed, "unlabeled")) if unlabeled else None
+        )
+
+    def at(self, step: int) -> Batch:
+        """The batch of a step, on the pools' device."""
+        device = self._labeled.images.device
+        index = self._labeled_stream.at(step).to(device, non_blocking=True)
+        labeled = self._view_set("labeled", self._labeled, index, self._views.labeled, step)
+        unlabeled = None
+        if self._unlabeled is not None and self._unlabeled_stream is not None and self._views.unlabeled:
+            drawn = self._unlabeled_stream.at(step).to(device, non_blocking=True)
+            unlabeled = self._view_set("unlabeled", self._unlabeled, drawn, self._views.unlabeled, step)
+        return Batch(
+            labeled=labeled,
+            unlabeled=unlabeled,
+            labels=self._labeled.labels[index],
+            label_probs=self._labeled.label_probs[index],
+            step=torch.tensor(step).to(device, non_blocking=True),
+            progress=torch.tensor(step / self._steps).to(device, non_blocking=True),
+        )
+
+    def _view_set(self, role: str, pool: Pool, index: Tensor, views: Mapping, step: int) -> ViewSet:  # type: ignore[type-arg]
+        stored, stored_boxes = pool.images[index], pool.boxes[index]
+        images, boxes = {}, {}
+        for name, spec in views.items():
+            generator = torch.Generator().manual_seed(derive(self._seed, "view", role, name, step))
+            pixels, boxes[name] = self._maker.pixels(spec.kind, stored, stored_boxes, generator)
+            images[name] = self._maker.normalised(pixels)
+        return ViewSet(images=images, index=index, boxes=boxes)

@@ -1,0 +1,171 @@
+"""Decode once: from a data set's samples to a packed folder.
+
+A packed folder holds `images.npy` (uint8, N x S x S x 3, memory-mapped when read), `manifest.parquet` and `meta.json`
+with counts, licence note and content fingerprint. It is written beside its place and renamed, so that a folder that
+exists is whole.
+"""
+
+import hashlib
+import io
+import json
+import os
+import shutil
+import tempfile
+import warnings
+from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import filelock
+import numpy as np
+import pyarrow
+import pyarrow.parquet
+from PIL import Image
+
+from ferbench.contract.dataset import Dataset, Sample
+from ferbench.errors import DataError
+from ferbench.records.cell import digest
+
+PACK_VERSION = 1
+MAX_LISTED = 20
+
+
+def cache_root() -> Path:
+    """`FERBENCH_CACHE`, else `ferbench` in the user's cache folder."""
+    chosen = os.environ.get("FERBENCH_CACHE")
+    return Path(chosen) if chosen else Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "ferbench"
+
+
+def packed_folder(dataset: Dataset, image_size: int) -> Path:
+    """Where the packed copy of a data set at a size lies, whether or not it exists."""
+    key = digest([PACK_VERSION, dataset.info.name, dataset.source_digest(), image_size])
+    return cache_root() / "packed" / f"{dataset.info.name}-{image_size}px-{key[:12]}"
+
+
+def find_packed(dataset: Dataset) -> Path | None:
+    """A packed copy of a data set at any size, if one is here; splits do not depend on the size."""
+    source = dataset.source_digest()
+    for meta in sorted((cache_root() / "packed").glob(f"{dataset.info.name}-*px-*/meta.json")):
+        if json.loads(meta.read_text("utf-8")).get("source_digest") == source:
+            return meta.parent
+    return None
+
+
+def ensure_packed(dataset: Dataset, image_size: int) -> Path:
+    """The packed folder, made now if it is missing; processes that ask for the same wait for each other."""
+    folder = packed_folder(dataset, image_size)
+    if (folder / "meta.json").is_file():
+        return folder
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with filelock.FileLock(folder.with_suffix(".lock")):
+            if not (folder / "meta.json").is_file():
+                _pack_into(dataset, image_size, folder)
+    except OSError as error:
+        raise DataError(
+            f"{folder}: cannot write the packed data set ({error.strerror or error}); free space or set FERBENCH_CACHE"
+        ) from None
+    return folder
+
+
+def _pack_into(dataset: Dataset, image_size: int, folder: Path) -> None:
+    scratch = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+    try:
+        images, rows, problems = _decode(dataset, image_size)
+        if problems:
+            raise DataError(_problem_text(dataset.info.name, problems))
+        if not rows:
+            raise DataError(f"dataset '{dataset.info.name}': no samples found; is the folder complete?")
+        np.save(scratch / "images.npy", np.stack(images))
+        pyarrow.parquet.write_table(pyarrow.Table.from_pylist(rows, schema=MANIFEST_SCHEMA), scratch / "manifest.parquet")
+        (scratch / "meta.json").write_text(json.dumps(_meta(dataset, image_size, rows), indent=1, sort_keys=True), "utf-8")
+        shutil.rmtree(folder, ignore_errors=True)
+        scratch.rename(folder)
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
+MANIFEST_SCHEMA = pyarrow.schema(
+    [
+        ("id", pyarrow.string()),
+        ("split", pyarrow.string()),
+        ("label", pyarrow.string()),
+        ("label_distribution", pyarrow.map_(pyarrow.string(), pyarrow.float32())),
+        ("subject", pyarrow.string()),
+        ("video", pyarrow.string()),
+        ("box", pyarrow.list_(pyarrow.float32(), 4)),
+        ("sha256", pyarrow.string()),
+    ]
+)
+
+
+def _decode(dataset: Dataset, size: int) -> tuple[list[np.ndarray], list[dict[str, Any]], list[str]]:
+    images: list[np.ndarray] = []
+    rows: list[dict[str, Any]] = []
+    problems: list[str] = []
+    seen: set[str] = set()
+    for sample in dataset.samples():
+        try:
+            if sample.id in seen:
+                raise ValueError("this id occurs twice")
+            pixels, row = decode_sample(sample, size)
+        except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+            problems.append(f"{_where(sample)}: {error}")
+            continue
+        seen.add(sample.id)
+        images.append(pixels)
+        rows.append(row)
+    return images, rows, problems
+
+
+def decode_sample(sample: Sample, size: int) -> tuple[np.ndarray, dict[str, Any]]:
+    """Pixels (size, size, 3) uint8 and the manifest row; the box is scaled with the image."""
+    content = sample.image if isinstance(sample.image, bytes) else sample.image.read_bytes()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", Image.DecompressionBombWarning)
+        try:
+            with Image.open(io.BytesIO(content)) as opened:
+                image = opened.convert("RGB")
+        except Image.DecompressionBombWarning as error:
+            raise ValueError(str(error)) from None
+    width, height = image.size
+    if image.size != (size, size):
+        image = image.resize((size, size), Image.Resampling.BICUBIC)
+    scale = (size / width, size / height) * 2
+    distribution = sample.label if isinstance(sample.label, Mapping) else None
+    return np.asarray(image), {
+        "id": sample.id,
+        "split": sample.split,
+        "label": max(distribution, key=lambda name: distribution[name]) if distribution else sample.label,
+        "label_distribution": list(distribution.items()) if distribution else None,
+        "subject": sample.subject,
+        "video": sample.video,
+        "box": [value * factor for value, factor in zip(sample.box, scale, strict=True)] if sample.box else None,
+        "sha256": hashlib.sha256(content).hexdigest(),
+    }
+
+
+def _where(sample: Sample) -> str:
+    return sample.id if isinstance(sample.image, bytes) else f"{sample.image} ({sample.id})"
+
+
+def _problem_text(name: str, problems: list[str]) -> str:
+    listed = "\n  ".join(problems[:MAX_LISTED])
+    more = f"\n  and {len(problems) - MAX_LISTED} more" if len(problems) > MAX_LISTED else ""
+    return f"dataset '{name}': {len(problems)} damaged image(s); replace or remove them, then run again:\n  {listed}{more}"
+
+
+def _meta(dataset: Dataset, image_size: int, rows: list[dict[str, Any]]) -> dict[str, Any]:
+    content = sorted([row["id"], row["split"], row["label"], row["sha256"]] for row in rows)
+    counts = Counter((row["split"], row["label"] or "unknown") for row in rows)
+    return {
+        "pack_version": PACK_VERSION,
+        "name": dataset.info.name,
+        "title": dataset.info.title,
+        "licence": dataset.info.licence,
+        "source_digest": dataset.source_digest(),
+        "image_size": image_size,
+        "fingerprint": digest(content),
+        "counts": {f"{split}/{label}": n for (split, label), n in sorted(counts.items())},
+    }

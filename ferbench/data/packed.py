@@ -1,0 +1,114 @@
+"""Packed images as tensors: the pools that a cell draws from."""
+
+import json
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import pyarrow
+import pyarrow.parquet
+import torch
+from torch import Tensor
+
+from ferbench.errors import DataError
+
+UNKNOWN = -1
+CENTRAL_BOX = (0.11, 0.11, 0.98, 0.98)
+"""The face where the manifest has no box: SSFER's fixed (25, 25, 220, 220) of 224 pixels, as parts of the width."""
+
+
+@dataclass(frozen=True)
+class Pool:
+    """N images of one role on one device.
+
+    `images` (N, S, S, 3) uint8; `labels` (N,) int64, -1 where unknown; `label_probs` (N, C) float32; `boxes` (N, 4)
+    float32 pixels.
+    """
+
+    images: Tensor
+    labels: Tensor
+    label_probs: Tensor
+    boxes: Tensor
+    ids: tuple[str, ...]
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+
+class Packed:
+    """A packed folder, opened; images stay in the memory map until a pool is made."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        try:
+            self.meta = json.loads((folder / "meta.json").read_text("utf-8"))
+            self._manifest = pyarrow.parquet.read_table(folder / "manifest.parquet")
+            self._images = np.load(folder / "images.npy", mmap_mode="r", allow_pickle=False)
+        except (OSError, ValueError, pyarrow.ArrowException) as error:
+            raise DataError(f"{folder}: damaged packed data set ({error}); remove this folder and run again") from None
+        if len(self._images) != len(self._manifest):
+            raise DataError(f"{folder}: {len(self._images)} images, {len(self._manifest)} rows; remove this folder")
+
+    @property
+    def name(self) -> str:
+        return str(self.meta["name"])
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 over ids, splits, labels and encoded images."""
+        return str(self.meta["fingerprint"])
+
+    @cached_property
+    def ids(self) -> list[str]:
+        return list(self._manifest["id"].to_pylist())
+
+    @cached_property
+    def splits(self) -> list[str]:
+        return list(self._manifest["split"].to_pylist())
+
+    @cached_property
+    def labels(self) -> list[str | None]:
+        return list(self._manifest["label"].to_pylist())
+
+    def groups(self, kind: str) -> list[str]:
+        """What a rank is given to: the image's id, or its subject or video."""
+        if kind == "image":
+            return self.ids
+        values = self._manifest[kind].to_pylist()
+        if None in values:
+            raise DataError(f"dataset '{self.name}': the protocol ranks by {kind}, which some samples do not have")
+        return list(values)
+
+    def pool(self, rows: list[int], class_names: tuple[str, ...], device: torch.device) -> Pool:
+        """The images of these rows, in this order, on the device."""
+        order = np.asarray(rows, dtype=np.int64)
+        images = torch.from_numpy(np.ascontiguousarray(self._images[order]))
+        probs = self._label_probs(rows, class_names)
+        known = probs.sum(1) > 0
+        labels = torch.where(known, probs.argmax(1), torch.tensor(UNKNOWN))
+        return Pool(
+            images=images.to(device),
+            labels=labels.to(device),
+            label_probs=probs.to(device),
+            boxes=self._boxes(order).to(device),
+            ids=tuple(self.ids[row] for row in rows),
+        )
+
+    def _label_probs(self, rows: list[int], class_names: tuple[str, ...]) -> Tensor:
+        position = {name: i for i, name in enumerate(class_names)}
+        probs = torch.zeros(len(rows), len(class_names))
+        distributions = self._manifest["label_distribution"]
+        for i, row in enumerate(rows):
+            label = self.labels[row]
+            pairs = distributions[row].as_py() or ([(label, 1.0)] if label else [])
+            for name, share in pairs:
+                if name in position:
+                    probs[i, position[name]] = share
+        return probs / probs.sum(1, keepdim=True).clamp_min(1e-12)
+
+    def _boxes(self, order: np.ndarray) -> Tensor:
+        size = self._images.shape[1]
+        default = [part * size for part in CENTRAL_BOX]
+        boxes = self._manifest["box"].take(pyarrow.array(order)).to_pylist()
+        return torch.tensor([box or default for box in boxes], dtype=torch.float32).reshape(len(order), 4)

@@ -1,0 +1,53 @@
+"""From what the user typed after `--dataset` to a data set."""
+
+import os
+from pathlib import Path
+
+from ferbench.contract.dataset import Dataset, ParquetDataset
+from ferbench.errors import DataError, UsageError
+from ferbench.plugins import registry
+
+SYNTHFACES_HINT = "pip install ferbench-synthfaces (in a clone: pip install -e plugins/ferbench-synthfaces)"
+
+
+def open_dataset(name: str) -> Dataset:
+    """The data set of a registered name, or of a folder that holds a `dataset.json`.
+
+    Raises UsageError for an unknown name (with the nearest), DataError where the source is missing or unreadable.
+    """
+    if os.sep in name or name.startswith(".") or Path(name).is_dir():
+        return _open_folder(Path(name))
+    known = registry().names("datasets")
+    if name.startswith("synthfaces") and name not in known and not any(k.startswith("synthfaces") for k in known):
+        raise PluginMissing(f"dataset '{name}' is not installed: {SYNTHFACES_HINT}")
+    dataset = registry().get("datasets", name).load()()
+    if not isinstance(dataset, Dataset):
+        raise DataError(f"dataset '{name}': {type(dataset).__name__} does not subclass ferbench.contract.dataset.Dataset")
+    return dataset
+
+
+def _open_folder(folder: Path) -> Dataset:
+    dataset = ParquetDataset(folder)
+    if dataset.info.name in registry().names("datasets"):
+        raise UsageError(
+            f"{folder / ParquetDataset.DESCRIPTION}: the name '{dataset.info.name}' belongs to an installed data set; "
+            "give yours another name in that file"
+        )
+    return dataset
+
+
+class PluginMissing(UsageError):
+    """The plugin that would provide a built-in default is not installed."""
+
+    exit_code = 3
+
+
+def classes_of(dataset: Dataset, task: str | None) -> tuple[str, tuple[str, ...]]:
+    """The task's name and its class names; the data set's default task for None."""
+    info = dataset.info
+    task = task or info.default_classes
+    if not info.classes:
+        raise UsageError(f"dataset '{info.name}' is an unlabeled pool; use it with --unlabeled, not with --dataset")
+    if task not in info.classes:
+        raise UsageError(f"--classes {task}: dataset '{info.name}' has the tasks {', '.join(sorted(info.classes))}")
+    return task, info.classes[task]

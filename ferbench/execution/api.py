@@ -1,0 +1,64 @@
+"""The Python API: `ferbench.run(method="fixmatch", ratio=0.05)` returns records."""
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from ferbench.contract.executor import Executor, Job, Progress
+from ferbench.errors import PluginError
+from ferbench.execution.plan import PlannedCell, RunRequest, make_plan
+from ferbench.plugins import registry
+from ferbench.records.schema import Record
+from ferbench.records.store import RunStore
+
+
+def run(
+    *,
+    method: str | Iterable[str],
+    ratio: Any = (),
+    labels: Any = (),
+    per_class: Any = (),
+    dataset: str | Iterable[str] = "synthfaces",
+    backbone: str | Iterable[str] = (),
+    seed: int | Iterable[int] = 0,
+    jobs: int = 1,
+    executor: str = "local",
+    runs: str | Path = "runs",
+    set: Mapping[str, Any] | None = None,
+    **options: Any,
+) -> list[Record]:
+    """Run every cell of the grid that has no result yet and return the records of all, in the grid's order.
+
+    The options are those of `ferbench run`. Cells that failed are in the list with their reason; a cell that left no
+    record is not. Raises FerbenchError as the command line would print it.
+    """
+    request = RunRequest(
+        methods=_several(method),
+        datasets=_several(dataset),
+        ratios=[str(value) for value in _several(ratio)],
+        counts=_several(labels),
+        per_class=_several(per_class),
+        backbones=_several(backbone),
+        seeds=_several(seed),
+        runs=Path(runs),
+        set=set or {},
+        **options,
+    )
+    plan = make_plan(request)
+    execute(plan, executor, jobs, lambda job, event: None)
+    store = RunStore(request.runs)
+    found = [store.read(item.cell) for item in plan]
+    return [record for record in found if record is not None]
+
+
+def execute(plan: Iterable[PlannedCell], executor: str, slots: int, progress: Progress) -> list[str]:
+    """Run the cells of a plan that are not cached; returns their statuses in order."""
+    target = registry().get("executors", executor).load()()
+    if not isinstance(target, Executor):
+        raise PluginError(f"executor '{executor}': {type(target).__name__} is no ferbench.contract.executor.Executor")
+    jobs: list[Job] = [item.job for item in plan if not item.cached]
+    return target.run(jobs, progress, slots)
+
+
+def _several(value: Any) -> list[Any]:
+    return list(value) if isinstance(value, Iterable) and not isinstance(value, str) else [value]

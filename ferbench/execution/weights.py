@@ -1,0 +1,39 @@
+"""Initial weights: what `--init` names, as the hash that goes into the cell and the file that is read."""
+
+import hashlib
+from functools import lru_cache
+from pathlib import Path
+
+import safetensors.torch
+
+from ferbench.data.pack import cache_root
+from ferbench.errors import DataError
+from ferbench.training.resolution import build_backbone
+
+
+@lru_cache(maxsize=16)
+def resolve_init(init: str, backbone: str, image_size: int) -> tuple[str, str | None]:
+    """(`scratch` or `sha256:...`, file or None). `hub` asks timm for its weights once and keeps them as a file."""
+    if init == "scratch":
+        return init, None
+    path = _from_hub(backbone, image_size) if init == "hub" else Path(init)
+    if not path.is_file():
+        raise DataError(f"--init {init}: no such file; name a state dict (.safetensors or .pth), 'hub' or 'scratch'")
+    with path.open("rb") as file:
+        return f"sha256:{hashlib.file_digest(file, 'sha256').hexdigest()}", str(path.resolve())
+
+
+def _from_hub(backbone: str, image_size: int) -> Path:
+    path = cache_root() / "weights" / f"{backbone.replace('/', '_')}.safetensors"
+    if not path.is_file():
+        try:
+            built = build_backbone(backbone, image_size, "hub")
+        except (OSError, RuntimeError, ValueError) as error:
+            raise DataError(
+                f"--init hub: the weights of '{backbone}' cannot be fetched ({type(error).__name__}); "
+                "give a local file with --init FILE"
+            ) from None
+        path.parent.mkdir(parents=True, exist_ok=True)
+        inner = getattr(built, "model", built)
+        safetensors.torch.save_file({k: v.contiguous() for k, v in inner.state_dict().items()}, path)
+    return path

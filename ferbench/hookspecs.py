@@ -1,0 +1,102 @@
+"""The plugin contract: every hook that a distribution can implement, on one page.
+
+A plugin is a module named by an entry point of group `ferbench`. It imports nothing heavy: what it registers are
+strings, `"package.module:Class"`, which are imported when they are used. Every `register` call takes
+
+    register(name, target, *, summary, paper="", api=1)
+
+`name` in lower case with hyphens; `summary` one line for `ferbench list`; `paper` a citation or address; `api` the
+version of the contract the target is written for.
+"""
+
+from pathlib import Path
+from typing import Any, Callable, Mapping
+
+import pluggy
+
+API_VERSION = 1
+
+hookspec = pluggy.HookspecMarker("ferbench")
+hookimpl = pluggy.HookimplMarker("ferbench")
+
+Register = Callable[..., None]
+
+
+@hookspec
+def ferbench_register_methods(register: Register) -> None:
+    """Called once at start-up. Targets subclass `ferbench.contract.method.Method`.
+
+    Example: `register("mine", "ferbench_mine.method:Mine", summary="My method", paper="arXiv 2600.00001")`
+    """
+
+
+@hookspec
+def ferbench_register_heads(register: Register) -> None:
+    """Called once at start-up. Targets subclass `ferbench.contract.head.Head`.
+
+    Example: `register("linear", "ferbench.builtin.heads:LinearHead", summary="One linear layer")`
+    """
+
+
+@hookspec
+def ferbench_register_datasets(register: Register) -> None:
+    """Called once at start-up. Targets subclass `ferbench.contract.dataset.Dataset`.
+
+    Example: `register("synthfaces", "ferbench_synthfaces.dataset:SynthFaces", summary="Rendered faces")`
+    """
+
+
+@hookspec
+def ferbench_register_backbones(register: Register) -> None:
+    """Called once at start-up. Targets are functions `(request: BackboneRequest) -> Backbone`.
+
+    Example: `register("small-resnet", "ferbench.builtin.backbones.small_resnet:build", summary="Residual net")`
+    """
+
+
+@hookspec
+def ferbench_register_protocols(register: Register) -> None:
+    """Called once at start-up. Targets are instances of `ferbench.contract.protocol.Protocol`.
+
+    Example: `register("ratio-v1", "ferbench.builtin.protocols:RATIO_V1", summary="Label ratios 1 to 100 %")`
+    """
+
+
+@hookspec
+def ferbench_register_executors(register: Register) -> None:
+    """Called once at start-up. Targets subclass `ferbench.contract.executor.Executor`.
+
+    Example: `register("local", "ferbench.execution.local:LocalExecutor", summary="Processes of this machine")`
+    """
+
+
+@hookspec
+def ferbench_register_commands(register: Register) -> None:
+    """Called once at start-up. Targets are click commands, added to `ferbench` under the registered name.
+
+    Example: `register("synthfaces", "ferbench_synthfaces.command:synthfaces", summary="Render face sets")`
+    """
+
+
+@hookspec
+def ferbench_run_started(cell: Mapping[str, Any], folder: Path) -> None:
+    """Called in the worker before the first step of a cell (also when it resumes); for loggers.
+
+    Example: `writer = SummaryWriter(folder / "tensorboard")`
+    """
+
+
+@hookspec
+def ferbench_epoch_finished(cell: Mapping[str, Any], epoch: Mapping[str, Any]) -> None:
+    """Called in the worker after each epoch with its row of the history; it may not change the row.
+
+    Example: `writer.add_scalar("mask_rate", epoch["mask_rate"], epoch["step"])`
+    """
+
+
+@hookspec
+def ferbench_run_finished(cell: Mapping[str, Any], record: Mapping[str, Any]) -> None:
+    """Called in the worker once the record of a cell is on disk.
+
+    Example: `print(record["result"]["metrics"]["accuracy"])`
+    """

@@ -1,0 +1,34 @@
+"""Strings of strangers in outputs: what a record says must never become markup, a link, a formula or a control code."""
+
+import re
+import unicodedata
+
+LONGEST = 200
+
+# Control codes drive terminals, format characters turn reading order around, the others break lines.
+_INVISIBLE = {"Cc", "Cf", "Cs", "Co", "Zl", "Zp"}
+_ENTITIES = {"&": "&amp;", "<": "&lt;", ">": "&gt;", "@": "&#64;"}
+_MARKS = re.compile(r"([\\`*_\[\]|~])")
+_LINKS = re.compile(r"(?i)(://|\bwww\.|\bmailto:)")
+_FORMULA = ("=", "+", "-", "@")
+
+
+def plain(text: str, longest: int = LONGEST) -> str:
+    """One line of visible characters, of bounded length."""
+    visible = "".join(" " if unicodedata.category(char) in _INVISIBLE else char for char in text)
+    line = " ".join(visible.split())
+    return line if len(line) <= longest else line[: longest - 1] + "…"
+
+
+def markdown(text: str, longest: int = LONGEST) -> str:
+    """The text as Markdown that shows exactly it, also inside a table."""
+    marked = _MARKS.sub(r"\\\1", plain(text, longest))
+    entities = "".join(_ENTITIES.get(char, char) for char in marked)
+    # GitHub turns bare addresses into links
+    return _LINKS.sub(lambda match: match[0].replace(":", "&#58;").replace(".", "&#46;"), entities)
+
+
+def csv_field(text: str) -> str:
+    """The text as a CSV value that no spreadsheet takes for a formula."""
+    line = plain(text)
+    return f"'{line}" if line.startswith(_FORMULA) else line

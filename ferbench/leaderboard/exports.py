@@ -1,0 +1,130 @@
+"""A board for programs: CSV with a line per row, JSON with everything."""
+
+import csv
+import io
+from dataclasses import asdict
+from typing import Any
+
+from ferbench.leaderboard.escape import csv_field
+from ferbench.leaderboard.keys import Key
+from ferbench.leaderboard.statistics import Paired, Spread
+from ferbench.leaderboard.tables import METRICS, Board, Row, Table
+from ferbench.records.schema import pretty_json
+
+# The last bits of a mean differ between machines; the files must not.
+DIGITS = 6
+
+
+def render_json(board: Board) -> bytes:
+    """Tables, rows and failures; scores are fractions of 1."""
+    return pretty_json(
+        {
+            "failures": [asdict(failure) for failure in board.failures],
+            "records": board.records,
+            "tables": [_table(table) for table in board.tables],
+        }
+    )
+
+
+def render_csv(board: Board) -> str:
+    """One line per row of each table; scores are fractions of 1, empty where a row is incomplete."""
+    lines = [_line(table, row) for table in board.tables for row in table.rows]
+    buffer = io.StringIO()
+    writer = csv.DictWriter(buffer, fieldnames=_columns(), lineterminator="\n")
+    writer.writeheader()
+    for line in lines:
+        writer.writerow({name: csv_field(value) if isinstance(value, str) else value for name, value in line.items()})
+    return buffer.getvalue()
+
+
+def _columns() -> list[str]:
+    return [
+        *("standard", "protocol", "dataset", "classes", "pool", "budget", "backbone", "init", "precision", "data"),
+        *("overrides", "method", "title", "complete", "n_seeds", "seeds", "labels"),
+        *(f"{metric}_{part}" for metric in METRICS for part in ("mean", "sd")),
+        *("gain_over", "gain_mean", "gain_low", "gain_high", "gain_pairs"),
+        *("optimism_mean", "image_passes", "minutes_median"),
+    ]
+
+
+def _line(table: Table, row: Row) -> dict[str, Any]:
+    gain = _paired(row.gain) or {}
+    line: dict[str, Any] = {
+        **_key(table.key),
+        "method": row.name,
+        "title": row.title,
+        "complete": "yes" if row.complete else "no",
+        "n_seeds": len(row.accuracies),
+        "seeds": " ".join(map(str, sorted(row.accuracies))),
+        "labels": row.labels[1],
+        "gain_over": table.baseline if gain else None,
+        **{f"gain_{name}": value for name, value in gain.items()},
+        "optimism_mean": _rounded(row.optimism.mean) if row.optimism else None,
+        "image_passes": row.image_passes,
+        "minutes_median": _rounded(row.minutes),
+    }
+    for metric, value in row.metrics.items():
+        line[f"{metric}_mean"], line[f"{metric}_sd"] = _rounded(value.mean), _rounded(value.sd)
+    line["standard"] = "yes" if table.key.standard else "no"
+    return {name: line.get(name) for name in _columns()}
+
+
+def _table(table: Table) -> dict[str, Any]:
+    return {
+        **_key(table.key),
+        "baseline": table.baseline,
+        "notes": list(table.notes),
+        "test_images": dict(zip(table.key.class_names, table.class_counts, strict=True)),
+        "rows": [_row(row) for row in table.rows],
+    }
+
+
+def _row(row: Row) -> dict[str, Any]:
+    return {
+        "method": row.name,
+        "title": row.title,
+        "complete": row.complete,
+        "labels": list(row.labels),
+        "accuracy_by_seed": {str(seed): _rounded(value) for seed, value in row.accuracies.items()},
+        "metrics": {name: _spread(value) for name, value in row.metrics.items()},
+        "recall": {name: _spread(value) for name, value in row.recalls.items()},
+        "gain": _paired(row.gain),
+        "optimism": _spread(row.optimism),
+        "image_passes": row.image_passes,
+        "minutes_median": _rounded(row.minutes),
+    }
+
+
+def _key(key: Key) -> dict[str, Any]:
+    return {
+        "standard": key.standard,
+        "protocol": key.protocol,
+        "dataset": key.dataset,
+        "classes": key.classes,
+        "pool": key.pool,
+        "budget": key.budget.label(),
+        "backbone": key.backbone,
+        "init": key.init,
+        "precision": key.precision,
+        "data": key.data,
+        "overrides": key.protocol_overrides,
+    }
+
+
+def _spread(value: Spread | None) -> dict[str, float | None] | None:
+    return None if value is None else {"mean": _rounded(value.mean), "sd": _rounded(value.sd)}
+
+
+def _paired(value: Paired | None) -> dict[str, Any] | None:
+    if value is None:
+        return None
+    return {
+        "mean": _rounded(value.mean),
+        "low": _rounded(value.low),
+        "high": _rounded(value.high),
+        "pairs": value.pairs,
+    }
+
+
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else round(value, DIGITS) + 0.0  # no "-0.0"

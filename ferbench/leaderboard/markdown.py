@@ -1,0 +1,77 @@
+"""A board as Markdown."""
+
+from collections.abc import Iterable, Sequence
+
+from ferbench.leaderboard.escape import markdown
+from ferbench.leaderboard.tables import Board, Failure, Table
+from ferbench.leaderboard.wording import COLUMNS, EXPLANATION, caption, cells, heading, recall_cells, recall_columns
+
+LONG = 5000
+
+
+def render_markdown(board: Board) -> str:
+    """The whole page; equal boards give equal bytes."""
+    return "\n".join([*_introduction(board), *_tables(board.tables), *_failures(board.failures)])
+
+
+def _introduction(board: Board) -> Iterable[str]:
+    yield "<!-- Written by `ferbench leaderboard build`; edits will be lost. -->"
+    yield ""
+    yield "# Leaderboard"
+    yield ""
+    if not board.tables:
+        yield "There are no results yet. `ferbench run` makes records, `ferbench leaderboard build` tables of them."
+        yield ""
+        return
+    standard = sum(table.key.standard for table in board.tables)
+    yield f"{_count(board.records, 'record')}, {_count(standard, 'table')}{_others(len(board.tables) - standard)}."
+    yield ""
+    yield "Evaluated is the EMA model after the last step, never one chosen on the test set. Rows that differ in protocol,"
+    yield "data, number of labels, backbone, initial weights or precision never share a table."
+    yield ""
+    for name, meaning in EXPLANATION:
+        yield f"- **{name}**: {meaning}"
+    yield ""
+
+
+def _tables(tables: Iterable[Table]) -> Iterable[str]:
+    for table in tables:
+        yield f"## {markdown(heading(table.key))}"
+        yield ""
+        yield f"{markdown(caption(table.key, sum(table.class_counts)))}"
+        yield ""
+        yield from _grid(COLUMNS, [cells(row, table.baseline) for row in table.rows])
+        yield ""
+        for note in table.notes:
+            yield f"- {markdown(note, LONG)}"
+        yield ""
+        yield "Recall of each class, in percent (number of test images):"
+        yield ""
+        yield from _grid(recall_columns(table), [recall_cells(row) for row in table.rows if row.complete])
+        yield ""
+
+
+def _failures(failures: Sequence[Failure]) -> Iterable[str]:
+    if not failures:
+        return
+    yield "## Cells without a result"
+    yield ""
+    yield from _grid(("Cell", "Status", "Reason"), [(item.folder, item.status, item.reason) for item in failures], "")
+    yield ""
+
+
+def _grid(columns: Sequence[str], rows: Iterable[Sequence[str]], numbers: str = "right") -> Iterable[str]:
+    """A table; the first column holds words, the others numbers unless told otherwise."""
+    others = "---:" if numbers else "---"
+    yield f"| {' | '.join(map(markdown, columns))} |"
+    yield f"| {' | '.join(['---', *[others] * (len(columns) - 1)])} |"
+    for row in rows:
+        yield f"| {' | '.join(map(markdown, row))} |"
+
+
+def _others(tables: int) -> str:
+    return f", and {_count(tables, 'table')} of runs with overrides" if tables else ""
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"

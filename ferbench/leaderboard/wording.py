@@ -1,0 +1,104 @@
+"""The words and numbers of a table, the same in Markdown and on a terminal; escaping is up to them."""
+
+from ferbench.leaderboard.keys import Key
+from ferbench.leaderboard.statistics import Paired, Spread
+from ferbench.leaderboard.tables import Row, Table
+
+NONE = "–"
+
+COLUMNS = (
+    "Method",
+    "Seeds",
+    "Accuracy",
+    "Balanced acc.",
+    "Macro-F1",
+    "ECE",
+    "Gain",
+    "Optimism",
+    "Image passes",
+    "Minutes",
+    "Labels",
+)
+
+
+def cells(row: Row, baseline: str | None) -> tuple[str, ...]:
+    """One text per column."""
+    shown = [percent(row.metrics.get(name)) for name in ("accuracy", "balanced_accuracy", "macro_f1", "ece")]
+    return (
+        row.title,
+        seeds(row),
+        *shown,
+        "baseline" if row.name == baseline else difference(row.gain),
+        NONE if row.optimism is None else f"{100 * row.optimism.mean:+.1f}",
+        NONE if row.image_passes is None else f"{row.image_passes:,}".replace(",", " "),
+        NONE if row.minutes is None else f"{row.minutes:.1f}",
+        str(row.labels[0]) if row.labels[0] == row.labels[1] else f"{row.labels[0]}–{row.labels[1]}",
+    )
+
+
+def recall_columns(table: Table) -> tuple[str, ...]:
+    """Class names with the number of their test images."""
+    counts = zip(table.key.class_names, table.class_counts, strict=True)
+    return ("Method", *(f"{name} ({count})" for name, count in counts))
+
+
+def recall_cells(row: Row) -> tuple[str, ...]:
+    """Recall per class; a class without test images has none."""
+    return (row.title, *(percent(value) for value in row.recalls.values()))
+
+
+def seeds(row: Row) -> str:
+    """How many seeds there are, and which."""
+    if not row.complete:
+        return f"incomplete ({len(row.accuracies)} of {row.most_seeds} seeds)"
+    numbers = sorted(row.accuracies)
+    run = numbers == list(range(numbers[0], numbers[-1] + 1)) and len(numbers) > 1
+    return f"{len(numbers)} ({f'{numbers[0]}–{numbers[-1]}' if run else ', '.join(map(str, numbers))})"
+
+
+def percent(value: Spread | None) -> str:
+    """`81.2 ± 0.4`, in percent."""
+    if value is None:
+        return NONE
+    return f"{100 * value.mean:.1f}" + ("" if value.sd is None else f" ± {100 * value.sd:.1f}")
+
+
+def difference(value: Paired | None) -> str:
+    """`+3.1 (+1.2 to +5.0)`, in percentage points."""
+    if value is None:
+        return NONE
+    mean = f"{100 * value.mean:+.1f}"
+    if value.low is None or value.high is None:
+        return mean
+    return f"{mean} ({100 * value.low:+.1f} to {100 * value.high:+.1f})"
+
+
+def heading(key: Key) -> str:
+    """`synthfaces, 7 classes, 5 % of the labels`."""
+    pool = "" if key.pool is None else f", unlabeled pool {key.pool}"
+    title = f"{key.dataset}, {key.classes} classes, {key.budget.title()}{pool}"
+    if key.standard:
+        return title
+    return f"Not standard (overrides {key.protocol_overrides or 'of methods'}): {title}"
+
+
+def caption(key: Key, test_images: int) -> str:
+    """What all rows of a table share, besides what its heading says."""
+    init = "trained from scratch" if key.init == "scratch" else f"initial weights {key.init[:19]}"
+    return (
+        f"Protocol {key.protocol}, backbone {key.backbone}, {init}, {key.precision}, "
+        f"{test_images} test images, data {key.data[:12] or 'unknown'}"
+    )
+
+
+EXPLANATION = (
+    ("Accuracy, balanced acc., macro-F1, ECE", "test set, in percent: mean ± standard deviation over seeds"),
+    (
+        "Gain",
+        "accuracy minus that of the better supervised row, in points: mean over the seeds that both rows have, and "
+        "from two such seeds its 95 % t-interval over these differences",
+    ),
+    ("Optimism", "what choosing the best test evaluation would have added to the accuracy; never part of it"),
+    ("Image passes, minutes", "per cell: images sent through the backbone in training, and the median time"),
+    ("Labels", "training images whose label the method saw"),
+)

@@ -1,0 +1,202 @@
+"""The identity of one run: what a cell is, its hash, and the folder that its record lies in."""
+
+import hashlib
+import json
+import re
+from decimal import Decimal, InvalidOperation
+from functools import cached_property
+from pathlib import PurePosixPath
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, field_validator, model_validator
+
+# Names become folder names and table rows. The pattern keeps a hand-made record from naming "../elsewhere", and
+# leaves "@", "+" and "~" free to separate the parts of a folder name.
+NAME_PATTERN = r"^[a-z0-9](?:[a-z0-9._-]{0,62}[a-z0-9])?$"
+# A registered backbone has no underscore, so the first "_" of its folder is the "/" of "timm/resnet18_x".
+BACKBONE_PATTERN = r"^[a-z0-9][a-z0-9.-]{0,62}(?:/[a-z0-9](?:[a-z0-9._-]{0,126}[a-z0-9])?)?$"
+INIT_PATTERN = r"^(?:scratch|sha256:[0-9a-f]{64})$"
+
+Name = Annotated[str, Field(pattern=NAME_PATTERN)]
+Count = Annotated[int, Field(ge=1, le=10**9)]
+
+DESCRIBED = "described"
+MAX_DECIMALS = 12
+
+
+def canonical_json(value: Any) -> bytes:
+    """The one byte string of a JSON value: sorted keys, no spaces, UTF-8, no NaN."""
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    return text.encode("utf-8")
+
+
+def digest(value: Any) -> str:
+    """SHA-256 of the canonical JSON, in hexadecimal."""
+    return hashlib.sha256(canonical_json(value)).hexdigest()
+
+
+def normal_ratio(value: Any) -> str:
+    """`0.05` for 0.05, "5e-2" or "0.050": one spelling per ratio, so that equal budgets have equal cells."""
+    try:
+        ratio = Decimal(str(value))
+    except InvalidOperation:
+        raise ValueError(f"ratio must be a decimal number such as 0.05, not {value!r}") from None
+    if not ratio.is_finite() or not 0 < ratio <= 1:
+        raise ValueError(f"ratio must be above 0 and at most 1 (1 = all labels), not {value!r}")
+    exponent = ratio.normalize().as_tuple().exponent
+    if isinstance(exponent, int) and -exponent > MAX_DECIMALS:
+        raise ValueError(f"ratio has more than {MAX_DECIMALS} decimals: {value!r}")
+    return format(ratio.normalize(), "f")
+
+
+class Budget(BaseModel):
+    """How many labels a cell may use: exactly one of `ratio`, `count` and `per_class`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+    ratio: str | None = Field(default=None, description="share of the training labels, a decimal string: '0.05' is 5 %")
+    count: Count | None = Field(default=None, description="number of labels in all")
+    per_class: Count | None = Field(default=None, description="number of labels of each class")
+    allocation: Name = Field(
+        default="proportional",
+        description="how the labels are spread over the classes: proportional, adacm, balanced, file; "
+        "always 'per-class' for a budget per class",
+    )
+
+    @field_validator("ratio", mode="before")
+    @classmethod
+    def _one_spelling(cls, value: Any) -> str | None:
+        return None if value is None else normal_ratio(value)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _name_the_per_class_allocation(cls, data: Any) -> Any:
+        if isinstance(data, dict) and data.get("per_class") is not None:
+            if data.get("allocation", "proportional") not in ("proportional", "per-class"):
+                raise ValueError("a budget per class takes no other allocation")
+            return {**data, "allocation": "per-class"}
+        return data
+
+    @model_validator(mode="after")
+    def _exactly_one(self) -> "Budget":
+        given = [name for name in ("ratio", "count", "per_class") if getattr(self, name) is not None]
+        if len(given) != 1:
+            raise ValueError(f"give exactly one of ratio, count and per_class, not {' and '.join(given) or 'none'}")
+        if self.allocation == "per-class" and self.per_class is None:
+            raise ValueError("allocation 'per-class' needs a budget per class")
+        return self
+
+    def label(self) -> str:
+        """The folder name: `ratio-0.05`, `count-400-adacm`, `per-class-10`."""
+        if self.per_class is not None:
+            return f"per-class-{self.per_class}"
+        amount = f"ratio-{self.ratio}" if self.ratio is not None else f"count-{self.count}"
+        return amount if self.allocation == "proportional" else f"{amount}-{self.allocation}"
+
+    def title(self) -> str:
+        """The words for people: `5 % of the labels`, `400 labels (adacm)`, `10 labels per class`."""
+        if self.per_class is not None:
+            return f"{self.per_class} labels per class"
+        if self.ratio is not None:
+            percent = format((Decimal(self.ratio) * 100).normalize(), "f")
+            amount = f"{percent} % of the labels"
+        else:
+            amount = f"{self.count} labels"
+        return amount if self.allocation == "proportional" else f"{amount} ({self.allocation})"
+
+    def order(self) -> tuple[int, Decimal, str]:
+        """Sort key: ratios, counts, counts per class, each from small to large."""
+        if self.ratio is not None:
+            return 0, Decimal(self.ratio), self.allocation
+        if self.count is not None:
+            return 1, Decimal(self.count), self.allocation
+        return 2, Decimal(self.per_class or 0), self.allocation
+
+
+class Cell(BaseModel):
+    """One point of the benchmark's grid. Two runs of equal cells must end in equal results."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+    protocol: Name = Field(description="name of the protocol, with its version: ratio-v1")
+    dataset: Name = Field(description="name of the labeled data set")
+    classes: Name = Field(default="7", description="class set: '7' basic expressions, or another the data set offers")
+    pool: Name | None = Field(default=None, description="other data set whose images are the unlabeled pool")
+    budget: Budget = Field(description="how many labels the method sees")
+    method: Name = Field(description="name of the method")
+    variant: Name = Field(default=DESCRIBED, description="preset of the method's configuration")
+    head: Name = Field(default="linear", description="name of the classification head")
+    backbone: str = Field(pattern=BACKBONE_PATTERN, description="name of the backbone, or 'family/model'")
+    init: str = Field(
+        default="scratch", pattern=INIT_PATTERN, description="'scratch', or the SHA-256 of the weights file"
+    )
+    seed: int = Field(ge=0, lt=2**32, description="seed of the split, the initial weights and all sampling")
+    overrides: dict[Literal["protocol", "method"], dict[str, JsonValue]] = Field(
+        default_factory=dict, description="fields set away from the protocol's or method's defaults; none if standard"
+    )
+    precision: Name = Field(default="fp32", description="arithmetic of the forward pass: fp32 or bf16")
+
+    @field_validator("overrides", mode="before")
+    @classmethod
+    def _only_non_empty(cls, value: Any) -> Any:
+        return {kind: fields for kind, fields in value.items() if fields} if isinstance(value, dict) else value
+
+    @field_validator("overrides")
+    @classmethod
+    def _is_json(cls, value: dict[str, Any]) -> dict[str, Any]:
+        canonical_json(value)  # NaN, infinity and lone surrogates have no canonical form
+        return value
+
+    @field_validator("backbone")
+    @classmethod
+    def _does_not_look_like_init(cls, value: str) -> str:
+        # "resnet-0a1b2c3d" trained from scratch would share the folder of "resnet" with weights 0a1b2c3d...
+        if re.search(r"-[0-9a-f]{8}$", value):
+            raise ValueError(f"a backbone's name may not end like a hash: {value!r}")
+        return value
+
+    def __hash__(self) -> int:
+        return hash(self.cell_id)
+
+    @cached_property
+    def cell_id(self) -> str:
+        """SHA-256 of the canonical JSON of all fields."""
+        return digest(self.model_dump(mode="json"))
+
+    @property
+    def ratio(self) -> float | None:
+        """The label ratio as a number, None for budgets by count."""
+        return None if self.budget.ratio is None else float(self.budget.ratio)
+
+    @property
+    def row(self) -> str:
+        """The name of the cell's row in a table: `method[@variant][+head]`."""
+        variant = "" if self.variant == DESCRIBED else f"@{self.variant}"
+        head = "" if self.head == "linear" else f"+{self.head}"
+        return f"{self.method}{variant}{head}"
+
+    @property
+    def changes(self) -> str:
+        """The overrides as `method.threshold=0.9, protocol.steps=60`; empty for a standard cell."""
+        return ", ".join(
+            f"{kind}.{name}={canonical_json(value).decode()}"
+            for kind, fields in sorted(self.overrides.items())
+            for name, value in sorted(fields.items())
+        )
+
+    def folder(self) -> PurePosixPath:
+        """Where the record lies below the runs folder; no two different cells share it."""
+        classes = "" if self.classes == "7" else f"@{self.classes}"
+        pool = "" if self.pool is None else f"+{self.pool}"
+        precision = {} if self.precision == "fp32" else {"precision": self.precision}
+        departures: dict[str, Any] = {**precision, **self.model_dump(mode="json")["overrides"]}
+        mark = f"~{digest(departures)[:8]}" if departures else ""
+        init = "" if self.init == "scratch" else f"-{self.init.removeprefix('sha256:')[:8]}"
+        return PurePosixPath(
+            self.protocol,
+            f"{self.dataset}{classes}{pool}",
+            self.budget.label(),
+            f"{self.row}{mark}",
+            f"{self.backbone.replace('/', '_')}{init}",
+            f"seed{self.seed}",
+        )

@@ -1,0 +1,126 @@
+"""What must hold inside one record, whatever lies beside it."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from ferbench.records.metrics import metrics_of
+from ferbench.records.schema import MAX_ORACLE_EVALUATIONS, Metrics, Record, Result
+
+State = Literal["verified", "failed", "unchecked"]
+
+# Sums of a few thousand float64 values differ in their last bits between machines, by far less than this.
+TOLERANCE = 1e-9
+
+
+@dataclass(frozen=True)
+class Check:
+    """One thing that was looked at: whether it holds, and what was found or why it could not be checked."""
+
+    name: str
+    state: State
+    detail: str = ""
+
+
+def passed(name: str, problems: list[str]) -> Check:
+    """`verified` without problems, else `failed` with all of them."""
+    return Check(name, "failed", "; ".join(problems)) if problems else Check(name, "verified")
+
+
+def check_record(record: Record) -> Iterator[Check]:
+    """Identity, and every number that follows from another number of the same record."""
+    yield passed("cell id", _id_problems(record))
+    yield passed("standard", _standard_problems(record))
+    if record.result is None:
+        return
+    shape = passed("counts", _count_problems(record.result))
+    yield shape
+    if shape.state == "failed":  # the rest would stumble over a matrix that is not square
+        return
+    confusion = np.array(record.result.confusion, dtype=np.int64)
+    recorded = record.result.metrics
+    computed = metrics_of(confusion, record.result.class_names, ece=recorded.ece)
+    yield passed("metrics", differences(recorded, computed, source="the confusion matrix"))
+    yield _oracle(record.result)
+
+
+def differences(recorded: Metrics, computed: Metrics, source: str) -> list[str]:
+    """Each metric that is not what its source gives, with both values."""
+    pairs: list[tuple[str, float | None, float | None]] = [
+        (name, getattr(recorded, name), getattr(computed, name))
+        for name in ("accuracy", "balanced_accuracy", "macro_f1", "ece")
+    ]
+    pairs += [
+        (f"recall of {name}", recorded.per_class_recall.get(name), value)
+        for name, value in computed.per_class_recall.items()
+    ]
+    return [
+        f"{name} is recorded as {_number(was)}, {source} gives {_number(is_)}"
+        for name, was, is_ in pairs
+        if not _same(was, is_)
+    ]
+
+
+def _id_problems(record: Record) -> list[str]:
+    if record.cell_id == record.cell.cell_id:
+        return []
+    return [f"recorded as {record.cell_id[:12]}…, the cell gives {record.cell.cell_id[:12]}…"]
+
+
+def _standard_problems(record: Record) -> list[str]:
+    if record.standard == (not record.cell.overrides):
+        return []
+    found = f"overrides {record.cell.changes}" if record.cell.overrides else "no overrides"
+    return [f"recorded as {str(record.standard).lower()}, but the cell has {found}"]
+
+
+def _count_problems(result: Result) -> list[str]:
+    problems = []
+    classes = len(result.class_names)
+    if len(set(result.class_names)) != classes:
+        problems.append("a class is named twice")
+    if set(result.metrics.per_class_recall) != set(result.class_names):
+        problems.append("the recalls are not those of the classes")
+    if not set(result.labeled_counts) <= set(result.class_names):
+        problems.append("labels are counted for an unknown class")
+    if min(result.labeled_counts.values(), default=0) < 0 or sum(result.labeled_counts.values()) != result.n_labeled:
+        problems.append(f"the labels per class do not add up to n_labeled = {result.n_labeled}")
+    if len(result.confusion) != classes or any(len(row) != classes for row in result.confusion):
+        problems.append(f"the confusion matrix is not {classes} by {classes}")
+    counts = [count for row in result.confusion for count in row]
+    if min(counts, default=0) < 0 or sum(counts) != result.n_test:
+        problems.append(f"the confusion matrix does not add up to n_test = {result.n_test}")
+    return problems
+
+
+def _oracle(result: Result) -> Check:
+    """Its predictions are not stored, so the most that can be said is that it is possible."""
+    oracle, final = result.oracle, result.metrics
+    problems = []
+    if oracle.evaluations > MAX_ORACLE_EVALUATIONS:
+        problems.append(f"{oracle.evaluations} evaluations, at most {MAX_ORACLE_EVALUATIONS} are allowed")
+    if oracle.step > result.steps:
+        problems.append(f"at step {oracle.step} of {result.steps}")
+    if oracle.accuracy < final.accuracy - TOLERANCE:
+        problems.append(f"accuracy {oracle.accuracy} is below the final {final.accuracy}, which is one of them")
+    if oracle.step == result.steps or oracle.evaluations == 1:
+        problems += [
+            f"{name} {getattr(oracle, name)} of the last step is not the final {getattr(final, name)}"
+            for name in ("accuracy", "balanced_accuracy", "macro_f1")
+            if not _same(getattr(oracle, name), getattr(final, name))
+        ]
+    if problems:
+        return Check("oracle", "failed", "; ".join(problems))
+    return Check("oracle", "unchecked", "possible, but predictions of earlier steps are not stored")
+
+
+def _same(one: float | None, other: float | None) -> bool:
+    if one is None or other is None:
+        return one is other
+    return abs(one - other) <= TOLERANCE
+
+
+def _number(value: float | None) -> str:
+    return "absent" if value is None else repr(value)

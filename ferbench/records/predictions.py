@@ -1,0 +1,100 @@
+"""Test predictions: ids, labels and float16 logits, their digest, and the Parquet file that holds them."""
+
+import hashlib
+import io
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from ferbench.errors import VerificationError
+from ferbench.records.cell import canonical_json, digest
+
+MAX_PREDICTIONS_BYTES = 500_000_000
+MAX_UNPACKED_BYTES = 2_000_000_000
+COLUMNS = re.compile(r"id string, label int64, logits fixed_size_list<\w+: halffloat( not null)?>\[\d+\]")
+
+
+@dataclass(frozen=True, eq=False)
+class Predictions:
+    """What the selected model said about each test image, in the order of the test split."""
+
+    ids: list[str]
+    labels: NDArray[np.int64]  # (N,)
+    logits: NDArray[np.float16]  # (N, C)
+
+    def __post_init__(self) -> None:
+        if self.logits.dtype != np.float16 or self.logits.ndim != 2:
+            raise ValueError(f"logits must be a float16 matrix, not {self.logits.dtype} of {self.logits.shape}")
+        if not np.issubdtype(self.labels.dtype, np.integer):
+            raise ValueError(f"labels must be integers, not {self.labels.dtype}")
+        if not len(self.ids) == len(self.labels) == len(self.logits):
+            raise ValueError(f"{len(self.ids)} ids, {len(self.labels)} labels, {len(self.logits)} rows of logits")
+
+    def digest(self) -> str:
+        """SHA-256 over the values, which does not change with the file format's version."""
+        return predictions_digest(self.ids, self.labels, self.logits)
+
+    def to_parquet(self) -> bytes:
+        """The bytes of predictions.parquet."""
+        logits = pa.FixedSizeListArray.from_arrays(pa.array(self.logits.ravel()), self.logits.shape[1])
+        labels = pa.array(self.labels.astype(np.int64))
+        table = pa.table({"id": pa.array(self.ids, pa.string()), "label": labels, "logits": logits})
+        buffer = io.BytesIO()
+        pq.write_table(table, buffer, compression="zstd")
+        return buffer.getvalue()
+
+    @classmethod
+    def from_parquet(cls, data: bytes) -> "Predictions":
+        """Read the bytes of an untrusted file; every defect is a VerificationError."""
+        try:
+            file = pq.ParquetFile(io.BytesIO(data))
+            unpacked = sum(file.metadata.row_group(i).total_byte_size for i in range(file.metadata.num_row_groups))
+            if unpacked > MAX_UNPACKED_BYTES:
+                raise VerificationError(f"predictions unpack to more than {MAX_UNPACKED_BYTES:,} bytes")
+            _check_columns(file.schema_arrow)
+            table = file.read()
+            # a damaged footer can promise rows that the pages do not hold
+            table.validate(full=True)
+        except (pa.ArrowException, OSError, ValueError, MemoryError) as error:
+            raise VerificationError(f"predictions cannot be read: {str(error).splitlines()[0]}") from None
+        if any(table.column(name).null_count for name in table.column_names):
+            raise VerificationError("predictions hold empty values")
+        lists = table.column("logits").combine_chunks()
+        values = lists.flatten()
+        if values.null_count or len(values) % max(1, table.num_rows):
+            raise VerificationError("predictions hold empty logits or rows of different length")
+        return cls(
+            ids=table.column("id").to_pylist(),
+            labels=table.column("label").to_numpy(),
+            logits=values.to_numpy(zero_copy_only=False).reshape(table.num_rows, -1),
+        )
+
+
+def predictions_digest(ids: Sequence[str], labels: NDArray[np.integer], logits: NDArray[np.float16]) -> str:
+    """SHA-256 over ids, labels and logits, each with its length, in little-endian byte order."""
+    sha = hashlib.sha256()
+    for part in (
+        canonical_json(list(ids)),
+        canonical_json(list(logits.shape)),
+        np.ascontiguousarray(labels, dtype="<i8").tobytes(),
+        np.ascontiguousarray(logits, dtype="<f2").tobytes(),
+    ):
+        sha.update(len(part).to_bytes(8, "little"))
+        sha.update(part)
+    return sha.hexdigest()
+
+
+def labeled_fingerprint(ids: Sequence[str], class_names: Sequence[str]) -> str:
+    """SHA-256 over the sorted pairs of id and class name: the fingerprint of a part of a split with its labels."""
+    return digest(sorted([image, name] for image, name in zip(ids, class_names, strict=True)))
+
+
+def _check_columns(schema: pa.Schema) -> None:
+    columns = ", ".join(f"{field.name} {field.type}" for field in schema)
+    if not COLUMNS.fullmatch(columns):
+        raise VerificationError("predictions need the columns id (string), label (int64), logits (float16 lists)")

@@ -1,0 +1,234 @@
+"""The record of a cell: every field typed and explained. The published JSON Schema is generated from here."""
+
+import json
+from typing import Any, Final, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError, model_validator
+
+from ferbench.errors import VerificationError
+from ferbench.records.cell import Cell
+
+SCHEMA_VERSION: Final = 1
+SELECTION = "EMA model after the last step"
+MAX_ORACLE_EVALUATIONS = 6
+MAX_RECORD_BYTES = 5_000_000
+MAX_DEPTH = 30
+HEX64 = r"^[0-9a-f]{64}$"
+
+Status = Literal["ok", "failed", "diverged", "timeout", "interrupted"]
+
+
+class Strict(BaseModel):
+    """Unknown fields are errors, values are not converted, NaN and infinity do not exist."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+
+class Metrics(Strict):
+    """What a model scored on the test set; every value lies between 0 and 1."""
+
+    accuracy: float = Field(ge=0, le=1, description="share of test images classified correctly")
+    balanced_accuracy: float = Field(ge=0, le=1, description="mean recall over the classes present in the test set")
+    macro_f1: float = Field(ge=0, le=1, description="mean F1 over all classes, 0 for a class without any case")
+    ece: float = Field(
+        ge=0, le=1, description="expected calibration error of the largest softmax value, 15 bins of equal width"
+    )
+    per_class_recall: dict[str, float | None] = Field(
+        description="recall of each class by name; null where the test set has no image of it"
+    )
+
+
+class Oracle(Strict):
+    """The best test evaluation during training: the size of the optimism of choosing on the test set, no more.
+
+    It is computed like the metrics (from logits rounded to float16), so that it is never below the final accuracy.
+    """
+
+    accuracy: float = Field(ge=0, le=1, description="the highest test accuracy among the evaluations, the last one too")
+    balanced_accuracy: float = Field(ge=0, le=1, description="balanced accuracy at that step")
+    macro_f1: float = Field(ge=0, le=1, description="macro-F1 at that step")
+    step: int = Field(ge=0, description="step of that evaluation, the earliest where several are equal")
+    evaluations: int = Field(
+        ge=1, description=f"number of test evaluations it is the best of, at most {MAX_ORACLE_EVALUATIONS}"
+    )
+
+
+class Result(Strict):
+    """What the cell determines: equal on each run of it on one machine, bit for bit."""
+
+    class_names: list[str] = Field(min_length=2, description="the classes, in the order of logits and confusion")
+    metrics: Metrics = Field(description="the scores of the selected model on the test set")
+    confusion: list[list[int]] = Field(description="counts on the test set; rows are true classes, columns predicted")
+    n_test: int = Field(ge=1, description="number of test images")
+    n_labeled: int = Field(ge=1, description="number of training images whose label the method saw")
+    n_unlabeled: int | None = Field(ge=0, description="number of images in the unlabeled pool; null for a stream")
+    labeled_counts: dict[str, int] = Field(description="number of labeled images of each class")
+    fingerprints: dict[str, str] = Field(
+        description="SHA-256 of the packed data and of each part of the split, and the name of the split rule"
+    )
+    predictions_digest: str = Field(pattern=HEX64, description="SHA-256 over test ids, labels and logits")
+    history_digest: str = Field(pattern=HEX64, description="SHA-256 over the canonical JSON of the history")
+    model_digest: str = Field(pattern=HEX64, description="SHA-256 over the tensors of the selected model")
+    oracle: Oracle = Field(description="the best test evaluation during training, never the headline")
+    steps: int = Field(ge=0, description="optimizer steps over all stages")
+    image_passes: int = Field(ge=0, description="images sent forward through the backbone in training, over all stages")
+    parameters: int = Field(ge=0, description="number of parameters of the evaluated net")
+
+
+class Measured(Strict):
+    """What was observed while the cell ran; it differs from run to run and is never compared for equality."""
+
+    started_at: str = Field(description="start of the run, ISO 8601 in UTC")
+    finished_at: str | None = Field(default=None, description="end of the run, ISO 8601 in UTC")
+    wall_seconds: float = Field(default=0.0, ge=0, description="time that the cell took, over all its attempts")
+    cpu_seconds: float = Field(default=0.0, ge=0, description="processor time of the process")
+    train_seconds: float = Field(default=0.0, ge=0, description="time in training steps, without evaluation and files")
+    images_per_second: float = Field(default=0.0, ge=0, description="image passes divided by the training time")
+    peak_memory_bytes: int = Field(
+        default=0, ge=0, description="largest memory in use, of the device where it has its own"
+    )
+    threads: int = Field(default=0, ge=0, description="processor threads of the process; 0 if not known")
+    device: str = Field(default="", description="the device that trained: cpu, or the name of the GPU")
+    host: str = Field(default="", description="name of the machine; empty unless the person asked for it")
+    resumed: int = Field(default=0, ge=0, description="how often the cell was continued from a checkpoint")
+
+
+class PluginStamp(Strict):
+    """Which code a name stood for."""
+
+    distribution: str = Field(description="the installed distribution that registered the name")
+    version: str = Field(description="its version")
+    source_hash: str = Field(description="SHA-256 over its Python files")
+
+
+class Git(Strict):
+    """The state of the repository that the run was started in."""
+
+    commit: str = Field(description="the commit that was checked out")
+    dirty: bool = Field(description="whether tracked files differed from it")
+
+
+class ErrorReport(Strict):
+    """Why a cell has no result."""
+
+    type: str = Field(description="class of the exception")
+    message: str = Field(description="its text")
+    traceback: str = Field(default="", description="the Python traceback")
+    step: int | None = Field(default=None, ge=0, description="the step that it happened in")
+    term: str | None = Field(default=None, description="the loss term that stopped being finite")
+
+    @property
+    def line(self) -> str:
+        """The reason on one line."""
+        text = self.message.strip().splitlines() or [""]
+        place = "" if self.step is None else f" (step {self.step})"
+        return f"{self.type}: {text[0]}{place}"
+
+
+class Config(Strict):
+    """Every field of the configuration with the value that was used."""
+
+    protocol: dict[str, JsonValue] = Field(description="the protocol's fields, overrides applied")
+    method: dict[str, JsonValue] = Field(description="the method's fields, variant and overrides applied")
+
+
+class Record(Strict):
+    """One cell: what was asked, what came out, and what it ran on."""
+
+    schema_version: Literal[1] = Field(default=SCHEMA_VERSION, description="version of this schema")
+    status: Status = Field(description="how the run ended; only 'ok' has a result")
+    cell: Cell = Field(description="what was run")
+    cell_id: str = Field(pattern=HEX64, description="SHA-256 of the canonical JSON of the cell")
+    standard: bool = Field(description="whether the protocol and the method ran without overrides")
+    config: Config = Field(description="the resolved configuration")
+    result: Result | None = Field(default=None, description="what the cell determines; null unless the status is 'ok'")
+    measured: Measured = Field(description="what was observed while it ran")
+    plugin: PluginStamp = Field(description="the code of the method")
+    plugins: dict[str, PluginStamp] = Field(
+        default_factory=dict, description="the code of the dataset, head, backbone and others, by kind"
+    )
+    engine_version: int = Field(ge=0, description="version of the training engine; results of two versions may differ")
+    environment: dict[str, str] = Field(description="versions and hardware: python, torch, numpy, platform, device ...")
+    git: Git | None = Field(default=None, description="the repository's state; null outside a repository")
+    selection: str = Field(default=SELECTION, description="which model is evaluated; never chosen on the test set")
+    error: ErrorReport | None = Field(default=None, description="why there is no result; null when the status is 'ok'")
+
+    @model_validator(mode="after")
+    def _result_or_error(self) -> "Record":
+        if (self.status == "ok") != (self.result is not None):
+            raise ValueError(f"status '{self.status}' {'without a' if self.result is None else 'with a'} result")
+        if self.status == "ok" and self.error is not None:
+            raise ValueError("status 'ok' with an error")
+        return self
+
+    def to_json(self) -> bytes:
+        """The bytes of record.json."""
+        return pretty_json(self.model_dump(mode="json"))
+
+    @classmethod
+    def from_json(cls, data: bytes) -> "Record":
+        """Read the bytes of a record that nobody vouches for; every defect is a VerificationError."""
+        value = parse_json(data)
+        try:
+            return cls.model_validate(value)
+        except ValidationError as error:
+            raise VerificationError(f"not a record: {first_problem(error)}") from None
+
+
+def pretty_json(value: Any) -> bytes:
+    """JSON for files that people also read: sorted keys, one space of indent, full precision, no NaN."""
+    return (json.dumps(value, sort_keys=True, indent=1, ensure_ascii=False, allow_nan=False) + "\n").encode("utf-8")
+
+
+def parse_json(data: bytes, limit: int = MAX_RECORD_BYTES) -> Any:
+    """JSON from an untrusted file: bounded in size and depth, UTF-8, no NaN, no key given twice."""
+    if len(data) > limit:
+        raise VerificationError(f"larger than {limit:,} bytes")
+    try:
+        value = json.loads(data.decode("utf-8"), object_pairs_hook=_unique_keys, parse_constant=_no_constant)
+    except UnicodeDecodeError as error:
+        raise VerificationError(f"not UTF-8 at byte {error.start}") from None
+    except RecursionError:
+        raise VerificationError("nested too deeply") from None
+    except ValueError as error:
+        raise VerificationError(f"not JSON: {error}") from None
+    _check_depth(value)
+    return value
+
+
+def record_schema() -> bytes:
+    """The JSON Schema of a record, as committed beside this file and printed by `ferbench verify --print-schema`."""
+    schema = Record.model_json_schema()
+    return pretty_json({"$schema": "https://json-schema.org/draft/2020-12/schema", **schema})
+
+
+def first_problem(error: ValidationError) -> str:
+    """The first complaint of pydantic as `result.metrics.accuracy: Input should be ...`, and how many follow."""
+    problems = error.errors(include_url=False, include_input=False, include_context=False)
+    where = ".".join(str(part) for part in problems[0]["loc"])
+    more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
+    return f"{where + ': ' if where else ''}{problems[0]['msg']}{more}"
+
+
+def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    keys = dict(pairs)
+    if len(keys) != len(pairs):
+        raise ValueError("a key is given twice in one object")
+    return keys
+
+
+def _no_constant(name: str) -> Any:
+    raise ValueError(f"{name} is not a number in JSON")
+
+
+def _check_depth(value: Any) -> None:
+    level = [value]
+    for _ in range(MAX_DEPTH):
+        level = [child for node in level if isinstance(node, (dict, list)) for child in _children(node)]
+        if not level:
+            return
+    raise VerificationError(f"nested more than {MAX_DEPTH} deep")
+
+
+def _children(node: dict[str, Any] | list[Any]) -> list[Any]:
+    return list(node.values()) if isinstance(node, dict) else node

@@ -1,0 +1,207 @@
+"""The runs folder: where each cell's record lies, who works on it, and what is there."""
+
+import os
+import socket
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from ferbench.errors import FerbenchError, VerificationError
+from ferbench.records.cell import Cell, digest
+from ferbench.records.files import read_bounded, remove_leftovers, unwritable, write_atomic, write_together
+from ferbench.records.predictions import MAX_PREDICTIONS_BYTES, Predictions, predictions_digest
+from ferbench.records.schema import MAX_RECORD_BYTES, Record, parse_json, pretty_json
+
+__all__ = [
+    "CellBusyError",
+    "Predictions",
+    "Problem",
+    "RunStore",
+    "predictions_digest",
+    "read_history",
+    "read_predictions",
+    "read_record",
+    "write_atomic",
+]
+
+RECORD = "record.json"
+PREDICTIONS = "predictions.parquet"
+HISTORY = "history.json"
+RUNNING = "running.json"
+LOCK = ".lock"
+# `status` holds a lock for a moment to see whether it is free; a run that starts just then waits that long.
+LOCK_PATIENCE_SECONDS = 1.0
+MAX_HISTORY_BYTES = 50_000_000
+
+
+class CellBusyError(FerbenchError):
+    """Another process works on the cell."""
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Why a record.json cannot be used."""
+
+    reason: str
+
+
+class Attempt(BaseModel):
+    """Who works, or worked until it was killed, on a cell: the content of running.json."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    cell: Cell
+    pid: int
+    host: str
+    started_at: str
+
+
+class RunStore:
+    """A folder of records; the tree is the cache and the state that a sweep resumes from."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = Path(root)
+
+    def folder(self, cell: Cell) -> Path:
+        """The cell's folder, whether it exists or not."""
+        return self.root / cell.folder()
+
+    @contextmanager
+    def lock(self, cell: Cell) -> Iterator[Path]:
+        """Hold the cell's folder alone; a second process gets a CellBusyError that names the holder."""
+        folder = self.folder(cell)
+        lock = FileLock(folder / LOCK, timeout=LOCK_PATIENCE_SECONDS)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            lock.acquire()
+        except Timeout:
+            raise CellBusyError(_busy(folder)) from None
+        except OSError as error:
+            raise unwritable(error, folder) from error
+        try:
+            remove_leftovers(folder)
+            now = datetime.now(UTC).isoformat(timespec="seconds")
+            attempt = Attempt(cell=cell, pid=os.getpid(), host=socket.gethostname(), started_at=now)
+            # stays behind where the block is left by an exception or a kill: so `status` knows of interrupted cells
+            write_atomic(folder / RUNNING, pretty_json(attempt.model_dump(mode="json")))
+            yield folder
+            with suppress(OSError):
+                (folder / RUNNING).unlink(missing_ok=True)
+        finally:
+            lock.release()
+
+    def read(self, cell: Cell) -> Record | None:
+        """The cell's record; None if there is none, a VerificationError if it is broken or of another cell."""
+        path = self.folder(cell) / RECORD
+        if not path.exists():
+            return None
+        record = read_record(path)
+        if record.cell_id != cell.cell_id or record.cell != cell:
+            raise VerificationError(f"{path} is the record of another cell; move it away, then run again")
+        return record
+
+    def is_done(self, cell: Cell, fingerprints: Mapping[str, str] | None = None) -> bool:
+        """Whether the cell has a whole result, on the same data where fingerprints are given."""
+        try:
+            record = self.read(cell)
+        except VerificationError:
+            return False
+        if record is None or record.result is None:
+            return False
+        folder = self.folder(cell)
+        if not ((folder / PREDICTIONS).is_file() and (folder / HISTORY).is_file()):
+            return False
+        stored = record.result.fingerprints
+        return all(stored.get(name) == value for name, value in (fingerprints or {}).items())
+
+    def write_result(
+        self,
+        cell: Cell,
+        record: Record,
+        predictions: Predictions | None = None,
+        history: Sequence[Mapping[str, Any]] | None = None,
+    ) -> Path:
+        """Write predictions, history and, last, the record; without a result the record alone. Returns its path."""
+        if record.cell != cell or record.cell_id != cell.cell_id:
+            raise ValueError("the record is not that of the cell")
+        folder = self.folder(cell)
+        if record.result is None:
+            write_together(folder, {RECORD: record.to_json()}, remove=(PREDICTIONS, HISTORY))
+            return folder / RECORD
+        if predictions is None or history is None:
+            raise ValueError("a result needs its predictions and its history")
+        rows = [dict(row) for row in history]
+        if predictions.digest() != record.result.predictions_digest or digest(rows) != record.result.history_digest:
+            raise ValueError("the digests in the record are not those of the predictions and the history")
+        write_together(
+            folder,
+            {PREDICTIONS: predictions.to_parquet(), HISTORY: pretty_json(rows), RECORD: record.to_json()},
+        )
+        return folder / RECORD
+
+    def iterate(self) -> Iterator[tuple[Path, Record | Problem]]:
+        """Every record.json below the root with its record or what is wrong with it, sorted by path."""
+        for path in self._paths(RECORD):
+            try:
+                yield path, read_record(path)
+            except VerificationError as error:
+                yield path, Problem(str(error))
+
+    def attempts(self) -> Iterator[tuple[Attempt, bool]]:
+        """Every cell that has been begun and not ended, and whether its process still holds the lock."""
+        for path in self._paths(RUNNING):
+            with suppress(VerificationError, ValidationError):
+                attempt = Attempt.model_validate(parse_json(read_bounded(path, MAX_RECORD_BYTES)))
+                yield attempt, _is_locked(path.parent)
+
+    def _paths(self, name: str) -> Iterator[Path]:
+        """Files of that name, sorted; links that lead out of the root are neither followed nor read."""
+        root = self.root.resolve()
+        found = [Path(folder) / name for folder, _, files in os.walk(self.root) if name in files]
+        for path in sorted(found, key=lambda path: path.relative_to(self.root).parts):
+            if path.resolve().is_relative_to(root):
+                yield path
+
+
+def read_record(path: Path) -> Record:
+    """One record.json from anywhere; every defect is a VerificationError."""
+    return Record.from_json(read_bounded(path, MAX_RECORD_BYTES))
+
+
+def read_predictions(path: Path) -> Predictions:
+    """One predictions.parquet from anywhere; every defect is a VerificationError."""
+    return Predictions.from_parquet(read_bounded(path, MAX_PREDICTIONS_BYTES))
+
+
+def read_history(path: Path) -> list[dict[str, Any]]:
+    """One history.json from anywhere: a row per epoch."""
+    rows = parse_json(read_bounded(path, MAX_HISTORY_BYTES), MAX_HISTORY_BYTES)
+    if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
+        raise VerificationError(f"{path.name} is not a list of rows")
+    return rows
+
+
+def _is_locked(folder: Path) -> bool:
+    if not (folder / LOCK).exists():
+        return False
+    try:
+        with FileLock(folder / LOCK, blocking=False):
+            return False
+    except Timeout:
+        return True
+    except OSError:  # a folder of somebody else, which may be read but not locked
+        return False
+
+
+def _busy(folder: Path) -> str:
+    holder = "another process"
+    with suppress(VerificationError, ValidationError):
+        attempt = Attempt.model_validate(parse_json(read_bounded(folder / RUNNING, MAX_RECORD_BYTES)))
+        holder = f"process {attempt.pid} on {attempt.host}, since {attempt.started_at},"
+    return f"{folder}: {holder} works on this cell; wait for it, or end it and run again"

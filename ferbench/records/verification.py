@@ -1,0 +1,108 @@
+"""Whether a record holds: recomputed from the files beside it, without a GPU and without any plugin's code."""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from ferbench.errors import VerificationError
+from ferbench.records.cell import Cell, digest
+from ferbench.records.checks import Check, check_record, differences, passed
+from ferbench.records.metrics import evaluate
+from ferbench.records.predictions import Predictions, labeled_fingerprint
+from ferbench.records.schema import Record, Result
+from ferbench.records.store import HISTORY, PREDICTIONS, read_history, read_predictions, read_record
+
+FingerprintsOf = Callable[[Cell], Mapping[str, str] | None]
+
+
+@dataclass(frozen=True)
+class Verification:
+    """What was checked of one record.json, and what came out."""
+
+    path: Path
+    record: Record | None
+    checks: tuple[Check, ...]
+
+    @property
+    def holds(self) -> bool:
+        """Whether nothing that could be checked failed."""
+        return not self.failures
+
+    @property
+    def failures(self) -> tuple[Check, ...]:
+        """The checks that failed."""
+        return tuple(check for check in self.checks if check.state == "failed")
+
+    @property
+    def unchecked(self) -> tuple[Check, ...]:
+        """What could not be checked, with the reason."""
+        return tuple(check for check in self.checks if check.state == "unchecked")
+
+
+def verify_record(path: Path, fingerprints_of: FingerprintsOf | None = None) -> Verification:
+    """Check one record.json. `fingerprints_of` gives a cell's split fingerprints where its data is at hand."""
+    try:
+        record = read_record(path)
+    except VerificationError as error:
+        return Verification(path, None, (Check("schema", "failed", str(error)),))
+    checks = [Check("schema", "verified"), *check_record(record), _folder(path, record.cell)]
+    if record.result is not None:
+        consistent = not any(check.name == "counts" and check.state == "failed" for check in checks)
+        if consistent:
+            checks += _predictions(path.parent / PREDICTIONS, record.result)
+        checks += [_history(path.parent / HISTORY, record.result), _split(record.cell, record.result, fingerprints_of)]
+    return Verification(path, record, tuple(checks))
+
+
+def _folder(path: Path, cell: Cell) -> Check:
+    expected = cell.folder()
+    if path.absolute().parent.parts[-len(expected.parts) :] == expected.parts:
+        return Check("folder", "verified")
+    return Check("folder", "failed", f"the cell belongs in {expected}")
+
+
+def _predictions(path: Path, result: Result) -> Iterator[Check]:
+    try:
+        predictions = read_predictions(path)
+    except VerificationError as error:
+        yield Check("predictions", "failed", str(error))
+        return
+    yield passed("predictions", _prediction_problems(predictions, result))
+    try:
+        metrics, confusion = evaluate(predictions.logits, predictions.labels, result.class_names)
+    except ValueError as error:
+        yield Check("recomputed metrics", "failed", str(error))
+        return
+    problems = differences(result.metrics, metrics, source="the predictions file")
+    if confusion != result.confusion:
+        problems.append("the confusion matrix is not that of the predictions file")
+    yield passed("recomputed metrics", problems)
+    names = [result.class_names[label] for label in predictions.labels]
+    tied = result.fingerprints.get("test") == labeled_fingerprint(predictions.ids, names)
+    yield passed("test labels", [] if tied else ["ids and labels of the predictions are not those of the test split"])
+
+
+def _prediction_problems(predictions: Predictions, result: Result) -> list[str]:
+    problems = []
+    if predictions.digest() != result.predictions_digest:
+        problems.append("their digest is not the recorded one")
+    if len(predictions.ids) != result.n_test:
+        problems.append(f"{len(predictions.ids)} rows, not n_test = {result.n_test}")
+    if len(set(predictions.ids)) != len(predictions.ids):
+        problems.append("a test image occurs twice")
+    return problems
+
+
+def _history(path: Path, result: Result) -> Check:
+    try:
+        rows = read_history(path)
+    except VerificationError as error:
+        return Check("history", "failed", str(error))
+    return passed("history", [] if digest(rows) == result.history_digest else ["its digest is not the recorded one"])
+
+
+def _split(cell: Cell, result: Result, fingerprints_of: FingerprintsOf | None) -> Check:
+    if fingerprints_of is None or (present := fingerprints_of(cell)) is None:
+        return Check("split", "unchecked", f"data set '{cell.dataset}' is not prepared on this machine")
+    wrong = [name for name, value in sorted(present.items()) if result.fingerprints.get(name) != value]
+    return passed("split", [f"{name} is not that of the data on this machine" for name in wrong])

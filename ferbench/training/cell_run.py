@@ -1,0 +1,238 @@
+"""One cell from its description to its record on disk."""
+
+import hashlib
+import time
+import traceback
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+
+import torch
+
+from ferbench.contract.executor import Job
+from ferbench.data.pack import cache_root
+from ferbench.data.seeds import derive
+from ferbench.errors import DataError, FerbenchError, InterruptedRun
+from ferbench.plugins import registry
+from ferbench.records.cell import Cell, digest
+from ferbench.records.metrics import evaluate
+from ferbench.records.schema import Config, ErrorReport, Measured, Oracle, PluginStamp, Record, Result, Status
+from ferbench.records.store import Predictions, RunStore, write_atomic
+from ferbench.training.checkpoint import Checkpoint, checkpoint_bytes
+from ferbench.training.engine import ENGINE_VERSION, DivergedError, Events, Stop, Trainer
+from ferbench.training.evaluation import logits_of, stored_logits
+from ferbench.training.provenance import cpu_seconds, device_name, environment, git_state, peak_memory, stamp
+from ferbench.training.resolution import Resolved, resolve
+from ferbench.training.stage_cache import StageCache
+from ferbench.training.task import Split, build_method, build_network, build_task, split_of
+
+CHECKPOINT = "checkpoint.safetensors"
+MODEL = "model.safetensors"
+
+
+class TimeoutReached(InterruptedRun):
+    """The cell used up its time; its checkpoint is saved."""
+
+    exit_code = 1
+
+
+@dataclass
+class Attempt:
+    """One process's work on a cell: enough to write its record, or the record of its failure."""
+
+    job: Job
+    resolved: Resolved
+    device: torch.device
+    started_at: str = field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))
+    began: float = field(default_factory=time.monotonic)
+    trainer: Trainer | None = None
+
+    def measured(self) -> Measured:
+        """Time and memory so far; training and wall time over all attempts."""
+        progress = self.trainer.progress if self.trainer else None
+        train_seconds = progress.train_seconds if progress else 0.0
+        if self.trainer:
+            self.trainer.count_time()
+        passes = self.trainer.image_passes() if self.trainer else 0
+        return Measured(
+            started_at=self.started_at,
+            finished_at=datetime.now(UTC).isoformat(timespec="seconds"),
+            wall_seconds=round(progress.wall_seconds if progress else time.monotonic() - self.began, 3),
+            cpu_seconds=round(cpu_seconds(), 3),
+            train_seconds=round(train_seconds, 3),
+            images_per_second=round(passes / train_seconds, 2) if train_seconds else 0.0,
+            peak_memory_bytes=peak_memory(self.device),
+            threads=self.job.threads,
+            device=device_name(self.device),
+            resumed=progress.resumed if progress else 0,
+        )
+
+    def record(self, status: Status, result: Result | None = None, error: ErrorReport | None = None) -> Record:
+        """The record of this attempt."""
+        resolved, cell = self.resolved, self.resolved.cell
+        return Record(
+            status=status,
+            cell=cell,
+            cell_id=cell.cell_id,
+            standard=resolved.standard,
+            config=Config(
+                protocol={
+                    "name": resolved.protocol.name,
+                    "split_rule": resolved.protocol.split_rule,
+                    **resolved.recipe.model_dump(mode="json", exclude={"method_defaults"}),
+                },
+                method=resolved.config.model_dump(mode="json"),
+            ),
+            result=result,
+            measured=self.measured(),
+            plugin=stamp("methods", cell.method),
+            plugins=_stamps(resolved),
+            engine_version=ENGINE_VERSION,
+            environment=environment(self.device),
+            git=git_state(),
+            selection=resolved.protocol.selection,
+            error=error,
+        )
+
+
+def _stamps(resolved: Resolved) -> dict[str, PluginStamp]:
+    cell = resolved.cell
+    names = {
+        "protocol": ("protocols", cell.protocol),
+        "head": ("heads", cell.head),
+        "backbone": ("backbones", cell.backbone.partition("/")[0]),
+        "dataset": ("datasets", cell.dataset),
+        "pool": ("datasets", cell.pool or ""),
+    }
+    known = registry().entries
+    return {role: stamp(kind, name) for role, (kind, name) in names.items() if name in known.get(kind, {})}
+
+
+def run_cell(job: Job, events: Events, stop: Stop) -> Record:
+    """Run a cell, or take it up where its checkpoint stands; returns the record that is now on disk.
+
+    A cell that fails leaves a record with its reason. What stops it from outside (Ctrl-C, timeout) is raised after
+    its checkpoint is saved.
+    """
+    cell = Cell.model_validate(dict(job.cell))
+    torch.set_num_threads(job.threads)
+    attempt = Attempt(job, resolve(cell, job.dataset, job.pool), torch.device(job.device))
+    store = RunStore(job.runs)
+    with store.lock(cell) as folder:
+        try:
+            record = _run(attempt, store, folder, events, stop)
+        except (InterruptedRun, KeyboardInterrupt):
+            raise
+        except Exception as error:
+            status: Status = "diverged" if isinstance(error, DivergedError) else "failed"
+            record = attempt.record(status, error=_report(error))
+            # A folder that cannot be written keeps what it has; the first error is the one to tell.
+            with suppress(FerbenchError):
+                store.write_result(cell, record)
+    registry().notify("ferbench_run_finished", cell=dict(job.cell), record=record.model_dump(mode="json"))
+    return record
+
+
+def _run(attempt: Attempt, store: RunStore, folder: Path, events: Events, stop: Stop) -> Record:
+    resolved, cell = attempt.resolved, attempt.resolved.cell
+    split = split_of(resolved)
+    if store.is_done(cell, split.fingerprints) and (done := store.read(cell)) is not None:
+        return done
+    registry().notify("ferbench_run_started", cell=dict(attempt.job.cell), folder=folder)
+    trainer = attempt.trainer = _trainer(attempt, split, folder, events, stop)
+    trainer.run()
+    predictions, result = _result(trainer, resolved, split)
+    record = attempt.record("ok", result)
+    write_atomic(folder / MODEL, _model_bytes(trainer))
+    store.write_result(cell, record, predictions, trainer.progress.history)
+    (folder / CHECKPOINT).unlink(missing_ok=True)
+    return record
+
+
+def _trainer(attempt: Attempt, split: Split, folder: Path, events: Events, stop: Stop) -> Trainer:
+    resolved, job = attempt.resolved, attempt.job
+    net = build_network(resolved, _init_of(job), attempt.device)
+    task = build_task(resolved, split, net, attempt.device)
+    method, teacher, info = build_method(resolved, net, task, split.plan)
+    cell = dict(job.cell)
+
+    def forward(event):  # type: ignore[no-untyped-def]
+        if event["kind"] == "epoch":
+            registry().notify("ferbench_epoch_finished", cell=cell, epoch=event)
+        events(event)
+
+    content = {
+        "fingerprints": split.fingerprints,
+        "recipe": resolved.recipe.model_dump(mode="json"),
+        "config": resolved.config.model_dump(mode="json"),
+        "backbone": [resolved.cell.backbone, resolved.cell.init, resolved.cell.head],
+        "seed": resolved.cell.seed,
+        "engine_version": ENGINE_VERSION,
+    }
+    return Trainer(
+        method,
+        teacher,
+        resolved.recipe,
+        task,
+        info,
+        seed=derive(resolved.cell.seed, "training"),
+        identity=digest([resolved.cell.cell_id, split.fingerprints, ENGINE_VERSION]),
+        checkpoint_path=folder / CHECKPOINT,
+        stage_cache=StageCache(cache_root() / "stages", content),
+        precision=resolved.cell.precision,
+        began=attempt.began,
+        events=forward,
+        stop=stop,
+    )
+
+
+def _init_of(job: Job) -> Path | str | None:
+    return job.init if job.init in (None, "hub") else Path(str(job.init))
+
+
+def _result(trainer: Trainer, resolved: Resolved, split: Split) -> tuple[Predictions, Result]:
+    task, net, history = trainer.task, trainer.method.evaluation_net(), trainer.progress.history
+    logits = stored_logits(logits_of(net, task.test, task.maker, resolved.recipe.evaluation_batch))
+    predictions = Predictions(list(task.test.ids), task.test.labels.cpu().numpy(), logits)
+    metrics, confusion = evaluate(logits, predictions.labels, task.class_names)
+    result = Result(
+        class_names=list(task.class_names),
+        metrics=metrics,
+        confusion=confusion,
+        n_test=len(task.test),
+        n_labeled=len(task.labeled),
+        n_unlabeled=None if task.unlabeled is None else len(task.unlabeled),
+        labeled_counts=split.plan.labeled_counts,
+        fingerprints=split.fingerprints,
+        predictions_digest=predictions.digest(),
+        history_digest=digest(history),
+        model_digest=hashlib.sha256(_model_bytes(trainer)).hexdigest(),
+        oracle=_oracle(trainer),
+        steps=resolved.recipe.steps,
+        image_passes=trainer.image_passes(),
+        parameters=sum(parameter.numel() for parameter in net.parameters()),
+    )
+    return predictions, result
+
+
+def _oracle(trainer: Trainer) -> Oracle:
+    rows = [row for row in trainer.progress.history if "evaluation" in row]
+    best = max(rows, key=lambda row: (row["evaluation"]["accuracy"], -row["step"]))
+    return Oracle(**best["evaluation"], step=best["step"], evaluations=len(rows))
+
+
+def _model_bytes(trainer: Trainer) -> bytes:
+    model = Checkpoint(state={"class_names": list(trainer.task.class_names)})
+    model.tensors = dict(trainer.method.evaluation_net().state_dict())
+    return checkpoint_bytes(model)
+
+
+def _report(error: Exception) -> ErrorReport:
+    return ErrorReport(
+        type=type(error).__name__,
+        message=str(error),
+        traceback="".join(traceback.format_exception(error)),
+        step=getattr(error, "step", None),
+        term=getattr(error, "term", None),
+    )

@@ -1,0 +1,88 @@
+"""One safetensors file with everything that a resumed run needs; nothing in it is ever unpickled."""
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor
+from torch.optim import Optimizer
+
+from ferbench.errors import DataError
+from ferbench.records.cell import canonical_json
+from ferbench.records.store import write_atomic
+
+# Several metadata keys would be serialised in random order; one key with canonical JSON keeps the bytes equal.
+METADATA_KEY = "ferbench"
+
+
+@dataclass
+class Checkpoint:
+    """Tensors by name and a JSON state."""
+
+    tensors: dict[str, Tensor] = field(default_factory=dict)
+    state: dict[str, Any] = field(default_factory=dict)
+
+    def put(self, prefix: str, tensors: dict[str, Tensor]) -> None:
+        """Add tensors under a prefix."""
+        self.tensors.update({f"{prefix}/{name}": value for name, value in tensors.items()})
+
+    def get(self, prefix: str) -> dict[str, Tensor]:
+        """The tensors under a prefix."""
+        start = f"{prefix}/"
+        return {name.removeprefix(start): value for name, value in self.tensors.items() if name.startswith(start)}
+
+
+def checkpoint_bytes(checkpoint: Checkpoint) -> bytes:
+    """The bytes of the file: equal tensors and state give equal bytes."""
+    tensors = {name: value.detach().cpu().contiguous().clone() for name, value in checkpoint.tensors.items()}
+    return save(tensors, {METADATA_KEY: canonical_json(checkpoint.state).decode()})
+
+
+def write_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
+    """Write atomically; the old file stays until the new one is whole."""
+    write_atomic(path, checkpoint_bytes(checkpoint))
+
+
+def read_checkpoint(path: Path) -> Checkpoint:
+    """Read a file that nobody vouches for; raises DataError if it is anything but a checkpoint."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            state = json.loads((file.metadata() or {})[METADATA_KEY])
+            return Checkpoint({name: file.get_tensor(name) for name in file.keys()}, state)  # noqa: SIM118
+    except (SafetensorError, OSError, ValueError, KeyError) as error:
+        raise DataError(
+            f"{path}: not a ferbench checkpoint ({error}); it is not loaded. Remove it to start the cell again"
+        ) from None
+
+
+def optimizer_tensors(optimizer: Optimizer) -> dict[str, Tensor]:
+    """The optimizer's state as tensors named `<parameter>.<key>`; its settings are the recipe's."""
+    state = optimizer.state_dict()["state"]
+    return {f"{index}.{key}": value for index, entry in state.items() for key, value in entry.items() if value is not None}
+
+
+def load_optimizer(optimizer: Optimizer, tensors: dict[str, Tensor]) -> None:
+    """Put tensors of `optimizer_tensors` back."""
+    state: dict[int, dict[str, Tensor]] = {}
+    for name, value in tensors.items():
+        index, _, key = name.partition(".")
+        state.setdefault(int(index), {})[key] = value
+    optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
+
+
+def rng_tensors(device: torch.device, method: torch.Generator) -> dict[str, Tensor]:
+    """States of torch's default generators and of the method's own."""
+    states = {"cpu": torch.get_rng_state(), "method": method.get_state()}
+    return states | ({"cuda": torch.cuda.get_rng_state(device)} if device.type == "cuda" else {})
+
+
+def load_rng(tensors: dict[str, Tensor], device: torch.device, method: torch.Generator) -> None:
+    """Put states of `rng_tensors` back."""
+    torch.set_rng_state(tensors["cpu"])
+    method.set_state(tensors["method"])
+    if device.type == "cuda":
+        torch.cuda.set_rng_state(tensors["cuda"], device)

@@ -1,0 +1,33 @@
+"""One pass over a pool in evaluation mode."""
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ferbench.contract.backbone import Network
+from ferbench.data.batches import ViewMaker
+from ferbench.data.packed import Pool
+from ferbench.records.metrics import to_float16
+
+
+@torch.no_grad()
+def logits_of(
+    net: Network, pool: Pool, maker: ViewMaker, batch_size: int, *, view: str = "plain", seed: int = 0
+) -> Tensor:
+    """Logits (N, C) float32 on the pool's device, in the pool's order; the net's mode is restored."""
+    training = net.training
+    net.eval()
+    generator = torch.Generator().manual_seed(seed)
+    parts = []
+    for start in range(0, len(pool), batch_size):
+        stop = start + batch_size
+        pixels, _ = maker.pixels(view, pool.images[start:stop], pool.boxes[start:stop], generator)
+        parts.append(net(maker.normalised(pixels)).logits.float())
+    net.train(training)
+    return torch.cat(parts)
+
+
+def stored_logits(logits: Tensor) -> NDArray[np.float16]:
+    """Logits as predictions are stored; metrics are computed from these, so that anyone can recompute them."""
+    return to_float16(logits.cpu().numpy())

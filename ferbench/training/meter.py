@@ -1,0 +1,85 @@
+"""What happened in an epoch, accumulated on the device and read once."""
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ferbench.contract.batch import Losses
+
+NEVER = 2**62
+
+
+class Meter:
+    """Sums of loss terms and pseudo-label counts; `state` is what a checkpoint in mid-epoch keeps.
+
+    Everything stays on the device until `read`, so that a step never waits.
+    """
+
+    def __init__(self, n_classes: int, device: torch.device) -> None:
+        self.n_classes, self.device = n_classes, device
+        self.state: dict[str, Tensor] = {}
+
+    @torch.no_grad()
+    def add(self, step: int, total: Tensor, losses: Losses, truth: Tensor | None) -> None:
+        """One step's losses; `truth` (B,) int64 are the labels of the unlabeled images, -1 where unknown."""
+        self._sum("steps", torch.ones((), device=self.device))
+        for name, value in {"loss": total, **losses.terms}.items():
+            value = value.detach().float()
+            self._sum(f"term.{name}", value)
+            bad = self.state.setdefault(f"bad.{name}", torch.tensor(NEVER, device=self.device))
+            bad.copy_(torch.where(value.isfinite(), bad, bad.clamp(max=step)))
+        if losses.pseudo_label is not None and losses.mask is not None and truth is not None:
+            self._count_pseudo_labels(losses.pseudo_label, losses.mask.float(), truth)
+
+    def _count_pseudo_labels(self, pseudo_label: Tensor, mask: Tensor, truth: Tensor) -> None:
+        predicted = F.one_hot(pseudo_label, self.n_classes).float()
+        true = F.one_hot(truth.clamp_min(0), self.n_classes).float() * (truth >= 0).float().unsqueeze(1)
+        self._sum("unlabeled", torch.full((), float(len(mask)), device=self.device))
+        self._sum("pseudo_label", predicted.sum(0))
+        self._sum("masked", (predicted * mask.unsqueeze(1)).sum(0))
+        self._sum("confusion", true.T @ predicted)
+        self._sum("masked_confusion", true.T @ (predicted * mask.unsqueeze(1)))
+
+    def _sum(self, name: str, value: Tensor) -> None:
+        if name in self.state:
+            self.state[name] += value
+        else:
+            self.state[name] = value.clone()
+
+    def first_bad(self) -> tuple[int, str] | None:
+        """The first step with a loss that was not finite, and the term it began with; None if all were."""
+        bad = [(int(value), name.removeprefix("bad.")) for name, value in self.state.items() if name.startswith("bad.")]
+        # A term that is not finite makes the total so in the same step: name the term, not the total.
+        step, _, name = min(((s, n == "loss", n) for s, n in bad), default=(NEVER, False, ""))
+        return (step, name) if step < NEVER else None
+
+    def read(self) -> dict[str, Any]:
+        """The epoch's row as JSON values, and an empty meter for the next."""
+        state = {name: value.double().cpu() for name, value in self.state.items()}
+        self.state = {}
+        steps = float(state["steps"])
+        terms = {n.removeprefix("term."): float(v) / steps for n, v in state.items() if n.startswith("term.")}
+        row: dict[str, Any] = {"loss": terms.pop("loss"), "terms": terms}
+        return row | _pseudo_label_row(state) if "unlabeled" in state else row
+
+
+def _pseudo_label_row(state: dict[str, Tensor]) -> dict[str, Any]:
+    masked, predicted = state["masked"], state["pseudo_label"]
+    right, known = state["masked_confusion"].diagonal(), state["masked_confusion"].sum(0)
+    return {
+        "mask_rate": float(masked.sum() / state["unlabeled"]),
+        "mask_rate_per_class": _ratios(masked, predicted),
+        "pseudo_label_precision": _ratio(right.sum(), known.sum()),
+        "pseudo_label_precision_per_class": _ratios(right, known),
+        "pseudo_label_accuracy": _ratio(state["confusion"].diagonal().sum(), state["confusion"].sum()),
+    }
+
+
+def _ratio(part: Tensor, whole: Tensor) -> float | None:
+    return float(part / whole) if whole > 0 else None
+
+
+def _ratios(parts: Tensor, wholes: Tensor) -> list[float | None]:
+    return [_ratio(part, whole) for part, whole in zip(parts, wholes, strict=True)]

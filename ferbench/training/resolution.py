@@ -1,0 +1,143 @@
+"""From a cell to what it runs with: protocol, recipe, method, options; every name and key is checked here."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from ferbench.contract.backbone import Backbone, BackboneRequest
+from ferbench.contract.dataset import Dataset
+from ferbench.contract.head import Head
+from ferbench.contract.method import Method, MethodConfig
+from ferbench.contract.protocol import Protocol, Recipe
+from ferbench.data.sources import classes_of, open_dataset
+from ferbench.errors import PluginError, UsageError, suggestion
+from ferbench.plugins import registry
+from ferbench.records.cell import Cell
+
+
+M = TypeVar("M", bound=BaseModel)
+
+
+@dataclass(frozen=True)
+class Resolved:
+    """A cell with its names replaced by what they stand for."""
+
+    cell: Cell
+    protocol: Protocol
+    recipe: Recipe
+    dataset: Dataset
+    pool: Dataset | None
+    class_names: tuple[str, ...]
+    method_class: type[Method]
+    config: MethodConfig
+
+    @property
+    def standard(self) -> bool:
+        """Whether the cell belongs in a standard table."""
+        listed = self.cell.budget.ratio is None or self.cell.budget.ratio in self.protocol.ratios
+        return not self.cell.overrides and listed and self.cell.seed in self.protocol.seeds
+
+
+def resolve(cell: Cell, dataset: str | None = None, pool: str | None = None) -> Resolved:
+    """Look up every name of a cell; `dataset` and `pool` say where to open them if not by their names."""
+    protocol = load_protocol(cell.protocol)
+    opened = open_dataset(dataset or cell.dataset)
+    _, class_names = classes_of(opened, cell.classes)
+    recipe = recipe_of(protocol, opened, cell.overrides.get("protocol", {}))
+    method_class = load_method(cell.method)
+    return Resolved(
+        cell=cell,
+        protocol=protocol,
+        recipe=recipe,
+        dataset=opened,
+        pool=open_dataset(pool or cell.pool) if cell.pool else None,
+        class_names=class_names,
+        method_class=method_class,
+        config=method_config(cell.method, method_class, cell.variant, recipe, cell.overrides.get("method", {})),
+    )
+
+
+def load_protocol(name: str) -> Protocol:
+    """The protocol of a registered name."""
+    protocol = registry().get("protocols", name).load()
+    if not isinstance(protocol, Protocol):
+        raise PluginError(f"protocol '{name}': {protocol!r} is no ferbench.contract.protocol.Protocol")
+    return protocol
+
+
+def load_method(name: str) -> type[Method]:
+    """The class of a registered method."""
+    method = registry().get("methods", name).load()
+    if not (isinstance(method, type) and issubclass(method, Method)):
+        raise PluginError(f"method '{name}': {method!r} does not subclass ferbench.contract.method.Method")
+    return method
+
+
+def recipe_of(protocol: Protocol, dataset: Dataset, overrides: Mapping[str, Any]) -> Recipe:
+    """The protocol's recipe for a data set with fields set by the user (`weak.padding` reaches into a view)."""
+    recipe = protocol.recipe_for(dataset.info.family)
+    values = recipe.model_dump()
+    for key, value in overrides.items():
+        *parents, leaf = key.split(".")
+        target = values
+        for parent in parents:
+            target = target.get(parent) if isinstance(target, dict) else None  # type: ignore[assignment]
+        if not isinstance(target, dict) or leaf not in target or key == "method_defaults":
+            raise UsageError(f"--set {key}: protocol '{protocol.name}' has no such field{suggestion(key, _keys(recipe))}")
+        target[leaf] = value
+    return _validated(Recipe, values, f"protocol '{protocol.name}'")
+
+
+def method_config(
+    name: str, method: type[Method], variant: str, recipe: Recipe, overrides: Mapping[str, Any]
+) -> MethodConfig:
+    """Plugin default < the recipe's tuned default < the variant's preset < the user."""
+    if variant not in method.variants:
+        known = ", ".join(method.variants)
+        raise UsageError(f"method '{name}' has no variant '{variant}'; it has {known}{suggestion(variant, method.variants)}")
+    fields = method.Config.model_fields
+    for key in overrides:
+        if key not in fields:
+            known = ", ".join(fields) or "none"
+            raise UsageError(f"--set {key}: method '{name}' has no such option (it has {known}){suggestion(key, fields)}")
+    values = {**recipe.method_defaults.get(name, {}), **method.variants[variant], **overrides}
+    return _validated(method.Config, values, f"method '{name}'")
+
+
+def _keys(model: BaseModel, prefix: str = "") -> list[str]:
+    keys = []
+    for key, value in model:
+        keys.append(prefix + key)
+        if isinstance(value, BaseModel):
+            keys += _keys(value, f"{prefix}{key}.")
+    return keys
+
+
+def _validated(model: type[M], values: Mapping[str, Any], what: str) -> M:
+    try:
+        return model.model_validate(values)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        key = ".".join(str(part) for part in first["loc"])
+        raise UsageError(f"{what}: {key} = {first['input']!r}: {first['msg']}") from None
+
+
+def build_backbone(name: str, image_size: int, init: Path | str | None) -> Backbone:
+    """The backbone of a name `family` or `family/variant`."""
+    family, _, variant = name.partition("/")
+    builder = registry().get("backbones", family).load()
+    backbone = builder(BackboneRequest(variant=variant, image_size=image_size, init=init))
+    if not isinstance(backbone, Backbone) or not hasattr(backbone, "feature_size"):
+        raise PluginError(f"backbone '{name}': the builder gave {type(backbone).__name__} without a feature_size")
+    return backbone
+
+
+def build_head(name: str, feature_size: int, n_classes: int) -> Head:
+    """The head of a registered name."""
+    head = registry().get("heads", name).load()(feature_size, n_classes)
+    if not isinstance(head, Head):
+        raise PluginError(f"head '{name}': {type(head).__name__} does not subclass ferbench.contract.head.Head")
+    return head

@@ -1,0 +1,105 @@
+"""A resolved cell as tensors and modules: its pools, its network, its method."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from ferbench.contract.backbone import Network
+from ferbench.contract.batch import MethodInfo
+from ferbench.contract.method import Method
+from ferbench.data.batches import ViewMaker
+from ferbench.data.pack import ensure_packed
+from ferbench.data.packed import Packed, Pool
+from ferbench.data.seeds import derive
+from ferbench.data.splits import SplitPlan, make_split, pool_rows
+from ferbench.errors import UsageError
+from ferbench.training.engine import Task, steps_per_epoch
+from ferbench.training.resolution import Resolved, build_backbone, build_head
+from ferbench.training.teacher import Teacher
+
+
+@dataclass(frozen=True)
+class Split:
+    """The split of a cell over its packed data, with the pool's part where one is named."""
+
+    plan: SplitPlan
+    packed: Packed
+    pool: Packed | None
+    fingerprints: dict[str, str]
+
+
+def split_of(resolved: Resolved) -> Split:
+    """Pack what is not packed yet and choose the labels."""
+    size, protocol, cell = resolved.recipe.image_size, resolved.protocol, resolved.cell
+    packed = Packed(ensure_packed(resolved.dataset, size))
+    plan = make_split(
+        packed, resolved.class_names, cell.budget, cell.seed, rule=protocol.split_rule, groups=protocol.rank_groups
+    )
+    fingerprints = {**plan.fingerprints, "split_rule": protocol.split_rule}
+    if resolved.pool is None:
+        return Split(plan, packed, None, fingerprints)
+    pool = Packed(ensure_packed(resolved.pool, size))
+    return Split(plan, packed, pool, {**fingerprints, "unlabeled": pool_rows(pool)[1], "pool": pool.fingerprint})
+
+
+def build_network(resolved: Resolved, init: Path | str | None, device: torch.device) -> Network:
+    """Backbone and head from the cell's seed; the random weights do not depend on the method."""
+    torch.manual_seed(derive(resolved.cell.seed, "init"))
+    backbone = build_backbone(resolved.cell.backbone, resolved.recipe.image_size, init)
+    head = build_head(resolved.cell.head, backbone.feature_size, len(resolved.class_names))
+    return Network(backbone, head).to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
+
+
+def build_task(resolved: Resolved, split: Split, net: Network, device: torch.device) -> Task:
+    """The cell's pools on the device. Supervised cells get no unlabeled pool."""
+    names = resolved.class_names
+    method = resolved.method_class(resolved.config)
+    unlabeled: Pool | None = None
+    if method.uses_unlabeled:
+        unlabeled = (
+            split.pool.pool(pool_rows(split.pool)[0], names, device)
+            if split.pool is not None
+            else split.packed.pool(split.plan.unlabeled, names, device)
+        )
+        if not len(unlabeled):
+            raise UsageError(no_pool_text(resolved))
+    return Task(
+        labeled=split.packed.pool(split.plan.labeled, names, device),
+        unlabeled=unlabeled,
+        test=split.packed.pool(split.plan.test, names, device),
+        maker=ViewMaker(resolved.recipe, net.backbone.mean, net.backbone.std, device),
+        class_names=names,
+        device=device,
+    )
+
+
+def no_pool_text(resolved: Resolved) -> str:
+    """Why a semi-supervised cell at 100 % is refused."""
+    cell = resolved.cell
+    return (
+        f"method '{cell.method}' learns from unlabeled images, and at ratio {cell.budget.ratio} '{cell.dataset}' has none "
+        "left; name a pool with --unlabeled (such as synthfaces-fr) or a smaller --ratio"
+    )
+
+
+def build_method(resolved: Resolved, net: Network, task: Task, plan: SplitPlan) -> tuple[Method, Teacher, MethodInfo]:
+    """The method with its net and teacher attached, ready for the optimizer."""
+    recipe, seed = resolved.recipe, resolved.cell.seed
+    info = MethodInfo(
+        class_names=task.class_names,
+        class_counts=tuple(plan.labeled_counts[name] for name in task.class_names),
+        n_labeled=len(task.labeled),
+        n_unlabeled=None if task.unlabeled is None else len(task.unlabeled),
+        steps=recipe.steps,
+        steps_per_epoch=steps_per_epoch(recipe.steps),
+        feature_size=net.backbone.feature_size,
+    )
+    method = resolved.method_class(resolved.config)
+    method.setup(net, info)
+    method.to(task.device)
+    teacher = Teacher(net, recipe.ema_decay)
+    random = torch.Generator(task.device).manual_seed(derive(seed, "method"))
+    method.attach(net, teacher.net, random, info, joint_forward=recipe.joint_forward)
+    torch.manual_seed(derive(seed, "noise"))
+    return method, teacher, info

@@ -1,0 +1,31 @@
+"""The EMA teacher."""
+
+import copy
+
+import torch
+
+from ferbench.contract.backbone import Network
+
+
+class Teacher:
+    """Keeps an exponential moving average of a net's floating-point state in a second net, in three kernels.
+
+    The decay of step t (from 0) is min(decay, (1 + t) / (10 + t)), so that early averages forget the random start.
+    BatchNorm's running statistics are averaged too; integer state is copied.
+    """
+
+    def __init__(self, net: Network, decay: float) -> None:
+        self.decay = decay
+        self.net = copy.deepcopy(net).eval().requires_grad_(False)
+        source, target = net.state_dict(keep_vars=True), self.net.state_dict(keep_vars=True)
+        floating = [key for key, value in source.items() if value.is_floating_point()]
+        self._pairs = [source[key].detach() for key in floating], [target[key].detach() for key in floating]
+        self._copied = [(source[key], target[key]) for key in source if key not in floating]
+
+    @torch.no_grad()
+    def update(self, step: int) -> None:
+        """One step of the average."""
+        source, target = self._pairs
+        torch._foreach_lerp_(target, source, 1 - min(self.decay, (1 + step) / (10 + step)))
+        for original, copied in self._copied:
+            copied.copy_(original)

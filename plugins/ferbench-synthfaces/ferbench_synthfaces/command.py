@@ -1,0 +1,72 @@
+"""The command `ferbench synthfaces`."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+
+import click
+from ferbench.errors import InterruptedRun, PluginError, UsageError
+
+from ferbench_synthfaces.render.difficulty import LEVELS
+
+INSTALL_RENDER = 'pip install "ferbench-synthfaces[render]"'
+
+
+@click.group()
+def synthfaces() -> None:
+    """SynthFaces: rendered faces with known expressions."""
+
+
+@synthfaces.command()
+@click.option("--n", "train", type=click.IntRange(min=0), default=8250, show_default=True, help="Training faces.")
+@click.option("--n-test", "test", type=click.IntRange(min=0), help="Test faces.  [default: a quarter of --n]")
+@click.option("--n-pool", "pool", type=click.IntRange(min=0), default=0, show_default=True, help="Unlabelled faces.")
+@click.option("--size", type=click.IntRange(32, 512), default=64, show_default=True, help="Pixels per side.")
+@click.option("--seed", type=click.IntRange(min=0), default=1, show_default=True, help="Another seed, other faces.")
+@click.option("--difficulty", "level", type=click.Choice(list(LEVELS)), default="standard", show_default=True)
+@click.option("--workers", type=click.IntRange(min=1), help="Processes.  [default: one per core]")
+@click.option("--name", help="Name of the data set in records.  [default: the name of the folder]")
+@click.option("--out", type=click.Path(path_type=Path, file_okay=False), required=True, help="Folder to write.")
+def render(
+    train: int,
+    test: int | None,
+    pool: int,
+    size: int,
+    seed: int,
+    level: str,
+    workers: int | None,
+    name: str | None,
+    out: Path,
+) -> None:
+    """Render a set of your own; name its folder as --dataset afterwards.
+
+    The same options give the same faces. An interrupted render continues when the command is repeated.
+    """
+    try:
+        from ferbench_synthfaces.render.plan import SetPlan
+        from ferbench_synthfaces.render.progress import report_progress
+        from ferbench_synthfaces.render.render_set import render_set
+    except ModuleNotFoundError as error:
+        if error.name not in ("numba", "scipy"):
+            raise
+        raise PluginError(f"rendering needs {error.name}; install it with: {INSTALL_RENDER}") from error
+    plan = SetPlan(_set_name(name, out), seed, size, train, train // 4 if test is None else test, pool, level)
+    if not plan.splits:
+        raise UsageError("nothing to render: give --n, --n-test or --n-pool")
+    try:
+        with report_progress(plan.splits) as progress:
+            render_set(plan, out, workers or len(os.sched_getaffinity(0)), progress)
+    except KeyboardInterrupt:
+        raise InterruptedRun(f"{out}: interrupted; repeat the command to go on from here") from None
+    click.echo(f"{out}: {', '.join(f'{count} {split}' for split, count in plan.splits.items())}")
+
+
+def _set_name(name: str | None, out: Path) -> str:
+    """The given name, which must be well-formed, or one made of the folder's."""
+    if name is None:
+        return "-".join(re.findall(r"[a-z0-9]+", out.resolve().name.lower())) or "synthfaces-render"
+    if not re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", name):
+        raise UsageError(f"--name {name}: use lower-case letters, digits and single hyphens")
+    return name

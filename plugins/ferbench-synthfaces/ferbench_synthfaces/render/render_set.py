@@ -1,0 +1,188 @@
+"""Render a whole set: shards in parallel processes, then one Parquet file per split and `dataset.json`."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+import shutil
+import signal
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from ferbench.errors import UsageError
+
+from ferbench_synthfaces.render import GENERATOR_VERSION
+from ferbench_synthfaces.render.assets import Assets, load_assets
+from ferbench_synthfaces.render.expression import Expression, ExpressionSampler
+from ferbench_synthfaces.render.identity import Identity, sample_identity
+from ferbench_synthfaces.render.manifest import row, schema, write_table
+from ferbench_synthfaces.render.plan import (
+    CLASSES,
+    POOL,
+    SetPlan,
+    SplitPlan,
+    class_counts,
+    identity_rng,
+    image_rng,
+    plan_split,
+)
+from ferbench_synthfaces.render.scene import Shot, take_shot
+
+SHARD_IMAGES = 100
+WORK_FOLDER = ".shards"  # inside the output folder, removed at the end
+LICENCE = "CC0-1.0"
+
+Progress = Callable[[str, int], None]
+"""Called with a split and the number of its images that were finished since the last call."""
+
+
+@dataclass(frozen=True)
+class Shard:
+    """A run of neighbouring images of a split, rendered by one process into one file."""
+
+    plan: SetPlan
+    split: str
+    start: int
+    stop: int
+    path: Path
+
+
+def render_set(plan: SetPlan, out: Path, workers: int, progress: Progress) -> None:
+    """Render `plan` into the folder `out`; an interrupted run with the same plan continues where it stopped."""
+    work = _open_folder(plan, out)
+    shards = list(_shards(plan, work))
+    missing = []
+    for shard in shards:
+        if shard.path.exists():
+            progress(shard.split, shard.stop - shard.start)
+        else:
+            missing.append(shard)
+    with _mapper(min(workers, len(missing))) as run:
+        for shard in run(missing):
+            progress(shard.split, shard.stop - shard.start)
+    for split in plan.splits:
+        tables = [pq.read_table(shard.path) for shard in shards if shard.split == split]
+        write_table(pa.concat_tables(tables), out / f"{split}.parquet")
+    _write_json(out / "dataset.json", describe(plan))
+    shutil.rmtree(work)
+
+
+def describe(plan: SetPlan) -> dict[str, Any]:
+    """The contents of `dataset.json`."""
+    labelled = [split for split in plan.splits if split != POOL]
+    classes = {"7": list(CLASSES[:7]), "8": list(CLASSES)} if labelled else {}
+    return {
+        "name": plan.name,
+        "title": "SynthFaces" if labelled else "SynthFaces FR pool",
+        "family": "synthfaces",
+        "version": GENERATOR_VERSION,
+        "classes": classes,
+        "default_classes": "7" if labelled else "",
+        "licence": LICENCE,
+        "generator": _generator(plan),
+        "splits": {
+            split: {"images": count, **({"classes": class_counts(count)} if split != POOL else {})}
+            for split, count in plan.splits.items()
+        },
+    }
+
+
+def _generator(plan: SetPlan) -> dict[str, Any]:
+    return {"version": GENERATOR_VERSION, "seed": plan.seed, "size": plan.size, "difficulty": plan.level}
+
+
+def _open_folder(plan: SetPlan, out: Path) -> Path:
+    """Claim the output folder for a plan, or find the same plan in it; returns the folder of the shards."""
+    work = out / WORK_FOLDER
+    note = work / "plan.json"
+    claim = {"generator": GENERATOR_VERSION, **asdict(plan)}
+    if note.exists():
+        if json.loads(note.read_text("utf-8")) != claim:
+            raise UsageError(
+                f"{out}: an interrupted render with other settings is here; repeat its command, or choose another --out"
+            )
+    elif out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise UsageError(f"{out}: is not an empty folder; choose another --out, or remove it first")
+    else:
+        work.mkdir(parents=True)
+        _write_json(note, claim)
+    return work
+
+
+def _write_json(path: Path, content: dict[str, Any]) -> None:
+    partial = path.with_suffix(".tmp")
+    partial.write_text(json.dumps(content, indent=2) + "\n", "utf-8")
+    os.replace(partial, path)
+
+
+def _shards(plan: SetPlan, work: Path) -> Iterator[Shard]:
+    for split, count in plan.splits.items():
+        for start in range(0, count, SHARD_IMAGES):
+            path = work / f"{split}-{start:07d}.parquet"
+            yield Shard(plan, split, start, min(start + SHARD_IMAGES, count), path)
+
+
+@contextmanager
+def _mapper(workers: int) -> Iterator[Callable[[list[Shard]], Iterable[Shard]]]:
+    """A function that renders shards in any order: in this process, or in `workers` new ones."""
+    if workers <= 1:
+        yield lambda shards: map(render_shard, shards)
+        return
+    # Spawned processes import numpy anew: without this each would start a BLAS thread per core.
+    for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+        os.environ.setdefault(variable, "1")
+    with multiprocessing.get_context("spawn").Pool(workers, _leave_interrupts_to_parent) as pool:
+        yield lambda shards: pool.imap_unordered(render_shard, shards)
+
+
+def _leave_interrupts_to_parent() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def render_shard(shard: Shard) -> Shard:
+    """Render the images of a shard into its file."""
+    assets = _assets()
+    columns = schema(assets.action.names, labelled=shard.split != POOL)
+    split_plan = _split_plan(shard.plan.seed, shard.split, shard.plan.splits[shard.split])
+    images = range(shard.start, shard.stop)
+    rows = [render_row(assets, shard.plan, shard.split, split_plan, index) for index in images]
+    write_table(pa.Table.from_pylist(rows, schema=columns), shard.path)
+    return shard
+
+
+def render_row(assets: Assets, plan: SetPlan, split: str, split_plan: SplitPlan, index: int) -> dict[str, Any]:
+    """One image of a plan as a line of the manifest."""
+    identity, expression, shot = render_image(assets, plan, split, split_plan, index)
+    subject = f"{split}-person-{split_plan.subjects[index]:06d}"
+    return row(f"{split}-{index:06d}", subject, split_plan.labels[index], identity, expression, shot)
+
+
+def render_image(
+    assets: Assets, plan: SetPlan, split: str, split_plan: SplitPlan, index: int
+) -> tuple[Identity, Expression, Shot]:
+    """One image of a plan, and what was drawn for it."""
+    difficulty = plan.difficulty(split)
+    person = identity_rng(plan.seed, split, int(split_plan.subjects[index]))
+    identity = sample_identity(assets, difficulty, person)
+    rng = image_rng(plan.seed, split, index)
+    expression = ExpressionSampler(assets.action.names).sample(split_plan.labels[index], difficulty, rng)
+    return identity, expression, take_shot(assets, identity, expression, difficulty, plan.size, rng)
+
+
+@cache
+def _assets() -> Assets:
+    """Loaded once per process."""
+    return load_assets()
+
+
+@cache
+def _split_plan(seed: int, split: str, count: int) -> SplitPlan:
+    """Dealt out once per process."""
+    return plan_split(seed, split, count)

@@ -1,0 +1,19 @@
+"""What holds for every test: the developer's own settings and caches neither change results nor are changed."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture(autouse=True, scope="session")
+def own_settings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """No FERBENCH_ variable from outside, and a cache that is shared by the tests of this session only."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in os.environ:
+            if name.startswith("FERBENCH_"):
+                patch.delenv(name)
+        cache = tmp_path_factory.mktemp("cache")
+        patch.setenv("FERBENCH_CACHE", str(cache))
+        yield cache
