@@ -10,6 +10,7 @@ endif
 
 PLUGIN_PROJECTS := $(wildcard plugins/*/pyproject.toml)
 PLUGIN_FLAGS := $(patsubst %/pyproject.toml,-e %,$(PLUGIN_PROJECTS))
+PLUGIN_TEST_FLAGS := $(patsubst %/pyproject.toml,-e '%[test]',$(PLUGIN_PROJECTS))
 PROJECTS := pyproject.toml $(PLUGIN_PROJECTS)
 SOURCES := ferbench plugins tests
 PYTEST_FLAGS ?=
@@ -17,7 +18,7 @@ PYTEST_FLAGS ?=
 DEMO_RUNS ?= runs/demo
 DEMO_STEPS ?= 200
 
-.PHONY: help demo test lint format bench clean
+.PHONY: help demo test lint format bench clean FORCE
 .DEFAULT_GOAL := help
 
 help: ## show this list
@@ -50,21 +51,27 @@ clean: ## remove the environment and caches; runs and records stay
 	find . -name __pycache__ -type d -not -path './.git/*' -prune -exec rm -rf {} +
 
 # The core and all plugins go into one pip command: a plugin's requirement `ferbench` is then this folder, not a
-# download. A stamp file is as old as the installation; a change of any pyproject.toml makes it stale.
+# download. A stamp file is as old as the installation; a change of any pyproject.toml makes it stale, and so does a
+# plugin that comes or goes.
 $(VENV)/.created:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	    { echo "ferbench needs Python 3.11 or later; name one: make PYTHON=python3.12 ..." >&2; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 	touch $@
 
-$(VENV)/.installed: $(VENV)/.created $(PROJECTS)
+$(VENV)/.projects: $(VENV)/.created FORCE
+	@echo '$(PROJECTS)' | cmp -s - $@ || echo '$(PROJECTS)' > $@
+
+FORCE:
+
+$(VENV)/.installed: $(VENV)/.projects $(PROJECTS)
 	$(BIN)/python -m pip install --disable-pip-version-check -e . $(PLUGIN_FLAGS)
 	touch $@
 
-$(VENV)/.installed-test: $(VENV)/.created $(PROJECTS)
-	$(BIN)/python -m pip install --disable-pip-version-check -e '.[test]' $(PLUGIN_FLAGS)
+$(VENV)/.installed-test: $(VENV)/.projects $(PROJECTS)
+	$(BIN)/python -m pip install --disable-pip-version-check -e '.[test]' $(PLUGIN_TEST_FLAGS)
 	touch $@ $(VENV)/.installed
 
-$(VENV)/.installed-lint: $(VENV)/.created $(PROJECTS)
-	$(BIN)/python -m pip install --disable-pip-version-check -e '.[test,lint]' $(PLUGIN_FLAGS)
+$(VENV)/.installed-lint: $(VENV)/.projects $(PROJECTS)
+	$(BIN)/python -m pip install --disable-pip-version-check -e '.[test,lint]' $(PLUGIN_TEST_FLAGS)
 	touch $@ $(VENV)/.installed $(VENV)/.installed-test

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.pattern_set import write_pattern_set
+
 
 @pytest.fixture(autouse=True, scope="session")
 def own_settings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
@@ -17,3 +19,9 @@ def own_settings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         cache = tmp_path_factory.mktemp("cache")
         patch.setenv("FERBENCH_CACHE", str(cache))
         yield cache
+
+
+@pytest.fixture(scope="session")
+def patterns(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tiny learnable data set that `--dataset` accepts: 120 training and 30 test images of three classes."""
+    return write_pattern_set(tmp_path_factory.mktemp("data") / "patterns")

@@ -7,6 +7,7 @@ import re
 import shutil
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -45,7 +46,7 @@ def diagnose(runs: Path) -> Iterator[Check]:
         "torch": _torch,
         "processor": _processor,
         "memory": _memory,
-        "runs folder": lambda: _folder("runs folder", runs, "--runs or FERBENCH_RUNS"),
+        "runs folder": lambda: check_folder("runs folder", runs, "--runs or FERBENCH_RUNS"),
         "data cache": _data_cache,
         "plugins": lambda: _plugins(registry),
         "data sets": lambda: _datasets(registry),
@@ -133,10 +134,10 @@ def _memory_bytes() -> tuple[int, int]:
 def _data_cache() -> Iterator[Check]:
     from ferbench.data.pack import cache_root
 
-    yield from _folder("data cache", cache_root(), "FERBENCH_CACHE")
+    yield from check_folder("data cache", cache_root(), "FERBENCH_CACHE")
 
 
-def _folder(name: str, folder: Path, chosen_by: str) -> Iterator[Check]:
+def check_folder(name: str, folder: Path, chosen_by: str) -> Iterator[Check]:
     """Space, write access and file locks, tried in the nearest folder that exists; nothing stays behind."""
     from filelock import FileLock
 
@@ -151,7 +152,8 @@ def _folder(name: str, folder: Path, chosen_by: str) -> Iterator[Check]:
         yield Check(name, f"{folder}: {describe(error)}", f"make it writable, or choose another with {chosen_by}", 1)
         return
     finally:
-        probe.unlink(missing_ok=True)
+        with suppress(OSError):
+            probe.unlink(missing_ok=True)
     free = shutil.disk_usage(place).free
     remedy = f"free some space, or choose another with {chosen_by}" if free < LOW_DISK else ""
     yield Check(name, f"{folder}: writable, file locks work, {_size(free)} free", remedy)

@@ -60,11 +60,24 @@ class VerbGroup(click.Group):
             formatter.write_dl([(name, known[name].summary) for name in self.list_commands(ctx)])
 
 
+def _set_verbose(ctx: click.Context, parameter: click.Parameter, value: bool) -> None:
+    # While options are read, not when the group runs: a verb that cannot be imported fails before that.
+    ctx.find_object(Session).verbose |= value  # type: ignore[union-attr]
+
+
 @click.command(cls=VerbGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120})
 @click.version_option(__version__, message="ferbench %(version)s")
-@click.option("-v", "--verbose", is_flag=True, help="Show tracebacks and log messages (also FERBENCH_VERBOSE=1).")
+@click.option(
+    "-v",
+    "--verbose",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_set_verbose,
+    help="Show tracebacks and log messages (also FERBENCH_VERBOSE=1).",
+)
 @click.pass_obj
-def app(session: Session, verbose: bool) -> None:
+def app(session: Session) -> None:
     """Benchmarks of semi-supervised facial expression recognition.
 
     First run: `ferbench run --method supervised,fixmatch --ratio 0.05 --seed 0`. What is wrong with an installation,
@@ -72,7 +85,6 @@ def app(session: Session, verbose: bool) -> None:
 
     Exit codes: 0 done, 1 a cell failed, 2 usage, 3 plugin, 4 data, 5 verification, 130 interrupted.
     """
-    session.verbose = session.verbose or verbose
     if session.verbose:
         logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
 

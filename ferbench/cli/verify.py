@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from ferbench.records.cell import Cell
     from ferbench.records.verification import Verification
 
+LONG = 2000
+
 
 @click.command()
 @click.argument("paths", nargs=-1, type=click.Path(path_type=Path, exists=True))
@@ -45,8 +47,8 @@ def verify(paths: Sequence[Path], as_json: bool, print_schema: bool) -> None:
         _print(found)
     if broken:
         raise VerificationError(
-            f"{len(broken)} of {len(found)} record{'' if len(found) == 1 else 's'} "
-            f"{'does' if len(broken) == 1 else 'do'} not hold: {', '.join(str(item.path) for item in broken)}"
+            f"{len(broken)} of {_count(len(found), 'record')} {'does' if len(broken) == 1 else 'do'} not hold: "
+            f"{', '.join(str(item.path) for item in broken)}; run the cell again (`ferbench reproduce RECORD` says how)"
         )
 
 
@@ -69,20 +71,30 @@ def _fingerprints_of(cell: "Cell") -> Mapping[str, str] | None:
 def _print(found: Sequence["Verification"]) -> None:
     from ferbench.leaderboard.escape import plain
 
-    rows = []
-    for item in found:
-        verified = ", ".join(check.name for check in item.checks if check.state == "verified")
-        unchecked = ", ".join(check.name for check in item.unchecked)
-        rows.append((plain(str(item.path), 1000), "holds" if item.holds else "FAILS", verified, unchecked))
-    print_table(("record", "verdict", "verified", "not checked"), rows)
+    verified = [tuple(check.name for check in item.checks if check.state == "verified") for item in found]
+    rows = [
+        (
+            "holds" if item.holds else "FAILS",
+            _count(len(names), "check"),
+            ", ".join(check.name for check in item.unchecked) or "-",
+            plain(str(item.path.parent), LONG),
+        )
+        for item, names in zip(found, verified, strict=True)
+    ]
+    print_table(("verdict", "verified", "not checked", "record"), rows)
     for item in found:
         for check in item.failures:
-            click.echo(plain(f"{item.path}: {check.name}: {check.detail}", 2000))
-    reasons = {check.name: check.detail for item in found for check in item.unchecked}
-    for name, detail in reasons.items():
-        click.echo(plain(f"not checked: {name} ({detail})", 2000))
-    holding = sum(item.holds for item in found)
-    click.echo(f"{holding} of {len(found)} record{'' if len(found) == 1 else 's'} hold{'s' if holding == 1 else ''}")
+            click.echo(plain(f"{item.path}: {check.name}: {check.detail}", LONG))
+    for names in dict.fromkeys(verified):
+        click.echo(f"{_count(len(names), 'check')}: {', '.join(names) or 'none'}")
+    reasons = {f"{check.name} ({check.detail})": None for item in found for check in item.unchecked}
+    for reason in reasons:
+        click.echo(plain(f"not checked: {reason}", LONG))
+    click.echo(f"{sum(item.holds for item in found)} of {_count(len(found), 'record')} without a failed check")
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
 def _as_json(item: "Verification") -> dict[str, Any]:

@@ -21,7 +21,7 @@ import filelock
 import numpy as np
 import pyarrow
 import pyarrow.parquet
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 from ferbench.contract.dataset import Dataset, Sample
 from ferbench.errors import DataError
@@ -127,6 +127,8 @@ def decode_sample(sample: Sample, size: int) -> tuple[np.ndarray, dict[str, Any]
         try:
             with Image.open(io.BytesIO(content)) as opened:
                 image = opened.convert("RGB")
+        except UnidentifiedImageError:
+            raise ValueError(f"these {len(content)} bytes are no image") from None
         except Image.DecompressionBombWarning as error:
             raise ValueError(str(error)) from None
     width, height = image.size

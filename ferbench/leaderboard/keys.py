@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from ferbench.records.cell import Budget, Cell, canonical_json
-from ferbench.records.schema import Result
+from ferbench.records.schema import Record, Result
 
 BASELINES = ("supervised@weak", "supervised@strong")
 TITLES = {"supervised@weak": "supervised (weak views)", "supervised@strong": "supervised (strong views)"}
@@ -43,8 +43,9 @@ class Key:
         )
 
 
-def table_key(cell: Cell, result: Result) -> Key:
-    """The table that a cell's row stands in."""
+def table_key(record: Record, result: Result) -> Key:
+    """The table that a record's row stands in."""
+    cell = record.cell
     changes = cell.overrides.get("protocol", {})
     return Key(
         protocol=cell.protocol,
@@ -59,7 +60,7 @@ def table_key(cell: Cell, result: Result) -> Key:
         test=result.fingerprints.get("test", ""),
         class_names=tuple(result.class_names),
         protocol_overrides=_changes(changes),
-        standard=not cell.overrides,
+        standard=record.standard,
     )
 
 

@@ -26,8 +26,8 @@ def _introduction(board: Board) -> Iterable[str]:
     standard = sum(table.key.standard for table in board.tables)
     yield f"{_count(board.records, 'record')}, {_count(standard, 'table')}{_others(len(board.tables) - standard)}."
     yield ""
-    yield "Evaluated is the EMA model after the last step, never one chosen on the test set. Rows that differ in protocol,"
-    yield "data, number of labels, backbone, initial weights or precision never share a table."
+    yield "Evaluated is the EMA model after the last step, never one chosen on the test set. Rows that differ in"
+    yield "protocol, data, number of labels, backbone, initial weights or precision never share a table."
     yield ""
     for name, meaning in EXPLANATION:
         yield f"- **{name}**: {meaning}"
@@ -70,7 +70,7 @@ def _grid(columns: Sequence[str], rows: Iterable[Sequence[str]], numbers: str = 
 
 
 def _others(tables: int) -> str:
-    return f", and {_count(tables, 'table')} of runs with overrides" if tables else ""
+    return f", and {_count(tables, 'table')} of runs that are not standard" if tables else ""
 
 
 def _count(number: int, noun: str) -> str:

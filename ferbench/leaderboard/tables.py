@@ -1,14 +1,14 @@
-"""Records to tables: which rows stand together, in which order, and what is said below them."""
+"""Records to tables: which rows stand together, and in which order."""
 
-from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from statistics import median, median_low
 
-from ferbench.leaderboard.keys import BASELINES, TITLES, Key, row_name, row_title, table_key
+from ferbench.leaderboard.keys import BASELINES, Key, row_name, row_title, table_key
+from ferbench.leaderboard.notes import Group, Scored, baseline_notes, ceiling_notes, row_notes
 from ferbench.leaderboard.statistics import Paired, Spread, paired, spread
-from ferbench.records.cell import Budget, Cell, canonical_json
-from ferbench.records.schema import Record, Result
+from ferbench.records.cell import Budget
+from ferbench.records.schema import Record
 
 METRICS = ("accuracy", "balanced_accuracy", "macro_f1", "ece")
 FULL = Budget(ratio="1")
@@ -67,133 +67,89 @@ class Board:
 
 def make_board(records: Iterable[Record], include_nonstandard: bool = False) -> Board:
     """A pure function of the records, whatever their order."""
-    admitted = [record for record in records if record.standard or include_nonstandard]
-    groups: dict[Key, list[tuple[Cell, Record, Result]]] = defaultdict(list)
-    for record in sorted(admitted, key=lambda record: str(record.cell.folder())):
-        if record.result is not None:
-            groups[table_key(record.cell, record.result)].append((record.cell, record, record.result))
-    tables = [_table(key, entries) for key, entries in groups.items()]
-    tables.sort(key=lambda table: (not table.key.standard, table.key.order()))
-    tables = [_with_full_supervision(table, tables) for table in tables]
-    failures = sorted(
-        (
-            Failure(str(record.cell.folder()), record.status, record.error.line if record.error else record.status)
-            for record in admitted
-            if record.result is None
-        ),
-        key=lambda failure: failure.folder,
+    admitted = sorted(
+        (record for record in records if record.standard or include_nonstandard),
+        key=lambda record: str(record.cell.folder()),
     )
-    return Board(tuple(tables), tuple(failures), len(admitted))
+    groups: dict[Key, Group] = {}
+    for record in admitted:
+        if record.result is not None:
+            group = groups.setdefault(table_key(record, record.result), {})
+            group.setdefault(row_name(record.cell), {})[record.cell.seed] = Scored(record, record.result)
+    keys = sorted(groups, key=lambda key: (not key.standard, key.order()))
+    failures = [
+        Failure(str(record.cell.folder()), record.status, record.error.line if record.error else "no reason recorded")
+        for record in admitted
+        if record.result is None
+    ]
+    return Board(tuple(_table(key, groups) for key in keys), tuple(failures), len(admitted))
 
 
-def better_baseline(rows: Mapping[str, Mapping[int, float]]) -> str | None:
+def better_baseline(group: Group) -> str | None:
     """The supervised row with the higher mean accuracy, over the seeds that both have where they share some."""
-    present = [name for name in BASELINES if name in rows]
+    present = [name for name in BASELINES if name in group]
     if len(present) < 2:
         return present[0] if present else None
-    seeds = set(rows[present[0]]) & set(rows[present[1]])
-    return max(present, key=lambda name: spread([rows[name][seed] for seed in sorted(seeds or rows[name])]).mean)
+    shared = set(group[present[0]]) & set(group[present[1]])
+    return max(present, key=lambda name: spread([group[name][seed].accuracy for seed in shared or group[name]]).mean)
 
 
-def _table(key: Key, entries: Sequence[tuple[Cell, Record, Result]]) -> Table:
-    by_row: dict[str, list[tuple[Cell, Record, Result]]] = defaultdict(list)
-    for entry in entries:
-        by_row[row_name(entry[0])].append(entry)
-    accuracies = {
-        name: {cell.seed: result.metrics.accuracy for cell, _, result in group} for name, group in by_row.items()
-    }
-    splits = {
-        name: {cell.seed: result.fingerprints.get("labeled", "") for cell, _, result in group}
-        for name, group in by_row.items()
-    }
-    most = max(map(len, accuracies.values()))
-    baseline = better_baseline(accuracies)
+def paired_gain(row: Mapping[int, Scored], baseline: Mapping[int, Scored]) -> Paired | None:
+    """Accuracy minus that of the baseline over the seeds of both; only where they saw the same labeled images."""
+    common = [seed for seed in row if seed in baseline and row[seed].labeled == baseline[seed].labeled]
+    return paired([row[seed].accuracy - baseline[seed].accuracy for seed in common]) if common else None
+
+
+def _table(key: Key, groups: Mapping[Key, Group]) -> Table:
+    group = groups[key]
+    most = max(map(len, group.values()))
+    # supervised rows use no pool, so a table with a pool takes them from the table without one
+    supervised = {**groups.get(replace(key, pool=None), {}), **group}
+    baseline = better_baseline(supervised)
     rows = []
-    for name, group in by_row.items():
-        gain = None
-        if baseline and name != baseline and len(group) == most:
-            common = [seed for seed in splits[name] if splits[baseline].get(seed) == splits[name][seed]]
-            differences = [accuracies[name][seed] - accuracies[baseline][seed] for seed in common]
-            gain = paired(differences) if differences else None
-        rows.append(_row(name, group, accuracies[name], most, gain))
+    for name, row in group.items():
+        gain = paired_gain(row, supervised[baseline]) if baseline and name != baseline else None
+        rows.append(_row(name, list(row.values()), most, gain))
     rows.sort(key=lambda row: (not row.complete, -row.metrics["accuracy"].mean if row.complete else 0.0, row.name))
+    first = next(iter(next(iter(group.values())).values()))
     return Table(
         key=key,
         rows=tuple(rows),
-        class_counts=tuple(sum(counts) for counts in entries[0][2].confusion),
+        class_counts=tuple(sum(counts) for counts in first.result.confusion),
         baseline=baseline,
-        notes=tuple(_notes(rows, baseline, by_row, splits)),
+        notes=(
+            *baseline_notes(supervised, baseline, key.pool is not None),
+            *(ceiling_notes(groups.get(replace(key, budget=FULL, pool=None))) if _has_ceiling(key) else ()),
+            *row_notes(group, most),
+        ),
     )
 
 
-def _row(
-    name: str,
-    group: Sequence[tuple[Cell, Record, Result]],
-    accuracies: Mapping[int, float],
-    most: int,
-    gain: Paired | None,
-) -> Row:
-    results = [result for _, _, result in group]
-    title = row_title(group[0][0])
-    labels = (min(result.n_labeled for result in results), max(result.n_labeled for result in results))
-    if len(results) < most:
-        return Row(name, title, accuracies, most, labels=labels)
+def _has_ceiling(key: Key) -> bool:
+    return key.standard and not (key.budget == FULL and key.pool is None)
+
+
+def _row(name: str, scored: Sequence[Scored], most: int, gain: Paired | None) -> Row:
+    results = [item.result for item in scored]
+    row = Row(
+        name=name,
+        title=row_title(scored[0].record.cell),
+        accuracies={item.record.cell.seed: item.accuracy for item in scored},
+        most_seeds=most,
+        labels=(min(result.n_labeled for result in results), max(result.n_labeled for result in results)),
+    )
+    if not row.complete:
+        return row
     recalls = {}
     for class_name in results[0].class_names:
-        values = [result.metrics.per_class_recall[class_name] for result in results]
-        recalls[class_name] = spread([value for value in values if value is not None]) if None not in values else None
-    return Row(
-        name=name,
-        title=title,
-        accuracies=accuracies,
-        most_seeds=most,
+        values = [value for result in results if (value := result.metrics.per_class_recall[class_name]) is not None]
+        recalls[class_name] = spread(values) if len(values) == len(results) else None
+    return replace(
+        row,
         metrics={metric: spread([getattr(result.metrics, metric) for result in results]) for metric in METRICS},
         recalls=recalls,
         optimism=spread([result.oracle.accuracy - result.metrics.accuracy for result in results]),
         gain=gain,
         image_passes=median_low(result.image_passes for result in results),
-        minutes=median(record.measured.wall_seconds for _, record, _ in group) / 60,
-        labels=labels,
+        minutes=median(item.record.measured.wall_seconds for item in scored) / 60,
     )
-
-
-def _notes(
-    rows: Sequence[Row],
-    baseline: str | None,
-    by_row: Mapping[str, Sequence[tuple[Cell, Record, Result]]],
-    splits: Mapping[str, Mapping[int, str]],
-) -> Iterable[str]:
-    missing = [TITLES[name] for name in BASELINES if name not in by_row]
-    if missing:
-        gain = f"gain is over {TITLES[baseline]} alone" if baseline else "no gain can be given"
-        yield f"Missing mandatory row{'s' if len(missing) > 1 else ''}: {' and '.join(missing)}; {gain}."
-    elif baseline:
-        yield f"Gain is over {TITLES[baseline]}, the better supervised row."
-    for row in rows:
-        if not row.complete:
-            seeds = ", ".join(f"seed {seed}: {100 * row.accuracies[seed]:.1f} %" for seed in sorted(row.accuracies))
-            yield f"{row.title} is incomplete, {len(row.accuracies)} of {row.most_seeds} seeds ({seeds})."
-    for seed in sorted({seed for by_seed in splits.values() for seed in by_seed}):
-        if len({by_seed[seed] for by_seed in splits.values() if seed in by_seed}) > 1:
-            yield f"The labeled images of seed {seed} differ between rows; such pairs do not enter a gain."
-    for row in rows:
-        group = by_row[row.name]
-        if len({record.plugin.source_hash for _, record, _ in group}) > 1:
-            yield f"{row.title}: its seeds ran different versions of the method's code."
-        if len({canonical_json(record.config.model_dump(mode="json")) for _, record, _ in group}) > 1:
-            yield f"{row.title}: its seeds ran different configurations."
-    devices = sorted({record.measured.device or "unknown" for group in by_row.values() for _, record, _ in group})
-    yield f"Minutes were measured on {', '.join(devices)}{'; they do not compare' if len(devices) > 1 else ''}."
-
-
-def _with_full_supervision(table: Table, tables: Sequence[Table]) -> Table:
-    """Add what all labels give, the ceiling that a reader needs beside every budget."""
-    if table.key.budget == FULL or not table.key.standard:
-        return table
-    notes = ["Missing mandatory row: full supervision (budget ratio-1)."]
-    for other in tables:
-        best = [row for row in other.rows if row.complete and row.name in BASELINES]
-        if best and other.key == replace(table.key, budget=FULL):
-            mean = best[0].metrics["accuracy"].mean
-            notes = [f"Full supervision: {100 * mean:.1f} % accuracy ({best[0].title}, all labels)."]
-    return replace(table, notes=(*table.notes[:1], *notes, *table.notes[1:]))

@@ -4,6 +4,7 @@ import sys
 
 from rich import box
 from rich.console import Console
+from rich.measure import Measurement
 from rich.table import Table as Grid
 from rich.text import Text
 
@@ -11,8 +12,8 @@ from ferbench.leaderboard.escape import plain
 from ferbench.leaderboard.tables import Board, Table
 from ferbench.leaderboard.wording import COLUMNS, caption, cells, heading
 
-MAIN_COLUMNS = ("Method", "Seeds", "Accuracy", "Macro-F1", "Gain")
-WIDE = 150
+# What a narrow terminal goes without, the first first.
+OPTIONAL = ("Labels", "Image passes", "Minutes", "ECE", "Balanced acc.", "Optimism", "Macro-F1")
 LONG = 5000
 
 
@@ -28,17 +29,33 @@ def print_board(board: Board) -> None:
 
 
 def _print_table(console: Console, table: Table) -> None:
-    shown = COLUMNS if console.width >= WIDE else MAIN_COLUMNS
     console.print(Text(plain(heading(table.key)), "bold"))
     console.print(Text(plain(caption(table.key, sum(table.class_counts)), LONG), "dim"))
+    console.print(_fitting(console, table))
+    for note in table.notes:
+        console.print(Text(plain(note, LONG)))
+    console.print()
+
+
+def _fitting(console: Console, table: Table) -> Grid:
+    """The table with as many columns as the terminal is wide enough for."""
+    shown = list(COLUMNS)
+    for name in OPTIONAL:
+        grid = _grid(table, shown)
+        if Measurement.get(console, console.options, grid).maximum < console.width:
+            return grid
+        shown.remove(name)
+    return _grid(table, shown)
+
+
+def _grid(table: Table, shown: list[str]) -> Grid:
     grid = Grid(box=box.SIMPLE_HEAD, header_style="bold", pad_edge=False)
     for name in shown:
         left = name == "Method"
         grid.add_column(name, justify="left" if left else "right", style="cyan" if left else None, overflow="fold")
     for row in table.rows:
         texts = dict(zip(COLUMNS, cells(row, table.baseline), strict=True))
+        if not row.complete:  # a note below the table says so in full
+            texts["Seeds"] = f"{len(row.accuracies)} of {row.most_seeds}"
         grid.add_row(*(Text(plain(texts[name])) for name in shown), style=None if row.complete else "dim")
-    console.print(grid)
-    for note in table.notes:
-        console.print(Text(plain(note, LONG)))
-    console.print()
+    return grid

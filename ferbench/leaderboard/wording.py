@@ -48,7 +48,7 @@ def recall_cells(row: Row) -> tuple[str, ...]:
 
 
 def seeds(row: Row) -> str:
-    """How many seeds there are, and which."""
+    """How many seeds there are, and which: `5 (0–4)`."""
     if not row.complete:
         return f"incomplete ({len(row.accuracies)} of {row.most_seeds} seeds)"
     numbers = sorted(row.accuracies)
@@ -79,7 +79,8 @@ def heading(key: Key) -> str:
     title = f"{key.dataset}, {key.classes} classes, {key.budget.title()}{pool}"
     if key.standard:
         return title
-    return f"Not standard (overrides {key.protocol_overrides or 'of methods'}): {title}"
+    reason = f"overrides {key.protocol_overrides}" if key.protocol_overrides else "options, seeds or ratios of its own"
+    return f"Not standard ({reason}): {title}"
 
 
 def caption(key: Key, test_images: int) -> str:

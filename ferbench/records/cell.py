@@ -14,8 +14,10 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue, field_validator, m
 # leaves "@", "+" and "~" free to separate the parts of a folder name.
 NAME_PATTERN = r"^[a-z0-9](?:[a-z0-9._-]{0,62}[a-z0-9])?$"
 # A registered backbone has no underscore, so the first "_" of its folder is the "/" of "timm/resnet18_x".
-BACKBONE_PATTERN = r"^[a-z0-9][a-z0-9.-]{0,62}(?:/[a-z0-9](?:[a-z0-9._-]{0,126}[a-z0-9])?)?$"
+BACKBONE_PATTERN = r"^[a-z0-9](?:[a-z0-9.-]{0,62}[a-z0-9])?(?:/[a-z0-9](?:[a-z0-9._-]{0,126}[a-z0-9])?)?$"
 INIT_PATTERN = r"^(?:scratch|sha256:[0-9a-f]{64})$"
+
+OPTION_PATTERN = r"[A-Za-z_][A-Za-z0-9_]*(?:\.[A-Za-z_][A-Za-z0-9_]*)*"
 
 Name = Annotated[str, Field(pattern=NAME_PATTERN)]
 Count = Annotated[int, Field(ge=1, le=10**9)]
@@ -145,6 +147,9 @@ class Cell(BaseModel):
     @classmethod
     def _is_json(cls, value: dict[str, Any]) -> dict[str, Any]:
         canonical_json(value)  # NaN, infinity and lone surrogates have no canonical form
+        for name in (name for fields in value.values() for name in fields):
+            if not re.fullmatch(OPTION_PATTERN, name):
+                raise ValueError(f"{name!r} is no name of an option")
         return value
 
     @field_validator("backbone")

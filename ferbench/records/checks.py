@@ -6,6 +6,7 @@ from typing import Literal
 
 import numpy as np
 
+from ferbench.plugins import builtin_registry
 from ferbench.records.metrics import metrics_of
 from ferbench.records.schema import MAX_ORACLE_EVALUATIONS, Metrics, Record, Result
 
@@ -32,7 +33,7 @@ def passed(name: str, problems: list[str]) -> Check:
 def check_record(record: Record) -> Iterator[Check]:
     """Identity, and every number that follows from another number of the same record."""
     yield passed("cell id", _id_problems(record))
-    yield passed("standard", _standard_problems(record))
+    yield _standard(record)
     if record.result is None:
         return
     shape = passed("counts", _count_problems(record.result))
@@ -69,11 +70,20 @@ def _id_problems(record: Record) -> list[str]:
     return [f"recorded as {record.cell_id[:12]}…, the cell gives {record.cell.cell_id[:12]}…"]
 
 
-def _standard_problems(record: Record) -> list[str]:
-    if record.standard == (not record.cell.overrides):
-        return []
-    found = f"overrides {record.cell.changes}" if record.cell.overrides else "no overrides"
-    return [f"recorded as {str(record.standard).lower()}, but the cell has {found}"]
+def _standard(record: Record) -> Check:
+    """Only runs without overrides, of ratios and seeds that the protocol lists, are standard."""
+    cell = record.cell
+    entry = builtin_registry().entries["protocols"].get(cell.protocol)
+    if record.standard and cell.overrides:
+        return Check("standard", "failed", f"recorded as true, but the cell has overrides {cell.changes}")
+    if entry is None:
+        return Check("standard", "unchecked", f"protocol '{cell.protocol}' is not built in")
+    protocol = entry.load()
+    listed = cell.seed in protocol.seeds and (cell.budget.ratio is None or cell.budget.ratio in protocol.ratios)
+    expected = listed and not cell.overrides
+    if record.standard == expected:
+        return Check("standard", "verified")
+    return Check("standard", "failed", f"recorded as {str(record.standard).lower()}, the cell gives {expected}".lower())
 
 
 def _count_problems(result: Result) -> list[str]:

@@ -2,9 +2,11 @@
 
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
+from ferbench.data.augment.arrays import Array
 from ferbench.data.augment.pixels import as_int32, pack, to_device, unpack
 
 
@@ -26,13 +28,11 @@ class Cutout:
 
     def draw(self, count: int, height: int, width: int, generator: torch.Generator) -> Tensor:
         """(count, 4) int64 on the CPU: x0, y0, x1, y1, the last two included (and perhaps beyond the image)."""
-        uniform = torch.rand((3, count, 1), generator=generator, dtype=torch.float64)
-        extent = torch.tensor([width, height], dtype=torch.float64)
-        side = uniform[0] * self.max_size * width
-        centre = torch.cat((uniform[1], uniform[2]), dim=1) * extent
-        start = (centre - side / 2).clamp_(min=0).floor_()
-        end = torch.minimum(start + side, extent).floor_()
-        return torch.cat((start, end), dim=1).long()
+        size, x, y = torch.rand((3, count), generator=generator, dtype=torch.float64).numpy()
+        side = size * self.max_size * width
+        x0, y0 = np.floor(np.maximum(0, x * width - side / 2)), np.floor(np.maximum(0, y * height - side / 2))
+        x1, y1 = np.minimum(width, x0 + side), np.minimum(height, y0 + side)
+        return torch.from_numpy(np.stack((x0, y0, x1, y1), axis=1).astype(np.int64))
 
     def __call__(self, images: Tensor, generator: torch.Generator) -> Tensor:
         """(B, H, W, 3) uint8 -> new (B, H, W, 3) uint8 with one square each."""
@@ -44,12 +44,15 @@ class Cutout:
         """Fill the (B, 4) rectangles of `draw` in (B, H, W, 4) uint8 images, in place."""
         pixels = as_int32(rgbx)
         height, width = pixels.shape[1:]
-        x0, y0, x1, y1 = to_device(rectangles, rgbx.device)[:, :, None].unbind(1)
-        x = torch.arange(width, device=rgbx.device)
-        y = torch.arange(height, device=rgbx.device)
-        inside_x = ((x >= x0) & (x <= x1)).int().neg_()  # -1 (all bits) inside, else 0
-        inside_y = ((y >= y0) & (y <= y1)).int().neg_()
-        inside = inside_y[:, :, None] & inside_x[:, None, :]
+        x0, y0, x1, y1 = rectangles.numpy()[:, :, None].transpose(1, 0, 2)
+        inside_y = _bits_between(np.arange(height), y0, y1, rgbx.device)
+        inside_x = _bits_between(np.arange(width), x0, x1, rgbx.device)
         colour = int(torch.tensor([*self.fill, 0], dtype=torch.uint8).view(torch.int32))
         # Changing the bits that differ from the colour takes a third of the time of torch.where.
-        pixels.bitwise_xor_((pixels ^ colour).bitwise_and_(inside))
+        pixels.bitwise_xor_((pixels ^ colour).bitwise_and_(inside_y[:, :, None] & inside_x[:, None, :]))
+
+
+def _bits_between(values: Array, low: Array, high: Array, device: torch.device) -> Tensor:
+    """(N,) values, (B, 1) bounds -> (B, N) int32: all bits set where low <= value <= high, else none."""
+    inside = (values >= low) & (values <= high)
+    return to_device(torch.from_numpy(-inside.astype(np.int32)), device)

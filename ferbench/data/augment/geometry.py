@@ -1,72 +1,63 @@
 """PIL's nearest-neighbour affine transforms (rotate, shear, translate), black outside, in its 16.16 fixed point."""
 
 import math
-from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
+from ferbench.data.augment.arrays import Array
 from ferbench.data.augment.operations import Operation
 
 _ONE = 1 << 16  # 1.0 in 16.16 fixed point
 
 
-class Sources(NamedTuple):
-    """Where the pixels of an image come from, as sums of a part per row and a part per column.
-
-    In 16.16 fixed point and counted from 1, the first pixel of a border of one: the source of pixel (x, y) lies at
-    ((x_row[y] + x_column[x]) >> 16, (y_row[y] + y_column[x]) >> 16).
-    """
-
-    x_row: Tensor  # (..., H, 1) int32
-    x_column: Tensor  # (..., 1, W) int32
-    y_row: Tensor  # (..., H, 1) int32
-    y_column: Tensor  # (..., 1, W) int32
-
-
-def matrices(operation: Tensor, magnitude: Tensor, height: int, width: int) -> Tensor:
-    """The transform of each draw: (..., 6) int32 from `operation` (...) int64 and `magnitude` (...) float64.
+def matrices(kind: Array, value: Array, height: int, width: int) -> Array:
+    """The transform of each draw: (..., 6) int32 from the operation `kind` (...) int64 and its magnitude `value` (...)
+    float64, all in NumPy.
 
     x_in = a * x + b * y + c and y_in = d * x + e * y + f in 16.16 fixed point, as `affine_fixed` in Pillow's
     libImaging/Geometry.c rounds them, the half pixel of the pixel centre included. The floats before rounding are
     those of `Image.rotate` (counter-clockwise degrees about width/2, height/2) and of `Image.transform` with
     (1, v, 0, 0, 1, 0) for ShearX and (1, 0, v * width, 0, 1, 0) for TranslateX. Other operations get the identity.
     """
-    zero = torch.zeros_like(magnitude)
-    angle = torch.where(operation == Operation.ROTATE, magnitude % 360 * (math.pi / -180), zero)
-    cosine, sine = angle.cos(), angle.sin()
+    angle = np.where(kind == Operation.ROTATE, value % 360 * (math.pi / -180), 0)
+    cosine, sine = np.cos(angle), np.sin(angle)
     x, y = width / 2, height / 2
     # Pillow does not round a pure translation to 1/65536 (ImagingScaleAffine): pixels move by a whole number.
-    shift_x = torch.where(operation == Operation.TRANSLATE_X, (magnitude * width + 0.5).floor_(), zero)
-    shift_y = torch.where(operation == Operation.TRANSLATE_Y, (magnitude * height + 0.5).floor_(), zero)
-    b = torch.where(operation == Operation.SHEAR_X, magnitude, sine)
+    shift_x = np.where(kind == Operation.TRANSLATE_X, np.floor(value * width + 0.5), 0)
+    shift_y = np.where(kind == Operation.TRANSLATE_Y, np.floor(value * height + 0.5), 0)
+    b = np.where(kind == Operation.SHEAR_X, value, sine)
     c = cosine * -x + sine * -y + x + shift_x
-    d = torch.where(operation == Operation.SHEAR_Y, magnitude, -sine)
+    d = np.where(kind == Operation.SHEAR_Y, value, -sine)
     f = sine * x + cosine * -y + y + shift_y
-    rows = torch.stack((cosine, b, c + cosine * 0.5 + b * 0.5, d, cosine, f + d * 0.5 + cosine * 0.5), dim=-1)
-    return rows.mul_(_ONE).add_(0.5).floor_().int()
+    rows = np.stack((cosine, b, c + cosine * 0.5 + b * 0.5, d, cosine, f + d * 0.5 + cosine * 0.5), axis=-1)
+    return np.floor(rows * _ONE + 0.5).astype(np.int32)
 
 
-def sources(matrix: Tensor, height: int, width: int) -> Sources:
-    """(..., 6) int32 `matrices` -> the sources of every pixel, on the same device."""
-    a, b, c, d, e, f = matrix[..., None].unbind(-2)
+def sources(matrix: Tensor, height: int, width: int) -> tuple[Tensor, Tensor]:
+    """Where the pixels of an image come from, of (..., 6) int32 `matrices`, on the same device.
+
+    Pixel (x, y) comes from (rows[..., y, :] + columns[..., :, x]) >> 16, a pair (x, y) counted from 1, the first pixel
+    of a border of one. rows: (..., 2, H, 1) int32, columns: (..., 2, 1, W) int32.
+    """
+    of_x, of_y, offset = matrix.unflatten(-1, (2, 3))[..., None].unbind(-2)
     x = torch.arange(width, device=matrix.device, dtype=torch.int32)
     y = torch.arange(height, device=matrix.device, dtype=torch.int32)
-    x_row, y_row = (b * y).add_(c + _ONE), (e * y).add_(f + _ONE)
-    return Sources(x_row[..., None], (a * x)[..., None, :], y_row[..., None], (d * x)[..., None, :])
+    return (of_y * y).add_(offset + _ONE)[..., None], (of_x * x)[..., None, :]
 
 
-def affine(pixels: Tensor, source: Sources) -> None:
-    """Transform contiguous (B, H, W) int32 pixels in place; what comes from outside becomes 0.
+def affine(pixels: Tensor, rows: Tensor, columns: Tensor) -> None:
+    """Transform contiguous (B, H, W) int32 pixels in place by their `sources`; what comes from outside becomes 0.
 
-    Outside means the border of black pixels, onto which coordinates are clamped: cheaper than a mask.
+    The pixels are copied into the corner of a black square whose side is the longer side and a border of one:
+    coordinates are clamped onto the border, which is cheaper than a mask.
     """
     count, height, width = pixels.shape
-    bordered = pixels.new_zeros((count, height + 2, width + 2))
-    bordered[:, 1:-1, 1:-1] = pixels
-    x = (source.x_row + source.x_column).bitwise_right_shift_(16).clamp_(0, width + 1)
-    y = (source.y_row + source.y_column).bitwise_right_shift_(16).clamp_(0, height + 1)
-    size = (height + 2) * (width + 2)
-    first = torch.arange(0, count * size, size, device=pixels.device, dtype=torch.int32)
-    index = x.add_(y, alpha=width + 2).add_(first[:, None, None])
-    torch.index_select(bordered.view(-1), 0, index.view(-1), out=pixels.view(-1))
+    side = max(height, width) + 2
+    square = pixels.new_zeros((count, side, side))
+    square[:, 1 : height + 1, 1 : width + 1] = pixels
+    x, y = (rows + columns).bitwise_right_shift_(16).clamp_(0, side - 1).unbind(1)
+    first = torch.arange(0, square.numel(), side * side, device=pixels.device, dtype=torch.int32)
+    index = (x + first[:, None, None]).add_(y, alpha=side)
+    torch.index_select(square.view(-1), 0, index.view(-1), out=pixels.view(-1))

@@ -2,11 +2,13 @@
 
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from ferbench.data.augment import enhance, levels
-from ferbench.data.augment.geometry import Sources, affine, matrices, sources
+from ferbench.data.augment.arrays import Array, native
+from ferbench.data.augment.geometry import affine, matrices, sources
 from ferbench.data.augment.operations import MAGNITUDES, Operation
 from ferbench.data.augment.pixels import as_int32, pack, to_device, unpack
 
@@ -54,54 +56,52 @@ class RandAugment:
         is sorted are CPU tensors: sizes and order are known without asking the device.
         """
         height, width = rgbx.shape[1:3]
-        operation, order = parameters.operation.sort(dim=1, stable=True)
-        magnitude = parameters.magnitude.gather(1, order)
-        bounds = torch.arange(len(Operation) + 1).expand(len(order), -1).contiguous()
-        first = torch.searchsorted(operation, bounds).tolist()
-        # Where the images of a round lie in the order that the round before left, and at last the way back.
-        place = order.argsort(dim=1)
-        moves = torch.cat((order[:1], place[:-1].gather(1, order[1:]), place[-1:]))
-
-        moves = to_device(moves, rgbx.device)
+        order = np.argsort(parameters.operation.numpy(), axis=1, kind="stable")
+        operation = np.take_along_axis(parameters.operation.numpy(), order, axis=1)
+        magnitude = np.take_along_axis(parameters.magnitude.numpy(), order, axis=1)
         # A level lies below a threshold where it lies below the next whole number.
-        whole = to_device(torch.where(operation == Operation.SOLARIZE, magnitude.ceil(), magnitude).short(), rgbx.device)
-        factor = to_device(magnitude.float(), rgbx.device)
-        source = sources(to_device(matrices(operation, magnitude, height, width), rgbx.device), height, width)
-        for step in range(self.operations):
-            rgbx = rgbx.index_select(0, moves[step])
-            _apply_sorted(rgbx, first[step], whole[step], factor[step], Sources(*(part[step] for part in source)))
-        return rgbx.index_select(0, moves[-1])
+        whole = np.where(operation == Operation.SOLARIZE, np.ceil(magnitude), magnitude).astype(np.int16)
+        # Where the images of a round lie in the order that the round before left, and at last the way back.
+        place = np.argsort(order, axis=1)
+        moves = np.concatenate((order[:1], np.take_along_axis(place[:-1], order[1:], axis=1), place[-1:]))
+
+        def on_device(values: Array) -> Tensor:
+            return to_device(torch.from_numpy(values), rgbx.device)
+
+        matrix = on_device(matrices(operation, magnitude, height, width))
+        draws = zip(on_device(whole), on_device(magnitude.astype(np.float32)), *sources(matrix, height, width))
+        way = on_device(moves)
+        for step, (whole_step, factor, rows, columns) in enumerate(draws):
+            rgbx = rgbx.index_select(0, way[step])
+            first = np.searchsorted(operation[step], np.arange(len(Operation) + 1)).tolist()
+            _apply_sorted(rgbx, first, whole_step, factor, rows, columns)
+        return rgbx.index_select(0, way[-1])
 
 
-def _apply_sorted(rgbx: Tensor, first: list[int], whole: Tensor, factor: Tensor, source: Sources) -> None:
+def _apply_sorted(rgbx: Tensor, first: list[int], whole: Tensor, factor: Tensor, rows: Tensor, columns: Tensor) -> None:
     """One operation for each image of contiguous (B, H, W, 4) uint8 `rgbx`, in place.
 
     The images are sorted by operation: those of operation k are first[k] up to first[k + 1]. `whole` (B,) int16 and
-    `factor` (B,) float32 are their magnitudes, `source` where geometry takes their pixels from.
+    `factor` (B,) float32 are their magnitudes, `rows` and `columns` the `sources` of their pixels.
     """
-    geometry = slice(first[Operation.ROTATE], first[Operation.TRANSLATE_Y + 1])
-    if geometry.start < geometry.stop:
-        affine(as_int32(rgbx[geometry]), Sources(*(part[geometry] for part in source)))
-    whole, factor = whole[:, None, None, None], factor[:, None, None, None]
-    for operation in Operation:
-        part = slice(first[operation], first[operation + 1])
-        if part.start == part.stop:
-            continue
-        images = rgbx[part]
-        match operation:
-            case Operation.BRIGHTNESS:
-                enhance.brightness(images, factor[part])
-            case Operation.CONTRAST:
-                enhance.contrast(images, factor[part])
-            case Operation.COLOR:
-                enhance.color(images, factor[part])
-            case Operation.SHARPNESS:
-                enhance.sharpness(images, factor[part])
-            case Operation.POSTERIZE:
-                levels.posterize(images, whole[part])
-            case Operation.SOLARIZE:
-                levels.solarize(images, whole[part])
-            case Operation.AUTOCONTRAST:
-                levels.autocontrast(images)
-            case Operation.EQUALIZE:
-                levels.equalize(images)
+    def span(start: Operation, last: Operation) -> slice | None:
+        return slice(first[start], first[last + 1]) if first[start] < first[last + 1] else None
+
+    if part := span(Operation.ROTATE, Operation.TRANSLATE_Y):
+        affine(as_int32(rgbx[part]), rows[part], columns[part])
+    images = native(rgbx)
+    whole, factor = (native(values)[:, None, None, None] for values in (whole, factor))
+    if part := span(Operation.BRIGHTNESS, Operation.BRIGHTNESS):
+        enhance.brightness(images[part], factor[part])
+    if part := span(Operation.CONTRAST, Operation.COLOR):
+        enhance.contrast_color(images[part], factor[part], first[Operation.COLOR] - first[Operation.CONTRAST])
+    if part := span(Operation.SHARPNESS, Operation.SHARPNESS):
+        enhance.sharpness(images[part], factor[part])
+    if part := span(Operation.POSTERIZE, Operation.POSTERIZE):
+        levels.posterize(images[part], whole[part])
+    if part := span(Operation.SOLARIZE, Operation.SOLARIZE):
+        levels.solarize(images[part], whole[part])
+    if part := span(Operation.AUTOCONTRAST, Operation.AUTOCONTRAST):
+        levels.autocontrast(images[part])
+    if part := span(Operation.EQUALIZE, Operation.EQUALIZE):
+        levels.equalize(images[part])

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from ferbench.data.augment.boxes import shift_and_flip
 from ferbench.data.augment.cutout import Cutout
-from ferbench.data.augment.pixels import pack
+from ferbench.data.augment.pixels import pack, unpack
 from ferbench.data.augment.randaugment import RandAugment
 from ferbench.data.augment.weak import Weak
 
@@ -28,12 +28,12 @@ class Strong:
         Boxes follow crop and flip only: a rotated or sheared box is no box, and what uses boxes (FaceMix) mixes
         weak views. Random numbers are drawn in the order in which the parts act.
         """
-        rgbx = pack(images)  # once for all three parts; the weak view's gather drops the fourth byte again
+        rgbx = pack(images)  # once for all three parts
         count, height, width = images.shape[:3]
         randaugment = self.randaugment.draw(count, generator)
         rectangles = self.cutout.draw(count, height, width, generator)
         weak = self.weak.draw(count, min(height, width), generator)
         rgbx = self.randaugment.apply(rgbx, randaugment)
         self.cutout.paint(rgbx, rectangles)
-        views = self.weak.apply(rgbx, weak)
+        views = unpack(self.weak.apply(rgbx.view(torch.int32), weak).view(torch.uint8))
         return views, None if boxes is None else shift_and_flip(boxes, weak, height, width)

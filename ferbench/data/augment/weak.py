@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -56,26 +57,31 @@ class Weak:
         check_images(images)
         count, height, width = images.shape[:3]
         parameters = self.draw(count, min(height, width), generator)
-        views = self.apply(images.contiguous(), parameters)
+        views = self.apply(images, parameters)
         return views, None if boxes is None else shift_and_flip(boxes, parameters, height, width)
 
     def apply(self, images: Tensor, parameters: WeakParameters) -> Tensor:
-        """Contiguous (B, H, W, C) uint8 images -> new (B, H, W, 3), C being 3 (RGB) or 4 (RGBX).
+        """(B, H, W, C) images of any type -> new (B, H, W, C).
 
-        A gather of bytes: at 48 pixels it takes half the time of gathering whole three-byte pixels.
+        A row of a view is a run of memory in the padded batch, so the crop copies rows: a tenth of the time of
+        gathering pixels. The images to be flipped are mirrored on their way into the padded batch, behind the others.
         """
         count, height, width, channels = images.shape
-        device, padding = images.device, self.padding
-        dx, dy, flip = (to_device(p, device) for p in (parameters.dx, parameters.dy, parameters.flip))
+        padding = self.padding
         padded_height, padded_width = height + 2 * padding, width + 2 * padding
+        order = np.argsort(parameters.flip.numpy(), kind="stable")
+        kept = count - int(np.count_nonzero(parameters.flip.numpy()))
+        source = to_device(torch.from_numpy(order), images.device)
         padded = images.new_zeros((count, padded_height, padded_width, channels))
-        padded[:, padding : padding + height, padding : padding + width] = images
+        inside = padded[:, padding : padding + height, padding : padding + width]
+        inside[:kept] = images.index_select(0, source[:kept])
+        inside[kept:] = images.index_select(0, source[kept:]).flip(2)
 
-        first_row = torch.arange(count, device=device) * padded_height + dy + padding
-        row = first_row[:, None] + torch.arange(height, device=device)
-        x = torch.arange(width, device=device)
-        column = torch.where(flip[:, None], width - 1 - x, x) + (dx + padding)[:, None]
-        row_start = (row * (padded_width * channels)).int()
-        byte = ((column * channels)[:, :, None] + torch.arange(3, device=device)).int()
-        source = row_start[:, :, None] + byte.view(count, 1, width * 3)
-        return padded.view(-1).index_select(0, source.view(-1)).view(count, height, width, 3)
+        dx = np.where(parameters.flip.numpy(), -parameters.dx.numpy(), parameters.dx.numpy())
+        top = np.argsort(order) * padded_height + parameters.dy.numpy() + padding
+        first = top * padded_width + dx + padding
+        start = (first[:, None] + np.arange(0, height * padded_width, padded_width)) * channels
+        run = width * channels
+        runs = padded.as_strided((max(padded.numel() - run + 1, 0), run), (1, 1))  # every run of the padded batch
+        views = runs.index_select(0, to_device(torch.from_numpy(start.ravel()), images.device))
+        return views.view(count, height, width, channels)

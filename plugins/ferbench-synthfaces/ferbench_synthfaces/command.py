@@ -7,8 +7,8 @@ import re
 from pathlib import Path
 
 import click
-from ferbench.errors import InterruptedRun, PluginError, UsageError
 
+from ferbench.errors import InterruptedRun, PluginError, UsageError
 from ferbench_synthfaces.render.difficulty import LEVELS
 
 INSTALL_RENDER = 'pip install "ferbench-synthfaces[render]"'

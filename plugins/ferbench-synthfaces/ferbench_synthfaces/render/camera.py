@@ -77,8 +77,9 @@ def sample_camera(
     distance = rng.uniform(8, 20)
     upright = Camera(pose, pose.matrix(), distance, 1.0, np.zeros(2, np.float32), canvas)
     right, left = assets.eye_centres_of(identity.vertices)
-    eyes = (right + left) / 2 + np.array([0, 0, 0.12], np.float32)  # from the balls' centres to the corneas
-    mouth = identity.vertices[assets.lips > 0.5].mean(0)
+    cornea = np.array([0, 0, 0.12], np.float32)  # from the ball's centre
+    eyes: Floats = (right + left) * np.float32(0.5) + cornea
+    mouth: Floats = identity.vertices[assets.lips > 0.5].mean(0)
     eyes_seen, mouth_seen = (_project(upright.view(point), distance) for point in (eyes, mouth))
     # Half true length, half seen: a nodding head neither shrinks nor grows as much as its shortened face.
     seen = float(np.hypot(*(eyes_seen - mouth_seen)))
@@ -86,4 +87,3 @@ def sample_camera(
     scale = difficulty.eye_mouth * canvas / apart * rng.normal(1, 0.05)
     centre = (eyes_seen + mouth_seen) / 2 + rng.normal(0, 0.03, 2) * apart
     return Camera(pose, upright.rotation, distance, float(scale), centre.astype(np.float32), canvas)
-

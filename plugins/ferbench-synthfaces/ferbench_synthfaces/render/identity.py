@@ -45,6 +45,9 @@ GREY_HAIR = np.array([0.72, 0.71, 0.70])
 LIPSTICK = np.array([0.62, 0.28, 0.27])
 IRIS_COLOURS = np.array([[0.16, 0.09, 0.05], [0.25, 0.15, 0.08], [0.22, 0.32, 0.42], [0.25, 0.33, 0.20]])
 
+# Local changes that move a whole part of the face; at full strength they look like an injury.
+DISPLACED_PARTS = ("l-eye-trans", "l-eye-push", "r-eye-trans", "r-eye-push", "mouth-trans-out", "nose-trans-out")
+
 
 @dataclass(frozen=True)
 class Phenotype:
@@ -179,9 +182,7 @@ def _sample_phenotype(rng: np.random.Generator) -> Phenotype:
     return Phenotype(float(rng.uniform(low, high)), float(gender), float(muscle), float(weight), shares)
 
 
-def _sample_head(
-    assets: Assets, phenotype: Phenotype, spread: float, rng: np.random.Generator
-) -> NDArray[np.float32]:
+def _sample_head(assets: Assets, phenotype: Phenotype, spread: float, rng: np.random.Generator) -> NDArray[np.float32]:
     """The neutral head (V, 3) of a person: macro shape, local changes, outline and asymmetry."""
     mesh = assets.template.copy()
     assets.phenotype.add(mesh, phenotype_weights(assets.phenotype, phenotype))
@@ -192,7 +193,8 @@ def _sample_head(
     outline[rng.choice(len(outline), 2, replace=False)] = rng.uniform(0, 0.6, 2)
     assets.head.add(mesh, outline)
     count = len(assets.asymmetry.names)
-    assets.asymmetry.add(mesh, rng.uniform(0, 0.35, count) * (rng.random(count) < 0.25))
+    one_sided = rng.uniform(0, 0.35, count) * (rng.random(count) < 0.25)
+    assets.asymmetry.add(mesh, one_sided.astype(np.float32))
     return mesh
 
 
@@ -206,7 +208,7 @@ def _sample_local_changes(
             changes[row] = 0.9 * changes[table.index[f"l-{name[2:]}"]] + 0.1 * changes[row]
         if name.startswith(("head-trans", "neck-trans", "head-angle")):
             changes[row] = 0
-        if name.startswith(("l-eye-trans", "l-eye-push", "r-eye-trans", "r-eye-push", "mouth-trans-out", "nose-trans-out")):
+        if name.startswith(DISPLACED_PARTS):
             changes[row] *= 0.4
         if "head-age" in name:
             changes[row] = np.clip((age - 0.6) * 2 + rng.normal(0, 0.2), -0.5, 1)

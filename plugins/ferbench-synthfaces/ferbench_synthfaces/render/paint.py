@@ -55,8 +55,10 @@ def paint(assets: Assets, identity: Identity, expression: Expression, surface: S
 def _mottling(surface: Surface, phase: Floats) -> Floats:
     """Slow unevenness of the skin, -1..1."""
     waves = ((5, 3), (-7, 6), (11, -9), (4, 13))
-    total = sum(np.sin(surface.x * u + surface.y * v + phase[k]) for k, (u, v) in enumerate(waves))
-    return np.asarray(total, np.float32) / 4
+    total = np.zeros_like(surface.x)
+    for k, (u, v) in enumerate(waves):
+        total += np.sin(surface.x * u + surface.y * v + phase[k])
+    return total * np.float32(0.25)
 
 
 def _skin(identity: Identity, surface: Surface, mottling: Floats) -> Floats:

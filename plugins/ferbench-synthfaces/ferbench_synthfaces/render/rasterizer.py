@@ -36,6 +36,8 @@ def rasterize(
         depth: (V,) distance from the viewer.
         faces: (F, 3) corners, counter-clockwise seen from the front (y up).
         cull: (F,) true where a triangle is invisible from behind.
+        height: rows of the canvas.
+        width: columns of the canvas.
     """
     face = np.full((height, width), -1, np.int32)
     barycentric = np.zeros((height, width, 3), np.float32)

@@ -7,7 +7,10 @@ import multiprocessing
 import os
 import shutil
 import signal
+import threading
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from functools import cache
@@ -16,8 +19,8 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from ferbench.errors import UsageError
 
+from ferbench.errors import FerbenchError, UsageError
 from ferbench_synthfaces.render import GENERATOR_VERSION
 from ferbench_synthfaces.render.assets import Assets, load_assets
 from ferbench_synthfaces.render.expression import Expression, ExpressionSampler
@@ -35,7 +38,7 @@ from ferbench_synthfaces.render.plan import (
 )
 from ferbench_synthfaces.render.scene import Shot, take_shot
 
-SHARD_IMAGES = 100
+SHARD_IMAGES = 50
 WORK_FOLDER = ".shards"  # inside the output folder, removed at the end
 LICENCE = "CC0-1.0"
 
@@ -138,12 +141,34 @@ def _mapper(workers: int) -> Iterator[Callable[[list[Shard]], Iterable[Shard]]]:
     # Spawned processes import numpy anew: without this each would start a BLAS thread per core.
     for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
         os.environ.setdefault(variable, "1")
-    with multiprocessing.get_context("spawn").Pool(workers, _leave_interrupts_to_parent) as pool:
-        yield lambda shards: pool.imap_unordered(render_shard, shards)
+    executor = ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), _start_worker)
+
+    def run(shards: list[Shard]) -> Iterator[Shard]:
+        try:
+            for finished in as_completed([executor.submit(render_shard, shard) for shard in shards]):
+                yield finished.result()
+        except BrokenProcessPool:
+            raise FerbenchError(
+                "a rendering process died (out of memory?); repeat the command, with fewer --workers"
+            ) from None
+
+    try:
+        yield run
+    finally:  # after an interrupt the shards that are being rendered are finished, and kept
+        executor.shutdown(cancel_futures=True)
 
 
-def _leave_interrupts_to_parent() -> None:
+def _start_worker() -> None:
+    """Leave Ctrl-C to the parent, and do not outlive it."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_exit_with_parent, daemon=True).start()
+
+
+def _exit_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
 
 
 def render_shard(shard: Shard) -> Shard:

@@ -26,7 +26,7 @@ class ShapeTable:
 
     def add(self, mesh: NDArray[np.float32], weights: NDArray[np.float32]) -> None:
         """Add `weights` (S,) times the shapes to `mesh` (V, 3), in place."""
-        _add_shapes(mesh, weights.astype(np.float32), self.starts, self.vertices, self.deltas)
+        _add_shapes(mesh, weights, self.starts, self.vertices, self.deltas)
 
 
 # A plain loop and not a matrix product: most weights are 0, and the result depends neither on the BLAS

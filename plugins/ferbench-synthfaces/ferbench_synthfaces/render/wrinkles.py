@@ -44,8 +44,8 @@ def _lines(strength: Strength, age: float, across: Floats, y: Floats, z: Floats)
     # Forehead: three waves over the raised part of the brow.
     raised = 0.75 * strength("browInnerUp") * line(across, 0.38)
     raised = raised + 0.6 * strength("browOuterUp") * line(across - 0.35, 0.3) + 0.3 * age
-    wave = 0.03 * np.cos(5 * across)
-    yield 0.55 * raised * (line(y - 7.68 - wave, 0.014) + line(y - 7.78 - wave, 0.014) + line(y - 7.88 - wave, 0.014))
+    height = (y - 0.03 * np.cos(5 * across)).astype(np.float32)
+    yield 0.55 * raised * (line(height - 7.68, 0.014) + line(height - 7.78, 0.014) + line(height - 7.88, 0.014))
     # Between the brows: two upright lines.
     frown = strength("browDown") + 0.25 * age + 0.2 * strength("noseSneer")
     yield 0.9 * frown * line(across - 0.065, 0.016) * smoothstep(7.32, 7.4, y) * (1 - smoothstep(7.52, 7.62, y))

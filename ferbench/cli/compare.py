@@ -1,0 +1,150 @@
+"""`ferbench compare`: two rows, seed by seed."""
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from ferbench.cli.output import print_json, print_table, print_warning
+from ferbench.errors import UsageError, VerificationError, suggestion
+
+if TYPE_CHECKING:
+    from ferbench.leaderboard.comparison import Comparison, Located
+    from ferbench.leaderboard.keys import Key
+    from ferbench.leaderboard.statistics import Paired
+
+    Side = dict[Key, dict[str, dict[int, Located]]]
+
+LONG = 2000
+TITLES = {"accuracy": "accuracy", "balanced_accuracy": "balanced accuracy", "macro_f1": "macro-F1", "ece": "ECE"}
+
+
+@click.command()
+@click.argument("a")
+@click.argument("b")
+@click.option(
+    "--runs",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=Path("runs"),
+    show_default=True,
+    envvar="FERBENCH_RUNS",
+    help="Folder in which rows are looked up by name.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def compare(a: str, b: str, runs: Path, as_json: bool) -> None:
+    """Compare A with B: differences over the seeds of both, and on which test images they disagree.
+
+    A and B are names of rows (`fixmatch`, `supervised@strong`) in the runs folder, or paths of records or folders of
+    them. Rows are compared in every table that has both. Results on different splits are refused with exit code 2.
+    """
+    from ferbench.leaderboard.comparison import compare_rows
+    from ferbench.leaderboard.wording import heading
+
+    sides = _side(a, runs), _side(b, runs)
+    found = []
+    for key_a, key_b in _shared(sides[0], sides[1], a, b):
+        rows = _only_row(sides[0][key_a], a), _only_row(sides[1][key_b], b)
+        found.append((heading(key_a), compare_rows(*rows)))
+    if as_json:
+        print_json([{"table": title, **asdict(comparison)} for title, comparison in found])
+        return
+    for title, comparison in found:
+        _print(title, comparison)
+
+
+def _side(name: str, runs: Path) -> "Side":
+    """The records that an argument names, by table and row."""
+    from ferbench.leaderboard.comparison import Located
+    from ferbench.leaderboard.keys import row_name, table_key
+    from ferbench.records.schema import Record
+    from ferbench.records.store import RunStore, read_record
+
+    path = Path(name)
+    is_path = path.exists()
+    located = []
+    if path.is_file():
+        located = [(path, read_record(path))]
+    elif is_path or runs.is_dir():
+        for file, found in RunStore(path if is_path else runs).iterate():
+            if isinstance(found, Record):
+                located.append((file, found))
+            else:
+                print_warning(f"{file}: {found.reason}; left out")
+    else:
+        raise UsageError(f"'{name}' is no file, and there is no runs folder {runs}; name it with --runs")
+    side: Side = {}
+    names = {row_name(record.cell) for _, record in located}
+    for file, record in located:
+        if record.result is not None and (is_path or row_name(record.cell) == name):
+            if record.cell_id != record.cell.cell_id:
+                raise VerificationError(f"{file} does not hold; run `ferbench verify {file}`")
+            row = side.setdefault(table_key(record, record.result), {}).setdefault(row_name(record.cell), {})
+            row[record.cell.seed] = Located(file, record, record.result)
+    if not side:
+        where = name if is_path else str(runs)
+        known = f"; it has {', '.join(sorted(names))}{suggestion(name, names)}" if names and not is_path else ""
+        raise UsageError(f"no finished record of '{name}' under {where}{known}")
+    return side
+
+
+def _shared(side_a: "Side", side_b: "Side", a: str, b: str) -> "Sequence[tuple[Key, Key]]":
+    shared = [(key, key) for key in sorted(side_a, key=lambda key: key.order()) if key in side_b]
+    if shared:
+        return shared
+    if len(side_a) == len(side_b) == 1:  # chosen by hand: compared if the splits are equal, and the rest is listed
+        return [(next(iter(side_a)), next(iter(side_b)))]
+    raise UsageError(
+        f"'{a}' and '{b}' have no table in common; run both with the same protocol, data, labels and backbone"
+    )
+
+
+def _only_row(rows: "dict[str, dict[int, Located]]", name: str) -> "dict[int, Located]":
+    if len(rows) > 1:
+        raise UsageError(f"'{name}' holds several rows ({', '.join(sorted(rows))}); name one of them")
+    return next(iter(rows.values()))
+
+
+def _print(title: str, comparison: "Comparison") -> None:
+    from ferbench.leaderboard.escape import plain
+
+    a, b = plain(comparison.a), plain(comparison.b)
+    click.echo(click.style(plain(f"{a} against {b}: {title}", LONG), bold=True))
+    rows = []
+    for pair in comparison.pairs:
+        counts = pair.mcnemar
+        tests = (str(counts.only_a), str(counts.only_b), f"{counts.p_value:.3g}") if counts else ("-", "-", "-")
+        rows.append(
+            (str(pair.seed), f"{100 * pair.a:.1f}", f"{100 * pair.b:.1f}", f"{100 * (pair.a - pair.b):+.1f}", *tests)
+        )
+    print_table(("seed", "A %", "B %", "A - B", "only A right", "only B right", "McNemar p"), rows)
+    print_table(
+        ("difference in", f"A - B, mean of {_seeds(len(comparison.pairs))}", "95 % t-interval"),
+        [(TITLES[name], *_difference(value)) for name, value in comparison.metrics.items()]
+        + [(plain(f"recall of {name}"), *_difference(value)) for name, value in comparison.recalls.items()],
+    )
+    click.echo(f"A is {a}, B is {b}; differences in points, the interval is over the differences of the seeds")
+    if any(pair.mcnemar is None for pair in comparison.pairs):
+        click.echo("no McNemar counts where predictions are missing or not those of the record")
+    for name, seeds in comparison.unpaired.items():
+        click.echo(
+            plain(f"not compared: seeds {', '.join(map(str, seeds))} of {name}, which the other has not run", LONG)
+        )
+    if comparison.unequal:
+        click.echo("not equal, besides the method:")
+        for line in comparison.unequal:
+            click.echo(f"  {plain(line, LONG)}")
+    click.echo()
+
+
+def _difference(value: "Paired | None") -> tuple[str, str]:
+    if value is None:
+        return "-", "-"
+    if value.low is None or value.high is None:
+        return f"{100 * value.mean:+.1f}", "needs two seeds"
+    return f"{100 * value.mean:+.1f}", f"{100 * value.low:+.1f} to {100 * value.high:+.1f}"
+
+
+def _seeds(number: int) -> str:
+    return f"{number} seed{'' if number == 1 else 's'}"

@@ -1,0 +1,60 @@
+"""`ferbench report`: a run as one HTML file."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from ferbench.errors import DataError, UsageError
+
+if TYPE_CHECKING:
+    from ferbench.contract.dataset import Dataset
+    from ferbench.records.schema import Record
+
+REPORT = "report.html"
+SUFFIXES = (".html", ".htm")
+
+
+@click.command()
+@click.argument("run", type=click.Path(path_type=Path, exists=True))
+@click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="The file  [default: beside the record]")
+@click.option("--dataset", metavar="FOLDER", help="Where the data set lies, if it is not known by its name.")
+@click.option("--open/--no-open", "open_it", default=False, help="Show the report in the browser.")
+def report(run: Path, out: Path | None, dataset: str | None, open_it: bool) -> None:
+    """Write the report of RUN: one HTML file that needs nothing else.
+
+    RUN is a record.json, its folder, or a folder with one run below it. The report shows scores, curves, confusion
+    matrix, pseudo-labels, configuration and, where the data set is on this machine, sheets of the views and of the
+    faces that the model got wrong. A failed run is reported with its reason.
+    """
+    from ferbench.records.store import write_atomic
+    from ferbench.reporting.page import report_page
+    from ferbench.reporting.run_files import find_record, read_run
+
+    if out is not None and out.suffix not in SUFFIXES:
+        raise UsageError(f"--out {out}: the report is an HTML file; give it the ending .html")
+    path = find_record(run)
+    files = read_run(path)
+    page = report_page(files, _open_named(dataset, files.record) if dataset else None)
+    target = out or path.parent / REPORT
+    try:
+        write_atomic(target, page)
+    except DataError as error:
+        raise DataError(f"cannot write {target} ({_reason(error)}); name another file with --out") from None
+    click.echo(target)
+    if open_it:
+        click.launch(str(target))
+
+
+def _open_named(name: str, record: "Record") -> "Dataset":
+    from ferbench.data.sources import open_dataset
+
+    dataset = open_dataset(name)
+    if dataset.info.name != record.cell.dataset:
+        raise UsageError(f"--dataset {name}: this is '{dataset.info.name}'; the run is on '{record.cell.dataset}'")
+    return dataset
+
+
+def _reason(error: DataError) -> str:
+    cause = error.__cause__
+    return cause.strerror or str(cause) if isinstance(cause, OSError) else str(error)

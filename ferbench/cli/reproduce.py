@@ -1,0 +1,150 @@
+"""`ferbench reproduce`: run a record's cell again and see whether the result is the same."""
+
+import shlex
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from ferbench.cli.output import print_table, print_warning
+from ferbench.errors import FerbenchError, PluginError, UsageError, VerificationError
+
+if TYPE_CHECKING:
+    from ferbench.records.cell import Cell
+    from ferbench.records.reproduction import Difference, Sources
+    from ferbench.records.schema import Record
+
+LONG = 200
+
+
+@click.command()
+@click.argument("record", type=click.Path(path_type=Path, exists=True))
+@click.option("--run", "run_it", is_flag=True, help="Run the command in a fresh folder and compare the results.")
+@click.option(
+    "--runs",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=Path("reproduced"),
+    show_default=True,
+    help="With --run: folder of the new record.",
+)
+@click.option("--dataset", metavar="FOLDER", help="Where the data set lies, if it is not known by its name.")
+@click.option("--unlabeled", metavar="FOLDER", help="Where the unlabeled pool lies, if it is not known by its name.")
+@click.option("--init", metavar="FILE", help="The file of initial weights; a record keeps only its SHA-256.")
+@click.option("--device", default="auto", show_default=True, help="With --run: cpu, cuda, cuda:1.")
+def reproduce(
+    record: Path,
+    run_it: bool,
+    runs: Path,
+    dataset: str | None,
+    unlabeled: str | None,
+    init: str | None,
+    device: str,
+) -> None:
+    """Show the command that gives RECORD, and what is different here from where it was made.
+
+    With --run the cell is run, and every field of its result compared: exit code 5 if one differs. Results are equal
+    bit for bit on one machine and the same versions; elsewhere the last digits may differ, and predictions with them.
+    """
+    from ferbench.leaderboard.escape import plain
+    from ferbench.records.reproduction import Sources, run_command
+    from ferbench.records.store import RECORD, read_record
+
+    path = record / RECORD if record.is_dir() else record
+    found = read_record(path)
+    if found.cell_id != found.cell.cell_id:
+        raise VerificationError(f"{path} does not hold; run `ferbench verify {shlex.quote(str(path))}`")
+    sources = Sources(dataset, unlabeled, init)
+    weights = None if init or found.cell.init == "scratch" else "WEIGHTS-FILE"
+    shown = Sources(dataset, unlabeled, init or weights)
+    click.echo(shlex.join([*run_command(found.cell, shown), "--device", device]))
+    if weights:
+        print_warning(f"replace {weights} by the file whose hash is {found.cell.init}, or name it with --init")
+    differences = _circumstances(found)
+    if differences:
+        print_table(("here is different", "in the record", "here"), [_row(difference) for difference in differences])
+    else:
+        click.echo("versions, code and hardware are those of the record")
+    if not run_it:
+        return
+    if weights:
+        raise UsageError(f"the cell starts from {found.cell.init}; name that file with --init FILE")
+    _run_and_compare(found, path, runs, sources, device)
+    click.echo(plain(f"the result is that of {path}, in every field", 1000))
+
+
+def _run_and_compare(record: "Record", path: Path, runs: Path, sources: "Sources", device: str) -> None:
+    from ferbench.execution.api import run
+    from ferbench.records.reproduction import result_differences, run_options
+    from ferbench.records.store import RunStore
+
+    if record.result is None:
+        raise UsageError(
+            f"{path} has no result to compare with (status {record.status}); run the command above instead"
+        )
+    target = RunStore(runs).folder(record.cell)
+    if target.exists():
+        raise UsageError(f"{target} exists, so nothing would be run; name a fresh folder with --runs")
+    options = run_options(record.cell, sources)
+    threads = record.measured.threads or 1  # sums over several threads depend on their number
+    made = run(runs=runs, device=device, threads=threads, **options)
+    if not made or made[0].result is None:
+        reason = made[0].error.line if made and made[0].error else "it left no record"
+        raise FerbenchError(f"the cell failed here: {reason}; see {target}")
+    if made[0].cell != record.cell:
+        raise VerificationError(
+            f"another cell was run: {made[0].cell.folder()}; check --init, --dataset and --unlabeled"
+        )
+    differences = result_differences(record.result, made[0].result)
+    if differences:
+        print_table(("result", "in the record", "here"), [_row(difference) for difference in differences])
+        raise VerificationError(
+            f"{len(differences)} fields of the result differ from {path}; the new record is in {target}"
+        )
+
+
+def _circumstances(record: "Record") -> "list[Difference]":
+    """Versions, hardware and code that are not those of the record."""
+    import torch
+
+    from ferbench.records.reproduction import Difference, text_differences
+    from ferbench.training.engine import ENGINE_VERSION
+    from ferbench.training.provenance import environment
+
+    on_gpu = record.measured.device != "cpu" and torch.cuda.is_available()
+    here = environment(torch.device("cuda" if on_gpu else "cpu"))
+    differences = text_differences(record.environment, here)
+    if record.engine_version != ENGINE_VERSION:
+        differences.append(Difference("engine version", str(record.engine_version), str(ENGINE_VERSION)))
+    recorded = {"method": record.plugin, **record.plugins}
+    texts = {
+        role: f"{stamp.distribution} {stamp.version}, code {stamp.source_hash[:12]}" for role, stamp in recorded.items()
+    }
+    return differences + text_differences(texts, _code_here(record.cell, texts))
+
+
+def _code_here(cell: "Cell", roles: Mapping[str, str]) -> dict[str, str]:
+    from ferbench.training.provenance import stamp
+
+    names = {
+        "method": ("methods", cell.method),
+        "protocol": ("protocols", cell.protocol),
+        "head": ("heads", cell.head),
+        "backbone": ("backbones", cell.backbone.partition("/")[0]),
+        "dataset": ("datasets", cell.dataset),
+        "pool": ("datasets", cell.pool or ""),
+    }
+    here = {}
+    for role in roles.keys() & names.keys():
+        try:
+            found = stamp(*names[role])
+            here[role] = f"{found.distribution} {found.version}, code {found.source_hash[:12]}"
+        except (PluginError, UsageError):
+            here[role] = "not installed"
+    return here
+
+
+def _row(difference: "Difference") -> tuple[str, str, str]:
+    from ferbench.leaderboard.escape import plain
+
+    return plain(difference.name), plain(difference.recorded, LONG), plain(difference.now, LONG)

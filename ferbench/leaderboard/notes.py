@@ -1,0 +1,81 @@
+"""What a reader must know about a table and cannot see in it; stands below it."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from ferbench.leaderboard.keys import BASELINES, TITLES, row_title
+from ferbench.leaderboard.statistics import spread
+from ferbench.records.cell import canonical_json
+from ferbench.records.schema import Record, Result
+
+
+@dataclass(frozen=True, eq=False)
+class Scored:
+    """A record that has a result."""
+
+    record: Record
+    result: Result
+
+    @property
+    def accuracy(self) -> float:
+        """The headline."""
+        return self.result.metrics.accuracy
+
+    @property
+    def labeled(self) -> str:
+        """Which images were labeled."""
+        return self.result.fingerprints.get("labeled", "")
+
+
+Group = dict[str, dict[int, Scored]]
+"""The rows of a table: name, then seed."""
+
+
+def baseline_notes(supervised: Group, baseline: str | None, has_pool: bool) -> Iterator[str]:
+    """What gains are over, and which mandatory rows are missing."""
+    missing = [TITLES[name] for name in BASELINES if name not in supervised]
+    where = ", of the table without a pool" if has_pool else ""
+    if missing:
+        gain = f"gain is over {TITLES[baseline]} alone{where}" if baseline else "no gain can be given"
+        yield f"Missing mandatory row{'s' if len(missing) > 1 else ''}: {' and '.join(missing)}; {gain}."
+    elif baseline:
+        yield f"Gain is over {TITLES[baseline]}, the better supervised row{where}."
+
+
+def ceiling_notes(full: Group | None) -> Iterator[str]:
+    """What all labels give: the ceiling of every budget."""
+    rows = {name: row for name, row in (full or {}).items() if name in BASELINES}
+    most = max(map(len, rows.values()), default=0)
+    accuracies = {
+        name: spread([item.accuracy for item in row.values()]) for name, row in rows.items() if len(row) == most
+    }
+    if not accuracies:
+        yield "Missing mandatory row: full supervision (budget ratio-1)."
+        return
+    best = max(accuracies, key=lambda name: accuracies[name].mean)
+    yield (
+        f"Full supervision: {100 * accuracies[best].mean:.1f} % accuracy "
+        f"({TITLES[best]}, all labels, {most} seed{'' if most == 1 else 's'})."
+    )
+
+
+def row_notes(group: Group, most: int) -> Iterator[str]:
+    """Rows that are not whole or not of one piece, and what the times were measured on."""
+    for row in group.values():
+        title = row_title(next(iter(row.values())).record.cell)
+        if len(row) < most:
+            seeds = ", ".join(f"seed {seed}: {100 * row[seed].accuracy:.1f} %" for seed in sorted(row))
+            yield f"{title} is incomplete, {len(row)} of {most} seeds ({seeds})."
+        if len({item.record.plugin.source_hash for item in row.values()}) > 1:
+            yield f"{title}: its seeds ran different versions of the method's code."
+        if len({canonical_json(item.record.config.model_dump(mode="json")) for item in row.values()}) > 1:
+            yield f"{title}: its seeds ran different configurations."
+    yield from _split_notes(group)
+    devices = sorted({item.record.measured.device or "unknown" for row in group.values() for item in row.values()})
+    yield f"Minutes were measured on {', '.join(devices)}{'; they do not compare' if len(devices) > 1 else ''}."
+
+
+def _split_notes(group: Mapping[str, Mapping[int, Scored]]) -> Iterator[str]:
+    for seed in sorted({seed for row in group.values() for seed in row}):
+        if len({row[seed].labeled for row in group.values() if seed in row}) > 1:
+            yield f"The labeled images of seed {seed} differ between rows; such pairs do not enter a gain."

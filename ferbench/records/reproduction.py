@@ -1,0 +1,88 @@
+"""How to run a record's cell again, and whether the outcome is the same."""
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from ferbench.records.cell import Cell
+from ferbench.records.schema import Result
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A value of the record, and what it is now."""
+
+    name: str
+    recorded: str
+    now: str
+
+
+@dataclass(frozen=True)
+class Sources:
+    """Where what a cell knows only by name or hash lies on this machine."""
+
+    dataset: str | None = None
+    pool: str | None = None
+    init: str | None = None
+
+
+def run_options(cell: Cell, sources: Sources) -> dict[str, Any]:
+    """The options of `ferbench run` by their names in the Python API; those that are not set are left away."""
+    budget = cell.budget
+    options: dict[str, Any] = {
+        "method": cell.method,
+        "variant": cell.variant,
+        "head": cell.head,
+        "dataset": sources.dataset or cell.dataset,
+        "classes": cell.classes,
+        "unlabeled": sources.pool or cell.pool,
+        "ratio": budget.ratio,
+        "labels": budget.count,
+        "per_class": budget.per_class,
+        "allocation": None if budget.per_class is not None else budget.allocation,
+        "backbone": cell.backbone,
+        "init": sources.init or cell.init,
+        "seed": cell.seed,
+        "protocol": cell.protocol,
+        "precision": cell.precision,
+        "set": {
+            **cell.overrides.get("protocol", {}),
+            **{f"{cell.method}.{name}": value for name, value in cell.overrides.get("method", {}).items()},
+        },
+    }
+    return {name: value for name, value in options.items() if value not in (None, {})}
+
+
+def run_command(cell: Cell, sources: Sources) -> list[str]:
+    """The command that runs the cell, as a list of arguments."""
+    command = ["ferbench", "run"]
+    for name, value in run_options(cell, sources).items():
+        if name == "set":
+            for key, setting in value.items():
+                command += ["--set", f"{key}={json.dumps(setting)}"]
+        else:
+            command += [f"--{name.replace('_', '-')}", str(value)]
+    return command
+
+
+def result_differences(recorded: Result, now: Result) -> list[Difference]:
+    """Every field of the result that is not equal; results are equal on one machine, bit for bit."""
+    return list(_differences("", recorded.model_dump(mode="json"), now.model_dump(mode="json")))
+
+
+def text_differences(recorded: Mapping[str, str], now: Mapping[str, str]) -> list[Difference]:
+    """The entries of two mappings that differ; an entry that one does not have counts as one."""
+    return [
+        Difference(name, recorded.get(name, "absent"), now.get(name, "absent"))
+        for name in sorted(recorded.keys() | now.keys())
+        if recorded.get(name) != now.get(name)
+    ]
+
+
+def _differences(name: str, recorded: Any, now: Any) -> Iterator[Difference]:
+    if isinstance(recorded, dict) and isinstance(now, dict):
+        for key in sorted(recorded.keys() | now.keys()):
+            yield from _differences(f"{name}.{key}".removeprefix("."), recorded.get(key), now.get(key))
+    elif recorded != now:
+        yield Difference(name, json.dumps(recorded), json.dumps(now))

@@ -1,0 +1,76 @@
+"""The images of a record, where its data set is on this machine: opened, split again and compared with the record."""
+
+from dataclasses import dataclass
+
+from pydantic import ValidationError
+
+from ferbench.contract.dataset import Dataset
+from ferbench.contract.protocol import Recipe
+from ferbench.data.pack import ensure_packed, packed_folder
+from ferbench.data.packed import Packed
+from ferbench.data.sources import classes_of, open_dataset
+from ferbench.data.splits import SplitPlan, make_split
+from ferbench.errors import DataError
+from ferbench.records.schema import Record
+from ferbench.training.resolution import load_protocol
+
+# A record is a stranger's: within these bounds its recipe costs little to draw, whatever it says.
+MAX_IMAGE_SIZE = 512
+MAX_OPERATIONS = 16
+
+
+@dataclass(frozen=True)
+class LocalData:
+    """The packed images, the split that the record was made with, and the recipe of its views."""
+
+    packed: Packed
+    plan: SplitPlan
+    pool: Packed | None
+    recipe: Recipe
+    class_names: tuple[str, ...]
+
+
+def open_data(record: Record, dataset: Dataset) -> LocalData:
+    """Pack and split the record's data set; raises FerbenchError with reason and remedy where that cannot be."""
+    recipe = _recipe(record)
+    cell, protocol = record.cell, load_protocol(record.cell.protocol)
+    usual_size = protocol.recipe_for(dataset.info.family).image_size
+    _, class_names = classes_of(dataset, cell.classes)
+    packed = _packed(dataset, recipe.image_size, usual_size)
+    rule = str(record.config.protocol.get("split_rule", protocol.split_rule))
+    plan = make_split(packed, class_names, cell.budget, cell.seed, rule=rule, groups=protocol.rank_groups)
+    if record.result is not None:
+        _check_fingerprints(plan, record.result.fingerprints, pool=cell.pool is not None)
+    pool = _packed(open_dataset(cell.pool), recipe.image_size, usual_size) if cell.pool else None
+    return LocalData(packed, plan, pool, recipe, class_names)
+
+
+def _recipe(record: Record) -> Recipe:
+    fields = {name: value for name, value in record.config.protocol.items() if name in Recipe.model_fields}
+    try:
+        recipe = Recipe.model_validate(fields)
+    except ValidationError:
+        raise DataError("the record's protocol is not a recipe of this version of ferbench") from None
+    if (
+        recipe.image_size > MAX_IMAGE_SIZE
+        or recipe.weak.padding > recipe.image_size
+        or recipe.strong.operations > MAX_OPERATIONS
+    ):
+        raise DataError("the record's recipe has images or views beyond what a report draws")
+    return recipe
+
+
+def _packed(dataset: Dataset, size: int, usual_size: int) -> Packed:
+    """The packed copy; made now only at the protocol's own size, as a record may name any other."""
+    folder = packed_folder(dataset, size)
+    if size != usual_size and not (folder / "meta.json").is_file():
+        raise DataError(f"dataset '{dataset.info.name}' is not packed at {size} pixels here; reproduce the run first")
+    return Packed(ensure_packed(dataset, size))
+
+
+def _check_fingerprints(plan: SplitPlan, recorded: dict[str, str], *, pool: bool) -> None:
+    # with a pool of its own, the record's "unlabeled" is the pool's
+    compared = [name for name in plan.fingerprints if name in recorded and not (pool and name == "unlabeled")]
+    other = [name for name in compared if plan.fingerprints[name] != recorded[name]]
+    if other:
+        raise DataError(f"the data set here is not the one of the record: {', '.join(other)} differ")

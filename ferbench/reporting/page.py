@@ -1,0 +1,151 @@
+"""The report of a run: everything that its page shows, and the page."""
+
+import shlex
+import unicodedata
+from dataclasses import dataclass
+from importlib.resources import files
+from typing import TYPE_CHECKING
+
+from jinja2 import Environment, StrictUndefined
+from markupsafe import Markup
+
+from ferbench import __version__
+from ferbench.contract.dataset import Dataset
+from ferbench.data.sources import open_dataset
+from ferbench.errors import FerbenchError
+from ferbench.leaderboard.escape import plain
+from ferbench.records.schema import Record
+from ferbench.reporting import tables
+from ferbench.reporting.history import Chart, charts, usable_rows
+from ferbench.reporting.palette import DARK, LIGHT, series_name
+from ferbench.reporting.plots import MAX_MATRIX, confusion_matrix, line_chart
+from ferbench.reporting.run_files import RunFiles
+from ferbench.reporting.svg import themed
+
+if TYPE_CHECKING:
+    from ferbench.reporting.face_sheets import Sheet
+
+LONG = 400
+MAX_BLOCK = 20_000
+
+
+@dataclass(frozen=True)
+class Plot:
+    """A drawn chart with the words below it."""
+
+    svg: Markup
+    title: str
+    note: str
+    wide: bool
+
+
+@dataclass(frozen=True)
+class Faces:
+    """The sheets of faces, or why there are none."""
+
+    labeled: "Sheet | None" = None
+    unlabeled: "Sheet | None" = None
+    errors: "tuple[Sheet, ...]" = ()
+    missing: str = ""
+
+
+def report_page(run: RunFiles, dataset: Dataset | None = None) -> bytes:
+    """The HTML file, self-contained and equal for equal input; `dataset` is the record's, if it has no known name."""
+    record, result = run.record, run.record.result
+    rows = usable_rows(run.history)
+    confusion = tables.usable_confusion(result) if result else None
+    problems = [*run.problems]
+    if result and confusion is None:
+        problems.append("No confusion matrix: the one in the record does not fit its classes.")
+    class_table = tables.class_rows(result, confusion, rows) if result and confusion else []
+    return _render(
+        record=record,
+        result=result,
+        title=f"{record.cell.row} on {record.cell.dataset}",
+        subtitle=_subtitle(record),
+        standard=record.standard and not record.cell.overrides,
+        not_standard=_not_standard(record),
+        problems=problems,
+        headline=tables.headline(result) if result else [],
+        optimism=result.oracle.accuracy - result.metrics.accuracy if result else None,
+        plots=[_plot(chart) for chart in charts(rows, result.class_names if result else ())],
+        confusion=_matrix(confusion, result.class_names) if result and confusion else None,
+        class_table=class_table,
+        pseudo_labels=any(row.mask_rate != tables.NONE for row in class_table),
+        faces=_faces(run, dataset),
+        cell=tables.cell_fields(record.cell),
+        protocol=tables.config_fields(record.config.protocol, record.cell.overrides.get("protocol", {})),
+        method=tables.config_fields(record.config.method, record.cell.overrides.get("method", {})),
+        measured=tables.measured_fields(record.measured, result),
+        environment=tables.fields(record.environment),
+        stamps=tables.stamp_fields(record),
+        fingerprints=tables.fields(_fingerprints(record)),
+        file=shlex.quote(run.path.name),
+    )
+
+
+def _render(**content: object) -> bytes:
+    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    environment.filters.update(
+        line=lambda text: plain(str(text), LONG), block=_block, percent=tables.percent, grouped=tables.grouped
+    )
+    source = files("ferbench.reporting").joinpath("report.html.j2").read_text("utf-8")
+    page = environment.from_string(source).render(
+        **content, light=LIGHT, dark=DARK, series_name=series_name, none=tables.NONE, version=__version__
+    )
+    return page.encode("utf-8", "replace")
+
+
+def _subtitle(record: Record) -> str:
+    cell = record.cell
+    pool = f", unlabeled images of {cell.pool}" if cell.pool else ""
+    return f"{cell.budget.title()}{pool}, seed {cell.seed}"
+
+
+def _not_standard(record: Record) -> str:
+    if record.cell.overrides:
+        return f"Set away from protocol and method: {record.cell.changes}."
+    return f"Its label budget or its seed is not among those of protocol {record.cell.protocol}."
+
+
+def _fingerprints(record: Record) -> dict[str, str]:
+    if record.result is None:
+        return {}
+    result = record.result
+    return {
+        **result.fingerprints,
+        "predictions": result.predictions_digest,
+        "history": result.history_digest,
+        "model": result.model_digest,
+    }
+
+
+def _plot(chart: Chart) -> Plot:
+    return Plot(Markup(themed(line_chart(chart))), chart.title, chart.note, chart.wide)
+
+
+def _matrix(confusion: list[list[int]], class_names: list[str]) -> Markup | None:
+    return Markup(themed(confusion_matrix(confusion, class_names))) if len(class_names) <= MAX_MATRIX else None
+
+
+def _faces(run: RunFiles, dataset: Dataset | None) -> Faces:
+    """Made where the data set is here; torch is imported only then."""
+    record, seed = run.record, run.record.cell.seed
+    try:
+        opened = dataset or open_dataset(record.cell.dataset)
+        from ferbench.reporting.local_data import open_data
+
+        data = open_data(record, opened)
+    except FerbenchError as error:
+        return Faces(missing=str(error))
+    from ferbench.reporting.face_sheets import confident_errors, error_sheets, labeled_sheet, unlabeled_sheet
+
+    used = record.result is None or record.result.n_unlabeled is not None
+    errors = error_sheets(data.packed, confident_errors(run.predictions), data.class_names) if run.predictions else []
+    return Faces(labeled_sheet(data, seed), unlabeled_sheet(data, seed) if used else None, tuple(errors))
+
+
+def _block(text: str) -> str:
+    """Several lines as they stand, the end of them where they are too many; what is invisible becomes a space."""
+    kept = text if len(text) <= MAX_BLOCK else f"…\n{text[-MAX_BLOCK:]}"
+    return "".join(char if char == "\n" or unicodedata.category(char)[0] != "C" else " " for char in kept)

@@ -1,0 +1,170 @@
+"""The plots of a run as SVG: pure functions of what they show, for the report and wherever else a plot is wanted."""
+
+import math
+from collections.abc import Sequence
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+from matplotlib.ticker import FuncFormatter, MaxNLocator
+
+from ferbench.leaderboard.escape import plain
+from ferbench.reporting.history import Chart, Curve
+from ferbench.reporting.palette import LIGHT, SERIES, series_name
+from ferbench.reporting.svg import draw
+
+NARROW, WIDE, HEIGHT = 434.0, 892.0, 236.0
+TOP, BOTTOM, LEFT, RIGHT = 34.0, 40.0, 46.0, 14.0
+LETTER = 6.3  # mean width of a letter of the labels, generously
+LABEL_GAP = 13.5
+LEADER = 16.0
+
+MAX_MATRIX = 60
+MAX_COUNTED = 20
+CLASS_LABEL = 14
+
+
+def line_chart(chart: Chart) -> str:
+    """Lines over steps, each named at its end; `themed` makes its colours follow the page."""
+    width = WIDE if chart.wide else NARROW
+    named = len(chart.curves) > 1
+    longest = max((len(curve.label) for curve in chart.curves), default=0) if named else 0
+    right = RIGHT + (LEADER + 6 + LETTER * longest if named else 0)
+    box = (LEFT / width, BOTTOM / HEIGHT, (width - LEFT - right) / width, (HEIGHT - TOP - BOTTOM) / HEIGHT)
+
+    def paint(figure: Figure) -> None:
+        axes = figure.add_axes(box)
+        _lines(axes, chart)
+        _frame(axes, chart)
+        figure.text(2 / width, 1 - 6 / HEIGHT, chart.title, ha="left", va="top", fontsize=12.5, fontweight=700)
+        if named:
+            _end_labels(axes, chart.curves, HEIGHT - TOP - BOTTOM, width - LEFT - right)
+
+    return draw(width, HEIGHT, paint)
+
+
+def _lines(axes: Axes, chart: Chart) -> None:
+    for curve in chart.curves:
+        axes.plot(
+            curve.steps,
+            # nothing is cut off at the axes, so that a marker on the edge is whole: keep to what belongs in them
+            [math.nan if value is None or (chart.percent and not 0 <= value <= 1) else value for value in curve.values],
+            color=LIGHT[series_name(curve.color)],
+            linestyle="-" if curve.color < SERIES else (0, (4, 1.5)),
+            linewidth=1.6,
+            # a value between two missing ones has no line: its marker shows it
+            marker="o" if len(curve.steps) <= 60 else None,
+            markersize=2.6,
+            clip_on=False,
+        )
+
+
+def _frame(axes: Axes, chart: Chart) -> None:
+    axes.grid(axis="y")
+    axes.set_axisbelow(True)
+    axes.set_xlabel("step", loc="right", labelpad=2)
+    axes.xaxis.set_major_locator(MaxNLocator(7 if chart.wide else 5, integer=True))
+    axes.yaxis.set_major_locator(MaxNLocator(5))
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    end = max((step for curve in chart.curves for step in curve.steps), default=0.0)
+    axes.set_xlim(0, max(end, 1))
+    if chart.percent:
+        axes.set_ylim(0, 1)
+        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:.0f} %"))
+    else:
+        axes.set_ylim(*_limits(chart.curves))
+    for step, name in chart.stages:
+        if step > 0:
+            axes.axvline(step, color=LIGHT["muted"], linewidth=0.8, linestyle=(0, (2, 2)))
+        axes.annotate(
+            name, (step, 1), (3, 3), xycoords=("data", "axes fraction"), textcoords="offset points",
+            fontsize=9.5, color=LIGHT["muted"], annotation_clip=False,
+        )  # fmt: skip
+
+
+def _limits(curves: Sequence[Curve]) -> tuple[float, float]:
+    """The range of the values with some air; from zero where that wastes little."""
+    values = [value for curve in curves for value in curve.values if value is not None]
+    low, high = min(values), max(values)
+    air = 0.06 * (high - low) or 0.1 * abs(high) or 1.0
+    return (0.0 if 0 <= low < high / 2 else low - air), high + air
+
+
+def _end_labels(axes: Axes, curves: Sequence[Curve], height: float, width: float) -> None:
+    """Names at the ends of lines, moved apart where the lines end close together."""
+    ends = []
+    (low, high), (_, last) = axes.get_ylim(), axes.get_xlim()
+    for curve in curves:
+        known = [(x, y) for x, y in zip(curve.steps, curve.values, strict=True) if y is not None]
+        if known:
+            x, y = known[-1]
+            ends.append((min(max((y - low) / (high - low), 0), 1) * height, x / last * width, curve))
+    # Of lines that end at one height, those that ended early stand above: leaders then cross no other name.
+    ends.sort(key=lambda end: (end[0], end[1] < width, -end[2].color))
+    for (y, x, curve), place in zip(ends, _apart([end[0] for end in ends], height), strict=True):
+        # A line that ended early has its name beside the others', without a leader that would look like data.
+        leader = [(1, y), (1 + 5 / width, y)] if x == width else [(1 + 7 / width, place)]
+        leader.append((1 + LEADER / width, place))
+        axes.plot(
+            [right for right, _ in leader],
+            [up / height for _, up in leader],
+            color=LIGHT[series_name(curve.color)], linewidth=0.8, transform=axes.transAxes, clip_on=False,
+        )  # fmt: skip
+        axes.text(
+            1 + (LEADER + 4) / width, place / height, curve.label,
+            transform=axes.transAxes, va="center_baseline", fontsize=10.5,
+        )  # fmt: skip
+
+
+def _apart(places: Sequence[float], height: float) -> list[float]:
+    """Rising places at least a line of text apart, as near to the given ones as one pass up and one down get."""
+    moved = list(places)
+    for i in range(1, len(moved)):
+        moved[i] = max(moved[i], moved[i - 1] + LABEL_GAP)
+    limit = height + LABEL_GAP / 2
+    for i in reversed(range(len(moved))):
+        moved[i] = min(moved[i], limit)
+        limit = moved[i] - LABEL_GAP
+    return moved
+
+
+def confusion_matrix(confusion: Sequence[Sequence[int]], class_names: Sequence[str]) -> str:
+    """Counts, each cell shaded by its share of the true class (rows); up to `MAX_MATRIX` classes."""
+    n = len(class_names)
+    cell = min(68.0, max(10.0, 420.0 / n))
+    names = [plain(name, CLASS_LABEL) for name in class_names]
+    font = 11.0 if cell >= 20 else 8.0
+    longest = max(map(len, names)) * LETTER * font / 10.5
+    left, top = max(longest, 70.0) + 14, max(longest * 0.62, 24.0) + 16
+    width, height = left + n * cell + longest * 0.6, top + n * cell + 8
+
+    def paint(figure: Figure) -> None:
+        axes = figure.add_axes((left / width, 8 / height, n * cell / width, n * cell / height))
+        axes.set(xlim=(0, n), ylim=(n, 0), xticks=[], yticks=[])
+        axes.spines[:].set_visible(False)
+        for i, row in enumerate(confusion):
+            total = sum(row)
+            axes.text(-0.12, i + 0.5, names[i], ha="right", va="center_baseline", fontsize=font)
+            axes.text(
+                i + 0.35, -0.12, names[i], ha="left", va="bottom", rotation=38, rotation_mode="anchor", fontsize=font
+            )
+            for j, count in enumerate(row):
+                _matrix_cell(axes, j, i, count, count / total if total else 0.0, counted=n <= MAX_COUNTED)
+        for up, words in ((26, "predicted →"), (10, "true ↓")):
+            x, y = (left - 7) / width, 1 - (top - up) / height
+            figure.text(x, y, words, ha="right", va="center_baseline", fontsize=10, color=LIGHT["muted"])
+
+    return draw(width, height, paint)
+
+
+def _matrix_cell(axes: Axes, x: int, y: int, count: int, share: float, *, counted: bool) -> None:
+    # Transparency rather than a mixed colour: the page's background, light or dark, is the zero of the scale.
+    axes.add_patch(Rectangle((x + 0.02, y + 0.02), 0.96, 0.96, linewidth=0, facecolor=LIGHT["line"], alpha=0.35))
+    if share:
+        axes.add_patch(Rectangle((x + 0.02, y + 0.02), 0.96, 0.96, linewidth=0, facecolor=LIGHT["heat"], alpha=share))
+    if counted:
+        axes.text(
+            x + 0.5, y + 0.52, str(count), ha="center", va="center_baseline",
+            color=LIGHT["on-heat"] if share > 0.75 else LIGHT["ink"] if count else LIGHT["muted"],
+            fontweight=700 if x == y else 400, fontsize=11 if count < 10_000 else 9,
+        )  # fmt: skip

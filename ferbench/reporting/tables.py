@@ -1,0 +1,180 @@
+"""The numbers of a record as rows of text; nothing here is escaped, that is the template's work."""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ferbench.records.cell import Cell
+from ferbench.records.schema import Measured, PluginStamp, Record, Result
+from ferbench.reporting.history import Row, last_values
+
+NONE = "–"
+LARGEST_COUNT = 10**9
+
+
+@dataclass(frozen=True)
+class Field:
+    """One line of a table of fields; `changed` marks an override."""
+
+    name: str
+    value: str
+    changed: bool = False
+
+
+@dataclass(frozen=True)
+class Number:
+    """One of the large numbers at the top."""
+
+    name: str
+    value: str
+    note: str
+
+
+@dataclass(frozen=True)
+class ClassRow:
+    """One line of the per-class table; `color` is the class's place in the palette."""
+
+    name: str
+    color: int
+    labeled: str
+    test: str
+    recall: str
+    precision: str
+    f1: str
+    mask_rate: str
+    pseudo_label_precision: str
+
+
+def percent(value: float | None) -> str:
+    """`81.2 %`."""
+    return NONE if value is None else f"{100 * value:.1f} %"
+
+
+def grouped(value: float) -> str:
+    """`1 234 567`."""
+    return f"{value:,.0f}".replace(",", "\u2009")
+
+
+def headline(result: Result) -> list[Number]:
+    """The four metrics of the selected model."""
+    metrics = result.metrics
+    return [
+        Number("Accuracy", percent(metrics.accuracy), f"of {grouped(result.n_test)} test images"),
+        Number("Balanced accuracy", percent(metrics.balanced_accuracy), "mean recall over the classes"),
+        Number("Macro-F1", percent(metrics.macro_f1), "mean F1 over the classes"),
+        Number("ECE", percent(metrics.ece), "calibration error, less is better"),
+    ]
+
+
+def usable_confusion(result: Result) -> list[list[int]] | None:
+    """The confusion matrix, if it is one of the record's classes."""
+    n, rows = len(result.class_names), result.confusion
+    fits = len(rows) == n and all(len(row) == n and all(0 <= value <= LARGEST_COUNT for value in row) for row in rows)
+    return rows if fits else None
+
+
+def class_rows(result: Result, confusion: Sequence[Sequence[int]], rows: Sequence[Row]) -> list[ClassRow]:
+    """Counts and scores of each class, with what its pseudo-labels were like in the last epoch."""
+    n = len(result.class_names)
+    masks = last_values(rows, "mask_rate_per_class", n) or [None] * n
+    precisions = last_values(rows, "pseudo_label_precision_per_class", n) or [None] * n
+    predicted = [sum(row[i] for row in confusion) for i in range(n)]
+    found = []
+    for i, name in enumerate(result.class_names):
+        hits, true = confusion[i][i], sum(confusion[i])
+        found.append(
+            ClassRow(
+                name=name,
+                color=i,
+                labeled=_count(result.labeled_counts.get(name)),
+                test=_count(true),
+                recall=_share(hits, true),
+                precision=_share(hits, predicted[i]),
+                f1=_share(2 * hits, true + predicted[i]),
+                mask_rate=percent(masks[i]),
+                pseudo_label_precision=percent(precisions[i]),
+            )
+        )
+    return found
+
+
+def cell_fields(cell: Cell) -> list[Field]:
+    """What was asked for."""
+    values = cell.model_dump(mode="json", exclude={"overrides", "budget"})
+    return [Field("budget", cell.budget.title()), *fields(values)]
+
+
+def config_fields(config: Mapping[str, Any], overrides: Mapping[str, Any]) -> list[Field]:
+    """Every field of a configuration, `weak.padding` for one within another, overrides marked."""
+    return [Field(name, text(value), name in overrides) for name, value in _flat(config)]
+
+
+def fields(values: Mapping[str, Any]) -> list[Field]:
+    """Names and values as they are."""
+    return [Field(name, text(value)) for name, value in values.items()]
+
+
+def measured_fields(measured: Measured, result: Result | None) -> list[Field]:
+    """Time, throughput and memory, in units for people."""
+    found = [Field("device", measured.device or NONE), Field("threads", str(measured.threads or NONE))]
+    if measured.host:
+        found.append(Field("host", measured.host))
+    found += [
+        Field("started", measured.started_at),
+        Field("finished", measured.finished_at or NONE),
+        Field("time", _duration(measured.wall_seconds)),
+        Field("of it in training steps", _duration(measured.train_seconds)),
+        Field("processor time", _duration(measured.cpu_seconds)),
+        Field("images per second", grouped(measured.images_per_second)),
+        Field("peak memory", f"{measured.peak_memory_bytes / 2**20:,.0f} MiB".replace(",", "\u2009")),
+        Field("resumed", f"{measured.resumed} times" if measured.resumed != 1 else "once"),
+    ]
+    if result is not None:
+        found += [
+            Field("optimizer steps", grouped(result.steps)),
+            Field("image passes in training", grouped(result.image_passes)),
+            Field("parameters of the net", grouped(result.parameters)),
+        ]
+    return found
+
+
+def stamp_fields(record: Record) -> list[Field]:
+    """Which code ran, by role."""
+    stamps: dict[str, PluginStamp] = {"method": record.plugin, **record.plugins}
+    found = [
+        Field(role, f"{stamp.distribution} {stamp.version}, source {stamp.source_hash[:16]}")
+        for role, stamp in stamps.items()
+    ]
+    if record.git is not None:
+        found.append(Field("git commit", f"{record.git.commit}{' with changes' if record.git.dirty else ''}"))
+    return [Field("engine version", str(record.engine_version)), *found]
+
+
+def text(value: Any) -> str:
+    """A JSON value as it would be typed after `--set`."""
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+def _flat(config: Mapping[str, Any], prefix: str = "") -> Iterable[tuple[str, Any]]:
+    for name, value in config.items():
+        if isinstance(value, Mapping) and value:
+            yield from _flat(value, f"{prefix}{name}.")
+        else:
+            yield prefix + name, value
+
+
+def _count(value: int | None) -> str:
+    return NONE if value is None else grouped(value)
+
+
+def _share(part: int, whole: int) -> str:
+    return percent(part / whole) if whole else NONE
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 90:
+        return f"{seconds:.1f} s"
+    if seconds < 5400:
+        return f"{seconds / 60:.1f} min"
+    return f"{seconds / 3600:.1f} h"

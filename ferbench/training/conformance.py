@@ -1,0 +1,203 @@
+"""The conformance suite: what every plugin must keep, checked on a toy task in seconds, on the CPU."""
+
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from ferbench.contract.backbone import BackboneRequest
+from ferbench.contract.head import Head, Output
+from ferbench.contract.method import Method, MethodConfig
+from ferbench.contract.protocol import Protocol
+from ferbench.errors import FerbenchError, PluginError, UsageError, suggestion
+from ferbench.plugins import registry
+from ferbench.records.cell import digest
+from ferbench.registry import Entry, LoadedPlugin
+from ferbench.training.checkpoint import Checkpoint, checkpoint_bytes
+from ferbench.training.engine import Trainer
+from ferbench.training.resolution import method_config
+from ferbench.training.stage_cache import StageCache
+from ferbench.training.static_check import check_static
+from ferbench.training.teacher import Teacher
+from ferbench.training.toy import INFO, RECIPE, toy_network, toy_task
+
+
+@dataclass(frozen=True)
+class CheckResult:
+    """One thing that was checked of one registered name."""
+
+    name: str
+    ok: bool
+    detail: str = ""
+
+
+def check_plugin(name: str) -> list[CheckResult]:
+    """Check everything that a plugin registers; `name` is its entry point, its distribution or one of its names."""
+    return [
+        _checked(f"{entry.kind.removesuffix('s')} {entry.name}: {title}", check)
+        for entry in _entries(name)
+        for title, check in _checks(entry)
+    ]
+
+
+def _entries(name: str) -> list[Entry]:
+    known = registry()
+    plugins: list[LoadedPlugin] = [p for p in known.plugins if name in (p.name, p.distribution)]
+    if plugins:
+        return [entry for plugin in plugins for entry in plugin.entries if entry.kind != "commands"]
+    named = [entries[name] for kind, entries in known.entries.items() if name in entries and kind != "commands"]
+    if named:
+        return named
+    if problem := next((p for p in known.problems if name in (p.plugin, p.distribution)), None):
+        raise PluginError(str(problem))
+    names = [p.name for p in known.plugins] + [p.distribution for p in known.plugins]
+    raise UsageError(f"no plugin '{name}'{suggestion(name, names)}; `ferbench plugins list` names them")
+
+
+def _checked(title: str, check: Callable[[], str | None]) -> CheckResult:
+    try:
+        return CheckResult(title, True, check() or "")
+    except Exception as error:  # whatever a stranger's code raises is the finding
+        text = str(error) if isinstance(error, FerbenchError | AssertionError) else f"{type(error).__name__}: {error}"
+        return CheckResult(title, False, text)
+
+
+def _checks(entry: Entry) -> Iterator[tuple[str, Callable[[], str | None]]]:
+    yield "can be imported", lambda: _load(entry)
+    if entry.kind == "methods":
+        yield "options have descriptions and valid defaults", lambda: _check_options(entry)
+        yield "the loss never waits for the device", lambda: _check_static(entry)
+        yield "a run is deterministic", lambda: _check_deterministic(entry)
+        yield "a run that was stopped goes on to the same end", lambda: _check_resume(entry)
+        yield "the loss is finite and trains the net", lambda: _check_trains(entry)
+    elif entry.kind == "heads":
+        yield "maps features to an Output", lambda: _check_head(entry)
+    elif entry.kind == "backbones":
+        yield "maps images to features", lambda: _check_backbone(entry)
+    elif entry.kind == "protocols":
+        yield "is a Protocol", lambda: _check_protocol(entry)
+
+
+def _load(entry: Entry) -> str:
+    entry.load()
+    return entry.target
+
+
+def _configs(entry: Entry) -> Iterator[tuple[str, type[Method], MethodConfig]]:
+    method = entry.load()
+    assert isinstance(method, type) and issubclass(method, Method), "it does not subclass ferbench.contract.method.Method"
+    assert method.variants, "it has no variants; the least is {'described': {}}"
+    for variant in method.variants:
+        yield variant, method, method_config(entry.name, method, variant, RECIPE, {})
+
+
+def _check_options(entry: Entry) -> str:
+    count = 0
+    for _, method, _ in _configs(entry):
+        for name, field in method.Config.model_fields.items():
+            assert field.description, f"option '{name}' has no description"
+            count += 1
+    return f"{count} options"
+
+
+def _check_static(entry: Entry) -> str:
+    variants = [variant for variant, method, config in _configs(entry) if check_static(method, config, INFO) is None]
+    return "variants " + ", ".join(variants)
+
+
+def _check_deterministic(entry: Entry) -> None:
+    for variant, method, config in _configs(entry):
+        first, second = (_train(method, config)[0] for _ in range(2))
+        assert first == second, f"variant '{variant}': two runs of one seed end in different weights"
+
+
+def _check_resume(entry: Entry) -> None:
+    for variant, method, config in _configs(entry):
+        whole, _ = _train(method, config)
+        resumed, _ = _train(method, config, stop_at=RECIPE.steps // 2 + 1)
+        assert whole == resumed, (
+            f"variant '{variant}': a run resumed from its checkpoint ends in other weights; keep state in buffers and draw "
+            "from self.random"
+        )
+
+
+def _check_trains(entry: Entry) -> str:
+    texts = []
+    for variant, method, config in _configs(entry):
+        _, history = _train(method, config)
+        assert history, "no epoch was recorded"
+        texts.append(f"{variant}: loss {history[0]['loss']:.2f} to {history[-1]['loss']:.2f}")
+    return ", ".join(texts)
+
+
+class _Stopped(FerbenchError):
+    """Stands for Ctrl-C."""
+
+
+def _train(method_class: type[Method], config: MethodConfig, stop_at: int | None = None) -> tuple[str, list[dict]]:  # type: ignore[type-arg]
+    """The digest of the evaluated weights and the history; with `stop_at` the run is cut there and taken up anew."""
+    with tempfile.TemporaryDirectory() as folder:
+        if stop_at is not None:
+            trainer = _trainer(method_class, config, Path(folder), stop_at)
+            try:
+                trainer.run()
+            except _Stopped:
+                pass
+            else:
+                raise AssertionError("the run did not stop where it was asked to")
+        trainer = _trainer(method_class, config, Path(folder))
+        before = checkpoint_bytes(Checkpoint(tensors=dict(trainer.net.state_dict())))
+        progress = trainer.run()
+        after = checkpoint_bytes(Checkpoint(tensors=dict(trainer.method.evaluation_net().state_dict())))
+        assert before != after, "training leaves the net as it was"
+        return digest(after.hex()), progress.history
+
+
+def _trainer(method_class: type[Method], config: MethodConfig, folder: Path, stop_at: int | None = None) -> Trainer:
+    method = method_class(config)
+    net = toy_network("linear")
+    method.setup(net, INFO)
+    teacher = Teacher(net, RECIPE.ema_decay)
+    method.attach(net, teacher.net, torch.Generator().manual_seed(1), INFO)
+    torch.manual_seed(2)
+    trainer = Trainer(
+        method,
+        teacher,
+        RECIPE,
+        toy_task(unlabeled=method.uses_unlabeled),
+        INFO,
+        seed=3,
+        identity="toy",
+        checkpoint_path=folder / "checkpoint.safetensors",
+        stage_cache=StageCache(folder, {}),
+    )
+    if stop_at is not None:
+        trainer.stop = lambda: _Stopped("stop") if trainer.progress.step == stop_at else None
+    return trainer
+
+
+def _check_head(entry: Entry) -> str:
+    head = entry.load()(12, INFO.n_classes)
+    assert isinstance(head, Head), "it does not subclass ferbench.contract.head.Head"
+    output = head(torch.randn(5, 12))
+    assert isinstance(output, Output), f"forward gives {type(output).__name__}, not Output"
+    assert output.logits.shape == (5, INFO.n_classes), f"logits are {tuple(output.logits.shape)}, not (5, {INFO.n_classes})"
+    return "(5, 12) to (5, 3)"
+
+
+def _check_backbone(entry: Entry) -> str:
+    if entry.name == "timm":
+        return "builds any timm model; its own name needs one, as in timm/resnet18"
+    backbone = entry.load()(BackboneRequest("", 32))
+    features = backbone(torch.randn(2, 3, 32, 32))
+    assert features.shape == (2, backbone.feature_size), f"features are {tuple(features.shape)}"
+    return f"(2, 3, 32, 32) to {tuple(features.shape)}"
+
+
+def _check_protocol(entry: Entry) -> str:
+    protocol = entry.load()
+    assert isinstance(protocol, Protocol), "it is no ferbench.contract.protocol.Protocol"
+    assert "default" in protocol.recipes, "it has no 'default' recipe for data sets that it does not know"
+    return f"recipes for {', '.join(protocol.recipes)}"

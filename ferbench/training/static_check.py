@@ -1,0 +1,72 @@
+"""Does a method's loss wait for the device? Run it on meta tensors, which have shapes and no values, and see."""
+
+import torch
+from torch import Tensor
+
+from ferbench.contract.backbone import Backbone, Network
+from ferbench.contract.batch import Batch, MethodInfo, Views, ViewSet
+from ferbench.contract.method import Method, MethodConfig
+from ferbench.errors import PluginError
+from ferbench.training.resolution import build_head
+
+SIZE, LABELED, UNLABELED = 16, 6, 8
+
+
+class ToyBackbone(Backbone):
+    """One convolution with BatchNorm: the least that a method can be run with."""
+
+    feature_size = 12
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = torch.nn.Conv2d(3, self.feature_size, 3, 2)
+        self.norm = torch.nn.BatchNorm2d(self.feature_size)
+
+    def forward(self, images: Tensor) -> Tensor:
+        return torch.relu(self.norm(self.conv(images))).mean((2, 3))
+
+
+def check_static(method_class: type[Method], config: MethodConfig, info: MethodInfo, head: str = "linear") -> None:
+    """Raise PluginError if a loss reads a value: `.item()`, `.cpu()`, `.tolist()`, `if tensor`, boolean-mask indexing.
+
+    A meta tensor has no data, so every operation whose result or shape depends on data fails on it, and so would
+    stall a GPU or break a CUDA graph.
+    """
+    with torch.device("meta"):
+        net = Network(ToyBackbone(), build_head(head, ToyBackbone.feature_size, info.n_classes))
+        teacher = Network(ToyBackbone(), build_head(head, ToyBackbone.feature_size, info.n_classes)).eval()
+        method = method_class(config)
+        method.setup(net, info)
+        method.to("meta")
+        method.attach(net, teacher, torch.Generator("cpu"), info)
+        for stage in method.stages():
+            try:
+                losses = stage.loss(_batch(stage.views, info.n_classes))
+                losses.total.backward()
+            except (NotImplementedError, RuntimeError) as error:
+                reason = str(error).splitlines()[0]
+                raise PluginError(
+                    f"{method_class.__name__}: the loss of stage '{stage.name}' waits for the device or has shapes that "
+                    f"depend on data ({reason}); replace .item(), .cpu(), `if tensor` and boolean-mask indexing by "
+                    "torch.where and masks"
+                ) from error
+
+
+def _batch(views: Views, n_classes: int) -> Batch:
+    labels = torch.zeros(LABELED, dtype=torch.int64)
+    return Batch(
+        labeled=_view_set(list(views.labeled), LABELED),
+        unlabeled=_view_set(list(views.unlabeled), UNLABELED) if views.unlabeled else None,
+        labels=labels,
+        label_probs=torch.nn.functional.one_hot(labels, n_classes).float(),
+        step=torch.zeros((), dtype=torch.int64),
+        progress=torch.zeros(()),
+    )
+
+
+def _view_set(names: list[str], count: int) -> ViewSet:
+    return ViewSet(
+        images={name: torch.zeros(count, 3, SIZE, SIZE) for name in names},
+        index=torch.zeros(count, dtype=torch.int64),
+        boxes={name: torch.zeros(count, 4) for name in names},
+    )

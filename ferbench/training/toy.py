@@ -1,0 +1,60 @@
+"""A made-up task of three colours, for checks that must train but need no data set."""
+
+import torch
+
+from ferbench.contract.backbone import Network
+from ferbench.contract.batch import MethodInfo
+from ferbench.contract.protocol import Recipe, WeakView
+from ferbench.data.batches import ViewMaker
+from ferbench.data.packed import UNKNOWN, Pool
+from ferbench.training.engine import Task
+from ferbench.training.resolution import build_head
+from ferbench.training.static_check import ToyBackbone
+
+CLASS_NAMES = ("neutral", "happiness", "sadness")
+RECIPE = Recipe(
+    backbone="toy",
+    image_size=16,
+    steps=40,
+    labeled_batch=8,
+    unlabeled_batch=16,
+    learning_rate=1e-2,
+    weak=WeakView(padding=1),
+)
+INFO = MethodInfo(CLASS_NAMES, (8, 8, 8), 24, 48, RECIPE.steps, 2, ToyBackbone.feature_size)
+
+
+def toy_pool(per_class: int, seed: int, *, labels_known: bool = True) -> Pool:
+    """Dark and noisy images of 16 pixels with a bright square in the channel of their class."""
+    generator = torch.Generator().manual_seed(seed)
+    labels = torch.arange(len(CLASS_NAMES)).repeat_interleave(per_class)
+    images = torch.randint(0, 60, (len(labels), 16, 16, 3), generator=generator, dtype=torch.uint8)
+    for row, label in enumerate(labels.tolist()):
+        images[row, 4:12, 4:12, label] = 230
+    return Pool(
+        images=images,
+        labels=labels if labels_known else torch.full_like(labels, UNKNOWN),
+        label_probs=torch.nn.functional.one_hot(labels, len(CLASS_NAMES)).float(),
+        boxes=torch.tensor([[1.0, 1.0, 15.0, 15.0]]).repeat(len(labels), 1),
+        ids=tuple(f"toy-{seed}-{row}" for row in range(len(labels))),
+    )
+
+
+def toy_task(*, unlabeled: bool) -> Task:
+    """24 labeled, 48 unlabeled and 30 test images on the CPU."""
+    device = torch.device("cpu")
+    backbone = ToyBackbone()
+    return Task(
+        labeled=toy_pool(8, 1),
+        unlabeled=toy_pool(16, 2) if unlabeled else None,
+        test=toy_pool(10, 3),
+        maker=ViewMaker(RECIPE, backbone.mean, backbone.std, device),
+        class_names=CLASS_NAMES,
+        device=device,
+    )
+
+
+def toy_network(head: str) -> Network:
+    """The toy backbone under a registered head, with fixed random weights."""
+    torch.manual_seed(0)
+    return Network(ToyBackbone(), build_head(head, ToyBackbone.feature_size, len(CLASS_NAMES)))

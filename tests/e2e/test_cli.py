@@ -1,0 +1,85 @@
+"""The command line itself: help is light, errors are one line with the right exit code."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from ferbench import __version__
+from ferbench.plugins import builtin_registry
+
+Ferbench = Callable[..., "subprocess.CompletedProcess[str]"]
+
+LOADED = """
+import sys
+from ferbench.cli.main import main
+code = main(sys.argv[1:])
+print([name for name in ("torch", "pandas", "pydantic", "rich") if name in sys.modules], file=sys.stderr)
+"""
+
+
+@pytest.mark.parametrize("command", [["--help"], ["list"], ["list", "methods", "--json"], ["plugins", "list"]])
+def test_help_and_lists_import_nothing_heavy(command: list[str]) -> None:
+    """Also holds for every plugin that is installed: their hook modules are imported here."""
+    shown = subprocess.run([sys.executable, "-c", LOADED, *command], capture_output=True, text=True)
+    assert shown.returncode == 0, shown.stderr
+    assert shown.stderr.splitlines()[-1] == "[]"
+
+
+def test_help_names_every_verb_with_a_summary(ferbench: Ferbench) -> None:
+    shown = ferbench("--help")
+    assert shown.returncode == 0
+    entries = builtin_registry().entries["commands"].values()
+    assert {"run", "list", "plugins", "doctor"} <= {entry.name for entry in entries}
+    for entry in entries:
+        assert f"\n  {entry.name} " in shown.stdout
+        assert entry.summary in shown.stdout
+
+
+def test_version(ferbench: Ferbench) -> None:
+    assert ferbench("--version").stdout == f"ferbench {__version__}\n"
+
+
+@pytest.mark.parametrize(
+    ("command", "words"),
+    [
+        (["lits"], "did you mean 'list'?"),
+        (["list", "metods"], "'methods'"),
+        (["list", "--jsno"], "--json"),
+        (["plugins"], "Commands:"),
+        ([], "Commands:"),
+    ],
+)
+def test_usage_errors_exit_2_with_a_suggestion(ferbench: Ferbench, command: list[str], words: str) -> None:
+    shown = ferbench(*command)
+    assert shown.returncode == 2
+    assert words in shown.stderr
+    assert "Traceback" not in shown.stderr
+
+
+def test_list_is_plain_off_a_terminal_and_complete(ferbench: Ferbench) -> None:
+    shown = ferbench("list", "methods", env={"COLUMNS": "40", "FORCE_COLOR": "1"})
+    assert "\x1b" not in shown.stdout
+    header, *rows = shown.stdout.splitlines()
+    assert header.split() == ["NAME", "SUMMARY", "PAPER", "FROM"]
+    (row,) = [row for row in rows if row.startswith("fixmatch ")]
+    assert "arXiv 2001.07685" in row
+    assert row.endswith("ferbench 0.1.0")
+
+
+def test_list_as_json(ferbench: Ferbench) -> None:
+    entries = json.loads(ferbench("list", "--json").stdout)
+    (fixmatch,) = [entry for entry in entries if entry["name"] == "fixmatch"]
+    assert (fixmatch["kind"], fixmatch["distribution"]) == ("methods", "ferbench")
+
+
+def test_doctor_checks_everything_and_leaves_nothing_behind(ferbench: Ferbench, tmp_path: Path) -> None:
+    shown = ferbench("doctor", "--json")
+    checks = {check["name"]: check for check in json.loads(shown.stdout)}
+    assert {"python", "packages", "device", "processor", "memory", "runs folder", "plugins", "data sets"} <= set(checks)
+    assert all(check["remedy"] for check in checks.values() if check["exit_code"])
+    assert checks["runs folder"]["exit_code"] == 0
+    assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,76 @@
+import json
+import re
+
+import pytest
+
+from ferbench.cli.main import main
+from tests.unit.records.factory import make_cell, write_failure, write_record
+
+
+@pytest.fixture
+def board(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    root = tmp_path / "leaderboard" / "records"
+    for seed in range(2):
+        write_record(root, make_cell("supervised", seed), skill=1.5)
+        write_record(root, make_cell("fixmatch", seed), skill=2.5)
+    write_failure(root, make_cell("dtm"))
+    return tmp_path / "leaderboard"
+
+
+def test_build_writes_the_files_and_shows_the_table(board, capsys):
+    assert main(["leaderboard", "build"]) == 0
+    out = capsys.readouterr().out
+    assert "supervised (weak views)" in out
+    assert "wrote leaderboard/leaderboard.csv" in out
+    first = {path.name: path.read_bytes() for path in board.glob("leaderboard.*")}
+    assert sorted(first) == ["leaderboard.csv", "leaderboard.json", "leaderboard.md"]
+    assert main(["leaderboard", "build"]) == 0
+    assert {path.name: path.read_bytes() for path in board.glob("leaderboard.*")} == first
+
+
+def test_check_names_stale_files_and_the_command(board, capsys):
+    assert main(["leaderboard", "check"]) == 5
+    assert main(["leaderboard", "build"]) == 0
+    assert main(["leaderboard", "check"]) == 0
+    write_record(board / "records", make_cell(seed=2))
+    capsys.readouterr()
+    assert main(["leaderboard", "check"]) == 5
+    error = capsys.readouterr().err
+    assert "leaderboard/leaderboard.md are out of date" in error
+    assert "`ferbench leaderboard build --records leaderboard/records --out leaderboard`" in error
+
+
+def test_a_broken_record_is_named_left_out_and_ends_in_5(board, capsys):
+    path = board / "records" / make_cell(seed=1).folder() / "record.json"
+    path.write_text("{")
+    assert main(["leaderboard", "build"]) == 5
+    error = capsys.readouterr().err
+    assert str(path.relative_to(board.parent)) in error
+    assert json.loads((board / "leaderboard.json").read_text())["records"] == 4
+    assert main(["leaderboard", "check"]) == 5
+
+
+def test_no_folder_of_records_is_a_usage_error(board, capsys):
+    assert main(["leaderboard", "build", "--records", "nowhere"]) == 2
+    assert "--records" in capsys.readouterr().err
+
+
+def test_runs_with_overrides_are_shown_on_request_only(board, capsys):
+    write_record(board / "records", make_cell(overrides={"protocol": {"steps": 60}}))
+    assert main(["leaderboard", "build"]) == 0
+    assert "Not standard" not in capsys.readouterr().out
+    assert main(["leaderboard", "build", "--runs", "leaderboard/records", "--include-nonstandard"]) == 0
+    assert "Not standard (overrides steps=60): synthfaces" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("width", [60, 80, 100, 200])
+def test_a_terminal_of_any_width_shows_whole_rows(board, capsys, monkeypatch, width):
+    monkeypatch.setenv("COLUMNS", str(width))
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True, raising=False)
+    assert main(["leaderboard", "build"]) == 0
+    lines = re.sub(r"\x1b\[[0-9;]*m", "", capsys.readouterr().out).splitlines()
+    table = lines[: next(number for number, line in enumerate(lines) if "Missing mandatory row" in line)]
+    assert max(map(len, table)) <= width
+    assert any("fixmatch" in line for line in table)
+    assert any("Gain" in line for line in lines)

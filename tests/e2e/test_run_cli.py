@@ -1,0 +1,178 @@
+"""`ferbench run` as a person types it: grids, caching, errors with their remedy and exit code."""
+
+import json
+import os
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from ferbench.records.store import RunStore
+from tests.support.command import call
+from tests.support.pattern_set import write_pattern_set
+
+Ferbench = Callable[..., "subprocess.CompletedProcess[str]"]
+
+SMALL = (
+    "--set=steps=20", "--set=image_size=16", "--set=labeled_batch=6", "--set=unlabeled_batch=8",
+    "--backbone=small-resnet/4", "--device=cpu",
+)  # fmt: skip
+
+
+@pytest.fixture
+def run(patterns: Path, tmp_path: Path):  # type: ignore[no-untyped-def]
+    """`ferbench run` in this process on the pattern set; cells themselves run in workers."""
+
+    def call_run(*arguments: str, dataset: Path = patterns):  # type: ignore[no-untyped-def]
+        return call("run", "--dataset", str(dataset), "--runs", str(tmp_path / "runs"), *SMALL, *arguments)
+
+    return call_run
+
+
+def test_a_grid_runs_once_and_is_cached_then(run, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    grid = ("--method", "supervised@strong,fixmatch", "--ratio", "0.1", "--seed", "0", "--jobs", "2")
+    dry = run(*grid, "--dry-run")
+    assert dry.code == 0
+    assert "2 cells, 2 to run" in dry.out
+    assert not (tmp_path / "runs").exists()
+
+    first = run(*grid)
+    assert first.code == 0, first.out + first.err
+    records = [record for _, record in RunStore(tmp_path / "runs").iterate()]
+    assert [record.status for record in records] == ["ok", "ok"]  # type: ignore[union-attr]
+    assert {record.cell.row for record in records} == {"fixmatch", "supervised@strong"}  # type: ignore[union-attr]
+
+    second = run(*grid)
+    assert "2 cached, 0 to run" in second.out
+
+    verified = call("verify", str(tmp_path / "runs"))
+    assert verified.code == 0, verified.out
+
+    history = json.loads(next((tmp_path / "runs").rglob("fixmatch*/**/history.json")).read_text())
+    assert len(history) == 20
+    assert sum("evaluation" in row for row in history) == 6
+    assert 0 <= history[-1]["mask_rate"] <= 1
+
+
+def test_a_worker_that_fails_leaves_its_reason_and_costs_its_cell_only(run, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    grid = ("--method", "supervised", "--ratio", "0.1", "--seed", "0", "--set", "learning_rate=1e30")
+    shown = run(*grid)
+    assert shown.code == 1
+    assert "diverged" in shown.out
+    (_, record), *_ = RunStore(tmp_path / "runs").iterate()
+    assert record.status == "diverged"  # type: ignore[union-attr]
+    assert record.error.term == "supervised"  # type: ignore[union-attr]
+    assert record.error.step is not None  # type: ignore[union-attr]
+    assert "1 to run" in run(*grid, "--dry-run").out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        (["--method", "fixmach", "--ratio", "0.1"], 2, ["no method 'fixmach'", "did you mean 'fixmatch'?"]),
+        (["--method", "fixmatch@releesed", "--ratio", "0.1"], 2, ["no variant 'releesed'", "described"]),
+        (["--method", "fixmatch+lineer", "--ratio", "0.1"], 2, ["no head 'lineer'", "'linear'"]),
+        (["--method", "fixmatch", "--ratio", "0.1", "--backbone", "smal-resnet"], 2, ["smal-resnet", "'small-resnet'"]),
+        (["--method", "fixmatch", "--ratio", "0.1", "--backbone", "timm/resnet81"], 2, ["resnet81", "did you mean"]),
+        (["--method", "fixmatch", "--ratio", "0.1", "--protocol", "ratio-v2"], 2, ["ratio-v2", "'ratio-v1'"]),
+        (["--method", "fixmatch", "--ratio", "0.1", "--set", "treshold=0.9"], 2, ["treshold", "'threshold'"]),
+        (["--method", "fixmatch", "--ratio", "0.1", "--set", "stepps=9"], 2, ["stepps", "'steps'"]),
+        (["--method", "fixmatch", "--ratio", "0.1", "--set", "weak.pading=1"], 2, ["weak.pading", "'weak.padding'"]),
+        (["--method", "fixmatch", "--ratio", "0.1", "--set", "threshold=2"], 2, ["threshold = 2", "less than or equal"]),
+        (["--method", "fixmatch", "--ratio", "0.1", "--set", "steps"], 2, ["KEY=VALUE"]),
+        (["--method", "fixmatch,supervised", "--ratio", "0.1", "--set", "threshold=0.9"], 2, ["fixmatch.threshold"]),
+        (["--method", "fixmatch", "--ratio", "0"], 2, ["--ratio 0", "above 0 and at most 1"]),
+        (["--method", "fixmatch", "--ratio", "1.5"], 2, ["--ratio 1.5", "above 0 and at most 1"]),
+        (["--method", "fixmatch", "--ratio", "5%"], 2, ["--ratio 5%", "decimal number"]),
+        (["--method", "fixmatch"], 2, ["--ratio 0.05"]),
+        (["--method", "fixmatch", "--labels", "400"], 2, ["--labels 400", "--ratio"]),
+        (["--method", "fixmatch", "--ratio", "1"], 2, ["ratio 1", "--unlabeled"]),
+        (["--method", "fixmatch", "--ratio", "0.1", "--seed", "4-0"], 2, ["--seed 4-0", "rise"]),
+        (["--method", "fixmatch", "--ratio", "0.1", "--seed", "one"], 2, ["--seed one", "0-4"]),
+        (["--method", "fixmatch", "--ratio", "0.1", "--classes", "9"], 2, ["--classes 9", "2, 3"]),
+        (["--method", "fixmatch", "--ratio", "0.1", "--init", "none.safetensors"], 4, ["none.safetensors", "no such file"]),
+    ],
+)  # fmt: skip
+def test_bad_input_is_one_line_with_its_remedy(run, arguments: list[str], code: int, words: list[str]) -> None:  # type: ignore[no-untyped-def]
+    shown = run(*arguments)
+    assert shown.code == code, shown.err
+    assert shown.err.count("\n") == 1, shown.err
+    for word in words:
+        assert word in shown.err
+
+
+def test_an_unknown_data_set_is_answered_with_the_nearest() -> None:
+    shown = call("run", "--method", "supervised", "--ratio", "0.1", "--dataset", "synthface")
+    assert shown.code in (2, 3)
+    assert "synthface" in shown.err
+    assert shown.err.count("\n") == 1
+
+
+def test_a_truncated_image_is_named_before_anything_trains(run, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    folder = write_pattern_set(tmp_path / "bad", name="bad", damage={"bad-train-neutral-0003": b"\x89PNG"})
+    shown = run("--method", "supervised", "--ratio", "0.1", dataset=folder)
+    assert shown.code == 4
+    assert "bad-train-neutral-0003" in shown.err
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_class_without_labels_is_named(run, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    folder = write_pattern_set(tmp_path / "two", name="two", counts={"neutral": 30, "happiness": 30})
+    shown = run("--method", "supervised", "--ratio", "0.1", dataset=folder)
+    assert shown.code == 4
+    assert "class sadness" in shown.err
+
+
+def test_a_file_sets_defaults_and_the_command_line_wins(run, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    config = tmp_path / "sweep.toml"
+    config.write_text('[run]\nmethod = ["supervised", "fixmatch"]\nratio = [0.1, 0.25]\nseed = "0-2"\nset = {weight_decay = 0.5}\n')
+    assert "12 cells, 12 to run" in run("--config", str(config), "--dry-run").out
+    narrowed = run("--config", str(config), "--ratio", "0.1", "--seed", "7", "--dry-run")
+    assert "2 cells, 2 to run" in narrowed.out
+    assert "seed7" in narrowed.out
+
+
+def test_the_environment_stands_between_file_and_command_line(
+    run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch  # type: ignore[no-untyped-def]
+) -> None:
+    config = tmp_path / "sweep.toml"
+    config.write_text('[run]\nmethod = "supervised"\nratio = 0.1\nseed = "0-2"\n')
+    monkeypatch.setenv("FERBENCH_RUN_SEEDS", "4")
+    assert "seed4" in run("--config", str(config), "--dry-run").out
+    assert "seed9" in run("--config", str(config), "--seed", "9", "--dry-run").out
+
+
+def test_an_unknown_key_of_the_file_is_named(run, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    config = tmp_path / "sweep.toml"
+    config.write_text('[run]\nmethods = "supervised"\n')
+    shown = run("--config", str(config))
+    assert shown.code == 2
+    assert "'methods'; did you mean 'method'?" in shown.err
+
+
+def test_a_read_only_output_folder_keeps_what_is_in_it(run, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    grid = ("--method", "supervised", "--ratio", "0.1", "--seed")
+    assert run(*grid, "0").code == 0
+    record = next((tmp_path / "runs").rglob("record.json"))
+    before = record.read_bytes()
+    # Root may write anywhere, so the folder of the next cell is made impossible by a file in its place.
+    (record.parent.parent / "seed1").write_text("in the way")
+    shown = run(*grid, "0,1")
+    assert shown.code != 0
+    assert "seed1" in shown.out + shown.err
+    assert record.read_bytes() == before
+
+
+def test_a_cell_that_another_process_works_on_is_left_alone(run, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    grid = ("--method", "supervised", "--ratio", "0.1", "--seed", "0")
+    assert run(*grid).code == 0
+    store = RunStore(tmp_path / "runs")
+    (_, record), *_ = store.iterate()
+    folder = store.folder(record.cell)  # type: ignore[union-attr]
+    (folder / "record.json").unlink()
+    with store.lock(record.cell):  # type: ignore[union-attr]
+        shown = run(*grid)
+    assert shown.code == 1
+    assert f"process {os.getpid()}" in shown.out
+    assert not (folder / "record.json").exists()

@@ -1,0 +1,145 @@
+import csv
+import io
+import json
+import random
+
+import pytest
+from markdown_it import MarkdownIt
+
+from ferbench.leaderboard.build import build, collect, render, stale
+from ferbench.leaderboard.tables import make_board
+from ferbench.records.schema import ErrorReport, Measured
+from tests.unit.records.factory import (
+    make_cell,
+    make_history,
+    make_predictions,
+    make_record,
+    write_failure,
+    write_record,
+)
+
+NASTY = "<img src=x onerror=alert(1)> | [x](http://evil.example) `a`\n=cmd"
+
+
+@pytest.fixture
+def records(tmp_path):
+    for method in ("supervised", "fixmatch"):
+        for seed in range(3):
+            write_record(tmp_path, make_cell(method, seed), skill=1.5 if method == "supervised" else 2.5)
+    write_record(tmp_path, make_cell("ada-cm"))
+    write_record(tmp_path, make_cell(overrides={"method": {"threshold": 0.5}}))
+    write_failure(tmp_path, make_cell("dtm"))
+    return tmp_path
+
+
+def test_building_again_gives_the_same_bytes_in_any_order(records):
+    found = list(collect(records).records)
+    for nonstandard in (False, True):
+        first = render(make_board(found, nonstandard))
+        for seed in range(5):
+            random.Random(seed).shuffle(found)
+            assert render(make_board(found, nonstandard)) == first
+
+
+def test_files_do_not_depend_on_where_the_records_lie(records, tmp_path_factory):
+    moved = tmp_path_factory.mktemp("elsewhere") / "runs"
+    before = render(make_board(collect(records).records))
+    records.rename(moved)
+    assert render(make_board(collect(moved).records)) == before
+    records.mkdir()
+
+
+def test_stale_files_are_named(records, tmp_path):
+    out = tmp_path / "out"
+    found = collect(records).records
+    assert len(stale(found, out, False)) == 3
+    build(found, out, False)
+    assert stale(found, out, False) == []
+    assert len(stale(found, out, True)) == 3
+    (out / "leaderboard.csv").write_text("edited")
+    assert stale(found, out, False) == [out / "leaderboard.csv"]
+    write_record(records, make_cell(seed=3))
+    assert len(stale(collect(records).records, out, False)) == 3
+
+
+def test_broken_and_edited_records_are_left_out(records):
+    paths = [records / make_cell("fixmatch", seed).folder() / "record.json" for seed in range(2)]
+    paths[0].write_text("{}")
+    fields = json.loads(paths[1].read_text())
+    fields["result"]["metrics"]["accuracy"] = 1.0
+    paths[1].write_text(json.dumps(fields))
+    found = collect(records)
+    assert set(found.problems) == set(paths)
+    assert "accuracy is recorded as 1.0" in found.problems[paths[1]]
+    assert {record.cell.seed for record in found.records if record.cell.row == "fixmatch" and record.standard} == {2}
+
+
+def test_two_records_of_one_cell_are_both_left_out(records):
+    path = records / make_cell("ada-cm").folder()
+    twin = records / "copy"
+    twin.mkdir()
+    (twin / "record.json").write_bytes((path / "record.json").read_bytes())
+    found = collect(records)
+    assert set(found.problems) == {path / "record.json", twin / "record.json"}
+    assert "ada-cm" not in {record.cell.method for record in found.records}
+
+
+def nasty_board():
+    predictions, history = make_predictions(), make_history()
+    measured = Measured(started_at="2026-01-01T00:00:00+00:00", device=NASTY)
+    overrides = {"protocol": {"schedule": NASTY}, "method": {"mode": NASTY}}
+    made = make_record(make_cell(overrides=overrides), predictions, history, measured=measured)
+    names = [*made.result.class_names[:-1], NASTY]
+    recalls = dict(zip(names, made.result.metrics.per_class_recall.values(), strict=True))
+    metrics = made.result.metrics.model_copy(update={"per_class_recall": recalls})
+    result = made.result.model_copy(update={"class_names": names, "metrics": metrics})
+    error = ErrorReport(type=NASTY, message=NASTY)
+    failure = make_record(make_cell("dtm"), predictions, history, status="failed", result=None, error=error)
+    return make_board([made.model_copy(update={"result": result}), failure], include_nonstandard=True)
+
+
+def test_strings_of_strangers_are_escaped_in_markdown():
+    page = render(nasty_board())["leaderboard.md"].decode()
+    body = page.partition("-->")[2]
+    tokens = MarkdownIt("commonmark").enable("table").parse(body)
+    kinds = {child.type for token in tokens for child in token.children or ()}
+    assert kinds <= {"text", "text_special", "softbreak", "strong_open", "strong_close", "code_inline"}
+    assert "html_block" not in {token.type for token in tokens}
+    codes = {child.content for token in tokens for child in token.children or () if child.type == "code_inline"}
+    assert codes <= {"ferbench leaderboard build"}
+    assert "://" not in body
+    columns = {line.replace("\\|", "").count("|") for line in body.splitlines() if line.startswith("|")}
+    assert columns == {12, 9, 4}  # no cell was split by a pipe of a stranger
+
+
+def test_strings_of_strangers_are_no_formulas_in_csv():
+    text = render(nasty_board())["leaderboard.csv"].decode()
+    for row in csv.reader(io.StringIO(text)):
+        assert not any(value.startswith(("=", "@", "+")) for value in row)
+
+
+def test_csv_and_json_have_every_row(records):
+    board = make_board(collect(records).records)
+    files = render(board)
+    rows = list(csv.DictReader(io.StringIO(files["leaderboard.csv"].decode())))
+    assert [(row["method"], row["complete"], row["seeds"]) for row in rows] == [
+        ("fixmatch", "yes", "0 1 2"),
+        ("supervised@weak", "yes", "0 1 2"),
+        ("ada-cm", "no", "0"),
+    ]
+    assert rows[2]["accuracy_mean"] == ""
+    assert rows[0]["gain_over"] == "supervised@weak"
+    (table,) = json.loads(files["leaderboard.json"])["tables"]
+    assert table["rows"][0]["gain"]["pairs"] == 3
+    assert float(rows[0]["accuracy_mean"]) == table["rows"][0]["metrics"]["accuracy"]["mean"]
+
+
+def test_the_page_of_no_records_says_what_to_do():
+    assert "ferbench run" in render(make_board([]))["leaderboard.md"].decode()
+
+
+def test_the_page_marks_incomplete_rows(records):
+    page = render(make_board(collect(records).records))["leaderboard.md"].decode()
+    assert "| ada-cm | incomplete (1 of 3 seeds) | – | – |" in page
+    assert "| fixmatch | 3 (0–2) | " in page
+    assert "Cells without a result" in page

@@ -1,0 +1,156 @@
+import pytest
+
+from ferbench.leaderboard.statistics import paired
+from ferbench.leaderboard.tables import make_board
+from ferbench.records.cell import Budget
+from ferbench.records.schema import Config, ErrorReport
+from tests.unit.records.factory import STAMP, make_cell, make_history, make_predictions, make_record
+
+STRONG = {"variant": "strong"}
+
+
+def record(method="fixmatch", seed=0, skill=2.0, changes=None, **cell):
+    made = make_cell(method, seed, **cell)
+    return make_record(made, make_predictions(skill, seed), make_history(), **(changes or {}))
+
+
+def sweep(method, skill, seeds=range(3), **cell):
+    return [record(method, seed, skill, **cell) for seed in seeds]
+
+
+def supervised(**cell):
+    return [*sweep("supervised", 1.5, **cell), *sweep("supervised", 1.7, **cell, **STRONG)]
+
+
+def only_table(records, **arguments):
+    (table,) = make_board(records, **arguments).tables
+    return table
+
+
+def test_the_best_row_is_first_and_gain_is_over_the_better_supervised_row():
+    records = [*supervised(), *sweep("fixmatch", 2.5)]
+    table = only_table(records)
+    assert [row.name for row in table.rows] == ["fixmatch", "supervised@strong", "supervised@weak"]
+    assert table.baseline == "supervised@strong"
+    fixmatch, strong, weak = table.rows
+    differences = [fixmatch.accuracies[seed] - strong.accuracies[seed] for seed in range(3)]
+    assert fixmatch.gain == paired(differences)
+    assert strong.gain is None
+    assert weak.gain.mean < 0
+    assert "Gain is over supervised (strong views), the better supervised row." in table.notes
+
+
+@pytest.mark.parametrize(
+    ("change", "tables"),
+    [
+        ({"backbone": "timm/resnet18"}, 2),
+        ({"init": "sha256:" + "ab" * 32}, 2),
+        ({"pool": "vggface2"}, 2),
+        ({"dataset": "raf-db"}, 2),
+        ({"classes": "8"}, 2),
+        ({"budget": Budget(ratio="0.1")}, 2),
+        ({"protocol": "count-v1"}, 2),
+        ({"precision": "bf16"}, 2),
+        ({"head": "leaf"}, 1),
+        ({"variant": "released"}, 1),
+    ],
+    ids=str,
+)
+def test_what_shares_a_table(change, tables):
+    assert len(make_board([record(), record("ada-cm", **change)]).tables) == tables
+
+
+def test_other_data_or_another_test_set_never_share_a_table():
+    mine, theirs = record(), record("ada-cm")
+    for part in ("data", "test"):
+        prints = {**theirs.result.fingerprints, part: "other"}
+        other = theirs.model_copy(update={"result": theirs.result.model_copy(update={"fingerprints": prints})})
+        assert len(make_board([mine, other]).tables) == 2
+
+
+def test_an_incomplete_row_has_no_mean():
+    table = only_table([*supervised(), *sweep("fixmatch", 2.5, seeds=range(2))])
+    row = table.rows[-1]
+    assert (row.name, row.complete, row.metrics, row.gain) == ("fixmatch", False, {}, None)
+    (note,) = [note for note in table.notes if "incomplete" in note]
+    assert "2 of 3 seeds (seed 0: " in note
+
+
+def test_missing_mandatory_rows_are_stated():
+    table = only_table(sweep("fixmatch", 2.0))
+    assert "Missing mandatory rows: supervised (weak views) and supervised (strong views)" in table.notes[0]
+    assert "Missing mandatory row: full supervision (budget ratio-1)." in table.notes
+    table = only_table([*sweep("fixmatch", 2.0), *sweep("supervised", 1.5)])
+    assert table.notes[0] == (
+        "Missing mandatory row: supervised (strong views); gain is over supervised (weak views) alone."
+    )
+
+
+def test_full_supervision_is_quoted_where_there_is_some():
+    board = make_board([*supervised(), *sweep("supervised", 3.0, budget=Budget(ratio="1"), **STRONG)])
+    small, full = board.tables
+    assert any(note.startswith("Full supervision: ") and "3 seeds" in note for note in small.notes)
+    assert not any("ull supervision" in note for note in full.notes)
+
+
+def test_a_pool_table_gains_over_supervised_rows_without_the_pool():
+    board = make_board([*supervised(), *sweep("fixmatch", 2.5, pool="vggface2")])
+    table = next(table for table in board.tables if table.key.pool)
+    assert [row.name for row in table.rows] == ["fixmatch"]
+    assert table.rows[0].gain.pairs == 3
+    assert "of the table without a pool" in table.notes[0]
+
+
+def test_gain_pairs_only_seeds_with_the_same_labeled_images():
+    records = supervised()
+    odd = record("fixmatch", 0, 2.5)
+    prints = {**odd.result.fingerprints, "labeled": "other"}
+    odd = odd.model_copy(update={"result": odd.result.model_copy(update={"fingerprints": prints})})
+    table = only_table([*records, odd, *sweep("fixmatch", 2.5, seeds=(1, 2))])
+    assert table.rows[0].gain.pairs == 2
+    assert any("labeled images of seed 0 differ" in note for note in table.notes)
+
+
+def test_records_with_overrides_stay_apart():
+    tuned = sweep("fixmatch", 9.0, overrides={"method": {"threshold": 0.5}})
+    short = sweep("fixmatch", 9.0, overrides={"protocol": {"steps": 60}})
+    records = [*supervised(), *sweep("fixmatch", 2.0), *tuned, *short]
+    assert len(make_board(records).tables) == 1
+    standard, *others = make_board(records, include_nonstandard=True).tables
+    assert standard == only_table(records)
+    assert [(table.key.standard, table.key.protocol_overrides) for table in others] == [
+        (False, ""),
+        (False, "steps=60"),
+    ]
+    assert others[0].rows[0].name == "fixmatch [threshold=0.5]"
+
+
+def test_failures_are_apart_and_never_scored():
+    error = ErrorReport(type="OutOfMemoryError", message="no memory left")
+    broken = record("dtm", changes={"status": "failed", "result": None, "error": error})
+    board = make_board([record(), broken])
+    assert [row.name for row in board.tables[0].rows] == ["fixmatch"]
+    assert [(item.status, item.reason) for item in board.failures] == [("failed", "OutOfMemoryError: no memory left")]
+
+
+def test_mixed_code_and_configurations_are_noted():
+    other = {
+        "plugin": STAMP.model_copy(update={"source_hash": "0" * 64}),
+        "config": Config(protocol={"steps": 60}, method={"threshold": 0.5}),
+    }
+    table = only_table([record(seed=0), record(seed=1, changes=other)])
+    assert any("different versions of the method's code" in note for note in table.notes)
+    assert any("different configurations" in note for note in table.notes)
+
+
+def test_a_class_without_test_images_has_no_recall():
+    made = record()
+    recalls = {**made.result.metrics.per_class_recall, "fear": None}
+    metrics = made.result.metrics.model_copy(update={"per_class_recall": recalls})
+    made = made.model_copy(update={"result": made.result.model_copy(update={"metrics": metrics})})
+    assert only_table([made]).rows[0].recalls["fear"] is None
+
+
+def test_no_records_make_an_empty_board():
+    board = make_board([])
+    assert (board.tables, board.failures, board.records) == ((), (), 0)

@@ -1,0 +1,85 @@
+import numpy as np
+import pytest
+from sklearn.metrics import accuracy_score, balanced_accuracy_score, confusion_matrix, f1_score, recall_score
+
+from ferbench.records.metrics import evaluate, to_float16
+
+NAMES = ["neutral", "happiness", "sadness", "surprise", "fear"]
+
+
+def random_case(seed, present):
+    random = np.random.default_rng(seed)
+    labels = random.choice(present, size=int(random.integers(1, 200))).astype(np.int64)
+    return to_float16(random.normal(size=(len(labels), len(NAMES))) * 3), labels
+
+
+@pytest.mark.parametrize("present", [[0, 1, 2, 3, 4], [0, 2, 4], [3]], ids=["all", "some", "one"])
+@pytest.mark.parametrize("seed", range(5))
+# sklearn warns that a class is predicted that no image has; that is what is tested
+@pytest.mark.filterwarnings("ignore:y_pred contains classes not in y_true")
+def test_metrics_are_those_of_scikit_learn(seed, present):
+    logits, labels = random_case(seed, present)
+    predicted = logits.argmax(axis=1)
+    metrics, confusion = evaluate(logits, labels, NAMES)
+    every = list(range(len(NAMES)))
+    assert metrics.accuracy == pytest.approx(accuracy_score(labels, predicted), abs=1e-12)
+    assert metrics.balanced_accuracy == pytest.approx(balanced_accuracy_score(labels, predicted), abs=1e-12)
+    macro = f1_score(labels, predicted, labels=every, average="macro", zero_division=0)
+    assert metrics.macro_f1 == pytest.approx(macro, abs=1e-12)
+    assert confusion == confusion_matrix(labels, predicted, labels=every).tolist()
+    recalls = recall_score(labels, predicted, labels=every, average=None, zero_division=0)
+    for index, name in enumerate(NAMES):
+        recall = metrics.per_class_recall[name]
+        assert (recall is None) if index not in labels else (recall == pytest.approx(recalls[index], abs=1e-12))
+
+
+def logits_of(*confidences):
+    """Two classes; the softmax of the first is the confidence."""
+    return np.array([[np.log(p / (1 - p)), 0.0] for p in confidences]).astype(np.float16)
+
+
+def test_calibration_error_by_hand():
+    # bins of width 1/15: 0.9 and 0.92 share (13/15, 14/15], 0.7 is in (10/15, 11/15]
+    logits = logits_of(0.9, 0.92, 0.7)
+    confidence = 1 / (1 + np.exp(-logits[:, 0].astype(np.float64)))
+    metrics, _ = evaluate(logits, np.array([0, 1, 0]), ["a", "b"])
+    expected = (abs(1 - confidence[0] - confidence[1]) + abs(1 - confidence[2])) / 3
+    assert metrics.ece == pytest.approx(expected, abs=1e-12)
+
+
+def test_a_confidence_on_a_border_belongs_to_the_lower_bin():
+    uniform = np.zeros((2, 3), np.float16)  # 1/3 is 5/15
+    just_above = np.array([[0.01, 0.0, 0.0]], np.float16)
+    metrics, _ = evaluate(np.concatenate([uniform, just_above]), np.array([0, 1, 1]), ["a", "b", "c"])
+    high = 1 / (1 + 2 * np.exp(-float(just_above[0, 0])))
+    assert metrics.ece == pytest.approx((abs(1 - 2 / 3) + high) / 3, abs=1e-12)
+
+
+def test_a_perfect_and_certain_model():
+    logits = np.eye(5, dtype=np.float16) * np.float16(100)
+    metrics, confusion = evaluate(logits, np.arange(5), NAMES)
+    assert (metrics.accuracy, metrics.balanced_accuracy, metrics.macro_f1) == (1, 1, 1)
+    assert metrics.ece == pytest.approx(0)
+    assert confusion == np.eye(5, dtype=int).tolist()
+
+
+def test_to_float16_holds_large_values_at_the_limit():
+    assert to_float16(np.array([[1e9, -1e9]])).tolist() == [[65504.0, -65504.0]]
+    with pytest.raises(ValueError, match="NaN"):
+        to_float16(np.array([[np.nan, 0.0]]))
+
+
+@pytest.mark.parametrize(
+    ("logits", "labels", "message"),
+    [
+        (np.zeros((2, 5), np.float32), [0, 1], "float32"),
+        (np.zeros((2, 4), np.float16), [0, 1], "shape"),
+        (np.zeros((0, 5), np.float16), [], "no test images"),
+        (np.full((1, 5), np.inf, np.float16), [0], "infinity"),
+        (np.zeros((1, 5), np.float16), [5], "labels"),
+        (np.zeros((1, 5), np.float16), [-1], "labels"),
+    ],
+)
+def test_wrong_input_is_refused(logits, labels, message):
+    with pytest.raises(ValueError, match=message):
+        evaluate(logits, np.array(labels, np.int64), NAMES)

@@ -1,0 +1,47 @@
+from ferbench.records.cell import Budget
+from ferbench.records.reproduction import Sources, result_differences, run_command, run_options, text_differences
+from tests.unit.records.factory import make_cell, make_history, make_predictions, make_result
+
+
+def test_the_command_names_everything():
+    cell = make_cell(
+        budget=Budget(count=400, allocation="adacm"),
+        pool="vggface2",
+        init="sha256:" + "ab" * 32,
+        overrides={"protocol": {"weak.padding": 2}, "method": {"threshold": 0.9, "mode": "a b"}},
+    )
+    command = run_command(cell, Sources(dataset="/data/faces", init="weights.pt"))
+    text = " ".join(command)
+    assert command[:2] == ["ferbench", "run"]
+    for part in (
+        "--dataset /data/faces",
+        "--unlabeled vggface2",
+        "--labels 400 --allocation adacm",
+        "--init weights.pt",
+    ):
+        assert part in text
+    for setting in ("weak.padding=2", "fixmatch.threshold=0.9", 'fixmatch.mode="a b"'):
+        assert command[command.index(setting) - 1] == "--set"
+
+
+def test_what_a_cell_does_not_have_is_left_away():
+    options = run_options(make_cell(budget=Budget(per_class=10)), Sources())
+    assert options["per_class"] == 10
+    assert options.keys().isdisjoint({"ratio", "labels", "allocation", "unlabeled", "set"})
+
+
+def test_results_are_compared_in_every_field():
+    predictions, history = make_predictions(), make_history()
+    result = make_result(make_cell(), predictions, history)
+    assert result_differences(result, result) == []
+    other = result.model_copy(update={"steps": 61, "metrics": result.metrics.model_copy(update={"ece": 0.5})})
+    names = {difference.name: (difference.recorded, difference.now) for difference in result_differences(result, other)}
+    assert names == {"steps": ("60", "61"), "metrics.ece": (str(result.metrics.ece), "0.5")}
+
+
+def test_texts_that_one_side_lacks_differ():
+    differences = text_differences({"torch": "1", "numpy": "2"}, {"torch": "1", "cuda": "3"})
+    assert [(item.name, item.recorded, item.now) for item in differences] == [
+        ("cuda", "absent", "3"),
+        ("numpy", "2", "absent"),
+    ]

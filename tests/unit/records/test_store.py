@@ -1,0 +1,217 @@
+import errno
+import json
+import os
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+
+from ferbench.errors import DataError, VerificationError
+from ferbench.records.cell import digest
+from ferbench.records.schema import Record
+from ferbench.records.store import (
+    CellBusyError,
+    Problem,
+    RunStore,
+    read_history,
+    read_predictions,
+    read_record,
+)
+from tests.unit.records.factory import (
+    make_cell,
+    make_history,
+    make_predictions,
+    make_record,
+    write_failure,
+    write_record,
+)
+
+CELL = make_cell()
+
+
+def test_a_result_can_be_read_back(tmp_path):
+    path = write_record(tmp_path, CELL)
+    store = RunStore(tmp_path)
+    record = store.read(CELL)
+    assert record == read_record(path)
+    assert path == store.folder(CELL) / "record.json"
+    assert read_predictions(path.parent / "predictions.parquet").digest() == record.result.predictions_digest
+    assert digest(read_history(path.parent / "history.json")) == record.result.history_digest
+
+
+def test_a_cell_is_done_when_its_result_is_whole_and_of_the_same_data(tmp_path):
+    store = RunStore(tmp_path)
+    assert not store.is_done(CELL)
+    path = write_record(tmp_path, CELL)
+    prints = store.read(CELL).result.fingerprints
+    assert store.is_done(CELL)
+    assert store.is_done(CELL, prints)
+    assert not store.is_done(CELL, {**prints, "data": "other"})
+    assert not store.is_done(CELL, {"pool": "not in the record"})
+    assert not store.is_done(make_cell(seed=1))
+    (path.parent / "history.json").unlink()
+    assert not store.is_done(CELL)
+
+
+def test_a_failure_counts_as_missing_and_removes_what_was_there(tmp_path):
+    write_record(tmp_path, CELL)
+    path = write_failure(tmp_path, CELL)
+    assert not RunStore(tmp_path).is_done(CELL)
+    assert [file.name for file in path.parent.iterdir()] == ["record.json"]
+    write_record(tmp_path, CELL)
+    assert RunStore(tmp_path).is_done(CELL)
+
+
+def test_a_broken_record_is_not_done_and_says_so(tmp_path):
+    path = write_record(tmp_path, CELL)
+    path.write_bytes(path.read_bytes()[:100])
+    assert not RunStore(tmp_path).is_done(CELL)
+    with pytest.raises(VerificationError, match="not JSON"):
+        RunStore(tmp_path).read(CELL)
+
+
+def test_the_record_of_another_cell_in_the_folder(tmp_path):
+    path = write_record(tmp_path, make_cell(seed=1))
+    store = RunStore(tmp_path)
+    path.parent.rename(store.folder(CELL))
+    assert not store.is_done(CELL)
+    with pytest.raises(VerificationError, match="another cell"):
+        store.read(CELL)
+
+
+def test_a_record_that_would_not_verify_is_not_written(tmp_path):
+    predictions, history = make_predictions(), make_history()
+    record = make_record(CELL, predictions, history)
+    store = RunStore(tmp_path)
+    with pytest.raises(ValueError, match="digests"):
+        store.write_result(CELL, record, make_predictions(seed=5), history)
+    with pytest.raises(ValueError, match="digests"):
+        store.write_result(CELL, record, predictions, history[:1])
+    with pytest.raises(ValueError, match="predictions and its history"):
+        store.write_result(CELL, record)
+    with pytest.raises(ValueError, match="not that of the cell"):
+        store.write_result(make_cell(seed=1), record, predictions, history)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_full_disk_leaves_the_finished_record(tmp_path, monkeypatch):
+    path = write_record(tmp_path, CELL)
+    before = {file.name: file.read_bytes() for file in path.parent.iterdir()}
+
+    def full(descriptor):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(DataError, match=r"cannot write .*record\.json: No space left"):
+        write_record(tmp_path, CELL, skill=3.0)
+    assert {file.name: file.read_bytes() for file in path.parent.iterdir()} == before
+
+
+def test_a_lock_that_cannot_be_made_names_the_folder(tmp_path):
+    (tmp_path / "runs").write_bytes(b"")
+    with pytest.raises(DataError, match="runs"), RunStore(tmp_path / "runs").lock(CELL):
+        pass
+
+
+HOLD = """
+import sys, time
+from pathlib import Path
+from ferbench.records.cell import Cell
+from ferbench.records.store import RunStore
+cell = Cell.model_validate_json(sys.argv[2])
+with RunStore(Path(sys.argv[1])).lock(cell):
+    print("locked", flush=True)
+    time.sleep(60)
+"""
+
+
+@pytest.fixture
+def holder(tmp_path):
+    process = subprocess.Popen(
+        [sys.executable, "-c", HOLD, str(tmp_path), CELL.model_dump_json()], stdout=subprocess.PIPE, text=True
+    )
+    assert process.stdout.readline() == "locked\n"
+    yield process
+    process.kill()
+    process.wait()
+    process.stdout.close()
+
+
+def test_a_second_process_is_told_who_holds_the_cell(tmp_path, holder):
+    store = RunStore(tmp_path)
+    with pytest.raises(CellBusyError) as caught, store.lock(CELL):
+        pass
+    assert str(store.folder(CELL)) in str(caught.value)
+    assert f"process {holder.pid} " in str(caught.value)
+    with store.lock(make_cell(seed=1)):  # other cells are free
+        pass
+
+
+def test_the_lock_of_a_killed_process_is_free_and_its_attempt_remembered(tmp_path, holder):
+    store = RunStore(tmp_path)
+    assert [(attempt.cell, held) for attempt, held in store.attempts()] == [(CELL, True)]
+    holder.kill()
+    holder.wait()
+    assert [(attempt.pid, held) for attempt, held in store.attempts()] == [(holder.pid, False)]
+    (store.folder(CELL) / ".record.json.0123.tmp").write_bytes(b"half")
+    with store.lock(CELL) as folder:
+        assert not list(folder.glob("*.tmp"))
+    assert list(store.attempts()) == []
+
+
+def test_looking_at_locks_does_not_stop_runs_that_start(tmp_path):
+    store = RunStore(tmp_path)
+    with pytest.raises(KeyboardInterrupt), store.lock(CELL):
+        raise KeyboardInterrupt  # leaves an attempt whose lock can be looked at
+    enough = threading.Event()
+
+    def look():
+        while not enough.is_set():
+            list(store.attempts())
+
+    watcher = threading.Thread(target=look)
+    watcher.start()
+    try:
+        for _ in range(50):
+            with store.lock(CELL):
+                pass
+    finally:
+        enough.set()
+        watcher.join()
+
+
+def test_iterate_is_sorted_and_names_problems(tmp_path):
+    paths = [
+        write_record(tmp_path, make_cell(method, seed)) for method in ("supervised", "fixmatch") for seed in (1, 0)
+    ]
+    paths[0].write_text("{}")
+    found = dict(RunStore(tmp_path).iterate())
+    assert list(found) == sorted(paths)
+    assert isinstance(found[paths[0]], Problem)
+    assert all(isinstance(found[path], Record) for path in paths[1:])
+
+
+def test_iterate_of_no_folder_is_empty(tmp_path):
+    assert list(RunStore(tmp_path / "missing").iterate()) == []
+
+
+def test_links_out_of_the_root_are_not_followed(tmp_path):
+    outside = write_record(tmp_path / "outside", CELL)
+    root = tmp_path / "root"
+    inside = write_record(root, make_cell(seed=1))
+    (root / "linked-folder").symlink_to(outside.parent)
+    (root / "file").mkdir()
+    (root / "file" / "record.json").symlink_to(outside)
+    assert [path for path, _ in RunStore(root).iterate()] == [inside]
+
+
+def test_a_history_is_a_list_of_rows(tmp_path):
+    path = tmp_path / "history.json"
+    for content in ('{"a": 1}', "[1]", "nonsense"):
+        path.write_text(content)
+        with pytest.raises(VerificationError):
+            read_history(path)
+    path.write_text(json.dumps([{"step": 1}]))
+    assert read_history(Path(path)) == [{"step": 1}]
