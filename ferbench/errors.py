@@ -1,7 +1,8 @@
 """Errors that reach a person: one line that names the file, the value and the remedy, and an exit code."""
 
+from collections.abc import Iterable
 from difflib import get_close_matches
-from typing import ClassVar, Iterable
+from typing import ClassVar
 
 
 class FerbenchError(Exception):

@@ -9,8 +9,9 @@ strings, `"package.module:Class"`, which are imported when they are used. Every 
 version of the contract the target is written for.
 """
 
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Callable, Mapping
+from typing import Any
 
 import pluggy
 

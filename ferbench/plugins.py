@@ -10,6 +10,7 @@ import importlib.metadata
 import os
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from typing import Any
 
 from ferbench import __version__
@@ -106,9 +107,11 @@ def _select(
 
 def _candidate(point: importlib.metadata.EntryPoint) -> Candidate:
     # A damaged METADATA file has no name or version; the entry point is still worth a report under its own name.
-    distribution = (point.dist.name if point.dist else None) or point.name
-    version = (point.dist.version if point.dist else None) or "?"
-    return Candidate(point.name, distribution, version, point.load)
+    distribution = version = None
+    with suppress(Exception):
+        metadata: Any = point.dist
+        distribution, version = metadata.name, metadata.version
+    return Candidate(point.name, distribution or point.name, version or "?", point.load)
 
 
 def _duplicate_names(candidates: Iterable[Candidate]) -> Iterator[Problem]:

@@ -57,8 +57,16 @@ class Registration:
         self.refused: dict[tuple[str, str], Problem] = {}
 
     def load(self) -> LoadedPlugin:
-        """Import, validate, and call the registration hooks; raises `Unusable`."""
+        """Import, validate, and call the registration hooks; raises `Unusable` and nothing else but interrupts."""
         plugin = self._import()
+        try:
+            return self._activate(plugin)
+        except Unusable:
+            raise
+        except (Exception, SystemExit) as error:
+            raise Unusable(f"cannot be inspected ({describe(error)})", self._update_remedy()) from error
+
+    def _activate(self, plugin: Any) -> LoadedPlugin:
         manager = pluggy.PluginManager(GROUP)
         manager.add_hookspecs(hookspecs)
         hooks = self._implemented_hooks(plugin, manager)
@@ -92,7 +100,9 @@ class Registration:
         hooks = []
         for attribute in dir(plugin):
             options = manager.parse_hookimpl_opts(plugin, attribute)
-            looks_like_hook = attribute.startswith("ferbench_") and inspect.isroutine(getattr(plugin, attribute, None))
+            looks_like_hook = attribute.startswith("ferbench_") and inspect.isroutine(
+                inspect.getattr_static(plugin, attribute, None)
+            )
             if options is None and not looks_like_hook:
                 continue
             name = (options.get("specname") if options else None) or attribute

@@ -24,7 +24,9 @@ def _read_config(ctx: click.Context, parameter: click.Parameter, path: Path | No
     try:
         table = tomllib.loads(path.read_text("utf-8")).get("run", {})
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise UsageError(f"--config {path}: not TOML ({error}); write a [run] table with the names of options") from None
+        raise UsageError(
+            f"--config {path}: not TOML ({error}); write a [run] table with the names of options"
+        ) from None
     known = {name: option for option in ctx.command.params if (name := _config_name(option)) != "config"}
     defaults: dict[str, Any] = {}
     for key, value in table.items():
@@ -52,29 +54,72 @@ def _text(value: Any) -> str:
 
 
 @click.command("run", context_settings={"auto_envvar_prefix": "FERBENCH_RUN"})
-@click.option("--config", type=click.Path(exists=True, dir_okay=False, path_type=Path), is_eager=True,
-              callback=_read_config, expose_value=False, help="TOML file with a [run] table of these options.")
-@click.option("--method", "methods", multiple=True, required=True, metavar="NAMES",
-              help="Rows: fixmatch, supervised@strong, fixmatch+leaf (list).")
-@click.option("--ratio", "ratios", multiple=True, metavar="NUMBERS", help="Labeled part of each class: 0.05,0.1 (list).")
+@click.option(
+    "--config",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    is_eager=True,
+    callback=_read_config,
+    expose_value=False,
+    help="TOML file with a [run] table of these options.",
+)
+@click.option(
+    "--method",
+    "methods",
+    multiple=True,
+    required=True,
+    metavar="NAMES",
+    help="Rows: fixmatch, supervised@strong, fixmatch+leaf (list).",
+)
+@click.option(
+    "--ratio", "ratios", multiple=True, metavar="NUMBERS", help="Labeled part of each class: 0.05,0.1 (list)."
+)
 @click.option("--labels", "counts", multiple=True, metavar="NUMBERS", help="Number of labels in all (list).")
 @click.option("--per-class", multiple=True, metavar="NUMBERS", help="Number of labels of each class (list).")
 @click.option("--allocation", default="proportional", show_default=True, help="How labels spread over the classes.")
-@click.option("--dataset", "datasets", multiple=True, default=["synthfaces"], show_default=True, metavar="NAMES",
-              help="Data sets, or folders with a dataset.json (list).")
+@click.option(
+    "--dataset",
+    "datasets",
+    multiple=True,
+    default=["synthfaces"],
+    show_default=True,
+    metavar="NAMES",
+    help="Data sets, or folders with a dataset.json (list).",
+)
 @click.option("--classes", help="Task of the data set, such as 7 or 8; the data set's default if left away.")
 @click.option("--unlabeled", metavar="NAME", help="Data set whose images are the unlabeled pool.")
-@click.option("--backbone", "backbones", multiple=True, metavar="NAMES",
-              help="small-resnet, timm/resnet18, ... (list); the protocol's if left away.")
-@click.option("--init", default="scratch", show_default=True, metavar="FILE",
-              help="Initial weights of the backbone: a local file, 'hub', or 'scratch'.")
-@click.option("--seed", "seeds", multiple=True, default=["0"], show_default=True, metavar="NUMBERS",
-              help="Seeds: 0-4 or 0,3 (list).")
+@click.option(
+    "--backbone",
+    "backbones",
+    multiple=True,
+    metavar="NAMES",
+    help="small-resnet, timm/resnet18, ... (list); the protocol's if left away.",
+)
+@click.option(
+    "--init",
+    default="scratch",
+    show_default=True,
+    metavar="FILE",
+    help="Initial weights of the backbone: a local file, 'hub', or 'scratch'.",
+)
+@click.option(
+    "--seed",
+    "seeds",
+    multiple=True,
+    default=["0"],
+    show_default=True,
+    metavar="NUMBERS",
+    help="Seeds: 0-4 or 0,3 (list).",
+)
 @click.option("--variant", help="Preset of the method's options: described, released, ...")
 @click.option("--head", help="Classification head; linear if left away.")
 @click.option("--protocol", default="ratio-v1", show_default=True, help="The rules of comparison.")
-@click.option("--set", "settings", multiple=True, metavar="KEY=VALUE",
-              help="Option of the method, or field of the protocol (then the result is not standard).")
+@click.option(
+    "--set",
+    "settings",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="Option of the method, or field of the protocol (then the result is not standard).",
+)
 @click.option("--device", default="auto", show_default=True, help="cpu, cuda, cuda:1.")
 @click.option("--precision", type=click.Choice(["fp32", "bf16"]), help="bf16 on CUDA, fp32 on CPU if left away.")
 @click.option("--threads", type=click.IntRange(1), default=1, show_default=True, help="Threads of each cell.")
@@ -82,8 +127,14 @@ def _text(value: Any) -> str:
 @click.option("--executor", default="local", show_default=True, help="Where cells run.")
 @click.option("--timeout", type=click.FloatRange(0, min_open=True), metavar="SECONDS", help="Longest time of one cell.")
 @click.option("--limit", type=click.IntRange(1), help="Run at most this many of the missing cells.")
-@click.option("--runs", type=click.Path(file_okay=False, path_type=Path), default=Path("runs"), show_default=True,
-              envvar="FERBENCH_RUNS", help="Folder of records.")
+@click.option(
+    "--runs",
+    type=click.Path(file_okay=False, path_type=Path),
+    default=Path("runs"),
+    show_default=True,
+    envvar="FERBENCH_RUNS",
+    help="Folder of records.",
+)
 @click.option("--dry-run", is_flag=True, help="Show the grid and what is cached; run nothing.")
 def run(
     methods: tuple[str, ...],
@@ -131,7 +182,9 @@ def run(
         try:
             statuses = execute(missing, executor, jobs, display)
         except KeyboardInterrupt:
-            raise InterruptedRun("interrupted; what was computed is saved, the same command goes on from there") from None
+            raise InterruptedRun(
+                "interrupted; what was computed is saved, the same command goes on from there"
+            ) from None
     _show_results(plan, request.runs)
     return exit_code(statuses)
 

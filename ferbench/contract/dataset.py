@@ -97,7 +97,9 @@ class ParquetDataset(Dataset):
             self._description: dict[str, Any] = json.loads((root / self.DESCRIPTION).read_text("utf-8"))
             self._info = self._read_info(self._description)
         except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise DataError(f"{root / self.DESCRIPTION}: not a data set description ({error!r}); render it again") from None
+            raise DataError(
+                f"{root / self.DESCRIPTION}: not a data set description ({error!r}); render it again"
+            ) from None
 
     @staticmethod
     def _read_info(description: Mapping[str, Any]) -> DatasetInfo:
@@ -140,7 +142,9 @@ class ParquetDataset(Dataset):
                     for row in batch.to_pylist():
                         yield self._sample(split, row)
             except (pyarrow.ArrowException, OSError, KeyError, TypeError) as error:
-                raise DataError(f"{path}: cannot be read as a Parquet split ({error}); render or copy it again") from None
+                raise DataError(
+                    f"{path}: cannot be read as a Parquet split ({error}); render or copy it again"
+                ) from None
 
     @staticmethod
     def _sample(split: Split, row: dict[str, Any]) -> Sample:

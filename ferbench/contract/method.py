@@ -48,7 +48,9 @@ class Stage:
 class EpochContext(Protocol):
     """What `Method.end_epoch` may use."""
 
-    epoch: int
+    @property
+    def epoch(self) -> int:
+        """The number of the epoch that has ended, from 1."""
 
     def predict(
         self, pool: Literal["labeled"], *, view: str = "plain", net: Literal["teacher", "student"] = "teacher"
@@ -163,7 +165,10 @@ class Method(nn.Module):
             for name in unlabeled.keys() & no_grad:
                 outputs["unlabeled", name] = self.net(unlabeled[name])
         return ForwardedViews(
-            *(NamedOutputs({n: out for (s, n), out in outputs.items() if s == side}) for side in ("labeled", "unlabeled"))
+            *(
+                NamedOutputs({n: out for (s, n), out in outputs.items() if s == side})
+                for side in ("labeled", "unlabeled")
+            )
         )
 
     def _forward_all(self, inputs: Mapping[tuple[str, str], Tensor], joint: bool) -> dict[tuple[str, str], Output]:

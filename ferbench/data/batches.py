@@ -6,7 +6,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from ferbench.contract.batch import Batch, Views, ViewSet
+from ferbench.contract.batch import Batch, Views, ViewSet, ViewSpec
 from ferbench.contract.protocol import Recipe
 from ferbench.data.augment.cutout import Cutout
 from ferbench.data.augment.randaugment import RandAugment
@@ -53,7 +53,9 @@ class BalancedStream:
         generator = torch.Generator().manual_seed(derive(self._seed, "balanced", step))
         chosen = torch.randint(len(self._members), (self.batch_size,), generator=generator).tolist()
         part = torch.rand(self.batch_size, generator=generator).tolist()
-        return torch.stack([self._members[c][int(p * len(self._members[c]))] for c, p in zip(chosen, part, strict=True)])
+        return torch.stack(
+            [self._members[c][int(p * len(self._members[c]))] for c, p in zip(chosen, part, strict=True)]
+        )
 
 
 class ViewMaker:
@@ -128,7 +130,7 @@ class Batches:
             progress=torch.tensor(step / self._steps).to(device, non_blocking=True),
         )
 
-    def _view_set(self, role: str, pool: Pool, index: Tensor, views: Mapping, step: int) -> ViewSet:  # type: ignore[type-arg]
+    def _view_set(self, role: str, pool: Pool, index: Tensor, views: Mapping[str, ViewSpec], step: int) -> ViewSet:
         stored, stored_boxes = pool.images[index], pool.boxes[index]
         images, boxes = {}, {}
         for name, spec in views.items():

@@ -78,8 +78,12 @@ def _pack_into(dataset: Dataset, image_size: int, folder: Path) -> None:
         if not rows:
             raise DataError(f"dataset '{dataset.info.name}': no samples found; is the folder complete?")
         np.save(scratch / "images.npy", np.stack(images))
-        pyarrow.parquet.write_table(pyarrow.Table.from_pylist(rows, schema=MANIFEST_SCHEMA), scratch / "manifest.parquet")
-        (scratch / "meta.json").write_text(json.dumps(_meta(dataset, image_size, rows), indent=1, sort_keys=True), "utf-8")
+        pyarrow.parquet.write_table(
+            pyarrow.Table.from_pylist(rows, schema=MANIFEST_SCHEMA), scratch / "manifest.parquet"
+        )
+        (scratch / "meta.json").write_text(
+            json.dumps(_meta(dataset, image_size, rows), indent=1, sort_keys=True), "utf-8"
+        )
         shutil.rmtree(folder, ignore_errors=True)
         scratch.rename(folder)
     finally:
@@ -155,7 +159,9 @@ def _where(sample: Sample) -> str:
 def _problem_text(name: str, problems: list[str]) -> str:
     listed = "\n  ".join(problems[:MAX_LISTED])
     more = f"\n  and {len(problems) - MAX_LISTED} more" if len(problems) > MAX_LISTED else ""
-    return f"dataset '{name}': {len(problems)} damaged image(s); replace or remove them, then run again:\n  {listed}{more}"
+    return (
+        f"dataset '{name}': {len(problems)} damaged image(s); replace or remove them, then run again:\n  {listed}{more}"
+    )
 
 
 def _meta(dataset: Dataset, image_size: int, rows: list[dict[str, Any]]) -> dict[str, Any]:

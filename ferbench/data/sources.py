@@ -22,7 +22,9 @@ def open_dataset(name: str) -> Dataset:
         raise PluginMissing(f"dataset '{name}' is not installed: {SYNTHFACES_HINT}")
     dataset = registry().get("datasets", name).load()()
     if not isinstance(dataset, Dataset):
-        raise DataError(f"dataset '{name}': {type(dataset).__name__} does not subclass ferbench.contract.dataset.Dataset")
+        raise DataError(
+            f"dataset '{name}': {type(dataset).__name__} does not subclass ferbench.contract.dataset.Dataset"
+        )
     return dataset
 
 

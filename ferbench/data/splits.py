@@ -63,7 +63,11 @@ def pool_rows(packed: Packed) -> tuple[list[int], str]:
 
 def _rows(packed: Packed, split: str, class_names: Sequence[str]) -> list[int]:
     wanted = set(class_names)
-    rows = [i for i, (s, label) in enumerate(zip(packed.splits, packed.labels, strict=True)) if s == split and label in wanted]
+    rows = [
+        i
+        for i, (s, label) in enumerate(zip(packed.splits, packed.labels, strict=True))
+        if s == split and label in wanted
+    ]
     return sorted(rows, key=lambda row: packed.ids[row])
 
 

@@ -64,7 +64,7 @@ def _ending_children(selector: selectors.BaseSelector) -> Iterator[list[_Running
 
 
 def _start(index: int, job: Job) -> _Running:
-    errors = tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace")
+    errors = tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace")  # noqa: SIM115 (closed in _finish)
     environment = {**os.environ, **{name: str(job.threads) for name in THREAD_VARIABLES}}
     process = subprocess.Popen(
         [sys.executable, "-m", "ferbench.execution.worker"],

@@ -112,7 +112,7 @@ def choose_device(name: str) -> str:
 
 
 def _budgets(request: RunRequest, kind: str) -> list[Budget]:
-    wanted = [("ratio", "--ratio", value) for value in request.ratios]
+    wanted: list[tuple[str, str, Any]] = [("ratio", "--ratio", value) for value in request.ratios]
     wanted += [("count", "--labels", value) for value in request.counts]
     wanted += [("per_class", "--per-class", value) for value in request.per_class]
     if not wanted:
@@ -159,7 +159,7 @@ def _cell(
             backbone=backbone,
             init=init,
             seed=seed,
-            overrides=overrides,
+            overrides={kind: fields for kind, fields in overrides.items() if fields},  # type: ignore[misc]
             precision=request.precision or ("bf16" if device.startswith("cuda") else "fp32"),
         )
     except ValidationError as error:
@@ -222,7 +222,9 @@ def _check_option(key: str, option: str, method: str) -> None:
     fields = load_method(method).Config.model_fields
     if option not in fields:
         known = ", ".join(fields) or "none"
-        raise UsageError(f"--set {key}: method '{method}' has no option '{option}' (it has {known}){suggestion(option, fields)}")
+        raise UsageError(
+            f"--set {key}: method '{method}' has no option '{option}' (it has {known}){suggestion(option, fields)}"
+        )
 
 
 def _unknown_key(key: str, methods: Sequence[str], recipe_fields: set[str]) -> str:

@@ -30,7 +30,9 @@ def main() -> int:
     try:
         return _run(json.loads(job_line), emit, stop)
     except FerbenchError as error:
-        emit({"kind": "finished", "status": "interrupted" if error.exit_code == 130 else "failed", "message": str(error)})
+        emit(
+            {"kind": "finished", "status": "interrupted" if error.exit_code == 130 else "failed", "message": str(error)}
+        )
         return error.exit_code
 
 

@@ -49,8 +49,8 @@ def write_together(folder: Path, files: Mapping[str, bytes], remove: Iterable[st
 def unwritable(error: OSError, path: Path) -> DataError:
     """The reason in the system's words, and what to do."""
     return DataError(
-        f"cannot write {path}: {error.strerror or error}; free some space or make the folder writable, or choose "
-        f"another with --runs or FERBENCH_RUNS"
+        f"cannot write {path}: {error.strerror or error}; free some space or make the folder writable, "
+        "or choose another with --runs or --out"
     )
 
 

@@ -61,7 +61,9 @@ class Result(Strict):
     confusion: list[list[int]] = Field(description="counts on the test set; rows are true classes, columns predicted")
     n_test: int = Field(ge=1, description="number of test images")
     n_labeled: int = Field(ge=1, description="number of training images whose label the method saw")
-    n_unlabeled: int | None = Field(ge=0, description="images in the unlabeled pool; null for a stream or without a pool")
+    n_unlabeled: int | None = Field(
+        ge=0, description="images in the unlabeled pool; null for a stream or without a pool"
+    )
     labeled_counts: dict[str, int] = Field(description="number of labeled images of each class")
     fingerprints: dict[str, str] = Field(
         description="SHA-256 of the packed data and of each part of the split, and the name of the split rule"

@@ -14,6 +14,7 @@ MAX_CURVES = 12
 MAX_METHOD_CHARTS = 24
 LARGEST = 1e30  # beyond it an axis has no sensible ticks
 LABEL = 18
+STAGE_LABEL = 10
 
 EVALUATION_NOTE = (
     "Measured on the test set for the oracle only, never for selection: the reported model is fixed before the run."
@@ -48,7 +49,7 @@ class Chart:
 
 def usable_rows(history: Iterable[Mapping[str, Any]]) -> list[Row]:
     """The rows with a step, thinned evenly where there are more than a chart can show; the last one stays."""
-    rows = [row for row in history if (number(row.get("step")) or -1) >= 0]
+    rows = [row for row in history if (step := number(row.get("step"))) is not None and step >= 0]
     if len(rows) <= MAX_ROWS:
         return rows
     return rows[: -1 : math.ceil(len(rows) / MAX_ROWS)] + rows[-1:]
@@ -155,7 +156,7 @@ def _stages(rows: Sequence[Row]) -> tuple[tuple[float, str], ...]:
     for row, step in zip(rows, _steps(rows), strict=True):
         if row.get("stage") != previous:
             previous = row.get("stage")
-            found.append((end, plain(str(previous), LABEL)))
+            found.append((end, plain(str(previous), STAGE_LABEL)))
         end = step
     return tuple(found[:MAX_CURVES]) if len(found) > 1 else ()
 

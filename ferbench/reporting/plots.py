@@ -4,6 +4,8 @@ import math
 from collections.abc import Sequence
 
 from matplotlib.axes import Axes
+from matplotlib.collections import PatchCollection
+from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import FuncFormatter, MaxNLocator
@@ -77,9 +79,15 @@ def _frame(axes: Axes, chart: Chart) -> None:
         if step > 0:
             axes.axvline(step, color=LIGHT["muted"], linewidth=0.8, linestyle=(0, (2, 2)))
         axes.annotate(
-            name, (step, 1), (3, 3), xycoords=("data", "axes fraction"), textcoords="offset points",
-            fontsize=9.5, color=LIGHT["muted"], annotation_clip=False,
-        )  # fmt: skip
+            name,
+            (step, 1),
+            (3, 3),
+            xycoords=("data", "axes fraction"),
+            textcoords="offset points",
+            fontsize=9.5,
+            color=LIGHT["muted"],
+            annotation_clip=False,
+        )
 
 
 def _limits(curves: Sequence[Curve]) -> tuple[float, float]:
@@ -108,12 +116,19 @@ def _end_labels(axes: Axes, curves: Sequence[Curve], height: float, width: float
         axes.plot(
             [right for right, _ in leader],
             [up / height for _, up in leader],
-            color=LIGHT[series_name(curve.color)], linewidth=0.8, transform=axes.transAxes, clip_on=False,
-        )  # fmt: skip
+            color=LIGHT[series_name(curve.color)],
+            linewidth=0.8,
+            transform=axes.transAxes,
+            clip_on=False,
+        )
         axes.text(
-            1 + (LEADER + 4) / width, place / height, curve.label,
-            transform=axes.transAxes, va="center_baseline", fontsize=10.5,
-        )  # fmt: skip
+            1 + (LEADER + 4) / width,
+            place / height,
+            curve.label,
+            transform=axes.transAxes,
+            va="center_baseline",
+            fontsize=10.5,
+        )
 
 
 def _apart(places: Sequence[float], height: float) -> list[float]:
@@ -135,21 +150,22 @@ def confusion_matrix(confusion: Sequence[Sequence[int]], class_names: Sequence[s
     names = [plain(name, CLASS_LABEL) for name in class_names]
     font = 11.0 if cell >= 20 else 8.0
     longest = max(map(len, names)) * LETTER * font / 10.5
-    left, top = max(longest, 70.0) + 14, max(longest * 0.62, 24.0) + 16
+    left, top = max(longest, 70.0) + 14, max(longest * 0.7, 24.0) + 16
     width, height = left + n * cell + longest * 0.6, top + n * cell + 8
+
+    shares = [[count / max(1, sum(row)) for count in row] for row in confusion]
 
     def paint(figure: Figure) -> None:
         axes = figure.add_axes((left / width, 8 / height, n * cell / width, n * cell / height))
         axes.set(xlim=(0, n), ylim=(n, 0), xticks=[], yticks=[])
         axes.spines[:].set_visible(False)
-        for i, row in enumerate(confusion):
-            total = sum(row)
-            axes.text(-0.12, i + 0.5, names[i], ha="right", va="center_baseline", fontsize=font)
-            axes.text(
-                i + 0.35, -0.12, names[i], ha="left", va="bottom", rotation=38, rotation_mode="anchor", fontsize=font
-            )
-            for j, count in enumerate(row):
-                _matrix_cell(axes, j, i, count, count / total if total else 0.0, counted=n <= MAX_COUNTED)
+        axes.add_collection(_shades([[0.35] * n] * n, LIGHT["line"]))
+        axes.add_collection(_shades(shares, LIGHT["heat"]))
+        for i, name in enumerate(names):
+            axes.text(-0.12, i + 0.5, name, ha="right", va="center_baseline", fontsize=font)
+            axes.text(i + 0.35, -0.12, name, va="bottom", rotation=38, rotation_mode="anchor", fontsize=font)
+        if n <= MAX_COUNTED:
+            _counts(axes, confusion, shares)
         for up, words in ((26, "predicted →"), (10, "true ↓")):
             x, y = (left - 7) / width, 1 - (top - up) / height
             figure.text(x, y, words, ha="right", va="center_baseline", fontsize=10, color=LIGHT["muted"])
@@ -157,14 +173,24 @@ def confusion_matrix(confusion: Sequence[Sequence[int]], class_names: Sequence[s
     return draw(width, height, paint)
 
 
-def _matrix_cell(axes: Axes, x: int, y: int, count: int, share: float, *, counted: bool) -> None:
-    # Transparency rather than a mixed colour: the page's background, light or dark, is the zero of the scale.
-    axes.add_patch(Rectangle((x + 0.02, y + 0.02), 0.96, 0.96, linewidth=0, facecolor=LIGHT["line"], alpha=0.35))
-    if share:
-        axes.add_patch(Rectangle((x + 0.02, y + 0.02), 0.96, 0.96, linewidth=0, facecolor=LIGHT["heat"], alpha=share))
-    if counted:
-        axes.text(
-            x + 0.5, y + 0.52, str(count), ha="center", va="center_baseline",
-            color=LIGHT["on-heat"] if share > 0.75 else LIGHT["ink"] if count else LIGHT["muted"],
-            fontweight=700 if x == y else 400, fontsize=11 if count < 10_000 else 9,
-        )  # fmt: skip
+def _shades(shares: Sequence[Sequence[float]], color: str) -> PatchCollection:
+    """Squares of one colour. Transparency rather than a mixture: the page, light or dark, is the zero of the scale."""
+    shaded = [(x, y, share) for y, row in enumerate(shares) for x, share in enumerate(row) if share]
+    squares = [Rectangle((x + 0.02, y + 0.02), 0.96, 0.96) for x, y, _ in shaded]
+    return PatchCollection(squares, facecolors=[to_rgba(color, share) for _, _, share in shaded], linewidths=0)
+
+
+def _counts(axes: Axes, confusion: Sequence[Sequence[int]], shares: Sequence[Sequence[float]]) -> None:
+    for y, row in enumerate(confusion):
+        for x, count in enumerate(row):
+            color = "on-heat" if shares[y][x] > 0.75 else "ink" if count else "muted"
+            axes.text(
+                x + 0.5,
+                y + 0.52,
+                str(count),
+                ha="center",
+                va="center_baseline",
+                color=LIGHT[color],
+                fontweight=700 if x == y else 400,
+                fontsize=11 if count < 10_000 else 9,
+            )

@@ -152,7 +152,9 @@ def stamp_fields(record: Record) -> list[Field]:
 
 
 def text(value: Any) -> str:
-    """A JSON value as it would be typed after `--set`."""
+    """A JSON value as it would be typed after `--set`; a dash for nothing."""
+    if value is None:
+        return NONE
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 

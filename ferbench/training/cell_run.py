@@ -13,7 +13,7 @@ import torch
 from ferbench.contract.executor import Job
 from ferbench.data.pack import cache_root
 from ferbench.data.seeds import derive
-from ferbench.errors import DataError, FerbenchError, InterruptedRun
+from ferbench.errors import FerbenchError, InterruptedRun
 from ferbench.plugins import registry
 from ferbench.records.cell import Cell, digest
 from ferbench.records.metrics import evaluate

@@ -62,7 +62,9 @@ def read_checkpoint(path: Path) -> Checkpoint:
 def optimizer_tensors(optimizer: Optimizer) -> dict[str, Tensor]:
     """The optimizer's state as tensors named `<parameter>.<key>`; its settings are the recipe's."""
     state = optimizer.state_dict()["state"]
-    return {f"{index}.{key}": value for index, entry in state.items() for key, value in entry.items() if value is not None}
+    return {
+        f"{index}.{key}": value for index, entry in state.items() for key, value in entry.items() if value is not None
+    }
 
 
 def load_optimizer(optimizer: Optimizer, tensors: dict[str, Tensor]) -> None:

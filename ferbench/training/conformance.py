@@ -4,6 +4,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -87,7 +88,7 @@ def _load(entry: Entry) -> str:
 
 def _configs(entry: Entry) -> Iterator[tuple[str, type[Method], MethodConfig]]:
     method = entry.load()
-    assert isinstance(method, type) and issubclass(method, Method), "it does not subclass ferbench.contract.method.Method"
+    assert isinstance(method, type) and issubclass(method, Method), "it does not subclass ferbench's Method"
     assert method.variants, "it has no variants; the least is {'described': {}}"
     for variant in method.variants:
         yield variant, method, method_config(entry.name, method, variant, RECIPE, {})
@@ -103,7 +104,10 @@ def _check_options(entry: Entry) -> str:
 
 
 def _check_static(entry: Entry) -> str:
-    variants = [variant for variant, method, config in _configs(entry) if check_static(method, config, INFO) is None]
+    variants = []
+    for variant, method, config in _configs(entry):
+        check_static(method, config, INFO)
+        variants.append(variant)
     return "variants " + ", ".join(variants)
 
 
@@ -118,8 +122,8 @@ def _check_resume(entry: Entry) -> None:
         whole, _ = _train(method, config)
         resumed, _ = _train(method, config, stop_at=RECIPE.steps // 2 + 1)
         assert whole == resumed, (
-            f"variant '{variant}': a run resumed from its checkpoint ends in other weights; keep state in buffers and draw "
-            "from self.random"
+            f"variant '{variant}': a run resumed from its checkpoint ends in other weights; "
+            "keep state in buffers and draw from self.random"
         )
 
 
@@ -136,7 +140,9 @@ class _Stopped(FerbenchError):
     """Stands for Ctrl-C."""
 
 
-def _train(method_class: type[Method], config: MethodConfig, stop_at: int | None = None) -> tuple[str, list[dict]]:  # type: ignore[type-arg]
+def _train(
+    method_class: type[Method], config: MethodConfig, stop_at: int | None = None
+) -> tuple[str, list[dict[str, Any]]]:
     """The digest of the evaluated weights and the history; with `stop_at` the run is cut there and taken up anew."""
     with tempfile.TemporaryDirectory() as folder:
         if stop_at is not None:
@@ -183,7 +189,9 @@ def _check_head(entry: Entry) -> str:
     assert isinstance(head, Head), "it does not subclass ferbench.contract.head.Head"
     output = head(torch.randn(5, 12))
     assert isinstance(output, Output), f"forward gives {type(output).__name__}, not Output"
-    assert output.logits.shape == (5, INFO.n_classes), f"logits are {tuple(output.logits.shape)}, not (5, {INFO.n_classes})"
+    assert output.logits.shape == (5, INFO.n_classes), (
+        f"logits are {tuple(output.logits.shape)}, not (5, {INFO.n_classes})"
+    )
     return "(5, 12) to (5, 3)"
 
 

@@ -46,7 +46,9 @@ class DivergedError(FerbenchError):
     """A loss stopped being finite."""
 
     def __init__(self, step: int, term: str) -> None:
-        super().__init__(f"loss term '{term}' is not finite at step {step}; lower the learning rate or the term's weight")
+        super().__init__(
+            f"loss term '{term}' is not finite at step {step}; lower the learning rate or the term's weight"
+        )
         self.step, self.term = step, term
 
 
@@ -161,7 +163,7 @@ class Trainer:
     def _autocast(self) -> AbstractContextManager[None]:
         if self.precision != "bf16":
             return nullcontext()
-        return torch.autocast(self.task.device.type, torch.bfloat16)  # type: ignore[return-value]
+        return torch.autocast(self.task.device.type, torch.bfloat16)
 
     # -- epochs ------------------------------------------------------------------------------------------------------
 
@@ -188,7 +190,7 @@ class Trainer:
     def _is_evaluated(self, step: int) -> bool:
         total, count = self.recipe.steps, self.recipe.evaluations
         previous = max(0, step - self.info.steps_per_epoch)
-        return step == total or step * count // total > previous * count // total and step * count // total < count
+        return step == total or (step * count // total > previous * count // total and step * count // total < count)
 
     def _evaluate(self) -> dict[str, float]:
         test = self.task.test

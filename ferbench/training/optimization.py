@@ -14,7 +14,9 @@ def make_optimizer(parameters: Iterable[nn.Parameter], recipe: Recipe) -> Optimi
     trained = [parameter for parameter in parameters if parameter.requires_grad]
     rate, decay = recipe.learning_rate, recipe.weight_decay
     if recipe.optimizer == "sgd":
-        return SGD(trained, rate, momentum=recipe.momentum, nesterov=recipe.momentum > 0, weight_decay=decay, fused=True)
+        return SGD(
+            trained, rate, momentum=recipe.momentum, nesterov=recipe.momentum > 0, weight_decay=decay, fused=True
+        )
     kind = AdamW if recipe.optimizer == "adamw" else Adam
     return kind(trained, rate, weight_decay=decay, fused=True)
 

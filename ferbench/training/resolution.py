@@ -17,7 +17,6 @@ from ferbench.errors import PluginError, UsageError, suggestion
 from ferbench.plugins import registry
 from ferbench.records.cell import Cell
 
-
 M = TypeVar("M", bound=BaseModel)
 
 
@@ -86,7 +85,9 @@ def recipe_of(protocol: Protocol, dataset: Dataset, overrides: Mapping[str, Any]
         for parent in parents:
             target = target.get(parent) if isinstance(target, dict) else None  # type: ignore[assignment]
         if not isinstance(target, dict) or leaf not in target or key == "method_defaults":
-            raise UsageError(f"--set {key}: protocol '{protocol.name}' has no such field{suggestion(key, _keys(recipe))}")
+            raise UsageError(
+                f"--set {key}: protocol '{protocol.name}' has no such field{suggestion(key, _keys(recipe))}"
+            )
         target[leaf] = value
     return _validated(Recipe, values, f"protocol '{protocol.name}'")
 
@@ -97,12 +98,16 @@ def method_config(
     """Plugin default < the recipe's tuned default < the variant's preset < the user."""
     if variant not in method.variants:
         known = ", ".join(method.variants)
-        raise UsageError(f"method '{name}' has no variant '{variant}'; it has {known}{suggestion(variant, method.variants)}")
+        raise UsageError(
+            f"method '{name}' has no variant '{variant}'; it has {known}{suggestion(variant, method.variants)}"
+        )
     fields = method.Config.model_fields
     for key in overrides:
         if key not in fields:
             known = ", ".join(fields) or "none"
-            raise UsageError(f"--set {key}: method '{name}' has no such option (it has {known}){suggestion(key, fields)}")
+            raise UsageError(
+                f"--set {key}: method '{name}' has no such option (it has {known}){suggestion(key, fields)}"
+            )
     values = {**recipe.method_defaults.get(name, {}), **method.variants[variant], **overrides}
     return _validated(method.Config, values, f"method '{name}'")
 

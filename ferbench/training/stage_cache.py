@@ -49,7 +49,10 @@ class StageCache:
         self._release()
 
     def _path(self, stage: Stage) -> Path:
-        return self.folder / f"{stage.name}-{digest([stage.name, stage.data, stage.sampler, dict(self.content)])[:16]}.safetensors"
+        return (
+            self.folder
+            / f"{stage.name}-{digest([stage.name, stage.data, stage.sampler, dict(self.content)])[:16]}.safetensors"
+        )
 
     def _release(self) -> None:
         if self._lock is not None:

@@ -46,9 +46,9 @@ def check_static(method_class: type[Method], config: MethodConfig, info: MethodI
             except (NotImplementedError, RuntimeError) as error:
                 reason = str(error).splitlines()[0]
                 raise PluginError(
-                    f"{method_class.__name__}: the loss of stage '{stage.name}' waits for the device or has shapes that "
-                    f"depend on data ({reason}); replace .item(), .cpu(), `if tensor` and boolean-mask indexing by "
-                    "torch.where and masks"
+                    f"{method_class.__name__}: the loss of stage '{stage.name}' waits for the device or has shapes "
+                    f"that depend on data ({reason}); replace .item(), .cpu(), `if tensor` and boolean-mask indexing "
+                    "by torch.where and masks"
                 ) from error
 
 

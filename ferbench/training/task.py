@@ -48,7 +48,7 @@ def build_network(resolved: Resolved, init: Path | str | None, device: torch.dev
     torch.manual_seed(derive(resolved.cell.seed, "init"))
     backbone = build_backbone(resolved.cell.backbone, resolved.recipe.image_size, init)
     head = build_head(resolved.cell.head, backbone.feature_size, len(resolved.class_names))
-    return Network(backbone, head).to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
+    return Network(backbone, head).to(device).to(memory_format=torch.channels_last)
 
 
 def build_task(resolved: Resolved, split: Split, net: Network, device: torch.device) -> Task:
@@ -78,8 +78,8 @@ def no_pool_text(resolved: Resolved) -> str:
     """Why a semi-supervised cell at 100 % is refused."""
     cell = resolved.cell
     return (
-        f"method '{cell.method}' learns from unlabeled images, and at ratio {cell.budget.ratio} '{cell.dataset}' has none "
-        "left; name a pool with --unlabeled (such as synthfaces-fr) or a smaller --ratio"
+        f"method '{cell.method}' learns from unlabeled images, and at ratio {cell.budget.ratio} '{cell.dataset}' "
+        "has none left; name a pool with --unlabeled (such as synthfaces-fr) or a smaller --ratio"
     )
 
 

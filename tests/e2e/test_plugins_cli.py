@@ -155,6 +155,7 @@ def test_interrupt_while_plugins_load_ends_with_130(ferbench: Ferbench, tmp_path
     assert shown.stderr.strip().endswith("error: interrupted")
 
 
+@pytest.mark.slow
 def test_new_plugin_passes_its_own_tests(ferbench: Ferbench, tmp_path: Path) -> None:
     made = ferbench("plugins", "new", "soft-labels")
     assert made.returncode == 0, made.stderr

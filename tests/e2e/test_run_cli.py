@@ -79,7 +79,7 @@ def test_a_worker_that_fails_leaves_its_reason_and_costs_its_cell_only(run, tmp_
         (["--method", "fixmatch", "--ratio", "0.1", "--set", "treshold=0.9"], 2, ["treshold", "'threshold'"]),
         (["--method", "fixmatch", "--ratio", "0.1", "--set", "stepps=9"], 2, ["stepps", "'steps'"]),
         (["--method", "fixmatch", "--ratio", "0.1", "--set", "weak.pading=1"], 2, ["weak.pading", "'weak.padding'"]),
-        (["--method", "fixmatch", "--ratio", "0.1", "--set", "threshold=2"], 2, ["threshold = 2", "less than or equal"]),
+        (["--method", "fixmatch", "--ratio", "0.1", "--set", "threshold=2"], 2, ["threshold = 2", "less than"]),
         (["--method", "fixmatch", "--ratio", "0.1", "--set", "steps"], 2, ["KEY=VALUE"]),
         (["--method", "fixmatch,supervised", "--ratio", "0.1", "--set", "threshold=0.9"], 2, ["fixmatch.threshold"]),
         (["--method", "fixmatch", "--ratio", "0"], 2, ["--ratio 0", "above 0 and at most 1"]),
@@ -91,7 +91,7 @@ def test_a_worker_that_fails_leaves_its_reason_and_costs_its_cell_only(run, tmp_
         (["--method", "fixmatch", "--ratio", "0.1", "--seed", "4-0"], 2, ["--seed 4-0", "rise"]),
         (["--method", "fixmatch", "--ratio", "0.1", "--seed", "one"], 2, ["--seed one", "0-4"]),
         (["--method", "fixmatch", "--ratio", "0.1", "--classes", "9"], 2, ["--classes 9", "2, 3"]),
-        (["--method", "fixmatch", "--ratio", "0.1", "--init", "none.safetensors"], 4, ["none.safetensors", "no such file"]),
+        (["--method", "fixmatch", "--ratio", "0.1", "--init", "none.safetensors"], 4, ["no such file"]),
     ],
 )  # fmt: skip
 def test_bad_input_is_one_line_with_its_remedy(run, arguments: list[str], code: int, words: list[str]) -> None:  # type: ignore[no-untyped-def]
@@ -126,7 +126,9 @@ def test_a_class_without_labels_is_named(run, tmp_path: Path) -> None:  # type: 
 
 def test_a_file_sets_defaults_and_the_command_line_wins(run, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
     config = tmp_path / "sweep.toml"
-    config.write_text('[run]\nmethod = ["supervised", "fixmatch"]\nratio = [0.1, 0.25]\nseed = "0-2"\nset = {weight_decay = 0.5}\n')
+    config.write_text(
+        '[run]\nmethod = ["supervised", "fixmatch"]\nratio = [0.1, 0.25]\nseed = "0-2"\nset = {weight_decay = 0.5}\n'
+    )
     assert "12 cells, 12 to run" in run("--config", str(config), "--dry-run").out
     narrowed = run("--config", str(config), "--ratio", "0.1", "--seed", "7", "--dry-run")
     assert "2 cells, 2 to run" in narrowed.out
@@ -134,7 +136,9 @@ def test_a_file_sets_defaults_and_the_command_line_wins(run, tmp_path: Path) -> 
 
 
 def test_the_environment_stands_between_file_and_command_line(
-    run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch  # type: ignore[no-untyped-def]
+    run,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,  # type: ignore[no-untyped-def]
 ) -> None:
     config = tmp_path / "sweep.toml"
     config.write_text('[run]\nmethod = "supervised"\nratio = 0.1\nseed = "0-2"\n')

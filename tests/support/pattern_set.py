@@ -1,4 +1,4 @@
-"""A tiny learnable data set: each class is a bright bar at its own height, with noise; no faces, made in milliseconds."""
+"""A tiny learnable data set, made in milliseconds: each class is a bright bar at its own height, with noise."""
 
 import io
 import json

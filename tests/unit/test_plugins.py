@@ -239,6 +239,15 @@ def test_malformed_target_is_refused(target: Any) -> None:
     assert "package.module:Class" in only_problem(registry).remedy
 
 
+def test_plugin_that_resists_inspection_is_reported() -> None:
+    class Odd:
+        def __dir__(self) -> list[str]:
+            raise RuntimeError("not for you")
+
+    problem = only_problem(load(EntryPoint("odd", Distribution("ferbench-odd", "1"), Odd)))
+    assert "RuntimeError: not for you" in problem.message
+
+
 def test_damaged_metadata_is_reported_under_the_name_of_the_entry_point() -> None:
     broken = EntryPoint("broken", Distribution(None, None), raising(ImportError("gone")))  # type: ignore[arg-type]
     assert only_problem(load(broken)).distribution == "broken"

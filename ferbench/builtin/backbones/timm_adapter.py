@@ -1,6 +1,7 @@
 """Every timm image classifier by name, through one adapter: `--backbone timm/resnet18`."""
 
 from pathlib import Path
+from typing import Any
 
 import safetensors.torch
 import timm
@@ -19,7 +20,7 @@ class TimmBackbone(Backbone):
         super().__init__()
         options = {"pretrained": pretrained, "num_classes": 0, "in_chans": 3}
         self.model, self._input_size = _create(name, image_size, options)
-        config = self.model.pretrained_cfg
+        config: dict[str, Any] = getattr(self.model, "pretrained_cfg", {})
         self.mean = tuple(config.get("mean", self.mean))
         self.std = tuple(config.get("std", self.std))
         self.feature_size = self._output_size(image_size)
@@ -38,7 +39,7 @@ class TimmBackbone(Backbone):
         return self.model(images)
 
 
-def _create(name: str, image_size: int, options: dict) -> tuple[torch.nn.Module, int | None]:  # type: ignore[type-arg]
+def _create(name: str, image_size: int, options: dict[str, Any]) -> tuple[torch.nn.Module, int | None]:
     fixed = timm.get_pretrained_cfg(name)
     if not (fixed and fixed.fixed_input_size):
         return timm.create_model(name, **options), None
@@ -61,13 +62,16 @@ def build(request: BackboneRequest) -> TimmBackbone:
 
 def _load_weights(model: torch.nn.Module, path: Path) -> None:
     """Weights from a local file, never unpickled into code; the classifier's own weights may be there and are left."""
+    state: Any
     try:
         if path.suffix == ".safetensors":
             state = safetensors.torch.load_file(path)
         else:
             state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises its own and pickle's errors for a damaged or foreign file
-        raise DataError(f"{path}: not a weights file that can be read safely ({error}); save a plain state dict") from None
+        raise DataError(
+            f"{path}: not a weights file that can be read safely ({error}); save a plain state dict"
+        ) from None
     state = state.get("state_dict", state) if isinstance(state, dict) else state
     if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
         raise DataError(f"{path}: not a state dict of tensors; save model.state_dict()")

@@ -11,7 +11,7 @@ from ferbench.contract.method import Method, MethodConfig
 
 
 class FixMatch(Method):
-    """FixMatch (Sohn et al., NeurIPS 2020, Alg. 1); alignment as in ReMixMatch (Berthelot et al., ICLR 2020, sec. 3.1)."""
+    """FixMatch (Sohn et al., NeurIPS 2020, Alg. 1); alignment as in ReMixMatch (Berthelot et al., ICLR 2020)."""
 
     class Config(MethodConfig):
         """FixMatch's options."""

@@ -1,6 +1,6 @@
 """Arithmetic that runs on NumPy arrays and on tensors alike.
 
-The colour operations work on a few images each, so on a CPU the fixed cost of a call decides: about 4 us in PyTorch,
+The colour operations work on a few images each, so on a CPU the fixed cost of a call decides: a few us in PyTorch,
 under 1 us in NumPy. They are therefore written in what the two libraries share, see CPU images as arrays on the same
 memory (`native`), and tensors on a GPU. What differs between the libraries is here.
 """

@@ -37,7 +37,8 @@ class Cutout:
     def __call__(self, images: Tensor, generator: torch.Generator) -> Tensor:
         """(B, H, W, 3) uint8 -> new (B, H, W, 3) uint8 with one square each."""
         rgbx = pack(images)
-        self.paint(rgbx, self.draw(len(images), *images.shape[1:3], generator))
+        count, height, width = images.shape[:3]
+        self.paint(rgbx, self.draw(count, height, width, generator))
         return unpack(rgbx)
 
     def paint(self, rgbx: Tensor, rectangles: Tensor) -> None:

@@ -25,7 +25,8 @@ def autocontrast(rgbx: Array) -> None:
     low = xp.where(several, low, 0.0)
     spread = xp.where(several, high - low, 255.0)
     scale = xp.full_like(spread, 255) / spread  # in PyTorch "255 / spread" multiplies by a rounded reciprocal
-    stretched = rows * _per_row(scale, rows)
+    stretched = cast(rows, "float64")
+    stretched *= _per_row(scale, rows)
     stretched -= _per_row(low * scale, rows)
     rows[...] = stretched
 
@@ -35,7 +36,8 @@ def equalize(rgbx: Array) -> None:
     rows = _long_rows(rgbx)
     xp = library(rgbx)
     tables = len(rgbx) * 4  # one for each image and byte of a pixel
-    index = rows + _per_row(steps(tables, _LEVELS, rgbx).reshape(-1, 4), rows)
+    index = cast(rows, "int64")
+    index += _per_row(steps(tables, _LEVELS, rgbx).reshape(-1, 4), rows)
     counts = histogram(index, tables * _LEVELS).reshape(tables, _LEVELS)
     below = xp.cumsum(counts, 1) - counts
     # What lies below the lightest level that occurs; 0 for a channel of one level.

@@ -4,8 +4,10 @@ from enum import IntEnum
 
 
 class Operation(IntEnum):
-    """An operation; the order puts operations that share arithmetic side by side, so that a batch sorted by
-    operation handles each of the four kinds in one piece."""
+    """An operation. The order puts those that share arithmetic side by side.
+
+    So the five of geometry, and contrast and color, are one piece of a batch sorted by operation.
+    """
 
     # geometry
     ROTATE = 0
@@ -13,7 +15,7 @@ class Operation(IntEnum):
     SHEAR_Y = 2
     TRANSLATE_X = 3
     TRANSLATE_Y = 4
-    # enhancement
+    # enhance
     BRIGHTNESS = 5
     CONTRAST = 6
     COLOR = 7
@@ -21,7 +23,6 @@ class Operation(IntEnum):
     # levels
     POSTERIZE = 9
     SOLARIZE = 10
-    # histogram
     AUTOCONTRAST = 11
     EQUALIZE = 12
     # nothing

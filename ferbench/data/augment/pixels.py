@@ -7,20 +7,22 @@ operation moves one value per pixel instead of three. The same memory viewed as 
 import torch
 from torch import Tensor
 
-MAX_PIXELS = 2**28  # pixel indices are int32 and count up to four bytes per pixel, borders included
+LONGEST_SIDE = 4096  # pixels: coordinates with 16 fractional bits must fit into int32
+MAX_PIXELS = 2**28  # per batch, each image counted as a square of its longer side: pixel indices must fit too
 
 
 def check_images(images: Tensor) -> None:
     """Refuse anything but (B, H, W, 3) uint8."""
     if images.dtype != torch.uint8 or images.ndim != 4 or images.shape[-1] != 3:
         raise ValueError(f"expected uint8 images (B, H, W, 3), got {images.dtype} {tuple(images.shape)}")
-    if images.numel() // 3 > MAX_PIXELS:
-        raise ValueError(f"{images.shape[0]} images of {images.shape[1]}x{images.shape[2]} are too many: split the batch")
 
 
 def pack(images: Tensor) -> Tensor:
     """(B, H, W, 3) uint8 -> new (B, H, W, 4) uint8 whose fourth byte is 0."""
     check_images(images)
+    longest = max(images.shape[1:3])
+    if longest > LONGEST_SIDE or len(images) * longest**2 > MAX_PIXELS:
+        raise ValueError(f"{tuple(images.shape)} is too large for one batch of strong views: split it or resize it")
     rgbx = images.new_zeros((*images.shape[:3], 4))
     for channel in range(3):  # three strided copies beat one copy with an inner dimension of 3
         rgbx[..., channel] = images[..., channel]

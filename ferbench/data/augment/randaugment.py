@@ -34,8 +34,8 @@ class RandAugment:
     operations: int = 3
 
     def __post_init__(self) -> None:
-        if self.operations < 0:
-            raise ValueError(f"operations must not be negative, got {self.operations}")
+        if self.operations < 1:
+            raise ValueError(f"operations must be at least 1, got {self.operations}")
 
     def draw(self, count: int, generator: torch.Generator) -> RandAugmentParameters:
         """Parameters of `count` images, from the CPU `generator`."""
@@ -68,13 +68,12 @@ class RandAugment:
         def on_device(values: Array) -> Tensor:
             return to_device(torch.from_numpy(values), rgbx.device)
 
-        matrix = on_device(matrices(operation, magnitude, height, width))
-        draws = zip(on_device(whole), on_device(magnitude.astype(np.float32)), *sources(matrix, height, width))
-        way = on_device(moves)
-        for step, (whole_step, factor, rows, columns) in enumerate(draws):
+        way, wholes, factors = on_device(moves), on_device(whole), on_device(magnitude.astype(np.float32))
+        rows, columns = sources(on_device(matrices(operation, magnitude, height, width)), height, width)
+        for step in range(self.operations):
             rgbx = rgbx.index_select(0, way[step])
             first = np.searchsorted(operation[step], np.arange(len(Operation) + 1)).tolist()
-            _apply_sorted(rgbx, first, whole_step, factor, rows, columns)
+            _apply_sorted(rgbx, first, wholes[step], factors[step], rows[step], columns[step])
         return rgbx.index_select(0, way[-1])
 
 
@@ -84,6 +83,7 @@ def _apply_sorted(rgbx: Tensor, first: list[int], whole: Tensor, factor: Tensor,
     The images are sorted by operation: those of operation k are first[k] up to first[k + 1]. `whole` (B,) int16 and
     `factor` (B,) float32 are their magnitudes, `rows` and `columns` the `sources` of their pixels.
     """
+
     def span(start: Operation, last: Operation) -> slice | None:
         return slice(first[start], first[last + 1]) if first[start] < first[last + 1] else None
 

@@ -101,7 +101,9 @@ def test_a_damaged_packed_folder_says_what_to_do(tmp_path: Path) -> None:
         Packed(folder)
 
 
-def test_a_cache_that_cannot_be_written_is_named(patterns: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_cache_that_cannot_be_written_is_named(
+    patterns: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("FERBENCH_CACHE", str(tmp_path / "file" / "cache"))
     with pytest.raises(DataError, match="set FERBENCH_CACHE"):
@@ -143,5 +145,3 @@ def test_a_parquet_file_cut_short_is_named(tmp_path: Path) -> None:
     (folder / "test.parquet").write_bytes((folder / "test.parquet").read_bytes()[:-40])
     with pytest.raises(DataError, match=r"test\.parquet: cannot be read"):
         list(ParquetDataset(folder).samples())
-
-

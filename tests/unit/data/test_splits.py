@@ -48,8 +48,14 @@ def test_the_rank_is_the_sha256_of_the_json_list() -> None:
 def test_labeled_are_the_first_of_each_class_by_rank(packed: Packed) -> None:
     made = split(packed, "0.1", seed=4)
     for name in CLASSES:
-        ids = [i for i, s, label in zip(packed.ids, packed.splits, packed.labels, strict=True) if (s, label) == ("train", name)]
-        by_rank = sorted(ids, key=lambda i: hashlib.sha256(json.dumps(["sha256-v1", "patterns", 4, i]).encode()).hexdigest())
+        ids = [
+            i
+            for i, s, label in zip(packed.ids, packed.splits, packed.labels, strict=True)
+            if (s, label) == ("train", name)
+        ]
+        by_rank = sorted(
+            ids, key=lambda i: hashlib.sha256(json.dumps(["sha256-v1", "patterns", 4, i]).encode()).hexdigest()
+        )
         chosen = {packed.ids[row] for row in made.labeled if packed.labels[row] == name}
         assert chosen == set(by_rank[: round(0.1 * len(ids))])
 

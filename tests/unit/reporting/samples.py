@@ -11,7 +11,9 @@ from ferbench.records.store import RunStore
 from ferbench.reporting.run_files import RunFiles, read_run
 from tests.unit.records.factory import CLASS_NAMES, make_cell, make_predictions, make_record
 
-HOSTILE = "<script>alert(1)</script>\"'><img src=x onerror=alert(1)>$\\frac{1}{2}$ [a](javascript:1) --> ]]> {{ 7*7 }} \u202e"
+HOSTILE = (
+    "<script>alert(1)</script>\"'><img src=x onerror=alert(1)>$\\frac{1}{2}$ [a](javascript:1) --> ]]> {{ 7*7 }} \u202e"
+)
 
 
 def full_history(classes: int = 7, epochs: int = 20) -> list[dict[str, Any]]:
@@ -44,7 +46,9 @@ def full_history(classes: int = 7, epochs: int = 20) -> list[dict[str, Any]]:
     return rows
 
 
-def write_run(root: Path, cell: Cell | None = None, history: list[dict[str, Any]] | None = None, **changes: Any) -> Path:
+def write_run(
+    root: Path, cell: Cell | None = None, history: list[dict[str, Any]] | None = None, **changes: Any
+) -> Path:
     """A whole run whose record fits its files; returns the path of its record."""
     cell, history = cell or make_cell(), full_history() if history is None else history
     predictions = make_predictions()

@@ -1,0 +1,150 @@
+"""`ferbench report` on runs that were just made."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from ferbench.contract.dataset import ParquetDataset
+from ferbench.data.pack import ensure_packed
+from ferbench.reporting.page import report_page
+from ferbench.reporting.run_files import read_run
+from tests.support.pattern_set import write_pattern_set
+from tests.unit.records.factory import make_cell, write_failure, write_record
+from tests.unit.reporting.samples import PageReader
+
+Ferbench = Callable[..., "subprocess.CompletedProcess[str]"]
+SETTINGS = ("steps=20", "image_size=16", "labeled_batch=8", "unlabeled_batch=8")
+HELP = """
+import sys
+from ferbench.cli.main import main
+main(["report", "--help"])
+print([name for name in ("torch", "matplotlib", "pydantic", "jinja2", "PIL") if name in sys.modules], file=sys.stderr)
+"""
+
+
+@pytest.fixture(scope="module")
+def patterns(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_pattern_set(tmp_path_factory.mktemp("patterns"))
+
+
+@pytest.fixture(scope="module")
+def finished(patterns: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The record of a short FixMatch run."""
+    runs = tmp_path_factory.mktemp("runs")
+    settings = [word for setting in SETTINGS for word in ("--set", setting)]
+    command = [
+        "run",
+        "--dataset",
+        str(patterns),
+        "--method",
+        "fixmatch",
+        "--ratio",
+        "0.1",
+        *settings,
+        "--runs",
+        str(runs),
+    ]
+    subprocess.run([sys.executable, "-m", "ferbench", *command], check=True, capture_output=True)
+    return next(runs.rglob("record.json"))
+
+
+def pictures(page: Path) -> int:
+    reader = PageReader(page.read_bytes())
+    assert reader.unbalanced == []
+    return sum(tag == "img" for tag, _ in reader.elements)
+
+
+def test_a_report_is_written_beside_the_record(ferbench: Ferbench, finished: Path, patterns: Path) -> None:
+    shown = ferbench("report", str(finished.parent.parent), "--dataset", str(patterns))
+    assert (shown.returncode, shown.stderr) == (0, "")
+    page = finished.parent / "report.html"
+    assert shown.stdout == f"{page}\n"
+    assert pictures(page) >= 2
+    first = page.read_bytes()
+    assert b"Views of unlabeled images" in first
+    assert ferbench("report", str(finished), "--dataset", str(patterns)).returncode == 0
+    assert page.read_bytes() == first
+
+
+def test_without_the_data_set_there_is_a_report_without_faces(
+    ferbench: Ferbench, finished: Path, tmp_path: Path
+) -> None:
+    shown = ferbench("report", str(finished), "--out", "new/page.html")
+    assert (shown.returncode, shown.stdout) == (0, "new/page.html\n")
+    page = tmp_path / "new" / "page.html"
+    assert pictures(page) == 0
+    assert b"--dataset FOLDER" in page.read_bytes()
+
+
+def test_another_data_set_is_refused(ferbench: Ferbench, finished: Path, tmp_path: Path) -> None:
+    other = write_pattern_set(tmp_path / "other", name="bars")
+    shown = ferbench("report", str(finished), "--dataset", str(other))
+    assert shown.returncode == 2
+    assert "this is 'bars'; the run is on 'patterns'" in shown.stderr
+
+
+def test_the_same_name_with_other_images_gives_no_faces(ferbench: Ferbench, finished: Path, tmp_path: Path) -> None:
+    other = write_pattern_set(tmp_path / "patterns", seed=1)
+    ensure_packed(ParquetDataset(other), 16)  # at a size that is not the protocol's the report itself packs nothing
+    shown = ferbench("report", str(finished), "--dataset", str(other), "--out", "page.html")
+    assert shown.returncode == 0
+    assert "not the one of the record" in PageReader((tmp_path / "page.html").read_bytes()).text
+
+
+def test_a_failed_run_is_reported(ferbench: Ferbench, tmp_path: Path) -> None:
+    path = write_failure(tmp_path, make_cell(), message="the loss went away")
+    assert ferbench("report", str(path)).returncode == 0
+    assert "the loss went away" in PageReader((path.parent / "report.html").read_bytes()).text
+
+
+def test_several_runs_are_listed(ferbench: Ferbench, tmp_path: Path) -> None:
+    for seed in (0, 1):
+        write_record(tmp_path, make_cell(seed=seed))
+    shown = ferbench("report", str(tmp_path))
+    assert shown.returncode == 2
+    assert "seed0" in shown.stderr
+    assert "seed1" in shown.stderr
+    assert "Traceback" not in shown.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        (["nowhere"], 2, "nowhere"),
+        (["."], 2, "no record.json"),
+        (["record.json"], 5, "record.json: "),
+        (["record.json", "--out", "record.json"], 2, "ending .html"),
+    ],
+)
+def test_errors_are_one_line_with_their_exit_code(
+    ferbench: Ferbench, tmp_path: Path, arguments: list[str], code: int, words: str
+) -> None:
+    if "record.json" in arguments:
+        (tmp_path / "record.json").write_text(json.dumps({"schema_version": 1}))
+    shown = ferbench("report", *arguments)
+    assert shown.returncode == code
+    assert words in shown.stderr
+    assert shown.stderr.count("\n") == 1
+
+
+def test_a_place_that_cannot_be_written_is_named(ferbench: Ferbench, tmp_path: Path) -> None:
+    path = write_record(tmp_path, make_cell())
+    (tmp_path / "file").write_text("")
+    shown = ferbench("report", str(path), "--out", "file/page.html")
+    assert shown.returncode == 4
+    assert "name another file with --out" in shown.stderr
+
+
+def test_help_is_light() -> None:
+    shown = subprocess.run([sys.executable, "-c", HELP], capture_output=True, text=True)
+    assert "--dataset FOLDER" in shown.stdout
+    assert shown.stderr.splitlines()[-1] == "[]"
+
+
+def test_the_api_gives_the_bytes_of_the_command(ferbench: Ferbench, finished: Path, tmp_path: Path) -> None:
+    assert ferbench("report", str(finished), "--out", "page.html").returncode == 0
+    assert report_page(read_run(finished)) == (tmp_path / "page.html").read_bytes()

@@ -1,0 +1,153 @@
+"""Sheets hold the pixels that training would see, and the errors that the model is surest of."""
+
+import io
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from ferbench.builtin.protocols import RATIO_V1
+from ferbench.contract.dataset import ParquetDataset
+from ferbench.data.batches import ViewMaker
+from ferbench.data.seeds import derive
+from ferbench.errors import DataError
+from ferbench.records.predictions import Predictions
+from ferbench.records.schema import Record
+from ferbench.reporting.face_sheets import (
+    COLUMNS,
+    CPU,
+    LABELED_VIEWS,
+    ConfidentError,
+    Sheet,
+    confident_errors,
+    error_sheets,
+    labeled_sheet,
+    spread_over_classes,
+    unlabeled_sheet,
+)
+from ferbench.reporting.local_data import LocalData, open_data
+from ferbench.reporting.tiles import GAP, TILE, contact_sheet
+from tests.support.pattern_set import CLASSES, write_pattern_set
+from tests.unit.records.factory import make_cell, make_history, make_predictions, make_record
+
+SIZE = 48  # the size of the protocol's recipe for the family of the pattern set
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory: pytest.TempPathFactory) -> ParquetDataset:
+    return ParquetDataset(write_pattern_set(tmp_path_factory.mktemp("data"), size=SIZE))
+
+
+def record_with(protocol: dict[str, Any] | None = None, fingerprints: dict[str, str] | None = None) -> Record:
+    """A record on the pattern set; without fingerprints to compare unless they are given."""
+    cell = make_cell(dataset="patterns", classes="3")
+    recipe = RATIO_V1.recipe_for("synthfaces").model_dump(mode="json", exclude={"method_defaults"})
+    record = make_record(cell, make_predictions(), make_history()).model_dump(mode="json")
+    record["config"]["protocol"] = {"name": "ratio-v1", **recipe, **(protocol or {})}
+    record["result"]["fingerprints"] = fingerprints or {}
+    return Record.model_validate(record)
+
+
+@pytest.fixture(scope="module")
+def data(dataset: ParquetDataset) -> LocalData:
+    return open_data(record_with(), dataset)
+
+
+def tile(sheet: Sheet, row: int, column: int) -> np.ndarray:
+    """The pixels of one face, not enlarged."""
+    pitch, start = TILE + GAP, GAP // 2
+    image = np.asarray(Image.open(io.BytesIO(sheet.png)).convert("RGB"))
+    part = image[
+        row * pitch + start : row * pitch + start + TILE, column * pitch + start : column * pitch + start + TILE
+    ]
+    return part[:: TILE // SIZE, :: TILE // SIZE]
+
+
+def test_views_are_those_of_training(data: LocalData) -> None:
+    sheet = labeled_sheet(data, seed=3)
+    pool = data.packed.pool(spread_over_classes(data.packed, data.plan, CLASSES), CLASSES, CPU)
+    maker = ViewMaker(data.recipe, (0.5, 0.5, 0.5), (0.2, 0.2, 0.2), CPU)
+    for number, kind in enumerate(LABELED_VIEWS):
+        generator = torch.Generator().manual_seed(derive(3, "report", kind, number))
+        view, _ = maker.pixels(kind, pool.images, pool.boxes, generator)
+        for column in range(len(pool)):
+            np.testing.assert_array_equal(tile(sheet, number, column), view[column].numpy())
+    assert sheet.row_titles == ("stored", "weak", "weak", "strong", "strong")
+
+
+def test_labeled_images_are_spread_over_the_classes(data: LocalData) -> None:
+    rows = spread_over_classes(data.packed, data.plan, CLASSES)
+    labels = [data.packed.labels[row] for row in rows]
+    assert labels == ["neutral", "neutral", "neutral", "happiness", "happiness", "sadness"]
+    assert set(rows) <= set(data.plan.labeled)
+    assert labeled_sheet(data, 0).captions == tuple((label,) for label in labels)
+
+
+def test_unlabeled_images_have_views_and_no_names(data: LocalData) -> None:
+    sheet = unlabeled_sheet(data, seed=0)
+    assert sheet is not None
+    assert sheet.captions == ()
+    assert Image.open(io.BytesIO(sheet.png)).size == (COLUMNS * (TILE + GAP), 3 * (TILE + GAP))
+
+
+def test_sheets_are_equal_for_equal_seeds(data: LocalData) -> None:
+    assert labeled_sheet(data, 5) == labeled_sheet(data, 5)
+    assert labeled_sheet(data, 5) != labeled_sheet(data, 6)
+
+
+def test_the_surest_errors_come_first() -> None:
+    logits = np.array([[9, 0, 0], [0, 9, 0], [0, 4, 0], [2, 0, 0], [0, 4, 0]], np.float16)
+    predictions = Predictions(["e", "d", "c", "b", "a"], np.array([0, 0, 0, 2, 2]), logits)
+    found = confident_errors(predictions, count=3)
+    assert [(error.id, error.label, error.predicted) for error in found] == [("d", 0, 1), ("a", 2, 1), ("c", 0, 1)]
+    assert found[0].confidence == pytest.approx(np.exp(9) / (np.exp(9) + 2))
+
+
+def test_no_errors_no_sheet(data: LocalData) -> None:
+    right = Predictions(["a"], np.array([1]), np.array([[0, 1, 0]], np.float16))
+    assert error_sheets(data.packed, confident_errors(right), CLASSES) == []
+
+
+def test_error_sheets_name_what_is_true_and_what_was_said(data: LocalData) -> None:
+    ids = [data.packed.ids[row] for row in data.plan.test[: COLUMNS + 1]]
+    errors = [ConfidentError(image, 0, 2, 0.999) for image in (*ids, "unknown")]
+    sheets = error_sheets(data.packed, errors, CLASSES)
+    assert [len(sheet.captions) for sheet in sheets] == [COLUMNS, 1]
+    assert sheets[0].captions[0] == ("true neutral", "said sadness", "> 99 % sure")
+    stored = data.packed.pool([data.packed.ids.index(ids[3])], CLASSES, CPU).images[0]
+    np.testing.assert_array_equal(tile(sheets[0], 0, 3), stored.numpy())
+
+
+@pytest.mark.parametrize(
+    ("protocol", "words"),
+    [
+        ({"image_size": 100_000}, "beyond what a report draws"),
+        ({"image_size": 40}, "not packed at 40 pixels"),
+        ({"strong": {"operations": 10**9, "cutout": 0.5}}, "beyond what a report draws"),
+        ({"weak": {"padding": 10**9}}, "beyond what a report draws"),
+        ({"steps": "many"}, "not a recipe"),
+        ({"optimizer": None}, "not a recipe"),
+    ],
+)
+def test_a_recipe_that_costs_too_much_is_not_drawn(
+    dataset: ParquetDataset, protocol: dict[str, Any], words: str
+) -> None:
+    with pytest.raises(DataError, match=words):
+        open_data(record_with(protocol), dataset)
+
+
+def test_other_data_is_not_shown(dataset: ParquetDataset, data: LocalData) -> None:
+    assert open_data(record_with(fingerprints=data.plan.fingerprints), dataset).plan == data.plan
+    with pytest.raises(DataError, match="not the one of the record: data, test differ"):
+        open_data(record_with(fingerprints={**data.plan.fingerprints, "data": "0", "test": "0"}), dataset)
+
+
+@pytest.mark.parametrize(("size", "pitch"), [(16, 100), (48, 100), (64, 132), (112, 100), (300, 100)])
+def test_tiles_of_any_size_are_about_as_large(size: int, pitch: int) -> None:
+    images = np.full((2, 3, size, size, 3), 200, np.uint8)
+    sheet = Image.open(io.BytesIO(contact_sheet(images)))
+    assert sheet.size == (3 * pitch, 2 * pitch)
+    assert sheet.getpixel((0, 0)) == (0, 0, 0, 0)
+    assert sheet.getpixel((pitch // 2, pitch // 2)) == (200, 200, 200, 255)
