@@ -1,6 +1,10 @@
 """What holds for every test: the developer's own settings and caches neither change results nor are changed."""
 
 import os
+
+# Before torch is imported anywhere: small tensors on several threads spin more than they compute.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 from collections.abc import Iterator
 from pathlib import Path
 

@@ -1,45 +1,67 @@
 """What a person sees while cells run: a bar per cell on a terminal, plain lines elsewhere."""
 
+import logging
 import sys
 import time
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from ferbench.contract.executor import Job
 
+if TYPE_CHECKING:
+    from ferbench.records.cell import Cell
+
+_log = logging.getLogger(__name__)
+
 
 class RunDisplay:
-    """Receives the events of an executor; a context manager that owns the terminal while cells run."""
+    """Receives the events of an executor; a context manager that owns the terminal while cells run.
+
+    What goes wrong in showing them is logged and stops nothing: a closed pipe or terminal must not cost a result.
+    """
 
     def __init__(self, jobs: Sequence[Job]) -> None:
         self._total = len(jobs)
         self._finished = 0
         self._bars = _Bars(len(jobs)) if sys.stdout.isatty() and jobs else None
-        self._began: dict[str, float] = {}
+        self._with_backbone = len({job.cell["backbone"] for job in jobs}) > 1
+        self._noticed: set[str] = set()
 
     def __enter__(self) -> "RunDisplay":
         if self._bars:
-            self._bars.start()
+            with _harmless():
+                self._bars.start()
         return self
 
     def __exit__(self, *exception: object) -> None:
         if self._bars:
-            self._bars.stop()
+            with _harmless():
+                self._bars.stop()
 
     def __call__(self, job: Job, event: Mapping[str, Any]) -> None:
-        name = cell_name(job)
+        self._finished += event["kind"] == "finished"
+        from ferbench.records.cell import Cell
+
+        with _harmless():
+            self._show(Cell.model_validate(dict(job.cell)), event)
+
+    def _show(self, cell: "Cell", event: Mapping[str, Any]) -> None:
+        name = cell_name(cell, with_backbone=self._with_backbone)
         kind = event["kind"]
         if kind == "finished":
-            self._finished += 1
             self._print(f"[{self._finished}/{self._total}] {name}: {outcome(event)}")
+        elif kind == "notice" and event["text"] not in self._noticed:
+            self._noticed.add(event["text"])
+            self._print(f"{name}: {event['text']}")
         elif kind == "started" and self._bars is None:
             self._print(f"{name}: started")
         elif kind == "epoch" and self._bars is None and event["epoch"] % 5 == 0:
             self._print(f"{name}: step {event['step']}  {epoch_line(event)}")
         if self._bars:
-            self._bars.update(name, event)
+            self._bars.update(cell.cell_id, name, event)
 
     def _print(self, line: str) -> None:
         if self._bars:
@@ -49,12 +71,18 @@ class RunDisplay:
             sys.stdout.flush()
 
 
-def cell_name(job: Job) -> str:
-    """`fixmatch synthfaces ratio-0.05 seed 0`."""
-    from ferbench.records.cell import Cell
+@contextmanager
+def _harmless() -> Iterator[None]:
+    try:
+        yield
+    except Exception:
+        _log.info("the display failed; the run goes on", exc_info=True)
 
-    cell = Cell.model_validate(dict(job.cell))
-    return f"{cell.row} {cell.dataset} {cell.budget.label()} seed {cell.seed}"
+
+def cell_name(cell: "Cell", *, with_backbone: bool = False) -> str:
+    """`fixmatch synthfaces ratio-0.05 seed 0`, with the backbone where cells differ in it."""
+    backbone = f" {cell.backbone}" if with_backbone else ""
+    return f"{cell.row} {cell.dataset} {cell.budget.label()}{backbone} seed {cell.seed}"
 
 
 def outcome(event: Mapping[str, Any]) -> str:
@@ -105,18 +133,24 @@ class _Bars:
     def print(self, line: str) -> None:
         self._progress.console.print(line, highlight=False, markup=False)
 
-    def update(self, name: str, event: Mapping[str, Any]) -> None:
+    def update(self, key: str, name: str, event: Mapping[str, Any]) -> None:
         kind = event["kind"]
         if kind == "started":
-            self._tasks[name] = self._progress.add_task(name, total=None, rate="", line="")
+            self._task(key, name)
         elif kind == "step":
-            task = self._tasks[name]
+            task = self._task(key, name)
             speed = self._progress.tasks[self._progress.task_ids.index(task)].speed
             rate = f"{speed:.1f} steps/s" if speed else ""
             self._progress.update(task, completed=event["step"], total=event["steps"], rate=rate)
         elif kind == "epoch":
-            self._progress.update(self._tasks[name], completed=event["step"], line=epoch_line(event))
+            self._progress.update(self._task(key, name), completed=event["step"], line=epoch_line(event))
         elif kind == "finished":
-            if name in self._tasks:
-                self._progress.remove_task(self._tasks.pop(name))
+            if key in self._tasks:
+                self._progress.remove_task(self._tasks.pop(key))
             self._progress.advance(self._all)
+
+    def _task(self, key: str, name: str) -> Any:
+        """The bar of a cell, begun when the first is heard of it."""
+        if key not in self._tasks:
+            self._tasks[key] = self._progress.add_task(name, total=None, rate="", line="")
+        return self._tasks[key]

@@ -1,15 +1,21 @@
 """`ferbench run`: a grid of cells, each to a record."""
 
+import json
+import signal
+import threading
 import tomllib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from ferbench.cli.output import print_table
+from ferbench.cli.output import print_table, warn_problems
 from ferbench.cli.progress import RunDisplay
 from ferbench.cli.values import parse_settings, split_integers, split_list
 from ferbench.errors import InterruptedRun, UsageError, suggestion
+from ferbench.plugins import registry
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -27,6 +33,8 @@ def _read_config(ctx: click.Context, parameter: click.Parameter, path: Path | No
         raise UsageError(
             f"--config {path}: not TOML ({error}); write a [run] table with the names of options"
         ) from None
+    if not isinstance(table, dict):
+        raise UsageError(f"--config {path}: 'run' is no table; write [run] and below it the names of options")
     known = {name: option for option in ctx.command.params if (name := _config_name(option)) != "config"}
     defaults: dict[str, Any] = {}
     for key, value in table.items():
@@ -43,7 +51,7 @@ def _config_name(option: click.Parameter) -> str:
 
 def _as_option(option: click.Parameter, value: Any) -> Any:
     if isinstance(value, dict):
-        return [f"{key}={_text(item)}" for key, item in value.items()]
+        return [f"{key}={json.dumps(item, default=str)}" for key, item in value.items()]
     if option.multiple:
         return [_text(item) for item in value] if isinstance(value, list) else [_text(value)]
     return value
@@ -171,22 +179,37 @@ def run(
         set=parse_settings(settings),
         **options,
     )
-    plan = make_plan(request)
-    if dry_run:
-        _show_plan(plan, request.runs)
-        return 0
-    missing = [item for item in plan if not item.cached][:limit]
-    cached = sum(item.cached for item in plan)
-    click.echo(f"{len(plan)} cells: {cached} cached, {len(missing)} to run, {jobs} at a time")
-    with RunDisplay([item.job for item in missing]) as display:
-        try:
-            statuses = execute(missing, executor, jobs, display)
-        except KeyboardInterrupt:
-            raise InterruptedRun(
-                "interrupted; what was computed is saved, the same command goes on from there"
-            ) from None
+    with _ending_at_sigterm():
+        plan = make_plan(request, check_data=not dry_run)
+        warn_problems(registry().problems)
+        if dry_run:
+            _show_plan(plan, request.runs)
+            return 0
+        missing = [item for item in plan if not item.cached][:limit]
+        cached = sum(item.cached for item in plan)
+        click.echo(f"{len(plan)} cells: {cached} cached, {len(missing)} to run, {jobs} at a time")
+        with RunDisplay([item.job for item in missing]) as display:
+            try:
+                statuses = execute(missing, executor, jobs, display)
+            except KeyboardInterrupt:
+                raise InterruptedRun(
+                    "interrupted; what was computed is saved, the same command goes on from there"
+                ) from None
     _show_results(plan, request.runs)
     return exit_code(statuses)
+
+
+@contextmanager
+def _ending_at_sigterm() -> Iterator[None]:
+    """SIGTERM, which SLURM, docker and timeout(1) send, does what Ctrl-C does."""
+    if threading.current_thread() is not threading.main_thread():  # only there Python lets handlers be set
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _show_plan(plan: "Sequence[PlannedCell]", runs: Path) -> None:

@@ -1,6 +1,7 @@
 """Parsing of option values that are lists, ranges or settings."""
 
 import json
+import re
 from collections.abc import Iterable
 from typing import Any
 
@@ -17,13 +18,13 @@ def split_integers(values: Iterable[str], option: str) -> list[int]:
     """`("0-2,7",)` to `[0, 1, 2, 7]`; raises UsageError naming the option."""
     numbers: list[int] = []
     for part in split_list(values):
-        first, dash, last = part.partition("-")
-        if not (first.isdigit() and (not dash or last.isdigit())):
+        match = re.fullmatch(r"([0-9]{1,18})(?:-([0-9]{1,18}))?", part)
+        if not match:
             raise UsageError(f"{option} {part}: give whole numbers and ranges, such as 0-4 or 0,2,5")
-        stop = int(last) if dash else int(first)
-        if stop < int(first) or stop - int(first) > 10_000:
+        first, last = int(match[1]), int(match[2] or match[1])
+        if not 0 <= last - first <= 10_000:
             raise UsageError(f"{option} {part}: the range must rise, by at most 10000")
-        numbers += range(int(first), stop + 1)
+        numbers += range(first, last + 1)
     return list(dict.fromkeys(numbers))
 
 
@@ -31,13 +32,14 @@ def parse_settings(values: Iterable[str]) -> dict[str, Any]:
     """`("steps=60", "fixmatch.align=true")` to a dict; values are JSON where they can be, else text."""
     settings: dict[str, Any] = {}
     for value in values:
-        key, equals, text = value.partition("=")
-        if not equals or not key.strip():
+        name, equals, text = value.partition("=")
+        key = name.strip()
+        if not equals or not key:
             raise UsageError(f"--set {value}: write KEY=VALUE, as in --set steps=60 or --set fixmatch.threshold=0.9")
         if key in settings:
             raise UsageError(f"--set {key}: given twice; keep one")
         try:
-            settings[key.strip()] = json.loads(text)
+            settings[key] = json.loads(text)
         except ValueError:
-            settings[key.strip()] = text
+            settings[key] = text
     return settings

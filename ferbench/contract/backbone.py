@@ -1,9 +1,11 @@
 """Backbones turn images into features."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from torch import Tensor, nn
+
+from ferbench.contract.head import Head, Output
 
 
 @dataclass(frozen=True)
@@ -36,11 +38,17 @@ class Backbone(nn.Module):
 class Network(nn.Module):
     """A backbone with a head: the part of a method that EMA averages, that is evaluated and that is saved."""
 
-    def __init__(self, backbone: Backbone, head: nn.Module) -> None:
+    images_forwarded: int
+    """Images that went through the net since it was made."""
+
+    def __init__(self, backbone: Backbone, head: Head) -> None:
         super().__init__()
         self.backbone = backbone
         self.head = head
+        self.images_forwarded = 0
 
-    def forward(self, images: Tensor):  # type: ignore[no-untyped-def]
-        """Normalised images (B, 3, S, S) to the `Output` of the head."""
-        return self.head(self.backbone(images))
+    def forward(self, images: Tensor) -> Output:
+        """Normalised images (B, 3, S, S) to the `Output` of the head, in float32 also under bf16 autocast."""
+        self.images_forwarded += len(images)
+        output = self.head(self.backbone(images))
+        return replace(output, logits=output.logits.float(), features=output.features.float())

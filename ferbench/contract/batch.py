@@ -55,8 +55,8 @@ class Batch:
     """One step's data, already on the device.
 
     `labels` (B,) int64 and `label_probs` (B, C) float32 belong to the labeled images; labels of unlabeled images never
-    reach a method. `step` (int64, from 0) and `progress` (float32, 0 to 1 over the stage) are scalar tensors, so that a
-    ramp needs no host synchronisation.
+    reach a method. `step` (int64, from 0), `progress` (float32, 0 to 1 over the stage) and `learning_rate` (float32)
+    are scalar tensors, so that a ramp needs no host synchronisation.
     """
 
     labeled: ViewSet
@@ -65,6 +65,7 @@ class Batch:
     label_probs: Tensor
     step: Tensor
     progress: Tensor
+    learning_rate: Tensor
 
 
 class Losses:
@@ -77,6 +78,8 @@ class Losses:
     def __init__(
         self, total: Tensor, *, pseudo_label: Tensor | None = None, mask: Tensor | None = None, **terms: Tensor
     ) -> None:
+        if "loss" in terms:
+            raise TypeError("Losses: the term 'loss' is the total's name in the history; give yours another")
         if (pseudo_label is None) != (mask is None):
             raise TypeError("Losses: pseudo_label and mask belong together; give both or neither")
         self.total = total

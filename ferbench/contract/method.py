@@ -78,7 +78,10 @@ class Method(nn.Module):
     teacher: Network
     random: torch.Generator
     info: MethodInfo
-    joint_forward: bool = True
+    joint_forward: bool | None = None
+    """Whether gradient views go through the net in one forward; None is the protocol's rule. The record shows it."""
+    head: ClassVar[str] = "linear"
+    """The head that the method is described with; `--head` chooses another."""
 
     def __init__(self, config: MethodConfig) -> None:
         super().__init__()
@@ -103,25 +106,29 @@ class Method(nn.Module):
         """The engine's handles; kept out of the module tree, so that the method's state is its own only."""
         for name, value in {"net": net, "teacher": teacher, "random": random, "info": info}.items():
             object.__setattr__(self, name, value)
-        self.joint_forward = joint_forward
+        if self.joint_forward is None:
+            self.joint_forward = joint_forward
         self._mean, self._gather = mean, gather
 
     def setup(self, net: Network, info: MethodInfo) -> None:
         """Called once before the optimizer is made: add heads, banks and buffers here."""
 
     def stages(self) -> Sequence[Stage]:
-        """The parts of the run, in order."""
+        """The parts of the run, in order; asked for before `setup`, so it may use `config` and nothing else."""
         return [Stage("train", self.loss, self.views)]
 
     @abstractmethod
     def loss(self, batch: Batch) -> Losses:
         """The loss of one step, on normalised views."""
 
+    def start_stage(self, stage: Stage) -> None:
+        """Called before the first step of each stage; not again when a run is resumed within it."""
+
     def after_step(self) -> None:
         """Called after the optimizer and the EMA update of each step."""
 
     def end_epoch(self, context: EpochContext) -> Mapping[str, Tensor]:
-        """Called after each epoch (a twentieth of the stage); tensors that it returns go into the history."""
+        """Called after each epoch (a twentieth of the run); tensors that it returns go into the history."""
         return {}
 
     def evaluation_net(self) -> Network:
@@ -148,6 +155,12 @@ class Method(nn.Module):
         """`value` of all processes concatenated along the first axis; the identity on one."""
         return value if self._gather is None else self._gather(value)
 
+    def forward_images(self, images: Tensor) -> Output:
+        """One forward of images (B, 3, S, S) that are no declared view, such as mixed ones; keeps the aux loss."""
+        output: Output = self.net(images)
+        self._collect(output)
+        return output
+
     def forward_views(
         self, batch: Batch, no_grad: frozenset[str] | set[str] = frozenset(), joint: bool | None = None
     ) -> "ForwardedViews":
@@ -160,9 +173,11 @@ class Method(nn.Module):
         labeled, unlabeled = batch.labeled.images, batch.unlabeled.images if batch.unlabeled else {}
         inputs = {("labeled", name): images for name, images in labeled.items()}
         inputs |= {("unlabeled", name): images for name, images in unlabeled.items() if name not in no_grad}
-        outputs = self._forward_all(inputs, self.joint_forward if joint is None else joint)
+        outputs = self._forward_all(inputs, bool(self.joint_forward) if joint is None else joint)
+        if unknown := set(no_grad) - set(unlabeled):
+            raise ValueError(f"no_grad names {sorted(unknown)}; the unlabeled views are {sorted(unlabeled)}")
         with torch.no_grad(), frozen_bn(self.net):
-            for name in unlabeled.keys() & no_grad:
+            for name in (view for view in unlabeled if view in no_grad):
                 outputs["unlabeled", name] = self.net(unlabeled[name])
         return ForwardedViews(
             *(
@@ -173,13 +188,9 @@ class Method(nn.Module):
 
     def _forward_all(self, inputs: Mapping[tuple[str, str], Tensor], joint: bool) -> dict[tuple[str, str], Output]:
         if joint and len(inputs) > 1:
-            whole = self.net(torch.cat(list(inputs.values())))
-            self._collect(whole)
+            whole = self.forward_images(torch.cat(list(inputs.values())))
             return dict(zip(inputs, split_output(whole, [len(images) for images in inputs.values()]), strict=True))
-        outputs = {key: self.net(images) for key, images in inputs.items()}
-        for output in outputs.values():
-            self._collect(output)
-        return outputs
+        return {key: self.forward_images(images) for key, images in inputs.items()}
 
     def _collect(self, output: Output) -> None:
         if output.aux_loss is not None:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 EPOCHS = 20
 """An epoch is this fraction of the steps, equal for all methods, never a pass over data."""
@@ -24,7 +24,7 @@ class WeakView(_Declaration):
 class StrongView(_Declaration):
     """RandAugment and cutout, then the weak view (facts of FixMatch's, Ada-CM's and LEAF's code)."""
 
-    operations: int = Field(3, ge=0, description="RandAugment operations per image, drawn with replacement from 14")
+    operations: int = Field(3, ge=1, description="RandAugment operations per image, drawn with replacement from 14")
     cutout: float = Field(0.5, ge=0, le=1, description="largest side of the cutout square, as a part of the width")
 
 
@@ -51,6 +51,12 @@ class Recipe(_Declaration):
     method_defaults: Mapping[str, Mapping[str, Any]] = Field(
         default_factory=dict, description="options of methods tuned for this recipe with equal trials"
     )
+
+    @model_validator(mode="after")
+    def _padding_fits(self) -> "Recipe":
+        if self.weak.padding >= self.image_size:
+            raise ValueError(f"weak.padding {self.weak.padding} must be below image_size {self.image_size}")
+        return self
 
 
 class Protocol(_Declaration):

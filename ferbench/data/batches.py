@@ -9,6 +9,7 @@ from torch import Tensor
 from ferbench.contract.batch import Batch, Views, ViewSet, ViewSpec
 from ferbench.contract.protocol import Recipe
 from ferbench.data.augment.cutout import Cutout
+from ferbench.data.augment.pixels import to_device
 from ferbench.data.augment.randaugment import RandAugment
 from ferbench.data.augment.strong import Strong
 from ferbench.data.augment.weak import Weak
@@ -112,22 +113,24 @@ class Batches:
             IndexStream(len(unlabeled), recipe.unlabeled_batch, derive(seed, "unlabeled")) if unlabeled else None
         )
 
-    def at(self, step: int) -> Batch:
+    def at(self, step: int, learning_rate: float = 0.0) -> Batch:
         """The batch of a step, on the pools' device."""
         device = self._labeled.images.device
-        index = self._labeled_stream.at(step).to(device, non_blocking=True)
+        index = to_device(self._labeled_stream.at(step), device)
         labeled = self._view_set("labeled", self._labeled, index, self._views.labeled, step)
         unlabeled = None
         if self._unlabeled is not None and self._unlabeled_stream is not None and self._views.unlabeled:
-            drawn = self._unlabeled_stream.at(step).to(device, non_blocking=True)
+            drawn = to_device(self._unlabeled_stream.at(step), device)
             unlabeled = self._view_set("unlabeled", self._unlabeled, drawn, self._views.unlabeled, step)
         return Batch(
             labeled=labeled,
             unlabeled=unlabeled,
             labels=self._labeled.labels[index],
             label_probs=self._labeled.label_probs[index],
-            step=torch.tensor(step).to(device, non_blocking=True),
-            progress=torch.tensor(step / self._steps).to(device, non_blocking=True),
+            # Filled by a kernel: a copy of a scalar from pageable memory would wait for the device.
+            step=torch.full((), step, device=device),
+            progress=torch.full((), step / self._steps, device=device),
+            learning_rate=torch.full((), learning_rate, device=device),
         )
 
     def _view_set(self, role: str, pool: Pool, index: Tensor, views: Mapping[str, ViewSpec], step: int) -> ViewSet:

@@ -13,9 +13,9 @@ import shutil
 import tempfile
 import warnings
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import filelock
 import numpy as np
@@ -23,12 +23,13 @@ import pyarrow
 import pyarrow.parquet
 from PIL import Image, UnidentifiedImageError
 
-from ferbench.contract.dataset import Dataset, Sample
+from ferbench.contract.dataset import EIGHT_CLASSES, Dataset, Sample, Split
 from ferbench.errors import DataError
 from ferbench.records.cell import digest
 
 PACK_VERSION = 1
 MAX_LISTED = 20
+LABELS = (*EIGHT_CLASSES, "other")
 
 
 def cache_root() -> Path:
@@ -61,7 +62,7 @@ def ensure_packed(dataset: Dataset, image_size: int) -> Path:
         folder.parent.mkdir(parents=True, exist_ok=True)
         with filelock.FileLock(folder.with_suffix(".lock")):
             if not (folder / "meta.json").is_file():
-                _pack_into(dataset, image_size, folder)
+                _write(*_decode(dataset, image_size), dataset, image_size, folder)
     except OSError as error:
         raise DataError(
             f"{folder}: cannot write the packed data set ({error.strerror or error}); free space or set FERBENCH_CACHE"
@@ -69,14 +70,11 @@ def ensure_packed(dataset: Dataset, image_size: int) -> Path:
     return folder
 
 
-def _pack_into(dataset: Dataset, image_size: int, folder: Path) -> None:
+def _write(
+    images: list[np.ndarray], rows: list[dict[str, Any]], dataset: Dataset, image_size: int, folder: Path
+) -> None:
     scratch = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
     try:
-        images, rows, problems = _decode(dataset, image_size)
-        if problems:
-            raise DataError(_problem_text(dataset.info.name, problems))
-        if not rows:
-            raise DataError(f"dataset '{dataset.info.name}': no samples found; is the folder complete?")
         np.save(scratch / "images.npy", np.stack(images))
         pyarrow.parquet.write_table(
             pyarrow.Table.from_pylist(rows, schema=MANIFEST_SCHEMA), scratch / "manifest.parquet"
@@ -104,15 +102,16 @@ MANIFEST_SCHEMA = pyarrow.schema(
 )
 
 
-def _decode(dataset: Dataset, size: int) -> tuple[list[np.ndarray], list[dict[str, Any]], list[str]]:
+def _decode(dataset: Dataset, size: int) -> tuple[list[np.ndarray], list[dict[str, Any]]]:
     images: list[np.ndarray] = []
     rows: list[dict[str, Any]] = []
     problems: list[str] = []
     seen: set[str] = set()
-    for sample in dataset.samples():
+    for sample in _read(dataset):
         try:
             if sample.id in seen:
                 raise ValueError("this id occurs twice")
+            _check_names(sample)
             pixels, row = decode_sample(sample, size)
         except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
             problems.append(f"{_where(sample)}: {error}")
@@ -120,7 +119,11 @@ def _decode(dataset: Dataset, size: int) -> tuple[list[np.ndarray], list[dict[st
         seen.add(sample.id)
         images.append(pixels)
         rows.append(row)
-    return images, rows, problems
+    if problems:
+        raise DataError(_problem_text(dataset.info.name, problems))
+    if not rows:
+        raise DataError(f"dataset '{dataset.info.name}': no samples found; is the folder complete?")
+    return images, rows
 
 
 def decode_sample(sample: Sample, size: int) -> tuple[np.ndarray, dict[str, Any]]:
@@ -143,13 +146,33 @@ def decode_sample(sample: Sample, size: int) -> tuple[np.ndarray, dict[str, Any]
     return np.asarray(image), {
         "id": sample.id,
         "split": sample.split,
-        "label": max(distribution, key=lambda name: distribution[name]) if distribution else sample.label,
+        "label": max(sorted(distribution), key=distribution.__getitem__) if distribution else sample.label,
         "label_distribution": list(distribution.items()) if distribution else None,
         "subject": sample.subject,
         "video": sample.video,
         "box": [value * factor for value, factor in zip(sample.box, scale, strict=True)] if sample.box else None,
         "sha256": hashlib.sha256(content).hexdigest(),
     }
+
+
+def _read(dataset: Dataset) -> Iterator[Sample]:
+    try:
+        yield from dataset.samples()
+    except OSError as error:
+        raise DataError(
+            f"dataset '{dataset.info.name}': cannot be read ({error.filename or ''}: {error.strerror or error})"
+        ) from None
+
+
+def _check_names(sample: Sample) -> None:
+    if sample.split not in get_args(Split):
+        raise ValueError(f"split '{sample.split}' is none of {', '.join(get_args(Split))}")
+    shares = sample.label if isinstance(sample.label, Mapping) else {sample.label: 1.0} if sample.label else {}
+    for name, share in shares.items():
+        if name not in LABELS:
+            raise ValueError(f"label '{name}' is no canonical class ({', '.join(LABELS)})")
+        if not 0 <= share < float("inf"):
+            raise ValueError(f"label '{name}' has the share {share}")
 
 
 def _where(sample: Sample) -> str:
@@ -165,7 +188,7 @@ def _problem_text(name: str, problems: list[str]) -> str:
 
 
 def _meta(dataset: Dataset, image_size: int, rows: list[dict[str, Any]]) -> dict[str, Any]:
-    content = sorted([row["id"], row["split"], row["label"], row["sha256"]] for row in rows)
+    content = sorted(([row[name] for name in MANIFEST_SCHEMA.names] for row in rows), key=lambda row: str(row[0]))
     counts = Counter((row["split"], row["label"] or "unknown") for row in rows)
     return {
         "pack_version": PACK_VERSION,

@@ -84,13 +84,13 @@ class Packed:
         """The images of these rows, in this order, on the device."""
         order = np.asarray(rows, dtype=np.int64)
         images = torch.from_numpy(np.ascontiguousarray(self._images[order]))
-        probs = self._label_probs(rows, class_names)
-        known = probs.sum(1) > 0
-        labels = torch.where(known, probs.argmax(1), torch.tensor(UNKNOWN))
+        # The label is the manifest's, which splits and fingerprints use; a tie of votes is broken there, once.
+        position = {name: i for i, name in enumerate(class_names)}
+        labels = torch.tensor([position.get(str(self.labels[row]), UNKNOWN) for row in rows], dtype=torch.int64)
         return Pool(
             images=images.to(device),
             labels=labels.to(device),
-            label_probs=probs.to(device),
+            label_probs=self._label_probs(rows, class_names).to(device),
             boxes=self._boxes(order).to(device),
             ids=tuple(self.ids[row] for row in rows),
         )

@@ -7,7 +7,7 @@ from ferbench.contract.dataset import Dataset, ParquetDataset
 from ferbench.errors import DataError, UsageError
 from ferbench.plugins import registry
 
-SYNTHFACES_HINT = "pip install ferbench-synthfaces (in a clone: pip install -e plugins/ferbench-synthfaces)"
+SYNTHFACES_HINT = "in a clone of the repository: pip install -e plugins/ferbench-synthfaces"
 
 
 def open_dataset(name: str) -> Dataset:

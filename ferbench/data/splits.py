@@ -10,6 +10,7 @@ from decimal import ROUND_HALF_EVEN, Decimal
 from ferbench.data.packed import Packed
 from ferbench.errors import DataError, UsageError
 from ferbench.records.cell import Budget, digest
+from ferbench.records.predictions import labeled_fingerprint
 
 
 @dataclass(frozen=True)
@@ -48,9 +49,9 @@ def make_split(
     unlabeled = [row for row in rows["train"] if row not in chosen]
     fingerprints = {
         "data": packed.fingerprint,
-        "labeled": _fingerprint(packed, labeled, with_labels=True),
-        "unlabeled": _fingerprint(packed, unlabeled, with_labels=False),
-        "test": _fingerprint(packed, rows["test"], with_labels=True),
+        "labeled": _with_labels(packed, labeled),
+        "unlabeled": _without_labels(packed, unlabeled),
+        "test": _with_labels(packed, rows["test"]),
     }
     return SplitPlan(labeled, unlabeled, rows["test"], counts, fingerprints)
 
@@ -58,7 +59,7 @@ def make_split(
 def pool_rows(packed: Packed) -> tuple[list[int], str]:
     """All training and unlabeled rows of a pool, without labels, and their fingerprint."""
     rows = [row for row, split in enumerate(packed.splits) if split != "test"]
-    return rows, _fingerprint(packed, rows, with_labels=False)
+    return rows, _without_labels(packed, rows)
 
 
 def _rows(packed: Packed, split: str, class_names: Sequence[str]) -> list[int]:
@@ -92,5 +93,9 @@ def _choose(
     return sorted(labeled, key=lambda row: packed.ids[row]), counts
 
 
-def _fingerprint(packed: Packed, rows: list[int], *, with_labels: bool) -> str:
-    return digest(sorted([packed.ids[row], packed.labels[row] if with_labels else None] for row in rows))
+def _with_labels(packed: Packed, rows: list[int]) -> str:
+    return labeled_fingerprint([packed.ids[row] for row in rows], [str(packed.labels[row]) for row in rows])
+
+
+def _without_labels(packed: Packed, rows: list[int]) -> str:
+    return digest(sorted(packed.ids[row] for row in rows))

@@ -7,14 +7,23 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+import time
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import IO, Any
 
 from ferbench.contract.executor import Executor, Job, Progress
+from ferbench.execution.aftermath import Started, keep_log, leave_record
+from ferbench.records.schema import ErrorReport, Status
 
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+WORKER = (sys.executable, "-m", "ferbench.execution.worker")
+GRACE_SECONDS = 60.0
+"""How long a worker may run after its time is up, its cell has ended or it was asked to stop, until it is killed."""
+MAX_LOG_BYTES = 1_000_000
+LAST_LINES = 30
 
 
 @dataclass
@@ -22,89 +31,151 @@ class _Running:
     index: int
     job: Job
     process: subprocess.Popen[bytes]
-    errors: IO[str]
+    log: IO[bytes]
+    deadline: float
+    started: Started = field(default_factory=Started)
     unread: bytes = b""
-    finished: dict[str, Any] = field(default_factory=dict)
+    finished: Mapping[str, Any] = field(default_factory=dict)
+    silent: bool = False
+    """Whether its output has ended, as it does when the process is gone."""
+
+    @property
+    def stdout(self) -> IO[bytes]:
+        assert self.process.stdout is not None
+        return self.process.stdout
 
 
 class LocalExecutor(Executor):
-    """One process per cell, `slots` at a time; a process that crashes costs its own cell only."""
+    """One process per cell, `slots` at a time; a process that crashes or hangs costs its own cell only."""
 
     def run(self, jobs: Sequence[Job], progress: Progress, slots: int) -> list[str]:
         statuses = ["missing"] * len(jobs)
-        waiting = list(enumerate(jobs))
-        with selectors.DefaultSelector() as selector, _ending_children(selector) as running:
+        waiting = deque(enumerate(jobs))
+        with selectors.DefaultSelector() as selector, _ending_children() as running:
             while waiting or running:
                 while waiting and len(running) < slots:
-                    started = _start(*waiting.pop(0))
+                    started = _start(*waiting.popleft())
                     running.append(started)
-                    selector.register(_stdout(started), selectors.EVENT_READ, started)
-                for key, _ in selector.select():
-                    child: _Running = key.data
-                    if _forward_events(child, progress):
-                        continue
-                    selector.unregister(_stdout(child))
-                    running.remove(child)
+                    selector.register(started.stdout, selectors.EVENT_READ, started)
+                first = min(child.deadline for child in running) - time.monotonic()
+                for key, _ in selector.select(None if first == float("inf") else max(0.0, first)):
+                    _forward_events(key.data, progress)
+                for child in [each for each in running if each.silent or time.monotonic() >= each.deadline]:
+                    selector.unregister(child.stdout)
                     statuses[child.index] = _finish(child, progress)
+                    running.remove(child)
         return statuses
 
 
 @contextmanager
-def _ending_children(selector: selectors.BaseSelector) -> Iterator[list[_Running]]:
+def _ending_children() -> Iterator[list[_Running]]:
     running: list[_Running] = []
     try:
         yield running
     except BaseException:
-        # Ctrl-C reaches the children too, a signal to this process alone does not; a second one changes nothing.
+        # Ctrl-C reaches the children too, a signal to this process alone does not.
         for child in running:
             child.process.send_signal(signal.SIGINT)
-        for child in running:
-            child.process.wait()
+        until = time.monotonic() + GRACE_SECONDS
+        while running:
+            # timeout(1) and impatient people signal twice; the children are still saving.
+            with suppress(KeyboardInterrupt):
+                _wait(running[-1].process, until)
+                running.pop()
         raise
 
 
 def _start(index: int, job: Job) -> _Running:
-    errors = tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace")  # noqa: SIM115 (closed in _finish)
+    log = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115 (closed in _finish)
     environment = {**os.environ, **{name: str(job.threads) for name in THREAD_VARIABLES}}
     process = subprocess.Popen(
-        [sys.executable, "-m", "ferbench.execution.worker"],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=errors,
-        env=environment,
+        WORKER, bufsize=0, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, env=environment
     )
     assert process.stdin is not None
-    process.stdin.write(json.dumps(job.to_json()).encode() + b"\n")
-    process.stdin.flush()
-    return _Running(index, job, process, errors)
+    # A worker that is gone already shows at the end of its output.
+    with suppress(BrokenPipeError):
+        process.stdin.write(json.dumps(job.to_json()).encode() + b"\n")
+    allowed = float("inf") if job.timeout is None else job.timeout + GRACE_SECONDS
+    return _Running(index, job, process, log, time.monotonic() + allowed)
 
 
-def _stdout(child: _Running) -> IO[bytes]:
-    assert child.process.stdout is not None
-    return child.process.stdout
-
-
-def _forward_events(child: _Running, progress: Progress) -> bool:
-    """Pass on the events that have arrived; False at the end of the output."""
+def _forward_events(child: _Running, progress: Progress) -> None:
+    """Pass on the events that have arrived."""
     # Not readline: what it buffers is invisible to the selector, and events would wait for the next one.
-    received = os.read(_stdout(child).fileno(), 1 << 16)
+    received = os.read(child.stdout.fileno(), 1 << 16)
+    child.silent = not received
     *lines, child.unread = (child.unread + received).split(b"\n")
     for line in lines:
-        event = json.loads(line)
-        if event["kind"] == "finished":
+        event = _event(line)
+        if event is None:
+            child.log.write(line + b"\n")
+        elif event["kind"] == "finished":
             child.finished = event
+            # There is nothing left to do but to exit, which a thread of a plugin can prevent.
+            child.deadline = time.monotonic() + GRACE_SECONDS
         else:
             progress(child.job, event)
-    return bool(received)
+
+
+def _event(line: bytes) -> dict[str, Any] | None:
+    """The event of a line; None where something else was printed before the worker had taken hold of its output."""
+    try:
+        value = json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+    return value if isinstance(value, dict) and "kind" in value else None
 
 
 def _finish(child: _Running, progress: Progress) -> str:
-    code = child.process.wait()
-    if not child.finished:
-        child.errors.seek(0)
-        last = (child.errors.read().strip().splitlines() or ["no message"])[-1]
-        how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with code {code}"
-        child.finished = {"kind": "finished", "status": "failed", "message": f"its process {how}: {last}"}
-    child.errors.close()
-    progress(child.job, {**child.finished, "exit_code": code})
-    return str(child.finished["status"])
+    if not child.silent:
+        child.process.kill()
+    code = _wait(child.process, time.monotonic() + GRACE_SECONDS)
+    log = _end_of(child.log)
+    finished = child.finished or _crash(child, code, log)
+    status = str(finished["status"])
+    keep_log(child.job, status, log)
+    for stream in (child.log, child.stdout, child.process.stdin):
+        if stream is not None:
+            stream.close()
+    progress(child.job, {**finished, "exit_code": code})
+    return status
+
+
+def _crash(child: _Running, code: int, log: bytes) -> dict[str, Any]:
+    """The end of a worker that could not tell its own, with the record that it could not leave."""
+    lines = log.decode("utf-8", "replace").strip().splitlines()
+    status: Status = "failed"
+    if not child.silent:
+        status = "timeout"
+        message = (
+            f"its process did not stop {GRACE_SECONDS:.0f} s after the {child.job.timeout:g} s of --timeout and was "
+            "killed; run again with more to go on from the last checkpoint"
+        )
+    elif code < 0:
+        memory = ", perhaps for want of memory" if code == -signal.SIGKILL else ""
+        message = (
+            f"its process was killed by {signal.Signals(-code).name}{memory}: {lines[-1] if lines else 'no message'}"
+        )
+    else:
+        message = f"its process ended with code {code}: {lines[-1] if lines else 'no message'}"
+    report = ErrorReport(type="WorkerDied", message=message, traceback="\n".join(lines[-LAST_LINES:]))
+    try:
+        leave_record(child.job, status, report, child.started)
+    except Exception as error:  # a plugin's code runs here too, and other cells do not depend on this one
+        message += f" (and its record cannot be written: {error})"
+    return {"kind": "finished", "status": status, "message": message}
+
+
+def _wait(process: "subprocess.Popen[bytes]", until: float) -> int:
+    """The exit code; a process that has not ended by then is killed."""
+    try:
+        return process.wait(max(0.0, until - time.monotonic()))
+    except subprocess.TimeoutExpired:
+        process.kill()
+        return process.wait()
+
+
+def _end_of(log: IO[bytes]) -> bytes:
+    size = log.seek(0, os.SEEK_END)
+    log.seek(max(0, size - MAX_LOG_BYTES))
+    return log.read(MAX_LOG_BYTES)

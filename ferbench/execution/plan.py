@@ -1,9 +1,9 @@
 """From what a person asked for to a grid of checked cells."""
 
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -12,15 +12,23 @@ from pydantic import ValidationError
 
 from ferbench.contract.dataset import Dataset
 from ferbench.contract.executor import Job
-from ferbench.contract.protocol import Recipe
 from ferbench.data.sources import classes_of, open_dataset
-from ferbench.errors import UsageError, suggestion
+from ferbench.errors import UsageError
+from ferbench.execution.overrides import config_changes, recipe_changes, sort_settings
 from ferbench.execution.weights import resolve_init
 from ferbench.plugins import registry
 from ferbench.records.cell import Budget, Cell
 from ferbench.records.schema import first_problem
 from ferbench.records.store import RunStore
-from ferbench.training.resolution import build_backbone, load_method, load_protocol, recipe_of, resolve
+from ferbench.training.cell_run import finished_record
+from ferbench.training.resolution import (
+    Resolved,
+    build_backbone,
+    load_method,
+    load_protocol,
+    method_config,
+    recipe_of,
+)
 from ferbench.training.task import no_pool_text, split_of
 
 SYNTHFACES = "synthfaces"
@@ -69,31 +77,125 @@ def make_plan(request: RunRequest, *, check_data: bool = True) -> list[PlannedCe
     """Every cell of the grid, checked as far as is possible without training; the cheapest mistakes come first.
 
     Raises UsageError, PluginError or DataError for the first cell that cannot run. With `check_data` the data is
-    packed and split, so that a cached result of other data counts as missing.
+    packed and split, so that a cached result of other data or other defaults counts as missing.
     """
-    protocol = load_protocol(request.protocol)
-    device = choose_device(request.device)
-    budgets = _budgets(request, protocol.budget)
+    planner = _Planner(request)
+    found = {resolved.cell.cell_id: (resolved, job) for resolved, job in planner.cells()}
     store = RunStore(request.runs)
     planned = []
-    for dataset_name, budget, row, seed in itertools.product(request.datasets, budgets, request.methods, request.seeds):
-        dataset = _opened(dataset_name)
-        for backbone in request.backbones or (recipe_of(protocol, dataset, {}).backbone,):
-            cell, init = _cell(request, protocol, dataset, budget, row, seed, backbone, device)
-            pool = request.unlabeled
-            job = Job(
-                cell=cell.model_dump(mode="json"),
-                dataset=dataset_name,
-                pool=pool,
+    for resolved, job in found.values():
+        if check_data:
+            cached = finished_record(store, resolved, planner.fingerprints(resolved, job)) is not None
+        else:
+            cached = store.is_done(resolved.cell)
+        planned.append(PlannedCell(resolved.cell, job, cached))
+    return planned
+
+
+class _Planner:
+    """Makes the cells of one request. What cells share is opened, hashed, split and built once."""
+
+    def __init__(self, request: RunRequest) -> None:
+        self.request = request
+        self.protocol = load_protocol(request.protocol)
+        self.device = choose_device(request.device)
+        self.budgets = _budgets(request, self.protocol.budget)
+        self.methods = [parse_row(row)[0] for row in request.methods]
+        # Kept for this plan only: files may change until the next one.
+        self._opened = cache(_open)
+        self._init = cache(resolve_init)
+        self._check_backbone = cache(check_backbone)
+        self._fingerprints: dict[tuple[Any, ...], dict[str, str]] = {}
+
+    def cells(self) -> Iterator[tuple[Resolved, Job]]:
+        """The grid in its order; a cell may occur twice."""
+        request = self.request
+        grid = itertools.product(request.datasets, self.budgets, request.methods, request.seeds)
+        for dataset, budget, row, seed in grid:
+            for backbone in request.backbones or (recipe_of(self.protocol, self._opened(dataset), {}).backbone,):
+                resolved, init = self._cell(dataset, budget, row, seed, backbone)
+                yield resolved, self._job(resolved.cell, dataset, init)
+
+    def fingerprints(self, resolved: Resolved, job: Job) -> dict[str, str]:
+        """What the cell's data is, now."""
+        cell = resolved.cell
+        key = (job.dataset, job.pool, resolved.recipe.image_size, cell.classes, cell.budget, cell.seed)
+        if key not in self._fingerprints:
+            self._fingerprints[key] = split_of(resolved).fingerprints
+        return self._fingerprints[key]
+
+    def _cell(
+        self, dataset_name: str, budget: Budget, row: str, seed: int, backbone: str
+    ) -> tuple[Resolved, str | None]:
+        """A checked cell, and the file of its initial weights."""
+        request, protocol, dataset = self.request, self.protocol, self._opened(dataset_name)
+        method, variant, head = parse_row(row)
+        method_class = load_method(method)
+        variant = variant or request.variant or next(iter(method_class.variants))
+        fields, options = sort_settings(request.set, self.methods, method)
+        task, class_names = classes_of(dataset, request.classes)
+        recipe = recipe_of(protocol, dataset, fields)
+        self._check_backbone(backbone, recipe.image_size)
+        init, init_path = self._init(request.init, backbone, recipe.image_size)
+        configured = partial(method_config, method, method_class, variant, recipe)
+        config = configured(options)
+        uses_unlabeled = method_class(config).uses_unlabeled
+        pool = self._opened(request.unlabeled) if request.unlabeled and uses_unlabeled else None
+        try:
+            cell = Cell(
+                protocol=protocol.name,
+                dataset=dataset.info.name,
+                classes=task,
+                pool=pool.info.name if pool else None,
+                budget=budget,
+                method=method,
+                variant=variant,
+                head=head or request.head or method_class.head,
+                backbone=backbone,
                 init=init,
-                runs=request.runs,
-                device=device,
-                threads=request.threads,
-                timeout=request.timeout,
+                seed=seed,
+                overrides={
+                    "protocol": recipe_changes(recipe_of(protocol, dataset, {}), recipe),
+                    "method": config_changes(configured, options),
+                },
+                precision=request.precision or ("bf16" if self.device.startswith("cuda") else "fp32"),
             )
-            planned.append(PlannedCell(cell, job, _is_cached(store, cell, dataset_name, pool, check_data)))
-    unique = {item.cell.cell_id: item for item in planned}
-    return list(unique.values())
+        except ValidationError as error:
+            raise UsageError(f"this cell cannot be: {first_problem(error)}") from None
+        registry().get("heads", cell.head)
+        resolved = Resolved(
+            cell=cell,
+            protocol=protocol,
+            recipe=recipe,
+            dataset=dataset,
+            pool=pool,
+            class_names=class_names,
+            method_class=method_class,
+            config=config,
+        )
+        if uses_unlabeled and pool is None and budget.ratio == "1":
+            raise UsageError(no_pool_text(resolved))
+        return resolved, init_path
+
+    def _job(self, cell: Cell, dataset: str, init: str | None) -> Job:
+        request = self.request
+        return Job(
+            cell=cell.model_dump(mode="json"),
+            dataset=dataset,
+            pool=request.unlabeled if cell.pool else None,
+            init=init,
+            runs=request.runs,
+            device=self.device,
+            threads=request.threads,
+            timeout=request.timeout,
+        )
+
+
+def _open(name: str) -> Dataset:
+    dataset = open_dataset(name)
+    # The hash reads every file of the source, and each split asks for it.
+    dataset.source_digest = cache(dataset.source_digest)  # type: ignore[method-assign]
+    return dataset
 
 
 def choose_device(name: str) -> str:
@@ -101,14 +203,34 @@ def choose_device(name: str) -> str:
     if name == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
     try:
-        kind = torch.device(name).type
+        device = torch.device(name)
     except RuntimeError:
         raise UsageError(f"--device {name}: not a device; use auto, cpu, cuda or cuda:0") from None
-    if kind not in ("cpu", "cuda"):
+    if device.type not in ("cpu", "cuda"):
         raise UsageError(f"--device {name}: only cpu and cuda are supported")
-    if kind == "cuda" and not torch.cuda.is_available():
+    if device.type == "cuda" and not torch.cuda.is_available():
         raise UsageError(f"--device {name}: this machine has no CUDA device; use --device cpu")
+    if device.type == "cuda" and (device.index or 0) >= (count := torch.cuda.device_count()):
+        raise UsageError(f"--device {name}: this machine has cuda:0 to cuda:{count - 1}")
     return name
+
+
+def check_backbone(name: str, image_size: int) -> None:
+    """Build the net without memory and send two images through; one that cannot be is a UsageError."""
+    problem: Exception | None = None
+    # A net that looks at values fails on meta tensors; then the real ones decide.
+    for device in ("meta", "cpu"):
+        try:
+            with torch.device(device), torch.no_grad():
+                build_backbone(name, image_size, None)(torch.empty(2, 3, image_size, image_size))
+            return
+        except (RuntimeError, ValueError, AssertionError) as error:
+            problem = error
+    reason = " ".join(str(problem).split()) or type(problem).__name__
+    raise UsageError(
+        f"backbone '{name}' does not take images of {image_size} px ({reason[:200]}); "
+        "choose another --backbone or --set image_size=..."
+    )
 
 
 def _budgets(request: RunRequest, kind: str) -> list[Budget]:
@@ -129,130 +251,8 @@ def _budgets(request: RunRequest, kind: str) -> list[Budget]:
     return budgets
 
 
-def _cell(
-    request: RunRequest,
-    protocol: Any,
-    dataset: Dataset,
-    budget: Budget,
-    row: str,
-    seed: int,
-    backbone: str,
-    device: str,
-) -> tuple[Cell, str | None]:
-    method, variant, head = parse_row(row)
-    method_class = load_method(method)
-    overrides = sort_overrides(request.set, [parse_row(name)[0] for name in request.methods], method, protocol, dataset)
-    task, _ = classes_of(dataset, request.classes)
-    recipe = recipe_of(protocol, dataset, overrides["protocol"])
-    _check_backbone(backbone, recipe.image_size)
-    init, init_path = resolve_init(request.init, backbone, recipe.image_size)
-    try:
-        cell = Cell(
-            protocol=protocol.name,
-            dataset=dataset.info.name,
-            classes=task,
-            pool=_opened(request.unlabeled).info.name if request.unlabeled else None,
-            budget=budget,
-            method=method,
-            variant=variant or request.variant or next(iter(method_class.variants)),
-            head=head or request.head or "linear",
-            backbone=backbone,
-            init=init,
-            seed=seed,
-            overrides={kind: fields for kind, fields in overrides.items() if fields},  # type: ignore[misc]
-            precision=request.precision or ("bf16" if device.startswith("cuda") else "fp32"),
-        )
-    except ValidationError as error:
-        raise UsageError(f"this cell cannot be: {first_problem(error)}") from None
-    registry().get("heads", cell.head)
-    resolved = resolve(cell, _source(request.datasets, dataset), request.unlabeled)
-    uses_unlabeled = method_class(resolved.config).uses_unlabeled
-    if uses_unlabeled and cell.pool is None and budget.ratio == "1":
-        raise UsageError(no_pool_text(resolved))
-    if request.unlabeled and not uses_unlabeled:
-        cell = cell.model_copy(update={"pool": None})
-    return cell, init_path
-
-
-def _source(names: Sequence[str], dataset: Dataset) -> str:
-    return next(name for name in names if _opened(name) is dataset)
-
-
-@lru_cache(maxsize=16)
-def _opened(name: str) -> Dataset:
-    return open_dataset(name)
-
-
-@lru_cache(maxsize=64)
-def _check_backbone(name: str, image_size: int) -> None:
-    with torch.device("meta"):
-        build_backbone(name, image_size, None)
-
-
 def parse_row(row: str) -> tuple[str, str | None, str | None]:
     """`method[@variant][+head]` to its parts."""
     rest, _, head = row.partition("+")
     method, _, variant = rest.partition("@")
     return method, variant or None, head or None
-
-
-def sort_overrides(
-    values: Mapping[str, Any], methods: Sequence[str], method: str, protocol: Any, dataset: Dataset
-) -> dict[str, dict[str, Any]]:
-    """Which of the `--set` values belong to the protocol and which to this method; unknown keys are errors."""
-    recipe_fields = set(Recipe.model_fields) - {"method_defaults", "backbone"}
-    overrides: dict[str, dict[str, Any]] = {"protocol": {}, "method": {}}
-    for key, value in values.items():
-        prefix, _, option = key.partition(".")
-        if prefix in methods and option:
-            _check_option(key, option, prefix)
-            if prefix == method:
-                overrides["method"][option] = value
-        elif prefix in recipe_fields:
-            overrides["protocol"][key] = value
-        elif len(set(methods)) == 1 and key in load_method(method).Config.model_fields:
-            overrides["method"][key] = value
-        else:
-            raise UsageError(_unknown_key(key, methods, recipe_fields))
-    _drop_defaults(overrides["protocol"], recipe_of(protocol, dataset, overrides["protocol"]), protocol, dataset)
-    return overrides
-
-
-def _check_option(key: str, option: str, method: str) -> None:
-    fields = load_method(method).Config.model_fields
-    if option not in fields:
-        known = ", ".join(fields) or "none"
-        raise UsageError(
-            f"--set {key}: method '{method}' has no option '{option}' (it has {known}){suggestion(option, fields)}"
-        )
-
-
-def _unknown_key(key: str, methods: Sequence[str], recipe_fields: set[str]) -> str:
-    options = {name: load_method(name).Config.model_fields for name in dict.fromkeys(methods)}
-    owners = [name for name, fields in options.items() if key in fields]
-    if owners:
-        return f"--set {key}: say whose option it is, as in --set {owners[0]}.{key}=..."
-    known = sorted(recipe_fields) + (list(next(iter(options.values()))) if len(options) == 1 else [])
-    known += [f"{name}.{option}" for name, fields in options.items() for option in fields] if len(options) > 1 else []
-    return f"--set {key}: neither the protocol nor the method has this option{suggestion(key, known)}"
-
-
-def _drop_defaults(values: dict[str, Any], recipe: Recipe, protocol: Any, dataset: Dataset) -> None:
-    # A field set to what it already is changes nothing, so the cell stays the standard one.
-    default = recipe_of(protocol, dataset, {})
-    for key in list(values):
-        if _field(recipe, key) == _field(default, key):
-            del values[key]
-
-
-def _field(recipe: Recipe, key: str) -> Any:
-    value: Any = recipe
-    for part in key.split("."):
-        value = getattr(value, part)
-    return value
-
-
-def _is_cached(store: RunStore, cell: Cell, dataset: str, pool: str | None, check_data: bool) -> bool:
-    if not check_data:
-        return store.is_done(cell)
-    return store.is_done(cell, split_of(resolve(cell, dataset, pool)).fingerprints)

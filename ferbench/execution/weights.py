@@ -1,17 +1,16 @@
 """Initial weights: what `--init` names, as the hash that goes into the cell and the file that is read."""
 
 import hashlib
-from functools import lru_cache
 from pathlib import Path
 
 import safetensors.torch
 
 from ferbench.data.pack import cache_root
 from ferbench.errors import DataError
+from ferbench.records.store import write_atomic
 from ferbench.training.resolution import build_backbone
 
 
-@lru_cache(maxsize=16)
 def resolve_init(init: str, backbone: str, image_size: int) -> tuple[str, str | None]:
     """(`scratch` or `sha256:...`, file or None). `hub` asks timm for its weights once and keeps them as a file."""
     if init == "scratch":
@@ -24,7 +23,8 @@ def resolve_init(init: str, backbone: str, image_size: int) -> tuple[str, str | 
 
 
 def _from_hub(backbone: str, image_size: int) -> Path:
-    path = cache_root() / "weights" / f"{backbone.replace('/', '_')}.safetensors"
+    # A net that is built for its image size has position embeddings of that size.
+    path = cache_root() / "weights" / f"{backbone.replace('/', '_')}-{image_size}px.safetensors"
     if not path.is_file():
         try:
             built = build_backbone(backbone, image_size, "hub")
@@ -33,7 +33,7 @@ def _from_hub(backbone: str, image_size: int) -> Path:
                 f"--init hub: the weights of '{backbone}' cannot be fetched ({type(error).__name__}); "
                 "give a local file with --init FILE"
             ) from None
-        path.parent.mkdir(parents=True, exist_ok=True)
         inner = getattr(built, "model", built)
-        safetensors.torch.save_file({k: v.contiguous() for k, v in inner.state_dict().items()}, path)
+        # Whole or not at all: other processes read the file, and its hash names the cell.
+        write_atomic(path, safetensors.torch.save({k: v.contiguous() for k, v in inner.state_dict().items()}))
     return path

@@ -4,6 +4,7 @@ Run as `python -m ferbench.execution.worker`; not meant to be called by people.
 """
 
 import json
+import logging
 import os
 import signal
 import sys
@@ -17,15 +18,10 @@ from ferbench.errors import FerbenchError, InterruptedRun
 
 def main() -> int:
     """Run the job on standard input; the exit code is that of the error, or 0."""
+    emit = _Events()
     job_line = sys.stdin.readline()
     threading.Thread(target=_die_with_parent, daemon=True).start()
-    # Whatever a plugin prints must not be mistaken for an event.
-    events_out, sys.stdout = sys.stdout, sys.stderr
-
-    def emit(event: Mapping[str, Any]) -> None:
-        events_out.write(json.dumps(event) + "\n")
-        events_out.flush()
-
+    logging.basicConfig(level=logging.WARNING, handlers=[logging.StreamHandler(), _Notices(emit)])
     stop = _Stop()
     try:
         return _run(json.loads(job_line), emit, stop)
@@ -36,7 +32,34 @@ def main() -> int:
         return error.exit_code
 
 
-def _run(value: Mapping[str, Any], emit: Any, stop: "_Stop") -> int:
+class _Events:
+    """Standard output, for events alone: what plugins, C libraries and subprocesses print goes to standard error."""
+
+    def __init__(self) -> None:
+        self._out = os.fdopen(os.dup(1), "w", encoding="utf-8")
+        self._lock = threading.Lock()
+        os.dup2(2, 1)
+        sys.stdout = sys.stderr
+
+    def __call__(self, event: Mapping[str, Any]) -> None:
+        line = json.dumps(event) + "\n"
+        with self._lock:
+            self._out.write(line)
+            self._out.flush()
+
+
+class _Notices(logging.Handler):
+    """Warnings that are logged, such as that of a plugin's hook that failed, as events."""
+
+    def __init__(self, emit: _Events) -> None:
+        super().__init__(logging.WARNING)
+        self._emit = emit
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._emit({"kind": "notice", "text": f"warning: {record.getMessage()}"})
+
+
+def _run(value: Mapping[str, Any], emit: _Events, stop: "_Stop") -> int:
     from ferbench.contract.executor import Job
     from ferbench.training.cell_run import run_cell
 

@@ -1,8 +1,10 @@
 """One cell from its description to its record on disk."""
 
 import hashlib
+import os
 import time
 import traceback
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -13,7 +15,7 @@ import torch
 from ferbench.contract.executor import Job
 from ferbench.data.pack import cache_root
 from ferbench.data.seeds import derive
-from ferbench.errors import FerbenchError, InterruptedRun
+from ferbench.errors import DataError, FerbenchError, InterruptedRun
 from ferbench.plugins import registry
 from ferbench.records.cell import Cell, digest
 from ferbench.records.metrics import evaluate
@@ -31,10 +33,8 @@ CHECKPOINT = "checkpoint.safetensors"
 MODEL = "model.safetensors"
 
 
-class TimeoutReached(InterruptedRun):
+class TimeoutReached(FerbenchError):
     """The cell used up its time; its checkpoint is saved."""
-
-    exit_code = 1
 
 
 @dataclass
@@ -54,7 +54,7 @@ class Attempt:
         train_seconds = progress.train_seconds if progress else 0.0
         if self.trainer:
             self.trainer.count_time()
-        passes = self.trainer.image_passes() if self.trainer else 0
+        passes = progress.image_passes if progress else 0
         return Measured(
             started_at=self.started_at,
             finished_at=datetime.now(UTC).isoformat(timespec="seconds"),
@@ -76,14 +76,7 @@ class Attempt:
             cell=cell,
             cell_id=cell.cell_id,
             standard=resolved.standard,
-            config=Config(
-                protocol={
-                    "name": resolved.protocol.name,
-                    "split_rule": resolved.protocol.split_rule,
-                    **resolved.recipe.model_dump(mode="json", exclude={"method_defaults"}),
-                },
-                method=resolved.config.model_dump(mode="json"),
-            ),
+            config=resolved_config(resolved),
             result=result,
             measured=self.measured(),
             plugin=stamp("methods", cell.method),
@@ -94,6 +87,31 @@ class Attempt:
             selection=resolved.protocol.selection,
             error=error,
         )
+
+
+def resolved_config(resolved: Resolved) -> Config:
+    """Every field with the value that the cell runs with."""
+    recipe = resolved.recipe.model_dump(mode="json", exclude={"method_defaults", "backbone"})
+    joint = resolved.method_class.joint_forward
+    return Config(
+        protocol={
+            "name": resolved.protocol.name,
+            "split_rule": resolved.protocol.split_rule,
+            **recipe,
+            "joint_forward": recipe["joint_forward"] if joint is None else joint,
+        },
+        method=resolved.config.model_dump(mode="json"),
+    )
+
+
+def finished_record(store: RunStore, resolved: Resolved, fingerprints: Mapping[str, str]) -> Record | None:
+    """The record of an equal run: same cell, data, configuration and engine; a changed default is another run."""
+    if not store.is_done(resolved.cell, fingerprints):
+        return None
+    record = store.read(resolved.cell)
+    if record is None or record.engine_version != ENGINE_VERSION or record.config != resolved_config(resolved):
+        return None
+    return record
 
 
 def _stamps(resolved: Resolved) -> dict[str, PluginStamp]:
@@ -122,6 +140,9 @@ def run_cell(job: Job, events: Events, stop: Stop) -> Record:
     with store.lock(cell) as folder:
         try:
             record = _run(attempt, store, folder, events, stop)
+        except TimeoutReached as error:
+            record = attempt.record("timeout", error=_report(error))
+            store.write_result(cell, record)
         except (InterruptedRun, KeyboardInterrupt):
             raise
         except Exception as error:
@@ -136,8 +157,11 @@ def run_cell(job: Job, events: Events, stop: Stop) -> Record:
 
 def _run(attempt: Attempt, store: RunStore, folder: Path, events: Events, stop: Stop) -> Record:
     resolved, cell = attempt.resolved, attempt.resolved.cell
+    _make_deterministic(attempt.device)
     split = split_of(resolved)
-    if store.is_done(cell, split.fingerprints) and (done := store.read(cell)) is not None:
+    if (done := finished_record(store, resolved, split.fingerprints)) is not None:
+        if done.plugin.source_hash != stamp("methods", cell.method).source_hash:
+            events({"kind": "notice", "text": f"the code of '{cell.method}' has changed since this record was made"})
         return done
     registry().notify("ferbench_run_started", cell=dict(attempt.job.cell), folder=folder)
     trainer = attempt.trainer = _trainer(attempt, split, folder, events, stop)
@@ -152,7 +176,7 @@ def _run(attempt: Attempt, store: RunStore, folder: Path, events: Events, stop: 
 
 def _trainer(attempt: Attempt, split: Split, folder: Path, events: Events, stop: Stop) -> Trainer:
     resolved, job = attempt.resolved, attempt.job
-    net = build_network(resolved, _init_of(job), attempt.device)
+    net = build_network(resolved, _initial_weights(attempt), attempt.device)
     task = build_task(resolved, split, net, attempt.device)
     method, teacher, info = build_method(resolved, net, task, split.plan)
     cell = dict(job.cell)
@@ -162,11 +186,12 @@ def _trainer(attempt: Attempt, split: Split, folder: Path, events: Events, stop:
             registry().notify("ferbench_epoch_finished", cell=cell, epoch=event)
         events(event)
 
-    content = {
+    run = {
+        "config": resolved_config(resolved).model_dump(mode="json"),
+        "method": [resolved.cell.method, stamp("methods", resolved.cell.method).source_hash],
+        "network": [resolved.cell.backbone, resolved.cell.init, resolved.cell.head],
+        "arithmetic": [resolved.cell.precision, device_name(attempt.device), job.threads],
         "fingerprints": split.fingerprints,
-        "recipe": resolved.recipe.model_dump(mode="json"),
-        "config": resolved.config.model_dump(mode="json"),
-        "backbone": [resolved.cell.backbone, resolved.cell.init, resolved.cell.head],
         "seed": resolved.cell.seed,
         "engine_version": ENGINE_VERSION,
     }
@@ -177,9 +202,9 @@ def _trainer(attempt: Attempt, split: Split, folder: Path, events: Events, stop:
         task,
         info,
         seed=derive(resolved.cell.seed, "training"),
-        identity=digest([resolved.cell.cell_id, split.fingerprints, ENGINE_VERSION]),
+        identity=digest([resolved.cell.cell_id, run]),
         checkpoint_path=folder / CHECKPOINT,
-        stage_cache=StageCache(cache_root() / "stages", content),
+        stage_cache=StageCache(cache_root() / "stages", run),
         precision=resolved.cell.precision,
         began=attempt.began,
         events=forward,
@@ -187,8 +212,26 @@ def _trainer(attempt: Attempt, split: Split, folder: Path, events: Events, stop:
     )
 
 
-def _init_of(job: Job) -> Path | str | None:
-    return job.init if job.init in (None, "hub") else Path(str(job.init))
+def _initial_weights(attempt: Attempt) -> Path | None:
+    if attempt.job.init is None:
+        return None
+    path = Path(attempt.job.init)
+    with path.open("rb") as file:
+        found = f"sha256:{hashlib.file_digest(file, 'sha256').hexdigest()}"
+    if found != attempt.resolved.cell.init:
+        raise DataError(f"{path}: has changed since the run was planned ({found}); start the command again")
+    return path
+
+
+def _make_deterministic(device: torch.device) -> None:
+    """Runs of one seed end in one result; on a GPU that takes cuDNN's and cuBLAS's deterministic kernels, no TF32."""
+    if device.type == "cuda":
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+        torch.backends.cudnn.benchmark = False
+        torch.backends.cudnn.deterministic = True
+        torch.set_float32_matmul_precision("highest")
+        torch.backends.cudnn.allow_tf32 = False
+        torch.use_deterministic_algorithms(True, warn_only=True)
 
 
 def _result(trainer: Trainer, resolved: Resolved, split: Split) -> tuple[Predictions, Result]:
@@ -210,7 +253,7 @@ def _result(trainer: Trainer, resolved: Resolved, split: Split) -> tuple[Predict
         model_digest=hashlib.sha256(_model_bytes(trainer)).hexdigest(),
         oracle=_oracle(trainer),
         steps=resolved.recipe.steps,
-        image_passes=trainer.image_passes(),
+        image_passes=trainer.progress.image_passes,
         parameters=sum(parameter.numel() for parameter in net.parameters()),
     )
     return predictions, result

@@ -74,6 +74,12 @@ def load_optimizer(optimizer: Optimizer, tensors: dict[str, Tensor]) -> None:
         index, _, key = name.partition(".")
         state.setdefault(int(index), {})[key] = value
     optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
+    # A file holds values in logical order. Fused kernels walk the memory of parameter and moment together, so moments
+    # of channels_last parameters must be channels_last again.
+    for parameter, entry in optimizer.state.items():
+        for key, value in entry.items():
+            if value.shape == parameter.shape:
+                entry[key] = torch.empty_like(parameter, dtype=value.dtype).copy_(value)
 
 
 def rng_tensors(device: torch.device, method: torch.Generator) -> dict[str, Tensor]:

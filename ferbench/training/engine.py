@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
+from pydantic import ValidationError
 from torch import Tensor
 from torch.optim import Optimizer
 
@@ -18,7 +19,7 @@ from ferbench.contract.protocol import EPOCHS, Recipe
 from ferbench.data.batches import Batches, ViewMaker
 from ferbench.data.packed import Pool
 from ferbench.data.seeds import derive
-from ferbench.errors import DataError, FerbenchError, PluginError
+from ferbench.errors import FerbenchError, PluginError
 from ferbench.records.metrics import evaluate
 from ferbench.training.checkpoint import (
     Checkpoint,
@@ -71,6 +72,7 @@ class Progress:
     stage: int = 0
     step: int = 0
     history: list[dict[str, Any]] = field(default_factory=list)
+    image_passes: int = 0
     train_seconds: float = 0.0
     wall_seconds: float = 0.0
     resumed: int = 0
@@ -100,7 +102,7 @@ class Trainer:
         self.recipe, self.task, self.info, self.seed = recipe, task, info, seed
         self.identity, self.checkpoint_path, self.stage_cache = identity, checkpoint_path, stage_cache
         self.precision, self.events, self.stop = precision, events, stop
-        self.stages = list(method.stages())
+        self.stages = _checked_stages(method)
         self.stage_steps = share_steps(recipe.steps, [stage.share for stage in self.stages])
         self.meter = Meter(info.n_classes, task.device)
         self.progress = Progress()
@@ -113,52 +115,67 @@ class Trainer:
         """All stages from wherever the checkpoint stands; bit-equal to an uninterrupted run on the same machine."""
         saved = self._restore()
         for index in range(self.progress.stage, len(self.stages)):
-            stage, steps = self.stages[index], self.stage_steps[index]
-            optimizer = self._optimizer(stage)
+            stage, recipe = self.stages[index], self._recipe(self.stages[index])
+            optimizer = self._optimizer(stage, recipe)
             if saved is not None:
                 load_optimizer(optimizer, saved.get("optimizer"))
                 saved = None
-            if not self.stage_cache.restore(stage, self.progress.step, self._cached_modules()):
-                self._train(stage, steps, optimizer)
-                self.stage_cache.keep(stage, self._cached_modules())
+            if self.progress.step == 0:
+                self._start(stage)
+            if not self._restore_stage(stage):
+                self._train(stage, self.stage_steps[index], optimizer, recipe)
+                self._keep_stage(stage)
             self.progress.stage, self.progress.step = index + 1, 0
         return self.progress
 
-    def _train(self, stage: Stage, steps: int, optimizer: Optimizer) -> None:
-        batches = self._batches(stage, steps)
-        truth = self.task.unlabeled.labels if self.task.unlabeled else None
+    def _start(self, stage: Stage) -> None:
+        # Each stage draws from its own seeds, so that one taken from the cache leaves the next as training it would.
+        torch.manual_seed(derive(self.seed, "noise", stage.name))
+        self.method.random.manual_seed(derive(self.seed, "method", stage.name))
+        self.method.start_stage(stage)
+
+    def _train(self, stage: Stage, steps: int, optimizer: Optimizer, recipe: Recipe) -> None:
+        labeled, unlabeled = self._pools(stage)
+        batches = self._batches(stage, labeled, unlabeled, steps)
         done_before = sum(self.stage_steps[: self.progress.stage])
         self.net.train()
         self.method.train()
         started = time.monotonic()
         for step in range(self.progress.step, steps):
-            set_learning_rate(optimizer, learning_rate(self.recipe, step, steps))
-            batch = batches.at(step)
-            self._step(stage, batch, optimizer, done_before + step, truth)
+            rate = learning_rate(recipe, step, steps)
+            set_learning_rate(optimizer, rate)
+            self._step(stage, batches.at(step, rate), optimizer, done_before + step, unlabeled)
             self.progress.step = step + 1
             self._tick(done_before + step + 1)
             if (step + 1) % self.info.steps_per_epoch == 0 or step + 1 == steps:
+                self._check_finite()
                 self.progress.train_seconds += time.monotonic() - started
                 self._end_epoch(stage, optimizer, done_before + step + 1)
                 started = time.monotonic()
             if (reason := self.stop()) is not None:
+                self._check_finite()
                 self.progress.train_seconds += time.monotonic() - started
                 self.save(optimizer)
                 raise reason
         self.progress.train_seconds += time.monotonic() - started
 
-    def _step(self, stage: Stage, batch: Batch, optimizer: Optimizer, step: int, truth: Tensor | None) -> None:
+    def _step(self, stage: Stage, batch: Batch, optimizer: Optimizer, step: int, unlabeled: Pool | None) -> None:
+        forwarded = self._images_forwarded()
         with self._autocast():
             losses = stage.loss(batch)
             aux = self.method.take_aux_loss()
+        self.progress.image_passes += self._images_forwarded() - forwarded
         total = losses.total if aux is None else losses.total + aux
         optimizer.zero_grad(set_to_none=True)
         total.backward()
         optimizer.step()
         self.teacher.update(step)
         self.method.after_step()
-        drawn = truth[batch.unlabeled.index] if truth is not None and batch.unlabeled is not None else None
-        self.meter.add(step, total, losses, drawn)
+        truth = unlabeled.labels[batch.unlabeled.index] if unlabeled and batch.unlabeled else None
+        self.meter.add(step, total, losses, truth)
+
+    def _images_forwarded(self) -> int:
+        return self.net.images_forwarded + self.teacher.net.images_forwarded
 
     def _autocast(self) -> AbstractContextManager[None]:
         if self.precision != "bf16":
@@ -167,9 +184,12 @@ class Trainer:
 
     # -- epochs ------------------------------------------------------------------------------------------------------
 
-    def _end_epoch(self, stage: Stage, optimizer: Optimizer, step: int) -> None:
+    def _check_finite(self) -> None:
+        """Raise if a loss was not finite; reading it waits for the device, so that the clock is read after the work."""
         if (bad := self.meter.first_bad()) is not None:
             raise DivergedError(*bad)
+
+    def _end_epoch(self, stage: Stage, optimizer: Optimizer, step: int) -> None:
         epoch = len(self.progress.history) + 1
         row = {
             "epoch": epoch,
@@ -178,8 +198,7 @@ class Trainer:
             "learning_rate": optimizer.param_groups[0]["lr"],
             **self.meter.read(),
         }
-        extras = self.method.end_epoch(_Context(epoch, self))
-        row["method"] = {name: value.detach().double().cpu().tolist() for name, value in extras.items()}
+        row["method"] = _extras(self.method.end_epoch(_Context(epoch, self)))
         if self._is_evaluated(step):
             row["evaluation"] = self._evaluate()
         self.progress.history.append(row)
@@ -189,7 +208,7 @@ class Trainer:
 
     def _is_evaluated(self, step: int) -> bool:
         total, count = self.recipe.steps, self.recipe.evaluations
-        previous = max(0, step - self.info.steps_per_epoch)
+        previous = self.progress.history[-1]["step"] if self.progress.history else 0
         return step == total or (step * count // total > previous * count // total and step * count // total < count)
 
     def _evaluate(self) -> dict[str, float]:
@@ -206,12 +225,16 @@ class Trainer:
 
     # -- parts -------------------------------------------------------------------------------------------------------
 
-    def _batches(self, stage: Stage, steps: int) -> Batches:
+    def _pools(self, stage: Stage) -> tuple[Pool, Pool | None]:
+        """The labeled and the unlabeled images that a stage draws."""
         labeled, unlabeled = self.task.labeled, self.task.unlabeled
         if stage.data == "labeled":
-            unlabeled = None
-        elif stage.data == "all":
-            unlabeled = join_pools(labeled, unlabeled) if unlabeled else labeled
+            return labeled, None
+        if stage.data == "all":
+            return labeled, join_pools(labeled, unlabeled) if unlabeled else labeled
+        return labeled, unlabeled
+
+    def _batches(self, stage: Stage, labeled: Pool, unlabeled: Pool | None, steps: int) -> Batches:
         return Batches(
             labeled,
             unlabeled,
@@ -223,23 +246,42 @@ class Trainer:
             sampler=stage.sampler,
         )
 
-    def _optimizer(self, stage: Stage) -> Optimizer:
-        recipe = self.recipe.model_copy(update=dict(stage.optimizer or {}))
+    def _recipe(self, stage: Stage) -> Recipe:
+        """The recipe with the stage's own optimizer settings; an unknown one is a PluginError."""
+        try:
+            return Recipe.model_validate({**self.recipe.model_dump(), **(stage.optimizer or {})})
+        except ValidationError as error:
+            raise PluginError(f"stage '{stage.name}': optimizer settings {stage.optimizer}: {error}") from None
+
+    def _optimizer(self, stage: Stage, recipe: Recipe) -> Optimizer:
         if stage.parameters is not None:
             return make_optimizer(stage.parameters(self.net), recipe)
         return make_optimizer([*self.net.parameters(), *self.method.parameters()], recipe)
 
-    def image_passes(self) -> int:
-        """Images sent forward through the backbone over all stages, by the declared views."""
-        per_step = [
-            len(stage.views.labeled) * self.recipe.labeled_batch
-            + len(stage.views.unlabeled or {}) * self.recipe.unlabeled_batch
-            for stage in self.stages
-        ]
-        return sum(n * steps for n, steps in zip(per_step, self.stage_steps, strict=True))
+    def _restore_stage(self, stage: Stage) -> bool:
+        """Take a finished stage from the cache: nets, the method's state and the rows of the history."""
+        if not stage.cache:
+            return False
+        saved = self.stage_cache.restore(stage, self.stop, begun=self.progress.step > 0)
+        if saved is None:
+            return False
+        for prefix, module in self._modules().items():
+            module.load_state_dict(saved.get(prefix))
+        self.progress.history += saved.state["history"]
+        self.progress.image_passes += saved.state["image_passes"]
+        return True
 
-    def _cached_modules(self) -> dict[str, torch.nn.Module]:
-        return {"net": self.net, "teacher": self.teacher.net}
+    def _keep_stage(self, stage: Stage) -> None:
+        if not stage.cache:
+            return
+        rows = [row for row in self.progress.history if row["stage"] == stage.name]
+        checkpoint = Checkpoint(state={"history": rows, "image_passes": self.progress.image_passes})
+        for prefix, module in self._modules().items():
+            checkpoint.put(prefix, module.state_dict())
+        self.stage_cache.keep(stage, checkpoint)
+
+    def _modules(self) -> dict[str, torch.nn.Module]:
+        return {"net": self.net, "teacher": self.teacher.net, "method": self.method}
 
     # -- checkpoints -------------------------------------------------------------------------------------------------
 
@@ -247,9 +289,8 @@ class Trainer:
         """Write the checkpoint; everything after it is lost when the process is killed."""
         self.count_time()
         checkpoint = Checkpoint(state={"identity": self.identity, "progress": self.progress.__dict__})
-        checkpoint.put("net", self.net.state_dict())
-        checkpoint.put("teacher", self.teacher.net.state_dict())
-        checkpoint.put("method", self.method.state_dict())
+        for prefix, module in self._modules().items():
+            checkpoint.put(prefix, module.state_dict())
         checkpoint.put("optimizer", optimizer_tensors(optimizer))
         checkpoint.put("meter", self.meter.state)
         checkpoint.put("rng", rng_tensors(self.task.device, self.method.random))
@@ -266,12 +307,11 @@ class Trainer:
             return None
         checkpoint = read_checkpoint(self.checkpoint_path)
         if checkpoint.state.get("identity") != self.identity:
-            raise DataError(
-                f"{self.checkpoint_path}: belongs to other data, options or engine version; remove it to start again"
-            )
-        self.net.load_state_dict(checkpoint.get("net"))
-        self.teacher.net.load_state_dict(checkpoint.get("teacher"))
-        self.method.load_state_dict(checkpoint.get("method"))
+            text = "the checkpoint is of other data, options, code or hardware; the cell starts again"
+            self.events({"kind": "notice", "text": text})
+            return None
+        for prefix, module in self._modules().items():
+            module.load_state_dict(checkpoint.get(prefix))
         self.meter.state = {name: value.to(self.task.device) for name, value in checkpoint.get("meter").items()}
         load_rng(checkpoint.get("rng"), self.task.device, self.method.random)
         self.progress = Progress(**checkpoint.state["progress"])
@@ -305,6 +345,25 @@ class _Context:
         return Predictions(logits, labeled.labels, torch.arange(len(labeled), device=logits.device))
 
 
+def _checked_stages(method: Method) -> list[Stage]:
+    stages = list(method.stages())
+    names = [stage.name for stage in stages]
+    if len(set(names)) < len(names):
+        raise PluginError(f"{type(method).__name__}: stages must have different names, not {names}")
+    if stages[-1].cache:
+        raise PluginError(
+            f"{type(method).__name__}: the last stage, '{names[-1]}', is the cell's own and is not cached"
+        )
+    return stages
+
+
+def _extras(values: Mapping[str, Tensor]) -> dict[str, Any]:
+    for name, value in values.items():
+        if not bool(value.isfinite().all()):
+            raise PluginError(f"end_epoch gave '{name}' with a value that is not finite; use 0 or leave it out")
+    return {name: value.detach().double().cpu().tolist() for name, value in values.items()}
+
+
 def share_steps(total: int, shares: list[float]) -> list[int]:
     """Whole numbers of steps in proportion to the shares, summing to the total."""
     ends = [round(total * sum(shares[: i + 1]) / sum(shares)) for i in range(len(shares))]
@@ -317,11 +376,13 @@ def steps_per_epoch(steps: int) -> int:
 
 
 def join_pools(first: Pool, second: Pool) -> Pool:
-    """Two pools as one unlabeled pool."""
+    """Two pools as one, in the order of ids: the same pool whatever part of it is labeled."""
+    ids = first.ids + second.ids
+    order = torch.tensor(sorted(range(len(ids)), key=ids.__getitem__), device=first.images.device)
     return Pool(
-        images=torch.cat([first.images, second.images]),
-        labels=torch.cat([first.labels, second.labels]),
-        label_probs=torch.cat([first.label_probs, second.label_probs]),
-        boxes=torch.cat([first.boxes, second.boxes]),
-        ids=first.ids + second.ids,
+        images=torch.cat([first.images, second.images])[order],
+        labels=torch.cat([first.labels, second.labels])[order],
+        label_probs=torch.cat([first.label_probs, second.label_probs])[order],
+        boxes=torch.cat([first.boxes, second.boxes])[order],
+        ids=tuple(sorted(ids)),
     )

@@ -28,7 +28,9 @@ class Meter:
         for name, value in {"loss": total, **losses.terms}.items():
             value = value.detach().float()
             self._sum(f"term.{name}", value)
-            bad = self.state.setdefault(f"bad.{name}", torch.tensor(NEVER, device=self.device))
+            if f"bad.{name}" not in self.state:
+                self.state[f"bad.{name}"] = torch.full((), NEVER, device=self.device)
+            bad = self.state[f"bad.{name}"]
             bad.copy_(torch.where(value.isfinite(), bad, bad.clamp(max=step)))
         if losses.pseudo_label is not None and losses.mask is not None and truth is not None:
             self._count_pseudo_labels(losses.pseudo_label, losses.mask.float(), truth)

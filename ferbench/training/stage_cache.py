@@ -1,60 +1,61 @@
 """Stages that many cells share, such as pre-training: computed once per content key, locked across processes."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import filelock
-from torch import nn
 
 from ferbench.contract.method import Stage
+from ferbench.errors import FerbenchError
 from ferbench.records.cell import digest
 from ferbench.training.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
 
+PATIENCE_SECONDS = 1.0
+
 
 class StageCache:
-    """Keeps the nets of finished stages that declare `cache=True`.
+    """Keeps what finished stages that declare `cache=True` have left.
 
-    `content` is everything that determines a stage beside its own declaration: data and split fingerprints that it
-    sees, initial weights, recipe, method options, seed and engine version.
+    `content` is everything that determines a stage beside its own declaration: the code of the method and its
+    options, the images that it sees, initial weights, recipe, precision, device, seed and engine version.
     """
 
     def __init__(self, folder: Path, content: Mapping[str, object]) -> None:
         self.folder, self.content = folder, content
         self._lock: filelock.BaseFileLock | None = None
 
-    def restore(self, stage: Stage, step: int, modules: Mapping[str, nn.Module]) -> bool:
-        """Load the stage's result if another cell has left it; else hold the lock until `keep`."""
-        if not stage.cache:
-            return False
+    def restore(self, stage: Stage, stop: Callable[[], FerbenchError | None], *, begun: bool) -> Checkpoint | None:
+        """What another cell has left of the stage; else None, and the stage is locked until `keep`.
+
+        While another process trains the stage this waits, and raises what `stop` returns.
+        """
         path = self._path(stage)
         path.parent.mkdir(parents=True, exist_ok=True)
-        self._lock = filelock.FileLock(path.with_suffix(".lock"))
-        self._lock.acquire()
-        if step > 0 or not path.is_file():
-            return False
-        saved = read_checkpoint(path)
-        for name, module in modules.items():
-            module.load_state_dict(saved.get(name))
-        self._release()
-        return True
+        lock = filelock.FileLock(path.with_suffix(".lock"))
+        while True:
+            try:
+                lock.acquire(timeout=PATIENCE_SECONDS)
+                break
+            except filelock.Timeout:
+                if (reason := stop()) is not None:
+                    raise reason from None
+        if path.is_file() and not begun:
+            lock.release()
+            return read_checkpoint(path)
+        self._lock = lock
+        return None
 
-    def keep(self, stage: Stage, modules: Mapping[str, nn.Module]) -> None:
+    def keep(self, stage: Stage, checkpoint: Checkpoint) -> None:
         """Leave the stage's result for other cells."""
-        if not stage.cache:
-            return
-        checkpoint = Checkpoint(state={"stage": stage.name, "content": dict(self.content)})
-        for name, module in modules.items():
-            checkpoint.put(name, module.state_dict())
         write_checkpoint(self._path(stage), checkpoint)
-        self._release()
-
-    def _path(self, stage: Stage) -> Path:
-        return (
-            self.folder
-            / f"{stage.name}-{digest([stage.name, stage.data, stage.sampler, dict(self.content)])[:16]}.safetensors"
-        )
-
-    def _release(self) -> None:
         if self._lock is not None:
             self._lock.release()
             self._lock = None
+
+    def _path(self, stage: Stage) -> Path:
+        views = {
+            role: {name: spec.kind for name, spec in (declared or {}).items()}
+            for role, declared in (("labeled", stage.views.labeled), ("unlabeled", stage.views.unlabeled))
+        }
+        declaration = [stage.name, stage.data, stage.sampler, stage.share, dict(stage.optimizer or {}), views]
+        return self.folder / f"{stage.name}-{digest([declaration, dict(self.content)])[:16]}.safetensors"

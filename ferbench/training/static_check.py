@@ -13,17 +13,18 @@ SIZE, LABELED, UNLABELED = 16, 6, 8
 
 
 class ToyBackbone(Backbone):
-    """One convolution with BatchNorm: the least that a method can be run with."""
+    """Two convolutions with BatchNorm: the least that a method can be run with."""
 
     feature_size = 12
 
     def __init__(self) -> None:
         super().__init__()
-        self.conv = torch.nn.Conv2d(3, self.feature_size, 3, 2)
+        self.stem = torch.nn.Conv2d(3, 8, 3, 2)
+        self.conv = torch.nn.Conv2d(8, self.feature_size, 3, 2)
         self.norm = torch.nn.BatchNorm2d(self.feature_size)
 
     def forward(self, images: Tensor) -> Tensor:
-        return torch.relu(self.norm(self.conv(images))).mean((2, 3))
+        return torch.relu(self.norm(self.conv(torch.relu(self.stem(images))))).mean((2, 3))
 
 
 def check_static(method_class: type[Method], config: MethodConfig, info: MethodInfo, head: str = "linear") -> None:
@@ -61,6 +62,7 @@ def _batch(views: Views, n_classes: int) -> Batch:
         label_probs=torch.nn.functional.one_hot(labels, n_classes).float(),
         step=torch.zeros((), dtype=torch.int64),
         progress=torch.zeros(()),
+        learning_rate=torch.zeros(()),
     )
 
 

@@ -97,9 +97,9 @@ def build_method(resolved: Resolved, net: Network, task: Task, plan: SplitPlan) 
     )
     method = resolved.method_class(resolved.config)
     method.setup(net, info)
-    method.to(task.device)
+    for module in (method, net):  # what setup has added
+        module.to(task.device)
     teacher = Teacher(net, recipe.ema_decay)
     random = torch.Generator(task.device).manual_seed(derive(seed, "method"))
     method.attach(net, teacher.net, random, info, joint_forward=recipe.joint_forward)
-    torch.manual_seed(derive(seed, "noise"))
     return method, teacher, info

@@ -20,12 +20,13 @@ class Teacher:
         source, target = net.state_dict(keep_vars=True), self.net.state_dict(keep_vars=True)
         floating = [key for key, value in source.items() if value.is_floating_point()]
         self._pairs = [source[key].detach() for key in floating], [target[key].detach() for key in floating]
-        self._copied = [(source[key], target[key]) for key in source if key not in floating]
+        counting = [key for key in source if key not in floating]
+        self._copied = [source[key] for key in counting], [target[key] for key in counting]
 
     @torch.no_grad()
     def update(self, step: int) -> None:
         """One step of the average."""
         source, target = self._pairs
         torch._foreach_lerp_(target, source, 1 - min(self.decay, (1 + step) / (10 + step)))
-        for original, copied in self._copied:
-            copied.copy_(original)
+        if self._copied[0]:
+            torch._foreach_copy_(self._copied[1], self._copied[0])

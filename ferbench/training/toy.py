@@ -18,7 +18,8 @@ RECIPE = Recipe(
     steps=40,
     labeled_batch=8,
     unlabeled_batch=16,
-    learning_rate=1e-2,
+    learning_rate=3e-2,
+    ema_decay=0.9,
     weak=WeakView(padding=1),
 )
 INFO = MethodInfo(CLASS_NAMES, (8, 8, 8), 24, 48, RECIPE.steps, 2, ToyBackbone.feature_size)
@@ -57,4 +58,6 @@ def toy_task(*, unlabeled: bool) -> Task:
 def toy_network(head: str) -> Network:
     """The toy backbone under a registered head, with fixed random weights."""
     torch.manual_seed(0)
-    return Network(ToyBackbone(), build_head(head, ToyBackbone.feature_size, len(CLASS_NAMES)))
+    net = Network(ToyBackbone(), build_head(head, ToyBackbone.feature_size, len(CLASS_NAMES)))
+    # As in a real run: only then does a checkpoint that forgets the memory format show.
+    return net.to(memory_format=torch.channels_last)

@@ -3,6 +3,8 @@
 import json
 import os
 import subprocess
+import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -133,6 +135,55 @@ def test_a_file_sets_defaults_and_the_command_line_wins(run, tmp_path: Path) -> 
     narrowed = run("--config", str(config), "--ratio", "0.1", "--seed", "7", "--dry-run")
     assert "2 cells, 2 to run" in narrowed.out
     assert "seed7" in narrowed.out
+
+
+def test_tables_of_the_file_set_options_and_keep_their_types(patterns: Path, tmp_path: Path) -> None:
+    config = tmp_path / "sweep.toml"
+    config.write_text(
+        '[run]\nmethod = ["supervised", "fixmatch"]\nratio = 0.1\n'
+        "[run.set]\nfixmatch.threshold = 0.7\nfixmatch.align = true\nweak.padding = 2\nsteps = 1e3\n"
+        '"strong.operations" = 2\n'
+    )
+    # On the command line --set would replace that of the file.
+    shown = call("run", "--config", str(config), "--dataset", str(patterns), "--device", "cpu", "--dry-run")
+    assert shown.code == 0, shown.err
+    changes = "protocol.steps=1000, protocol.strong.operations=2, protocol.weak.padding=2"
+    assert f"method.align=true, method.threshold=0.7, {changes}" in shown.out
+    assert f"to run  {changes}" in shown.out
+
+
+@pytest.mark.parametrize("text", ["run = 3", "[run]\nset = 3", "[run.set]\nweak = {padding = 1979-05-27}"])
+def test_a_file_of_another_shape_is_refused_in_one_line(patterns: Path, tmp_path: Path, text: str) -> None:
+    config = tmp_path / "sweep.toml"
+    config.write_text(text)
+    shown = call("run", "--config", str(config), "--method", "supervised", "--ratio", "0.1", "--dataset", str(patterns))
+    assert shown.code == 2
+    assert shown.err.count("\n") == 1, shown.err
+
+
+def test_a_dry_run_packs_and_writes_nothing(run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:  # type: ignore[no-untyped-def]
+    monkeypatch.setenv("FERBENCH_CACHE", str(tmp_path / "cache"))
+    shown = run("--method", "supervised", "--ratio", "0.1", "--dry-run")
+    assert "1 cells, 1 to run" in shown.out
+    assert not (tmp_path / "cache").exists()
+    assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.slow
+def test_sigterm_saves_and_exits_130(patterns: Path, tmp_path: Path) -> None:
+    grid = ("--method", "supervised", "--ratio", "0.1", "--dataset", str(patterns), "--runs", str(tmp_path))
+    command = [sys.executable, "-m", "ferbench", "run", *grid, *SMALL[1:], "--set=steps=100000"]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as process:
+        while not (started := list(tmp_path.rglob("running.json"))) and process.poll() is None:
+            time.sleep(0.05)
+        time.sleep(1)
+        process.terminate()
+        _, err = process.communicate(timeout=100)
+    assert started
+    assert process.returncode == 130, err
+    assert "goes on from there" in err
+    assert list(tmp_path.rglob("checkpoint.safetensors"))
+    assert not list(tmp_path.rglob("record.json"))
 
 
 def test_the_environment_stands_between_file_and_command_line(

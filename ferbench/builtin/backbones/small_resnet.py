@@ -6,7 +6,7 @@ from torch import Tensor, nn
 from ferbench.contract.backbone import Backbone, BackboneRequest
 from ferbench.errors import UsageError
 
-WIDTHS = (1, 2, 4, 6)
+WIDTHS = (2, 4, 6)
 
 
 class Block(nn.Module):
@@ -21,7 +21,9 @@ class Block(nn.Module):
         self.shortcut = nn.Sequential()
         if stride > 1 or inputs != outputs:
             self.shortcut = nn.Sequential(
-                nn.AvgPool2d(stride), nn.Conv2d(inputs, outputs, 1, bias=False), nn.BatchNorm2d(outputs)
+                nn.AvgPool2d(stride, ceil_mode=True, count_include_pad=False),
+                nn.Conv2d(inputs, outputs, 1, bias=False),
+                nn.BatchNorm2d(outputs),
             )
 
     def forward(self, x: Tensor) -> Tensor:
@@ -30,7 +32,10 @@ class Block(nn.Module):
 
 
 class SmallResNet(Backbone):
-    """A stem of stride 2 and four residual blocks of 1, 2, 4 and 6 times `width` channels."""
+    """A stem of stride 2 and three residual blocks of stride 2 with 2, 4 and 6 times `width` channels.
+
+    There is no block at the stem's resolution: it would cost half as much as all others together.
+    """
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -39,9 +44,7 @@ class SmallResNet(Backbone):
             nn.Conv2d(3, width, 3, 2, 1, bias=False), nn.BatchNorm2d(width), nn.ReLU(inplace=True)
         )
         inputs = [width, *channels[:-1]]
-        self.blocks = nn.Sequential(
-            *(Block(i, o, 1 if n == 0 else 2) for n, (i, o) in enumerate(zip(inputs, channels, strict=True)))
-        )
+        self.blocks = nn.Sequential(*(Block(i, o, 2) for i, o in zip(inputs, channels, strict=True)))
         self.feature_size = channels[-1]
 
     def forward(self, images: Tensor) -> Tensor:
@@ -53,6 +56,6 @@ def build(request: BackboneRequest) -> SmallResNet:
     if request.init is not None:
         raise UsageError(f"small-resnet has no initial weights to load ({request.init}); leave --init away")
     variant = request.variant or "24"
-    if not variant.isdigit() or int(variant) < 4:
+    if not (variant.isascii() and variant.isdecimal()) or int(variant) < 4:
         raise UsageError(f"small-resnet/{variant}: the width must be a whole number from 4; try small-resnet/24")
     return SmallResNet(int(variant))

@@ -1,0 +1,39 @@
+"""The conformance suite for plugin authors: `pytest --ferbench NAME` adds one test per check."""
+
+from collections.abc import Iterator
+
+import pytest
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """The option that names the plugin to check."""
+    parser.addoption("--ferbench", metavar="NAME", help="also run ferbench's conformance suite on this plugin")
+
+
+def pytest_collection_modifyitems(session: pytest.Session, config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Append the suite's checks to whatever was collected."""
+    name = config.getoption("--ferbench")
+    if name:
+        items.extend(_checks(session, name))
+
+
+def _checks(session: pytest.Session, name: str) -> Iterator[pytest.Item]:
+    # Imported only when asked for: this module is loaded by every pytest in the environment.
+    from ferbench.training.conformance import planned_checks
+
+    for title, check in planned_checks(name):
+        yield ConformanceItem.from_parent(session, name=f"ferbench[{title}]", check=check)
+
+
+class ConformanceItem(pytest.Item):
+    """One check of the suite as a test."""
+
+    def __init__(self, *, check: object, **arguments: object) -> None:
+        super().__init__(**arguments)  # type: ignore[arg-type]
+        self._check = check
+
+    def runtest(self) -> None:
+        """Run the check; what it finds is the failure's text."""
+        result = self._check()  # type: ignore[operator]
+        if not result.ok:
+            pytest.fail(result.detail, pytrace=False)

@@ -1,0 +1,94 @@
+"""What a training step costs beside forward and backward: views, normalisation, optimizer, EMA, bookkeeping.
+
+Both parts are timed in turn in one process on one thread, by processor time, so that the share holds on a busy machine.
+"""
+
+import statistics
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from pytest_benchmark.fixture import BenchmarkFixture
+
+from ferbench.builtin.backbones.small_resnet import SmallResNet
+from ferbench.builtin.heads import LinearHead
+from ferbench.builtin.methods.fixmatch import FixMatch
+from ferbench.builtin.protocols import RATIO_V1
+from ferbench.contract.backbone import Network
+from ferbench.contract.batch import MethodInfo
+from ferbench.data.batches import ViewMaker
+from ferbench.data.packed import Pool
+from ferbench.training.engine import Task, Trainer
+from ferbench.training.optimization import learning_rate, set_learning_rate
+from ferbench.training.stage_cache import StageCache
+from ferbench.training.teacher import Teacher
+
+RECIPE = RATIO_V1.recipes["synthfaces"]
+STEPS = 20
+LARGEST_SHARE = 0.15
+
+
+def random_pool(count: int) -> Pool:
+    labels = torch.arange(count) % 7
+    return Pool(
+        images=torch.randint(0, 256, (count, RECIPE.image_size, RECIPE.image_size, 3), dtype=torch.uint8),
+        labels=labels,
+        label_probs=torch.nn.functional.one_hot(labels, 7).float(),
+        boxes=torch.tensor([[4.0, 4.0, 40.0, 40.0]]).repeat(count, 1),
+        ids=tuple(map(str, range(count))),
+    )
+
+
+@pytest.fixture
+def trainer(tmp_path: Path) -> Trainer:
+    """A FixMatch trainer with the standard recipe of SynthFaces on random images."""
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+    backbone = SmallResNet(int(RECIPE.backbone.partition("/")[2]))
+    net = Network(backbone, LinearHead(backbone.feature_size, 7)).to(memory_format=torch.channels_last)
+    cpu = torch.device("cpu")
+    maker = ViewMaker(RECIPE, backbone.mean, backbone.std, cpu)
+    names = tuple("abcdefg")
+    task = Task(random_pool(400), random_pool(4000), random_pool(70), maker, names, cpu)
+    info = MethodInfo(names, (57,) * 7, 400, 4000, RECIPE.steps, RECIPE.steps // 20, backbone.feature_size)
+    method = FixMatch(FixMatch.Config(threshold=0.8))
+    method.setup(net, info)
+    teacher = Teacher(net, RECIPE.ema_decay)
+    method.attach(net, teacher.net, torch.Generator(), info)
+    path = tmp_path / "checkpoint.safetensors"
+    return Trainer(
+        method, teacher, RECIPE, task, info,
+        seed=0, identity="", checkpoint_path=path, stage_cache=StageCache(tmp_path, {}),
+    )  # fmt: skip
+
+
+@pytest.mark.benchmark(group="training step, 48 px")
+def test_all_but_forward_and_backward_is_a_small_share(trainer: Trainer, benchmark: BenchmarkFixture) -> None:
+    stage = trainer.stages[0]
+    optimizer, batches = trainer._optimizer(stage), trainer._batches(stage, RECIPE.steps)
+    truth = trainer.task.unlabeled.labels if trainer.task.unlabeled else None
+    whole: list[float] = []
+    model: list[float] = []
+    trainer.net.train()
+
+    def step(number: int) -> None:
+        set_learning_rate(optimizer, learning_rate(RECIPE, number, RECIPE.steps))
+        trainer._step(stage, batches.at(number), optimizer, number, truth)
+
+    def both() -> None:
+        number = len(whole)
+        start = time.process_time()
+        step(number)
+        whole.append(time.process_time() - start)
+        batch = batches.at(number)
+        start = time.process_time()
+        trainer.method.loss(batch).total.backward()
+        model.append(time.process_time() - start)
+
+    benchmark.pedantic(both, rounds=STEPS, warmup_rounds=3)
+    share = 1 - statistics.median(model[3:]) / statistics.median(whole[3:])
+    step_ms, model_ms = (1e3 * statistics.median(times[3:]) for times in (whole, model))
+    print(f"\nstep {step_ms:.1f} ms, forward and backward {model_ms:.1f} ms: everything else {100 * share:.1f} %")
+    benchmark.extra_info["share beside forward and backward"] = round(share, 4)
+    assert share <= LARGEST_SHARE

@@ -1,0 +1,68 @@
+"""The display: a bar for each cell, and never the end of a run."""
+
+import io
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ferbench.cli.progress import RunDisplay
+from ferbench.contract.executor import Job
+from ferbench.records.cell import Budget, Cell
+
+OK = {"status": "ok", "message": "", "metrics": {"accuracy": 0.5, "balanced_accuracy": 0.4}, "wall_seconds": 1.0}
+
+
+def job(**fields: Any) -> Job:
+    values = {
+        "protocol": "ratio-v1",
+        "dataset": "patterns",
+        "method": "fixmatch",
+        "backbone": "small-resnet",
+        "seed": 0,
+    }
+    cell = Cell(**{**values, "budget": Budget(ratio="0.1"), **fields})
+    return Job(cell.model_dump(mode="json"), "patterns", None, None, Path("runs"), "cpu", 1)
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.mark.parametrize("stream", [Terminal, io.StringIO])
+def test_cells_of_equal_names_have_their_own_bars(stream: type[io.StringIO], monkeypatch: pytest.MonkeyPatch) -> None:
+    out = stream()
+    monkeypatch.setattr(sys, "stdout", out)
+    jobs = [job(), job(backbone="timm/resnet18"), job(overrides={"method": {"threshold": 0.7}})]
+    with RunDisplay(jobs) as display:
+        for one in jobs:
+            display(one, {"kind": "started", "pid": 1})
+        for one in jobs:
+            display(one, {"kind": "step", "step": 5, "steps": 20})
+            display(one, {"kind": "epoch", "epoch": 5, "step": 5, "loss": 1.0})
+            display(one, {"kind": "notice", "text": "careful"})
+            display(one, {"kind": "finished", **OK})
+    shown = out.getvalue()
+    assert "[3/3] fixmatch patterns ratio-0.1 small-resnet seed 0: accuracy 50.0 %" in shown
+    assert "[2/3] fixmatch patterns ratio-0.1 timm/resnet18 seed 0" in shown
+    assert shown.count(": careful") == 1
+
+
+def test_one_backbone_is_not_repeated(capsys: pytest.CaptureFixture[str]) -> None:
+    with RunDisplay([job(), job(seed=1)]) as display:
+        display(job(seed=1), {"kind": "finished", **OK})
+    assert "fixmatch patterns ratio-0.1 seed 1" in capsys.readouterr().out
+
+
+def test_what_cannot_be_shown_ends_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Closed(Terminal):
+        def write(self, text: str) -> int:
+            raise BrokenPipeError
+
+    monkeypatch.setattr(sys, "stdout", Closed())
+    with RunDisplay([job()]) as display:
+        display(job(), {"kind": "step", "step": 1})
+        display(job(), {"kind": "finished", "status": "ok"})
+        display(job(seed=5), {"kind": "step", "step": 1, "steps": 2})

@@ -1,0 +1,26 @@
+"""Lists, ranges and settings."""
+
+import pytest
+
+from ferbench.cli.values import parse_settings, split_integers
+from ferbench.errors import UsageError
+
+
+def test_integers_and_ranges() -> None:
+    assert split_integers(["0-2,7", "1"], "--seed") == [0, 1, 2, 7]
+
+
+@pytest.mark.parametrize("text", ["²", "1-²", "٣", "-1", "1-", "one", "9" * 5000, "3-1", "0-99999"])
+def test_anything_else_is_refused_by_the_name_of_its_option(text: str) -> None:
+    with pytest.raises(UsageError, match="--seed"):
+        split_integers([text], "--seed")
+
+
+def test_settings_are_json_where_they_can_be() -> None:
+    given = ["steps=60", "a.b=true", 'c="60"', "d=text", 'weak={"padding": 2}', " e =1"]
+    assert parse_settings(given) == {"steps": 60, "a.b": True, "c": "60", "d": "text", "weak": {"padding": 2}, "e": 1}
+
+
+def test_a_setting_given_twice_is_refused() -> None:
+    with pytest.raises(UsageError, match="given twice"):
+        parse_settings(["a=1", "a =2"])

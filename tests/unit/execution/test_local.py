@@ -1,0 +1,168 @@
+"""The local executor against workers that print, crash, hang and refuse to leave."""
+
+import json
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ferbench.contract.executor import Job
+from ferbench.execution import local
+from ferbench.execution.plan import RunRequest, make_plan
+from ferbench.records.schema import Record
+from ferbench.records.store import RunStore
+
+Run = Callable[..., tuple[list[str], list[Mapping[str, Any]]]]
+
+FINISHED = 'print(json.dumps({"kind": "finished", "status": "ok", "message": ""}), flush=True)'
+
+
+@pytest.fixture
+def jobs(patterns: Path, tmp_path: Path) -> list[Job]:
+    """Two cells."""
+    request = RunRequest(
+        methods=["supervised"],
+        datasets=[str(patterns)],
+        ratios=["0.1"],
+        seeds=[0, 1],
+        backbones=["small-resnet/4"],
+        set={"image_size": 16},
+        runs=tmp_path / "runs",
+        device="cpu",
+    )
+    return [item.job for item in make_plan(request, check_data=False)]
+
+
+@pytest.fixture
+def run(jobs: list[Job], monkeypatch: pytest.MonkeyPatch) -> Run:
+    """Run the cells with a Python script in place of the worker; `job` is what it was given."""
+
+    def run(script: str, *, slots: int = 2, **changes: Any) -> tuple[list[str], list[Mapping[str, Any]]]:
+        prelude = "import json, os, signal, sys, time\njob = json.loads(sys.stdin.readline())\n"
+        monkeypatch.setattr(local, "WORKER", (sys.executable, "-c", prelude + script))
+        given = [Job(**{**job.__dict__, **changes}) for job in jobs]
+        events: list[Mapping[str, Any]] = []
+        return local.LocalExecutor().run(given, lambda job, event: events.append(event), slots), events
+
+    return run
+
+
+def records(jobs: list[Job]) -> list[Record]:
+    return [record for _, record in RunStore(jobs[0].runs).iterate() if isinstance(record, Record)]
+
+
+def test_lines_that_are_no_event_are_ignored_and_kept(run: Run, jobs: list[Job]) -> None:
+    noise = 'os.write(1, b"a library\\n[1]\\n\\xff\\n{\\n" + b"[" * 100000 + b"\\n{\\"a\\": 1}\\n")\n'
+    statuses, events = run(noise + FINISHED)
+    assert statuses == ["ok", "ok"]
+    assert {event["kind"] for event in events} == {"finished"}
+    assert not list(jobs[0].runs.rglob("worker.log"))
+
+    statuses, _ = run(noise + FINISHED.replace('"ok"', '"failed"'))
+    assert statuses == ["failed", "failed"]
+    assert b"a library" in next(jobs[0].runs.rglob("worker.log")).read_bytes()
+
+
+def test_a_killed_worker_costs_its_cell_only_and_leaves_a_record(run: Run, jobs: list[Job]) -> None:
+    dies = 'job["cell"]["seed"] == 0 and (print("last words", file=sys.stderr), os.kill(os.getpid(), signal.SIGKILL))\n'
+    statuses, events = run(dies + FINISHED)
+    assert statuses == ["failed", "ok"]
+    assert any("SIGKILL" in event["message"] and "last words" in event["message"] for event in events)
+    (record,) = records(jobs)
+    assert record.status == "failed"
+    assert record.cell.seed == 0
+    assert record.error is not None
+    assert "SIGKILL" in record.error.line
+    assert record.error.traceback == "last words"
+    assert record.measured.cpu_seconds == 0
+    folder = RunStore(jobs[0].runs).folder(record.cell)
+    assert (folder / "worker.log").read_text() == "last words\n"
+    assert not (folder / "running.json").exists()
+
+    statuses, _ = run(FINISHED)
+    assert statuses == ["ok", "ok"]
+    assert not (folder / "worker.log").exists()
+
+
+def test_a_worker_that_exits_silently_has_failed(run: Run, jobs: list[Job]) -> None:
+    statuses, _ = run("sys.exit(7)")
+    assert statuses == ["failed", "failed"]
+    assert ["ended with code 7: no message" in r.error.line for r in records(jobs) if r.error] == [True, True]
+
+
+def test_a_crash_leaves_the_checkpoint_and_what_another_process_holds(run: Run, jobs: list[Job]) -> None:
+    store = RunStore(jobs[0].runs)
+    first, second = (Record.model_fields["cell"].annotation.model_validate(dict(job.cell)) for job in jobs)  # type: ignore[union-attr]
+    store.folder(first).mkdir(parents=True)
+    (store.folder(first) / "checkpoint.safetensors").write_bytes(b"steps")
+    with store.lock(second):
+        statuses, events = run("os.abort()")
+    assert statuses == ["failed", "failed"]
+    assert [record.cell for record in records(jobs)] == [first]
+    assert (store.folder(first) / "checkpoint.safetensors").read_bytes() == b"steps"
+    assert any("cannot be written" in event["message"] and str(os.getpid()) in event["message"] for event in events)
+
+
+def test_a_worker_that_hangs_beyond_its_time_is_killed(
+    run: Run, jobs: list[Job], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(local, "GRACE_SECONDS", 0.2)
+    began = time.monotonic()
+    statuses, _ = run("time.sleep(60)", timeout=0.3)
+    assert time.monotonic() - began < 30
+    assert statuses == ["timeout", "timeout"]
+    assert [record.status for record in records(jobs)] == ["timeout", "timeout"]
+
+
+def test_a_worker_that_does_not_exit_after_its_end_keeps_its_status(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(local, "GRACE_SECONDS", 0.2)
+    statuses, _ = run(FINISHED + "\ntime.sleep(60)")
+    assert statuses == ["ok", "ok"]
+
+
+def test_interrupted_twice_the_workers_still_save(run: Run, tmp_path: Path) -> None:
+    """timeout(1) signals its child and then the group that the child is in."""
+    saves = (
+        f"folder = {str(tmp_path)!r}\n"
+        "name = f\"{folder}/{job['cell']['seed']}\"\n"
+        'def save(*_):\n    time.sleep(0.5)\n    open(name + ".saved", "w")\n    os._exit(0)\n'
+        'signal.signal(signal.SIGINT, save)\nopen(name + ".ready", "w")\ntime.sleep(60)'
+    )
+
+    def signal_twice() -> None:
+        while len(list(tmp_path.glob("*.ready"))) < 2:
+            time.sleep(0.01)
+        for _ in range(2):
+            os.kill(os.getpid(), signal.SIGINT)
+            time.sleep(0.2)
+
+    sender = threading.Thread(target=signal_twice)
+    sender.start()
+    with pytest.raises(KeyboardInterrupt):
+        run(saves)
+    sender.join()
+    assert len(list(tmp_path.glob("*.saved"))) == 2
+
+
+def test_the_real_worker_speaks_events_only(run: Run, jobs: list[Job], tmp_path: Path) -> None:
+    """What is printed on descriptor 1 in the worker's process, as a C library does it, does not reach the parent."""
+    prints = (
+        "import ferbench.execution.worker as worker\nemit = worker._Events()\nos.write(1, b'hello\\n')\nprint('x')\n"
+    )
+    warns = "import logging\nlog = logging.getLogger('a')\nlog.addHandler(worker._Notices(emit))\nlog.warning('w')\n"
+    ends = 'emit({"kind": "finished", "status": "failed", "message": ""})'
+    _, events = run(prints + "os.system('echo subprocess')\n" + warns + ends)
+    assert [e["kind"] for e in events].count("finished") == 2
+    assert {"kind": "notice", "text": "warning: w"} in events
+    log = next(jobs[0].runs.rglob("worker.log")).read_text()
+    assert "hello" in log and "x\n" in log and "subprocess" in log
+
+
+def test_a_job_survives_json(jobs: list[Job]) -> None:
+    assert Job.from_json(json.loads(json.dumps(jobs[0].to_json()))) == jobs[0]

@@ -1,0 +1,147 @@
+"""Plans: one cell for one configuration however it is written, and shared work done once."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from ferbench.contract.dataset import ParquetDataset
+from ferbench.errors import UsageError
+from ferbench.execution.plan import PlannedCell, RunRequest, check_backbone, choose_device, make_plan
+from ferbench.execution.weights import resolve_init
+from ferbench.training.resolution import resolve
+from ferbench.training.task import split_of
+
+SMALL = {"image_size": 16, "steps": 20}
+
+
+@pytest.fixture
+def plan(patterns: Path, tmp_path: Path) -> Any:
+    def make(*rows: str, check_data: bool = False, **options: Any) -> list[PlannedCell]:
+        request = RunRequest(
+            methods=rows or ["fixmatch"],
+            datasets=[str(patterns)],
+            ratios=options.pop("ratios", ["0.1"]),
+            backbones=["small-resnet/4"],
+            set={**SMALL, **options.pop("set", {})},
+            runs=tmp_path / "runs",
+            device="cpu",
+            **options,
+        )
+        return make_plan(request, check_data=check_data)
+
+    return make
+
+
+def overrides(planned: list[PlannedCell]) -> dict[str, dict[str, Any]]:
+    return {
+        kind: {k: v for k, v in fields.items() if k not in SMALL} for kind, fields in planned[0].cell.overrides.items()
+    }
+
+
+@pytest.mark.parametrize(
+    "spellings",
+    [
+        [{"steps": 1000}, {"steps": 1e3}, {"steps": "1000"}],
+        [{"threshold": 0.7}, {"threshold": "0.70"}, {"fixmatch.threshold": 7e-1}, {"fixmatch": {"threshold": 0.7}}],
+        [{"unlabeled_weight": 2}, {"unlabeled_weight": 2.0}],
+        [{"weak.padding": 2}, {"weak": {"padding": 2}}, {"weak.padding": "2", "weak.flip_probability": 0.5}],
+        # the tuned default of the recipe, not that of the paper
+        [{}, {"threshold": 0.8}, {"align": False}, {"learning_rate": 2e-3}, {"align": "false", "threshold": "0.8"}],
+    ],
+)
+def test_a_configuration_is_one_cell_however_it_is_written(plan: Any, spellings: list[dict[str, Any]]) -> None:
+    assert len({plan(set=spelling)[0].cell.cell_id for spelling in spellings}) == 1
+
+
+def test_values_are_kept_as_they_are_used(plan: Any) -> None:
+    assert overrides(plan(set={"steps": "1000", "threshold": "0.95", "align": "true"})) == {
+        "protocol": {},
+        "method": {"threshold": 0.95, "align": True},
+    }
+    assert plan(set={"steps": 1e3})[0].cell.overrides["protocol"]["steps"] == 1000
+
+
+def test_a_default_is_that_of_the_variant(plan: Any) -> None:
+    """`view=strong` changes the variant 'weak' and not the variant 'strong'; `view=weak` the other way round."""
+    strong, weak = "supervised@strong", "supervised@weak"
+    assert "method" not in overrides(plan(strong, set={"view": "strong"}))
+    assert overrides(plan(weak, set={"view": "strong"}))["method"] == {"view": "strong"}
+    assert overrides(plan(strong, set={"view": "weak"}))["method"] == {"view": "weak"}
+
+
+def test_the_worker_resolves_what_was_planned(plan: Any, patterns: Path) -> None:
+    (item,) = plan(set={"weak.padding": "2", "fixmatch.threshold": "0.7", "learning_rate": "1e-3"})
+    resolved = resolve(item.cell, str(patterns))
+    assert (resolved.recipe.weak.padding, resolved.recipe.learning_rate, resolved.recipe.steps) == (2, 1e-3, 20)
+    assert resolved.config.threshold == 0.7  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(
+    "settings", [{"learning_rate": float("inf")}, {"steps": 0}, {"weak": {"pading": 1}}, {"a": {}}]
+)
+def test_values_that_cannot_be_are_refused(plan: Any, settings: dict[str, Any]) -> None:
+    with pytest.raises(UsageError):
+        plan(set=settings)
+
+
+def test_shared_work_is_done_once(plan: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls = {"hash": 0, "split": 0}
+    digest = ParquetDataset.source_digest
+
+    def counted_digest(self: ParquetDataset) -> str:
+        calls["hash"] += 1
+        return digest(self)
+
+    def counted_split(resolved: Any) -> Any:
+        calls["split"] += 1
+        return split_of(resolved)
+
+    monkeypatch.setattr(ParquetDataset, "source_digest", counted_digest)
+    monkeypatch.setattr("ferbench.execution.plan.split_of", counted_split)
+    grid = {"seeds": [0, 1], "ratios": ["0.1", "0.25"]}
+    assert len(plan("fixmatch", "supervised", "supervised@strong", check_data=True, **grid)) == 12
+    assert calls == {"hash": 1, "split": 4}
+    plan("fixmatch", check_data=True)
+    assert calls == {"hash": 2, "split": 5}, "another plan looks again"
+
+
+def test_without_a_check_nothing_is_packed(plan: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FERBENCH_CACHE", str(tmp_path / "cache"))
+    plan()
+    assert not (tmp_path / "cache").exists()
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_device_that_is_not_there_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    assert choose_device("cuda:1") == "cuda:1"
+    with pytest.raises(UsageError, match=r"--device cuda:9: this machine has cuda:0 to cuda:1"):
+        choose_device("cuda:9")
+
+
+@pytest.mark.parametrize(("name", "size"), [("timm/vit_tiny_patch16_224", 8), ("timm/convnext_atto", 8)])
+def test_an_impossible_image_size_is_found_in_planning(name: str, size: int) -> None:
+    with pytest.raises(UsageError, match=rf"backbone '{name}' does not take images of {size} px") as caught:
+        check_backbone(name, size)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_net_that_looks_at_values_is_checked_on_real_ones(monkeypatch: pytest.MonkeyPatch) -> None:
+    def build(name: str, size: int, init: None) -> Any:
+        return lambda images: float(images.sum())
+
+    monkeypatch.setattr("ferbench.execution.plan.build_backbone", build)
+    check_backbone("any", 16)
+
+
+def test_hub_weights_are_kept_whole(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("FERBENCH_CACHE", str(tmp_path))
+    monkeypatch.setattr("ferbench.execution.weights.build_backbone", lambda *_: torch.nn.Linear(2, 2))
+    name, path = resolve_init("hub", "timm/x", 48)
+    assert resolve_init("hub", "timm/x", 48) == (name, path)
+    assert path is not None
+    assert resolve_init(path, "timm/x", 48) == (name, path)
+    assert [found.name for found in (tmp_path / "weights").iterdir()] == ["timm_x-48px.safetensors"]

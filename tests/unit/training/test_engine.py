@@ -1,0 +1,248 @@
+"""The loop: epochs and evaluations, stages, and what stops it."""
+
+from pathlib import Path
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from ferbench.builtin.methods.fixmatch import FixMatch
+from ferbench.contract.backbone import Network
+from ferbench.contract.batch import Batch, Losses, MethodInfo, Views, weak
+from ferbench.contract.head import Output
+from ferbench.contract.method import EpochContext, Method, MethodConfig, Stage
+from ferbench.errors import FerbenchError, PluginError
+from ferbench.training.engine import DivergedError, Trainer, share_steps
+from ferbench.training.optimization import learning_rate
+from ferbench.training.stage_cache import StageCache
+from ferbench.training.teacher import Teacher
+from ferbench.training.toy import INFO, RECIPE, toy_network, toy_task
+
+
+def make_trainer(method: Method, folder: Path, **options: object) -> Trainer:
+    torch.manual_seed(0)
+    net = toy_network("linear")
+    method.setup(net, INFO)
+    teacher = Teacher(net, RECIPE.ema_decay)
+    method.attach(net, teacher.net, torch.Generator().manual_seed(1), INFO)
+    torch.manual_seed(2)
+    arguments = {"seed": 3, "identity": "toy", "stage_cache": StageCache(folder / "stages", {}), **options}
+    return Trainer(
+        method,
+        teacher,
+        RECIPE,
+        toy_task(unlabeled=method.uses_unlabeled),
+        INFO,
+        checkpoint_path=folder / "checkpoint.safetensors",
+        **arguments,  # type: ignore[arg-type]
+    )
+
+
+class TwoStages(Method):
+    """Trains the head alone, then everything; counts its steps in a buffer."""
+
+    views = Views(labeled={"weak": weak()})
+    cached = False
+
+    def setup(self, net: Network, info: MethodInfo) -> None:
+        self.register_buffer("steps_of_stage", torch.zeros(2))
+
+    def stages(self) -> list[Stage]:
+        head = Stage(
+            "head",
+            self.loss,
+            self.views,
+            data="labeled",
+            parameters=lambda net: list(net.head.parameters()),
+            optimizer={"learning_rate": 0.3},
+            cache=self.cached,
+        )
+        return [head, Stage("all", self.second_loss, self.views, sampler="balanced", share=3)]
+
+    def loss(self, batch: Batch) -> Losses:
+        self.steps_of_stage[0] += 1
+        return Losses(F.cross_entropy(self.forward_views(batch).labeled.weak.logits, batch.labels))
+
+    def second_loss(self, batch: Batch) -> Losses:
+        self.steps_of_stage[1] += 1
+        return Losses(F.cross_entropy(self.forward_views(batch).labeled.weak.logits, batch.labels))
+
+    def end_epoch(self, context: EpochContext) -> dict[str, torch.Tensor]:
+        predictions = context.predict("labeled", view="weak", net="student")
+        return {"labeled_accuracy": (predictions.logits.argmax(1) == predictions.labels).float().mean()}
+
+
+def test_shares_sum_to_the_steps() -> None:
+    assert share_steps(100, [1, 2]) == [33, 67]
+    assert sum(share_steps(7, [1, 1, 1, 1])) == 7
+
+
+def test_an_epoch_is_a_twentieth_and_evaluations_are_six(tmp_path: Path) -> None:
+    history = make_trainer(FixMatch(FixMatch.Config()), tmp_path).run().history
+    assert [row["step"] for row in history] == list(range(2, 41, 2))
+    evaluated = [row["step"] for row in history if "evaluation" in row]
+    assert len(evaluated) == 6
+    assert evaluated[-1] == 40
+
+
+def test_training_learns_and_the_teacher_is_evaluated(tmp_path: Path) -> None:
+    trainer = make_trainer(FixMatch(FixMatch.Config(threshold=0.5)), tmp_path)
+    history = trainer.run().history
+    assert history[-1]["loss"] < 0.7 * history[0]["loss"]
+    assert history[-1]["evaluation"]["accuracy"] > 0.8
+    assert trainer.method.evaluation_net() is trainer.teacher.net
+
+
+def test_stages_have_their_steps_parameters_and_extras(tmp_path: Path) -> None:
+    trainer = make_trainer(TwoStages(MethodConfig()), tmp_path)
+    before = trainer.net.backbone.conv.weight.clone()  # type: ignore[operator, union-attr]
+    seen: list[torch.Tensor] = []
+    trainer.events = lambda event: seen.append(trainer.net.backbone.conv.weight.clone())  # type: ignore[operator, union-attr]
+    history = trainer.run().history
+    assert trainer.method.steps_of_stage.tolist() == [10, 30]
+    assert {row["stage"] for row in history} == {"head", "all"}
+    assert torch.equal(seen[4], before)
+    assert not torch.equal(seen[-1], before)
+    assert history[-1]["method"]["labeled_accuracy"] > 0.8
+
+
+@pytest.mark.parametrize("stop_at", [1, 10, 11, 12, 25])
+def test_a_stopped_run_of_two_stages_ends_like_a_whole_one(tmp_path: Path, stop_at: int) -> None:
+    whole = make_trainer(TwoStages(MethodConfig()), tmp_path / "whole")
+    whole.run()
+    first = make_trainer(TwoStages(MethodConfig()), tmp_path)
+    taken = 0
+
+    def stop() -> FerbenchError | None:
+        nonlocal taken
+        taken += 1
+        return FerbenchError("stop") if taken == stop_at else None
+
+    first.stop = stop
+    with pytest.raises(FerbenchError, match="stop"):
+        first.run()
+    second = make_trainer(TwoStages(MethodConfig()), tmp_path)
+    progress = second.run()
+    assert progress.resumed == 1
+    assert progress.history == whole.progress.history
+    for key, value in whole.net.state_dict().items():
+        assert torch.equal(value, second.net.state_dict()[key]), key
+
+
+def test_a_cached_stage_is_trained_once(tmp_path: Path) -> None:
+    class Cached(TwoStages):
+        cached = True
+
+    cache = StageCache(tmp_path / "stages", {"data": "toy"})
+    first = make_trainer(Cached(MethodConfig()), tmp_path / "a", stage_cache=cache)
+    first.run()
+    second = make_trainer(Cached(MethodConfig()), tmp_path / "b", stage_cache=cache)
+    second.run()
+    assert first.method.steps_of_stage.tolist() == [10, 30]
+    assert second.method.steps_of_stage.tolist() == [10, 30]
+    assert second.progress.history == first.progress.history
+    assert second.progress.image_passes == first.progress.image_passes
+    for key, value in first.net.state_dict().items():
+        assert torch.equal(value, second.net.state_dict()[key]), key
+    other = make_trainer(
+        Cached(MethodConfig()), tmp_path / "c", stage_cache=StageCache(tmp_path / "stages", {"data": "x"})
+    )
+    other.run()
+    assert other.method.steps_of_stage.tolist() == [10, 30]
+
+
+def test_a_loss_that_is_not_finite_stops_with_step_and_term(tmp_path: Path) -> None:
+    class Breaks(TwoStages):
+        def second_loss(self, batch: Batch) -> Losses:
+            losses = super().second_loss(batch)
+            factor = torch.where(batch.step == 5, float("nan"), 1.0)
+            return Losses(losses.total * factor, broken=losses.total.detach() * factor)
+
+    with pytest.raises(DivergedError) as caught:
+        make_trainer(Breaks(MethodConfig()), tmp_path).run()
+    assert (caught.value.step, caught.value.term) == (15, "broken")
+
+
+def test_the_auxiliary_loss_of_a_head_is_added_once(tmp_path: Path) -> None:
+    class AuxHead(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.linear = torch.nn.Linear(12, 3)
+
+        def forward(self, features: torch.Tensor) -> Output:
+            return Output(self.linear(features), features, aux_loss=torch.tensor(100.0))
+
+    trainer = make_trainer(FixMatch(FixMatch.Config()), tmp_path)
+    trainer.net.head = AuxHead()
+    trainer.run()
+    assert all(100 <= row["loss"] < 110 for row in trainer.progress.history)
+
+
+def test_a_checkpoint_of_another_run_is_not_taken_up(tmp_path: Path) -> None:
+    trainer = make_trainer(FixMatch(FixMatch.Config()), tmp_path)
+    trainer.stop = lambda: FerbenchError("stop")
+    with pytest.raises(FerbenchError, match="stop"):
+        trainer.run()
+    notices: list[object] = []
+    again = make_trainer(FixMatch(FixMatch.Config()), tmp_path, identity="another", events=notices.append)
+    assert again.run().resumed == 0
+    assert any("starts again" in str(notice) for notice in notices)
+
+
+def test_the_learning_rate_warms_up_and_follows_a_cosine() -> None:
+    rates = [learning_rate(RECIPE, step, 40) for step in range(40)]
+    peak = RECIPE.learning_rate
+    assert rates[:2] == [pytest.approx(peak / 2), pytest.approx(peak)]
+    assert max(rates) == pytest.approx(peak)
+    assert rates[21] == pytest.approx(peak / 2)
+    assert rates[-1] < peak / 100
+
+
+def test_stages_that_cannot_be_are_refused(tmp_path: Path) -> None:
+    class LastIsCached(TwoStages):
+        def stages(self) -> list[Stage]:
+            return [Stage("train", self.loss, self.views, data="labeled", cache=True)]
+
+    class Misspelt(TwoStages):
+        def stages(self) -> list[Stage]:
+            return [Stage("train", self.loss, self.views, data="labeled", optimizer={"lr": 1.0})]
+
+    with pytest.raises(PluginError, match="is not cached"):
+        make_trainer(LastIsCached(MethodConfig()), tmp_path)
+    with pytest.raises(PluginError, match="lr"):
+        make_trainer(Misspelt(MethodConfig()), tmp_path).run()
+
+
+def test_a_stages_own_learning_rate_is_used(tmp_path: Path) -> None:
+    history = make_trainer(TwoStages(MethodConfig()), tmp_path).run().history
+    rates = {name: max(row["learning_rate"] for row in history if row["stage"] == name) for name in ("head", "all")}
+    assert rates["head"] > 5 * rates["all"]
+
+
+def test_a_stage_may_learn_from_all_images(tmp_path: Path) -> None:
+    class Everything(TwoStages):
+        views = Views(labeled={"weak": weak()}, unlabeled={"weak": weak()})
+
+        def stages(self) -> list[Stage]:
+            return [Stage("all", self.loss, self.views, data="all")]
+
+        def loss(self, batch: Batch) -> Losses:
+            out = self.forward_views(batch)
+            pseudo_label = out.unlabeled.weak.logits.argmax(1)
+            total = F.cross_entropy(out.labeled.weak.logits, batch.labels)
+            return Losses(total, pseudo_label=pseudo_label, mask=torch.ones(len(pseudo_label)))
+
+    progress = make_trainer(Everything(MethodConfig()), tmp_path).run()
+    assert progress.history[-1]["pseudo_label_accuracy"] > 0.8
+    assert progress.image_passes == RECIPE.steps * (RECIPE.labeled_batch + RECIPE.unlabeled_batch)
+
+
+def test_evaluations_stay_six_with_stages_of_odd_length(tmp_path: Path) -> None:
+    class Odd(TwoStages):
+        def stages(self) -> list[Stage]:
+            shares = {"a": 2.0, "b": 7.0, "c": 31.0}
+            return [Stage(name, self.loss, self.views, data="labeled", share=share) for name, share in shares.items()]
+
+    history = make_trainer(Odd(MethodConfig()), tmp_path).run().history
+    assert sum("evaluation" in row for row in history) <= 6
+    assert "evaluation" in history[-1]
