@@ -5,13 +5,13 @@ from ferbench.contract.protocol import Protocol, Recipe, StrongView, WeakView
 SYNTHFACES = Recipe(
     backbone="small-resnet/16",
     image_size=48,
-    steps=1200,
+    steps=1800,
     labeled_batch=32,
-    unlabeled_batch=96,
-    learning_rate=2e-3,
+    unlabeled_batch=64,
+    learning_rate=4e-3,
     weight_decay=0.02,
     ema_decay=0.99,
-    weak=WeakView(padding=4),
+    weak=WeakView(padding=2),
     strong=StrongView(),
     method_defaults={"fixmatch": {"threshold": 0.8}},
 )
