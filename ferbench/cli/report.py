@@ -19,8 +19,9 @@ SUFFIXES = (".html", ".htm")
 @click.argument("run", type=click.Path(path_type=Path, exists=True))
 @click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="The file  [default: beside the record]")
 @click.option("--dataset", metavar="FOLDER", help="Where the data set lies, if it is not known by its name.")
+@click.option("--plots", type=click.Path(path_type=Path, file_okay=False), help="Folder for the curves as SVG files.")
 @click.option("--open/--no-open", "open_it", default=False, help="Show the report in the browser.")
-def report(run: Path, out: Path | None, dataset: str | None, open_it: bool) -> None:
+def report(run: Path, out: Path | None, dataset: str | None, plots: Path | None, open_it: bool) -> None:
     """Write the report of RUN: one HTML file that needs nothing else.
 
     RUN is a record.json, its folder, or a folder with one run below it. The report shows scores, curves, confusion
@@ -28,11 +29,13 @@ def report(run: Path, out: Path | None, dataset: str | None, open_it: bool) -> N
     faces that the model got wrong. A failed run is reported with its reason.
     """
     from ferbench.records.store import write_atomic
-    from ferbench.reporting.page import report_page
+    from ferbench.reporting.page import curve_files, report_page
     from ferbench.reporting.run_files import find_record, read_run
 
     if out is not None and out.suffix not in SUFFIXES:
         raise UsageError(f"--out {out}: the report is an HTML file; give it the ending .html")
+    if plots is not None:
+        plots.mkdir(parents=True, exist_ok=True)
     path = find_record(run)
     files = read_run(path)
     page = report_page(files, _open_named(dataset, files.record) if dataset else None)
@@ -42,6 +45,10 @@ def report(run: Path, out: Path | None, dataset: str | None, open_it: bool) -> N
     except DataError as error:
         raise DataError(f"cannot write {target} ({_reason(error)}); name another file with --out") from None
     click.echo(target)
+    if plots is not None:
+        for name, svg in curve_files(files):
+            write_atomic(plots / name, svg)
+            click.echo(plots / name)
     if open_it:
         click.launch(str(target))
 

@@ -112,3 +112,16 @@ class Packed:
         default = [part * size for part in CENTRAL_BOX]
         boxes = self._manifest["box"].take(pyarrow.array(order)).to_pylist()
         return torch.tensor([box or default for box in boxes], dtype=torch.float32).reshape(len(order), 4)
+
+
+def join_pools(first: Pool, second: Pool) -> Pool:
+    """Two pools as one, in the order of ids: the same pool whatever part of it is labeled."""
+    ids = first.ids + second.ids
+    order = torch.tensor(sorted(range(len(ids)), key=ids.__getitem__), device=first.images.device)
+    return Pool(
+        images=torch.cat([first.images, second.images])[order],
+        labels=torch.cat([first.labels, second.labels])[order],
+        label_probs=torch.cat([first.label_probs, second.label_probs])[order],
+        boxes=torch.cat([first.boxes, second.boxes])[order],
+        ids=tuple(sorted(ids)),
+    )

@@ -1,7 +1,9 @@
 """The report of a run: everything that its page shows, and the page."""
 
+import re
 import shlex
 import unicodedata
+from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.resources import files
 from typing import TYPE_CHECKING
@@ -82,6 +84,14 @@ def report_page(run: RunFiles, dataset: Dataset | None = None) -> bytes:
         fingerprints=tables.fields(_fingerprints(record)),
         file=shlex.quote(run.path.name),
     )
+
+
+def curve_files(run: RunFiles) -> Iterator[tuple[str, bytes]]:
+    """The curves of the page as (name, SVG file), in the colours of a light page."""
+    names = run.record.result.class_names if run.record.result else ()
+    for chart in charts(usable_rows(run.history), names):
+        slug = re.sub(r"[^a-z0-9]+", "-", chart.title.lower()).strip("-")
+        yield f"{slug}.svg", line_chart(chart).encode("utf-8")
 
 
 def _render(**content: object) -> bytes:

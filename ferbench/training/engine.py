@@ -1,6 +1,5 @@
 """The training loop: stages, steps, epochs, checkpoints. One function owns the loop of a stage."""
 
-import math
 import time
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
@@ -15,9 +14,9 @@ from torch.optim import Optimizer
 
 from ferbench.contract.batch import Batch, MethodInfo, Predictions
 from ferbench.contract.method import Method, Stage
-from ferbench.contract.protocol import EPOCHS, Recipe
+from ferbench.contract.protocol import Recipe
 from ferbench.data.batches import Batches, ViewMaker
-from ferbench.data.packed import Pool
+from ferbench.data.packed import Pool, join_pools
 from ferbench.data.seeds import derive
 from ferbench.errors import FerbenchError, PluginError
 from ferbench.records.metrics import evaluate
@@ -34,6 +33,7 @@ from ferbench.training.evaluation import logits_of, stored_logits
 from ferbench.training.meter import Meter
 from ferbench.training.optimization import learning_rate, make_optimizer, set_learning_rate
 from ferbench.training.stage_cache import StageCache
+from ferbench.training.stages import checked_stages, share_steps
 from ferbench.training.teacher import Teacher
 
 ENGINE_VERSION = 1
@@ -102,7 +102,7 @@ class Trainer:
         self.recipe, self.task, self.info, self.seed = recipe, task, info, seed
         self.identity, self.checkpoint_path, self.stage_cache = identity, checkpoint_path, stage_cache
         self.precision, self.events, self.stop = precision, events, stop
-        self.stages = _checked_stages(method)
+        self.stages = checked_stages(method)
         self.stage_steps = share_steps(recipe.steps, [stage.share for stage in self.stages])
         self.meter = Meter(info.n_classes, task.device)
         self.progress = Progress()
@@ -345,44 +345,8 @@ class _Context:
         return Predictions(logits, labeled.labels, torch.arange(len(labeled), device=logits.device))
 
 
-def _checked_stages(method: Method) -> list[Stage]:
-    stages = list(method.stages())
-    names = [stage.name for stage in stages]
-    if len(set(names)) < len(names):
-        raise PluginError(f"{type(method).__name__}: stages must have different names, not {names}")
-    if stages[-1].cache:
-        raise PluginError(
-            f"{type(method).__name__}: the last stage, '{names[-1]}', is the cell's own and is not cached"
-        )
-    return stages
-
-
 def _extras(values: Mapping[str, Tensor]) -> dict[str, Any]:
     for name, value in values.items():
         if not bool(value.isfinite().all()):
             raise PluginError(f"end_epoch gave '{name}' with a value that is not finite; use 0 or leave it out")
     return {name: value.detach().double().cpu().tolist() for name, value in values.items()}
-
-
-def share_steps(total: int, shares: list[float]) -> list[int]:
-    """Whole numbers of steps in proportion to the shares, summing to the total."""
-    ends = [round(total * sum(shares[: i + 1]) / sum(shares)) for i in range(len(shares))]
-    return [end - start for start, end in zip([0, *ends[:-1]], ends, strict=True)]
-
-
-def steps_per_epoch(steps: int) -> int:
-    """A twentieth of the run, at least one step."""
-    return max(1, math.ceil(steps / EPOCHS))
-
-
-def join_pools(first: Pool, second: Pool) -> Pool:
-    """Two pools as one, in the order of ids: the same pool whatever part of it is labeled."""
-    ids = first.ids + second.ids
-    order = torch.tensor(sorted(range(len(ids)), key=ids.__getitem__), device=first.images.device)
-    return Pool(
-        images=torch.cat([first.images, second.images])[order],
-        labels=torch.cat([first.labels, second.labels])[order],
-        label_probs=torch.cat([first.label_probs, second.label_probs])[order],
-        boxes=torch.cat([first.boxes, second.boxes])[order],
-        ids=tuple(sorted(ids)),
-    )

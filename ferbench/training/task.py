@@ -14,8 +14,9 @@ from ferbench.data.packed import Packed, Pool
 from ferbench.data.seeds import derive
 from ferbench.data.splits import SplitPlan, make_split, pool_rows
 from ferbench.errors import UsageError
-from ferbench.training.engine import Task, steps_per_epoch
+from ferbench.training.engine import Task
 from ferbench.training.resolution import Resolved, build_backbone, build_head
+from ferbench.training.stages import steps_per_epoch
 from ferbench.training.teacher import Teacher
 
 

@@ -6,11 +6,12 @@ from ferbench.contract.backbone import Network
 from ferbench.contract.batch import MethodInfo
 from ferbench.contract.protocol import Recipe, WeakView
 from ferbench.data.batches import ViewMaker
-from ferbench.data.packed import UNKNOWN, Pool
+from ferbench.data.packed import Pool
 from ferbench.training.engine import Task
 from ferbench.training.resolution import build_head
 from ferbench.training.static_check import ToyBackbone
 
+CPU = torch.device("cpu")
 CLASS_NAMES = ("neutral", "happiness", "sadness")
 RECIPE = Recipe(
     backbone="toy",
@@ -25,7 +26,7 @@ RECIPE = Recipe(
 INFO = MethodInfo(CLASS_NAMES, (8, 8, 8), 24, 48, RECIPE.steps, 2, ToyBackbone.feature_size)
 
 
-def toy_pool(per_class: int, seed: int, *, labels_known: bool = True) -> Pool:
+def toy_pool(per_class: int, seed: int, device: torch.device = CPU) -> Pool:
     """Dark and noisy images of 16 pixels with a bright square in the channel of their class."""
     generator = torch.Generator().manual_seed(seed)
     labels = torch.arange(len(CLASS_NAMES)).repeat_interleave(per_class)
@@ -33,22 +34,21 @@ def toy_pool(per_class: int, seed: int, *, labels_known: bool = True) -> Pool:
     for row, label in enumerate(labels.tolist()):
         images[row, 4:12, 4:12, label] = 230
     return Pool(
-        images=images,
-        labels=labels if labels_known else torch.full_like(labels, UNKNOWN),
-        label_probs=torch.nn.functional.one_hot(labels, len(CLASS_NAMES)).float(),
-        boxes=torch.tensor([[1.0, 1.0, 15.0, 15.0]]).repeat(len(labels), 1),
+        images=images.to(device),
+        labels=labels.to(device),
+        label_probs=torch.nn.functional.one_hot(labels, len(CLASS_NAMES)).float().to(device),
+        boxes=torch.tensor([[1.0, 1.0, 15.0, 15.0]]).repeat(len(labels), 1).to(device),
         ids=tuple(f"toy-{seed}-{row}" for row in range(len(labels))),
     )
 
 
-def toy_task(*, unlabeled: bool) -> Task:
-    """24 labeled, 48 unlabeled and 30 test images on the CPU."""
-    device = torch.device("cpu")
+def toy_task(*, unlabeled: bool, device: torch.device = CPU) -> Task:
+    """24 labeled, 48 unlabeled and 30 test images."""
     backbone = ToyBackbone()
     return Task(
-        labeled=toy_pool(8, 1),
-        unlabeled=toy_pool(16, 2) if unlabeled else None,
-        test=toy_pool(10, 3),
+        labeled=toy_pool(8, 1, device),
+        unlabeled=toy_pool(16, 2, device) if unlabeled else None,
+        test=toy_pool(10, 3, device),
         maker=ViewMaker(RECIPE, backbone.mean, backbone.std, device),
         class_names=CLASS_NAMES,
         device=device,

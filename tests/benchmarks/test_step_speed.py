@@ -66,15 +66,16 @@ def trainer(tmp_path: Path) -> Trainer:
 @pytest.mark.benchmark(group="training step, 48 px")
 def test_all_but_forward_and_backward_is_a_small_share(trainer: Trainer, benchmark: BenchmarkFixture) -> None:
     stage = trainer.stages[0]
-    optimizer, batches = trainer._optimizer(stage), trainer._batches(stage, RECIPE.steps)
-    truth = trainer.task.unlabeled.labels if trainer.task.unlabeled else None
+    labeled, unlabeled = trainer._pools(stage)
+    optimizer = trainer._optimizer(stage, RECIPE)
+    batches = trainer._batches(stage, labeled, unlabeled, RECIPE.steps)
     whole: list[float] = []
     model: list[float] = []
     trainer.net.train()
 
     def step(number: int) -> None:
         set_learning_rate(optimizer, learning_rate(RECIPE, number, RECIPE.steps))
-        trainer._step(stage, batches.at(number), optimizer, number, truth)
+        trainer._step(stage, batches.at(number), optimizer, number, unlabeled)
 
     def both() -> None:
         number = len(whole)

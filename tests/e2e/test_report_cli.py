@@ -148,3 +148,11 @@ def test_help_is_light() -> None:
 def test_the_api_gives_the_bytes_of_the_command(ferbench: Ferbench, finished: Path, tmp_path: Path) -> None:
     assert ferbench("report", str(finished), "--out", "page.html").returncode == 0
     assert report_page(read_run(finished)) == (tmp_path / "page.html").read_bytes()
+
+
+def test_curves_are_written_as_files_too(finished: Path, ferbench: Ferbench, tmp_path: Path) -> None:
+    shown = ferbench("report", str(finished), "--out", str(tmp_path / "page.html"), "--plots", str(tmp_path / "plots"))
+    assert shown.returncode == 0, shown.stderr
+    names = {path.name for path in (tmp_path / "plots").iterdir()}
+    assert {"loss.svg", "pseudo-labels.svg"} <= names
+    assert all((tmp_path / "plots" / name).read_text().rstrip().endswith("</svg>") for name in names)

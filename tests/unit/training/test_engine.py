@@ -12,9 +12,10 @@ from ferbench.contract.batch import Batch, Losses, MethodInfo, Views, weak
 from ferbench.contract.head import Output
 from ferbench.contract.method import EpochContext, Method, MethodConfig, Stage
 from ferbench.errors import FerbenchError, PluginError
-from ferbench.training.engine import DivergedError, Trainer, share_steps
+from ferbench.training.engine import DivergedError, Trainer
 from ferbench.training.optimization import learning_rate
 from ferbench.training.stage_cache import StageCache
+from ferbench.training.stages import share_steps
 from ferbench.training.teacher import Teacher
 from ferbench.training.toy import INFO, RECIPE, toy_network, toy_task
 

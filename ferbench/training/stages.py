@@ -1,0 +1,31 @@
+"""How a run is cut into stages and epochs."""
+
+import math
+
+from ferbench.contract.method import Method, Stage
+from ferbench.contract.protocol import EPOCHS
+from ferbench.errors import PluginError
+
+
+def checked_stages(method: Method) -> list[Stage]:
+    """The stages of a method; raises PluginError where they cannot be run as declared."""
+    stages = list(method.stages())
+    names = [stage.name for stage in stages]
+    if len(set(names)) < len(names):
+        raise PluginError(f"{type(method).__name__}: stages must have different names, not {names}")
+    if stages[-1].cache:
+        raise PluginError(
+            f"{type(method).__name__}: the last stage, '{names[-1]}', is the cell's own and is not cached"
+        )
+    return stages
+
+
+def share_steps(total: int, shares: list[float]) -> list[int]:
+    """Whole numbers of steps in proportion to the shares, summing to the total."""
+    ends = [round(total * sum(shares[: i + 1]) / sum(shares)) for i in range(len(shares))]
+    return [end - start for start, end in zip([0, *ends[:-1]], ends, strict=True)]
+
+
+def steps_per_epoch(steps: int) -> int:
+    """A twentieth of the run, at least one step."""
+    return max(1, math.ceil(steps / EPOCHS))
