@@ -31,7 +31,7 @@ class Job:
 
 
 class Progress(Protocol):
-    """Receives what happens to a job: `event` has a key `kind` (started, step, epoch, finished)."""
+    """Receives what happens to a job: `event` has a key `kind` (started, step, epoch, notice, finished)."""
 
     def __call__(self, job: Job, event: Mapping[str, Any]) -> None: ...
 

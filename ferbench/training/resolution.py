@@ -127,7 +127,9 @@ def _validated(model: type[M], values: Mapping[str, Any], what: str) -> M:
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         key = ".".join(str(part) for part in first["loc"])
-        raise UsageError(f"{what}: {key} = {first['input']!r}: {first['msg']}") from None
+        # Without a place it is about several fields, and its input is all of them.
+        value = f"{key} = {first['input']!r}: " if key else ""
+        raise UsageError(f"{what}: {value}{first['msg'].removeprefix('Value error, ')}") from None
 
 
 def build_backbone(name: str, image_size: int, init: Path | str | None) -> Backbone:
