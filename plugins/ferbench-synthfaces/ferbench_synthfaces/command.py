@@ -11,7 +11,7 @@ import click
 from ferbench.errors import InterruptedRun, PluginError, UsageError
 from ferbench_synthfaces.render.difficulty import LEVELS
 
-INSTALL_RENDER = 'pip install "ferbench-synthfaces[render]"'
+INSTALL_RENDER = "pip install -e 'plugins/ferbench-synthfaces[render]'"
 
 
 @click.group()

@@ -40,7 +40,7 @@ def test_without_numba_the_message_names_the_extra(tmp_path: Path, monkeypatch: 
     monkeypatch.setitem(sys.modules, "numba", None)
     result = render("--out", str(tmp_path / "x"))
     assert isinstance(result.exception, PluginError)
-    assert 'pip install "ferbench-synthfaces[render]"' in str(result.exception)
+    assert "pip install -e 'plugins/ferbench-synthfaces[render]'" in str(result.exception)
 
 
 def test_an_interrupt_says_how_to_go_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
