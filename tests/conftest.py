@@ -5,6 +5,7 @@ import os
 # Before torch is imported anywhere: small tensors on several threads spin more than they compute.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -23,6 +24,12 @@ def own_settings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         cache = tmp_path_factory.mktemp("cache")
         patch.setenv("FERBENCH_CACHE", str(cache))
         yield cache
+
+
+@pytest.fixture(autouse=True, scope="session")
+def heeds_ctrl_c() -> None:
+    """A shell's background job inherits that SIGINT is ignored, and would pass that on to the commands under test."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")

@@ -48,14 +48,10 @@ def open_data(record: Record, dataset: Dataset) -> LocalData:
 def _recipe(record: Record) -> Recipe:
     fields = {name: value for name, value in record.config.protocol.items() if name in Recipe.model_fields}
     try:
-        recipe = Recipe.model_validate(fields)
+        recipe = Recipe.model_validate({**fields, "backbone": record.cell.backbone})
     except ValidationError:
         raise DataError("the record's protocol is not a recipe of this version of ferbench") from None
-    if (
-        recipe.image_size > MAX_IMAGE_SIZE
-        or recipe.weak.padding > recipe.image_size
-        or recipe.strong.operations > MAX_OPERATIONS
-    ):
+    if recipe.image_size > MAX_IMAGE_SIZE or recipe.strong.operations > MAX_OPERATIONS:
         raise DataError("the record's recipe has images or views beyond what a report draws")
     return recipe
 

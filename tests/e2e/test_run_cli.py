@@ -141,13 +141,13 @@ def test_tables_of_the_file_set_options_and_keep_their_types(patterns: Path, tmp
     config = tmp_path / "sweep.toml"
     config.write_text(
         '[run]\nmethod = ["supervised", "fixmatch"]\nratio = 0.1\n'
-        "[run.set]\nfixmatch.threshold = 0.7\nfixmatch.align = true\nweak.padding = 2\nsteps = 1e3\n"
+        "[run.set]\nfixmatch.threshold = 0.7\nfixmatch.align = true\nweak.padding = 3\nsteps = 1e3\n"
         '"strong.operations" = 2\n'
     )
     # On the command line --set would replace that of the file.
     shown = call("run", "--config", str(config), "--dataset", str(patterns), "--device", "cpu", "--dry-run")
     assert shown.code == 0, shown.err
-    changes = "protocol.steps=1000, protocol.strong.operations=2, protocol.weak.padding=2"
+    changes = "protocol.steps=1000, protocol.strong.operations=2, protocol.weak.padding=3"
     assert f"method.align=true, method.threshold=0.7, {changes}" in shown.out
     assert f"to run  {changes}" in shown.out
 

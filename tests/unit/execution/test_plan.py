@@ -46,9 +46,9 @@ def overrides(planned: list[PlannedCell]) -> dict[str, dict[str, Any]]:
         [{"steps": 1000}, {"steps": 1e3}, {"steps": "1000"}],
         [{"threshold": 0.7}, {"threshold": "0.70"}, {"fixmatch.threshold": 7e-1}, {"fixmatch": {"threshold": 0.7}}],
         [{"unlabeled_weight": 2}, {"unlabeled_weight": 2.0}],
-        [{"weak.padding": 2}, {"weak": {"padding": 2}}, {"weak.padding": "2", "weak.flip_probability": 0.5}],
+        [{"weak.padding": 3}, {"weak": {"padding": 3}}, {"weak.padding": "3", "weak.flip_probability": 0.5}],
         # the tuned default of the recipe, not that of the paper
-        [{}, {"threshold": 0.8}, {"align": False}, {"learning_rate": 2e-3}, {"align": "false", "threshold": "0.8"}],
+        [{}, {"threshold": 0.8}, {"align": False}, {"learning_rate": 4e-3}, {"align": "false", "threshold": "0.8"}],
     ],
 )
 def test_a_configuration_is_one_cell_however_it_is_written(plan: Any, spellings: list[dict[str, Any]]) -> None:
@@ -72,9 +72,9 @@ def test_a_default_is_that_of_the_variant(plan: Any) -> None:
 
 
 def test_the_worker_resolves_what_was_planned(plan: Any, patterns: Path) -> None:
-    (item,) = plan(set={"weak.padding": "2", "fixmatch.threshold": "0.7", "learning_rate": "1e-3"})
+    (item,) = plan(set={"weak.padding": "3", "fixmatch.threshold": "0.7", "learning_rate": "1e-3"})
     resolved = resolve(item.cell, str(patterns))
-    assert (resolved.recipe.weak.padding, resolved.recipe.learning_rate, resolved.recipe.steps) == (2, 1e-3, 20)
+    assert (resolved.recipe.weak.padding, resolved.recipe.learning_rate, resolved.recipe.steps) == (3, 1e-3, 20)
     assert resolved.config.threshold == 0.7  # type: ignore[attr-defined]
 
 

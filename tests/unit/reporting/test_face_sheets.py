@@ -126,7 +126,7 @@ def test_error_sheets_name_what_is_true_and_what_was_said(data: LocalData) -> No
         ({"image_size": 100_000}, "beyond what a report draws"),
         ({"image_size": 40}, "not packed at 40 pixels"),
         ({"strong": {"operations": 10**9, "cutout": 0.5}}, "beyond what a report draws"),
-        ({"weak": {"padding": 10**9}}, "beyond what a report draws"),
+        ({"weak": {"padding": 10**9}}, "not a recipe of this version"),
         ({"steps": "many"}, "not a recipe"),
         ({"optimizer": None}, "not a recipe"),
     ],
