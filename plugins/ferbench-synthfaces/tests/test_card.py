@@ -26,8 +26,8 @@ def test_every_column_is_explained() -> None:
 
 def test_knobs_that_the_text_names() -> None:
     standard = LEVELS["standard"]
-    assert (standard.blend_probability, standard.blend_share) == (0.15, 0.38)
-    assert round(2.2 * standard.yaw) == 24
+    assert (standard.blend_probability, standard.blend_share) == (0.16, 0.38)
+    assert round(2.2 * standard.yaw) == 25
 
 
 def test_sizes() -> None:

@@ -97,7 +97,7 @@ def test_manifest_ranges(tiny_set: Path, tiny_plan: SetPlan) -> None:
             assert 0.38 <= row["age"] <= 0.98
             assert 0 <= row["gender"] <= 1
             assert sum(row["ancestry"].values()) == pytest.approx(1, abs=1e-5)
-            assert abs(row["pose"]["yaw"]) <= 2.2 * 11 + 1e-4
+            assert abs(row["pose"]["yaw"]) <= 2.2 * 11.2 + 1e-4
             assert 0 < row["light"]["key"] < 1
             assert row["subject"].startswith(f"{split}-person-")
             if split != "unlabeled":
