@@ -1,6 +1,7 @@
 """The conformance suite for plugin authors: `pytest --ferbench NAME` adds one test per check."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -31,6 +32,10 @@ class ConformanceItem(pytest.Item):
     def __init__(self, *, check: object, **arguments: object) -> None:
         super().__init__(**arguments)  # type: ignore[arg-type]
         self._check = check
+
+    def reportinfo(self) -> tuple[Path, None, str]:
+        """What pytest prints beside the outcome."""
+        return self.session.path, None, self.name
 
     def runtest(self) -> None:
         """Run the check; what it finds is the failure's text."""
