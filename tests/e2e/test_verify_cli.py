@@ -10,6 +10,8 @@ from tests.unit.records.factory import make_cell, write_failure, write_record
 @pytest.fixture
 def runs(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    # These records are made up: were the real data packed by another test, their splits would rightly not hold.
+    monkeypatch.setenv("FERBENCH_CACHE", str(tmp_path / "cache"))
     for seed in range(2):
         write_record(tmp_path / "runs", make_cell(seed=seed))
     write_failure(tmp_path / "runs", make_cell("dtm"))
