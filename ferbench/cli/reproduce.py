@@ -124,16 +124,9 @@ def _circumstances(record: "Record") -> "list[Difference]":
 
 
 def _code_here(cell: "Cell", roles: Mapping[str, str]) -> dict[str, str]:
-    from ferbench.training.provenance import stamp
+    from ferbench.training.provenance import named_parts, stamp
 
-    names = {
-        "method": ("methods", cell.method),
-        "protocol": ("protocols", cell.protocol),
-        "head": ("heads", cell.head),
-        "backbone": ("backbones", cell.backbone.partition("/")[0]),
-        "dataset": ("datasets", cell.dataset),
-        "pool": ("datasets", cell.pool or ""),
-    }
+    names = named_parts(cell)
     here = {}
     for role in roles.keys() & names.keys():
         try:

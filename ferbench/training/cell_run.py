@@ -24,7 +24,15 @@ from ferbench.records.store import Predictions, RunStore, write_atomic
 from ferbench.training.checkpoint import Checkpoint, checkpoint_bytes
 from ferbench.training.engine import ENGINE_VERSION, DivergedError, Events, Stop, Trainer
 from ferbench.training.evaluation import logits_of, stored_logits
-from ferbench.training.provenance import cpu_seconds, device_name, environment, git_state, peak_memory, stamp
+from ferbench.training.provenance import (
+    cpu_seconds,
+    device_name,
+    environment,
+    git_state,
+    named_parts,
+    peak_memory,
+    stamp,
+)
 from ferbench.training.resolution import Resolved, resolve
 from ferbench.training.stage_cache import StageCache
 from ferbench.training.task import Split, build_method, build_network, build_task, split_of
@@ -115,16 +123,10 @@ def finished_record(store: RunStore, resolved: Resolved, fingerprints: Mapping[s
 
 
 def _stamps(resolved: Resolved) -> dict[str, PluginStamp]:
-    cell = resolved.cell
-    names = {
-        "protocol": ("protocols", cell.protocol),
-        "head": ("heads", cell.head),
-        "backbone": ("backbones", cell.backbone.partition("/")[0]),
-        "dataset": ("datasets", cell.dataset),
-        "pool": ("datasets", cell.pool or ""),
-    }
+    parts = named_parts(resolved.cell)
+    del parts["method"]  # has a field of its own
     known = registry().entries
-    return {role: stamp(kind, name) for role, (kind, name) in names.items() if name in known.get(kind, {})}
+    return {role: stamp(kind, name) for role, (kind, name) in parts.items() if name in known.get(kind, {})}
 
 
 def run_cell(job: Job, events: Events, stop: Stop) -> Record:

@@ -11,6 +11,7 @@ from pathlib import Path
 import torch
 
 from ferbench.plugins import registry, source_hash
+from ferbench.records.cell import Cell
 from ferbench.records.schema import Git, PluginStamp
 
 PACKAGES = ("ferbench", "torch", "torchvision", "timm", "numpy", "pillow", "safetensors", "pyarrow")
@@ -51,6 +52,18 @@ def stamp(kind: str, name: str) -> PluginStamp:
     """Which code a registered name stands for."""
     entry = registry().get(kind, name)
     return PluginStamp(distribution=entry.distribution, version=entry.version, source_hash=source_hash(entry))
+
+
+def named_parts(cell: Cell) -> dict[str, tuple[str, str]]:
+    """Kind and name of every registered part of a cell, by its role."""
+    return {
+        "method": ("methods", cell.method),
+        "protocol": ("protocols", cell.protocol),
+        "head": ("heads", cell.head),
+        "backbone": ("backbones", cell.backbone.partition("/")[0]),
+        "dataset": ("datasets", cell.dataset),
+        "pool": ("datasets", cell.pool or ""),
+    }
 
 
 def git_state() -> Git | None:
