@@ -35,7 +35,7 @@ def ferbench_register_methods(register: Register) -> None:
 def ferbench_register_heads(register: Register) -> None:
     """Called once at start-up. Targets subclass `ferbench.contract.head.Head`.
 
-    Example: `register("linear", "ferbench.builtin.heads:LinearHead", summary="One linear layer")`
+    Example: `register("linear", "ferbench.contract.head:LinearHead", summary="One linear layer")`
     """
 
 

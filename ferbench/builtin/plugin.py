@@ -22,7 +22,7 @@ def ferbench_register_methods(register: Register) -> None:
 @hookimpl
 def ferbench_register_heads(register: Register) -> None:
     """The standard head."""
-    register("linear", "ferbench.builtin.heads:LinearHead", summary="One linear layer on the pooled features")
+    register("linear", "ferbench.contract.head:LinearHead", summary="One linear layer on the pooled features")
 
 
 @hookimpl

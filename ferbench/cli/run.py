@@ -119,7 +119,7 @@ def _text(value: Any) -> str:
     help="Seeds: 0-4 or 0,3 (list).",
 )
 @click.option("--variant", help="Preset of the method's options: described, released, ...")
-@click.option("--head", help="Classification head; linear if left away.")
+@click.option("--head", help="Classification head; the method's own if left away.")
 @click.option("--protocol", default="ratio-v1", show_default=True, help="The rules of comparison.")
 @click.option(
     "--set",

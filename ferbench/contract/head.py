@@ -7,7 +7,11 @@ from torch import Tensor, nn
 
 @dataclass(frozen=True)
 class Output:
-    """What the net gives for B images: logits (B, C), features (B, D), an auxiliary loss, and what reports show."""
+    """What the net gives for B images: logits (B, C), features (B, D), an auxiliary loss, and what reports show.
+
+    An entry of `extras` is (B, n) or (B,), one row per image; its mean over the images of an epoch that were forwarded
+    with gradient appears in history and report.
+    """
 
     logits: Tensor
     features: Tensor
@@ -26,3 +30,14 @@ class Head(nn.Module):
     def forward(self, features: Tensor) -> Output:
         """Features (B, D) to an `Output`."""
         raise NotImplementedError
+
+
+class LinearHead(Head):
+    """The standard head: one linear layer on the pooled features."""
+
+    def __init__(self, feature_size: int, n_classes: int) -> None:
+        super().__init__(feature_size, n_classes)
+        self.linear = nn.Linear(feature_size, n_classes)
+
+    def forward(self, features: Tensor) -> Output:
+        return Output(self.linear(features), features)

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from ferbench.contract.backbone import Network
 from ferbench.contract.batch import Batch, Losses, MethodInfo, NamedOutputs, Predictions, Views
-from ferbench.contract.head import Output
+from ferbench.contract.head import Head, LinearHead, Output
 
 Collective = Callable[[Tensor], Tensor]
 
@@ -53,9 +53,17 @@ class EpochContext(Protocol):
         """The number of the epoch that has ended, from 1."""
 
     def predict(
-        self, pool: Literal["labeled"], *, view: str = "plain", net: Literal["teacher", "student"] = "teacher"
+        self,
+        pool: Literal["labeled"],
+        *,
+        view: str = "plain",
+        net: Literal["teacher", "student"] = "teacher",
+        drop_last: bool = False,
     ) -> Predictions:
-        """One pass in evaluation mode over the labeled pool under a kind of view, with its labels."""
+        """One pass in evaluation mode over the labeled pool under a kind of view, with its labels.
+
+        With `drop_last` a random remainder, what a shuffled loader of the training batch size drops, is left out.
+        """
 
 
 class Method(nn.Module):
@@ -80,13 +88,12 @@ class Method(nn.Module):
     info: MethodInfo
     joint_forward: bool | None = None
     """Whether gradient views go through the net in one forward; None is the protocol's rule. The record shows it."""
-    head: ClassVar[str] = "linear"
-    """The head that the method is described with; `--head` chooses another."""
 
     def __init__(self, config: MethodConfig) -> None:
         super().__init__()
         self.config = config
         self._aux_losses: list[Tensor] = []
+        self._extras: list[Mapping[str, Tensor]] = []
         self._mean: Collective | None = None
         self._gather: Collective | None = None
 
@@ -109,6 +116,10 @@ class Method(nn.Module):
         if self.joint_forward is None:
             self.joint_forward = joint_forward
         self._mean, self._gather = mean, gather
+
+    def make_head(self, feature_size: int, n_classes: int) -> Head:
+        """The head that the method is described with; `--head` puts another in its place."""
+        return LinearHead(feature_size, n_classes)
 
     def setup(self, net: Network, info: MethodInfo) -> None:
         """Called once before the optimizer is made: add heads, banks and buffers here."""
@@ -140,6 +151,11 @@ class Method(nn.Module):
         losses, self._aux_losses = self._aux_losses, []
         return torch.stack(losses).sum() if losses else None
 
+    def take_extras(self) -> list[Mapping[str, Tensor]]:
+        """The heads' extras since the last call, one mapping per forward with gradient."""
+        extras, self._extras = self._extras, []
+        return extras
+
     # -- what a method uses ------------------------------------------------------------------------------------------
 
     @property
@@ -156,7 +172,7 @@ class Method(nn.Module):
         return value if self._gather is None else self._gather(value)
 
     def forward_images(self, images: Tensor) -> Output:
-        """One forward of images (B, 3, S, S) that are no declared view, such as mixed ones; keeps the aux loss."""
+        """One forward of images (B, 3, S, S) that are no declared view, such as mixed ones; keeps the aux loss and extras."""
         output: Output = self.net(images)
         self._collect(output)
         return output
@@ -195,6 +211,8 @@ class Method(nn.Module):
     def _collect(self, output: Output) -> None:
         if output.aux_loss is not None:
             self._aux_losses.append(output.aux_loss)
+        if output.extras:
+            self._extras.append({name: value.detach() for name, value in output.extras.items()})
 
 
 @dataclass(frozen=True)

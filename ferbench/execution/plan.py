@@ -12,6 +12,8 @@ from pydantic import ValidationError
 
 from ferbench.contract.dataset import Dataset
 from ferbench.contract.executor import Job
+from ferbench.contract.head import LinearHead
+from ferbench.contract.method import Method
 from ferbench.data.sources import classes_of, open_dataset
 from ferbench.errors import UsageError
 from ferbench.execution.overrides import config_changes, recipe_changes, sort_settings
@@ -150,7 +152,7 @@ class _Planner:
                 budget=budget,
                 method=method,
                 variant=variant,
-                head=head or request.head or method_class.head,
+                head=_head(head or request.head, method_class),
                 backbone=backbone,
                 init=init,
                 seed=seed,
@@ -162,7 +164,6 @@ class _Planner:
             )
         except ValidationError as error:
             raise UsageError(f"this cell cannot be: {first_problem(error)}") from None
-        registry().get("heads", cell.head)
         resolved = Resolved(
             cell=cell,
             protocol=protocol,
@@ -231,6 +232,14 @@ def check_backbone(name: str, image_size: int) -> None:
         f"backbone '{name}' does not take images of {image_size} px ({reason[:200]}); "
         "choose another --backbone or --set image_size=..."
     )
+
+
+def _head(name: str | None, method_class: type[Method]) -> str | None:
+    """A registered head, None if it is what the method has anyway: equal nets, equal cells."""
+    if name is None:
+        return None
+    head = registry().get("heads", name).load()
+    return None if head is LinearHead and method_class.make_head is Method.make_head else name
 
 
 def _budgets(request: RunRequest, kind: str) -> list[Budget]:

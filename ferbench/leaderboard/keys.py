@@ -74,7 +74,7 @@ def row_title(cell: Cell) -> str:
     """The row's name for people: `supervised (weak views)`, `fixmatch (released), leaf head`."""
     variant = "" if cell.variant == "described" else f" ({cell.variant})"
     title = TITLES.get(cell.row.partition("+")[0], f"{cell.method}{variant}")
-    head = "" if cell.head == "linear" else f", {cell.head} head"
+    head = "" if cell.head is None else f", {cell.head} head"
     changes = _changes(cell.overrides.get("method", {}))
     return f"{title}{head} [{changes}]" if changes else f"{title}{head}"
 

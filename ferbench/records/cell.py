@@ -127,7 +127,7 @@ class Cell(BaseModel):
     budget: Budget = Field(description="how many labels the method sees")
     method: Name = Field(description="name of the method")
     variant: Name = Field(default=DESCRIBED, description="preset of the method's configuration")
-    head: Name = Field(default="linear", description="name of the classification head")
+    head: Name | None = Field(default=None, description="name of the classification head; null is the method's own")
     backbone: str = Field(pattern=BACKBONE_PATTERN, description="name of the backbone, or 'family/model'")
     init: str = Field(
         default="scratch", pattern=INIT_PATTERN, description="'scratch', or the SHA-256 of the weights file"
@@ -177,7 +177,7 @@ class Cell(BaseModel):
     def row(self) -> str:
         """The name of the cell's row in a table: `method[@variant][+head]`."""
         variant = "" if self.variant == DESCRIBED else f"@{self.variant}"
-        head = "" if self.head == "linear" else f"+{self.head}"
+        head = "" if self.head is None else f"+{self.head}"
         return f"{self.method}{variant}{head}"
 
     @property

@@ -100,7 +100,7 @@ class Attempt:
 def resolved_config(resolved: Resolved) -> Config:
     """Every field with the value that the cell runs with."""
     recipe = resolved.recipe.model_dump(mode="json", exclude={"method_defaults", "backbone"})
-    joint = resolved.method_class.joint_forward
+    joint = resolved.method_class(resolved.config).joint_forward
     return Config(
         protocol={
             "name": resolved.protocol.name,

@@ -173,6 +173,7 @@ class Trainer:
         self.method.after_step()
         truth = unlabeled.labels[batch.unlabeled.index] if unlabeled and batch.unlabeled else None
         self.meter.add(step, total, losses, truth)
+        self.meter.add_extras(self.method.take_extras())
 
     def _images_forwarded(self) -> int:
         return self.net.images_forwarded + self.teacher.net.images_forwarded
@@ -198,7 +199,7 @@ class Trainer:
             "learning_rate": optimizer.param_groups[0]["lr"],
             **self.meter.read(),
         }
-        row["method"] = _extras(self.method.end_epoch(_Context(epoch, self)))
+        row["method"] |= _extras(self.method.end_epoch(_Context(epoch, self)))
         if self._is_evaluated(step):
             row["evaluation"] = self._evaluate()
         self.progress.history.append(row)
@@ -327,7 +328,12 @@ class _Context:
     _trainer: Trainer
 
     def predict(
-        self, pool: Literal["labeled"], *, view: str = "plain", net: Literal["teacher", "student"] = "teacher"
+        self,
+        pool: Literal["labeled"],
+        *,
+        view: str = "plain",
+        net: Literal["teacher", "student"] = "teacher",
+        drop_last: bool = False,
     ) -> Predictions:
         if pool != "labeled":
             raise PluginError(f"predict('{pool}'): only the labeled pool may be predicted, labels included")
@@ -342,7 +348,13 @@ class _Context:
             view=view,
             seed=derive(trainer.seed, "predict", self.epoch),
         )
-        return Predictions(logits, labeled.labels, torch.arange(len(labeled), device=logits.device))
+        kept = torch.arange(len(labeled), device=logits.device)
+        if drop_last:
+            generator = torch.Generator().manual_seed(derive(trainer.seed, "drop", self.epoch))
+            batch = trainer.recipe.labeled_batch
+            kept = torch.randperm(len(labeled), generator=generator)[: len(labeled) // batch * batch]
+            kept = kept.sort().values.to(logits.device)
+        return Predictions(logits[kept], labeled.labels[kept], kept)
 
 
 def _extras(values: Mapping[str, Tensor]) -> dict[str, Any]:

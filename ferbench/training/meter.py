@@ -1,5 +1,6 @@
 """What happened in an epoch, accumulated on the device and read once."""
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -35,6 +36,13 @@ class Meter:
         if losses.pseudo_label is not None and losses.mask is not None and truth is not None:
             self._count_pseudo_labels(losses.pseudo_label, losses.mask.float(), truth)
 
+    @torch.no_grad()
+    def add_extras(self, extras: Sequence[Mapping[str, Tensor]]) -> None:
+        """What heads have to show of one step's forwards, each entry with one row per image."""
+        for name, value in (item for forward in extras for item in forward.items()):
+            self._sum(f"extra.{name}", value.float().sum(0))
+            self._sum(f"images.{name}", torch.full((), float(len(value)), device=self.device))
+
     def _count_pseudo_labels(self, pseudo_label: Tensor, mask: Tensor, truth: Tensor) -> None:
         predicted = F.one_hot(pseudo_label, self.n_classes).float()
         true = F.one_hot(truth.clamp_min(0), self.n_classes).float() * (truth >= 0).float().unsqueeze(1)
@@ -64,6 +72,8 @@ class Meter:
         steps = float(state["steps"])
         terms = {n.removeprefix("term."): float(v) / steps for n, v in state.items() if n.startswith("term.")}
         row: dict[str, Any] = {"loss": terms.pop("loss"), "terms": terms}
+        extras = [name.removeprefix("extra.") for name in state if name.startswith("extra.")]
+        row["method"] = {name: (state[f"extra.{name}"] / state[f"images.{name}"]).tolist() for name in extras}
         return row | _pseudo_label_row(state) if "unlabeled" in state else row
 
 

@@ -59,7 +59,7 @@ def named_parts(cell: Cell) -> dict[str, tuple[str, str]]:
     return {
         "method": ("methods", cell.method),
         "protocol": ("protocols", cell.protocol),
-        "head": ("heads", cell.head),
+        "head": ("heads", cell.head or ""),
         "backbone": ("backbones", cell.backbone.partition("/")[0]),
         "dataset": ("datasets", cell.dataset),
         "pool": ("datasets", cell.pool or ""),

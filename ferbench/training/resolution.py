@@ -142,9 +142,11 @@ def build_backbone(name: str, image_size: int, init: Path | str | None) -> Backb
     return backbone
 
 
-def build_head(name: str, feature_size: int, n_classes: int) -> Head:
-    """The head of a registered name."""
-    head = registry().get("heads", name).load()(feature_size, n_classes)
+def build_head(name: str | None, method: Method, feature_size: int, n_classes: int) -> Head:
+    """The head of a registered name, or the method's own."""
+    make = method.make_head if name is None else registry().get("heads", name).load()
+    head = make(feature_size, n_classes)
     if not isinstance(head, Head):
-        raise PluginError(f"head '{name}': {type(head).__name__} does not subclass ferbench.contract.head.Head")
+        what = f"head '{name}'" if name else f"{type(method).__name__}.make_head"
+        raise PluginError(f"{what}: {type(head).__name__} does not subclass ferbench.contract.head.Head")
     return head

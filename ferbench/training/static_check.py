@@ -27,16 +27,18 @@ class ToyBackbone(Backbone):
         return torch.relu(self.norm(self.conv(torch.relu(self.stem(images))))).mean((2, 3))
 
 
-def check_static(method_class: type[Method], config: MethodConfig, info: MethodInfo, head: str = "linear") -> None:
+def check_static(method_class: type[Method], config: MethodConfig, info: MethodInfo) -> None:
     """Raise PluginError if a loss reads a value: `.item()`, `.cpu()`, `.tolist()`, `if tensor`, boolean-mask indexing.
 
     A meta tensor has no data, so every operation whose result or shape depends on data fails on it, and so would
     stall a GPU or break a CUDA graph.
     """
     with torch.device("meta"):
-        net = Network(ToyBackbone(), build_head(head, ToyBackbone.feature_size, info.n_classes))
-        teacher = Network(ToyBackbone(), build_head(head, ToyBackbone.feature_size, info.n_classes)).eval()
         method = method_class(config)
+        net, teacher = (
+            Network(ToyBackbone(), build_head(None, method, ToyBackbone.feature_size, info.n_classes)) for _ in range(2)
+        )
+        teacher.eval()
         method.setup(net, info)
         method.to("meta")
         method.attach(net, teacher, torch.Generator("cpu"), info)

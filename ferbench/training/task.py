@@ -45,10 +45,11 @@ def split_of(resolved: Resolved) -> Split:
 
 
 def build_network(resolved: Resolved, init: Path | str | None, device: torch.device) -> Network:
-    """Backbone and head from the cell's seed; the random weights do not depend on the method."""
+    """Backbone and head from the cell's seed; the backbone's random weights do not depend on the method."""
     torch.manual_seed(derive(resolved.cell.seed, "init"))
     backbone = build_backbone(resolved.cell.backbone, resolved.recipe.image_size, init)
-    head = build_head(resolved.cell.head, backbone.feature_size, len(resolved.class_names))
+    method = resolved.method_class(resolved.config)
+    head = build_head(resolved.cell.head, method, backbone.feature_size, len(resolved.class_names))
     return Network(backbone, head).to(device).to(memory_format=torch.channels_last)
 
 

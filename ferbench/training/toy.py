@@ -1,14 +1,16 @@
 """A made-up task of three colours, for checks that must train but need no data set."""
 
+from collections.abc import Callable
+
 import torch
 
 from ferbench.contract.backbone import Network
 from ferbench.contract.batch import MethodInfo
+from ferbench.contract.head import Head, LinearHead
 from ferbench.contract.protocol import Recipe, WeakView
 from ferbench.data.batches import ViewMaker
 from ferbench.data.packed import Pool
 from ferbench.training.engine import Task
-from ferbench.training.resolution import build_head
 from ferbench.training.static_check import ToyBackbone
 
 CPU = torch.device("cpu")
@@ -55,9 +57,9 @@ def toy_task(*, unlabeled: bool, device: torch.device = CPU) -> Task:
     )
 
 
-def toy_network(head: str) -> Network:
-    """The toy backbone under a registered head, with fixed random weights."""
+def toy_network(make_head: Callable[[int, int], Head] = LinearHead) -> Network:
+    """The toy backbone under a head, with fixed random weights."""
     torch.manual_seed(0)
-    net = Network(ToyBackbone(), build_head(head, ToyBackbone.feature_size, len(CLASS_NAMES)))
+    net = Network(ToyBackbone(), make_head(ToyBackbone.feature_size, len(CLASS_NAMES)))
     # As in a real run: only then does a checkpoint that forgets the memory format show.
     return net.to(memory_format=torch.channels_last)

@@ -12,11 +12,11 @@ import torch
 from pytest_benchmark.fixture import BenchmarkFixture
 
 from ferbench.builtin.backbones.small_resnet import SmallResNet
-from ferbench.builtin.heads import LinearHead
 from ferbench.builtin.methods.fixmatch import FixMatch
 from ferbench.builtin.protocols import RATIO_V1
 from ferbench.contract.backbone import Network
 from ferbench.contract.batch import MethodInfo
+from ferbench.contract.head import LinearHead
 from ferbench.data.batches import ViewMaker
 from ferbench.data.packed import Pool
 from ferbench.training.engine import Task, Trainer

@@ -16,7 +16,7 @@ pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(),
 
 def cuda_trainer(folder: Path, precision: str) -> Trainer:
     device = torch.device("cuda")
-    net = toy_network("linear").to(device)
+    net = toy_network().to(device)
     method = FixMatch(FixMatch.Config(threshold=0.5, align=True))
     method.setup(net, INFO)
     method.to(device)

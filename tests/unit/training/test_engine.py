@@ -22,7 +22,7 @@ from ferbench.training.toy import INFO, RECIPE, toy_network, toy_task
 
 def make_trainer(method: Method, folder: Path, **options: object) -> Trainer:
     torch.manual_seed(0)
-    net = toy_network("linear")
+    net = toy_network(method.make_head)
     method.setup(net, INFO)
     teacher = Teacher(net, RECIPE.ema_decay)
     method.attach(net, teacher.net, torch.Generator().manual_seed(1), INFO)

@@ -9,7 +9,7 @@ from ferbench.training.toy import toy_network
 
 
 def test_the_teacher_is_the_moving_average_of_all_floating_state() -> None:
-    net = toy_network("linear").train()
+    net = toy_network().train()
     teacher = Teacher(net, 0.9)
     expected = copy.deepcopy(net.state_dict())
     generator = torch.Generator().manual_seed(0)

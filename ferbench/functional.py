@@ -1,0 +1,62 @@
+"""Loss terms and statistics that several papers share; static shapes, and nothing waits for the device."""
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from ferbench.contract.batch import Predictions
+
+FAR_BELOW = -1e9  # of a similarity that is left out: finite, so that rows without any other stay finite too
+
+
+def nt_xent(first: Tensor, second: Tensor, mask: Tensor, temperature: float) -> Tensor:
+    """NT-Xent over the pairs that a mask names (SimCLR, Chen et al., ICML 2020, Eq. 1).
+
+    `first` and `second` (B, D) float32 are unit vectors of two views of the same images; `mask` (B,) float is 1 for
+    images that take part and 0 for all others, as anchors and as negatives alike. The result, a scalar, and its
+    gradient are those of the loss on the masked rows alone: the mean over both views of the pairs in the mask, and 0
+    where there are fewer than two pairs.
+    """
+    features = torch.cat([first, second])
+    taking_part = torch.cat([mask, mask])
+    similarity = features @ features.T / temperature
+    itself = torch.eye(len(features), dtype=torch.bool, device=features.device)
+    others = similarity.masked_fill(itself | (taking_part == 0), FAR_BELOW)
+    positive = (first * second).sum(-1).repeat(2) / temperature
+    per_anchor = (others.logsumexp(-1) - positive) * taking_part
+    return per_anchor.sum() / taking_part.sum().clamp_min(1)
+
+
+def class_confidence(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    """How sure a net is of each class where it is right.
+
+    Logits (N, C) and labels (N,) int64 give the mean confidence, in 0..1, of the images of each class that are
+    predicted correctly (C,), 0 for a class without any, and their number (C,), both float32.
+    """
+    n_classes = logits.shape[1]
+    confidence, predicted = logits.softmax(-1).max(-1)
+    right = (predicted == labels).to(confidence.dtype)
+    counts = torch.zeros(n_classes, device=logits.device).index_add_(0, labels, right)
+    sums = torch.zeros(n_classes, device=logits.device).index_add_(0, labels, right * confidence)
+    return sums / counts.clamp_min(1), counts
+
+
+def confidence_margin(labeled: Predictions, epoch: int, *, floor: float, decay: float) -> Tensor:
+    """Ada-CM's margin of each class after an epoch (Li et al., CVPR 2022), which LEAF uses too.
+
+    T_c = max(floor, m_c * decay / (1 + exp(-epoch))), (C,) float32, with `class_confidence`'s m_c over the labeled
+    images; epochs count from 1. A class without a correct image has the floor.
+    """
+    confidence, _ = class_confidence(labeled.logits, labeled.labels)
+    return (confidence * decay / (1 + math.exp(-epoch))).clamp_min(floor)
+
+
+@torch.no_grad()
+def decay_state(module: nn.Module, rate: Tensor) -> None:
+    """Multiply all floating-point state by 1 - rate (a scalar tensor), BatchNorm's running statistics included.
+
+    Not weight decay, which leaves statistics alone, but what the released code of Ada-CM and LEAF does at each step.
+    """
+    state = [value for value in module.state_dict().values() if value.is_floating_point()]
+    torch._foreach_mul_(state, 1 - rate)

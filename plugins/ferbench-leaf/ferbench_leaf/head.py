@@ -1,0 +1,118 @@
+"""LEAF's semantic and instance levels as a head: `--head leaf` gives it to any method."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ferbench.contract.head import Head, Output
+
+LEAST_NOISE = 0.01
+
+
+class ExpertMixture(nn.Module):
+    """Noisy top-k gating (Shazeer et al., ICLR 2017, Eqs. 3 to 5) over residual experts x + MLP(x).
+
+    Features (B, D) to the mixture (B, D) and the gates (B, E), of which k are not 0 and which sum to 1; `balance` is the
+    load-balancing loss of the last forward in training (Eqs. 6 to 11). `shared` makes all experts one.
+    """
+
+    def __init__(self, size: int, experts: int, top_k: int, shared: bool) -> None:
+        super().__init__()
+        self.top_k = top_k
+        self.experts = nn.ModuleList(residual_mlp(size) for _ in range(1 if shared else experts))
+        self.gate = nn.Parameter(torch.zeros(size, experts))
+        self.noise = nn.Parameter(torch.zeros(size, experts))
+
+    def forward(self, features: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        clean = features @ self.gate
+        std = F.softplus(features @ self.noise) + LEAST_NOISE
+        noisy = clean + torch.randn_like(clean) * std if self.training else clean
+        top, chosen = noisy.topk(self.top_k)
+        gates = torch.zeros_like(noisy).scatter(1, chosen, top.softmax(-1).to(noisy.dtype))
+        change = torch.stack([expert(features) for expert in self.experts], 1)  # (B, E or 1, D)
+        mixed = features + (gates.unsqueeze(-1) * change).sum(1)
+        balance = unevenness(gates.sum(0)) + unevenness(expected_load(clean, noisy, std, self.top_k))
+        return mixed, gates, balance
+
+
+class Level(nn.Module):
+    """Relevant features, chosen per image by gates, fused with agnostic ones, which one expert makes of all images.
+
+    The fusion gate has a value per feature at the semantic level and one per image at the instance level. Without
+    `decoupled` there is no agnostic part, as in the released code.
+    """
+
+    def __init__(self, mixture: ExpertMixture, size: int, gates: int, decoupled: bool) -> None:
+        super().__init__()
+        self.relevant = mixture
+        self.agnostic = residual_mlp(size) if decoupled else None
+        self.fusion = nn.Linear(2 * size, gates) if decoupled else None
+
+    def forward(self, features: Tensor) -> tuple[Tensor, dict[str, Tensor], Tensor]:
+        relevant, gates, balance = self.relevant(features)
+        if self.agnostic is None or self.fusion is None:
+            return relevant, {"gates": gates}, balance
+        agnostic = features + self.agnostic(features)
+        share = self.fusion(torch.cat([relevant, agnostic], -1)).sigmoid()
+        fused = share * relevant + (1 - share) * agnostic
+        return fused, {"gates": gates, "relevant_share": share.mean(-1)}, balance
+
+
+class LeafHead(Head):
+    """Dropout, semantic level, L2 norm, instance level, one linear layer (LEAF, arXiv 2404.15041).
+
+    The paper's equations are not public: the levels are reconstructed from its abstract and the released code (this
+    plugin's README says how). `features` are the unit vectors between the levels.
+    """
+
+    def __init__(
+        self, feature_size: int, n_classes: int, *, dropout: float = 0.5, experts: int = 8, top_k: int = 2,
+        balance_weight: float = 0.01, semantic: bool = True, instance: bool = True, decoupled: bool = True,
+        shared_experts: bool = False,
+    ) -> None:  # fmt: skip
+        super().__init__(feature_size, n_classes)
+        self.dropout = nn.Dropout(dropout)
+        self.linear = nn.Linear(feature_size, n_classes)
+        self.balance_weight = balance_weight
+        self.levels = nn.ModuleDict()
+        for name, wanted, gates in (("semantic", semantic, feature_size), ("instance", instance, 1)):
+            if wanted:
+                mixture = ExpertMixture(feature_size, experts, top_k, shared_experts)
+                self.levels[name] = Level(mixture, feature_size, gates, decoupled)
+
+    def forward(self, features: Tensor) -> Output:
+        extras: dict[str, Tensor] = {}
+        balances: list[Tensor] = []
+        semantic = self._level("semantic", self.dropout(features), extras, balances)
+        unit = F.normalize(semantic)
+        logits = self.linear(self._level("instance", unit, extras, balances))
+        aux = self.balance_weight * torch.stack(balances).sum() if balances and self.balance_weight else None
+        return Output(logits, unit, aux, extras)
+
+    def _level(self, name: str, features: Tensor, extras: dict[str, Tensor], balances: list[Tensor]) -> Tensor:
+        if name not in self.levels:
+            return features
+        fused, shown, balance = self.levels[name](features)
+        extras.update({f"{name}_{key}": value for key, value in shown.items()})
+        balances.append(balance)
+        return fused
+
+
+def residual_mlp(size: int) -> nn.Module:
+    """What an expert adds to its features (512 to 256 to 512 in the released code)."""
+    return nn.Sequential(nn.Linear(size, size // 2), nn.ReLU(), nn.Linear(size // 2, size))
+
+
+def expected_load(clean: Tensor, noisy: Tensor, std: Tensor, top_k: int) -> Tensor:
+    """How many images each expert would get if the noise were drawn anew (Shazeer et al., Eqs. 8 to 10), (E,)."""
+    if top_k == clean.shape[1]:
+        return torch.full_like(clean[0], len(clean))
+    top = noisy.topk(top_k + 1).values
+    last, next_best = top[:, -2:-1], top[:, -1:]
+    rival = torch.where(noisy > next_best, next_best, last)
+    return torch.special.ndtr((clean - rival) / std).sum(0)
+
+
+def unevenness(amounts: Tensor) -> Tensor:
+    """The squared coefficient of variation of amounts per expert."""
+    return amounts.var() / (amounts.mean().square() + 1e-10) if len(amounts) > 1 else amounts.new_zeros(())

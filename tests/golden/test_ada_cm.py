@@ -1,0 +1,78 @@
+"""Ada-CM's margin, contrast and whole loss against the released code's values."""
+
+from typing import Any
+
+import pytest
+import torch
+from ferbench_ada_cm.method import AdaCM
+
+from ferbench.contract.batch import Batch, NamedOutputs, Predictions
+from ferbench.contract.head import Output
+from ferbench.contract.method import ForwardedViews
+from ferbench.functional import nt_xent
+from ferbench.training.toy import INFO
+
+TOLERANCE = {"rtol": 1e-5, "atol": 1e-5}
+
+
+class LabeledPass:
+    """An end of epoch that knows what the teacher says of the labeled images."""
+
+    def __init__(self, epoch: int, logits: torch.Tensor, labels: torch.Tensor) -> None:
+        self.epoch = epoch
+        self._predictions = Predictions(logits, labels, torch.arange(len(labels)))
+
+    def predict(self, pool: str, **options: object) -> Predictions:
+        assert pool == "labeled"
+        return self._predictions
+
+
+def ada_cm(n_classes: int = 7) -> AdaCM:
+    method = AdaCM(AdaCM.Config())
+    info = INFO.__class__(tuple("abcdefgh"[:n_classes]), (8,) * n_classes, 56, 48, 40, 2, 16)
+    method.setup(None, info)  # type: ignore[arg-type]
+    return method
+
+
+@pytest.mark.parametrize("case", range(5))
+def test_the_margins_after_an_epoch(golden: dict[str, Any], case: int) -> None:
+    values = golden["adacm_margin"][case]
+    method = ada_cm()
+    shown = method.end_epoch(
+        LabeledPass(values["epoch"], torch.tensor(values["logits"]), torch.tensor(values["targets"]))
+    )
+    torch.testing.assert_close(method.margin, torch.tensor(values["margin"]), **TOLERANCE)
+    torch.testing.assert_close(shown["margin"], method.margin)
+
+
+@pytest.mark.parametrize("case", range(3))
+def test_the_contrast_and_its_gradient(golden: dict[str, Any], case: int) -> None:
+    values = golden["adacm_contrastive"][case]
+    features = torch.tensor(values["features"], requires_grad=True)
+    loss = nt_xent(features[:, 0], features[:, 1], torch.ones(len(features)), 0.07)
+    loss.backward()
+    torch.testing.assert_close(loss.item(), values["loss"], **TOLERANCE)
+    torch.testing.assert_close(features.grad, torch.tensor(values["grad"]), **TOLERANCE)
+
+
+@pytest.mark.parametrize("case", range(3))
+def test_a_whole_step(golden: dict[str, Any], case: int) -> None:
+    values = golden["adacm_step"][case]
+    method = ada_cm()
+    method.margin.copy_(torch.tensor(values["margin"]))
+
+    def output(name: str, features: str | None = None) -> Output:
+        logits = torch.tensor(values[f"logits_{name}"])
+        return Output(logits, torch.tensor(values[features]) if features else torch.zeros(len(logits), 16))
+
+    views = {name: output(name, f"features_{name}") for name in ("weak1", "weak2")} | {"strong": output("strong")}
+    forwarded = ForwardedViews(NamedOutputs({"weak": output("labeled")}), NamedOutputs(views))
+    method.forward_views = lambda batch, no_grad: forwarded  # type: ignore[method-assign, assignment]
+    labels, nothing = torch.tensor(values["targets"]), torch.zeros(())
+    losses = method.loss(Batch(None, None, labels, nothing, nothing, nothing, nothing))  # type: ignore[arg-type]
+
+    assert losses.mask is not None
+    assert losses.mask.tolist() == values["mask"]
+    for term, key in (("supervised", "loss_x"), ("unlabeled", "loss_u"), ("contrast", "loss_s")):
+        torch.testing.assert_close(losses.terms[term].item(), values[key], **TOLERANCE)
+    torch.testing.assert_close(losses.total.item(), values["loss"], **TOLERANCE)
