@@ -42,11 +42,16 @@ def ferbench_register_backbones(register: Register) -> None:
 
 @hookimpl
 def ferbench_register_protocols(register: Register) -> None:
-    """The standard comparison."""
+    """The standard comparison, and the papers' numbers of labels."""
     register(
         "ratio-v1",
         "ferbench.builtin.protocols:RATIO_V1",
         summary="1, 5, 10, 25 and 100 % of the labels, class-proportional, seeds 0 to 4",
+    )
+    register(
+        "count-v1",
+        "ferbench.builtin.protocols:COUNT_V1",
+        summary="100 to 4000 labels, balanced or as in Ada-CM, or 10 to 250 per class; seeds 0 to 4",
     )
 
 

@@ -13,7 +13,10 @@ SYNTHFACES = Recipe(
     ema_decay=0.99,
     weak=WeakView(padding=2),
     strong=StrongView(),
-    method_defaults={"fixmatch": {"threshold": 0.8}},
+    method_defaults={
+        "fixmatch": {"threshold": 0.8},
+        "ada-cm": {"dropout": 0.0, "contrast_weight": 0.002, "margin_floor": 0.7, "margin_decay": 0.85},
+    },
 )
 
 FER_GPU = Recipe(
@@ -28,10 +31,22 @@ FER_GPU = Recipe(
     weak=WeakView(padding=8),
 )
 
+RECIPES = {"synthfaces": SYNTHFACES, "default": FER_GPU}
+
 RATIO_V1 = Protocol(
     name="ratio-v1",
     purpose="the standard: labels as a part of each class, the rest of the training set unlabeled",
     budget="ratio",
     ratios=("0.01", "0.05", "0.1", "0.25", "1"),
-    recipes={"synthfaces": SYNTHFACES, "default": FER_GPU},
+    recipes=RECIPES,
+)
+
+COUNT_V1 = Protocol(
+    name="count-v1",
+    purpose="a number of labels, spread as in the papers: N in all, or m of each class; the rest unlabeled",
+    budget="count",
+    counts=(100, 400, 1000, 2000, 4000),
+    per_class=(10, 25, 100, 250),
+    allocations=("balanced", "adacm"),
+    recipes=RECIPES,
 )

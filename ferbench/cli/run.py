@@ -83,7 +83,7 @@ def _text(value: Any) -> str:
 )
 @click.option("--labels", "counts", multiple=True, metavar="NUMBERS", help="Number of labels in all (list).")
 @click.option("--per-class", multiple=True, metavar="NUMBERS", help="Number of labels of each class (list).")
-@click.option("--allocation", default="proportional", show_default=True, help="How labels spread over the classes.")
+@click.option("--allocation", metavar="NAME", help="How --labels spread over the classes: balanced (default), adacm.")
 @click.option(
     "--dataset",
     "datasets",
@@ -120,7 +120,9 @@ def _text(value: Any) -> str:
 )
 @click.option("--variant", help="Preset of the method's options: described, released, ...")
 @click.option("--head", help="Classification head; the method's own if left away.")
-@click.option("--protocol", default="ratio-v1", show_default=True, help="The rules of comparison.")
+@click.option(
+    "--protocol", metavar="NAME", help="The rules of comparison; ratio-v1 for --ratio, count-v1 for numbers of labels."
+)
 @click.option(
     "--set",
     "settings",

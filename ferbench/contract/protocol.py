@@ -67,6 +67,11 @@ class Protocol(_Declaration):
     split_rule: str = Field("sha256-v1", description="how ranks are drawn; part of every split's fingerprint")
     budget: Literal["ratio", "count"] = Field(description="labels as a part of the training set, or as a number")
     ratios: tuple[str, ...] = ()
+    counts: tuple[int, ...] = Field((), description="numbers of labels in all that belong in its tables")
+    per_class: tuple[int, ...] = Field((), description="numbers of labels per class that belong in its tables")
+    allocations: tuple[str, ...] = Field(
+        ("proportional",), description="ways to spread the labels over the classes; the first is the default"
+    )
     seeds: tuple[int, ...] = (0, 1, 2, 3, 4)
     rank_groups: Literal["image", "subject", "video"] = Field("image", description="what a rank is given to")
     selection: str = "EMA model after the last step"

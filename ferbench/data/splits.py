@@ -5,10 +5,10 @@ import json
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
-from decimal import ROUND_HALF_EVEN, Decimal
 
+from ferbench.data.allocations import labeled_counts
 from ferbench.data.packed import Packed
-from ferbench.errors import DataError, UsageError
+from ferbench.errors import DataError
 from ferbench.records.cell import Budget, digest
 from ferbench.records.predictions import labeled_fingerprint
 
@@ -32,15 +32,10 @@ def rank(rule: str, dataset: str, seed: int, group: str) -> str:
     return hashlib.sha256(json.dumps([rule, dataset, seed, group], ensure_ascii=False).encode("utf-8")).hexdigest()
 
 
-def proportional_count(ratio: str, n: int) -> int:
-    """max(1, round-half-even(ratio * n)) in decimal arithmetic; the labeled images of a class with n images."""
-    return max(1, int((Decimal(ratio) * n).to_integral_value(ROUND_HALF_EVEN)))
-
-
 def make_split(
     packed: Packed, class_names: Sequence[str], budget: Budget, seed: int, *, rule: str, groups: str = "image"
 ) -> SplitPlan:
-    """Choose the labeled images; raises DataError where a class has none, UsageError for an unsupported budget."""
+    """Choose the labeled images; raises DataError where a class has none, UsageError where it has too few."""
     rows = {side: _rows(packed, side, class_names) for side in ("train", "test")}
     if not rows["test"]:
         raise DataError(f"dataset '{packed.name}': no test images of the classes {', '.join(class_names)}")
@@ -75,8 +70,6 @@ def _rows(packed: Packed, split: str, class_names: Sequence[str]) -> list[int]:
 def _choose(
     packed: Packed, train: list[int], class_names: Sequence[str], budget: Budget, seed: int, rule: str, groups: str
 ) -> tuple[list[int], dict[str, int]]:
-    if budget.ratio is None or budget.allocation != "proportional":
-        raise UsageError(f"budget '{budget.label()}' is not supported by this protocol; use --ratio")
     group_of = packed.groups(groups)
     by_class: dict[str, list[tuple[str, str, int]]] = defaultdict(list)
     for row in train:
@@ -88,7 +81,7 @@ def _choose(
             f"dataset '{packed.name}': no training image of class {', '.join(missing)}, so none can be labeled; "
             "choose other classes with --classes or complete the data set"
         )
-    counts = {name: proportional_count(budget.ratio, len(by_class[name])) for name in class_names}
+    counts = labeled_counts(packed.name, budget, {name: len(by_class[name]) for name in class_names})
     labeled = [row for name in class_names for _, _, row in sorted(by_class[name])[: counts[name]]]
     return sorted(labeled, key=lambda row: packed.ids[row]), counts
 

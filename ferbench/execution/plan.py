@@ -14,8 +14,9 @@ from ferbench.contract.dataset import Dataset
 from ferbench.contract.executor import Job
 from ferbench.contract.head import LinearHead
 from ferbench.contract.method import Method
+from ferbench.contract.protocol import Protocol
 from ferbench.data.sources import classes_of, open_dataset
-from ferbench.errors import UsageError
+from ferbench.errors import UsageError, suggestion
 from ferbench.execution.overrides import config_changes, recipe_changes, sort_settings
 from ferbench.execution.weights import resolve_init
 from ferbench.plugins import registry
@@ -41,7 +42,8 @@ class RunRequest:
     """The options of `ferbench run`; lists multiply into a grid.
 
     A method is named as its row is: `fixmatch`, `supervised@strong`, `fixmatch+leaf`. `set` maps `steps` or
-    `fixmatch.threshold` to values.
+    `fixmatch.threshold` to values. Without `protocol` ratios go to ratio-v1, numbers of labels to count-v1; without
+    `allocation` the protocol's first is taken.
     """
 
     methods: Sequence[str]
@@ -49,9 +51,9 @@ class RunRequest:
     ratios: Sequence[str] = ()
     counts: Sequence[int] = ()
     per_class: Sequence[int] = ()
-    allocation: str = "proportional"
+    allocation: str | None = None
     seeds: Sequence[int] = (0,)
-    protocol: str = "ratio-v1"
+    protocol: str | None = None
     classes: str | None = None
     unlabeled: str | None = None
     variant: str | None = None
@@ -99,9 +101,9 @@ class _Planner:
 
     def __init__(self, request: RunRequest) -> None:
         self.request = request
-        self.protocol = load_protocol(request.protocol)
+        self.protocol = load_protocol(request.protocol or ("ratio-v1" if request.ratios else "count-v1"))
         self.device = choose_device(request.device)
-        self.budgets = _budgets(request, self.protocol.budget)
+        self.budgets = _budgets(request, self.protocol)
         self.methods = [parse_row(row)[0] for row in request.methods]
         # Kept for this plan only: files may change until the next one.
         self._opened = cache(_open)
@@ -242,22 +244,33 @@ def _head(name: str | None, method_class: type[Method]) -> str | None:
     return None if head is LinearHead and method_class.make_head is Method.make_head else name
 
 
-def _budgets(request: RunRequest, kind: str) -> list[Budget]:
+def _budgets(request: RunRequest, protocol: Protocol) -> list[Budget]:
     wanted: list[tuple[str, str, Any]] = [("ratio", "--ratio", value) for value in request.ratios]
     wanted += [("count", "--labels", value) for value in request.counts]
     wanted += [("per_class", "--per-class", value) for value in request.per_class]
     if not wanted:
         raise UsageError("how many labels? give --ratio 0.05, for example (1 = all labels)")
+    allocation = request.allocation or protocol.allocations[0]
+    if allocation not in (known := (*protocol.allocations, "per-class")):
+        raise UsageError(
+            f"--allocation {allocation}: protocol '{protocol.name}' has {', '.join(protocol.allocations)}"
+            f"{suggestion(allocation, known)}"
+        )
     budgets = []
     for name, option, value in wanted:
+        if (protocol.budget == "ratio") != (name == "ratio"):
+            raise UsageError(f"{option} {value}: protocol '{protocol.name}' counts labels by --{_option(protocol)}")
         try:
-            budgets.append(Budget.model_validate({name: value, "allocation": request.allocation}))
+            spread = {} if name == "per_class" and request.allocation is None else {"allocation": allocation}
+            budgets.append(Budget.model_validate({name: value, **spread}))
         except ValidationError as error:
             text = first_problem(error).partition("Value error, ")[2] or first_problem(error)
             raise UsageError(f"{option} {value}: {text}") from None
-        if (kind == "ratio") != (name == "ratio"):
-            raise UsageError(f"{option} {value}: protocol '{request.protocol}' counts labels by --{kind}")
     return budgets
+
+
+def _option(protocol: Protocol) -> str:
+    return "ratio" if protocol.budget == "ratio" else "labels or --per-class"
 
 
 def parse_row(row: str) -> tuple[str, str | None, str | None]:

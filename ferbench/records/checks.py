@@ -6,7 +6,9 @@ from typing import Literal
 
 import numpy as np
 
+from ferbench.contract.protocol import Protocol
 from ferbench.plugins import builtin_registry
+from ferbench.records.cell import Cell
 from ferbench.records.metrics import metrics_of
 from ferbench.records.schema import MAX_ORACLE_EVALUATIONS, Metrics, Record, Result
 
@@ -70,17 +72,25 @@ def _id_problems(record: Record) -> list[str]:
     return [f"recorded as {record.cell_id[:12]}…, the cell gives {record.cell.cell_id[:12]}…"]
 
 
+def is_standard(cell: Cell, protocol: Protocol) -> bool:
+    """Whether a cell belongs in a standard table: nothing overridden, and a budget and a seed that are listed."""
+    budget = cell.budget
+    listed = (
+        budget.ratio in protocol.ratios or budget.count in protocol.counts or budget.per_class in protocol.per_class
+    )
+    spread = budget.per_class is not None or budget.allocation in protocol.allocations
+    return listed and spread and cell.seed in protocol.seeds and not cell.overrides
+
+
 def _standard(record: Record) -> Check:
-    """Only runs without overrides, of ratios and seeds that the protocol lists, are standard."""
+    """A record that calls itself standard must be."""
     cell = record.cell
     entry = builtin_registry().entries["protocols"].get(cell.protocol)
     if record.standard and cell.overrides:
         return Check("standard", "failed", f"recorded as true, but the cell has overrides {cell.changes}")
     if entry is None:
         return Check("standard", "unchecked", f"protocol '{cell.protocol}' is not built in")
-    protocol = entry.load()
-    listed = cell.seed in protocol.seeds and (cell.budget.ratio is None or cell.budget.ratio in protocol.ratios)
-    expected = listed and not cell.overrides
+    expected = is_standard(cell, entry.load())
     if record.standard == expected:
         return Check("standard", "verified")
     return Check("standard", "failed", f"recorded as {str(record.standard).lower()}, the cell gives {expected}".lower())

@@ -16,6 +16,7 @@ from ferbench.data.sources import classes_of, open_dataset
 from ferbench.errors import PluginError, UsageError, suggestion
 from ferbench.plugins import registry
 from ferbench.records.cell import Cell
+from ferbench.records.checks import is_standard
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -36,8 +37,7 @@ class Resolved:
     @property
     def standard(self) -> bool:
         """Whether the cell belongs in a standard table."""
-        listed = self.cell.budget.ratio is None or self.cell.budget.ratio in self.protocol.ratios
-        return not self.cell.overrides and listed and self.cell.seed in self.protocol.seeds
+        return is_standard(self.cell, self.protocol)
 
 
 def resolve(cell: Cell, dataset: str | None = None, pool: str | None = None) -> Resolved:

@@ -80,8 +80,8 @@ def no_pool_text(resolved: Resolved) -> str:
     """Why a semi-supervised cell at 100 % is refused."""
     cell = resolved.cell
     return (
-        f"method '{cell.method}' learns from unlabeled images, and at ratio {cell.budget.ratio} '{cell.dataset}' "
-        "has none left; name a pool with --unlabeled (such as synthfaces-fr) or a smaller --ratio"
+        f"method '{cell.method}' learns from unlabeled images, and with {cell.budget.title()} '{cell.dataset}' "
+        "has none left; name a pool with --unlabeled (such as synthfaces-fr) or fewer labels"
     )
 
 

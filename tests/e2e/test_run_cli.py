@@ -57,6 +57,17 @@ def test_a_grid_runs_once_and_is_cached_then(run, tmp_path: Path) -> None:  # ty
     assert 0 <= history[-1]["mask_rate"] <= 1
 
 
+def test_numbers_of_labels_have_a_protocol_of_their_own(run, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    shown = run("--method", "fixmatch", "--labels", "10", "--per-class", "5", "--seed", "0", "--jobs", "2")
+    assert shown.code == 0, shown.out + shown.err
+    records = [record for _, record in RunStore(tmp_path / "runs").iterate()]
+    assert {record.cell.budget.label(): record.result.labeled_counts["sadness"] for record in records} == {  # type: ignore[union-attr]
+        "count-10-balanced": 3,
+        "per-class-5": 5,
+    }
+    assert {record.cell.protocol for record in records} == {"count-v1"}  # type: ignore[union-attr]
+
+
 def test_a_worker_that_fails_leaves_its_reason_and_costs_its_cell_only(run, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
     grid = ("--method", "supervised", "--ratio", "0.1", "--seed", "0", "--set", "learning_rate=1e30")
     shown = run(*grid)
@@ -88,8 +99,13 @@ def test_a_worker_that_fails_leaves_its_reason_and_costs_its_cell_only(run, tmp_
         (["--method", "fixmatch", "--ratio", "1.5"], 2, ["--ratio 1.5", "above 0 and at most 1"]),
         (["--method", "fixmatch", "--ratio", "5%"], 2, ["--ratio 5%", "decimal number"]),
         (["--method", "fixmatch"], 2, ["--ratio 0.05"]),
-        (["--method", "fixmatch", "--labels", "400"], 2, ["--labels 400", "--ratio"]),
-        (["--method", "fixmatch", "--ratio", "1"], 2, ["ratio 1", "--unlabeled"]),
+        (["--method", "fixmatch", "--labels", "9", "--protocol", "ratio-v1"], 2, ["--labels 9", "by --ratio"]),
+        (["--method", "fixmatch", "--ratio", "0.1", "--protocol", "count-v1"], 2, ["--ratio 0.1", "--labels"]),
+        (["--method", "fixmatch", "--labels", "400"], 2, ["sadness (20 images, 133 wanted)"]),
+        (["--method", "fixmatch", "--labels", "9", "--allocation", "balance"], 2, ["count-v1", "'balanced'"]),
+        (["--method", "fixmatch", "--labels", "100", "--allocation", "adacm"], 2, ["seven basic classes"]),
+        (["--method", "fixmatch", "--per-class", "5", "--allocation", "adacm"], 2, ["--per-class 5", "no other"]),
+        (["--method", "fixmatch", "--ratio", "1"], 2, ["100 % of the labels", "--unlabeled"]),
         (["--method", "fixmatch", "--ratio", "0.1", "--seed", "4-0"], 2, ["--seed 4-0", "rise"]),
         (["--method", "fixmatch", "--ratio", "0.1", "--seed", "one"], 2, ["--seed one", "0-4"]),
         (["--method", "fixmatch", "--ratio", "0.1", "--classes", "9"], 2, ["--classes 9", "2, 3"]),

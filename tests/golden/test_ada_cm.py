@@ -4,13 +4,13 @@ from typing import Any
 
 import pytest
 import torch
-from ferbench_ada_cm.method import AdaCM
 
 from ferbench.contract.batch import Batch, NamedOutputs, Predictions
 from ferbench.contract.head import Output
 from ferbench.contract.method import ForwardedViews
 from ferbench.functional import nt_xent
 from ferbench.training.toy import INFO
+from ferbench_ada_cm.method import AdaCM
 
 TOLERANCE = {"rtol": 1e-5, "atol": 1e-5}
 

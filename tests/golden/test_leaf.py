@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 import torch
+
 from ferbench_leaf.category import ambiguous_loss
 from ferbench_leaf.head import ExpertMixture
 from ferbench_leaf.method import Leaf

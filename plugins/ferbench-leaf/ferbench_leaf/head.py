@@ -12,8 +12,8 @@ LEAST_NOISE = 0.01
 class ExpertMixture(nn.Module):
     """Noisy top-k gating (Shazeer et al., ICLR 2017, Eqs. 3 to 5) over residual experts x + MLP(x).
 
-    Features (B, D) to the mixture (B, D) and the gates (B, E), of which k are not 0 and which sum to 1; `balance` is the
-    load-balancing loss of the last forward in training (Eqs. 6 to 11). `shared` makes all experts one.
+    Features (B, D) to the mixture (B, D), the gates (B, E), of which k are not 0 and which sum to 1, and the
+    load-balancing loss (Eqs. 6 to 11), a scalar. `shared` makes all experts one.
     """
 
     def __init__(self, size: int, experts: int, top_k: int, shared: bool) -> None:

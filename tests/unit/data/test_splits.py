@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 
 from ferbench.contract.dataset import ParquetDataset
+from ferbench.data.allocations import proportional_count
 from ferbench.data.pack import ensure_packed
 from ferbench.data.packed import Packed
-from ferbench.data.splits import make_split, proportional_count, rank
+from ferbench.data.splits import make_split, rank
 from ferbench.errors import DataError, UsageError
 from ferbench.records.cell import Budget
 from tests.support.pattern_set import CLASSES, write_pattern_set
@@ -94,9 +95,18 @@ def test_a_class_without_training_images_is_named(packed: Packed) -> None:
         split(packed, "0.1", names=(*CLASSES, "anger"))
 
 
-def test_other_budgets_are_refused(packed: Packed) -> None:
-    with pytest.raises(UsageError, match="count-40-balanced"):
-        make_split(packed, CLASSES, Budget(count=40, allocation="balanced"), 0, rule="sha256-v1")
+def test_numbers_of_labels_take_the_same_ranks_as_ratios(packed: Packed) -> None:
+    def labeled(budget: Budget) -> Counter[str]:
+        made = make_split(packed, CLASSES, budget, 0, rule="sha256-v1")
+        assert sorted(made.labeled + made.unlabeled) == sorted(split(packed, "1").labeled)
+        assert made.labeled_counts == Counter(packed.labels[row] for row in made.labeled)
+        return Counter(made.labeled)
+
+    few, more = labeled(Budget(per_class=5)), labeled(Budget(count=40, allocation="balanced"))
+    assert (few.total(), more.total()) == (15, 39)
+    assert few <= more
+    with pytest.raises(UsageError, match=r"sadness \(20 images, 21 wanted\)"):
+        labeled(Budget(per_class=21))
 
 
 def test_a_task_of_fewer_classes_leaves_the_others_out(tmp_path: Path) -> None:

@@ -55,6 +55,13 @@ def test_a_configuration_is_one_cell_however_it_is_written(plan: Any, spellings:
     assert len({plan(set=spelling)[0].cell.cell_id for spelling in spellings}) == 1
 
 
+def test_the_head_that_a_method_has_anyway_is_no_other_cell(plan: Any) -> None:
+    own, named, other = plan("fixmatch"), plan("fixmatch+linear"), plan("fixmatch", head="linear")
+    assert own[0].cell == named[0].cell == other[0].cell
+    assert own[0].cell.head is None
+    assert own[0].cell.row == "fixmatch"
+
+
 def test_values_are_kept_as_they_are_used(plan: Any) -> None:
     assert overrides(plan(set={"steps": "1000", "threshold": "0.95", "align": "true"})) == {
         "protocol": {},

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from ferbench.builtin.methods.fixmatch import FixMatch
 from ferbench.contract.backbone import Network
 from ferbench.contract.batch import Batch, Losses, MethodInfo, Views, weak
-from ferbench.contract.head import Output
+from ferbench.contract.head import LinearHead, Output
 from ferbench.contract.method import EpochContext, Method, MethodConfig, Stage
 from ferbench.errors import FerbenchError, PluginError
 from ferbench.training.engine import DivergedError, Trainer
@@ -177,6 +177,37 @@ def test_the_auxiliary_loss_of_a_head_is_added_once(tmp_path: Path) -> None:
     trainer.net.head = AuxHead()
     trainer.run()
     assert all(100 <= row["loss"] < 110 for row in trainer.progress.history)
+
+
+def test_what_a_head_shows_is_averaged_over_the_images_of_an_epoch(tmp_path: Path) -> None:
+    class ShowingHead(LinearHead):
+        def forward(self, features: torch.Tensor) -> Output:
+            shown = torch.arange(len(features), device=features.device).float()
+            return Output(self.linear(features), features, extras={"place": torch.stack([shown, -shown], 1)})
+
+    class ShowingFixMatch(FixMatch):
+        def make_head(self, feature_size: int, n_classes: int) -> ShowingHead:
+            return ShowingHead(feature_size, n_classes)
+
+    history = make_trainer(ShowingFixMatch(FixMatch.Config()), tmp_path).run().history
+    # 8 labeled and 16 strong images go through the net in one forward; weak ones, without gradient, do not count
+    assert [row["method"]["place"] for row in history] == [[11.5, -11.5]] * 20
+
+
+def test_a_method_may_leave_out_the_remainder_that_a_loader_drops(tmp_path: Path) -> None:
+    class Asks(FixMatch):
+        def end_epoch(self, context: EpochContext) -> dict[str, torch.Tensor]:
+            kept = context.predict("labeled", drop_last=True)
+            whole = context.predict("labeled")
+            assert torch.equal(whole.logits[kept.index], kept.logits)
+            assert torch.equal(whole.labels[kept.index], kept.labels)
+            return {"kept": kept.index}
+
+    trainer = make_trainer(Asks(FixMatch.Config()), tmp_path)
+    trainer.recipe = RECIPE.model_copy(update={"labeled_batch": 10})
+    kept = [tuple(row["method"]["kept"]) for row in trainer.run().history]
+    assert all(len(set(rows)) == 20 for rows in kept)  # of 24 labeled images, two batches of 10
+    assert len(set(kept)) > 10, "another remainder in each epoch"
 
 
 def test_a_checkpoint_of_another_run_is_not_taken_up(tmp_path: Path) -> None:

@@ -1,0 +1,87 @@
+"""What sets LEAF's described and released loss apart."""
+
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F
+from pydantic import ValidationError
+
+from ferbench_leaf.category import ambiguous_loss
+from ferbench_leaf.method import Leaf
+
+CONFIDENT = 9.0
+
+
+def leaf(variant: str = "described", **options: Any) -> Leaf:
+    return Leaf(Leaf.Config.model_validate({**Leaf.variants[variant], **options}))
+
+
+@pytest.fixture
+def logits() -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Strong logits of 16 images, mean weak logits, pseudo-labels, and a mask with one image."""
+    generator = torch.Generator().manual_seed(0)
+    strong = torch.randn(16, 7, generator=generator).requires_grad_()
+    weak = torch.randn(16, 7, generator=generator)
+    mask = torch.zeros(16)
+    mask[3] = 1
+    return strong, weak, weak.argmax(1), mask
+
+
+def test_described_the_mask_chooses_images(logits) -> None:  # type: ignore[no-untyped-def]
+    strong, weak, pseudo_label, mask = logits
+    loss = leaf().category_loss(strong, weak, pseudo_label, mask)
+    per_image, weight = ambiguous_loss(strong, weak)
+    torch.testing.assert_close(loss, (per_image * weight)[3] / 16)
+    loss.backward()
+    assert (strong.grad.abs().sum(1) > 0).nonzero().flatten().tolist() == [3]
+
+
+def test_released_every_image_trains_whatever_the_mask(logits) -> None:  # type: ignore[no-untyped-def]
+    strong, weak, pseudo_label, mask = logits
+    loss = leaf("released").category_loss(strong, weak, pseudo_label, mask)
+    # the balance factor makes the value that of the cross-entropy, times the mask rate
+    torch.testing.assert_close(loss, F.cross_entropy(strong, pseudo_label) / 16)
+    loss.backward()
+    assert (strong.grad.abs().sum(1) > 0).all()
+
+
+def test_without_the_category_level_it_is_cross_entropy_above_the_margin(logits) -> None:  # type: ignore[no-untyped-def]
+    strong, weak, pseudo_label, mask = logits
+    loss = leaf(category=False).category_loss(strong, weak, pseudo_label, mask)
+    torch.testing.assert_close(loss, F.cross_entropy(strong[3:4], pseudo_label[3:4]) / 16)
+
+
+def test_pseudo_labels_are_of_the_mean_prediction() -> None:
+    method = leaf()
+    method.margin = torch.tensor([0.8, 0.4])
+    first, second = torch.tensor([[CONFIDENT, 0], [CONFIDENT, 0]]), torch.tensor([[CONFIDENT, 0], [0, CONFIDENT + 1]])
+    pseudo_label, mask = method.pseudo_labels(first, second)
+    assert pseudo_label.tolist() == [0, 1]  # the mean logits of the second would also say 1, by its larger logit
+    assert mask.tolist() == [1, 1]  # 0.99 above 0.8, and 0.5 above 0.4
+    method.margin = torch.tensor([0.8, 0.6])
+    assert method.pseudo_labels(first, second)[1].tolist() == [1, 0]
+
+
+def test_released_is_one_shared_expert_with_inert_gates() -> None:
+    head = leaf("released").make_head(12, 3)
+    for level in head.levels.values():  # type: ignore[union-attr, operator]
+        assert len(level.relevant.experts) == 1
+        assert level.relevant.top_k == 1
+        assert level.agnostic is None
+    assert head(torch.randn(4, 12)).aux_loss is None
+    described = leaf().make_head(12, 3)
+    assert [len(level.relevant.experts) for level in described.levels.values()] == [8, 8]  # type: ignore[union-attr, operator]
+
+
+def test_released_keeps_the_quirks_of_ada_cms_code() -> None:
+    released = leaf("released")
+    assert released.joint_forward is False
+    assert released.stages()[0].optimizer == {"weight_decay": 0.0}
+    assert leaf().joint_forward is None
+    assert leaf().stages()[0].optimizer is None
+
+
+def test_more_experts_per_image_than_there_are_are_refused() -> None:
+    with pytest.raises(ValidationError, match="at most the 4 experts"):
+        leaf(experts=4, top_k=5)
