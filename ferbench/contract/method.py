@@ -172,7 +172,7 @@ class Method(nn.Module):
         return value if self._gather is None else self._gather(value)
 
     def forward_images(self, images: Tensor) -> Output:
-        """One forward of images (B, 3, S, S) that are no declared view, such as mixed ones; the engine sees its extras."""
+        """Forward images (B, 3, S, S) that are no declared view, such as mixed ones; aux loss and extras are kept."""
         output: Output = self.net(images)
         self._collect(output)
         return output
