@@ -15,7 +15,7 @@ from ferbench.data.seeds import derive
 from ferbench.data.splits import SplitPlan, make_split, pool_rows
 from ferbench.errors import UsageError
 from ferbench.training.engine import Task
-from ferbench.training.memory_layout import lay_out
+from ferbench.training.layout import lay_out
 from ferbench.training.resolution import Resolved, build_backbone, build_head
 from ferbench.training.stages import steps_per_epoch
 from ferbench.training.teacher import Teacher
@@ -51,7 +51,7 @@ def build_network(resolved: Resolved, init: Path | str | None, device: torch.dev
     backbone = build_backbone(resolved.cell.backbone, resolved.recipe.image_size, init)
     method = resolved.method_class(resolved.config)
     head = build_head(resolved.cell.head, method, backbone.feature_size, len(resolved.class_names))
-    return lay_out(Network(backbone, head), device)
+    return lay_out(Network(backbone, head), device, resolved.recipe.image_size)
 
 
 def build_task(resolved: Resolved, split: Split, net: Network, device: torch.device) -> Task:

@@ -1,9 +1,9 @@
 """A step of Ada-CM in ferbench and in the structure of the authors' loop, part by part, side by side.
 
-16 labeled and 16 unlabeled images in three views, 48 pixels, timm's resnet10t, one thread. The other loop is written here
-from what their code does, not copied: views image by image through PIL, four forwards, the mask in a Python loop, the
-contrast on the gathered subset, Adam, then EMA and decay tensor by tensor. Both take images from memory, so that the
-time to read files counts for neither.
+16 labeled and 16 unlabeled images in three views, 48 pixels, timm's resnet10t, one thread. The other loop is written
+here from what their code does: views image by image through PIL, four forwards, the mask in a Python loop, the contrast
+on the gathered subset, Adam, then EMA and decay tensor by tensor. Both take images from memory, so that the time to
+read files counts for neither.
 """
 
 import copy
@@ -17,7 +17,6 @@ from pathlib import Path
 import pytest
 import torch
 import torch.nn.functional as F
-from ferbench_ada_cm.method import AdaCM
 from PIL import Image
 from pytest_benchmark.fixture import BenchmarkFixture
 from torch import Tensor
@@ -30,9 +29,10 @@ from ferbench.contract.protocol import Recipe, WeakView
 from ferbench.data.batches import ViewMaker
 from ferbench.data.packed import Pool
 from ferbench.training.engine import Task, Trainer
-from ferbench.training.memory_layout import lay_out
+from ferbench.training.layout import lay_out
 from ferbench.training.stage_cache import StageCache
 from ferbench.training.teacher import Teacher
+from ferbench_ada_cm.method import AdaCM
 from tests.unit.data.augment import pil_policy
 
 RECIPE = Recipe(
@@ -81,7 +81,7 @@ class Ours:
     """The engine's step, cut at the same places as the other loop's."""
 
     def __init__(self, folder: Path) -> None:
-        net = lay_out(network(), CPU)
+        net = lay_out(network(), CPU, 48)
         maker = ViewMaker(RECIPE, net.backbone.mean, net.backbone.std, CPU)
         task = Task(pool(160), pool(1600), pool(70), maker, NAMES, CPU)
         info = MethodInfo(NAMES, (23,) * 7, 160, 1600, RECIPE.steps, 50, net.backbone.feature_size)
