@@ -16,21 +16,17 @@ class TinyMapConv2d(nn.Conv2d):
     @classmethod
     def of(cls, conv: nn.Conv2d) -> "TinyMapConv2d":
         """The same convolution, sharing its parameters."""
-        made = cls(
-            conv.in_channels, conv.out_channels, (conv.kernel_size[0], conv.kernel_size[1]),
-            stride=(conv.stride[0], conv.stride[1]), padding=conv.padding, bias=conv.bias is not None, device="meta",
-        )  # type: ignore[arg-type] # fmt: skip
+        size = conv.in_channels, conv.out_channels, conv.kernel_size, conv.stride, conv.padding
+        made = cls(*size, bias=conv.bias is not None, device="meta")  # type: ignore[arg-type]
         made.weight, made.bias = conv.weight, conv.bias
         return made.to(memory_format=torch.contiguous_format)
 
     def forward(self, images: Tensor) -> Tensor:
         patches = F.unfold(images, self.kernel_size, padding=self.padding, stride=self.stride)  # type: ignore[arg-type]
-        height, width = (
-            (size + 2 * int(pad) - kernel) // stride + 1
-            for size, pad, kernel, stride in zip(
-                images.shape[2:], self.padding, self.kernel_size, self.stride, strict=True
-            )
-        )
+        top, left = (int(pad) for pad in self.padding)
+        (down, right), (rows, columns) = self.stride, self.kernel_size
+        height = (images.shape[2] + 2 * top - rows) // down + 1
+        width = (images.shape[3] + 2 * left - columns) // right + 1
         outputs = F.linear(patches.transpose(1, 2), self.weight.flatten(1), self.bias)
         return outputs.unflatten(1, (height, width)).permute(0, 3, 1, 2)
 
@@ -56,7 +52,7 @@ def _tiny_convolutions(net: Network, image_size: int) -> list[str]:
 
         return conv.register_forward_hook(look)
 
-    handles = [watch(name, module) for name, module in net.named_modules() if _is_plain(module)]  # type: ignore[arg-type]
+    handles = [watch(name, module) for name, module in net.named_modules() if _is_plain(module)]
     training = net.training
     with torch.no_grad():
         net.eval().backbone(torch.zeros(1, 3, image_size, image_size, device="cpu"))
