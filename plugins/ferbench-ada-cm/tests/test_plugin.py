@@ -1,6 +1,8 @@
 """The plugin from outside: ferbench's own checks, and runs of the real command on faces."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -16,6 +18,11 @@ SHORT = ("--set", "steps=20", "--device", "cpu", "--backbone", "small-resnet/4",
 def test_conformance(title: str, check) -> None:  # type: ignore[no-untyped-def]
     result = check()
     assert result.ok, result.detail
+
+
+def test_the_hooks_import_nothing_heavy() -> None:
+    code = "import sys, ferbench_ada_cm.plugin; print(sorted({'torch', 'pandas', 'pydantic'} & sys.modules.keys()))"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
 
 
 @pytest.mark.slow
