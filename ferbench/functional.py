@@ -1,6 +1,7 @@
 """Loss terms and statistics that several papers share; static shapes, and nothing waits for the device."""
 
 import math
+from contextlib import AbstractContextManager, nullcontext
 
 import torch
 from torch import Tensor, nn
@@ -20,7 +21,8 @@ def nt_xent(first: Tensor, second: Tensor, mask: Tensor, temperature: float) -> 
     """
     features = torch.cat([first, second])
     taking_part = torch.cat([mask, mask])
-    similarity = features @ features.T / temperature
+    with _full_precision(features.device):  # bf16 products, divided by 0.07, are wrong by more than the loss
+        similarity = features @ features.T / temperature
     itself = torch.eye(len(features), dtype=torch.bool, device=features.device)
     others = similarity.masked_fill(itself | (taking_part == 0), FAR_BELOW)
     positive = (first * second).sum(-1).repeat(2) / temperature
@@ -32,14 +34,13 @@ def class_confidence(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
     """How sure a net is of each class where it is right.
 
     Logits (N, C) and labels (N,) int64 give the mean confidence, in 0..1, of the images of each class that are
-    predicted correctly (C,), 0 for a class without any, and their number (C,), both float32.
+    predicted correctly (C,), 0 for a class without any, and their number (C,), both of the logits' dtype.
     """
-    n_classes = logits.shape[1]
     confidence, predicted = logits.softmax(-1).max(-1)
-    right = (predicted == labels).to(confidence.dtype)
-    counts = torch.zeros(n_classes, device=logits.device).index_add_(0, labels, right)
-    sums = torch.zeros(n_classes, device=logits.device).index_add_(0, labels, right * confidence)
-    return sums / counts.clamp_min(1), counts
+    classes = torch.arange(logits.shape[1], device=logits.device)
+    right = ((labels.unsqueeze(1) == classes) & (predicted == labels).unsqueeze(1)).to(logits.dtype)  # (N, C)
+    counts = right.sum(0)
+    return (right * confidence.unsqueeze(1)).sum(0) / counts.clamp_min(1), counts
 
 
 def confidence_margin(labeled: Predictions, epoch: int, *, floor: float, decay: float) -> Tensor:
@@ -60,3 +61,9 @@ def decay_state(module: nn.Module, rate: Tensor) -> None:
     """
     state = [value for value in module.state_dict().values() if value.is_floating_point()]
     torch._foreach_mul_(state, 1 - rate)
+
+
+def _full_precision(device: torch.device) -> AbstractContextManager[None]:
+    if not torch.amp.is_autocast_available(device.type):  # meta tensors
+        return nullcontext()
+    return torch.autocast(device.type, enabled=False)

@@ -21,6 +21,7 @@ SYNTHFACES = Recipe(
         "ada-cm": MARGINS_OF_SYNTHFACES,
         "leaf": MARGINS_OF_SYNTHFACES,
     },
+    head_defaults={"ada-cm": {"dropout": 0.0}, "leaf": {"dropout": 0.0}},
 )
 
 FER_GPU = Recipe(

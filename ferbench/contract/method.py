@@ -92,7 +92,7 @@ class Method(nn.Module):
     def __init__(self, config: MethodConfig) -> None:
         super().__init__()
         self.config = config
-        self._aux_losses: list[Tensor] = []
+        self._aux_losses: list[tuple[Tensor, int]] = []
         self._extras: list[Mapping[str, Tensor]] = []
         self._mean: Collective | None = None
         self._gather: Collective | None = None
@@ -147,9 +147,15 @@ class Method(nn.Module):
         return self.teacher
 
     def take_aux_loss(self) -> Tensor | None:
-        """Sum of the heads' auxiliary losses since the last call; the engine adds it to the total."""
+        """Mean over images of the head's auxiliary losses since the last call; the engine adds it to the total.
+
+        A mean, so that its weight does not depend on how many forwards the images are spread over.
+        """
         losses, self._aux_losses = self._aux_losses, []
-        return torch.stack(losses).sum() if losses else None
+        if not losses:
+            return None
+        images = sum(count for _, count in losses)
+        return torch.stack([loss * (count / images) for loss, count in losses]).sum()
 
     def take_extras(self) -> list[Mapping[str, Tensor]]:
         """The heads' extras since the last call, one mapping per forward with gradient."""
@@ -210,7 +216,7 @@ class Method(nn.Module):
 
     def _collect(self, output: Output) -> None:
         if output.aux_loss is not None:
-            self._aux_losses.append(output.aux_loss)
+            self._aux_losses.append((output.aux_loss, len(output.logits)))
         if output.extras:
             self._extras.append({name: value.detach() for name, value in output.extras.items()})
 

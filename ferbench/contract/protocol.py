@@ -28,6 +28,10 @@ class StrongView(_Declaration):
     cutout: float = Field(0.5, ge=0, le=1, description="largest side of the cutout square, as a part of the width")
 
 
+TUNED = frozenset({"method_defaults", "head_defaults"})
+"""Fields of a recipe that hold defaults of others; they show in what a record says of these."""
+
+
 class Recipe(_Declaration):
     """How a cell is trained: the same for every method of a table."""
 
@@ -50,6 +54,9 @@ class Recipe(_Declaration):
     evaluation_batch: int = Field(250, ge=1, description="images per forward in evaluation")
     method_defaults: Mapping[str, Mapping[str, Any]] = Field(
         default_factory=dict, description="options of methods tuned for this recipe with equal trials"
+    )
+    head_defaults: Mapping[str, Mapping[str, Any]] = Field(
+        default_factory=dict, description="options of heads that --head names, as tuned with their methods"
     )
 
     @model_validator(mode="after")

@@ -6,11 +6,11 @@ from typing import Any
 from pydantic import BaseModel, JsonValue
 
 from ferbench.contract.method import MethodConfig
-from ferbench.contract.protocol import Recipe
+from ferbench.contract.protocol import TUNED, Recipe
 from ferbench.errors import UsageError, suggestion
 from ferbench.training.resolution import load_method
 
-RECIPE_FIELDS = frozenset(Recipe.model_fields) - {"method_defaults", "backbone"}
+RECIPE_FIELDS = frozenset(Recipe.model_fields) - TUNED - {"backbone"}
 
 Options = dict[str, Any]
 
@@ -55,7 +55,7 @@ def config_changes(
 
 
 def _fields(model: BaseModel) -> dict[str, JsonValue]:
-    return model.model_dump(mode="json", exclude={"method_defaults"})
+    return model.model_dump(mode="json", exclude=set(TUNED))
 
 
 def _flat(values: Mapping[str, Any], methods: Sequence[str]) -> Iterator[tuple[str, Any]]:

@@ -12,7 +12,6 @@ from pydantic import ValidationError
 
 from ferbench.contract.dataset import Dataset
 from ferbench.contract.executor import Job
-from ferbench.contract.head import LinearHead
 from ferbench.contract.method import Method
 from ferbench.contract.protocol import Protocol
 from ferbench.data.sources import classes_of, open_dataset
@@ -154,7 +153,7 @@ class _Planner:
                 budget=budget,
                 method=method,
                 variant=variant,
-                head=_head(head or request.head, method_class),
+                head=_head(head or request.head, method_class(config)),
                 backbone=backbone,
                 init=init,
                 seed=seed,
@@ -236,12 +235,12 @@ def check_backbone(name: str, image_size: int) -> None:
     )
 
 
-def _head(name: str | None, method_class: type[Method]) -> str | None:
-    """A registered head, None if it is what the method has anyway: equal nets, equal cells."""
+def _head(name: str | None, method: Method) -> str | None:
+    """A registered head, None if the method has one of its kind anyway: its options are then the method's."""
     if name is None:
         return None
     head = registry().get("heads", name).load()
-    return None if head is LinearHead and method_class.make_head is Method.make_head else name
+    return None if type(method.make_head(8, 2)) is head else name
 
 
 def _budgets(request: RunRequest, protocol: Protocol) -> list[Budget]:
@@ -253,7 +252,7 @@ def _budgets(request: RunRequest, protocol: Protocol) -> list[Budget]:
     allocation = request.allocation or protocol.allocations[0]
     if allocation not in (known := (*protocol.allocations, "per-class")):
         raise UsageError(
-            f"--allocation {allocation}: protocol '{protocol.name}' has {', '.join(protocol.allocations)}"
+            f"--allocation {allocation}: choose {' or '.join(protocol.allocations)} in protocol '{protocol.name}'"
             f"{suggestion(allocation, known)}"
         )
     budgets = []

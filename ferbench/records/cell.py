@@ -75,7 +75,9 @@ class Budget(BaseModel):
     def _name_the_per_class_allocation(cls, data: Any) -> Any:
         if isinstance(data, dict) and data.get("per_class") is not None:
             if data.get("allocation", "proportional") not in ("proportional", "per-class"):
-                raise ValueError("a budget per class takes no other allocation")
+                raise ValueError(
+                    "labels per class take no other allocation; leave --allocation away, or run numbers in all apart"
+                )
             return {**data, "allocation": "per-class"}
         return data
 
@@ -85,7 +87,7 @@ class Budget(BaseModel):
         if len(given) != 1:
             raise ValueError(f"give exactly one of ratio, count and per_class, not {' and '.join(given) or 'none'}")
         if self.allocation == "per-class" and self.per_class is None:
-            raise ValueError("allocation 'per-class' needs a budget per class")
+            raise ValueError("allocation 'per-class' needs a number per class (--per-class)")
         return self
 
     def label(self) -> str:

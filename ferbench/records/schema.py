@@ -132,6 +132,7 @@ class Config(Strict):
 
     protocol: dict[str, JsonValue] = Field(description="the protocol's fields, overrides applied")
     method: dict[str, JsonValue] = Field(description="the method's fields, variant and overrides applied")
+    head: dict[str, JsonValue] = Field(default={}, description="options of a head that is not the method's own")
 
 
 class Record(Strict):

@@ -88,7 +88,8 @@ def charts(rows: Sequence[Row], class_names: Sequence[str]) -> list[Chart]:
         ),
         _per_class("Mask rate by pseudo-label", rows, ("mask_rate_per_class",), class_names, percent=True),
         _per_class("Precision by pseudo-label", rows, ("pseudo_label_precision_per_class",), class_names, percent=True),
-        *(_method_chart(name, rows, class_names) for name in _keys(rows, "method")[:MAX_METHOD_CHARTS]),
+        *(_own_chart("method", name, rows, class_names) for name in _keys(rows, "method")[:MAX_METHOD_CHARTS]),
+        *(_own_chart("head", name, rows, ()) for name in _keys(rows, "head")[:MAX_METHOD_CHARTS]),
     ]
     return [_with_stages(chart, stages) for chart in found if any(_has_value(curve) for curve in chart.curves)]
 
@@ -138,11 +139,12 @@ def _per_class(
     return Chart(title, curves, note, percent=percent, wide=True)
 
 
-def _method_chart(name: str, rows: Sequence[Row], class_names: Sequence[str]) -> Chart:
-    title = f"Method: {plain(name.replace('_', ' '), 60)}"
-    if any(isinstance(_at(row, ("method", name)), list) for row in rows):
-        return _per_class(title, rows, ("method", name), class_names)
-    return Chart(title, _named(rows, [(name, ("method", name))]))
+def _own_chart(part: str, name: str, rows: Sequence[Row], class_names: Sequence[str]) -> Chart:
+    """What a method or a head shows of itself; the lists of a head are numbered, whatever their length."""
+    title = f"{part.capitalize()}: {plain(name.replace('_', ' '), 60)}"
+    if any(isinstance(_at(row, (part, name)), list) for row in rows):
+        return _per_class(title, rows, (part, name), class_names)
+    return Chart(title, _named(rows, [(name, (part, name))]))
 
 
 def _with_stages(chart: Chart, stages: tuple[tuple[float, str], ...]) -> Chart:

@@ -13,6 +13,7 @@ from pathlib import Path
 import torch
 
 from ferbench.contract.executor import Job
+from ferbench.contract.protocol import TUNED
 from ferbench.data.pack import cache_root
 from ferbench.data.seeds import derive
 from ferbench.errors import DataError, FerbenchError, InterruptedRun
@@ -99,7 +100,7 @@ class Attempt:
 
 def resolved_config(resolved: Resolved) -> Config:
     """Every field with the value that the cell runs with."""
-    recipe = resolved.recipe.model_dump(mode="json", exclude={"method_defaults", "backbone"})
+    recipe = resolved.recipe.model_dump(mode="json", exclude={*TUNED, "backbone"})
     joint = resolved.method_class(resolved.config).joint_forward
     return Config(
         protocol={
@@ -109,6 +110,7 @@ def resolved_config(resolved: Resolved) -> Config:
             "joint_forward": recipe["joint_forward"] if joint is None else joint,
         },
         method=resolved.config.model_dump(mode="json"),
+        head=dict(resolved.head_options),
     )
 
 

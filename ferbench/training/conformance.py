@@ -201,6 +201,8 @@ def _check_head(entry: Entry) -> str:
     assert output.logits.shape == (5, INFO.n_classes), (
         f"logits are {tuple(output.logits.shape)}, not (5, {INFO.n_classes})"
     )
+    for name, value in output.extras.items():
+        assert value.shape[:1] == (5,), f"extra '{name}' is {tuple(value.shape)}: one row per image is wanted"
     return "(5, 12) to (5, 3)"
 
 

@@ -199,7 +199,7 @@ class Trainer:
             "learning_rate": optimizer.param_groups[0]["lr"],
             **self.meter.read(),
         }
-        row["method"] |= _extras(self.method.end_epoch(_Context(epoch, self)))
+        row["method"] = _extras(self.method.end_epoch(_Context(epoch, self)))
         if self._is_evaluated(step):
             row["evaluation"] = self._evaluate()
         self.progress.history.append(row)

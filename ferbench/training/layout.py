@@ -70,4 +70,6 @@ def _is_plain(module: nn.Module) -> bool:
         and module.padding_mode == "zeros"
         and not isinstance(module.padding, str)
         and module.kernel_size != (1, 1)
+        and isinstance(module.weight, nn.Parameter)  # weight norm makes it something else
+        and not (module._forward_hooks or module._forward_pre_hooks)
     )

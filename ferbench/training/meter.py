@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ferbench.contract.batch import Losses
+from ferbench.errors import PluginError
 
 NEVER = 2**62
 
@@ -73,8 +74,16 @@ class Meter:
         terms = {n.removeprefix("term."): float(v) / steps for n, v in state.items() if n.startswith("term.")}
         row: dict[str, Any] = {"loss": terms.pop("loss"), "terms": terms}
         extras = [name.removeprefix("extra.") for name in state if name.startswith("extra.")]
-        row["method"] = {name: (state[f"extra.{name}"] / state[f"images.{name}"]).tolist() for name in extras}
+        if extras:
+            row["head"] = {name: _finite_mean(state, name) for name in extras}
         return row | _pseudo_label_row(state) if "unlabeled" in state else row
+
+
+def _finite_mean(state: dict[str, Tensor], name: str) -> Any:
+    mean = state[f"extra.{name}"] / state[f"images.{name}"]
+    if not bool(mean.isfinite().all()):
+        raise PluginError(f"the head's extra '{name}' is not finite; use 0 or leave it out")
+    return mean.tolist()
 
 
 def _pseudo_label_row(state: dict[str, Tensor]) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from ferbench.contract.backbone import Backbone, BackboneRequest
 from ferbench.contract.dataset import Dataset
 from ferbench.contract.head import Head
 from ferbench.contract.method import Method, MethodConfig
-from ferbench.contract.protocol import Protocol, Recipe
+from ferbench.contract.protocol import TUNED, Protocol, Recipe
 from ferbench.data.sources import classes_of, open_dataset
 from ferbench.errors import PluginError, UsageError, suggestion
 from ferbench.plugins import registry
@@ -33,6 +33,11 @@ class Resolved:
     class_names: tuple[str, ...]
     method_class: type[Method]
     config: MethodConfig
+
+    @property
+    def head_options(self) -> Mapping[str, Any]:
+        """What the recipe sets of a head that `--head` names."""
+        return self.recipe.head_defaults.get(self.cell.head or "", {})
 
     @property
     def standard(self) -> bool:
@@ -84,7 +89,7 @@ def recipe_of(protocol: Protocol, dataset: Dataset, overrides: Mapping[str, Any]
         target = values
         for parent in parents:
             target = target.get(parent) if isinstance(target, dict) else None  # type: ignore[assignment]
-        if not isinstance(target, dict) or leaf not in target or key == "method_defaults":
+        if not isinstance(target, dict) or leaf not in target or key in TUNED:
             raise UsageError(
                 f"--set {key}: protocol '{protocol.name}' has no such field{suggestion(key, _keys(recipe))}"
             )
@@ -142,10 +147,14 @@ def build_backbone(name: str, image_size: int, init: Path | str | None) -> Backb
     return backbone
 
 
-def build_head(name: str | None, method: Method, feature_size: int, n_classes: int) -> Head:
-    """The head of a registered name, or the method's own."""
-    make = method.make_head if name is None else registry().get("heads", name).load()
-    head = make(feature_size, n_classes)
+def build_head(
+    name: str | None, method: Method, feature_size: int, n_classes: int, options: Mapping[str, Any] | None = None
+) -> Head:
+    """The head of a registered name with options of its own, or the method's."""
+    if name is None:
+        head: object = method.make_head(feature_size, n_classes)
+    else:
+        head = registry().get("heads", name).load()(feature_size, n_classes, **(options or {}))
     if not isinstance(head, Head):
         what = f"head '{name}'" if name else f"{type(method).__name__}.make_head"
         raise PluginError(f"{what}: {type(head).__name__} does not subclass ferbench.contract.head.Head")

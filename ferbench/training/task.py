@@ -50,7 +50,8 @@ def build_network(resolved: Resolved, init: Path | str | None, device: torch.dev
     torch.manual_seed(derive(resolved.cell.seed, "init"))
     backbone = build_backbone(resolved.cell.backbone, resolved.recipe.image_size, init)
     method = resolved.method_class(resolved.config)
-    head = build_head(resolved.cell.head, method, backbone.feature_size, len(resolved.class_names))
+    n_classes = len(resolved.class_names)
+    head = build_head(resolved.cell.head, method, backbone.feature_size, n_classes, resolved.head_options)
     return lay_out(Network(backbone, head), device, resolved.recipe.image_size)
 
 

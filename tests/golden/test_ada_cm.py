@@ -5,32 +5,17 @@ from typing import Any
 import pytest
 import torch
 
-from ferbench.contract.batch import Batch, NamedOutputs, Predictions
-from ferbench.contract.head import Output
-from ferbench.contract.method import ForwardedViews
+from ferbench.contract.batch import Batch
 from ferbench.functional import nt_xent
-from ferbench.training.toy import INFO
 from ferbench_ada_cm.method import AdaCM
+from tests.golden.steps import LabeledPass, forwarded_step, info_of
 
 TOLERANCE = {"rtol": 1e-5, "atol": 1e-5}
 
 
-class LabeledPass:
-    """An end of epoch that knows what the teacher says of the labeled images."""
-
-    def __init__(self, epoch: int, logits: torch.Tensor, labels: torch.Tensor) -> None:
-        self.epoch = epoch
-        self._predictions = Predictions(logits, labels, torch.arange(len(labels)))
-
-    def predict(self, pool: str, **options: object) -> Predictions:
-        assert pool == "labeled"
-        return self._predictions
-
-
 def ada_cm(n_classes: int = 7) -> AdaCM:
     method = AdaCM(AdaCM.Config())
-    info = INFO.__class__(tuple("abcdefgh"[:n_classes]), (8,) * n_classes, 56, 48, 40, 2, 16)
-    method.setup(None, info)  # type: ignore[arg-type]
+    method.setup(None, info_of(n_classes))  # type: ignore[arg-type]
     return method
 
 
@@ -61,13 +46,7 @@ def test_a_whole_step(golden: dict[str, Any], case: int) -> None:
     method = ada_cm()
     method.margin.copy_(torch.tensor(values["margin"]))
 
-    def output(name: str, features: str | None = None) -> Output:
-        logits = torch.tensor(values[f"logits_{name}"])
-        return Output(logits, torch.tensor(values[features]) if features else torch.zeros(len(logits), 16))
-
-    views = {name: output(name, f"features_{name}") for name in ("weak1", "weak2")} | {"strong": output("strong")}
-    forwarded = ForwardedViews(NamedOutputs({"weak": output("labeled")}), NamedOutputs(views))
-    method.forward_views = lambda batch, no_grad: forwarded  # type: ignore[method-assign, assignment]
+    method.forward_views = lambda batch: forwarded_step(values)  # type: ignore[method-assign, assignment]
     labels, nothing = torch.tensor(values["targets"]), torch.zeros(())
     losses = method.loss(Batch(None, None, labels, nothing, nothing, nothing, nothing))  # type: ignore[arg-type]
 

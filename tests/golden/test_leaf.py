@@ -5,9 +5,11 @@ from typing import Any
 import pytest
 import torch
 
+from ferbench.contract.batch import Batch
 from ferbench_leaf.category import ambiguous_loss
 from ferbench_leaf.head import ExpertMixture
 from ferbench_leaf.method import Leaf
+from tests.golden.steps import LabeledPass, forwarded_step, info_of
 
 TOLERANCE = {"rtol": 1e-5, "atol": 1e-5}
 
@@ -28,15 +30,19 @@ def test_the_ambiguous_loss_and_its_gradient(golden: dict[str, Any], case: int) 
 def test_the_released_loss_of_unlabeled_images(golden: dict[str, Any], case: int) -> None:
     values = golden["leaf_unlabeled_loss"][case]
     weak1, weak2, strong = (torch.tensor(values[f"logits_{name}"]) for name in ("weak1", "weak2", "strong"))
+    strong.requires_grad_()
     released = Leaf(Leaf.Config.model_validate(Leaf.variants["released"]))
     released.margin = torch.tensor(values["margin"])
     pseudo_label, mask = released.pseudo_labels(weak1, weak2)
     assert mask.tolist() == values["mask"]
     loss = released.category_loss(strong, (weak1 + weak2) / 2, pseudo_label, mask)
     torch.testing.assert_close(loss.item(), values["loss_u"], **TOLERANCE)
-    per_image, weight = ambiguous_loss(strong, (weak1 + weak2) / 2, off_by_one=True)
-    ratio = torch.nn.functional.cross_entropy(strong, pseudo_label) / (per_image * weight).mean()
-    torch.testing.assert_close(ratio.item(), values["balance"], **TOLERANCE)
+    loss.backward()
+    # the balance factor hides the value of the ambiguous loss, not its gradient
+    alone = strong.detach().clone().requires_grad_()
+    per_image, weight = ambiguous_loss(alone, (weak1 + weak2) / 2, off_by_one=True)
+    (values["balance"] * (per_image * weight).mean() * sum(values["mask"]) / len(values["mask"])).backward()
+    torch.testing.assert_close(strong.grad, alone.grad, **TOLERANCE)
 
 
 def test_the_released_mixture_of_experts(golden: dict[str, Any]) -> None:
@@ -49,3 +55,40 @@ def test_the_released_mixture_of_experts(golden: dict[str, Any]) -> None:
     mixed, gates, _ = mixture(torch.tensor(values["input"]))
     torch.testing.assert_close(mixed, torch.tensor(values["output"]), **TOLERANCE)
     assert ((gates == 0) | (gates == 1)).all(), "with k = 1 a gate is 1 whatever its weights: it cannot learn"
+
+
+@pytest.mark.parametrize("case", range(3))
+def test_a_whole_step_on_ada_cms_margins_and_contrast(golden: dict[str, Any], case: int) -> None:
+    values = golden["adacm_step"][case]
+    method = Leaf(Leaf.Config(category=False))
+    method.setup(None, info_of(7))  # type: ignore[arg-type]
+    method.margin.copy_(torch.tensor(values["margin"]))
+    method.forward_views = lambda batch: forwarded_step(values)  # type: ignore[method-assign, assignment]
+    labels, nothing = torch.tensor(values["targets"]), torch.zeros(())
+    losses = method.loss(Batch(None, None, labels, nothing, nothing, nothing, nothing))  # type: ignore[arg-type]
+
+    assert losses.mask is not None and losses.mask.tolist() == values["mask"]
+    first, second = (torch.tensor(values[f"logits_weak{view}"]).softmax(-1).tolist() for view in (1, 2))
+    rows = zip(first, second, strict=True)
+    consistency = sum((a - b) ** 2 for p, q in rows for a, b in zip(p, q, strict=True)) / len(first)
+    expected = {"supervised": "loss_x", "unlabeled": "loss_u", "contrast": "loss_s"}
+    for term, key in expected.items():
+        torch.testing.assert_close(losses.terms[term].item(), values[key], **TOLERANCE)
+    torch.testing.assert_close(losses.terms["consistency"].item(), consistency, **TOLERANCE)
+    torch.testing.assert_close(losses.total.item(), values["loss"] + consistency, **TOLERANCE)
+
+
+@pytest.mark.parametrize("case", range(5))
+def test_the_margins_after_an_epoch_are_ada_cms(golden: dict[str, Any], case: int) -> None:
+    values = golden["adacm_margin"][case]
+    method = Leaf(Leaf.Config())
+    method.setup(None, info_of(7))  # type: ignore[arg-type]
+    labeled = LabeledPass(values["epoch"], torch.tensor(values["logits"]), torch.tensor(values["targets"]))
+    shown = method.end_epoch(labeled)
+    torch.testing.assert_close(method.margin, torch.tensor(values["margin"]), **TOLERANCE)
+    assert torch.equal(shown["margin"], method.margin)
+    assert labeled.asked == {"view": "plain", "drop_last": False}
+    released = Leaf(Leaf.Config.model_validate(Leaf.variants["released"]))
+    released.setup(None, info_of(7))  # type: ignore[arg-type]
+    released.end_epoch(labeled)
+    assert labeled.asked == {"view": "weak", "drop_last": True}

@@ -49,6 +49,15 @@ def test_the_masked_contrast_is_the_contrast_of_the_gathered_subset(mask: list[b
         torch.testing.assert_close(grad, wanted, rtol=1e-8, atol=1e-9)
 
 
+def test_the_contrast_is_as_exact_under_autocast() -> None:
+    first, second = (tensor.detach().float().requires_grad_() for tensor in unit(64, 3))
+    near = torch.nn.functional.normalize(first + 0.01 * second, dim=-1)
+    exact = nt_xent(first, near, torch.ones(64), TEMPERATURE)
+    with torch.autocast("cpu", torch.bfloat16):
+        under_autocast = nt_xent(first, near, torch.ones(64), TEMPERATURE)
+    torch.testing.assert_close(under_autocast, exact)
+
+
 @pytest.mark.parametrize("size", [1, 5])
 def test_an_empty_subset_costs_nothing_and_moves_nothing(size: int) -> None:
     first, second = unit(size, 0)

@@ -31,8 +31,8 @@ class AdaCM(Method):
 
         margin: Literal["epoch", "iteration", "fixed"] = Field(
             "epoch",
-            description="when margins are learned: after each epoch, never, or at each iteration "
-            "(EACM, TPAMI 2025; reconstructed from its abstract)",
+            description="when margins are learned: epoch = after each, iteration = at each step "
+            "(EACM, TPAMI 2025; reconstructed from its abstract), fixed = never",
         )
         initial_margin: float = Field(0.8, ge=0, le=1, description="margin of all classes until one is learned")
         margin_floor: float = Field(0.8, ge=0, le=1, description="least learned margin")
@@ -62,7 +62,6 @@ class AdaCM(Method):
     views = Views(labeled={"weak": weak()}, unlabeled={"weak1": weak(), "weak2": weak(), "strong": strong()})
     margin: Tensor  # (C,)
     confidence: Tensor  # (C,) running, with margin=iteration
-    learning_rate: Tensor  # ()
 
     def __init__(self, config: Config) -> None:
         super().__init__(config)
@@ -75,18 +74,16 @@ class AdaCM(Method):
     def setup(self, net: Network, info: MethodInfo) -> None:
         self.register_buffer("margin", torch.full((info.n_classes,), self.config.initial_margin))
         self.register_buffer("confidence", torch.zeros(info.n_classes))
-        self.register_buffer("learning_rate", torch.zeros(()))
 
     def stages(self) -> Sequence[Stage]:
         optimizer = {"weight_decay": 0.0} if self.config.state_decay else None
         return [Stage("train", self.loss, self.views, optimizer=optimizer)]
 
     def loss(self, batch: Batch) -> Losses:
-        # Without a contrast the weak views need no gradient.
-        out = self.forward_views(batch, no_grad=set() if self.config.contrast_weight else {"weak1", "weak2"})
+        out = self.forward_views(batch)
         weak1, weak2, strong = out.unlabeled.weak1, out.unlabeled.weak2, out.unlabeled.strong
         labeled = out.labeled.weak
-        self.learning_rate.copy_(batch.learning_rate)
+        self._learning_rate = batch.learning_rate
         if self.config.margin == "iteration":
             self.learn_margin(labeled.logits.detach(), batch)
 
@@ -106,18 +103,19 @@ class AdaCM(Method):
         return Losses(total, pseudo_label=pseudo_label, mask=mask, **terms)
 
     def learn_margin(self, logits: Tensor, batch: Batch) -> None:
-        """EACM's margin at each iteration, from a running confidence over the labeled batches."""
+        """EACM's margin at each iteration, from a running confidence that a class's first correct image begins."""
         confidence, counts = class_confidence(self.gather(logits), self.gather(batch.labels))
-        blended = self.confidence.lerp(confidence, 1 - self.config.margin_momentum)
+        first = self.confidence == 0
+        blended = torch.where(first, confidence, self.confidence.lerp(confidence, 1 - self.config.margin_momentum))
         self.confidence.copy_(torch.where(counts > 0, blended, self.confidence))
         epoch = (batch.step + 1) / self.info.steps_per_epoch
-        scale = self.config.margin_decay / (1 + torch.exp(-epoch))
-        self.margin.copy_((self.confidence * scale).clamp_min(self.config.margin_floor))
+        learned = self.confidence * self.config.margin_decay / (1 + torch.exp(-epoch))
+        self.margin.copy_(torch.where(self.confidence > 0, learned.clamp_min(self.config.margin_floor), self.margin))
 
     def after_step(self) -> None:
         if not self.config.state_decay:
             return
-        decay_state(self.net, self.config.state_decay * self.learning_rate)
+        decay_state(self.net, self.config.state_decay * self._learning_rate)
 
     def end_epoch(self, context: EpochContext) -> Mapping[str, Tensor]:
         if self.config.margin == "epoch":

@@ -1,5 +1,6 @@
 """What Ada-CM and its variants do to gradients, margins and state, step by step on small tensors."""
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -159,24 +160,27 @@ def test_a_fixed_margin_stays() -> None:
 
 
 def test_eacm_learns_its_margin_at_each_iteration() -> None:
-    method = attached(margin="iteration", margin_floor=0.0, margin_momentum=0.5)
+    method = attached(margin="iteration", initial_margin=0.9, margin_floor=0.0, margin_momentum=0.75)
     method.end_epoch(Context())
-    assert method.margin.tolist() == pytest.approx([0.8] * 3), "not at the end of an epoch"
-    batch = make_batch(step=19)
-    logits = method.net(batch.labeled.images["weak"]).logits.detach()  # changes no weights
-    method.learn_margin(logits, batch)
-    probability, predicted = logits.softmax(-1).max(-1)
-    for name in range(3):
-        right = probability[(predicted == name) & (batch.labels == name)]
-        expected = 0.5 * right.mean() * 0.97 / (1 + torch.exp(torch.tensor(-10.0))) if len(right) else 0.0
-        assert method.margin[name].item() == pytest.approx(float(expected), abs=1e-6)
+    assert method.margin.tolist() == pytest.approx([0.9] * 3), "not at the end of an epoch"
+    batch, scale = make_batch(step=19), 0.97 / (1 + math.exp(-10))
+    sure = torch.tensor([[4.0, 0, 0], [0, 0, 4], [0, 4, 0], [1, 0, 0], [0, 2, 0], [0, 3, 0]])  # labels 0 1 2 0 1 2
+    method.learn_margin(sure, batch)
+
+    def confidence(logit: float) -> float:
+        return math.exp(logit) / (math.exp(logit) + 2)
+
+    first = [(confidence(4) + confidence(1)) / 2, confidence(2)]
+    assert method.margin.tolist() == pytest.approx([first[0] * scale, first[1] * scale, 0.9]), "class 2 never right"
+    method.learn_margin(torch.tensor([[2.0, 0, 0], [1, 0, 0], [1, 0, 0], [1, 2, 0], [1, 0, 0], [0, 0, 5]]), batch)
+    running = [0.75 * first[0] + 0.25 * confidence(2), first[1], confidence(5)]
+    assert method.margin.tolist() == pytest.approx([value * scale for value in running])
 
 
-def test_without_a_contrast_the_weak_views_cost_no_backward() -> None:
-    method = attached(contrast_weight=0)
-    _, _ = gradients(method)
-    assert int(method.net.backbone.norm.num_batches_tracked) == 1  # type: ignore[union-attr, operator, arg-type]
-    assert method.net.images_forwarded == 6 + 3 * B
+def test_a_step_learns_the_margin_first() -> None:
+    method = attached(margin="iteration", margin_floor=0.0)
+    method.loss(make_batch())
+    assert (method.margin != 0.8).any()
 
 
 def test_the_features_that_the_contrast_compares_have_unit_length() -> None:

@@ -4,7 +4,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-FAR_BELOW = -1e9
 STEEPNESS = 50.0
 
 
@@ -21,20 +20,29 @@ def ambiguous_loss(
     differ. `off_by_one` counts the mass of one class more than is positive, as the released code does. No gradient
     reaches `reference`.
     """
-    n_classes = logits.shape[1]
-    prediction, order = reference.detach().softmax(-1).sort(dim=-1, descending=True, stable=True)
-    held = prediction.cumsum(-1)
-    most = min(positives, n_classes - 1)
-    first = int(off_by_one)
-    count = 1 + (held[:, first : first + most - 1] < mass).sum(-1, keepdim=True)
+    prediction = reference.detach().softmax(-1)
+    rank = ranks(prediction)
+    held = (prediction.unsqueeze(1) * (rank.unsqueeze(1) <= rank.unsqueeze(2))).sum(-1)  # by a class and all before it
+    first, most = int(off_by_one), min(positives, logits.shape[1] - 1)
+    asked = (rank >= first) & (rank < first + most - 1)
+    count = 1 + (asked & (held < mass)).sum(-1, keepdim=True)
 
-    is_positive = torch.arange(n_classes, device=logits.device) < count
-    ordered = logits.gather(-1, order)
-    negative = ordered.masked_fill(is_positive, FAR_BELOW).logsumexp(-1)
-    positive = (-ordered).masked_fill(~is_positive, FAR_BELOW).logsumexp(-1)
-    loss = F.softplus(negative + positive)
+    positive = rank < count
+    far_below = torch.finfo(logits.dtype).min / 4
+    against = logits.masked_fill(positive, far_below).logsumexp(-1)
+    loss = F.softplus(against + (-logits).masked_fill(~positive, far_below).logsumexp(-1))
 
-    mean = held.gather(-1, count) / (count + 1)
-    distance = mean - prediction.gather(-1, count)
+    mean = (prediction * (rank <= count)).sum(-1) / (count.squeeze(-1) + 1)
+    distance = mean - (prediction * (rank == count)).sum(-1)
     weight = (STEEPNESS * distance).log1p() / (STEEPNESS * mean).log1p()
-    return loss, weight.clamp_max(1).squeeze(-1)
+    return loss, weight.clamp_max(1)
+
+
+def ranks(prediction: Tensor) -> Tensor:
+    """The place of each class, from 0 for the most likely; of equals the first class comes first. (B, C) to (B, C).
+
+    By comparisons, since sorting, gathering and cumulative sums wait for a GPU in deterministic mode.
+    """
+    mine, other = prediction.unsqueeze(2), prediction.unsqueeze(1)
+    before = torch.ones(prediction.shape[1:] * 2, dtype=torch.bool, device=prediction.device).tril(-1)
+    return ((other > mine) | ((other == mine) & before)).sum(-1)

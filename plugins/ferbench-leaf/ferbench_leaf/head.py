@@ -7,13 +7,14 @@ from torch import Tensor, nn
 from ferbench.contract.head import Head, Output
 
 LEAST_NOISE = 0.01
+FAR = 1e9  # beyond every logit
 
 
 class ExpertMixture(nn.Module):
     """Noisy top-k gating (Shazeer et al., ICLR 2017, Eqs. 3 to 5) over residual experts x + MLP(x).
 
-    Features (B, D) to the mixture (B, D), the gates (B, E), of which k are not 0 and which sum to 1, and the
-    load-balancing loss (Eqs. 6 to 11), a scalar. `shared` makes all experts one.
+    Features (B, D) to the mixture (B, D), the gates (B, E), of which k are not 0 (more where logits are equal) and
+    which sum to 1, and the load-balancing loss (Eqs. 6 to 11), a scalar. `shared` makes all experts one.
     """
 
     def __init__(self, size: int, experts: int, top_k: int, shared: bool) -> None:
@@ -24,14 +25,14 @@ class ExpertMixture(nn.Module):
         self.noise = nn.Parameter(torch.zeros(size, experts))
 
     def forward(self, features: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        clean = features @ self.gate
-        std = F.softplus(features @ self.noise) + LEAST_NOISE
+        clean = (features @ self.gate).float()
+        std = F.softplus((features @ self.noise).float()) + LEAST_NOISE
         noisy = clean + torch.randn_like(clean) * std if self.training else clean
-        top, chosen = noisy.topk(self.top_k)
-        gates = torch.zeros_like(noisy).scatter(1, chosen, top.softmax(-1).to(noisy.dtype))
+        chosen = noisy >= noisy.detach().topk(self.top_k).values[:, -1:]
+        gates = noisy.masked_fill(~chosen, -FAR).softmax(-1)
         change = torch.stack([expert(features) for expert in self.experts], 1)  # (B, E or 1, D)
         mixed = features + (gates.unsqueeze(-1) * change).sum(1)
-        balance = unevenness(gates.sum(0)) + unevenness(expected_load(clean, noisy, std, self.top_k))
+        balance = unevenness(gates.sum(0)) + unevenness(expected_load(clean, noisy, std, chosen))
         return mixed, gates, balance
 
 
@@ -103,13 +104,11 @@ def residual_mlp(size: int) -> nn.Module:
     return nn.Sequential(nn.Linear(size, size // 2), nn.ReLU(), nn.Linear(size // 2, size))
 
 
-def expected_load(clean: Tensor, noisy: Tensor, std: Tensor, top_k: int) -> Tensor:
-    """How many images each expert would get if the noise were drawn anew (Shazeer et al., Eqs. 8 to 10), (E,)."""
-    if top_k == clean.shape[1]:
-        return torch.full_like(clean[0], len(clean))
-    top = noisy.topk(top_k + 1).values
-    last, next_best = top[:, -2:-1], top[:, -1:]
-    rival = torch.where(noisy > next_best, next_best, last)
+def expected_load(clean: Tensor, noisy: Tensor, std: Tensor, chosen: Tensor) -> Tensor:
+    """How many images each expert would get if its noise were drawn anew (Shazeer et al., Eqs. 8 to 10), (E,)."""
+    last_in = noisy.masked_fill(~chosen, FAR).amin(-1, keepdim=True)
+    first_out = noisy.masked_fill(chosen, -FAR).amax(-1, keepdim=True)
+    rival = torch.where(chosen, first_out, last_in)
     return torch.special.ndtr((clean - rival) / std).sum(0)
 
 

@@ -16,6 +16,8 @@ from ferbench.functional import confidence_margin, decay_state, nt_xent
 from ferbench_leaf.category import ambiguous_loss
 from ferbench_leaf.head import LeafHead
 
+LEAST = 1e-12  # of a mean loss that is divided by
+
 
 class Leaf(Method):
     """LEAF (Zhang et al., CVIU 2025, arXiv 2404.15041), on Ada-CM's margins and contrast.
@@ -84,7 +86,6 @@ class Leaf(Method):
     }
     views = Views(labeled={"weak": weak()}, unlabeled={"weak1": weak(), "weak2": weak(), "strong": strong()})
     margin: Tensor  # (C,)
-    learning_rate: Tensor  # ()
 
     def __init__(self, config: Config) -> None:
         super().__init__(config)
@@ -97,7 +98,6 @@ class Leaf(Method):
 
     def setup(self, net: Network, info: MethodInfo) -> None:
         self.register_buffer("margin", torch.full((info.n_classes,), self.config.initial_margin))
-        self.register_buffer("learning_rate", torch.zeros(()))
 
     def stages(self) -> Sequence[Stage]:
         optimizer = {"weight_decay": 0.0} if self.config.state_decay else None
@@ -106,7 +106,7 @@ class Leaf(Method):
     def loss(self, batch: Batch) -> Losses:
         out = self.forward_views(batch)
         weak1, weak2, strong = out.unlabeled.weak1, out.unlabeled.weak2, out.unlabeled.strong
-        self.learning_rate.copy_(batch.learning_rate)
+        self._learning_rate = batch.learning_rate
 
         pseudo_label, mask = self.pseudo_labels(weak1.logits, weak2.logits)
 
@@ -139,12 +139,12 @@ class Leaf(Method):
         if not c.batch_mask:
             return (mask * weight * loss).mean()
         ambiguous = (weight * loss).mean()
-        balance = (cross_entropy.mean() / ambiguous).detach()
+        balance = (cross_entropy.mean() / ambiguous.clamp_min(LEAST)).detach()
         return balance * ambiguous * mask.mean()
 
     def after_step(self) -> None:
         if self.config.state_decay:
-            decay_state(self.net, self.config.state_decay * self.learning_rate)
+            decay_state(self.net, self.config.state_decay * self._learning_rate)
 
     def end_epoch(self, context: EpochContext) -> Mapping[str, Tensor]:
         augmented = self.config.augmented_statistics

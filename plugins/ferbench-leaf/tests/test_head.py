@@ -49,25 +49,29 @@ def test_released_experts_are_one_and_gates_are_inert() -> None:
     assert made.gate.grad is None or not made.gate.grad.any()
 
 
+def chosen(logits: torch.Tensor, top_k: int) -> torch.Tensor:
+    return logits >= logits.topk(top_k).values[:, -1:]
+
+
 def test_the_expected_load_is_how_often_new_noise_would_choose_an_expert() -> None:
     """Against the noise drawn anew, expert by expert, 20,000 times."""
     generator = torch.Generator().manual_seed(3)
     clean = torch.randn(1, 6, generator=generator)
     std = 0.2 + torch.rand(1, 6, generator=generator)
     noisy = clean + std * torch.randn(1, 6, generator=generator)
-    load = expected_load(clean, noisy, std, 2)
+    load = expected_load(clean, noisy, std, chosen(noisy, 2))
     for expert in range(6):
         others = torch.cat([noisy[0, :expert], noisy[0, expert + 1 :]])
         redrawn = clean[0, expert] + std[0, expert] * torch.randn(20_000, generator=generator)
-        chosen = (redrawn > others.topk(2).values[-1]).float().mean()
-        assert load[expert].item() == pytest.approx(chosen.item(), abs=0.015)
+        share = (redrawn > others.topk(2).values[-1]).float().mean()
+        assert load[expert].item() == pytest.approx(share.item(), abs=0.015)
 
 
 def test_balanced_amounts_are_even() -> None:
     assert unevenness(torch.full((8,), 4.0)).item() == 0
     assert unevenness(torch.tensor([4.0, 0.0])).item() == pytest.approx(2.0)  # variance 8, mean 2
     assert unevenness(torch.ones(1)).item() == 0
-    load = expected_load(torch.randn(5, 3), torch.randn(5, 3), torch.ones(5, 3), 3)
+    load = expected_load(torch.randn(5, 3), torch.randn(5, 3), torch.ones(5, 3), torch.ones(5, 3, dtype=torch.bool))
     assert load.tolist() == [5, 5, 5]
 
 

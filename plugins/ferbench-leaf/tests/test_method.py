@@ -46,6 +46,27 @@ def test_released_every_image_trains_whatever_the_mask(logits) -> None:  # type:
     assert (strong.grad.abs().sum(1) > 0).all()
 
 
+@pytest.mark.parametrize("variant", ["described", "released"])
+def test_what_is_undecided_or_certain_stays_finite(variant: str) -> None:
+    method, pseudo_label, mask = leaf(variant), torch.zeros(4, dtype=torch.int64), torch.ones(4)
+    certain = 200 * F.one_hot(pseudo_label, 7).float()
+    for strong, weak in ((certain, certain), (torch.randn(4, 7), torch.zeros(4, 7))):
+        strong = strong.clone().requires_grad_()
+        loss = method.category_loss(strong, weak, pseudo_label, mask)
+        loss.backward()
+        assert torch.isfinite(loss) and torch.isfinite(strong.grad).all()
+
+
+def test_after_a_step_only_released_decays_all_state() -> None:
+    for variant, factor in (("released", 1 - 0.02 * 0.5), ("described", 1.0)):
+        method = leaf(variant)
+        net = torch.nn.BatchNorm1d(3)
+        object.__setattr__(method, "net", net)
+        method._learning_rate = torch.tensor(0.5)
+        method.after_step()
+        assert net.running_var.tolist() == pytest.approx([factor] * 3)
+
+
 def test_without_the_category_level_it_is_cross_entropy_above_the_margin(logits) -> None:  # type: ignore[no-untyped-def]
     strong, weak, pseudo_label, mask = logits
     loss = leaf(category=False).category_loss(strong, weak, pseudo_label, mask)

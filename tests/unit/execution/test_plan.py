@@ -62,6 +62,13 @@ def test_the_head_that_a_method_has_anyway_is_no_other_cell(plan: Any) -> None:
     assert own[0].cell.row == "fixmatch"
 
 
+def test_a_named_head_of_the_methods_kind_keeps_the_methods_options(plan: Any) -> None:
+    released, named = plan("leaf@released"), plan("leaf@released+leaf")
+    assert released[0].cell == named[0].cell
+    assert plan("fixmatch+leaf")[0].cell.head == "leaf"
+    assert plan("leaf+linear")[0].cell.row == "leaf+linear"
+
+
 def test_values_are_kept_as_they_are_used(plan: Any) -> None:
     assert overrides(plan(set={"steps": "1000", "threshold": "0.95", "align": "true"})) == {
         "protocol": {},

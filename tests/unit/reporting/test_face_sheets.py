@@ -43,7 +43,7 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> ParquetDataset:
 def record_with(protocol: dict[str, Any] | None = None, fingerprints: dict[str, str] | None = None) -> Record:
     """A record on the pattern set; without fingerprints to compare unless they are given."""
     cell = make_cell(dataset="patterns", classes="3")
-    recipe = RATIO_V1.recipe_for("synthfaces").model_dump(mode="json", exclude={"method_defaults"})
+    recipe = RATIO_V1.recipe_for("synthfaces").model_dump(mode="json", exclude={"method_defaults", "head_defaults"})
     record = make_record(cell, make_predictions(), make_history()).model_dump(mode="json")
     record["config"]["protocol"] = {"name": "ratio-v1", **recipe, **(protocol or {})}
     record["result"]["fingerprints"] = fingerprints or {}

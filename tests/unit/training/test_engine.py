@@ -191,7 +191,7 @@ def test_what_a_head_shows_is_averaged_over_the_images_of_an_epoch(tmp_path: Pat
 
     history = make_trainer(ShowingFixMatch(FixMatch.Config()), tmp_path).run().history
     # 8 labeled and 16 strong images go through the net in one forward; weak ones, without gradient, do not count
-    assert [row["method"]["place"] for row in history] == [[11.5, -11.5]] * 20
+    assert [row["head"]["place"] for row in history] == [[11.5, -11.5]] * 20
 
 
 def test_a_method_may_leave_out_the_remainder_that_a_loader_drops(tmp_path: Path) -> None:

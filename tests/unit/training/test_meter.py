@@ -41,7 +41,7 @@ def test_terms_are_means_over_steps_and_the_meter_starts_anew() -> None:
     meter = Meter(3, CPU)
     for step, value in enumerate((1.0, 2.0, 6.0)):
         meter.add(step, torch.tensor(2 * value), Losses(torch.tensor(2 * value), part=torch.tensor(value)), None)
-    assert meter.read() == {"loss": 6.0, "terms": {"part": 3.0}, "method": {}}
+    assert meter.read() == {"loss": 6.0, "terms": {"part": 3.0}}
     meter.add(0, torch.tensor(5.0), Losses(torch.tensor(5.0)), None)
     assert meter.read() == {"loss": 5.0, "terms": {}}
 
