@@ -4,7 +4,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from ferbench.contract.batch import Losses
@@ -45,8 +44,9 @@ class Meter:
             self._sum(f"images.{name}", torch.full((), float(len(value)), device=self.device))
 
     def _count_pseudo_labels(self, pseudo_label: Tensor, mask: Tensor, truth: Tensor) -> None:
-        predicted = F.one_hot(pseudo_label, self.n_classes).float()
-        true = F.one_hot(truth.clamp_min(0), self.n_classes).float() * (truth >= 0).float().unsqueeze(1)
+        # By comparison: one_hot scatters, which waits for a GPU in deterministic mode. An unknown truth, -1, is no class.
+        classes = torch.arange(self.n_classes, device=mask.device)
+        predicted, true = ((labels.unsqueeze(1) == classes).float() for labels in (pseudo_label, truth))
         self._sum("unlabeled", torch.full((), float(len(mask)), device=self.device))
         self._sum("pseudo_label", predicted.sum(0))
         self._sum("masked", (predicted * mask.unsqueeze(1)).sum(0))

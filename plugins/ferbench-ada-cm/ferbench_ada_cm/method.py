@@ -35,7 +35,7 @@ class AdaCM(Method):
             "(EACM, TPAMI 2025; reconstructed from its abstract), fixed = never",
         )
         initial_margin: float = Field(0.8, ge=0, le=1, description="margin of all classes until one is learned")
-        margin_floor: float = Field(0.8, ge=0, le=1, description="least learned margin")
+        margin_floor: float = Field(0.8, ge=0, le=1, description="least learned margin; unused with margin=fixed")
         margin_decay: float = Field(0.97, ge=0, le=1, description="factor on the mean confidence of a class")
         margin_momentum: float = Field(0.99, ge=0, lt=1, description="of the confidences, with margin=iteration")
         temperature: float = Field(0.07, gt=0, description="of the feature contrast")
@@ -45,7 +45,9 @@ class AdaCM(Method):
         contrast_weight: float = Field(0.1, ge=0, description="of the feature contrast on subset II")
         contrast_gradient: bool = Field(True, description="False as in the code of April 2022: a logged constant")
         augmented_statistics: bool = Field(
-            False, description="margins from weak views without the last incomplete batch, as in the released code"
+            False,
+            description="learn margins after an epoch from weak views, the last incomplete batch left out, as in the "
+            "released code",
         )
         separate_forwards: bool = Field(False, description="four forwards, each with its own BatchNorm statistics")
         state_decay: float = Field(

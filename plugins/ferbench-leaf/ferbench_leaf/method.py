@@ -54,7 +54,9 @@ class Leaf(Method):
             "leaving out images, as in the released code"
         )  # fmt: skip
         augmented_statistics: bool = Field(
-            False, description="margins from weak views without the last incomplete batch, as in the released code"
+            False,
+            description="learn margins after an epoch from weak views, the last incomplete batch left out, as in the "
+            "released code",
         )
         separate_forwards: bool = Field(False, description="four forwards, each with its own BatchNorm statistics")
         state_decay: float = Field(
