@@ -44,7 +44,7 @@ class Meter:
             self._sum(f"images.{name}", torch.full((), float(len(value)), device=self.device))
 
     def _count_pseudo_labels(self, pseudo_label: Tensor, mask: Tensor, truth: Tensor) -> None:
-        # By comparison: one_hot scatters, which waits for a GPU in deterministic mode. An unknown truth, -1, is no class.
+        # By comparison, since one_hot scatters, which waits for a GPU in deterministic mode; truth -1 is no class.
         classes = torch.arange(self.n_classes, device=mask.device)
         predicted, true = ((labels.unsqueeze(1) == classes).float() for labels in (pseudo_label, truth))
         self._sum("unlabeled", torch.full((), float(len(mask)), device=self.device))
