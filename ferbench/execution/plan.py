@@ -142,7 +142,8 @@ class _Planner:
         init, init_path = self._init(request.init, backbone, recipe.image_size)
         configured = partial(method_config, method, method_class, variant, recipe)
         config = configured(options)
-        uses_unlabeled = method_class(config).uses_unlabeled
+        built = method_class(config)
+        uses_unlabeled = built.uses_unlabeled
         pool = self._opened(request.unlabeled) if request.unlabeled and uses_unlabeled else None
         try:
             cell = Cell(
@@ -153,7 +154,7 @@ class _Planner:
                 budget=budget,
                 method=method,
                 variant=variant,
-                head=_head(head or request.head, method_class(config)),
+                head=_head(head or request.head, built),
                 backbone=backbone,
                 init=init,
                 seed=seed,

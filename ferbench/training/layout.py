@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from ferbench.contract.backbone import Network
 
 TINY_MAP = 4
-"""Pixels up to which a matrix product beats oneDNN's convolution: 0.5 of its time for 512 channels at 2 x 2 pixels."""
+"""Pixels up to which a matrix product beats oneDNN's convolution: 66 ms against 157 for 64 maps of 512 x 2 x 2."""
 
 
 class TinyMapConv2d(nn.Conv2d):

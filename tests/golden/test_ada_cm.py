@@ -13,9 +13,9 @@ from tests.golden.steps import LabeledPass, forwarded_step, info_of
 TOLERANCE = {"rtol": 1e-5, "atol": 1e-5}
 
 
-def ada_cm(n_classes: int = 7) -> AdaCM:
+def ada_cm() -> AdaCM:
     method = AdaCM(AdaCM.Config())
-    method.setup(None, info_of(n_classes))  # type: ignore[arg-type]
+    method.setup(None, info_of(7))  # type: ignore[arg-type]
     return method
 
 

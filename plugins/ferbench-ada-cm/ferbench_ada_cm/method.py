@@ -115,9 +115,8 @@ class AdaCM(Method):
         self.margin.copy_(torch.where(self.confidence > 0, learned.clamp_min(self.config.margin_floor), self.margin))
 
     def after_step(self) -> None:
-        if not self.config.state_decay:
-            return
-        decay_state(self.net, self.config.state_decay * self._learning_rate)
+        if self.config.state_decay:
+            decay_state(self.net, self.config.state_decay * self._learning_rate)
 
     def end_epoch(self, context: EpochContext) -> Mapping[str, Tensor]:
         if self.config.margin == "epoch":

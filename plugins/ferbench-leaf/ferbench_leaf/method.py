@@ -109,7 +109,6 @@ class Leaf(Method):
         out = self.forward_views(batch)
         weak1, weak2, strong = out.unlabeled.weak1, out.unlabeled.weak2, out.unlabeled.strong
         self._learning_rate = batch.learning_rate
-
         pseudo_label, mask = self.pseudo_labels(weak1.logits, weak2.logits)
 
         supervised = F.cross_entropy(out.labeled.weak.logits, batch.labels)
