@@ -37,7 +37,7 @@ class Dtm(Method):
         balanced: bool = Field(True, description="draw labeled images with equal probability of each class")
         align: bool = Field(
             True,
-            description="scale predictions to the class proportions of the labeled set: a face-recognition set has others",
+            description="scale predictions to the class proportions of the labeled set; those of the pool are others",
         )
         align_momentum: float = Field(0.99, ge=0, lt=1, description="of the mean prediction, for alignment")
 
