@@ -129,6 +129,7 @@ class Registration:
         *,
         summary: str,
         paper: str = "",
+        title: str = "",
         api: int = hookspecs.API_VERSION,
     ) -> None:
         """The `register` that hooks are given."""
@@ -158,6 +159,7 @@ class Registration:
                     api,
                     owner.distribution,
                     owner.version,
+                    one_line(title),
                 )
             )
 

@@ -33,6 +33,7 @@ class Entry:
     api: int
     distribution: str
     version: str
+    title: str = ""
 
     def load(self) -> Any:
         """Import the target; a failure names the distribution, the target and the real error."""

@@ -70,10 +70,11 @@ def row_name(cell: Cell) -> str:
     return f"{cell.row} [{changes}]" if changes else cell.row
 
 
-def row_title(cell: Cell) -> str:
+def row_title(record: Record) -> str:
     """The row's name for people: `supervised (weak views)`, `fixmatch (released), leaf head`."""
+    cell = record.cell
     variant = "" if cell.variant == "described" else f" ({cell.variant})"
-    title = TITLES.get(cell.row.partition("+")[0], f"{cell.method}{variant}")
+    title = TITLES.get(cell.row.partition("+")[0], f"{record.plugin.title or cell.method}{variant}")
     head = "" if cell.head is None else f", {cell.head} head"
     changes = _changes(cell.overrides.get("method", {}))
     return f"{title}{head} [{changes}]" if changes else f"{title}{head}"

@@ -62,7 +62,7 @@ def ceiling_notes(full: Group | None) -> Iterator[str]:
 def row_notes(group: Group, most: int) -> Iterator[str]:
     """Rows that are not whole or not of one piece, and what the times were measured on."""
     for row in group.values():
-        title = row_title(next(iter(row.values())).record.cell)
+        title = row_title(next(iter(row.values())).record)
         if len(row) < most:
             seeds = ", ".join(f"seed {seed}: {100 * row[seed].accuracy:.1f} %" for seed in sorted(row))
             yield f"{title} is incomplete, {len(row)} of {most} seeds ({seeds})."

@@ -133,7 +133,7 @@ def _row(name: str, scored: Sequence[Scored], most: int, gain: Paired | None) ->
     results = [item.result for item in scored]
     row = Row(
         name=name,
-        title=row_title(scored[0].record.cell),
+        title=row_title(scored[0].record),
         accuracies={item.record.cell.seed: item.accuracy for item in scored},
         most_seeds=most,
         labels=(min(result.n_labeled for result in results), max(result.n_labeled for result in results)),

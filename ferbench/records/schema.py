@@ -101,6 +101,7 @@ class PluginStamp(Strict):
     distribution: str = Field(description="the installed distribution that registered the name")
     version: str = Field(description="its version")
     source_hash: str = Field(description="SHA-256 over its Python files")
+    title: str = Field(default="", max_length=80, description="the name for people, where it is not the name itself")
 
 
 class Git(Strict):

@@ -16,6 +16,7 @@ from ferbench.contract.dataset import Dataset
 from ferbench.data.sources import open_dataset
 from ferbench.errors import FerbenchError
 from ferbench.leaderboard.escape import plain
+from ferbench.leaderboard.keys import row_title
 from ferbench.records.schema import Record
 from ferbench.reporting import tables
 from ferbench.reporting.history import Chart, charts, usable_rows
@@ -63,7 +64,7 @@ def report_page(run: RunFiles, dataset: Dataset | None = None) -> bytes:
     return _render(
         record=record,
         result=result,
-        title=f"{record.cell.row} on {record.cell.dataset}",
+        title=f"{row_title(record)} on {record.cell.dataset}",
         subtitle=_subtitle(record),
         standard=record.standard and not record.cell.overrides,
         not_standard=_not_standard(record),

@@ -51,7 +51,9 @@ def _processor() -> str:
 def stamp(kind: str, name: str) -> PluginStamp:
     """Which code a registered name stands for."""
     entry = registry().get(kind, name)
-    return PluginStamp(distribution=entry.distribution, version=entry.version, source_hash=source_hash(entry))
+    return PluginStamp(
+        distribution=entry.distribution, version=entry.version, source_hash=source_hash(entry), title=entry.title
+    )
 
 
 def named_parts(cell: Cell) -> dict[str, tuple[str, str]]:
