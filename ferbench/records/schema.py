@@ -62,7 +62,10 @@ class Result(Strict):
     n_test: int = Field(ge=1, description="number of test images")
     n_labeled: int = Field(ge=1, description="number of training images whose label the method saw")
     n_unlabeled: int | None = Field(
-        ge=0, description="images in the unlabeled pool; null for a stream or without a pool"
+        ge=0, description="unlabeled images that the method draws from; null where it uses none"
+    )
+    n_near_duplicates: int | None = Field(
+        default=None, ge=0, description="images of a named pool left out since they look like test images; else null"
     )
     labeled_counts: dict[str, int] = Field(description="number of labeled images of each class")
     fingerprints: dict[str, str] = Field(

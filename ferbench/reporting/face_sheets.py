@@ -58,7 +58,7 @@ def labeled_sheet(data: LocalData, seed: int) -> Sheet:
 
 def unlabeled_sheet(data: LocalData, seed: int) -> Sheet | None:
     """Images of the unlabeled pool in their views; None where there is no pool."""
-    source, rows = (data.pool, pool_rows(data.pool)[0]) if data.pool else (data.packed, data.plan.unlabeled)
+    source, rows = (data.pool, pool_rows(data.pool)) if data.pool else (data.packed, data.plan.unlabeled)
     if not rows:
         return None
     chosen = [rows[i * len(rows) // COLUMNS] for i in range(min(COLUMNS, len(rows)))]

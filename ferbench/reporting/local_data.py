@@ -41,7 +41,7 @@ def open_data(record: Record, dataset: Dataset) -> LocalData:
     plan = make_split(packed, class_names, cell.budget, cell.seed, rule=rule, groups=protocol.rank_groups)
     if record.result is not None:
         _check_fingerprints(plan, record.result.fingerprints, pool=cell.pool is not None)
-    pool = _packed(open_dataset(cell.pool), recipe.image_size, usual_size) if cell.pool else None
+    pool = _packed(open_dataset(cell.pool_name), recipe.image_size, usual_size) if cell.pool_name else None
     return LocalData(packed, plan, pool, recipe, class_names)
 
 

@@ -167,6 +167,9 @@ def _run(attempt: Attempt, store: RunStore, folder: Path, events: Events, stop: 
         if done.plugin.source_hash != stamp("methods", cell.method).source_hash:
             events({"kind": "notice", "text": f"the code of '{cell.method}' has changed since this record was made"})
         return done
+    if split.pool and split.pool.near_duplicates:
+        text = f"{split.pool.near_duplicates} images of pool '{cell.pool_name}' look like test images and are left out"
+        events({"kind": "notice", "text": text})
     registry().notify("ferbench_run_started", cell=dict(attempt.job.cell), folder=folder)
     trainer = attempt.trainer = _trainer(attempt, split, folder, events, stop)
     trainer.run()
@@ -250,6 +253,7 @@ def _result(trainer: Trainer, resolved: Resolved, split: Split) -> tuple[Predict
         n_test=len(task.test),
         n_labeled=len(task.labeled),
         n_unlabeled=None if task.unlabeled is None else len(task.unlabeled),
+        n_near_duplicates=split.pool.near_duplicates if split.pool else None,
         labeled_counts=split.plan.labeled_counts,
         fingerprints=split.fingerprints,
         predictions_digest=predictions.digest(),
