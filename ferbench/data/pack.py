@@ -15,7 +15,7 @@ import warnings
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, BinaryIO, get_args
 
 import filelock
 import numpy as np
@@ -62,7 +62,7 @@ def ensure_packed(dataset: Dataset, image_size: int) -> Path:
         folder.parent.mkdir(parents=True, exist_ok=True)
         with filelock.FileLock(folder.with_suffix(".lock")):
             if not (folder / "meta.json").is_file():
-                _write(*_decode(dataset, image_size), dataset, image_size, folder)
+                _write(dataset, image_size, folder)
     except OSError as error:
         raise DataError(
             f"{folder}: cannot write the packed data set ({error.strerror or error}); free space or set FERBENCH_CACHE"
@@ -70,12 +70,11 @@ def ensure_packed(dataset: Dataset, image_size: int) -> Path:
     return folder
 
 
-def _write(
-    images: list[np.ndarray], rows: list[dict[str, Any]], dataset: Dataset, image_size: int, folder: Path
-) -> None:
+def _write(dataset: Dataset, image_size: int, folder: Path) -> None:
     scratch = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
     try:
-        np.save(scratch / "images.npy", np.stack(images))
+        with (scratch / "images.npy").open("wb") as images:
+            rows = _decode(dataset, image_size, images)
         pyarrow.parquet.write_table(
             pyarrow.Table.from_pylist(rows, schema=MANIFEST_SCHEMA), scratch / "manifest.parquet"
         )
@@ -102,8 +101,9 @@ MANIFEST_SCHEMA = pyarrow.schema(
 )
 
 
-def _decode(dataset: Dataset, size: int) -> tuple[list[np.ndarray], list[dict[str, Any]]]:
-    images: list[np.ndarray] = []
+def _decode(dataset: Dataset, size: int, images: BinaryIO) -> list[dict[str, Any]]:
+    """Write the pixels one image at a time, so that memory does not grow with the set; the rows of the manifest."""
+    _write_header(images, 0, size)
     rows: list[dict[str, Any]] = []
     problems: list[str] = []
     seen: set[str] = set()
@@ -117,13 +117,21 @@ def _decode(dataset: Dataset, size: int) -> tuple[list[np.ndarray], list[dict[st
             problems.append(f"{_where(sample)}: {error}")
             continue
         seen.add(sample.id)
-        images.append(pixels)
+        images.write(pixels.tobytes())
         rows.append(row)
     if problems:
         raise DataError(_problem_text(dataset.info.name, problems))
     if not rows:
         raise DataError(f"dataset '{dataset.info.name}': no samples found; is the folder complete?")
-    return images, rows
+    _write_header(images, len(rows), size)
+    return rows
+
+
+def _write_header(images: BinaryIO, n: int, size: int) -> None:
+    # NumPy leaves room for the first number to grow, so that the header can be written again over itself.
+    images.seek(0)
+    header = {"descr": "|u1", "fortran_order": False, "shape": (n, size, size, 3)}
+    np.lib.format.write_array_header_1_0(images, header)
 
 
 def decode_sample(sample: Sample, size: int) -> tuple[np.ndarray, dict[str, Any]]:
