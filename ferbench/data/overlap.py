@@ -7,7 +7,7 @@ and a change of brightness or contrast stay below 27, and a mirrored copy is com
 fiftieth of the width is beyond its reach.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from hashlib import sha256
 
@@ -25,19 +25,11 @@ CHUNK = 1024
 class Hashes:
     """What N images are compared by.
 
-    `pixels` (N, 32) uint8 is the SHA-256 of the decoded bytes; `looks` (N, 4) uint64 the perceptual hash and
-    `mirrored` (N, 4) that of the image flipped left to right.
+    `pixels` (N, 32) uint8 is the SHA-256 of the decoded bytes, `looks` (N, 4) uint64 the perceptual hash.
     """
 
     pixels: NDArray[np.uint8]
     looks: NDArray[np.uint64]
-    mirrored: NDArray[np.uint64]
-
-    def __len__(self) -> int:
-        return len(self.pixels)
-
-    def __getitem__(self, rows: slice) -> "Hashes":
-        return Hashes(self.pixels[rows], self.looks[rows], self.mirrored[rows])
 
 
 @dataclass(frozen=True)
@@ -51,10 +43,7 @@ class Overlap:
 def hash_images(images: NDArray[np.uint8]) -> Hashes:
     """The hashes of images (N, S, S, 3)."""
     pixels = [np.frombuffer(sha256(image.tobytes()).digest(), np.uint8) for image in images]
-    low = _low_frequencies(images)
-    # A mirror image has the same cosines but for the sign of the odd ones along the width.
-    signs = np.where(np.arange(low.shape[2]) % 2, -1.0, 1.0)
-    return Hashes(np.stack(pixels), _signature(low), _signature(low * signs))
+    return Hashes(np.stack(pixels), _signature(_low_frequencies(images)))
 
 
 def in_chunks(images: NDArray[np.uint8], rows: NDArray[np.int64]) -> Iterator[Hashes]:
@@ -63,18 +52,20 @@ def in_chunks(images: NDArray[np.uint8], rows: NDArray[np.int64]) -> Iterator[Ha
         yield hash_images(images[rows[start : start + CHUNK]])
 
 
-def find_overlap(test: Hashes, chunks: Callable[[], Iterator[Hashes]]) -> Overlap:
-    """Compare a pool, given in chunks, with the test images."""
+def find_overlap(test_images: NDArray[np.uint8], pool: Iterable[Hashes]) -> Overlap:
+    """Compare the hashes of a pool, in chunks, with those of test images (N, S, S, 3) and of their mirror images."""
+    test = hash_images(test_images)
+    test_looks = np.concatenate([test.looks, hash_images(test_images[:, :, ::-1]).looks])
     known = {row.tobytes() for row in test.pixels}
     exact: list[int] = []
     near: list[int] = []
     start = 0
-    for chunk in chunks():
+    for chunk in pool:
         same = np.array([row.tobytes() in known for row in chunk.pixels])
-        looks_same = _is_near(chunk.looks, test.looks) | _is_near(chunk.looks, test.mirrored)
+        looks_same = _is_near(chunk.looks, test_looks)
         exact += (start + same.nonzero()[0]).tolist()
         near += (start + (looks_same & ~same).nonzero()[0]).tolist()
-        start += len(chunk)
+        start += len(same)
     return Overlap(np.array(exact, np.int64), np.array(near, np.int64))
 
 

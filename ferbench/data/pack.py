@@ -29,6 +29,7 @@ from ferbench.records.cell import digest
 
 PACK_VERSION = 1
 MAX_LISTED = 20
+UNDECODABLE = (OSError, ValueError, SyntaxError, Image.DecompressionBombError)
 LABELS = (*EIGHT_CLASSES, "other")
 
 
@@ -113,14 +114,14 @@ def _decode(dataset: Dataset, size: int, images: BinaryIO) -> list[dict[str, Any
                 raise ValueError("this id occurs twice")
             _check_names(sample)
             pixels, row = decode_sample(sample, size)
-        except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        except UNDECODABLE as error:
             problems.append(f"{_where(sample)}: {error}")
             continue
         seen.add(sample.id)
         images.write(pixels.tobytes())
         rows.append(row)
     if problems:
-        raise DataError(_problem_text(dataset.info.name, problems))
+        raise DataError(problem_text(dataset.info.name, problems))
     if not rows:
         raise DataError(f"dataset '{dataset.info.name}': no samples found; is the folder complete?")
     _write_header(images, len(rows), size)
@@ -137,21 +138,10 @@ def _write_header(images: BinaryIO, n: int, size: int) -> None:
 def decode_sample(sample: Sample, size: int) -> tuple[np.ndarray, dict[str, Any]]:
     """Pixels (size, size, 3) uint8 and the manifest row; the box is scaled with the image."""
     content = sample.image if isinstance(sample.image, bytes) else sample.image.read_bytes()
-    with warnings.catch_warnings():
-        warnings.simplefilter("error", Image.DecompressionBombWarning)
-        try:
-            with Image.open(io.BytesIO(content)) as opened:
-                image = opened.convert("RGB")
-        except UnidentifiedImageError:
-            raise ValueError(f"these {len(content)} bytes are no image") from None
-        except Image.DecompressionBombWarning as error:
-            raise ValueError(str(error)) from None
-    width, height = image.size
-    if image.size != (size, size):
-        image = image.resize((size, size), Image.Resampling.BICUBIC)
-    scale = (size / width, size / height) * 2
+    image = _decoded(content)
+    scale = (size / image.width, size / image.height) * 2
     distribution = sample.label if isinstance(sample.label, Mapping) else None
-    return np.asarray(image), {
+    return _sized(image, size), {
         "id": sample.id,
         "split": sample.split,
         "label": max(sorted(distribution), key=distribution.__getitem__) if distribution else sample.label,
@@ -161,6 +151,29 @@ def decode_sample(sample: Sample, size: int) -> tuple[np.ndarray, dict[str, Any]
         "box": [value * factor for value, factor in zip(sample.box, scale, strict=True)] if sample.box else None,
         "sha256": hashlib.sha256(content).hexdigest(),
     }
+
+
+def decode_pixels(content: bytes, size: int) -> np.ndarray:
+    """Pixels (size, size, 3) uint8 of an encoded image; raises one of `UNDECODABLE` where it is damaged."""
+    return _sized(_decoded(content), size)
+
+
+def _decoded(content: bytes) -> Image.Image:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", Image.DecompressionBombWarning)
+        try:
+            with Image.open(io.BytesIO(content)) as opened:
+                return opened.convert("RGB")
+        except UnidentifiedImageError:
+            raise ValueError(f"these {len(content)} bytes are no image") from None
+        except Image.DecompressionBombWarning as error:
+            raise ValueError(str(error)) from None
+
+
+def _sized(image: Image.Image, size: int) -> np.ndarray:
+    if image.size != (size, size):
+        image = image.resize((size, size), Image.Resampling.BICUBIC)
+    return np.asarray(image)
 
 
 def _read(dataset: Dataset) -> Iterator[Sample]:
@@ -187,7 +200,8 @@ def _where(sample: Sample) -> str:
     return sample.id if isinstance(sample.image, bytes) else f"{sample.image} ({sample.id})"
 
 
-def _problem_text(name: str, problems: list[str]) -> str:
+def problem_text(name: str, problems: list[str]) -> str:
+    """All that is wrong with a data set, or its beginning, with the remedy."""
     listed = "\n  ".join(problems[:MAX_LISTED])
     more = f"\n  and {len(problems) - MAX_LISTED} more" if len(problems) > MAX_LISTED else ""
     return (

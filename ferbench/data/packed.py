@@ -35,6 +35,23 @@ class Pool:
     def __len__(self) -> int:
         return len(self.ids)
 
+    def truth(self, index: Tensor) -> Tensor:
+        """Labels (B,) int64 of positions, -1 where unknown; for reports."""
+        return self.labels[index]
+
+    def after(self, pool: "Pool") -> "Pool":
+        """This pool and another as one."""
+        return join_pools(pool, self)
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """The stored images of a step: (B, S, S, 3) uint8, boxes (B, 4) float32, and their positions (B,) int64."""
+
+    images: Tensor
+    boxes: Tensor
+    index: Tensor
+
 
 class Packed:
     """A packed folder, opened; `images` (N, S, S, 3) uint8 stay in the memory map until a pool is made."""

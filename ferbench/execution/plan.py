@@ -14,6 +14,7 @@ from ferbench.contract.dataset import Dataset
 from ferbench.contract.executor import Job
 from ferbench.contract.method import Method
 from ferbench.contract.protocol import Protocol
+from ferbench.contract.streams import StreamedDataset
 from ferbench.data.sources import classes_of, open_dataset
 from ferbench.errors import UsageError, suggestion
 from ferbench.execution.overrides import config_changes, recipe_changes, sort_settings
@@ -146,6 +147,11 @@ class _Planner:
         uses_unlabeled = method_class(config).uses_unlabeled
         pool = self._opened(request.unlabeled.removeprefix(REST)) if request.unlabeled and uses_unlabeled else None
         beside = REST if (request.unlabeled or "").startswith(REST) else ""
+        if isinstance(pool, StreamedDataset) and "pool_index" in method_class.requires:
+            raise UsageError(
+                f"method '{method}' keeps something for every image of the pool, and '{pool.info.name}' is a stream; "
+                "name a packed pool with --unlabeled"
+            )
         try:
             cell = Cell(
                 protocol=protocol.name,

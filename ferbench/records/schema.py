@@ -88,6 +88,9 @@ class Measured(Strict):
     wall_seconds: float = Field(default=0.0, ge=0, description="time that the cell took, over all its attempts")
     cpu_seconds: float = Field(default=0.0, ge=0, description="processor time of the process")
     train_seconds: float = Field(default=0.0, ge=0, description="time in training steps, without evaluation and files")
+    data_wait_seconds: float = Field(
+        default=0.0, ge=0, description="part of the training time that steps waited for images of a stream"
+    )
     images_per_second: float = Field(default=0.0, ge=0, description="image passes divided by the training time")
     peak_memory_bytes: int = Field(
         default=0, ge=0, description="largest memory in use, of the device where it has its own"

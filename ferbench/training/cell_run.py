@@ -70,6 +70,7 @@ class Attempt:
             wall_seconds=round(progress.wall_seconds if progress else time.monotonic() - self.began, 3),
             cpu_seconds=round(cpu_seconds(), 3),
             train_seconds=round(train_seconds, 3),
+            data_wait_seconds=round(progress.data_wait_seconds if progress else 0.0, 3),
             images_per_second=round(passes / train_seconds, 2) if train_seconds else 0.0,
             peak_memory_bytes=peak_memory(self.device),
             threads=self.job.threads,
@@ -167,9 +168,8 @@ def _run(attempt: Attempt, store: RunStore, folder: Path, events: Events, stop: 
         if done.plugin.source_hash != stamp("methods", cell.method).source_hash:
             events({"kind": "notice", "text": f"the code of '{cell.method}' has changed since this record was made"})
         return done
-    if split.pool and split.pool.near_duplicates:
-        text = f"{split.pool.near_duplicates} images of pool '{cell.pool_name}' look like test images and are left out"
-        events({"kind": "notice", "text": text})
+    for text in split.pool.left_out() if split.pool else ():
+        events({"kind": "notice", "text": f"pool '{cell.pool_name}': {text}"})
     registry().notify("ferbench_run_started", cell=dict(attempt.job.cell), folder=folder)
     trainer = attempt.trainer = _trainer(attempt, split, folder, events, stop)
     trainer.run()

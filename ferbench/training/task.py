@@ -11,9 +11,11 @@ from ferbench.contract.method import Method
 from ferbench.data.batches import ViewMaker
 from ferbench.data.external import External, open_external
 from ferbench.data.pack import ensure_packed
-from ferbench.data.packed import Packed, Pool, join_pools
+from ferbench.data.packed import Packed, Pool
 from ferbench.data.seeds import derive
 from ferbench.data.splits import SplitPlan, make_split
+from ferbench.data.stream import Stream
+from ferbench.data.stream_index import StreamIndex
 from ferbench.errors import UsageError
 from ferbench.training.engine import Task
 from ferbench.training.layout import lay_out
@@ -71,12 +73,15 @@ def build_task(resolved: Resolved, split: Split, net: Network, device: torch.dev
     )
 
 
-def _unlabeled(split: Split, names: tuple[str, ...], device: torch.device, *, keeps_rest: bool) -> Pool:
+def _unlabeled(split: Split, names: tuple[str, ...], device: torch.device, *, keeps_rest: bool) -> Pool | Stream:
     """The rest of the training set, the named pool, or both."""
     if split.pool is None:
         return split.packed.pool(split.plan.unlabeled, names, device)
-    pool = split.pool.source.pool(split.pool.rows, names, device)
-    return join_pools(split.packed.pool(split.plan.unlabeled, names, device), pool) if keeps_rest else pool
+    source, rows = split.pool.source, split.pool.rows
+    pool = (
+        Stream(source, rows, device) if isinstance(source, StreamIndex) else source.pool(rows.tolist(), names, device)
+    )
+    return pool.after(split.packed.pool(split.plan.unlabeled, names, device)) if keeps_rest else pool
 
 
 def no_pool_text(resolved: Resolved) -> str:
@@ -84,8 +89,8 @@ def no_pool_text(resolved: Resolved) -> str:
     cell = resolved.cell
     if resolved.protocol.needs_pool:
         return (
-            f"protocol '{cell.protocol}' takes the unlabeled images of method '{cell.method}' from another set; name it "
-            "with --unlabeled (such as synthfaces-fr), or choose --protocol ratio-v1"
+            f"protocol '{cell.protocol}' takes the unlabeled images of method '{cell.method}' from another set; name "
+            "it with --unlabeled (such as synthfaces-fr), or choose --protocol ratio-v1"
         )
     return (
         f"method '{cell.method}' learns from unlabeled images, and with {cell.budget.title()} '{cell.dataset}' "

@@ -65,7 +65,7 @@ def test_test_images_of_the_pool_are_not_drawn(packed: Packed) -> None:
 def test_the_comparison_is_made_once(packed: Packed, monkeypatch: pytest.MonkeyPatch) -> None:
     first = open_external(PoolSet(others(6), name="kept"), packed)
     monkeypatch.setattr(external, "find_overlap", None)
-    assert open_external(PoolSet(others(6), name="kept"), packed).rows == first.rows
+    assert open_external(PoolSet(others(6), name="kept"), packed).rows.tolist() == first.rows.tolist()
 
 
 def test_fingerprints_name_what_is_drawn(packed: Packed) -> None:

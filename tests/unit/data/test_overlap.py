@@ -43,7 +43,6 @@ def test_the_hash_is_the_bits_of_the_low_cosines_above_their_median() -> None:
     hashes = hash_images(image[None])
     assert hashes.looks.tobytes() == expected
     assert hashes.pixels.tobytes() == hashlib.sha256(image.tobytes()).digest()
-    assert np.array_equal(hashes.mirrored, hash_images(image[None, :, ::-1]).looks)
 
 
 @pytest.mark.parametrize(
@@ -59,7 +58,7 @@ def test_the_hash_is_the_bits_of_the_low_cosines_above_their_median() -> None:
 )
 def test_changed_copies_are_near_and_others_are_not(change: Callable[[Image.Image], Image.Image]) -> None:
     pool = stack(*(change(scene(seed)) for seed in range(10)), *map(scene, range(100, 150)))
-    found = find_overlap(hash_images(TEST), lambda: in_chunks(pool, np.arange(len(pool))))
+    found = find_overlap(TEST, in_chunks(pool, np.arange(len(pool))))
     assert found.exact.tolist() == []
     assert found.near.tolist() == list(range(10))
 
@@ -68,7 +67,7 @@ def test_equal_pixels_are_exact_whatever_the_file(monkeypatch: pytest.MonkeyPatc
     pool = stack(scene(100), scene(7), scene(101), scene(19), jpeg(scene(2)))
     for chunk in (1, 2, 1024):
         monkeypatch.setattr(overlap, "CHUNK", chunk)
-        found = find_overlap(hash_images(TEST), lambda: in_chunks(pool, np.arange(len(pool))))
+        found = find_overlap(TEST, in_chunks(pool, np.arange(len(pool))))
         assert (found.exact.tolist(), found.near.tolist()) == ([1, 3], [4])
 
 
@@ -79,11 +78,11 @@ def test_the_distance_that_is_near_is_counted_in_bits() -> None:
         changed = bits.copy()
         changed[RNG.permutation(len(bits))[:flipped]] ^= 1
         looks = np.packbits(changed).view(np.uint64)[None]
-        other = overlap.Hashes(np.zeros((1, 32), np.uint8), looks, looks)
-        assert len(find_overlap(hashes, lambda other=other: iter([other])).near) == near  # type: ignore[misc]
+        other = overlap.Hashes(np.zeros((1, 32), np.uint8), looks)
+        assert len(find_overlap(TEST[:1], [other]).near) == near
 
 
 def test_images_below_sixteen_pixels_have_a_hash() -> None:
     small = RNG.integers(0, 256, (3, 8, 8, 3), dtype=np.uint8)
-    found = find_overlap(hash_images(small), lambda: in_chunks(small, np.arange(3)))
+    found = find_overlap(small, in_chunks(small, np.arange(3)))
     assert found.exact.tolist() == [0, 1, 2]

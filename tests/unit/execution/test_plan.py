@@ -6,12 +6,14 @@ from typing import Any
 import pytest
 import torch
 
+from ferbench.builtin.methods.fixmatch import FixMatch
 from ferbench.contract.dataset import ParquetDataset
 from ferbench.errors import UsageError
 from ferbench.execution.plan import PlannedCell, RunRequest, check_backbone, choose_device, make_plan
 from ferbench.execution.weights import resolve_init
 from ferbench.training.resolution import resolve
 from ferbench.training.task import build_network, build_task, split_of
+from tests.support.archives import describe
 from tests.support.pattern_set import write_pattern_set
 
 SMALL = {"image_size": 16, "steps": 20}
@@ -190,3 +192,14 @@ def test_a_pool_stands_instead_of_the_rest_or_beside_it(plan: Any, patterns: Pat
     assert (len(rest), len(other), both) == (108, 120, rest | other)
     assert len({fingerprints["unlabeled"] for _, fingerprints in seen.values()}) == 3
     assert str(item.cell.folder().parts[1]) == "patterns@3+rest+others"
+
+
+def test_a_method_that_keeps_something_per_image_takes_no_stream(
+    plan: Any, pool: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    crowd = str(describe(tmp_path / "crowd", "folder"))
+    assert plan("fixmatch", unlabeled=crowd)[0].cell.pool == "crowd"
+    monkeypatch.setattr(FixMatch, "requires", frozenset({"pool_index"}))
+    with pytest.raises(UsageError, match="'crowd' is a stream; name a packed pool"):
+        plan("fixmatch", unlabeled=f"rest+{crowd}")
+    assert plan("fixmatch", unlabeled=pool)[0].cell.pool == "others"
