@@ -53,6 +53,11 @@ def ferbench_register_protocols(register: Register) -> None:
         "ferbench.builtin.protocols:COUNT_V1",
         summary="100 to 4000 labels, balanced or as in Ada-CM, or 10 to 250 per class; seeds 0 to 4",
     )
+    register(
+        "external-v1",
+        "ferbench.builtin.protocols:EXTERNAL_V1",
+        summary="The labels of ratio-v1 with the images of another set as the unlabeled pool (--unlabeled)",
+    )
 
 
 @hookimpl

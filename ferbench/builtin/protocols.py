@@ -46,6 +46,15 @@ RATIO_V1 = Protocol(
     recipes=RECIPES,
 )
 
+EXTERNAL_V1 = Protocol(
+    name="external-v1",
+    purpose="labels as in ratio-v1, and the unlabeled images of another set, such as one for face recognition",
+    budget="ratio",
+    ratios=RATIO_V1.ratios,
+    needs_pool=True,
+    recipes=RECIPES,
+)
+
 COUNT_V1 = Protocol(
     name="count-v1",
     purpose="a number of labels, spread as in the papers: N in all, or m of each class; the rest unlabeled",

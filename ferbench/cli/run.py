@@ -94,7 +94,11 @@ def _text(value: Any) -> str:
     help="Data sets, or folders with a dataset.json (list).",
 )
 @click.option("--classes", help="Task of the data set, such as 7 or 8; the data set's default if left away.")
-@click.option("--unlabeled", metavar="NAME", help="Data set whose images are the unlabeled pool.")
+@click.option(
+    "--unlabeled",
+    metavar="NAME",
+    help="Data set whose images are unlabeled, instead of the rest of the training set; rest+NAME: beside it.",
+)
 @click.option(
     "--backbone",
     "backbones",

@@ -75,36 +75,20 @@ class Dataset(ABC):
         """A cheap SHA-256 that changes when the source does; the packed copy is reused while it stays."""
 
 
-class ParquetDataset(Dataset):
-    """A folder of `<split>.parquet` files with a `dataset.json`, as `ferbench synthfaces render` writes it.
+DESCRIPTION = "dataset.json"
 
-    Columns: `image` (struct with `bytes`), `id`, and where known `label`, `subject`, `video`, `box` (4 floats); any
-    other column becomes an attribute. The files are what Hugging Face `datasets` reads as `parquet`.
-    """
 
-    needs_root = True
-    DESCRIPTION = "dataset.json"
-    SPLITS: ClassVar[tuple[Split, ...]] = ("train", "test", "unlabeled")
-
-    def __init__(self, root: Path | None = None) -> None:
-        super().__init__(root)
-        if root is None or not (root / self.DESCRIPTION).is_file():
-            raise DataError(
-                f"{root}: no {self.DESCRIPTION} here; name a folder written by 'ferbench synthfaces render --out DIR'"
-            )
-        self._folder = root
-        try:
-            self._description: dict[str, Any] = json.loads((root / self.DESCRIPTION).read_text("utf-8"))
-            self._info = self._read_info(self._description)
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise DataError(
-                f"{root / self.DESCRIPTION}: not a data set description ({error!r}); render it again"
-            ) from None
-
-    @staticmethod
-    def _read_info(description: Mapping[str, Any]) -> DatasetInfo:
+def read_description(root: Path | None) -> tuple[Path, dict[str, Any], DatasetInfo]:
+    """The folder, its `dataset.json` as written, and what it says of the set; raises DataError naming the remedy."""
+    if root is None or not (root / DESCRIPTION).is_file():
+        raise DataError(
+            f"{root}: no {DESCRIPTION} here; name a folder written by 'ferbench synthfaces render --out DIR', or "
+            "describe an archive of images as docs/pools.md says"
+        )
+    try:
+        description: dict[str, Any] = json.loads((root / DESCRIPTION).read_text("utf-8"))
         name = str(description["name"])
-        return DatasetInfo(
+        info = DatasetInfo(
             name=name,
             title=str(description.get("title", name)),
             licence=str(description.get("licence", "")),
@@ -113,6 +97,26 @@ class ParquetDataset(Dataset):
             family=str(description.get("family", name)),
             citation=str(description.get("citation", "")),
         )
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise DataError(
+            f"{root / DESCRIPTION}: not a data set description ({error!r}); render or write it again"
+        ) from None
+    return root, description, info
+
+
+class ParquetDataset(Dataset):
+    """A folder of `<split>.parquet` files with a `dataset.json`, as `ferbench synthfaces render` writes it.
+
+    Columns: `image` (struct with `bytes`), `id`, and where known `label`, `subject`, `video`, `box` (4 floats); any
+    other column becomes an attribute. The files are what Hugging Face `datasets` reads as `parquet`.
+    """
+
+    needs_root = True
+    SPLITS: ClassVar[tuple[Split, ...]] = ("train", "test", "unlabeled")
+
+    def __init__(self, root: Path | None = None) -> None:
+        super().__init__(root)
+        self._folder, self._description, self._info = read_description(root)
 
     @property
     def info(self) -> DatasetInfo:

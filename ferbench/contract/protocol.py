@@ -81,6 +81,9 @@ class Protocol(_Declaration):
     )
     seeds: tuple[int, ...] = (0, 1, 2, 3, 4)
     rank_groups: Literal["image", "subject", "video"] = Field("image", description="what a rank is given to")
+    needs_pool: bool = Field(
+        False, description="whether methods that use unlabeled images are given a pool by --unlabeled"
+    )
     selection: str = "EMA model after the last step"
     recipes: Mapping[str, Recipe] = Field(description="by family of data set; `default` for all others")
 

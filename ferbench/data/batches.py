@@ -13,8 +13,9 @@ from ferbench.data.augment.pixels import to_device
 from ferbench.data.augment.randaugment import RandAugment
 from ferbench.data.augment.strong import Strong
 from ferbench.data.augment.weak import Weak
-from ferbench.data.packed import Pool
+from ferbench.data.packed import Drawn, Pool
 from ferbench.data.seeds import derive
+from ferbench.data.stream import Stream, StreamLoader
 
 View = Callable[[Tensor, torch.Generator, Tensor], tuple[Tensor, Tensor | None]]
 
@@ -86,13 +87,31 @@ def _identity(images: Tensor, generator: torch.Generator, boxes: Tensor) -> tupl
     return images, boxes
 
 
+class PoolImages:
+    """The images of a pool's steps."""
+
+    def __init__(self, pool: Pool, batch_size: int, seed: int) -> None:
+        self._pool, self._stream = pool, IndexStream(len(pool), batch_size, seed)
+
+    def at(self, step: int) -> Drawn:
+        """What a step draws, on the pool's device."""
+        index = to_device(self._stream.at(step), self._pool.images.device)
+        return Drawn(self._pool.images[index], self._pool.boxes[index], index)
+
+
+def _images_of(pool: Pool | Stream, batch_size: int, seed: int, steps: int) -> PoolImages | StreamLoader:
+    if isinstance(pool, Stream):
+        return StreamLoader(pool, batch_size, seed, steps)
+    return PoolImages(pool, batch_size, seed)
+
+
 class Batches:
     """The batches of one stage: `at(step)` for any step, in any order."""
 
     def __init__(
         self,
         labeled: Pool,
-        unlabeled: Pool | None,
+        unlabeled: Pool | Stream | None,
         views: Views,
         recipe: Recipe,
         maker: ViewMaker,
@@ -101,7 +120,7 @@ class Batches:
         steps: int,
         sampler: Literal["uniform", "balanced"] = "uniform",
     ) -> None:
-        self._labeled, self._unlabeled, self._views, self._maker = labeled, unlabeled, views, maker
+        self._labeled, self._views, self._maker = labeled, views, maker
         self._seed, self._steps = seed, steps
         n_classes = labeled.label_probs.shape[1]
         self._labeled_stream = (
@@ -109,19 +128,21 @@ class Batches:
             if sampler == "balanced"
             else IndexStream(len(labeled), recipe.labeled_batch, derive(seed, "labeled"))
         )
-        self._unlabeled_stream = (
-            IndexStream(len(unlabeled), recipe.unlabeled_batch, derive(seed, "unlabeled")) if unlabeled else None
+        self._unlabeled = (
+            _images_of(unlabeled, recipe.unlabeled_batch, derive(seed, "unlabeled"), steps)
+            if unlabeled and views.unlabeled
+            else None
         )
 
     def at(self, step: int, learning_rate: float = 0.0) -> Batch:
         """The batch of a step, on the pools' device."""
         device = self._labeled.images.device
         index = to_device(self._labeled_stream.at(step), device)
-        labeled = self._view_set("labeled", self._labeled, index, self._views.labeled, step)
+        stored = Drawn(self._labeled.images[index], self._labeled.boxes[index], index)
+        labeled = self._view_set("labeled", stored, self._views.labeled, step)
         unlabeled = None
-        if self._unlabeled is not None and self._unlabeled_stream is not None and self._views.unlabeled:
-            drawn = to_device(self._unlabeled_stream.at(step), device)
-            unlabeled = self._view_set("unlabeled", self._unlabeled, drawn, self._views.unlabeled, step)
+        if self._unlabeled is not None and self._views.unlabeled:
+            unlabeled = self._view_set("unlabeled", self._unlabeled.at(step), self._views.unlabeled, step)
         return Batch(
             labeled=labeled,
             unlabeled=unlabeled,
@@ -133,11 +154,14 @@ class Batches:
             learning_rate=torch.full((), learning_rate, device=device),
         )
 
-    def _view_set(self, role: str, pool: Pool, index: Tensor, views: Mapping[str, ViewSpec], step: int) -> ViewSet:
-        stored, stored_boxes = pool.images[index], pool.boxes[index]
+    def take_waited(self) -> float:
+        """Seconds since the last call that a stream has kept the steps waiting; 0 where all images are in memory."""
+        return self._unlabeled.take_waited() if isinstance(self._unlabeled, StreamLoader) else 0.0
+
+    def _view_set(self, role: str, stored: Drawn, views: Mapping[str, ViewSpec], step: int) -> ViewSet:
         images, boxes = {}, {}
         for name, spec in views.items():
             generator = torch.Generator().manual_seed(derive(self._seed, "view", role, name, step))
-            pixels, boxes[name] = self._maker.pixels(spec.kind, stored, stored_boxes, generator)
+            pixels, boxes[name] = self._maker.pixels(spec.kind, stored.images, stored.boxes, generator)
             images[name] = self._maker.normalised(pixels)
-        return ViewSet(images=images, index=index, boxes=boxes)
+        return ViewSet(images=images, index=stored.index, boxes=boxes)

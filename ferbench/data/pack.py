@@ -15,7 +15,7 @@ import warnings
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, BinaryIO, get_args
 
 import filelock
 import numpy as np
@@ -29,6 +29,7 @@ from ferbench.records.cell import digest
 
 PACK_VERSION = 1
 MAX_LISTED = 20
+UNDECODABLE = (OSError, ValueError, SyntaxError, Image.DecompressionBombError)
 LABELS = (*EIGHT_CLASSES, "other")
 
 
@@ -62,7 +63,7 @@ def ensure_packed(dataset: Dataset, image_size: int) -> Path:
         folder.parent.mkdir(parents=True, exist_ok=True)
         with filelock.FileLock(folder.with_suffix(".lock")):
             if not (folder / "meta.json").is_file():
-                _write(*_decode(dataset, image_size), dataset, image_size, folder)
+                _write(dataset, image_size, folder)
     except OSError as error:
         raise DataError(
             f"{folder}: cannot write the packed data set ({error.strerror or error}); free space or set FERBENCH_CACHE"
@@ -70,12 +71,11 @@ def ensure_packed(dataset: Dataset, image_size: int) -> Path:
     return folder
 
 
-def _write(
-    images: list[np.ndarray], rows: list[dict[str, Any]], dataset: Dataset, image_size: int, folder: Path
-) -> None:
+def _write(dataset: Dataset, image_size: int, folder: Path) -> None:
     scratch = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
     try:
-        np.save(scratch / "images.npy", np.stack(images))
+        with (scratch / "images.npy").open("wb") as images:
+            rows = _decode(dataset, image_size, images)
         pyarrow.parquet.write_table(
             pyarrow.Table.from_pylist(rows, schema=MANIFEST_SCHEMA), scratch / "manifest.parquet"
         )
@@ -102,8 +102,9 @@ MANIFEST_SCHEMA = pyarrow.schema(
 )
 
 
-def _decode(dataset: Dataset, size: int) -> tuple[list[np.ndarray], list[dict[str, Any]]]:
-    images: list[np.ndarray] = []
+def _decode(dataset: Dataset, size: int, images: BinaryIO) -> list[dict[str, Any]]:
+    """Write the pixels one image at a time, so that memory does not grow with the set; the rows of the manifest."""
+    _write_header(images, 0, size)
     rows: list[dict[str, Any]] = []
     problems: list[str] = []
     seen: set[str] = set()
@@ -113,37 +114,34 @@ def _decode(dataset: Dataset, size: int) -> tuple[list[np.ndarray], list[dict[st
                 raise ValueError("this id occurs twice")
             _check_names(sample)
             pixels, row = decode_sample(sample, size)
-        except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        except UNDECODABLE as error:
             problems.append(f"{_where(sample)}: {error}")
             continue
         seen.add(sample.id)
-        images.append(pixels)
+        images.write(pixels.tobytes())
         rows.append(row)
     if problems:
-        raise DataError(_problem_text(dataset.info.name, problems))
+        raise DataError(problem_text(dataset.info.name, problems))
     if not rows:
         raise DataError(f"dataset '{dataset.info.name}': no samples found; is the folder complete?")
-    return images, rows
+    _write_header(images, len(rows), size)
+    return rows
+
+
+def _write_header(images: BinaryIO, n: int, size: int) -> None:
+    # NumPy leaves room for the first number to grow, so that the header can be written again over itself.
+    images.seek(0)
+    header = {"descr": "|u1", "fortran_order": False, "shape": (n, size, size, 3)}
+    np.lib.format.write_array_header_1_0(images, header)
 
 
 def decode_sample(sample: Sample, size: int) -> tuple[np.ndarray, dict[str, Any]]:
     """Pixels (size, size, 3) uint8 and the manifest row; the box is scaled with the image."""
     content = sample.image if isinstance(sample.image, bytes) else sample.image.read_bytes()
-    with warnings.catch_warnings():
-        warnings.simplefilter("error", Image.DecompressionBombWarning)
-        try:
-            with Image.open(io.BytesIO(content)) as opened:
-                image = opened.convert("RGB")
-        except UnidentifiedImageError:
-            raise ValueError(f"these {len(content)} bytes are no image") from None
-        except Image.DecompressionBombWarning as error:
-            raise ValueError(str(error)) from None
-    width, height = image.size
-    if image.size != (size, size):
-        image = image.resize((size, size), Image.Resampling.BICUBIC)
-    scale = (size / width, size / height) * 2
+    image = _decoded(content)
+    scale = (size / image.width, size / image.height) * 2
     distribution = sample.label if isinstance(sample.label, Mapping) else None
-    return np.asarray(image), {
+    return _sized(image, size), {
         "id": sample.id,
         "split": sample.split,
         "label": max(sorted(distribution), key=distribution.__getitem__) if distribution else sample.label,
@@ -153,6 +151,29 @@ def decode_sample(sample: Sample, size: int) -> tuple[np.ndarray, dict[str, Any]
         "box": [value * factor for value, factor in zip(sample.box, scale, strict=True)] if sample.box else None,
         "sha256": hashlib.sha256(content).hexdigest(),
     }
+
+
+def decode_pixels(content: bytes, size: int) -> np.ndarray:
+    """Pixels (size, size, 3) uint8 of an encoded image; raises one of `UNDECODABLE` where it is damaged."""
+    return _sized(_decoded(content), size)
+
+
+def _decoded(content: bytes) -> Image.Image:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", Image.DecompressionBombWarning)
+        try:
+            with Image.open(io.BytesIO(content)) as opened:
+                return opened.convert("RGB")
+        except UnidentifiedImageError:
+            raise ValueError(f"these {len(content)} bytes are no image") from None
+        except Image.DecompressionBombWarning as error:
+            raise ValueError(str(error)) from None
+
+
+def _sized(image: Image.Image, size: int) -> np.ndarray:
+    if image.size != (size, size):
+        image = image.resize((size, size), Image.Resampling.BICUBIC)
+    return np.asarray(image)
 
 
 def _read(dataset: Dataset) -> Iterator[Sample]:
@@ -179,7 +200,8 @@ def _where(sample: Sample) -> str:
     return sample.id if isinstance(sample.image, bytes) else f"{sample.image} ({sample.id})"
 
 
-def _problem_text(name: str, problems: list[str]) -> str:
+def problem_text(name: str, problems: list[str]) -> str:
+    """All that is wrong with a data set, or its beginning, with the remedy."""
     listed = "\n  ".join(problems[:MAX_LISTED])
     more = f"\n  and {len(problems) - MAX_LISTED} more" if len(problems) > MAX_LISTED else ""
     return (

@@ -35,20 +35,37 @@ class Pool:
     def __len__(self) -> int:
         return len(self.ids)
 
+    def truth(self, index: Tensor) -> Tensor:
+        """Labels (B,) int64 of positions, -1 where unknown; for reports."""
+        return self.labels[index]
+
+    def after(self, pool: "Pool") -> "Pool":
+        """This pool and another as one."""
+        return join_pools(pool, self)
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """The stored images of a step: (B, S, S, 3) uint8, boxes (B, 4) float32, and their positions (B,) int64."""
+
+    images: Tensor
+    boxes: Tensor
+    index: Tensor
+
 
 class Packed:
-    """A packed folder, opened; images stay in the memory map until a pool is made."""
+    """A packed folder, opened; `images` (N, S, S, 3) uint8 stay in the memory map until a pool is made."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         try:
             self.meta = json.loads((folder / "meta.json").read_text("utf-8"))
             self._manifest = pyarrow.parquet.read_table(folder / "manifest.parquet")
-            self._images = np.load(folder / "images.npy", mmap_mode="r", allow_pickle=False)
+            self.images = np.load(folder / "images.npy", mmap_mode="r", allow_pickle=False)
         except (OSError, ValueError, pyarrow.ArrowException) as error:
             raise DataError(f"{folder}: damaged packed data set ({error}); remove this folder and run again") from None
-        if len(self._images) != len(self._manifest):
-            raise DataError(f"{folder}: {len(self._images)} images, {len(self._manifest)} rows; remove this folder")
+        if len(self.images) != len(self._manifest):
+            raise DataError(f"{folder}: {len(self.images)} images, {len(self._manifest)} rows; remove this folder")
 
     @property
     def name(self) -> str:
@@ -58,6 +75,11 @@ class Packed:
     def fingerprint(self) -> str:
         """SHA-256 over ids, splits, labels and encoded images."""
         return str(self.meta["fingerprint"])
+
+    @property
+    def image_size(self) -> int:
+        """Pixels of each side."""
+        return int(self.images.shape[1])
 
     @cached_property
     def ids(self) -> list[str]:
@@ -83,7 +105,7 @@ class Packed:
     def pool(self, rows: list[int], class_names: tuple[str, ...], device: torch.device) -> Pool:
         """The images of these rows, in this order, on the device."""
         order = np.asarray(rows, dtype=np.int64)
-        images = torch.from_numpy(np.ascontiguousarray(self._images[order]))
+        images = torch.from_numpy(np.ascontiguousarray(self.images[order]))
         # The label is the manifest's, which splits and fingerprints use; a tie of votes is broken there, once.
         position = {name: i for i, name in enumerate(class_names)}
         labels = torch.tensor([position.get(str(self.labels[row]), UNKNOWN) for row in rows], dtype=torch.int64)
@@ -108,8 +130,7 @@ class Packed:
         return probs / probs.sum(1, keepdim=True).clamp_min(1e-12)
 
     def _boxes(self, order: np.ndarray) -> Tensor:
-        size = self._images.shape[1]
-        default = [part * size for part in CENTRAL_BOX]
+        default = [part * self.image_size for part in CENTRAL_BOX]
         boxes = self._manifest["box"].take(pyarrow.array(order)).to_pylist()
         return torch.tensor([box or default for box in boxes], dtype=torch.float32).reshape(len(order), 4)
 

@@ -3,7 +3,8 @@
 import os
 from pathlib import Path
 
-from ferbench.contract.dataset import Dataset, ParquetDataset
+from ferbench.contract.dataset import DESCRIPTION, Dataset, ParquetDataset
+from ferbench.contract.streams import is_stream, open_stream
 from ferbench.errors import DataError, UsageError
 from ferbench.plugins import registry
 
@@ -29,10 +30,10 @@ def open_dataset(name: str) -> Dataset:
 
 
 def _open_folder(folder: Path) -> Dataset:
-    dataset = ParquetDataset(folder)
+    dataset = open_stream(folder) if is_stream(folder) else ParquetDataset(folder)
     if dataset.info.name in registry().names("datasets"):
         raise UsageError(
-            f"{folder / ParquetDataset.DESCRIPTION}: the name '{dataset.info.name}' belongs to an installed data set; "
+            f"{folder / DESCRIPTION}: the name '{dataset.info.name}' belongs to an installed data set; "
             "give yours another name in that file"
         )
     return dataset

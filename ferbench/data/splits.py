@@ -45,16 +45,20 @@ def make_split(
     fingerprints = {
         "data": packed.fingerprint,
         "labeled": _with_labels(packed, labeled),
-        "unlabeled": _without_labels(packed, unlabeled),
+        "unlabeled": without_labels(packed, unlabeled),
         "test": _with_labels(packed, rows["test"]),
     }
     return SplitPlan(labeled, unlabeled, rows["test"], counts, fingerprints)
 
 
-def pool_rows(packed: Packed) -> tuple[list[int], str]:
-    """All training and unlabeled rows of a pool, without labels, and their fingerprint."""
-    rows = [row for row, split in enumerate(packed.splits) if split != "test"]
-    return rows, _without_labels(packed, rows)
+def pool_rows(packed: Packed) -> list[int]:
+    """All training and unlabeled rows of a pool."""
+    return [row for row, split in enumerate(packed.splits) if split != "test"]
+
+
+def without_labels(packed: Packed, rows: list[int]) -> str:
+    """The fingerprint of unlabeled rows, in any order."""
+    return digest(sorted(packed.ids[row] for row in rows))
 
 
 def _rows(packed: Packed, split: str, class_names: Sequence[str]) -> list[int]:
@@ -88,7 +92,3 @@ def _choose(
 
 def _with_labels(packed: Packed, rows: list[int]) -> str:
     return labeled_fingerprint([packed.ids[row] for row in rows], [str(packed.labels[row]) for row in rows])
-
-
-def _without_labels(packed: Packed, rows: list[int]) -> str:
-    return digest(sorted(packed.ids[row] for row in rows))

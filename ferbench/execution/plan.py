@@ -14,12 +14,13 @@ from ferbench.contract.dataset import Dataset
 from ferbench.contract.executor import Job
 from ferbench.contract.method import Method
 from ferbench.contract.protocol import Protocol
+from ferbench.contract.streams import StreamedDataset
 from ferbench.data.sources import classes_of, open_dataset
 from ferbench.errors import UsageError, suggestion
 from ferbench.execution.overrides import config_changes, recipe_changes, sort_settings
 from ferbench.execution.weights import resolve_init
 from ferbench.plugins import registry
-from ferbench.records.cell import Budget, Cell
+from ferbench.records.cell import REST, Budget, Cell
 from ferbench.records.schema import first_problem
 from ferbench.records.store import RunStore
 from ferbench.training.cell_run import finished_record
@@ -42,7 +43,8 @@ class RunRequest:
 
     A method is named as its row is: `fixmatch`, `supervised@strong`, `fixmatch+leaf`. `set` maps `steps` or
     `fixmatch.threshold` to values. Without `protocol` ratios go to ratio-v1, numbers of labels to count-v1; without
-    `allocation` the protocol's first is taken.
+    `allocation` the protocol's first is taken. `unlabeled` names a set that stands instead of the rest of the training
+    set, or as `rest+NAME` beside it.
     """
 
     methods: Sequence[str]
@@ -144,13 +146,19 @@ class _Planner:
         config = configured(options)
         built = method_class(config)
         uses_unlabeled = built.uses_unlabeled
-        pool = self._opened(request.unlabeled) if request.unlabeled and uses_unlabeled else None
+        pool = self._opened(request.unlabeled.removeprefix(REST)) if request.unlabeled and uses_unlabeled else None
+        beside = REST if (request.unlabeled or "").startswith(REST) else ""
+        if isinstance(pool, StreamedDataset) and "pool_index" in method_class.requires:
+            raise UsageError(
+                f"method '{method}' keeps something for every image of the pool, and '{pool.info.name}' is a stream; "
+                "name a packed pool with --unlabeled"
+            )
         try:
             cell = Cell(
                 protocol=protocol.name,
                 dataset=dataset.info.name,
                 classes=task,
-                pool=pool.info.name if pool else None,
+                pool=f"{beside}{pool.info.name}" if pool else None,
                 budget=budget,
                 method=method,
                 variant=variant,
@@ -176,7 +184,7 @@ class _Planner:
             method_class=method_class,
             config=config,
         )
-        if uses_unlabeled and pool is None and budget.ratio == "1":
+        if uses_unlabeled and pool is None and (protocol.needs_pool or budget.ratio == "1"):
             raise UsageError(no_pool_text(resolved))
         return resolved, init_path
 
@@ -185,7 +193,7 @@ class _Planner:
         return Job(
             cell=cell.model_dump(mode="json"),
             dataset=dataset,
-            pool=request.unlabeled if cell.pool else None,
+            pool=(request.unlabeled or "").removeprefix(REST) if cell.pool else None,
             init=init,
             runs=request.runs,
             device=self.device,

@@ -103,7 +103,9 @@ class _Stop:
 
 def _die_with_parent() -> None:
     # The parent holds the other end of standard input; it closes when the parent is gone, however it ended.
-    sys.stdin.read()
+    # Read past sys.stdin, whose lock would be held for ever in the processes that a stream forks to decode.
+    while os.read(0, 1):
+        pass
     os._exit(1)
 
 

@@ -15,6 +15,9 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue, field_validator, m
 NAME_PATTERN = r"^[a-z0-9](?:[a-z0-9._-]{0,62}[a-z0-9])?$"
 # A registered backbone has no underscore, so the first "_" of its folder is the "/" of "timm/resnet18_x".
 BACKBONE_PATTERN = r"^[a-z0-9](?:[a-z0-9.-]{0,62}[a-z0-9])?(?:/[a-z0-9](?:[a-z0-9._-]{0,126}[a-z0-9])?)?$"
+# "rest+" asks for the rest of the training set beside the named pool.
+REST = "rest+"
+POOL_PATTERN = rf"^(?:{re.escape(REST)})?{NAME_PATTERN.removeprefix('^')}"
 INIT_PATTERN = r"^(?:scratch|sha256:[0-9a-f]{64})$"
 
 OPTION_PATTERN = r"[A-Za-z_][A-Za-z0-9_]*(?:\.[A-Za-z_][A-Za-z0-9_]*)*"
@@ -125,7 +128,12 @@ class Cell(BaseModel):
     protocol: Name = Field(description="name of the protocol, with its version: ratio-v1")
     dataset: Name = Field(description="name of the labeled data set")
     classes: Name = Field(default="7", description="class set: '7' basic expressions, or another the data set offers")
-    pool: Name | None = Field(default=None, description="other data set whose images are the unlabeled pool")
+    pool: str | None = Field(
+        default=None,
+        pattern=POOL_PATTERN,
+        description="other data set whose images are unlabeled, instead of the rest of the training set; "
+        "with 'rest+' before its name, beside it",
+    )
     budget: Budget = Field(description="how many labels the method sees")
     method: Name = Field(description="name of the method")
     variant: Name = Field(default=DESCRIBED, description="preset of the method's configuration")
@@ -169,6 +177,16 @@ class Cell(BaseModel):
     def cell_id(self) -> str:
         """SHA-256 of the canonical JSON of all fields."""
         return digest(self.model_dump(mode="json"))
+
+    @property
+    def pool_name(self) -> str | None:
+        """The name of the data set that the pool comes from."""
+        return None if self.pool is None else self.pool.removeprefix(REST)
+
+    @property
+    def keeps_rest(self) -> bool:
+        """Whether the rest of the training set is unlabeled too, beside the pool."""
+        return self.pool is not None and self.pool.startswith(REST)
 
     @property
     def ratio(self) -> float | None:

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ferbench.records.cell import Cell
+from ferbench.records.cell import REST, Cell
 from ferbench.records.schema import Result
 
 
@@ -29,14 +29,14 @@ class Sources:
 
 def run_options(cell: Cell, sources: Sources) -> dict[str, Any]:
     """The options of `ferbench run` by their names in the Python API; those that are not set are left away."""
-    budget = cell.budget
+    budget, pool = cell.budget, sources.pool or cell.pool_name
     options: dict[str, Any] = {
         "method": cell.method,
         "variant": cell.variant,
         "head": cell.head,
         "dataset": sources.dataset or cell.dataset,
         "classes": cell.classes,
-        "unlabeled": sources.pool or cell.pool,
+        "unlabeled": f"{REST}{pool}" if cell.keeps_rest else pool,
         "ratio": budget.ratio,
         "labels": budget.count,
         "per_class": budget.per_class,

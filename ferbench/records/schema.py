@@ -62,7 +62,10 @@ class Result(Strict):
     n_test: int = Field(ge=1, description="number of test images")
     n_labeled: int = Field(ge=1, description="number of training images whose label the method saw")
     n_unlabeled: int | None = Field(
-        ge=0, description="images in the unlabeled pool; null for a stream or without a pool"
+        ge=0, description="unlabeled images that the method draws from; null where it uses none"
+    )
+    n_near_duplicates: int | None = Field(
+        default=None, ge=0, description="images of a named pool left out since they look like test images; else null"
     )
     labeled_counts: dict[str, int] = Field(description="number of labeled images of each class")
     fingerprints: dict[str, str] = Field(
@@ -85,6 +88,9 @@ class Measured(Strict):
     wall_seconds: float = Field(default=0.0, ge=0, description="time that the cell took, over all its attempts")
     cpu_seconds: float = Field(default=0.0, ge=0, description="processor time of the process")
     train_seconds: float = Field(default=0.0, ge=0, description="time in training steps, without evaluation and files")
+    data_wait_seconds: float = Field(
+        default=0.0, ge=0, description="part of the training time that steps waited for images of a stream"
+    )
     images_per_second: float = Field(default=0.0, ge=0, description="image passes divided by the training time")
     peak_memory_bytes: int = Field(
         default=0, ge=0, description="largest memory in use, of the device where it has its own"

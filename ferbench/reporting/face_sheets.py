@@ -12,6 +12,7 @@ from ferbench.data.batches import ViewMaker
 from ferbench.data.packed import Packed, Pool
 from ferbench.data.seeds import derive
 from ferbench.data.splits import SplitPlan, pool_rows
+from ferbench.data.stream_index import StreamIndex
 from ferbench.records.predictions import Predictions
 from ferbench.reporting.local_data import LocalData
 from ferbench.reporting.tiles import contact_sheet
@@ -58,7 +59,10 @@ def labeled_sheet(data: LocalData, seed: int) -> Sheet:
 
 def unlabeled_sheet(data: LocalData, seed: int) -> Sheet | None:
     """Images of the unlabeled pool in their views; None where there is no pool."""
-    source, rows = (data.pool, pool_rows(data.pool)[0]) if data.pool else (data.packed, data.plan.unlabeled)
+    source: Packed | StreamIndex = data.packed if data.pool is None else data.pool
+    rows: Sequence[int] = data.plan.unlabeled
+    if data.pool is not None:
+        rows = range(len(data.pool)) if isinstance(data.pool, StreamIndex) else pool_rows(data.pool)
     if not rows:
         return None
     chosen = [rows[i * len(rows) // COLUMNS] for i in range(min(COLUMNS, len(rows)))]

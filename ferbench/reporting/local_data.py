@@ -6,10 +6,12 @@ from pydantic import ValidationError
 
 from ferbench.contract.dataset import Dataset
 from ferbench.contract.protocol import Recipe
+from ferbench.contract.streams import StreamedDataset
 from ferbench.data.pack import ensure_packed, packed_folder
 from ferbench.data.packed import Packed
 from ferbench.data.sources import classes_of, open_dataset
 from ferbench.data.splits import SplitPlan, make_split
+from ferbench.data.stream_index import StreamIndex, ensure_index, index_folder
 from ferbench.errors import DataError
 from ferbench.records.schema import Record
 from ferbench.training.resolution import load_protocol
@@ -25,7 +27,7 @@ class LocalData:
 
     packed: Packed
     plan: SplitPlan
-    pool: Packed | None
+    pool: Packed | StreamIndex | None
     recipe: Recipe
     class_names: tuple[str, ...]
 
@@ -41,7 +43,7 @@ def open_data(record: Record, dataset: Dataset) -> LocalData:
     plan = make_split(packed, class_names, cell.budget, cell.seed, rule=rule, groups=protocol.rank_groups)
     if record.result is not None:
         _check_fingerprints(plan, record.result.fingerprints, pool=cell.pool is not None)
-    pool = _packed(open_dataset(cell.pool), recipe.image_size, usual_size) if cell.pool else None
+    pool = _pool(open_dataset(cell.pool_name), recipe.image_size, usual_size) if cell.pool_name else None
     return LocalData(packed, plan, pool, recipe, class_names)
 
 
@@ -62,6 +64,15 @@ def _packed(dataset: Dataset, size: int, usual_size: int) -> Packed:
     if size != usual_size and not (folder / "meta.json").is_file():
         raise DataError(f"dataset '{dataset.info.name}' is not packed at {size} pixels here; reproduce the run first")
     return Packed(ensure_packed(dataset, size))
+
+
+def _pool(dataset: Dataset, size: int, usual_size: int) -> Packed | StreamIndex:
+    """The pool; a stream only where it is indexed, as that decodes every image of it."""
+    if not isinstance(dataset, StreamedDataset):
+        return _packed(dataset, size, usual_size)
+    if not index_folder(dataset, size).is_dir():
+        raise DataError(f"pool '{dataset.info.name}' is not indexed at {size} pixels here; reproduce the run first")
+    return ensure_index(dataset, size)
 
 
 def _check_fingerprints(plan: SplitPlan, recorded: dict[str, str], *, pool: bool) -> None:

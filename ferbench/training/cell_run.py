@@ -70,6 +70,7 @@ class Attempt:
             wall_seconds=round(progress.wall_seconds if progress else time.monotonic() - self.began, 3),
             cpu_seconds=round(cpu_seconds(), 3),
             train_seconds=round(train_seconds, 3),
+            data_wait_seconds=round(progress.data_wait_seconds if progress else 0.0, 3),
             images_per_second=round(passes / train_seconds, 2) if train_seconds else 0.0,
             peak_memory_bytes=peak_memory(self.device),
             threads=self.job.threads,
@@ -167,6 +168,8 @@ def _run(attempt: Attempt, store: RunStore, folder: Path, events: Events, stop: 
         if done.plugin.source_hash != stamp("methods", cell.method).source_hash:
             events({"kind": "notice", "text": f"the code of '{cell.method}' has changed since this record was made"})
         return done
+    for text in split.pool.left_out() if split.pool else ():
+        events({"kind": "notice", "text": f"pool '{cell.pool_name}': {text}"})
     registry().notify("ferbench_run_started", cell=dict(attempt.job.cell), folder=folder)
     trainer = attempt.trainer = _trainer(attempt, split, folder, events, stop)
     trainer.run()
@@ -250,6 +253,7 @@ def _result(trainer: Trainer, resolved: Resolved, split: Split) -> tuple[Predict
         n_test=len(task.test),
         n_labeled=len(task.labeled),
         n_unlabeled=None if task.unlabeled is None else len(task.unlabeled),
+        n_near_duplicates=split.pool.near_duplicates if split.pool else None,
         labeled_counts=split.plan.labeled_counts,
         fingerprints=split.fingerprints,
         predictions_digest=predictions.digest(),

@@ -16,8 +16,9 @@ from ferbench.contract.batch import Batch, MethodInfo, Predictions
 from ferbench.contract.method import Method, Stage
 from ferbench.contract.protocol import Recipe
 from ferbench.data.batches import Batches, ViewMaker
-from ferbench.data.packed import Pool, join_pools
+from ferbench.data.packed import Pool
 from ferbench.data.seeds import derive
+from ferbench.data.stream import Stream
 from ferbench.errors import FerbenchError, PluginError
 from ferbench.records.metrics import evaluate
 from ferbench.training.checkpoint import (
@@ -58,7 +59,7 @@ class Task:
     """The data of a cell on its device."""
 
     labeled: Pool
-    unlabeled: Pool | None
+    unlabeled: Pool | Stream | None
     test: Pool
     maker: ViewMaker
     class_names: tuple[str, ...]
@@ -74,6 +75,7 @@ class Progress:
     history: list[dict[str, Any]] = field(default_factory=list)
     image_passes: int = 0
     train_seconds: float = 0.0
+    data_wait_seconds: float = 0.0
     wall_seconds: float = 0.0
     resumed: int = 0
 
@@ -149,17 +151,19 @@ class Trainer:
             self._tick(done_before + step + 1)
             if (step + 1) % self.info.steps_per_epoch == 0 or step + 1 == steps:
                 self._check_finite()
-                self.progress.train_seconds += time.monotonic() - started
+                self._count_training(started, batches)
                 self._end_epoch(stage, optimizer, done_before + step + 1)
                 started = time.monotonic()
             if (reason := self.stop()) is not None:
                 self._check_finite()
-                self.progress.train_seconds += time.monotonic() - started
+                self._count_training(started, batches)
                 self.save(optimizer)
                 raise reason
-        self.progress.train_seconds += time.monotonic() - started
+        self._count_training(started, batches)
 
-    def _step(self, stage: Stage, batch: Batch, optimizer: Optimizer, step: int, unlabeled: Pool | None) -> None:
+    def _step(
+        self, stage: Stage, batch: Batch, optimizer: Optimizer, step: int, unlabeled: Pool | Stream | None
+    ) -> None:
         forwarded = self._images_forwarded()
         with self._autocast():
             losses = stage.loss(batch)
@@ -171,9 +175,13 @@ class Trainer:
         optimizer.step()
         self.teacher.update(step)
         self.method.after_step()
-        truth = unlabeled.labels[batch.unlabeled.index] if unlabeled and batch.unlabeled else None
+        truth = unlabeled.truth(batch.unlabeled.index) if unlabeled and batch.unlabeled else None
         self.meter.add(step, total, losses, truth)
         self.meter.add_extras(self.method.take_extras())
+
+    def _count_training(self, started: float, batches: Batches) -> None:
+        self.progress.train_seconds += time.monotonic() - started
+        self.progress.data_wait_seconds += batches.take_waited()
 
     def _images_forwarded(self) -> int:
         return self.net.images_forwarded + self.teacher.net.images_forwarded
@@ -226,16 +234,16 @@ class Trainer:
 
     # -- parts -------------------------------------------------------------------------------------------------------
 
-    def _pools(self, stage: Stage) -> tuple[Pool, Pool | None]:
+    def _pools(self, stage: Stage) -> tuple[Pool, Pool | Stream | None]:
         """The labeled and the unlabeled images that a stage draws."""
         labeled, unlabeled = self.task.labeled, self.task.unlabeled
         if stage.data == "labeled":
             return labeled, None
         if stage.data == "all":
-            return labeled, join_pools(labeled, unlabeled) if unlabeled else labeled
+            return labeled, unlabeled.after(labeled) if unlabeled else labeled
         return labeled, unlabeled
 
-    def _batches(self, stage: Stage, labeled: Pool, unlabeled: Pool | None, steps: int) -> Batches:
+    def _batches(self, stage: Stage, labeled: Pool, unlabeled: Pool | Stream | None, steps: int) -> Batches:
         return Batches(
             labeled,
             unlabeled,

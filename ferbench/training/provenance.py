@@ -64,7 +64,7 @@ def named_parts(cell: Cell) -> dict[str, tuple[str, str]]:
         "head": ("heads", cell.head or ""),
         "backbone": ("backbones", cell.backbone.partition("/")[0]),
         "dataset": ("datasets", cell.dataset),
-        "pool": ("datasets", cell.pool or ""),
+        "pool": ("datasets", cell.pool_name or ""),
     }
 
 

@@ -57,7 +57,7 @@ def resolve(cell: Cell, dataset: str | None = None, pool: str | None = None) -> 
         protocol=protocol,
         recipe=recipe,
         dataset=opened,
-        pool=open_dataset(pool or cell.pool) if cell.pool else None,
+        pool=open_dataset(pool or cell.pool_name) if cell.pool_name else None,
         class_names=class_names,
         method_class=method_class,
         config=method_config(cell.method, method_class, cell.variant, recipe, cell.overrides.get("method", {})),

@@ -9,10 +9,13 @@ from ferbench.contract.backbone import Network
 from ferbench.contract.batch import MethodInfo
 from ferbench.contract.method import Method
 from ferbench.data.batches import ViewMaker
+from ferbench.data.external import External, open_external
 from ferbench.data.pack import ensure_packed
 from ferbench.data.packed import Packed, Pool
 from ferbench.data.seeds import derive
-from ferbench.data.splits import SplitPlan, make_split, pool_rows
+from ferbench.data.splits import SplitPlan, make_split
+from ferbench.data.stream import Stream
+from ferbench.data.stream_index import StreamIndex
 from ferbench.errors import UsageError
 from ferbench.training.engine import Task
 from ferbench.training.layout import lay_out
@@ -23,11 +26,11 @@ from ferbench.training.teacher import Teacher
 
 @dataclass(frozen=True)
 class Split:
-    """The split of a cell over its packed data, with the pool's part where one is named."""
+    """The split of a cell over its packed data, and the pool where one is named."""
 
     plan: SplitPlan
     packed: Packed
-    pool: Packed | None
+    pool: External | None
     fingerprints: dict[str, str]
 
 
@@ -38,11 +41,9 @@ def split_of(resolved: Resolved) -> Split:
     plan = make_split(
         packed, resolved.class_names, cell.budget, cell.seed, rule=protocol.split_rule, groups=protocol.rank_groups
     )
-    fingerprints = {**plan.fingerprints, "split_rule": protocol.split_rule}
-    if resolved.pool is None:
-        return Split(plan, packed, None, fingerprints)
-    pool = Packed(ensure_packed(resolved.pool, size))
-    return Split(plan, packed, pool, {**fingerprints, "unlabeled": pool_rows(pool)[1], "pool": pool.fingerprint})
+    pool = open_external(resolved.pool, packed) if resolved.pool else None
+    fingerprints = pool.fingerprints(plan, keeps_rest=cell.keeps_rest) if pool else plan.fingerprints
+    return Split(plan, packed, pool, {**fingerprints, "split_rule": protocol.split_rule})
 
 
 def build_network(resolved: Resolved, init: Path | str | None, device: torch.device) -> Network:
@@ -59,15 +60,9 @@ def build_task(resolved: Resolved, split: Split, net: Network, device: torch.dev
     """The cell's pools on the device. Supervised cells get no unlabeled pool."""
     names = resolved.class_names
     method = resolved.method_class(resolved.config)
-    unlabeled: Pool | None = None
-    if method.uses_unlabeled:
-        unlabeled = (
-            split.pool.pool(pool_rows(split.pool)[0], names, device)
-            if split.pool is not None
-            else split.packed.pool(split.plan.unlabeled, names, device)
-        )
-        if not len(unlabeled):
-            raise UsageError(no_pool_text(resolved))
+    unlabeled = _unlabeled(split, names, device, keeps_rest=resolved.cell.keeps_rest) if method.uses_unlabeled else None
+    if unlabeled is not None and not len(unlabeled):
+        raise UsageError(no_pool_text(resolved))
     return Task(
         labeled=split.packed.pool(split.plan.labeled, names, device),
         unlabeled=unlabeled,
@@ -78,9 +73,25 @@ def build_task(resolved: Resolved, split: Split, net: Network, device: torch.dev
     )
 
 
+def _unlabeled(split: Split, names: tuple[str, ...], device: torch.device, *, keeps_rest: bool) -> Pool | Stream:
+    """The rest of the training set, the named pool, or both."""
+    if split.pool is None:
+        return split.packed.pool(split.plan.unlabeled, names, device)
+    source, rows = split.pool.source, split.pool.rows
+    pool = (
+        Stream(source, rows, device) if isinstance(source, StreamIndex) else source.pool(rows.tolist(), names, device)
+    )
+    return pool.after(split.packed.pool(split.plan.unlabeled, names, device)) if keeps_rest else pool
+
+
 def no_pool_text(resolved: Resolved) -> str:
-    """Why a semi-supervised cell at 100 % is refused."""
+    """Why a semi-supervised cell without unlabeled images is refused."""
     cell = resolved.cell
+    if resolved.protocol.needs_pool:
+        return (
+            f"protocol '{cell.protocol}' takes the unlabeled images of method '{cell.method}' from another set; name "
+            "it with --unlabeled (such as synthfaces-fr), or choose --protocol ratio-v1"
+        )
     return (
         f"method '{cell.method}' learns from unlabeled images, and with {cell.budget.title()} '{cell.dataset}' "
         "has none left; name a pool with --unlabeled (such as synthfaces-fr) or fewer labels"

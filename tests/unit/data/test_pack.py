@@ -1,6 +1,7 @@
 """Packing: decoded once, the same as PIL gives, and every damaged image is named."""
 
 import io
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from ferbench.data.pack import decode_sample, ensure_packed, find_packed, packed
 from ferbench.data.packed import UNKNOWN, Packed
 from ferbench.errors import DataError
 from tests.support.pattern_set import CLASSES, write_pattern_set
+from tests.support.pool_set import PoolSet
 
 
 def png(image: Image.Image) -> bytes:
@@ -30,6 +32,18 @@ def test_packed_images_are_those_of_pil(patterns: Path) -> None:
         assert pool.ids[row] == sample.id
         assert np.array_equal(pool.images[row].numpy(), np.asarray(Image.open(io.BytesIO(sample.image)).convert("RGB")))
         assert CLASSES[pool.labels[row]] == sample.label
+
+
+def test_packing_holds_one_image_at_a_time(tmp_path: Path) -> None:
+    images = [png(Image.new("RGB", (64, 64), (i, 0, 0))) for i in range(200)]
+    dataset = PoolSet(images, name="plenty")
+    tracemalloc.start()
+    folder = ensure_packed(dataset, 64)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    stored = np.load(folder / "images.npy")
+    assert stored[:, 0, 0, 0].tolist() == list(range(200))
+    assert peak < stored.nbytes / 2
 
 
 def test_a_resize_takes_the_box_along() -> None:

@@ -6,12 +6,15 @@ from typing import Any
 import pytest
 import torch
 
+from ferbench.builtin.methods.fixmatch import FixMatch
 from ferbench.contract.dataset import ParquetDataset
 from ferbench.errors import UsageError
 from ferbench.execution.plan import PlannedCell, RunRequest, check_backbone, choose_device, make_plan
 from ferbench.execution.weights import resolve_init
 from ferbench.training.resolution import resolve
-from ferbench.training.task import split_of
+from ferbench.training.task import build_network, build_task, split_of
+from tests.support.archives import describe
+from tests.support.pattern_set import write_pattern_set
 
 SMALL = {"image_size": 16, "steps": 20}
 
@@ -159,3 +162,44 @@ def test_hub_weights_are_kept_whole(monkeypatch: pytest.MonkeyPatch, tmp_path: P
     assert path is not None
     assert resolve_init(path, "timm/x", 48) == (name, path)
     assert [found.name for found in (tmp_path / "weights").iterdir()] == ["timm_x-48px.safetensors"]
+
+
+@pytest.fixture
+def pool(tmp_path: Path) -> str:
+    return str(write_pattern_set(tmp_path / "others", name="others", seed=5))
+
+
+def test_a_protocol_of_pools_wants_one(plan: Any, pool: str) -> None:
+    with pytest.raises(UsageError, match=r"protocol 'external-v1'.*--unlabeled"):
+        plan("fixmatch", protocol="external-v1")
+    assert plan("supervised", protocol="external-v1")[0].cell.pool is None
+    (item,) = plan("fixmatch", protocol="external-v1", unlabeled=pool)
+    assert item.cell.pool == "others"
+    assert str(item.cell.folder()).startswith("external-v1/patterns@3+others/ratio-0.1/fixmatch")
+
+
+def test_a_pool_stands_instead_of_the_rest_or_beside_it(plan: Any, patterns: Path, pool: str) -> None:
+    seen = {}
+    for unlabeled in (None, pool, f"rest+{pool}"):
+        (item,) = plan("fixmatch", unlabeled=unlabeled, check_data=True)
+        resolved = resolve(item.cell, item.job.dataset, item.job.pool)
+        assert resolved.cell == item.cell
+        split = split_of(resolved)
+        net = build_network(resolved, None, torch.device("cpu"))
+        seen[item.cell.pool] = build_task(resolved, split, net, torch.device("cpu")).unlabeled.ids, split.fingerprints
+    rest, other, both = (set(ids) for ids, _ in seen.values())
+    assert list(seen) == [None, "others", "rest+others"]
+    assert (len(rest), len(other), both) == (108, 120, rest | other)
+    assert len({fingerprints["unlabeled"] for _, fingerprints in seen.values()}) == 3
+    assert str(item.cell.folder().parts[1]) == "patterns@3+rest+others"
+
+
+def test_a_method_that_keeps_something_per_image_takes_no_stream(
+    plan: Any, pool: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    crowd = str(describe(tmp_path / "crowd", "folder"))
+    assert plan("fixmatch", unlabeled=crowd)[0].cell.pool == "crowd"
+    monkeypatch.setattr(FixMatch, "requires", frozenset({"pool_index"}))
+    with pytest.raises(UsageError, match="'crowd' is a stream; name a packed pool"):
+        plan("fixmatch", unlabeled=f"rest+{crowd}")
+    assert plan("fixmatch", unlabeled=pool)[0].cell.pool == "others"

@@ -121,6 +121,15 @@ def test_folder_of_a_cell_with_everything():
     assert full.changes == "protocol.steps=60"
 
 
+def test_a_pool_beside_the_rest_is_another_cell():
+    instead, beside = cell(pool="vggface2"), cell(pool="rest+vggface2")
+    assert (instead.pool_name, instead.keeps_rest) == ("vggface2", False)
+    assert (beside.pool_name, beside.keeps_rest) == ("vggface2", True)
+    assert instead.folder().parts[1] == "synthfaces+vggface2"
+    assert beside.folder().parts[1] == "synthfaces+rest+vggface2"
+    assert instead.cell_id != beside.cell_id
+
+
 def test_precision_is_part_of_the_folder():
     assert cell(precision="bf16").folder() != cell().folder()
 

@@ -1,3 +1,5 @@
+import pytest
+
 from ferbench.records.cell import Budget
 from ferbench.records.reproduction import Sources, result_differences, run_command, run_options, text_differences
 from tests.unit.records.factory import make_cell, make_history, make_predictions, make_result
@@ -28,6 +30,11 @@ def test_what_a_cell_does_not_have_is_left_away():
     options = run_options(make_cell(budget=Budget(per_class=10)), Sources())
     assert options["per_class"] == 10
     assert options.keys().isdisjoint({"ratio", "labels", "allocation", "unlabeled", "set"})
+
+
+@pytest.mark.parametrize(("source", "expected"), [(None, "rest+vggface2"), ("/data/faces", "rest+/data/faces")])
+def test_a_pool_beside_the_rest_stays_beside_it(source, expected):
+    assert run_options(make_cell(pool="rest+vggface2"), Sources(pool=source))["unlabeled"] == expected
 
 
 def test_results_are_compared_in_every_field():

@@ -1,7 +1,9 @@
 """The loop: epochs and evaluations, stages, and what stops it."""
 
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -11,13 +13,17 @@ from ferbench.contract.backbone import Network
 from ferbench.contract.batch import Batch, Losses, MethodInfo, Views, weak
 from ferbench.contract.head import LinearHead, Output
 from ferbench.contract.method import EpochContext, Method, MethodConfig, Stage
+from ferbench.contract.streams import open_stream
+from ferbench.data.stream import Stream
+from ferbench.data.stream_index import ensure_index
 from ferbench.errors import FerbenchError, PluginError
 from ferbench.training.engine import DivergedError, Trainer
 from ferbench.training.optimization import learning_rate
 from ferbench.training.stage_cache import StageCache
 from ferbench.training.stages import share_steps
 from ferbench.training.teacher import Teacher
-from ferbench.training.toy import INFO, RECIPE, toy_network, toy_task
+from ferbench.training.toy import INFO, RECIPE, toy_network, toy_pool, toy_task
+from tests.support.archives import describe, face, png, write_tar
 
 
 def make_trainer(method: Method, folder: Path, **options: object) -> Trainer:
@@ -150,6 +156,39 @@ def test_a_cached_stage_is_trained_once(tmp_path: Path) -> None:
     )
     other.run()
     assert other.method.steps_of_stage.tolist() == [10, 30]
+
+
+@pytest.mark.parametrize("stop_at", [1, 11, 26])
+def test_a_stopped_run_on_a_stream_ends_like_a_whole_one(tmp_path: Path, stop_at: int) -> None:
+    folder = describe(tmp_path / "crowd", "webdataset")
+    write_tar(folder / "0.tar", [png(face(i)) for i in range(40)])
+    index = ensure_index(open_stream(folder), 16)
+    task = toy_task(unlabeled=False)
+    stream = Stream(index, np.arange(len(index)), task.device).after(toy_pool(4, 9))
+    taken = 0
+
+    def stop() -> FerbenchError | None:
+        nonlocal taken
+        taken += 1
+        return FerbenchError("stop") if taken == stop_at else None
+
+    def trainer(place: str, **options: object) -> Trainer:
+        made = make_trainer(FixMatch(FixMatch.Config(threshold=0.4)), tmp_path / place, **options)
+        made.task = replace(task, unlabeled=stream)
+        return made
+
+    whole, first, second = trainer("whole"), trainer("cut", stop=stop), trainer("cut")
+    whole.run()
+    with pytest.raises(FerbenchError, match="stop"):
+        first.run()
+    second.run()
+    assert second.progress.history == whole.progress.history
+    assert whole.progress.history[-1]["mask_rate"] > 0
+    assert all(
+        torch.equal(value, other)
+        for value, other in zip(whole.net.state_dict().values(), second.net.state_dict().values(), strict=True)
+    )
+    assert 0 < whole.progress.data_wait_seconds <= whole.progress.train_seconds
 
 
 def test_a_loss_that_is_not_finite_stops_with_step_and_term(tmp_path: Path) -> None:

@@ -1,0 +1,254 @@
+"""Sets too large for memory: archives and folders whose images are read one by one where they lie.
+
+A folder becomes such a set by a `dataset.json` with `"stream"`: `webdataset`, `recordio` or `folder`. Only Python's
+own struct and tarfile read the archives.
+"""
+
+import hashlib
+import json
+import os
+import struct
+import tarfile
+from abc import abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ferbench.contract.dataset import DESCRIPTION, Dataset, DatasetInfo, Sample, read_description
+from ferbench.errors import DataError, suggestion
+
+ALL = 2**62
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
+OnBadRecord = Literal["stop", "skip"]
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where the record of an image lies: `length` bytes from `offset` of a file of the shard."""
+
+    id: str
+    offset: int
+    length: int
+
+
+@dataclass(frozen=True)
+class Damage:
+    """A record of a shard that cannot be read, and why."""
+
+    record: str
+    reason: str
+
+
+class StreamedDataset(Dataset):
+    """An unlabeled set that is never packed: its images are found once, then decoded as training asks for them.
+
+    `on_bad_record` says what a record that is damaged or cut short does: `stop` refuses the set with a list of all of
+    them, `skip` leaves them out and counts them.
+    """
+
+    on_bad_record: OnBadRecord = "stop"
+
+    @abstractmethod
+    def shards(self) -> Sequence[str]:
+        """Names of the shards in an order that stays; what is read one after another lies in one of them."""
+
+    @abstractmethod
+    def places(self, shard: str) -> Iterator[Place | Damage]:
+        """Every image of a shard in the order that it is stored in, and what is known to be damaged."""
+
+    @abstractmethod
+    def file(self, shard: str, image_id: str) -> Path:
+        """The file that the bytes of a place lie in."""
+
+    def unwrap(self, record: bytes) -> bytes:
+        """The encoded image within the bytes of a place; raises ValueError where the record is damaged."""
+        return record
+
+    def samples(self) -> Iterator[Sample]:
+        for shard in self.shards():
+            for place in self.places(shard):
+                if isinstance(place, Place):
+                    yield Sample(place.id, self.unwrap(self._bytes(shard, place)), "unlabeled")
+
+    def _bytes(self, shard: str, place: Place) -> bytes:
+        with self.file(shard, place.id).open("rb") as file:
+            file.seek(place.offset)
+            return file.read(place.length)
+
+
+class _DescribedStream(StreamedDataset):
+    """A folder with a `dataset.json`."""
+
+    def __init__(self, root: Path | None = None) -> None:
+        super().__init__(root)
+        self._folder, self._description, self._info = read_description(root)
+        asked = str(self._description.get("on_bad_record", "stop"))
+        if asked not in ("stop", "skip"):
+            raise DataError(f"{self._folder / DESCRIPTION}: on_bad_record is '{asked}'; write stop or skip")
+        self.on_bad_record = "skip" if asked == "skip" else "stop"
+
+    @property
+    def info(self) -> DatasetInfo:
+        return self._info
+
+    def file(self, shard: str, image_id: str) -> Path:
+        return self._folder / shard
+
+    def source_digest(self) -> str:
+        """Of names, sizes and times, since a hash over a hundred gigabytes would take longer than it saves."""
+        files = sorted(path for path in self._folder.rglob("*") if path.is_file())
+        found = [(str(path.relative_to(self._folder)), *_stat(path)) for path in files]
+        return hashlib.sha256(json.dumps([self._description, found], sort_keys=True).encode()).hexdigest()
+
+    def _named(self, suffix: str) -> list[str]:
+        names = sorted(path.relative_to(self._folder).as_posix() for path in self._folder.rglob(f"*{suffix}"))
+        if not names:
+            raise DataError(f"{self._folder}: no file *{suffix} here, as {DESCRIPTION} says")
+        return names
+
+
+class WebDatasetStream(_DescribedStream):
+    """Tar files (`00000.tar`, ...) whose members are images; other members, such as labels, are passed over."""
+
+    def shards(self) -> Sequence[str]:
+        return self._named(".tar")
+
+    def places(self, shard: str) -> Iterator[Place | Damage]:
+        path = self._folder / shard
+        size, last = path.stat().st_size, "the beginning"
+        try:
+            with path.open("rb") as file, tarfile.open(fileobj=file, mode="r:") as archive:
+                while (member := archive.next()) is not None:
+                    archive.members.clear()  # type: ignore[attr-defined]  # it would keep all of them
+                    last = member.name
+                    if not (member.isfile() and member.name.lower().endswith(IMAGE_SUFFIXES)):
+                        continue
+                    if member.offset_data + member.size > size:
+                        yield Damage(member.name, "the file is cut short within this record")
+                        return
+                    yield Place(f"{shard}/{member.name}", member.offset_data, member.size)
+                # tarfile takes a header that is damaged or cut short for the end, which is a block of zeros.
+                file.seek(archive.offset)
+                if file.read(tarfile.BLOCKSIZE) != bytes(tarfile.BLOCKSIZE):
+                    yield Damage(f"after {last}", "the file is cut short or damaged; what follows cannot be read")
+        except tarfile.TarError as error:
+            yield Damage(f"after {last}", f"{error}; what follows cannot be read")
+
+
+class RecordIOStream(_DescribedStream):
+    """MXNet's `train.rec` with `train.idx`, as face-recognition sets are published."""
+
+    MAGIC: ClassVar[bytes] = struct.pack("<I", 0xCED7230A)
+    LABELS: ClassVar[struct.Struct] = struct.Struct("<IfQQ")
+
+    def shards(self) -> Sequence[str]:
+        return self._named(".rec")
+
+    def places(self, shard: str) -> Iterator[Place | Damage]:
+        path = self._folder / shard
+        size = path.stat().st_size
+        keys, offsets = self._index(path.with_suffix(".idx"))
+        try:
+            images = self._image_keys(path, keys, offsets)
+        except ValueError as error:
+            yield Damage("0", f"{error}; every other key is taken for an image")
+            images = range(1, ALL)
+        ends = np.append(offsets[1:], size).clip(max=size)
+        for key, offset, end in zip(keys, offsets, ends, strict=True):
+            if int(key) not in images:
+                continue
+            if offset >= size:
+                yield Damage(str(key), "the file is cut short before this record")
+            else:
+                yield Place(f"{shard}/{key}", int(offset), int(end - offset))
+
+    def unwrap(self, record: bytes) -> bytes:
+        payload = self._payload(record)
+        if len(payload) < self.LABELS.size:
+            raise ValueError(f"a record of {len(payload)} bytes has no room for its labels")
+        flag, *_ = self.LABELS.unpack_from(payload)
+        return payload[self.LABELS.size + 4 * flag :]  # `flag` further labels come before the image
+
+    def _index(self, path: Path) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Keys and offsets, in the order of offsets."""
+        try:
+            keys, offsets = np.loadtxt(path, dtype=np.int64, ndmin=2, unpack=True)
+        except (OSError, ValueError) as error:
+            raise DataError(f"{path}: not an index of keys and offsets ({error}); copy it again") from None
+        order = np.argsort(offsets, kind="stable")
+        return keys[order], offsets[order]
+
+    def _image_keys(self, path: Path, keys: NDArray[np.int64], offsets: NDArray[np.int64]) -> range:
+        """Record 0 of a face-recognition set has no image but labels: one past the last image comes first."""
+        if not len(first := offsets[keys == 0]):
+            return range(ALL)
+        with path.open("rb") as file:
+            file.seek(int(first[0]))
+            record = file.read(8 + self.LABELS.size + 4)
+        if record[:4] != self.MAGIC or len(record) < 8 + self.LABELS.size + 4:
+            raise ValueError("no record begins here")
+        flag, *_ = self.LABELS.unpack_from(record, 8)
+        (end,) = struct.unpack_from("<f", record, 8 + self.LABELS.size)
+        return range(1, int(end)) if flag else range(ALL)
+
+    def _payload(self, record: bytes) -> bytes:
+        """The parts of a record put together; where they were cut, the magic number was left out."""
+        parts, at = [], 0
+        while True:
+            if record[at : at + 4] != self.MAGIC or len(record) < at + 8:
+                raise ValueError("no record begins here" if at == 0 else "a part of this record is missing")
+            (word,) = struct.unpack_from("<I", record, at + 4)
+            kind, length = word >> 29, word & (2**29 - 1)
+            parts.append(record[at + 8 : at + 8 + length])
+            if len(parts[-1]) < length:
+                raise ValueError(f"cut short: {len(parts[-1])} of {length} bytes")
+            if kind in (0, 3):
+                return self.MAGIC.join(parts)
+            at += 8 + length + -length % 4
+
+
+class FolderStream(_DescribedStream):
+    """Image files in folders of any depth."""
+
+    def shards(self) -> Sequence[str]:
+        return sorted(Path(folder).relative_to(self._folder).as_posix() for folder, _, _ in os.walk(self._folder))
+
+    def places(self, shard: str) -> Iterator[Place | Damage]:
+        for entry in sorted(os.scandir(self._folder / shard), key=lambda entry: entry.name):
+            if entry.is_file() and entry.name.lower().endswith(IMAGE_SUFFIXES):
+                name = Path(entry.path).relative_to(self._folder).as_posix()
+                yield Place(name, 0, entry.stat().st_size)
+
+    def file(self, shard: str, image_id: str) -> Path:
+        return self._folder / image_id
+
+
+def _stat(path: Path) -> tuple[int, int]:
+    found = path.stat()
+    return found.st_size, found.st_mtime_ns
+
+
+STREAMS: Mapping[str, type[_DescribedStream]] = {
+    "webdataset": WebDatasetStream,
+    "recordio": RecordIOStream,
+    "folder": FolderStream,
+}
+
+
+def is_stream(root: Path) -> bool:
+    """Whether the folder's description asks for a stream."""
+    return "stream" in read_description(root)[1]
+
+
+def open_stream(root: Path) -> StreamedDataset:
+    """The streamed set that the folder's description asks for."""
+    kind = str(read_description(root)[1]["stream"])
+    if kind not in STREAMS:
+        raise DataError(
+            f"{root / DESCRIPTION}: stream is '{kind}'; write {', '.join(STREAMS)}{suggestion(kind, STREAMS)}"
+        )
+    return STREAMS[kind](root)

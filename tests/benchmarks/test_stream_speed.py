@@ -1,0 +1,142 @@
+"""A streamed pool: memory stays flat however many images there are, and the engine hardly waits for them.
+
+The images are made here. BENCH_IMAGES sets their number, 4,000 if it is left away; 200,000 take 1 GB of disk.
+"""
+
+import io
+import os
+import shutil
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from pytest_benchmark.fixture import BenchmarkFixture
+
+from ferbench.builtin.backbones.small_resnet import SmallResNet
+from ferbench.builtin.methods.fixmatch import FixMatch
+from ferbench.builtin.protocols import EXTERNAL_V1
+from ferbench.contract.backbone import Network
+from ferbench.contract.batch import MethodInfo
+from ferbench.contract.head import LinearHead
+from ferbench.contract.streams import open_stream
+from ferbench.data.batches import ViewMaker
+from ferbench.data.packed import Pool
+from ferbench.data.stream import Stream
+from ferbench.data.stream_index import ensure_index
+from ferbench.training.engine import Task, Trainer
+from ferbench.training.optimization import learning_rate, set_learning_rate
+from ferbench.training.stage_cache import StageCache
+from ferbench.training.teacher import Teacher
+from tests.support.archives import describe, labeled, record
+
+RECIPE = EXTERNAL_V1.recipes["synthfaces"]
+IMAGES = int(os.environ.get("BENCH_IMAGES", "4000"))
+STEPS = 40
+CPU = torch.device("cpu")
+LARGEST_WAIT = 0.10
+LARGEST_GROWTH = 64 * 2**20
+"""Bytes; all the images of the full benchmark take 1.4 GB decoded."""
+
+
+def write_faces(folder: Path, count: int) -> Path:
+    """`train.rec` and `train.idx` of noisy JPEGs, each another image, about 5 kB each."""
+    describe(folder, "recordio", name=f"bench-{count}")
+    rng = np.random.default_rng(0)
+    base = rng.integers(0, 256, (112, 112, 3), dtype=np.uint8)
+    offset = 0
+    with (folder / "train.rec").open("wb") as records, (folder / "train.idx").open("w") as index:
+        for key in range(count):
+            small = rng.integers(0, 256, (14, 14, 3), dtype=np.uint8)
+            image = Image.fromarray(small).resize((112, 112), Image.Resampling.BICUBIC)
+            content = record(labeled(_jpeg(Image.blend(image, Image.fromarray(base), 0.05)), key))
+            index.write(f"{key}\t{offset}\n")
+            offset += records.write(content)
+    return folder
+
+
+def _jpeg(image: Image.Image) -> bytes:
+
+    buffer = io.BytesIO()
+    image.save(buffer, "JPEG", quality=90)
+    return buffer.getvalue()
+
+
+def own_memory() -> int:
+    """Bytes that this process alone holds; mapped files, which the system may drop at any time, do not count."""
+    for line in Path("/proc/self/smaps_rollup").read_text().splitlines():
+        if line.startswith("Private_Dirty:"):
+            return int(line.split()[1]) * 1024
+    raise AssertionError("/proc/self/smaps_rollup has no Private_Dirty")
+
+
+def random_pool(count: int) -> Pool:
+    labels = torch.arange(count) % 7
+    return Pool(
+        images=torch.randint(0, 256, (count, RECIPE.image_size, RECIPE.image_size, 3), dtype=torch.uint8),
+        labels=labels,
+        label_probs=torch.nn.functional.one_hot(labels, 7).float(),
+        boxes=torch.tensor([[4.0, 4.0, 40.0, 40.0]]).repeat(count, 1),
+        ids=tuple(map(str, range(count))),
+    )
+
+
+def trainer_on(stream: Stream, folder: Path) -> Trainer:
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+    backbone = SmallResNet(int(RECIPE.backbone.partition("/")[2]))
+    net = Network(backbone, LinearHead(backbone.feature_size, 7)).to(memory_format=torch.channels_last)
+    names = tuple("abcdefg")
+    task = Task(
+        random_pool(400), stream, random_pool(70), ViewMaker(RECIPE, backbone.mean, backbone.std, CPU), names, CPU
+    )
+    info = MethodInfo(names, (57,) * 7, 400, len(stream), RECIPE.steps, RECIPE.steps // 20, backbone.feature_size)
+    method = FixMatch(FixMatch.Config(threshold=0.8))
+    method.setup(net, info)
+    teacher = Teacher(net, RECIPE.ema_decay)
+    method.attach(net, teacher.net, torch.Generator(), info)
+    return Trainer(
+        method, teacher, RECIPE, task, info,
+        seed=0, identity="", checkpoint_path=folder / "checkpoint", stage_cache=StageCache(folder, {}),
+    )  # fmt: skip
+
+
+@pytest.mark.benchmark(group="streamed pool, 112 px JPEG to 48 px")
+def test_the_engine_hardly_waits_and_memory_stays_flat(tmp_path: Path, benchmark: BenchmarkFixture) -> None:
+    source = write_faces(tmp_path / "faces", IMAGES)
+    before = own_memory()
+    started = time.monotonic()
+    index = ensure_index(open_stream(source), RECIPE.image_size)
+    indexing, indexed = time.monotonic() - started, own_memory() - before
+    trainer = trainer_on(Stream(index, np.arange(len(index)), CPU), tmp_path)
+    stage = trainer.stages[0]
+    optimizer = trainer._optimizer(stage, RECIPE)
+    batches = trainer._batches(stage, *trainer._pools(stage), RECIPE.steps)
+    trainer.net.train()
+    memory: list[int] = []
+
+    def step() -> None:
+        number = len(memory)
+        set_learning_rate(optimizer, learning_rate(RECIPE, number, RECIPE.steps))
+        trainer._step(stage, batches.at(number), optimizer, number, trainer.task.unlabeled)
+        memory.append(own_memory())
+
+    warm_up = 5
+    for _ in range(warm_up):
+        step()
+    batches.take_waited()
+    started = time.monotonic()
+    benchmark.pedantic(step, rounds=STEPS)
+    share = batches.take_waited() / (time.monotonic() - started)
+    grown = max(memory) - memory[warm_up]
+    print(
+        f"\n{IMAGES} images indexed in {indexing:.0f} s with {indexed / 2**20:.0f} MiB; "
+        f"waiting {100 * share:.1f} % of the time; memory grew by {grown / 2**20:.1f} MiB in {STEPS} steps"
+    )
+    benchmark.extra_info |= {"share of waiting": round(share, 4), "MiB grown": round(grown / 2**20, 1)}
+    shutil.rmtree(source)
+    assert indexed < LARGEST_GROWTH
+    assert grown < LARGEST_GROWTH
+    assert share <= LARGEST_WAIT

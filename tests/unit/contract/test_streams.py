@@ -1,0 +1,125 @@
+"""Readers of archives, against archives written by hand; what is damaged is named."""
+
+import struct
+from pathlib import Path
+
+import pytest
+
+from ferbench.contract.streams import Damage, Place, StreamedDataset, is_stream, open_stream
+from ferbench.errors import DataError
+from tests.support.archives import MAGIC, describe, face, labeled, png, record, write_records, write_tar
+
+IMAGES = [png(face(i)) for i in range(6)]
+
+
+def read(dataset: StreamedDataset) -> dict[str, object]:
+    return {sample.id: sample.image for sample in dataset.samples()}
+
+
+def damages(dataset: StreamedDataset) -> list[tuple[str, Damage]]:
+    return [(s, place) for s in dataset.shards() for place in dataset.places(s) if isinstance(place, Damage)]
+
+
+def test_tar_shards_give_their_images_in_order(tmp_path: Path) -> None:
+    folder = describe(tmp_path / "tars", "webdataset")
+    write_tar(folder / "00001.tar", IMAGES[4:], 4)
+    write_tar(folder / "00000.tar", IMAGES[:4])
+    dataset = open_stream(folder)
+    assert list(dataset.shards()) == ["00000.tar", "00001.tar"]
+    names = [f"0000{i // 4}.tar/{i:06d}.jpg" for i in range(6)]
+    assert read(dataset) == dict(zip(names, IMAGES, strict=True))
+    assert not damages(dataset)
+
+
+def test_a_tar_cut_short_names_the_record_and_keeps_what_is_whole(tmp_path: Path) -> None:
+    folder = describe(tmp_path / "tars", "webdataset")
+    write_tar(folder / "0.tar", IMAGES)
+    whole = (folder / "0.tar").read_bytes()
+    place = [place for place in open_stream(folder).places("0.tar") if isinstance(place, Place)][3]
+    (folder / "0.tar").write_bytes(whole[: place.offset + 100])
+    cut = open_stream(folder)
+    assert list(read(cut).values()) == IMAGES[:3]
+    assert damages(cut) == [("0.tar", Damage("000003.jpg", "the file is cut short within this record"))]
+    header = place.offset - 512
+    for content in (whole[: header + 300], whole[:header], whole[:header] + b"x" * 2000):
+        (folder / "0.tar").write_bytes(content)
+        assert list(read(cut).values()) == IMAGES[:3]
+        ((_, damage),) = damages(cut)
+        assert damage.record == "after 000002.cls"
+
+
+def test_records_with_a_header_record_and_identities(tmp_path: Path) -> None:
+    folder = describe(tmp_path / "rec", "recordio")
+    header = (0, record(labeled(b"", 0, (4.0, 6.0))))
+    identities = [(4, record(labeled(b"", 4, (1.0, 3.0)))), (5, record(labeled(b"", 5, (3.0, 4.0))))]
+    scalar = [(1, record(labeled(IMAGES[0], 1))), (2, record(labeled(IMAGES[1], 2, (7.0,))))]
+    array = [(3, record(labeled(IMAGES[2], 3, (7.0, 1.0))))]
+    write_records(folder / "train.rec", [header, *scalar, *array, *identities])
+    images = {f"train.rec/{key}": IMAGES[key - 1] for key in (1, 2, 3)}
+    assert read(open_stream(folder)) == images
+
+
+def test_records_without_a_header_record_are_all_images(tmp_path: Path) -> None:
+    folder = describe(tmp_path / "rec", "recordio")
+    write_records(folder / "train.rec", [(key, record(labeled(IMAGES[key], key))) for key in range(4)])
+    assert list(read(open_stream(folder)).values()) == IMAGES[:4]
+
+
+def test_a_record_that_holds_the_magic_number_comes_in_parts(tmp_path: Path) -> None:
+    folder = describe(tmp_path / "rec", "recordio")
+    magic = struct.pack("<I", MAGIC)
+    first, second, third = labeled(b"abcd", 1), b"efghijkl", b"mno"
+    write_records(folder / "train.rec", [(1, record(b"", (first, second, third))), (2, record(labeled(IMAGES[0], 2)))])
+    assert list(read(open_stream(folder)).values()) == [b"abcd" + magic + b"efghijkl" + magic + b"mno", IMAGES[0]]
+
+
+def test_records_cut_short_are_named(tmp_path: Path) -> None:
+    folder = describe(tmp_path / "rec", "recordio")
+    offsets = write_records(folder / "train.rec", [(k, record(labeled(IMAGES[k], k))) for k in range(5)])
+    (folder / "train.rec").write_bytes((folder / "train.rec").read_bytes()[: offsets[3] + 50])
+    dataset = open_stream(folder)
+    assert damages(dataset) == [("train.rec", Damage("4", "the file is cut short before this record"))]
+    places = [place for place in dataset.places("train.rec") if isinstance(place, Place)]
+    assert places[3].length == 50
+    with pytest.raises(ValueError, match="cut short: 42 of"):
+        read(dataset)
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (b"xxxx" + bytes(60), "no record begins here"),
+        (record(b"short"), "no room for its labels"),
+        (struct.pack("<II", MAGIC, 1 << 29 | 4) + b"abcd", "a part of this record is missing"),
+    ],
+)
+def test_bytes_that_are_no_record_say_so(tmp_path: Path, content: bytes, reason: str) -> None:
+    folder = describe(tmp_path / "rec", "recordio")
+    write_records(folder / "train.rec", [(1, content)])
+    with pytest.raises(ValueError, match=reason):
+        read(open_stream(folder))
+
+
+def test_folders_of_any_depth(tmp_path: Path) -> None:
+    folder = describe(tmp_path / "faces", "folder")
+    for i, name in enumerate(["n0/1.png", "n0/deep/2.PNG", "n1/3.png", "0.png"]):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(IMAGES[i])
+    (folder / "n0" / "notes.txt").write_text("no image")
+    found = {"n0/1.png": IMAGES[0], "n0/deep/2.PNG": IMAGES[1], "n1/3.png": IMAGES[2], "0.png": IMAGES[3]}
+    assert read(open_stream(folder)) == found
+
+
+def test_a_description_that_cannot_be_followed_is_named(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="write webdataset, recordio, folder; did you mean 'recordio'"):
+        open_stream(describe(tmp_path / "a", "recordo"))
+    with pytest.raises(DataError, match=r"no file \*\.rec here"):
+        open_stream(describe(tmp_path / "b", "recordio")).shards()
+    with pytest.raises(DataError, match="on_bad_record is 'ignore'; write stop or skip"):
+        open_stream(describe(tmp_path / "c", "folder", on_bad_record="ignore"))
+    folder = describe(tmp_path / "d", "recordio")
+    (folder / "train.rec").write_bytes(b"")
+    (folder / "train.idx").write_text("1\tx\n")
+    with pytest.raises(DataError, match=r"train\.idx: not an index of keys and offsets"):
+        read(open_stream(folder))
+    assert is_stream(folder)

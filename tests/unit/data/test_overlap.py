@@ -1,0 +1,88 @@
+"""Overlap of a pool with the test split, on images that PIL has changed."""
+
+import hashlib
+import io
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from PIL import Image, ImageEnhance, ImageFilter, ImageOps
+from scipy.fft import dctn
+
+from ferbench.data import overlap
+from ferbench.data.overlap import FREQUENCIES, NEAR_BITS, find_overlap, hash_images, in_chunks
+
+SIZE = 48
+RNG = np.random.default_rng(0)
+
+
+def scene(seed: int) -> Image.Image:
+    """Smooth blobs, unlike any other seed's."""
+    noise = np.random.default_rng(seed).integers(0, 256, (12, 12, 3), dtype=np.uint8)
+    return Image.fromarray(noise).resize((SIZE, SIZE), Image.Resampling.BICUBIC).filter(ImageFilter.GaussianBlur(0.5))
+
+
+def stack(*images: Image.Image) -> np.ndarray:
+    return np.stack([np.asarray(image) for image in images])
+
+
+def jpeg(image: Image.Image) -> Image.Image:
+    buffer = io.BytesIO()
+    image.save(buffer, "JPEG", quality=50)
+    return Image.open(buffer).convert("RGB")
+
+
+TEST = stack(*map(scene, range(20)))
+
+
+def test_the_hash_is_the_bits_of_the_low_cosines_above_their_median() -> None:
+    image = TEST[3]
+    grey = image.astype(float) @ [0.299, 0.587, 0.114]
+    low = dctn(grey, norm="ortho")[:FREQUENCIES, :FREQUENCIES].ravel()
+    expected = np.packbits(low > np.median(low)).tobytes()
+    hashes = hash_images(image[None])
+    assert hashes.looks.tobytes() == expected
+    assert hashes.pixels.tobytes() == hashlib.sha256(image.tobytes()).digest()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        jpeg,
+        lambda image: image.resize((24, 24), Image.Resampling.BICUBIC).resize((SIZE, SIZE), Image.Resampling.BICUBIC),
+        ImageOps.mirror,
+        lambda image: jpeg(ImageOps.mirror(image)),
+        lambda image: ImageEnhance.Brightness(image).enhance(0.8),
+        lambda image: ImageOps.grayscale(image).convert("RGB"),
+    ],
+)
+def test_changed_copies_are_near_and_others_are_not(change: Callable[[Image.Image], Image.Image]) -> None:
+    pool = stack(*(change(scene(seed)) for seed in range(10)), *map(scene, range(100, 150)))
+    found = find_overlap(TEST, in_chunks(pool, np.arange(len(pool))))
+    assert found.exact.tolist() == []
+    assert found.near.tolist() == list(range(10))
+
+
+def test_equal_pixels_are_exact_whatever_the_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    pool = stack(scene(100), scene(7), scene(101), scene(19), jpeg(scene(2)))
+    for chunk in (1, 2, 1024):
+        monkeypatch.setattr(overlap, "CHUNK", chunk)
+        found = find_overlap(TEST, in_chunks(pool, np.arange(len(pool))))
+        assert (found.exact.tolist(), found.near.tolist()) == ([1, 3], [4])
+
+
+def test_the_distance_that_is_near_is_counted_in_bits() -> None:
+    hashes = hash_images(TEST[:1])
+    bits = np.unpackbits(hashes.looks.view(np.uint8))
+    for flipped, near in ((NEAR_BITS, 1), (NEAR_BITS + 1, 0)):
+        changed = bits.copy()
+        changed[RNG.permutation(len(bits))[:flipped]] ^= 1
+        looks = np.packbits(changed).view(np.uint64)[None]
+        other = overlap.Hashes(np.zeros((1, 32), np.uint8), looks)
+        assert len(find_overlap(TEST[:1], [other]).near) == near
+
+
+def test_images_below_sixteen_pixels_have_a_hash() -> None:
+    small = RNG.integers(0, 256, (3, 8, 8, 3), dtype=np.uint8)
+    found = find_overlap(small, in_chunks(small, np.arange(3)))
+    assert found.exact.tolist() == [0, 1, 2]
