@@ -15,7 +15,6 @@ from ferbench.contract.batch import Batch, Losses, MethodInfo, NamedOutputs, Pre
 from ferbench.contract.head import Head, LinearHead, Output
 
 
-
 @dataclass(frozen=True)
 class Processes:
     """The processes that train together, this one's number among them, and how they exchange tensors."""
@@ -104,7 +103,7 @@ class Method(nn.Module):
     variants: ClassVar[Mapping[str, Mapping[str, Any]]] = {"described": {}}
     """Presets of config fields; the first is the default."""
     requires: ClassVar[frozenset[str]] = frozenset()
-    """`"pool_index"` (refused on streams), `"boxes"`, `"tokens"` (a `TokenBackbone`)."""
+    """`"pool_index"` (refused on streams), `"boxes"` (a notice says where they are missing), `"tokens"` (a `TokenBackbone`)."""
 
     views: Views
     net: Network

@@ -16,6 +16,7 @@ from ferbench.contract.executor import Job
 from ferbench.contract.method import Stage
 from ferbench.contract.protocol import TUNED
 from ferbench.data.pack import cache_root
+from ferbench.data.packed import CENTRAL_BOX
 from ferbench.data.seeds import derive
 from ferbench.errors import DataError, FerbenchError, InterruptedRun
 from ferbench.plugins import registry
@@ -186,6 +187,13 @@ def _trainer(attempt: Attempt, split: Split, folder: Path, events: Events, stop:
     net = build_network(resolved, _initial_weights(attempt), attempt.device)
     task = build_task(resolved, split, net, attempt.device)
     method, teacher, info = build_method(resolved, net, task, split.plan)
+    missing = split.packed.without_box(split.plan.labeled) if "boxes" in method.requires else 0
+    if missing:
+        sides = ", ".join(f"{side * resolved.recipe.image_size:.1f}" for side in CENTRAL_BOX)
+        text = (
+            f"{missing} labeled images of '{resolved.cell.dataset}' have no face box; theirs is the central ({sides})"
+        )
+        events({"kind": "notice", "text": f"{text} of {resolved.recipe.image_size} pixels"})
     cell = dict(job.cell)
 
     def forward(event):  # type: ignore[no-untyped-def]
@@ -202,6 +210,7 @@ def _trainer(attempt: Attempt, split: Split, folder: Path, events: Events, stop:
         "seed": resolved.cell.seed,
         "engine_version": ENGINE_VERSION,
     }
+
     def shared(stage: Stage) -> dict[str, object]:
         """What a pre-training stage depends on: not labels, seed or head, and of options only those that it names."""
         recipe = resolved.recipe.model_dump(mode="json", exclude={*TUNED, *LATER_FIELDS, *(stage.optimizer or {})})

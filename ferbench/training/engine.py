@@ -18,7 +18,7 @@ from ferbench.contract.protocol import Recipe
 from ferbench.data.batches import Batches, ViewMaker
 from ferbench.data.packed import Pool, join_pools
 from ferbench.data.seeds import derive
-from ferbench.errors import FerbenchError, PluginError
+from ferbench.errors import FerbenchError, InterruptedRun, PluginError
 from ferbench.records.metrics import evaluate
 from ferbench.training.checkpoint import (
     Checkpoint,
@@ -171,7 +171,7 @@ class Trainer:
                 self.progress.train_seconds += time.monotonic() - started
                 self._end_epoch(stage, optimizer, done_before + step + 1)
                 started = time.monotonic()
-            if (reason := self.stop()) is not None:
+            if (reason := self._stop_reason()) is not None:
                 self._check_finite()
                 self.progress.train_seconds += time.monotonic() - started
                 self.save(optimizer)
@@ -205,6 +205,17 @@ class Trainer:
         parts = mean.split([gradient.numel() for gradient in gradients])
         torch._foreach_copy_(gradients, [part.view(g.shape) for part, g in zip(parts, gradients, strict=True)])
 
+    def _anywhere(self, holds: bool) -> bool:
+        """Whether something holds in any process; all must ask."""
+        return float(self.processes.mean(torch.full((), float(holds), device=self.task.device))) > 0
+
+    def _stop_reason(self) -> FerbenchError | None:
+        """Why to save and leave. Of several processes all leave when one is asked to."""
+        reason = self.stop()
+        if self.processes.count > 1 and self._anywhere(reason is not None):
+            return reason or InterruptedRun("another process of this run was stopped")
+        return reason
+
     def _images_forwarded(self) -> int:
         return self.net.images_forwarded + self.teacher.net.images_forwarded
 
@@ -227,7 +238,7 @@ class Trainer:
             "stage": stage.name,
             "step": step,
             "learning_rate": optimizer.param_groups[0]["lr"],
-            **self.meter.read(),
+            **self._read_meter(),
         }
         row["method"] = _extras(self.method.end_epoch(_Context(epoch, self)))
         if not stage.pretraining and self._is_evaluated(step - self.extra_steps):
@@ -236,6 +247,12 @@ class Trainer:
         self.events({"kind": "epoch", **row})
         if step < sum(self.stage_steps):
             self.save(optimizer)
+
+    def _read_meter(self) -> dict[str, Any]:
+        """The epoch's losses, means over all processes."""
+        if self.processes.count > 1:
+            self.meter.average(self.processes.mean)
+        return self.meter.read()
 
     def _is_evaluated(self, step: int) -> bool:
         total, count = self.recipe.steps, self.recipe.evaluations
@@ -296,9 +313,12 @@ class Trainer:
         """Take a finished stage from the cache: nets, the method's state and the rows of the history."""
         if not (stage.cache or stage.pretraining):
             return False
-        saved = self.stage_cache.restore(stage, self.stop, begun=self.progress.step > 0)
-        if saved is None:
+        saved = None
+        if self.processes.rank == 0:
+            saved = self.stage_cache.restore(stage, self.stop, begun=self.progress.step > 0)
+        if not self._anywhere(saved is not None):
             return False
+        saved = saved or self.stage_cache.read(stage)
         for prefix, module in self._kept_modules(stage).items():
             module.load_state_dict(saved.get(prefix))
         self.progress.history += saved.state["history"]
@@ -310,6 +330,8 @@ class Trainer:
         pictures = self._pictures(stage)
         self._write_pictures(stage, pictures)
         if not (stage.cache or stage.pretraining):
+            return
+        if self.processes.rank > 0:
             return
         rows = [row for row in self.progress.history if row["stage"] == stage.name]
         checkpoint = Checkpoint(state={"history": rows, "image_passes": self.progress.image_passes})
@@ -336,8 +358,9 @@ class Trainer:
         return {title: self.task.maker.pictures(images[:SHOWN]) for title, images in rows.items()}
 
     def _write_pictures(self, stage: Stage, pictures: dict[str, Tensor]) -> None:
-        if pictures:
-            write_checkpoint(self.checkpoint_path.with_name(f"pictures-{stage.name}.safetensors"), Checkpoint(pictures))
+        if pictures and self.processes.rank == 0:
+            path = self.checkpoint_path.with_name(f"pictures-{stage.name}.safetensors")
+            write_checkpoint(path, Checkpoint({title: rows.contiguous() for title, rows in pictures.items()}))
 
     def _modules(self) -> dict[str, torch.nn.Module]:
         return {"net": self.net, "teacher": self.teacher.net, "method": self.method}
@@ -345,8 +368,10 @@ class Trainer:
     # -- checkpoints -------------------------------------------------------------------------------------------------
 
     def save(self, optimizer: Optimizer) -> None:
-        """Write the checkpoint; everything after it is lost when the process is killed."""
+        """Write the checkpoint; everything after it is lost when the process is killed. Only the first process does."""
         self.count_time()
+        if self.processes.rank > 0:
+            return
         checkpoint = Checkpoint(state={"identity": self.identity, "progress": self.progress.__dict__})
         for prefix, module in self._modules().items():
             checkpoint.put(prefix, module.state_dict())

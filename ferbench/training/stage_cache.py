@@ -51,6 +51,10 @@ class StageCache:
         self._lock = lock
         return None
 
+    def read(self, stage: Stage) -> Checkpoint:
+        """What is left of a stage that another process has found."""
+        return read_checkpoint(self._path(stage))
+
     def keep(self, stage: Stage, checkpoint: Checkpoint) -> None:
         """Leave the stage's result for other cells."""
         write_checkpoint(self._path(stage), checkpoint)

@@ -64,7 +64,8 @@ def check_static(method_class: type[Method], config: MethodConfig, info: MethodI
     with torch.device("meta"):
         method = method_class(config)
         net, teacher = (
-            Network(toy_backbone(method_class), build_head(None, method, ToyBackbone.feature_size, info.n_classes)) for _ in range(2)
+            Network(toy_backbone(method_class), build_head(None, method, ToyBackbone.feature_size, info.n_classes))
+            for _ in range(2)
         )
         teacher.eval()
         method.setup(net, info)

@@ -22,7 +22,6 @@ from pytest_benchmark.fixture import BenchmarkFixture
 from torch import Tensor
 from torchvision import transforms
 
-from ferbench.training.resolution import build_backbone
 from ferbench.contract.backbone import Network
 from ferbench.contract.batch import Batch, MethodInfo
 from ferbench.contract.protocol import Recipe, WeakView
@@ -30,6 +29,7 @@ from ferbench.data.batches import ViewMaker
 from ferbench.data.packed import Pool
 from ferbench.training.engine import Task, Trainer
 from ferbench.training.layout import lay_out
+from ferbench.training.resolution import build_backbone
 from ferbench.training.stage_cache import StageCache
 from ferbench.training.teacher import Teacher
 from ferbench_ada_cm.method import AdaCM

@@ -23,7 +23,9 @@ def build(request: BackboneRequest) -> TimmViT:
     if not (variant.isascii() and variant.isdecimal()) or int(variant) < HEAD_SIZE or int(variant) % HEAD_SIZE:
         raise UsageError(f"small-vit/{variant}: the width must be a multiple of {HEAD_SIZE}; try small-vit/64")
     if request.image_size % PATCH:
-        raise UsageError(f"small-vit cuts images into patches of {PATCH} px; image_size {request.image_size} does not fit")
+        raise UsageError(
+            f"small-vit cuts images into patches of {PATCH} px; image_size {request.image_size} does not fit"
+        )
     width = int(variant)
     model = VisionTransformer(
         img_size=request.image_size,

@@ -7,9 +7,8 @@ import safetensors.torch
 import timm
 import torch
 import torch.nn.functional as F
-from torch import Tensor
-
 from timm.models.vision_transformer import VisionTransformer
+from torch import Tensor
 
 from ferbench.contract.backbone import Backbone, BackboneRequest, TokenBackbone
 from ferbench.errors import DataError, UsageError, suggestion

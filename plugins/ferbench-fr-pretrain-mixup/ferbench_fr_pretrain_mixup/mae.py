@@ -10,7 +10,7 @@ HEAD_SIZE = 32  # 512 / 16 in MAE's decoder
 
 
 def visible_patches(noise: Tensor, mask_ratio: float) -> Tensor:
-    """Numbers (B, K) int64 of the patches that stay visible: those of the K = L (1 - mask_ratio) largest in noise (B, L)."""
+    """Numbers (B, K) int64 of the patches that stay visible: the K = L (1 - mask_ratio) largest of noise (B, L)."""
     patches = noise.shape[1]
     kept = max(1, int(patches * (1 - mask_ratio)))
     numbers, places = torch.arange(patches, device=noise.device), torch.arange(kept, device=noise.device)

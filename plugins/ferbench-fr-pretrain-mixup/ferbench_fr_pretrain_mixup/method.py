@@ -37,7 +37,9 @@ class FRPretrainMixup(Method):
         mask_ratio: float = Field(0.75, gt=0, lt=1, description="part of the patches that is hidden (MAE's)")
         decoder_width: float = Field(2 / 3, gt=0, description="of the encoder's: 512 of 768, rounded to heads of 32")
         decoder_depth: int = Field(8, ge=1, description="blocks of the decoder")
-        normalize_patches: bool = Field(False, description="reconstruct patches of mean 0 and variance 1 (MAE's option)")
+        normalize_patches: bool = Field(
+            False, description="reconstruct patches of mean 0 and variance 1 (MAE's option)"
+        )
         pretraining_rate: float = Field(3.4e-4, gt=0, description="peak learning rate of the reconstruction")
         learning_rate: float = Field(1.5e-4, gt=0, description="peak learning rate of both later stages")
         weight_decay: float = Field(0.05, ge=0, description="of all stages")
@@ -71,7 +73,7 @@ class FRPretrainMixup(Method):
         "described": {},
         "released": {"in_place_mixing": True, "second_split": True, "first_average": True, "constant_rate": True},
     }
-    requires: ClassVar = frozenset({"tokens"})
+    requires: ClassVar = frozenset({"tokens", "boxes"})
     views = Views(labeled={"weak": weak()}, unlabeled={"weak": weak(), "strong": strong()})
     first_average: Network | None
     is_last_stage: Tensor  # () bool
