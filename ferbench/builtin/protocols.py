@@ -21,7 +21,7 @@ SYNTHFACES = Recipe(
         "ada-cm": MARGINS_OF_SYNTHFACES,
         "leaf": MARGINS_OF_SYNTHFACES,
         # Of a size that trains on one thread; the learning rates are not tuned yet.
-        "fr-pretrain-mixup": {"decoder_depth": 2, "pretraining_rate": 1e-3, "learning_rate": 1e-3},
+        "fr-pretrain-mixup": {"decoder_depth": 2, "pretraining_rate": 1e-3, "finetuning_rate": 1e-3},
     },
     head_defaults={"ada-cm": {"dropout": 0.0}, "leaf": {"dropout": 0.0}},
 )

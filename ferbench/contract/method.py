@@ -103,7 +103,7 @@ class Method(nn.Module):
     variants: ClassVar[Mapping[str, Mapping[str, Any]]] = {"described": {}}
     """Presets of config fields; the first is the default."""
     requires: ClassVar[frozenset[str]] = frozenset()
-    """`"pool_index"` (refused on streams), `"boxes"` (a notice says where they are missing), `"tokens"` (a `TokenBackbone`)."""
+    """`"pool_index"` (refused on streams), `"boxes"` (a notice says if they lack), `"tokens"` (a `TokenBackbone`)."""
 
     views: Views
     net: Network

@@ -123,8 +123,15 @@ class _Planner:
     def fingerprints(self, resolved: Resolved, job: Job) -> dict[str, str]:
         """What the cell's data is, now."""
         cell = resolved.cell
-        key = (job.dataset, job.pool, resolved.recipe.image_size, cell.classes, cell.budget, cell.seed)
-        key += (resolved.relabels,)
+        key = (
+            job.dataset,
+            job.pool,
+            resolved.recipe.image_size,
+            cell.classes,
+            cell.budget,
+            cell.seed,
+            resolved.relabels,
+        )
         if key not in self._fingerprints:
             self._fingerprints[key] = split_of(resolved).fingerprints
         return self._fingerprints[key]

@@ -41,8 +41,8 @@ class FRPretrainMixup(Method):
             False, description="reconstruct patches of mean 0 and variance 1 (MAE's option)"
         )
         pretraining_rate: float = Field(3.4e-4, gt=0, description="peak learning rate of the reconstruction")
-        learning_rate: float = Field(1.5e-4, gt=0, description="peak learning rate of both later stages")
-        weight_decay: float = Field(0.05, ge=0, description="of all stages")
+        finetuning_rate: float = Field(1.5e-4, gt=0, description="peak learning rate of both later stages")
+        decay: float = Field(0.05, ge=0, description="weight decay of all stages")
         facemix_share: float = Field(
             0.25, gt=0, lt=1, description="part of the protocol's steps for FaceMix, the rest for pseudo-labels (the "
             "code's 100 and 50 epochs give 0.14 to 0.52 for 5 to 25 % of RAF-DB's labels)"
@@ -95,13 +95,13 @@ class FRPretrainMixup(Method):
 
     def stages(self) -> Sequence[Stage]:
         c = self.config
-        optimizer = {"optimizer": "adamw", "weight_decay": c.weight_decay}
+        optimizer = {"optimizer": "adamw", "weight_decay": c.decay}
         reconstruct = Stage(
             RECONSTRUCT,
             self.reconstruction_loss,
             Views(labeled={}, unlabeled={"weak": weak()}),
             data="all",
-            parameters=lambda net: [*net.backbone.parameters(), *self.decoder.parameters()],  # type: ignore[union-attr, operator]
+            parameters=lambda net: [*net.backbone.parameters(), *self.decoder.parameters()],  # type: ignore[union-attr]
             optimizer={**optimizer, "learning_rate": c.pretraining_rate, **PRETRAINING_SCHEDULE},
             share=c.pretraining,
             pretraining=True,
@@ -114,7 +114,7 @@ class FRPretrainMixup(Method):
             Views(labeled=self.views.labeled),
             data="labeled",
             parameters=lambda net: list(net.parameters()),
-            optimizer={**optimizer, "learning_rate": c.learning_rate},
+            optimizer={**optimizer, "learning_rate": c.finetuning_rate},
             share=c.facemix_share,
         )
         schedule = {"schedule": "constant", "warmup": 0.0} if c.constant_rate else {}
@@ -124,7 +124,7 @@ class FRPretrainMixup(Method):
             self.views,
             data="relabeled" if c.second_split else "labeled+unlabeled",
             parameters=lambda net: list(net.parameters()),
-            optimizer={**optimizer, "learning_rate": c.learning_rate, **schedule},
+            optimizer={**optimizer, "learning_rate": c.finetuning_rate, **schedule},
             share=1 - c.facemix_share,
         )
         return [reconstruct, facemix, pseudo_label] if c.pretraining else [facemix, pseudo_label]
