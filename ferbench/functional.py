@@ -53,6 +53,26 @@ def confidence_margin(labeled: Predictions, epoch: int, *, floor: float, decay: 
     return (confidence * decay / (1 + math.exp(-epoch))).clamp_min(floor)
 
 
+def ranks(values: Tensor) -> Tensor:
+    """The place of each value in its row, from 0 for the largest; of equals the first comes first. (B, C) to (B, C).
+
+    By comparisons, since sorting, gathering and cumulative sums wait for a GPU in deterministic mode.
+    """
+    mine, other = values.unsqueeze(2), values.unsqueeze(1)
+    before = torch.ones(values.shape[1:] * 2, dtype=torch.bool, device=values.device).tril(-1)
+    return ((other > mine) | ((other == mine) & before)).sum(-1)
+
+
+def take_tokens(tokens: Tensor, index: Tensor) -> Tensor:
+    """Tokens (B, L, D) float at positions (B, K) int64 to (B, K, D).
+
+    As a product with rows that hold a single 1, since the gradient of a gather waits for a GPU in deterministic mode.
+    """
+    chosen = index.unsqueeze(-1) == torch.arange(tokens.shape[1], device=tokens.device)  # (B, K, L)
+    with _full_precision(tokens.device):
+        return chosen.to(tokens.dtype) @ tokens
+
+
 @torch.no_grad()
 def decay_state(module: nn.Module, rate: Tensor) -> None:
     """Multiply all floating-point state by 1 - rate (a scalar tensor), BatchNorm's running statistics included.

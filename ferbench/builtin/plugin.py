@@ -27,11 +27,16 @@ def ferbench_register_heads(register: Register) -> None:
 
 @hookimpl
 def ferbench_register_backbones(register: Register) -> None:
-    """A small one for small images, and the door to timm."""
+    """Two small ones for small images, and the door to timm."""
     register(
         "small-resnet",
         "ferbench.builtin.backbones.small_resnet:build",
         summary="Small residual net for small images; trains on a CPU",
+    )
+    register(
+        "small-vit",
+        "ferbench.builtin.backbones.small_vit:build",
+        summary="Small vision transformer for small images, for methods that mask patches; trains on a CPU",
     )
     register(
         "timm",

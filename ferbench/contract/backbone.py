@@ -6,6 +6,7 @@ from pathlib import Path
 from torch import Tensor, nn
 
 from ferbench.contract.head import Head, Output
+from ferbench.errors import UsageError
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,24 @@ class Backbone(nn.Module):
         raise NotImplementedError
 
 
+class TokenBackbone(Backbone):
+    """A backbone that cuts images into patches and can encode some of them (a ViT), as masked autoencoders need.
+
+    There are L = `grid` x `grid` patches of `patch_size` pixels a side, numbered row by row; `token_size` is D.
+    """
+
+    patch_size: int
+    grid: int
+    token_size: int
+
+    def encode(self, images: Tensor, kept: Tensor) -> Tensor:
+        """Normalised images (B, 3, S, S) and patch numbers (B, K) int64 to tokens (B, K, D), in the order of `kept`.
+
+        Patches that are not kept have no influence. The tokens are those after the last norm, without class token.
+        """
+        raise NotImplementedError
+
+
 class Network(nn.Module):
     """A backbone with a head: the part of a method that EMA averages, that is evaluated and that is saved."""
 
@@ -52,3 +71,19 @@ class Network(nn.Module):
         self.images_forwarded += len(images)
         output = self.head(self.backbone(images))
         return replace(output, logits=output.logits.float(), features=output.features.float())
+
+    def encode(self, images: Tensor, kept: Tensor) -> Tensor:
+        """`TokenBackbone.encode`; a UsageError says what to choose where the backbone has no tokens."""
+        self.images_forwarded += len(images)
+        return token_backbone(self.backbone).encode(images, kept)
+
+
+def token_backbone(backbone: nn.Module, name: str = "") -> TokenBackbone:
+    """The backbone if it can encode some of its patches; raises UsageError for any other."""
+    if not isinstance(backbone, TokenBackbone):
+        what = f"backbone '{name}'" if name else type(backbone).__name__
+        raise UsageError(
+            f"{what} is not made of patches, which this method masks; name a ViT, such as --backbone small-vit or "
+            "--backbone timm/vit_base_patch16_224"
+        )
+    return backbone

@@ -14,7 +14,20 @@ from ferbench.contract.backbone import Network
 from ferbench.contract.batch import Batch, Losses, MethodInfo, NamedOutputs, Predictions, Views
 from ferbench.contract.head import Head, LinearHead, Output
 
-Collective = Callable[[Tensor], Tensor]
+
+@dataclass(frozen=True)
+class Processes:
+    """The processes that train together, this one's number among them, and how they exchange tensors."""
+
+    count: int = 1
+    rank: int = 0
+    mean: Callable[[Tensor], Tensor] = lambda value: value
+    gather: Callable[[Tensor], Tensor] = lambda value: value
+
+    def part(self, rows: Tensor) -> Tensor:
+        """This process's part of rows (N, ...) that all processes have, N a multiple of their number."""
+        each = len(rows) // self.count
+        return rows[self.rank * each : (self.rank + 1) * each]
 
 
 class MethodConfig(BaseModel):
@@ -27,22 +40,34 @@ class MethodConfig(BaseModel):
 class Stage:
     """A part of a run with its own loss; most methods have one.
 
-    `data`: which images it draws (`"labeled+unlabeled"`, `"labeled"`, or `"all"`: every image, as unlabeled).
+    `data`: which images it draws (`"labeled+unlabeled"`, `"labeled"`, or `"all"`: every image, as unlabeled, but
+    those of the training set where a pool takes their place;
+    `"relabeled"` is a second draw of the labeled images, for released code that made one: its labels go beyond the
+    budget, and the record's fingerprints name them).
     `sampler`: how labeled images are drawn. `parameters` picks what is trained (default: all of net and method).
     `share` is its part of the protocol's steps (all shares are scaled to sum to 1). `optimizer` overrides fields of
     the protocol's optimizer. A stage with `cache=True` is computed once per content key (stage, data, initial weights,
     seed, engine version) and its net is shared by all cells that have the same key.
+
+    A stage with `pretraining=True` comes before all others, draws `"all"` images as unlabeled and no labeled view, and
+    its steps, `share` times the protocol's, are extra compute. Neither labels nor seed of the cell enter it, and of the
+    method's options only those in `options`: it is cached, and one backbone serves all label budgets and seeds. The
+    backbone is all that outlives it; the EMA begins after it. `show` makes pictures for the report once it is over.
     """
 
     name: str
     loss: Callable[[Batch], Losses]
     views: Views
-    data: Literal["labeled+unlabeled", "labeled", "all"] = "labeled+unlabeled"
+    data: Literal["labeled+unlabeled", "labeled", "all", "relabeled"] = "labeled+unlabeled"
     sampler: Literal["uniform", "balanced"] = "uniform"
     parameters: Callable[[nn.Module], Sequence[nn.Parameter]] | None = None
     optimizer: Mapping[str, Any] | None = None
     share: float = 1.0
     cache: bool = False
+    pretraining: bool = False
+    options: tuple[str, ...] = ()
+    show: Callable[[Batch], Mapping[str, Tensor]] | None = None
+    """From a batch of the stage to rows of pictures: title to (B, 3, S, S), normalised as the batch's images are."""
 
 
 class EpochContext(Protocol):
@@ -79,7 +104,7 @@ class Method(nn.Module):
     variants: ClassVar[Mapping[str, Mapping[str, Any]]] = {"described": {}}
     """Presets of config fields; the first is the default."""
     requires: ClassVar[frozenset[str]] = frozenset()
-    """`"pool_index"` (refused on streams), `"boxes"`."""
+    """`"pool_index"` (refused on streams), `"boxes"` (a notice says if they lack), `"tokens"` (a `TokenBackbone`)."""
 
     views: Views
     net: Network
@@ -94,8 +119,7 @@ class Method(nn.Module):
         self.config = config
         self._aux_losses: list[tuple[Tensor, int]] = []
         self._extras: list[Mapping[str, Tensor]] = []
-        self._mean: Collective | None = None
-        self._gather: Collective | None = None
+        self._processes = Processes()
 
     # -- what the engine calls ---------------------------------------------------------------------------------------
 
@@ -107,15 +131,14 @@ class Method(nn.Module):
         info: MethodInfo,
         *,
         joint_forward: bool = True,
-        mean: Collective | None = None,
-        gather: Collective | None = None,
+        processes: Processes | None = None,
     ) -> None:
         """The engine's handles; kept out of the module tree, so that the method's state is its own only."""
         for name, value in {"net": net, "teacher": teacher, "random": random, "info": info}.items():
             object.__setattr__(self, name, value)
         if self.joint_forward is None:
             self.joint_forward = joint_forward
-        self._mean, self._gather = mean, gather
+        self._processes = processes or Processes()
 
     def make_head(self, feature_size: int, n_classes: int) -> Head:
         """The head that the method is described with; `--head` puts another in its place."""
@@ -171,11 +194,19 @@ class Method(nn.Module):
 
     def mean(self, value: Tensor) -> Tensor:
         """`value` averaged over processes; the identity on one."""
-        return value if self._mean is None else self._mean(value)
+        return self._processes.mean(value)
 
     def gather(self, value: Tensor) -> Tensor:
         """`value` of all processes concatenated along the first axis; the identity on one."""
-        return value if self._gather is None else self._gather(value)
+        return self._processes.gather(value)
+
+    def uniform(self, images: Tensor, *shape: int) -> Tensor:
+        """Numbers (B, *shape) float32, uniform in 0..1, for images (B, ...), on their device.
+
+        They are this process's part of what one process would draw for the images of all.
+        """
+        size = (len(images) * self._processes.count, *shape)
+        return self._processes.part(torch.empty(size, device=images.device).uniform_(generator=self.random))
 
     def forward_images(self, images: Tensor) -> Output:
         """Forward images (B, 3, S, S) that are no declared view, such as mixed ones; aux loss and extras are kept."""

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from ferbench.contract.batch import Batch, Views, ViewSet, ViewSpec
+from ferbench.contract.method import Processes
 from ferbench.contract.protocol import Recipe
 from ferbench.data.augment.cutout import Cutout
 from ferbench.data.augment.pixels import to_device
@@ -82,6 +83,10 @@ class ViewMaker:
         """uint8 (B, S, S, 3) to float32 (B, 3, S, S) in channels_last memory, without a copy of the layout."""
         return torch.addcmul(self._offset, images.permute(0, 3, 1, 2).float(), self._factor)
 
+    def pictures(self, images: Tensor) -> Tensor:
+        """The inverse of `normalised`, clamped to what a picture can show."""
+        return ((images - self._offset) / self._factor).round().clamp(0, 255).to(torch.uint8).permute(0, 2, 3, 1)
+
 
 def _identity(images: Tensor, generator: torch.Generator, boxes: Tensor) -> tuple[Tensor, Tensor]:
     return images, boxes
@@ -106,7 +111,10 @@ def _images_of(pool: Pool | Stream, batch_size: int, seed: int, steps: int) -> P
 
 
 class Batches:
-    """The batches of one stage: `at(step)` for any step, in any order."""
+    """The batches of one stage: `at(step)` for any step, in any order.
+
+    Several processes share the batches of one: each has its part of the images, in the views that one would see.
+    """
 
     def __init__(
         self,
@@ -119,9 +127,10 @@ class Batches:
         seed: int,
         steps: int,
         sampler: Literal["uniform", "balanced"] = "uniform",
+        processes: Processes | None = None,
     ) -> None:
         self._labeled, self._views, self._maker = labeled, views, maker
-        self._seed, self._steps = seed, steps
+        self._seed, self._steps, self._processes = seed, steps, processes or Processes()
         n_classes = labeled.label_probs.shape[1]
         self._labeled_stream = (
             BalancedStream(labeled.labels.cpu(), n_classes, recipe.labeled_batch, derive(seed, "labeled"))
@@ -137,7 +146,9 @@ class Batches:
     def at(self, step: int, learning_rate: float = 0.0) -> Batch:
         """The batch of a step, on the pools' device."""
         device = self._labeled.images.device
-        index = to_device(self._labeled_stream.at(step), device)
+        # A stage without labeled views gets no labels either.
+        drawn = self._labeled_stream.at(step) if self._views.labeled else torch.empty(0, dtype=torch.int64)
+        index = to_device(drawn, device)
         stored = Drawn(self._labeled.images[index], self._labeled.boxes[index], index)
         labeled = self._view_set("labeled", stored, self._views.labeled, step)
         unlabeled = None
@@ -146,8 +157,8 @@ class Batches:
         return Batch(
             labeled=labeled,
             unlabeled=unlabeled,
-            labels=self._labeled.labels[index],
-            label_probs=self._labeled.label_probs[index],
+            labels=self._labeled.labels[labeled.index],
+            label_probs=self._labeled.label_probs[labeled.index],
             # Filled by a kernel: a copy of a scalar from pageable memory would wait for the device.
             step=torch.full((), step, device=device),
             progress=torch.full((), step / self._steps, device=device),
@@ -159,9 +170,9 @@ class Batches:
         return self._unlabeled.take_waited() if isinstance(self._unlabeled, StreamLoader) else 0.0
 
     def _view_set(self, role: str, stored: Drawn, views: Mapping[str, ViewSpec], step: int) -> ViewSet:
-        images, boxes = {}, {}
+        images, boxes, part = {}, {}, self._processes.part
         for name, spec in views.items():
             generator = torch.Generator().manual_seed(derive(self._seed, "view", role, name, step))
-            pixels, boxes[name] = self._maker.pixels(spec.kind, stored.images, stored.boxes, generator)
-            images[name] = self._maker.normalised(pixels)
-        return ViewSet(images=images, index=stored.index, boxes=boxes)
+            pixels, moved = self._maker.pixels(spec.kind, stored.images, stored.boxes, generator)
+            images[name], boxes[name] = self._maker.normalised(part(pixels)), part(moved)
+        return ViewSet(images=images, index=part(stored.index), boxes=boxes)

@@ -93,6 +93,15 @@ class Packed:
     def labels(self) -> list[str | None]:
         return list(self._manifest["label"].to_pylist())
 
+    def content(self, rows: list[int]) -> list[list[object]]:
+        """Id, image and face box of these rows: what a method sees of them without their labels."""
+        part = self._manifest.select(["id", "sha256", "box"]).take(pyarrow.array(rows, pyarrow.int64()))
+        return [[row["id"], row["sha256"], row["box"]] for row in part.to_pylist()]
+
+    def without_box(self, rows: list[int]) -> int:
+        """How many of these rows have no face box of their own, and so the `CENTRAL_BOX`."""
+        return int(self._manifest["box"].take(pyarrow.array(rows, pyarrow.int64())).null_count)
+
     def groups(self, kind: str) -> list[str]:
         """What a rank is given to: the image's id, or its subject or video."""
         if kind == "image":

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from pydantic import ValidationError
 
+from ferbench.contract.backbone import token_backbone
 from ferbench.contract.dataset import Dataset
 from ferbench.contract.executor import Job
 from ferbench.contract.method import Method
@@ -124,7 +125,15 @@ class _Planner:
     def fingerprints(self, resolved: Resolved, job: Job) -> dict[str, str]:
         """What the cell's data is, now."""
         cell = resolved.cell
-        key = (job.dataset, job.pool, resolved.recipe.image_size, cell.classes, cell.budget, cell.seed)
+        key = (
+            job.dataset,
+            job.pool,
+            resolved.recipe.image_size,
+            cell.classes,
+            cell.budget,
+            cell.seed,
+            resolved.relabels,
+        )
         if key not in self._fingerprints:
             self._fingerprints[key] = split_of(resolved).fingerprints
         return self._fingerprints[key]
@@ -140,7 +149,7 @@ class _Planner:
         fields, options = sort_settings(request.set, self.methods, method)
         task, class_names = classes_of(dataset, request.classes)
         recipe = recipe_of(protocol, dataset, fields)
-        self._check_backbone(backbone, recipe.image_size)
+        self._check_backbone(backbone, recipe.image_size, "tokens" in method_class.requires)
         init, init_path = self._init(request.init, backbone, recipe.image_size)
         configured = partial(method_config, method, method_class, variant, recipe)
         config = configured(options)
@@ -226,14 +235,20 @@ def choose_device(name: str) -> str:
     return name
 
 
-def check_backbone(name: str, image_size: int) -> None:
-    """Build the net without memory and send two images through; one that cannot be is a UsageError."""
+def check_backbone(name: str, image_size: int, tokens: bool = False) -> None:
+    """Build the net without memory and send two images through; one that cannot be is a UsageError.
+
+    So is one without `tokens`, where the method wants them.
+    """
     problem: Exception | None = None
     # A net that looks at values fails on meta tensors; then the real ones decide.
     for device in ("meta", "cpu"):
         try:
             with torch.device(device), torch.no_grad():
-                build_backbone(name, image_size, None)(torch.empty(2, 3, image_size, image_size))
+                backbone = build_backbone(name, image_size, None)
+                backbone(torch.empty(2, 3, image_size, image_size))
+            if tokens:
+                token_backbone(backbone, name)
             return
         except (RuntimeError, ValueError, AssertionError) as error:
             problem = error

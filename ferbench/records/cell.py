@@ -185,8 +185,8 @@ class Cell(BaseModel):
 
     @property
     def keeps_rest(self) -> bool:
-        """Whether the rest of the training set is unlabeled too, beside the pool."""
-        return self.pool is not None and self.pool.startswith(REST)
+        """Whether the rest of the training set is unlabeled data: beside the pool, or alone."""
+        return self.pool is None or self.pool.startswith(REST)
 
     @property
     def ratio(self) -> float | None:

@@ -36,7 +36,7 @@ def run_options(cell: Cell, sources: Sources) -> dict[str, Any]:
         "head": cell.head,
         "dataset": sources.dataset or cell.dataset,
         "classes": cell.classes,
-        "unlabeled": f"{REST}{pool}" if cell.keeps_rest else pool,
+        "unlabeled": f"{REST}{pool}" if pool and cell.keeps_rest else pool,
         "ratio": budget.ratio,
         "labels": budget.count,
         "per_class": budget.per_class,

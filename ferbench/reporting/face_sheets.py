@@ -3,9 +3,12 @@
 import base64
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
+from safetensors import SafetensorError, safe_open
 
 from ferbench.contract.protocol import Recipe
 from ferbench.data.batches import ViewMaker
@@ -13,12 +16,15 @@ from ferbench.data.packed import Packed, Pool
 from ferbench.data.seeds import derive
 from ferbench.data.splits import SplitPlan, pool_rows
 from ferbench.data.stream_index import StreamIndex
+from ferbench.leaderboard.escape import plain
 from ferbench.records.predictions import Predictions
-from ferbench.reporting.local_data import LocalData
+from ferbench.reporting.local_data import MAX_IMAGE_SIZE, LocalData
 from ferbench.reporting.tiles import contact_sheet
 
 COLUMNS = 7
 ERROR_ROWS = 2
+MAX_STAGES = 4  # with pictures
+MAX_ROWS = 8  # of pictures of a stage
 LABELED_VIEWS = ("plain", "weak", "weak", "strong", "strong")
 UNLABELED_VIEWS = ("weak", "strong", "strong")
 Caption = tuple[str, ...]
@@ -93,6 +99,29 @@ def error_sheets(packed: Packed, errors: Sequence[ConfidentError], class_names: 
         )
         sheets.append(Sheet(contact_sheet(pool.images.numpy()[None]), (), captions))
     return sheets
+
+
+def picture_sheets(folder: Path) -> list[tuple[str, Sheet]]:
+    """What stages have shown, by name of the stage; files that are no pictures of a sensible size are left out."""
+    sheets = []
+    for path in sorted(folder.glob("pictures-*.safetensors"))[:MAX_STAGES]:
+        try:
+            with safe_open(path, framework="np") as file:
+                rows = {title: file.get_tensor(title) for title in sorted(file.keys())}
+        except (SafetensorError, OSError, ValueError):
+            continue
+        if _are_pictures(list(rows.values())):
+            sheet = Sheet(contact_sheet(np.stack(list(rows.values()))), tuple(plain(title, 16) for title in rows), ())
+            sheets.append((plain(path.stem.removeprefix("pictures-"), 40), sheet))
+    return sheets
+
+
+def _are_pictures(rows: list[NDArray[np.uint8]]) -> bool:
+    if not 0 < len(rows) <= MAX_ROWS or len({row.shape for row in rows}) > 1:
+        return False
+    shape = rows[0].shape
+    square = len(shape) == 4 and shape[1] == shape[2] and shape[3] == 3
+    return square and rows[0].dtype == np.uint8 and 0 < shape[0] <= COLUMNS and 0 < shape[1] <= MAX_IMAGE_SIZE
 
 
 def _percent(confidence: float) -> str:

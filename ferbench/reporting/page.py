@@ -6,6 +6,7 @@ import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.resources import files
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from jinja2 import Environment, StrictUndefined
@@ -76,6 +77,7 @@ def report_page(run: RunFiles, dataset: Dataset | None = None) -> bytes:
         class_table=class_table,
         pseudo_labels=any(row.mask_rate != tables.NONE for row in class_table),
         faces=_faces(run, dataset),
+        stage_sheets=_stage_sheets(run.path.parent),
         cell=tables.cell_fields(record.cell),
         protocol=tables.config_fields(record.config.protocol, record.cell.overrides.get("protocol", {})),
         method=tables.config_fields(record.config.method, record.cell.overrides.get("method", {})),
@@ -154,6 +156,14 @@ def _faces(run: RunFiles, dataset: Dataset | None) -> Faces:
     used = record.result is None or record.result.n_unlabeled is not None
     errors = error_sheets(data.packed, confident_errors(run.predictions), data.class_names) if run.predictions else []
     return Faces(labeled_sheet(data, seed), unlabeled_sheet(data, seed) if used else None, tuple(errors))
+
+
+def _stage_sheets(folder: Path) -> "list[tuple[str, Sheet]]":
+    if not any(folder.glob("pictures-*.safetensors")):
+        return []
+    from ferbench.reporting.face_sheets import picture_sheets
+
+    return picture_sheets(folder)
 
 
 def _block(text: str) -> str:

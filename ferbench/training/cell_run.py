@@ -13,8 +13,10 @@ from pathlib import Path
 import torch
 
 from ferbench.contract.executor import Job
+from ferbench.contract.method import Stage
 from ferbench.contract.protocol import TUNED
 from ferbench.data.pack import cache_root
+from ferbench.data.packed import CENTRAL_BOX
 from ferbench.data.seeds import derive
 from ferbench.errors import DataError, FerbenchError, InterruptedRun
 from ferbench.plugins import registry
@@ -40,6 +42,8 @@ from ferbench.training.task import Split, build_method, build_network, build_tas
 
 CHECKPOINT = "checkpoint.safetensors"
 MODEL = "model.safetensors"
+LATER_FIELDS = ("labeled_batch", "ema_decay", "joint_forward", "evaluations", "evaluation_batch")
+"""Fields of a recipe that a pre-training stage knows nothing of."""
 
 
 class TimeoutReached(FerbenchError):
@@ -186,6 +190,13 @@ def _trainer(attempt: Attempt, split: Split, folder: Path, events: Events, stop:
     net = build_network(resolved, _initial_weights(attempt), attempt.device)
     task = build_task(resolved, split, net, attempt.device)
     method, teacher, info = build_method(resolved, net, task, split.plan)
+    missing = split.packed.without_box(split.plan.labeled) if "boxes" in method.requires else 0
+    if missing:
+        sides = ", ".join(f"{side * resolved.recipe.image_size:.1f}" for side in CENTRAL_BOX)
+        text = (
+            f"{missing} labeled images of '{resolved.cell.dataset}' have no face box; theirs is the central ({sides})"
+        )
+        events({"kind": "notice", "text": f"{text} of {resolved.recipe.image_size} pixels"})
     cell = dict(job.cell)
 
     def forward(event):  # type: ignore[no-untyped-def]
@@ -202,6 +213,21 @@ def _trainer(attempt: Attempt, split: Split, folder: Path, events: Events, stop:
         "seed": resolved.cell.seed,
         "engine_version": ENGINE_VERSION,
     }
+
+    def shared(stage: Stage) -> dict[str, object]:
+        """What a pre-training stage depends on: not labels, seed or head, and of options only those that it names."""
+        recipe = resolved.recipe.model_dump(mode="json", exclude={*TUNED, *LATER_FIELDS, *(stage.optimizer or {})})
+        config = resolved.config.model_dump(mode="json")
+        return {
+            "options": {name: config[name] for name in stage.options},
+            "recipe": {**recipe, "backbone": resolved.cell.backbone},
+            "method": run["method"],
+            "backbone": [resolved.cell.init, stamp(*named_parts(resolved.cell)["backbone"]).source_hash],
+            "arithmetic": run["arithmetic"],
+            "images": split.images,
+            "engine_version": ENGINE_VERSION,
+        }
+
     return Trainer(
         method,
         teacher,
@@ -211,7 +237,7 @@ def _trainer(attempt: Attempt, split: Split, folder: Path, events: Events, stop:
         seed=derive(resolved.cell.seed, "training"),
         identity=digest([resolved.cell.cell_id, run]),
         checkpoint_path=folder / CHECKPOINT,
-        stage_cache=StageCache(cache_root() / "stages", run),
+        stage_cache=StageCache(cache_root() / "stages", run, shared),
         precision=resolved.cell.precision,
         began=attempt.began,
         events=forward,
@@ -270,7 +296,7 @@ def _result(trainer: Trainer, resolved: Resolved, split: Split) -> tuple[Predict
 def _oracle(trainer: Trainer) -> Oracle:
     rows = [row for row in trainer.progress.history if "evaluation" in row]
     best = max(rows, key=lambda row: (row["evaluation"]["accuracy"], -row["step"]))
-    return Oracle(**best["evaluation"], step=best["step"], evaluations=len(rows))
+    return Oracle(**best["evaluation"], step=best["step"] - trainer.extra_steps, evaluations=len(rows))
 
 
 def _model_bytes(trainer: Trainer) -> bytes:

@@ -13,13 +13,13 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from ferbench.contract.batch import Batch, MethodInfo, Predictions
-from ferbench.contract.method import Method, Stage
+from ferbench.contract.method import Method, Processes, Stage
 from ferbench.contract.protocol import Recipe
 from ferbench.data.batches import Batches, ViewMaker
 from ferbench.data.packed import Pool
 from ferbench.data.seeds import derive
 from ferbench.data.stream import Stream
-from ferbench.errors import FerbenchError, PluginError
+from ferbench.errors import FerbenchError, InterruptedRun, PluginError
 from ferbench.records.metrics import evaluate
 from ferbench.training.checkpoint import (
     Checkpoint,
@@ -34,11 +34,13 @@ from ferbench.training.evaluation import logits_of, stored_logits
 from ferbench.training.meter import Meter
 from ferbench.training.optimization import learning_rate, make_optimizer, set_learning_rate
 from ferbench.training.stage_cache import StageCache
-from ferbench.training.stages import checked_stages, share_steps
+from ferbench.training.stages import checked_stages, stage_steps, steps_per_epoch
 from ferbench.training.teacher import Teacher
 
 ENGINE_VERSION = 1
 TICK_SECONDS = 0.5
+PRETRAINING_SEED = 0  # of stages that cells of all seeds share
+SHOWN = 7  # pictures in a row of the report
 
 Events = Callable[[Mapping[str, Any]], None]
 Stop = Callable[[], FerbenchError | None]
@@ -56,7 +58,11 @@ class DivergedError(FerbenchError):
 
 @dataclass(frozen=True)
 class Task:
-    """The data of a cell on its device."""
+    """The data of a cell on its device.
+
+    `keeps_rest` says whether `unlabeled` holds the rest of the training set. `relabeled` are the two pools of a second
+    draw, where a stage wants one.
+    """
 
     labeled: Pool
     unlabeled: Pool | Stream | None
@@ -64,6 +70,8 @@ class Task:
     maker: ViewMaker
     class_names: tuple[str, ...]
     device: torch.device
+    keeps_rest: bool = True
+    relabeled: tuple[Pool, Pool | Stream] | None = None
 
 
 @dataclass
@@ -99,13 +107,17 @@ class Trainer:
         began: float | None = None,
         events: Events = lambda event: None,
         stop: Stop = lambda: None,
+        processes: Processes | None = None,
     ) -> None:
         self.method, self.net, self.teacher = method, method.net, teacher
         self.recipe, self.task, self.info, self.seed = recipe, task, info, seed
         self.identity, self.checkpoint_path, self.stage_cache = identity, checkpoint_path, stage_cache
         self.precision, self.events, self.stop = precision, events, stop
+        self.processes = processes or Processes()
         self.stages = checked_stages(method)
-        self.stage_steps = share_steps(recipe.steps, [stage.share for stage in self.stages])
+        self.stage_steps = stage_steps(recipe.steps, self.stages)
+        pairs = zip(self.stages, self.stage_steps, strict=True)
+        self.extra_steps = sum(steps for stage, steps in pairs if stage.pretraining)
         self.meter = Meter(info.n_classes, task.device)
         self.progress = Progress()
         self._ticked = time.monotonic()
@@ -115,6 +127,12 @@ class Trainer:
 
     def run(self) -> Progress:
         """All stages from wherever the checkpoint stands; bit-equal to an uninterrupted run on the same machine."""
+        try:
+            return self._run()
+        finally:
+            self.stage_cache.release()
+
+    def _run(self) -> Progress:
         saved = self._restore()
         for index in range(self.progress.stage, len(self.stages)):
             stage, recipe = self.stages[index], self._recipe(self.stages[index])
@@ -127,14 +145,19 @@ class Trainer:
             if not self._restore_stage(stage):
                 self._train(stage, self.stage_steps[index], optimizer, recipe)
                 self._keep_stage(stage)
+            if stage.pretraining:
+                self.teacher.net.load_state_dict(self.net.state_dict())
             self.progress.stage, self.progress.step = index + 1, 0
         return self.progress
 
     def _start(self, stage: Stage) -> None:
         # Each stage draws from its own seeds, so that one taken from the cache leaves the next as training it would.
-        torch.manual_seed(derive(self.seed, "noise", stage.name))
-        self.method.random.manual_seed(derive(self.seed, "method", stage.name))
+        torch.manual_seed(derive(self._seed(stage), "noise", stage.name))
+        self.method.random.manual_seed(derive(self._seed(stage), "method", stage.name))
         self.method.start_stage(stage)
+
+    def _seed(self, stage: Stage) -> int:
+        return PRETRAINING_SEED if stage.pretraining else self.seed
 
     def _train(self, stage: Stage, steps: int, optimizer: Optimizer, recipe: Recipe) -> None:
         labeled, unlabeled = self._pools(stage)
@@ -142,6 +165,7 @@ class Trainer:
         done_before = sum(self.stage_steps[: self.progress.stage])
         self.net.train()
         self.method.train()
+        per_epoch = steps_per_epoch(steps) if stage.pretraining else self.info.steps_per_epoch
         started = time.monotonic()
         for step in range(self.progress.step, steps):
             rate = learning_rate(recipe, step, steps)
@@ -149,12 +173,12 @@ class Trainer:
             self._step(stage, batches.at(step, rate), optimizer, done_before + step, unlabeled)
             self.progress.step = step + 1
             self._tick(done_before + step + 1)
-            if (step + 1) % self.info.steps_per_epoch == 0 or step + 1 == steps:
+            if (step + 1) % per_epoch == 0 or step + 1 == steps:
                 self._check_finite()
                 self._count_training(started, batches)
                 self._end_epoch(stage, optimizer, done_before + step + 1)
                 started = time.monotonic()
-            if (reason := self.stop()) is not None:
+            if (reason := self._stop_reason()) is not None:
                 self._check_finite()
                 self._count_training(started, batches)
                 self.save(optimizer)
@@ -172,8 +196,10 @@ class Trainer:
         total = losses.total if aux is None else losses.total + aux
         optimizer.zero_grad(set_to_none=True)
         total.backward()
+        self._average_gradients(optimizer)
         optimizer.step()
-        self.teacher.update(step)
+        if not stage.pretraining:
+            self.teacher.update(step - self.extra_steps)
         self.method.after_step()
         truth = unlabeled.truth(batch.unlabeled.index) if unlabeled and batch.unlabeled else None
         self.meter.add(step, total, losses, truth)
@@ -182,6 +208,26 @@ class Trainer:
     def _count_training(self, started: float, batches: Batches) -> None:
         self.progress.train_seconds += time.monotonic() - started
         self.progress.data_wait_seconds += batches.take_waited()
+
+    def _average_gradients(self, optimizer: Optimizer) -> None:
+        """Give all processes the gradient of the mean of their losses, in one exchange."""
+        if self.processes.count == 1:
+            return
+        gradients = [p.grad for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
+        mean = self.processes.mean(torch.cat([gradient.flatten() for gradient in gradients]))
+        parts = mean.split([gradient.numel() for gradient in gradients])
+        torch._foreach_copy_(gradients, [part.view(g.shape) for part, g in zip(parts, gradients, strict=True)])
+
+    def _anywhere(self, holds: bool) -> bool:
+        """Whether something holds in any process; all must ask."""
+        return float(self.processes.mean(torch.full((), float(holds), device=self.task.device))) > 0
+
+    def _stop_reason(self) -> FerbenchError | None:
+        """Why to save and leave. Of several processes all leave when one is asked to."""
+        reason = self.stop()
+        if self.processes.count > 1 and self._anywhere(reason is not None):
+            return reason or InterruptedRun("another process of this run was stopped")
+        return reason
 
     def _images_forwarded(self) -> int:
         return self.net.images_forwarded + self.teacher.net.images_forwarded
@@ -205,19 +251,25 @@ class Trainer:
             "stage": stage.name,
             "step": step,
             "learning_rate": optimizer.param_groups[0]["lr"],
-            **self.meter.read(),
+            **self._read_meter(),
         }
         row["method"] = _extras(self.method.end_epoch(_Context(epoch, self)))
-        if self._is_evaluated(step):
+        if not stage.pretraining and self._is_evaluated(step - self.extra_steps):
             row["evaluation"] = self._evaluate()
         self.progress.history.append(row)
         self.events({"kind": "epoch", **row})
-        if step < self.recipe.steps:
+        if step < sum(self.stage_steps):
             self.save(optimizer)
+
+    def _read_meter(self) -> dict[str, Any]:
+        """The epoch's losses, means over all processes."""
+        if self.processes.count > 1:
+            self.meter.average(self.processes.mean)
+        return self.meter.read()
 
     def _is_evaluated(self, step: int) -> bool:
         total, count = self.recipe.steps, self.recipe.evaluations
-        previous = self.progress.history[-1]["step"] if self.progress.history else 0
+        previous = max(0, self.progress.history[-1]["step"] - self.extra_steps) if self.progress.history else 0
         return step == total or (step * count // total > previous * count // total and step * count // total < count)
 
     def _evaluate(self) -> dict[str, float]:
@@ -230,7 +282,7 @@ class Trainer:
         now = time.monotonic()
         if now - self._ticked >= TICK_SECONDS:
             self._ticked = now
-            self.events({"kind": "step", "step": step, "steps": self.recipe.steps})
+            self.events({"kind": "step", "step": step, "steps": sum(self.stage_steps)})
 
     # -- parts -------------------------------------------------------------------------------------------------------
 
@@ -240,7 +292,11 @@ class Trainer:
         if stage.data == "labeled":
             return labeled, None
         if stage.data == "all":
-            return labeled, unlabeled.after(labeled) if unlabeled else labeled
+            if unlabeled is None:
+                return labeled, labeled
+            return labeled, unlabeled.after(labeled) if self.task.keeps_rest else unlabeled
+        if stage.data == "relabeled" and self.task.relabeled:
+            return self.task.relabeled
         return labeled, unlabeled
 
     def _batches(self, stage: Stage, labeled: Pool, unlabeled: Pool | Stream | None, steps: int) -> Batches:
@@ -250,9 +306,10 @@ class Trainer:
             stage.views,
             self.recipe,
             self.task.maker,
-            seed=derive(self.seed, "batches", stage.name),
+            seed=derive(self._seed(stage), "batches", stage.name),
             steps=steps,
             sampler=stage.sampler,
+            processes=self.processes,
         )
 
     def _recipe(self, stage: Stage) -> Recipe:
@@ -269,25 +326,56 @@ class Trainer:
 
     def _restore_stage(self, stage: Stage) -> bool:
         """Take a finished stage from the cache: nets, the method's state and the rows of the history."""
-        if not stage.cache:
+        if not (stage.cache or stage.pretraining):
             return False
-        saved = self.stage_cache.restore(stage, self.stop, begun=self.progress.step > 0)
-        if saved is None:
+        saved = None
+        if self.processes.rank == 0:
+            saved = self.stage_cache.restore(stage, self.stop, begun=self.progress.step > 0)
+        if not self._anywhere(saved is not None):
             return False
-        for prefix, module in self._modules().items():
+        saved = saved or self.stage_cache.read(stage)
+        for prefix, module in self._kept_modules(stage).items():
             module.load_state_dict(saved.get(prefix))
         self.progress.history += saved.state["history"]
         self.progress.image_passes += saved.state["image_passes"]
+        self._write_pictures(stage, saved.get("pictures"))
         return True
 
     def _keep_stage(self, stage: Stage) -> None:
-        if not stage.cache:
+        pictures = self._pictures(stage)
+        self._write_pictures(stage, pictures)
+        if not (stage.cache or stage.pretraining):
+            return
+        if self.processes.rank > 0:
             return
         rows = [row for row in self.progress.history if row["stage"] == stage.name]
         checkpoint = Checkpoint(state={"history": rows, "image_passes": self.progress.image_passes})
-        for prefix, module in self._modules().items():
+        for prefix, module in self._kept_modules(stage).items():
             checkpoint.put(prefix, module.state_dict())
+        checkpoint.put("pictures", pictures)
         self.stage_cache.keep(stage, checkpoint)
+
+    def _kept_modules(self, stage: Stage) -> dict[str, torch.nn.Module]:
+        """What outlives a cached stage: of pre-training the backbone, which alone knows nothing of the cell."""
+        return {"backbone": self.net.backbone} if stage.pretraining else self._modules()
+
+    # -- pictures ----------------------------------------------------------------------------------------------------
+
+    @torch.no_grad()
+    def _pictures(self, stage: Stage) -> dict[str, Tensor]:
+        """What the stage shows of its last batch: rows (N, S, S, 3) uint8 by title."""
+        if stage.show is None:
+            return {}
+        steps = self.stage_steps[self.progress.stage]
+        batch = self._batches(stage, *self._pools(stage), steps).at(steps - 1)
+        self.net.eval()
+        rows = stage.show(batch)
+        return {title: self.task.maker.pictures(images[:SHOWN]) for title, images in rows.items()}
+
+    def _write_pictures(self, stage: Stage, pictures: dict[str, Tensor]) -> None:
+        if pictures and self.processes.rank == 0:
+            path = self.checkpoint_path.with_name(f"pictures-{stage.name}.safetensors")
+            write_checkpoint(path, Checkpoint({title: rows.contiguous() for title, rows in pictures.items()}))
 
     def _modules(self) -> dict[str, torch.nn.Module]:
         return {"net": self.net, "teacher": self.teacher.net, "method": self.method}
@@ -295,8 +383,10 @@ class Trainer:
     # -- checkpoints -------------------------------------------------------------------------------------------------
 
     def save(self, optimizer: Optimizer) -> None:
-        """Write the checkpoint; everything after it is lost when the process is killed."""
+        """Write the checkpoint; everything after it is lost when the process is killed. Only the first process does."""
         self.count_time()
+        if self.processes.rank > 0:
+            return
         checkpoint = Checkpoint(state={"identity": self.identity, "progress": self.progress.__dict__})
         for prefix, module in self._modules().items():
             checkpoint.put(prefix, module.state_dict())

@@ -1,6 +1,6 @@
 """What happened in an epoch, accumulated on the device and read once."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -65,6 +65,12 @@ class Meter:
         # A term that is not finite makes the total so in the same step: name the term, not the total.
         step, _, name = min(((s, n == "loss", n) for s, n in bad), default=(NEVER, False, ""))
         return (step, name) if step < NEVER else None
+
+    def average(self, mean: Callable[[Tensor], Tensor]) -> None:
+        """Make the sums those of an average process; where a loss was not finite stays this process's own."""
+        for name in sorted(self.state):
+            if not name.startswith("bad."):
+                self.state[name] = mean(self.state[name])
 
     def read(self) -> dict[str, Any]:
         """The epoch's row as JSON values, and an empty meter for the next."""

@@ -40,6 +40,11 @@ class Resolved:
         return self.recipe.head_defaults.get(self.cell.head or "", {})
 
     @property
+    def relabels(self) -> bool:
+        """Whether a stage has a second draw of labeled images."""
+        return any(stage.data == "relabeled" for stage in self.method_class(self.config).stages())
+
+    @property
     def standard(self) -> bool:
         """Whether the cell belongs in a standard table."""
         return is_standard(self.cell, self.protocol)

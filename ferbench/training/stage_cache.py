@@ -14,14 +14,20 @@ PATIENCE_SECONDS = 1.0
 
 
 class StageCache:
-    """Keeps what finished stages that declare `cache=True` have left.
+    """Keeps what finished stages that declare `cache=True` or `pretraining=True` have left.
 
     `content` is everything that determines a stage beside its own declaration: the code of the method and its
-    options, the images that it sees, initial weights, recipe, precision, device, seed and engine version.
+    options, the images that it sees, initial weights, recipe, precision, device, seed and engine version. `shared`
+    gives the same of a pre-training stage, which depends on neither labels nor seed nor on most options.
     """
 
-    def __init__(self, folder: Path, content: Mapping[str, object]) -> None:
-        self.folder, self.content = folder, content
+    def __init__(
+        self,
+        folder: Path,
+        content: Mapping[str, object],
+        shared: Callable[[Stage], Mapping[str, object]] | None = None,
+    ) -> None:
+        self.folder, self.content, self.shared = folder, content, shared
         self._lock: filelock.BaseFileLock | None = None
 
     def restore(self, stage: Stage, stop: Callable[[], FerbenchError | None], *, begun: bool) -> Checkpoint | None:
@@ -45,9 +51,17 @@ class StageCache:
         self._lock = lock
         return None
 
+    def read(self, stage: Stage) -> Checkpoint:
+        """What is left of a stage that another process has found."""
+        return read_checkpoint(self._path(stage))
+
     def keep(self, stage: Stage, checkpoint: Checkpoint) -> None:
         """Leave the stage's result for other cells."""
         write_checkpoint(self._path(stage), checkpoint)
+        self.release()
+
+    def release(self) -> None:
+        """Let others train the stage that this one has locked, if any."""
         if self._lock is not None:
             self._lock.release()
             self._lock = None
@@ -58,4 +72,5 @@ class StageCache:
             for role, declared in (("labeled", stage.views.labeled), ("unlabeled", stage.views.unlabeled))
         }
         declaration = [stage.name, stage.data, stage.sampler, stage.share, dict(stage.optimizer or {}), views]
-        return self.folder / f"{stage.name}-{digest([declaration, dict(self.content)])[:16]}.safetensors"
+        content = self.shared(stage) if stage.pretraining and self.shared else self.content
+        return self.folder / f"{stage.name}-{digest([declaration, dict(content)])[:16]}.safetensors"

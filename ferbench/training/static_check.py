@@ -3,10 +3,11 @@
 import torch
 from torch import Tensor
 
-from ferbench.contract.backbone import Backbone, Network
+from ferbench.contract.backbone import Backbone, Network, TokenBackbone
 from ferbench.contract.batch import Batch, MethodInfo, Views, ViewSet
 from ferbench.contract.method import Method, MethodConfig
 from ferbench.errors import PluginError
+from ferbench.functional import take_tokens
 from ferbench.training.resolution import build_head
 
 SIZE, LABELED, UNLABELED = 16, 6, 8
@@ -27,6 +28,33 @@ class ToyBackbone(Backbone):
         return torch.relu(self.norm(self.conv(torch.relu(self.stem(images))))).mean((2, 3))
 
 
+class ToyTokens(TokenBackbone):
+    """Patches with a position, an attention and their mean: the least for methods that mask patches."""
+
+    patch_size, grid, token_size = 4, SIZE // 4, ToyBackbone.feature_size
+    feature_size = token_size
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = torch.nn.Conv2d(3, self.token_size, self.patch_size, self.patch_size)
+        self.position = torch.nn.Parameter(0.02 * torch.randn(self.grid**2, self.token_size))
+        self.attention = torch.nn.MultiheadAttention(self.token_size, 2, batch_first=True)
+        self.norm = torch.nn.LayerNorm(self.token_size)
+
+    def encode(self, images: Tensor, kept: Tensor) -> Tensor:
+        tokens = take_tokens(self.stem(images).flatten(2).mT + self.position, kept)
+        return self.norm(tokens + self.attention(tokens, tokens, tokens, need_weights=False)[0])
+
+    def forward(self, images: Tensor) -> Tensor:
+        everything = torch.arange(self.grid**2, device=images.device).expand(len(images), -1)
+        return self.encode(images, everything).mean(1)
+
+
+def toy_backbone(method: type[Method]) -> Backbone:
+    """The toy backbone that gives a method what it requires."""
+    return ToyTokens() if "tokens" in method.requires else ToyBackbone()
+
+
 def check_static(method_class: type[Method], config: MethodConfig, info: MethodInfo) -> None:
     """Raise PluginError if a loss reads a value: `.item()`, `.cpu()`, `.tolist()`, `if tensor`, boolean-mask indexing.
 
@@ -36,7 +64,8 @@ def check_static(method_class: type[Method], config: MethodConfig, info: MethodI
     with torch.device("meta"):
         method = method_class(config)
         net, teacher = (
-            Network(ToyBackbone(), build_head(None, method, ToyBackbone.feature_size, info.n_classes)) for _ in range(2)
+            Network(toy_backbone(method_class), build_head(None, method, ToyBackbone.feature_size, info.n_classes))
+            for _ in range(2)
         )
         teacher.eval()
         method.setup(net, info)

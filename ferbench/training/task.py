@@ -5,7 +5,7 @@ from pathlib import Path
 
 import torch
 
-from ferbench.contract.backbone import Network
+from ferbench.contract.backbone import Network, token_backbone
 from ferbench.contract.batch import MethodInfo
 from ferbench.contract.method import Method
 from ferbench.data.batches import ViewMaker
@@ -17,7 +17,8 @@ from ferbench.data.splits import SplitPlan, make_split
 from ferbench.data.stream import Stream
 from ferbench.data.stream_index import StreamIndex
 from ferbench.errors import UsageError
-from ferbench.training.engine import Task
+from ferbench.records.cell import digest
+from ferbench.training.engine import PRETRAINING_SEED, Task
 from ferbench.training.layout import lay_out
 from ferbench.training.resolution import Resolved, build_backbone, build_head
 from ferbench.training.stages import steps_per_epoch
@@ -26,31 +27,58 @@ from ferbench.training.teacher import Teacher
 
 @dataclass(frozen=True)
 class Split:
-    """The split of a cell over its packed data, and the pool where one is named."""
+    """The split of a cell over its packed data, and the pool where one is named.
+
+    `keeps_rest` says whether the rest of the training set is unlabeled data. `relabeled` is the second draw of a method
+    that has a stage with such data.
+    """
 
     plan: SplitPlan
     packed: Packed
     pool: External | None
     fingerprints: dict[str, str]
+    keeps_rest: bool
+    relabeled: SplitPlan | None = None
+
+    @property
+    def images(self) -> str:
+        """A digest of the images of stages that draw `"all"`, whatever part of them is labeled."""
+        own = self.packed.content(self.plan.labeled + self.plan.unlabeled) if self.keeps_rest else []
+        return digest([sorted(own), [self.pool.source.fingerprint, self.pool.drawn] if self.pool else []])
 
 
 def split_of(resolved: Resolved) -> Split:
     """Pack what is not packed yet and choose the labels."""
     size, protocol, cell = resolved.recipe.image_size, resolved.protocol, resolved.cell
     packed = Packed(ensure_packed(resolved.dataset, size))
-    plan = make_split(
-        packed, resolved.class_names, cell.budget, cell.seed, rule=protocol.split_rule, groups=protocol.rank_groups
-    )
+
+    def drawn(seed: int) -> SplitPlan:
+        names, rule, groups = resolved.class_names, protocol.split_rule, protocol.rank_groups
+        return make_split(packed, names, cell.budget, seed, rule=rule, groups=groups)
+
+    plan = drawn(cell.seed)
+    relabeled = drawn(derive(cell.seed, "relabeled")) if resolved.relabels else None
     pool = open_external(resolved.pool, packed) if resolved.pool else None
     fingerprints = pool.fingerprints(plan, keeps_rest=cell.keeps_rest) if pool else plan.fingerprints
-    return Split(plan, packed, pool, {**fingerprints, "split_rule": protocol.split_rule})
+    fingerprints = {**fingerprints, "split_rule": protocol.split_rule}
+    if relabeled:
+        fingerprints["relabeled"] = relabeled.fingerprints["labeled"]
+    return Split(plan, packed, pool, fingerprints, cell.keeps_rest, relabeled)
 
 
 def build_network(resolved: Resolved, init: Path | str | None, device: torch.device) -> Network:
-    """Backbone and head from the cell's seed; the backbone's random weights do not depend on the method."""
-    torch.manual_seed(derive(resolved.cell.seed, "init"))
-    backbone = build_backbone(resolved.cell.backbone, resolved.recipe.image_size, init)
+    """Backbone and head from the cell's seed; the backbone's random weights do not depend on the method.
+
+    Before a pre-training stage they do not depend on the seed either.
+    """
     method = resolved.method_class(resolved.config)
+    pretrained = any(stage.pretraining for stage in method.stages())
+    torch.manual_seed(derive(PRETRAINING_SEED if pretrained else resolved.cell.seed, "init"))
+    backbone = build_backbone(resolved.cell.backbone, resolved.recipe.image_size, init)
+    if "tokens" in method.requires:
+        token_backbone(backbone, resolved.cell.backbone)
+    if pretrained:  # the backbone is that of all seeds, the head the cell's own
+        torch.manual_seed(derive(resolved.cell.seed, "init"))
     n_classes = len(resolved.class_names)
     head = build_head(resolved.cell.head, method, backbone.feature_size, n_classes, resolved.head_options)
     return lay_out(Network(backbone, head), device, resolved.recipe.image_size)
@@ -58,30 +86,36 @@ def build_network(resolved: Resolved, init: Path | str | None, device: torch.dev
 
 def build_task(resolved: Resolved, split: Split, net: Network, device: torch.device) -> Task:
     """The cell's pools on the device. Supervised cells get no unlabeled pool."""
-    names = resolved.class_names
-    method = resolved.method_class(resolved.config)
-    unlabeled = _unlabeled(split, names, device, keeps_rest=resolved.cell.keeps_rest) if method.uses_unlabeled else None
-    if unlabeled is not None and not len(unlabeled):
-        raise UsageError(no_pool_text(resolved))
+    names, packed = resolved.class_names, split.packed
+
+    def unlabeled(plan: SplitPlan) -> Pool | Stream:
+        pool = _unlabeled(split, plan, names, device)
+        if not len(pool):
+            raise UsageError(no_pool_text(resolved))
+        return pool
+
+    second = split.relabeled
     return Task(
-        labeled=split.packed.pool(split.plan.labeled, names, device),
-        unlabeled=unlabeled,
-        test=split.packed.pool(split.plan.test, names, device),
+        labeled=packed.pool(split.plan.labeled, names, device),
+        unlabeled=unlabeled(split.plan) if resolved.method_class(resolved.config).uses_unlabeled else None,
+        keeps_rest=split.keeps_rest,
+        relabeled=(packed.pool(second.labeled, names, device), unlabeled(second)) if second else None,
+        test=packed.pool(split.plan.test, names, device),
         maker=ViewMaker(resolved.recipe, net.backbone.mean, net.backbone.std, device),
         class_names=names,
         device=device,
     )
 
 
-def _unlabeled(split: Split, names: tuple[str, ...], device: torch.device, *, keeps_rest: bool) -> Pool | Stream:
+def _unlabeled(split: Split, plan: SplitPlan, names: tuple[str, ...], device: torch.device) -> Pool | Stream:
     """The rest of the training set, the named pool, or both."""
     if split.pool is None:
-        return split.packed.pool(split.plan.unlabeled, names, device)
+        return split.packed.pool(plan.unlabeled, names, device)
     source, rows = split.pool.source, split.pool.rows
     pool = (
         Stream(source, rows, device) if isinstance(source, StreamIndex) else source.pool(rows.tolist(), names, device)
     )
-    return pool.after(split.packed.pool(split.plan.unlabeled, names, device)) if keeps_rest else pool
+    return pool.after(split.packed.pool(plan.unlabeled, names, device)) if split.keeps_rest else pool
 
 
 def no_pool_text(resolved: Resolved) -> str:

@@ -7,11 +7,12 @@ import torch
 from ferbench.contract.backbone import Network
 from ferbench.contract.batch import MethodInfo
 from ferbench.contract.head import Head, LinearHead
+from ferbench.contract.method import Method
 from ferbench.contract.protocol import Recipe, WeakView
 from ferbench.data.batches import ViewMaker
 from ferbench.data.packed import Pool
 from ferbench.training.engine import Task
-from ferbench.training.static_check import ToyBackbone
+from ferbench.training.static_check import ToyBackbone, toy_backbone
 
 CPU = torch.device("cpu")
 CLASS_NAMES = ("neutral", "happiness", "sadness")
@@ -50,6 +51,7 @@ def toy_task(*, unlabeled: bool, device: torch.device = CPU) -> Task:
     return Task(
         labeled=toy_pool(8, 1, device),
         unlabeled=toy_pool(16, 2, device) if unlabeled else None,
+        relabeled=(toy_pool(8, 4, device), toy_pool(16, 5, device)) if unlabeled else None,
         test=toy_pool(10, 3, device),
         maker=ViewMaker(RECIPE, backbone.mean, backbone.std, device),
         class_names=CLASS_NAMES,
@@ -57,9 +59,9 @@ def toy_task(*, unlabeled: bool, device: torch.device = CPU) -> Task:
     )
 
 
-def toy_network(make_head: Callable[[int, int], Head] = LinearHead) -> Network:
-    """The toy backbone under a head, with fixed random weights."""
+def toy_network(make_head: Callable[[int, int], Head] = LinearHead, method: type[Method] = Method) -> Network:
+    """The toy backbone that the method can use under a head, with fixed random weights."""
     torch.manual_seed(0)
-    net = Network(ToyBackbone(), make_head(ToyBackbone.feature_size, len(CLASS_NAMES)))
+    net = Network(toy_backbone(method), make_head(ToyBackbone.feature_size, len(CLASS_NAMES)))
     # As in a real run: only then does a checkpoint that forgets the memory format show.
     return net.to(memory_format=torch.channels_last)

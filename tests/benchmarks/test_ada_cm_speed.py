@@ -22,7 +22,6 @@ from pytest_benchmark.fixture import BenchmarkFixture
 from torch import Tensor
 from torchvision import transforms
 
-from ferbench.builtin.backbones.timm_adapter import TimmBackbone
 from ferbench.contract.backbone import Network
 from ferbench.contract.batch import Batch, MethodInfo
 from ferbench.contract.protocol import Recipe, WeakView
@@ -30,6 +29,7 @@ from ferbench.data.batches import ViewMaker
 from ferbench.data.packed import Pool
 from ferbench.training.engine import Task, Trainer
 from ferbench.training.layout import lay_out
+from ferbench.training.resolution import build_backbone
 from ferbench.training.stage_cache import StageCache
 from ferbench.training.teacher import Teacher
 from ferbench_ada_cm.method import AdaCM
@@ -73,7 +73,7 @@ def pool(count: int) -> Pool:
 
 def network() -> Network:
     torch.manual_seed(0)
-    backbone = TimmBackbone("resnet10t", 48)
+    backbone = build_backbone("timm/resnet10t", 48, None)
     return Network(backbone, AdaCM(AdaCM.Config()).make_head(backbone.feature_size, 7)).train()
 
 

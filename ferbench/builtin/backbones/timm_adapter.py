@@ -7,19 +7,20 @@ import safetensors.torch
 import timm
 import torch
 import torch.nn.functional as F
+from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor
 
-from ferbench.contract.backbone import Backbone, BackboneRequest
+from ferbench.contract.backbone import Backbone, BackboneRequest, TokenBackbone
 from ferbench.errors import DataError, UsageError, suggestion
+from ferbench.functional import take_tokens
 
 
 class TimmBackbone(Backbone):
-    """A timm model without its classifier; images are resized where the architecture fixes its input size."""
+    """A timm model without its classifier; images are resized to `input_size` where the architecture fixes it."""
 
-    def __init__(self, name: str, image_size: int, *, pretrained: bool = False) -> None:
+    def __init__(self, model: torch.nn.Module, image_size: int, input_size: int | None = None) -> None:
         super().__init__()
-        options = {"pretrained": pretrained, "num_classes": 0, "in_chans": 3}
-        self.model, self._input_size = _create(name, image_size, options)
+        self.model, self._input_size = model, input_size
         config: dict[str, Any] = getattr(self.model, "pretrained_cfg", {})
         self.mean = tuple(config.get("mean", self.mean))
         self.std = tuple(config.get("std", self.std))
@@ -39,6 +40,26 @@ class TimmBackbone(Backbone):
         return self.model(images)
 
 
+class TimmViT(TimmBackbone, TokenBackbone):
+    """A timm ViT that is built for the images' size."""
+
+    model: VisionTransformer
+
+    def __init__(self, model: VisionTransformer, image_size: int) -> None:
+        super().__init__(model, image_size)
+        self.patch_size = int(model.patch_embed.patch_size[0])
+        self.grid = image_size // self.patch_size
+        self.token_size = int(model.embed_dim)
+
+    def encode(self, images: Tensor, kept: Tensor) -> Tensor:
+        # What VisionTransformer.forward does before it pools, with the kept patches alone behind the prefix tokens.
+        model, prefix = self.model, self.model.num_prefix_tokens
+        tokens = model._pos_embed(model.patch_embed(images))
+        tokens = torch.cat([tokens[:, :prefix], take_tokens(tokens[:, prefix:], kept)], 1)
+        tokens = model.norm(model.blocks(model.norm_pre(tokens)))
+        return model.fc_norm(tokens[:, prefix:])
+
+
 def _create(name: str, image_size: int, options: dict[str, Any]) -> tuple[torch.nn.Module, int | None]:
     fixed = timm.get_pretrained_cfg(name)
     if not (fixed and fixed.fixed_input_size):
@@ -54,7 +75,12 @@ def build(request: BackboneRequest) -> TimmBackbone:
     if not timm.is_model(request.variant):
         hint = suggestion(request.variant, timm.list_models())
         raise UsageError(f"backbone 'timm/{request.variant}': timm {timm.__version__} has no such model{hint}")
-    backbone = TimmBackbone(request.variant, request.image_size, pretrained=request.init == "hub")
+    options = {"pretrained": request.init == "hub", "num_classes": 0, "in_chans": 3}
+    model, input_size = _create(request.variant, request.image_size, options)
+    if isinstance(model, VisionTransformer) and input_size is None:
+        backbone: TimmBackbone = TimmViT(model, request.image_size)
+    else:
+        backbone = TimmBackbone(model, request.image_size, input_size)
     if isinstance(request.init, Path):
         _load_weights(backbone.model, request.init)
     return backbone

@@ -4,6 +4,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ferbench.functional import ranks
+
 STEEPNESS = 50.0
 
 
@@ -36,13 +38,3 @@ def ambiguous_loss(
     distance = mean - (prediction * (rank == count)).sum(-1)
     weight = (STEEPNESS * distance).log1p() / (STEEPNESS * mean).log1p()
     return loss, weight.clamp_max(1)
-
-
-def ranks(prediction: Tensor) -> Tensor:
-    """The place of each class, from 0 for the most likely; of equals the first class comes first. (B, C) to (B, C).
-
-    By comparisons, since sorting, gathering and cumulative sums wait for a GPU in deterministic mode.
-    """
-    mine, other = prediction.unsqueeze(2), prediction.unsqueeze(1)
-    before = torch.ones(prediction.shape[1:] * 2, dtype=torch.bool, device=prediction.device).tril(-1)
-    return ((other > mine) | ((other == mine) & before)).sum(-1)

@@ -7,13 +7,21 @@ import pytest
 import timm
 import torch
 
+from ferbench.contract.backbone import token_backbone
 from ferbench.errors import DataError, UsageError
 from ferbench.training.resolution import build_backbone
 
 
 @pytest.mark.parametrize(
     "name",
-    ["small-resnet", "small-resnet/8", "timm/resnet10t", "timm/vit_tiny_patch16_224", "timm/mobilenetv3_small_050"],
+    [
+        "small-resnet",
+        "small-resnet/8",
+        "small-vit",
+        "timm/resnet10t",
+        "timm/vit_tiny_patch16_224",
+        "timm/mobilenetv3_small_050",
+    ],
 )
 def test_features_have_the_promised_size(name: str) -> None:
     backbone = build_backbone(name, 48, None).eval()
@@ -65,3 +73,33 @@ def test_weights_of_another_net_are_refused(tmp_path: Path) -> None:
 def test_widths_that_make_no_sense_are_refused() -> None:
     with pytest.raises(UsageError, match="small-resnet/wide"):
         build_backbone("small-resnet/wide", 48, None)
+
+
+@pytest.mark.parametrize("name", ["small-vit/32", "timm/vit_tiny_patch16_224", "timm/deit_tiny_distilled_patch16_224"])
+def test_a_vit_encodes_the_patches_that_it_is_asked_for(name: str) -> None:
+    torch.manual_seed(0)
+    vit = token_backbone(build_backbone(name, 48, None)).eval()
+    assert vit.grid * vit.patch_size == 48
+    images, everything = torch.randn(2, 3, 48, 48), torch.arange(vit.grid**2).expand(2, -1)
+    tokens = vit.encode(images, everything)
+    assert tokens.shape == (2, vit.grid**2, vit.token_size)
+    model, prefix = vit.model, vit.model.num_prefix_tokens  # type: ignore[union-attr]
+    torch.testing.assert_close(tokens, model.fc_norm(model.forward_features(images))[:, prefix:])  # type: ignore[union-attr, operator]
+
+    kept = torch.tensor([[5, 0], [2, 3]])
+    part = vit.encode(images, kept)
+    for hidden in (1, 4):  # kept in neither image
+        row, column = (place * vit.patch_size for place in divmod(hidden, vit.grid))
+        images[:, :, row : row + vit.patch_size, column : column + vit.patch_size] = 9
+    assert torch.equal(vit.encode(images, kept), part)
+
+
+def test_what_is_no_vit_has_no_tokens() -> None:
+    with pytest.raises(UsageError, match="'small-resnet' is not made of patches"):
+        token_backbone(build_backbone("small-resnet", 48, None), "small-resnet")
+
+
+@pytest.mark.parametrize(("name", "size"), [("small-vit/40", 48), ("small-vit/wide", 48), ("small-vit", 50)])
+def test_a_small_vit_that_cannot_be_is_refused(name: str, size: int) -> None:
+    with pytest.raises(UsageError, match="small-vit"):
+        build_backbone(name, size, None)

@@ -1,12 +1,14 @@
 """Sheets hold the pixels that training would see, and the errors that the model is surest of."""
 
 import io
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
+from safetensors.numpy import save_file
 
 from ferbench.builtin.protocols import RATIO_V1
 from ferbench.contract.dataset import ParquetDataset
@@ -24,6 +26,7 @@ from ferbench.reporting.face_sheets import (
     confident_errors,
     error_sheets,
     labeled_sheet,
+    picture_sheets,
     spread_over_classes,
     unlabeled_sheet,
 )
@@ -151,3 +154,14 @@ def test_tiles_of_any_size_are_about_as_large(size: int, pitch: int) -> None:
     assert sheet.size == (3 * pitch, 2 * pitch)
     assert sheet.getpixel((0, 0)) == (0, 0, 0, 0)
     assert sheet.getpixel((pitch // 2, pitch // 2)) == (200, 200, 200, 255)
+
+
+def test_pictures_of_a_stage_become_a_sheet_and_nonsense_is_left_out(tmp_path: Path) -> None:
+    faces = np.random.default_rng(0).integers(0, 255, (3, 16, 16, 3), dtype=np.uint8)
+    save_file({"masked": faces // 2, "original": faces}, tmp_path / "pictures-reconstruct.safetensors")
+    save_file({"huge": np.zeros((1, 600, 600, 3), np.uint8)}, tmp_path / "pictures-a.safetensors")
+    save_file({"float": np.zeros((1, 16, 16, 3))}, tmp_path / "pictures-b.safetensors")
+    (tmp_path / "pictures-c.safetensors").write_bytes(b"no tensors")
+    ((stage, sheet),) = picture_sheets(tmp_path)
+    assert stage == "reconstruct"
+    assert sheet.row_titles == ("masked", "original")

@@ -1,7 +1,9 @@
 """The loop: epochs and evaluations, stages, and what stops it."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -24,14 +26,16 @@ from ferbench.training.stages import share_steps
 from ferbench.training.teacher import Teacher
 from ferbench.training.toy import INFO, RECIPE, toy_network, toy_pool, toy_task
 from tests.support.archives import describe, face, png, write_tar
+from tests.unit.training.pretrained import Pretrained
 
 
 def make_trainer(method: Method, folder: Path, **options: object) -> Trainer:
     torch.manual_seed(0)
-    net = toy_network(method.make_head)
+    net = toy_network(method.make_head, type(method))
     method.setup(net, INFO)
     teacher = Teacher(net, RECIPE.ema_decay)
-    method.attach(net, teacher.net, torch.Generator().manual_seed(1), INFO)
+    processes = options.get("processes")
+    method.attach(net, teacher.net, torch.Generator().manual_seed(1), INFO, processes=processes)  # type: ignore[arg-type]
     torch.manual_seed(2)
     arguments = {"seed": 3, "identity": "toy", "stage_cache": StageCache(folder / "stages", {}), **options}
     return Trainer(
@@ -317,3 +321,66 @@ def test_evaluations_stay_six_with_stages_of_odd_length(tmp_path: Path) -> None:
     history = make_trainer(Odd(MethodConfig()), tmp_path).run().history
     assert sum("evaluation" in row for row in history) <= 6
     assert "evaluation" in history[-1]
+
+
+def test_pretraining_is_shared_by_seeds_and_labels_but_not_by_other_content(tmp_path: Path) -> None:
+    cache = StageCache(tmp_path / "stages", {"seed": 3}, lambda stage: {"data": "toy"})
+    first = make_trainer(Pretrained(MethodConfig()), tmp_path / "a", stage_cache=cache)
+    first.run()
+    assert len(list((tmp_path / "stages").glob("fill-*.safetensors"))) == 1
+    others = StageCache(tmp_path / "stages", {"seed": 4}, lambda stage: {"data": "toy"})
+
+    again = make_trainer(Pretrained(MethodConfig()), tmp_path / "again", stage_cache=others)
+    again.run()
+    assert again.progress.history == first.progress.history
+    assert again.progress.image_passes == first.progress.image_passes
+    for key, value in first.net.state_dict().items():
+        assert torch.equal(value, again.net.state_dict()[key]), key
+    shown = [(tmp_path / name / "pictures-fill.safetensors").read_bytes() for name in ("a", "again")]
+    assert shown[0] == shown[1]
+
+    second_seed = make_trainer(Pretrained(MethodConfig()), tmp_path / "seed", stage_cache=others, seed=4)
+    second_seed.run()
+    assert len(list((tmp_path / "stages").glob("fill-*.safetensors"))) == 1
+    assert second_seed.progress.history[:20] == first.progress.history[:20]
+    assert second_seed.progress.history[20:] != first.progress.history[20:]
+
+    other_data = StageCache(tmp_path / "stages", {"seed": 3}, lambda stage: {"data": "other"})
+    make_trainer(Pretrained(MethodConfig()), tmp_path / "data", stage_cache=other_data).run()
+    assert len(list((tmp_path / "stages").glob("fill-*.safetensors"))) == 2
+
+
+def test_pretraining_is_on_top_of_the_protocols_steps_and_never_evaluated(tmp_path: Path) -> None:
+    trainer = make_trainer(Pretrained(MethodConfig()), tmp_path)
+    head = {name: value.clone() for name, value in trainer.net.head.state_dict().items()}
+    seen: list[tuple[str, bool]] = []
+
+    def look(event: Mapping[str, Any]) -> None:
+        same = all(torch.equal(value, head[name]) for name, value in trainer.net.head.state_dict().items())
+        seen.append((str(event["stage"]), same))
+
+    trainer.events = lambda event: look(event) if event["kind"] == "epoch" else None
+    history = trainer.run().history
+    assert history[-1]["step"] == RECIPE.steps + RECIPE.steps // 2
+    assert [row["stage"] for row in history if "evaluation" in row] == ["train"] * RECIPE.evaluations
+    assert all(same for stage, same in seen if stage == "fill")
+
+
+@pytest.mark.parametrize("change", [{"data": "labeled"}, {"views": Views({"weak": weak()}, {"weak": weak()})}])
+def test_pretraining_that_would_see_labels_is_refused(tmp_path: Path, change: dict[str, Any]) -> None:
+    class Leaks(Pretrained):
+        def stages(self) -> Sequence[Stage]:
+            fill, train = super().stages()
+            return [replace(fill, **change), train]
+
+    with pytest.raises(PluginError, match="must draw data='all' and no labeled view"):
+        make_trainer(Leaks(MethodConfig()), tmp_path)
+
+
+def test_pretraining_comes_first(tmp_path: Path) -> None:
+    class Late(Pretrained):
+        def stages(self) -> Sequence[Stage]:
+            return [replace(super().stages()[1], name="before"), *super().stages()]
+
+    with pytest.raises(PluginError, match="must come before all others"):
+        make_trainer(Late(MethodConfig()), tmp_path)

@@ -1,0 +1,214 @@
+"""FR-pretrain+Mixup (SSFER), and its released code's behaviour."""
+
+import copy
+from collections.abc import Mapping, Sequence
+from typing import ClassVar, Literal
+
+import torch
+import torch.nn.functional as F
+from pydantic import Field
+from torch import Tensor
+
+from ferbench.contract.backbone import Network, token_backbone
+from ferbench.contract.batch import Batch, Losses, MethodInfo, Views, strong, weak
+from ferbench.contract.method import Method, MethodConfig, Stage
+from ferbench_fr_pretrain_mixup.facemix import facemix_loss, iou, mix, mixed_cross_entropy
+from ferbench_fr_pretrain_mixup.mae import Decoder, masked_mean, patchify, unpatchify, visible_patches
+
+RECONSTRUCT, FACEMIX, PSEUDO_LABEL = "reconstruct", "facemix", "pseudo-label"
+PRETRAINING_SCHEDULE = {"schedule": "cosine", "warmup": 0.0625}  # 50 of 800 epochs
+GREY = 0.0  # a hidden patch in the report, in normalised pixels
+
+
+class FRPretrainMixup(Method):
+    """FR-pretrain+Mixup (SSFER; Song et al., arXiv 2410.17622): three stages on one vision transformer.
+
+    The encoder learns to reconstruct masked faces of all images, then labels with FaceMix, then the pseudo-labels that
+    its EMA gives. Every mistake of the released code is an option: see the README.
+    """
+
+    class Config(MethodConfig):
+        """SSFER's options; defaults are the paper's or, where it is silent, its code's."""
+
+        pretraining: float = Field(
+            3.0, ge=0, description="steps of reconstruction, as a multiple of the protocol's steps; 0 for none (ours: "
+            "the paper's 600 epochs of 1.25 million faces are beyond any table)"
+        )  # fmt: skip
+        mask_ratio: float = Field(0.75, gt=0, lt=1, description="part of the patches that is hidden (MAE's)")
+        decoder_width: float = Field(2 / 3, gt=0, description="of the encoder's: 512 of 768, rounded to heads of 32")
+        decoder_depth: int = Field(8, ge=1, description="blocks of the decoder")
+        normalize_patches: bool = Field(
+            False, description="reconstruct patches of mean 0 and variance 1 (MAE's option)"
+        )
+        pretraining_rate: float = Field(3.4e-4, gt=0, description="peak learning rate of the reconstruction")
+        finetuning_rate: float = Field(1.5e-4, gt=0, description="peak learning rate of both later stages")
+        decay: float = Field(0.05, ge=0, description="weight decay of all stages")
+        facemix_share: float = Field(
+            0.25, gt=0, lt=1, description="part of the protocol's steps for FaceMix, the rest for pseudo-labels (the "
+            "code's 100 and 50 epochs give 0.14 to 0.52 for 5 to 25 % of RAF-DB's labels)"
+        )  # fmt: skip
+        mixing: Literal["facemix", "mixup", "none"] = Field(
+            "facemix", description="mixed and real faces weighted by overlap; mixed ones only; real ones only"
+        )
+        label_smoothing: float = Field(0.1, ge=0, lt=1, description="of the targets of mixed faces")
+        threshold: float = Field(0.7, ge=0, le=1, description="least confidence of a pseudo-label")
+        unlabeled_weight: float = Field(5.0, ge=0, description="of the loss on pseudo-labels")
+        in_place_mixing: bool = Field(
+            False, description="mixing overwrites the real faces, whose losses are then those of mixed ones, as in the "
+            "released code"
+        )  # fmt: skip
+        second_split: bool = Field(
+            False, description="pseudo-labeling starts from a second draw of labeled images, so that more labels are "
+            "seen than the budget allows, as in the released code"
+        )  # fmt: skip
+        first_average: bool = Field(
+            False, description="evaluate FaceMix's EMA, never the model of the last stage, as in the released code"
+        )
+        constant_rate: bool = Field(
+            False, description="the last stage's schedule is never stepped, as in the released code"
+        )
+
+    config: Config
+    variants: ClassVar = {
+        "described": {},
+        "released": {"in_place_mixing": True, "second_split": True, "first_average": True, "constant_rate": True},
+    }
+    requires: ClassVar = frozenset({"tokens", "boxes"})
+    views = Views(labeled={"weak": weak()}, unlabeled={"weak": weak(), "strong": strong()})
+    first_average: Network | None
+    is_last_stage: Tensor  # () bool
+
+    def setup(self, net: Network, info: MethodInfo) -> None:
+        backbone = token_backbone(net.backbone)
+        self.patch_size = backbone.patch_size
+        self.decoder = Decoder(
+            backbone.token_size,
+            backbone.grid,
+            backbone.patch_size,
+            width=self.config.decoder_width,
+            depth=self.config.decoder_depth,
+        )
+        self.first_average = copy.deepcopy(net).eval().requires_grad_(False) if self.config.first_average else None
+        self.register_buffer("is_last_stage", torch.zeros((), dtype=torch.bool))
+
+    # -- the stages --------------------------------------------------------------------------------------------------
+
+    def stages(self) -> Sequence[Stage]:
+        c = self.config
+        optimizer = {"optimizer": "adamw", "weight_decay": c.decay}
+        reconstruct = Stage(
+            RECONSTRUCT,
+            self.reconstruction_loss,
+            Views(labeled={}, unlabeled={"weak": weak()}),
+            data="all",
+            parameters=lambda net: [*net.backbone.parameters(), *self.decoder.parameters()],  # type: ignore[union-attr]
+            optimizer={**optimizer, "learning_rate": c.pretraining_rate, **PRETRAINING_SCHEDULE},
+            share=c.pretraining,
+            pretraining=True,
+            options=("mask_ratio", "decoder_width", "decoder_depth", "normalize_patches"),
+            show=self.pictures,
+        )
+        facemix = Stage(
+            FACEMIX,
+            self.facemix_loss,
+            Views(labeled=self.views.labeled),
+            data="labeled",
+            parameters=lambda net: list(net.parameters()),
+            optimizer={**optimizer, "learning_rate": c.finetuning_rate},
+            share=c.facemix_share,
+        )
+        schedule = {"schedule": "constant", "warmup": 0.0} if c.constant_rate else {}
+        pseudo_label = Stage(
+            PSEUDO_LABEL,
+            self.loss,
+            self.views,
+            data="relabeled" if c.second_split else "labeled+unlabeled",
+            parameters=lambda net: list(net.parameters()),
+            optimizer={**optimizer, "learning_rate": c.finetuning_rate, **schedule},
+            share=1 - c.facemix_share,
+        )
+        return [reconstruct, facemix, pseudo_label] if c.pretraining else [facemix, pseudo_label]
+
+    def start_stage(self, stage: Stage) -> None:
+        if stage.name == RECONSTRUCT:
+            self.decoder.reset()  # now, since the stage's seed is the same for all cells
+        if stage.name == PSEUDO_LABEL:
+            self.is_last_stage.fill_(True)
+            if self.first_average is not None:
+                self.first_average.load_state_dict(self.teacher.state_dict())
+
+    def evaluation_net(self) -> Network:
+        if self.first_average is not None and bool(self.is_last_stage):
+            return self.first_average
+        return self.teacher
+
+    # -- stage 0: masked faces ---------------------------------------------------------------------------------------
+
+    def reconstruction_loss(self, batch: Batch) -> Losses:
+        """Mean squared error on the hidden patches (MAE), beside that of predicting each patch's own mean."""
+        assert batch.unlabeled is not None
+        images = batch.unlabeled.images["weak"]
+        predicted, hidden = self.reconstruct(images)
+        target = patchify(images, self.patch_size)
+        if self.config.normalize_patches:
+            target = F.layer_norm(target, target.shape[-1:])
+        loss = masked_mean((predicted - target).square(), hidden)
+        return Losses(loss, patch_mean=masked_mean(target.var(-1, unbiased=False, keepdim=True), hidden))
+
+    def reconstruct(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """All patches (B, L, 3 p^2) as the decoder sees them, and 1 where they are hidden from it (B, L)."""
+        visible = visible_patches(self.uniform(images, len(self.decoder.positions)), self.config.mask_ratio)
+        predicted, hidden = self.decoder(self.net.encode(images, visible), visible)
+        return predicted, hidden
+
+    def pictures(self, batch: Batch) -> Mapping[str, Tensor]:
+        """What is left of masked faces, what the decoder makes of it, and the faces themselves."""
+        assert batch.unlabeled is not None
+        images = batch.unlabeled.images["weak"]
+        predicted, hidden = self.reconstruct(images)
+        patches, hidden = patchify(images, self.patch_size), hidden.unsqueeze(-1)
+        if self.config.normalize_patches:
+            predicted = predicted * patches.std(-1, keepdim=True) + patches.mean(-1, keepdim=True)
+        filled = torch.where(hidden == 1, predicted, patches)
+        rows = {"masked": torch.where(hidden == 1, GREY, patches), "reconstructed": filled}
+        return {name: unpatchify(row, self.patch_size) for name, row in rows.items()} | {"original": images}
+
+    # -- stage 1: FaceMix --------------------------------------------------------------------------------------------
+
+    def facemix_loss(self, batch: Batch) -> Losses:
+        """Labeled faces mixed with the batch's flip; the real ones count by how little their boxes overlap."""
+        c, images, labels = self.config, batch.labeled.images["weak"], batch.labels
+        if c.mixing == "none":
+            real = F.cross_entropy(self.forward_images(images).logits, labels)
+            return Losses(real, real=real)
+
+        share = torch.empty((), device=images.device).uniform_(generator=self.random)  # Beta(1, 1)
+        mixed_images = mix(images, share)
+        seen = [mixed_images] if c.in_place_mixing or c.mixing == "mixup" else [mixed_images, images]
+        logits = self.forward_images(torch.cat(seen)).logits.split(len(images))
+        mixed = mixed_cross_entropy(logits[0], labels, share, c.label_smoothing)
+        if c.mixing == "mixup":
+            return Losses(mixed.mean(), mixed=mixed.mean())
+
+        real = F.cross_entropy(logits[-1], labels, reduction="none")
+        boxes = batch.labeled.boxes["weak"]
+        overlap = iou(boxes, boxes.flip(0))
+        total = facemix_loss(mixed, real, overlap)
+        return Losses(total, mixed=mixed.mean(), real=real.mean(), overlap=overlap.mean())
+
+    # -- stage 2: pseudo-labels --------------------------------------------------------------------------------------
+
+    def loss(self, batch: Batch) -> Losses:
+        """The EMA's confident predictions of weak views train strong views, beside the labeled ones."""
+        assert batch.unlabeled is not None
+        with torch.no_grad():
+            prediction = self.teacher(batch.unlabeled.images["weak"]).logits.softmax(-1)
+        confidence, pseudo_label = prediction.max(-1)
+        mask = (confidence >= self.config.threshold).float()
+
+        labeled, unlabeled = batch.labeled.images["weak"], batch.unlabeled.images["strong"]
+        logits = self.forward_images(torch.cat([labeled, unlabeled])).logits.split([len(labeled), len(unlabeled)])
+        supervised = F.cross_entropy(logits[0], batch.labels)
+        guessed = (F.cross_entropy(logits[1], pseudo_label, reduction="none") * mask).mean()
+        total = supervised + self.config.unlabeled_weight * guessed
+        return Losses(total, pseudo_label=pseudo_label, mask=mask, supervised=supervised, unlabeled=guessed)

@@ -1,0 +1,54 @@
+"""Two processes train as one with the whole batch."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from ferbench.contract.method import Processes
+from ferbench.errors import UsageError
+from ferbench.training.processes import check_parts
+from ferbench.training.toy import RECIPE
+
+TRAIN = """
+import json, sys, torch
+from pathlib import Path
+from tests.unit.training.pretrained import Pretrained
+from tests.unit.training.test_engine import make_trainer
+from ferbench.contract.method import MethodConfig
+from ferbench.training.processes import join_processes
+
+torch.set_num_threads(1)
+processes = join_processes(torch.device("cpu"))
+trainer = make_trainer(Pretrained(MethodConfig()), Path(sys.argv[1]), processes=processes)
+history = trainer.run().history
+if processes.rank == 0:
+    (Path(sys.argv[1]) / "losses.json").write_text(json.dumps([row["loss"] for row in history]))
+"""
+
+
+def train(folder: Path, *launcher: str) -> list[float]:
+    folder.mkdir()
+    script = folder / "train.py"
+    script.write_text(TRAIN)
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(sys.path)}
+    command = [sys.executable, *launcher, str(script), str(folder)]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=300)
+    assert done.returncode == 0, done.stderr[-3000:]
+    return [float(loss) for loss in json.loads((folder / "losses.json").read_text())]
+
+
+def test_two_processes_have_the_losses_of_one_with_the_double_batch(tmp_path: Path) -> None:
+    one = train(tmp_path / "one")
+    two = train(tmp_path / "two", "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
+    assert two[:20] == pytest.approx(one[:20], rel=1e-4), "of the pre-training"
+    assert two == pytest.approx(one, rel=1e-4, abs=1e-3)  # rounding grows along the way
+
+
+def test_a_batch_that_cannot_be_shared_is_refused() -> None:
+    check_parts(RECIPE, Processes(count=4))
+    with pytest.raises(UsageError, match="labeled_batch 8 cannot be shared by 3 processes"):
+        check_parts(RECIPE, Processes(count=3))
