@@ -137,6 +137,13 @@ def _text(value: Any) -> str:
 @click.option("--device", default="auto", show_default=True, help="cpu, cuda, cuda:1.")
 @click.option("--precision", type=click.Choice(["fp32", "bf16"]), help="bf16 on CUDA, fp32 on CPU if left away.")
 @click.option("--threads", type=click.IntRange(1), default=1, show_default=True, help="Threads of each cell.")
+@click.option(
+    "--processes",
+    type=click.IntRange(1),
+    default=1,
+    show_default=True,
+    help="Processes that share each cell under torchrun, a GPU each.",
+)
 @click.option("--jobs", type=click.IntRange(1), default=1, show_default=True, help="Cells at a time.")
 @click.option("--executor", default="local", show_default=True, help="Where cells run.")
 @click.option("--timeout", type=click.FloatRange(0, min_open=True), metavar="SECONDS", help="Longest time of one cell.")

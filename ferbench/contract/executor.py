@@ -19,6 +19,8 @@ class Job:
     device: str
     threads: int
     timeout: float | None = None
+    processes: int = 1
+    """How many share the cell; each has its part of every batch."""
 
     def to_json(self) -> dict[str, Any]:
         """The job as JSON values, for another process."""

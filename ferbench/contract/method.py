@@ -41,9 +41,8 @@ class Stage:
     """A part of a run with its own loss; most methods have one.
 
     `data`: which images it draws (`"labeled+unlabeled"`, `"labeled"`, or `"all"`: every image, as unlabeled, but
-    those of the training set where a pool takes their place;
-    `"relabeled"` is a second draw of the labeled images, for released code that made one: its labels go beyond the
-    budget, and the record's fingerprints name them).
+    those of the training set where a pool takes their place; `"relabeled"` is a second draw of the labeled images, for
+    released code that made one: its labels go beyond the budget, so that the record is not standard).
     `sampler`: how labeled images are drawn. `parameters` picks what is trained (default: all of net and method).
     `share` is its part of the protocol's steps (all shares are scaled to sum to 1). `optimizer` overrides fields of
     the protocol's optimizer. A stage with `cache=True` is computed once per content key (stage, data, initial weights,
@@ -103,9 +102,6 @@ class Method(nn.Module):
     Config: ClassVar[type[MethodConfig]] = MethodConfig
     variants: ClassVar[Mapping[str, Mapping[str, Any]]] = {"described": {}}
     """Presets of config fields; the first is the default."""
-    requires: ClassVar[frozenset[str]] = frozenset()
-    """`"pool_index"` (refused on streams), `"boxes"` (a notice says if they lack), `"tokens"` (a `TokenBackbone`)."""
-
     views: Views
     net: Network
     teacher: Network
@@ -186,6 +182,14 @@ class Method(nn.Module):
         return extras
 
     # -- what a method uses ------------------------------------------------------------------------------------------
+
+    @property
+    def requires(self) -> frozenset[str]:
+        """What the method needs beside images.
+
+        `"pool_index"` (refused on streams), `"boxes"` (a notice says if they lack), `"tokens"` (a `TokenBackbone`).
+        """
+        return frozenset()
 
     @property
     def uses_unlabeled(self) -> bool:

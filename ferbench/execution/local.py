@@ -19,7 +19,8 @@ from ferbench.execution.aftermath import Started, keep_log, leave_record
 from ferbench.records.schema import ErrorReport, Status
 
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
-WORKER = (sys.executable, "-m", "ferbench.execution.worker")
+WORKER = ("-m", "ferbench.execution.worker")
+TORCHRUN = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node")
 GRACE_SECONDS = 60.0
 """How long a worker may run after its time is up, its cell has ended or it was asked to stop, until it is killed."""
 MAX_LOG_BYTES = 1_000_000
@@ -88,13 +89,11 @@ def _ending_children() -> Iterator[list[_Running]]:
 def _start(index: int, job: Job) -> _Running:
     log = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115 (closed in _finish)
     environment = {**os.environ, **{name: str(job.threads) for name in THREAD_VARIABLES}}
+    launcher = (*TORCHRUN, str(job.processes)) if job.processes > 1 else ()
+    command = (sys.executable, *launcher, *WORKER, json.dumps(job.to_json()))
     process = subprocess.Popen(
-        WORKER, bufsize=0, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, env=environment
+        command, bufsize=0, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, env=environment
     )
-    assert process.stdin is not None
-    # A worker that is gone already shows at the end of its output.
-    with suppress(BrokenPipeError):
-        process.stdin.write(json.dumps(job.to_json()).encode() + b"\n")
     allowed = float("inf") if job.timeout is None else job.timeout + GRACE_SECONDS
     return _Running(index, job, process, log, time.monotonic() + allowed)
 

@@ -66,6 +66,7 @@ class RunRequest:
     precision: str | None = None
     device: str = "auto"
     threads: int = 1
+    processes: int = 1
     runs: Path = Path("runs")
     timeout: float | None = None
 
@@ -149,15 +150,15 @@ class _Planner:
         fields, options = sort_settings(request.set, self.methods, method)
         task, class_names = classes_of(dataset, request.classes)
         recipe = recipe_of(protocol, dataset, fields)
-        self._check_backbone(backbone, recipe.image_size, "tokens" in method_class.requires)
-        init, init_path = self._init(request.init, backbone, recipe.image_size)
         configured = partial(method_config, method, method_class, variant, recipe)
         config = configured(options)
         built = method_class(config)
+        self._check_backbone(backbone, recipe.image_size, "tokens" in built.requires)
+        init, init_path = self._init(request.init, backbone, recipe.image_size)
         uses_unlabeled = built.uses_unlabeled
         pool = self._opened(request.unlabeled.removeprefix(REST)) if request.unlabeled and uses_unlabeled else None
         beside = REST if (request.unlabeled or "").startswith(REST) else ""
-        if isinstance(pool, StreamedDataset) and "pool_index" in method_class.requires:
+        if isinstance(pool, StreamedDataset) and "pool_index" in built.requires:
             raise UsageError(
                 f"method '{method}' keeps something for every image of the pool, and '{pool.info.name}' is a stream; "
                 "name a packed pool with --unlabeled"
@@ -207,6 +208,7 @@ class _Planner:
             runs=request.runs,
             device=self.device,
             threads=request.threads,
+            processes=request.processes,
             timeout=request.timeout,
         )
 

@@ -1,6 +1,7 @@
-"""The process that runs one cell: reads a job from standard input, writes events as JSON lines, dies with its parent.
+"""The process that runs one cell: takes a job, writes events as JSON lines, dies with its parent.
 
-Run as `python -m ferbench.execution.worker`; not meant to be called by people.
+Run as `python -m ferbench.execution.worker JOB`, under torchrun where several share the cell; of these the first alone
+writes. Not meant to be called by people.
 """
 
 import json
@@ -17,14 +18,13 @@ from ferbench.errors import FerbenchError, InterruptedRun
 
 
 def main() -> int:
-    """Run the job on standard input; the exit code is that of the error, or 0."""
+    """Run the job of the command line; the exit code is that of the error, or 0."""
     emit = _Events()
-    job_line = sys.stdin.readline()
     threading.Thread(target=_die_with_parent, daemon=True).start()
     logging.basicConfig(level=logging.WARNING, handlers=[logging.StreamHandler(), _Notices(emit)])
     stop = _Stop()
     try:
-        return _run(json.loads(job_line), emit, stop)
+        return _run(json.loads(sys.argv[1]), emit, stop)
     except FerbenchError as error:
         emit(
             {"kind": "finished", "status": "interrupted" if error.exit_code == 130 else "failed", "message": str(error)}
@@ -38,10 +38,13 @@ class _Events:
     def __init__(self) -> None:
         self._out = os.fdopen(os.dup(1), "w", encoding="utf-8")
         self._lock = threading.Lock()
+        self._silent = os.environ.get("RANK", "0") != "0"
         os.dup2(2, 1)
         sys.stdout = sys.stderr
 
     def __call__(self, event: Mapping[str, Any]) -> None:
+        if self._silent:
+            return
         line = json.dumps(event) + "\n"
         with self._lock:
             self._out.write(line)
@@ -103,7 +106,7 @@ class _Stop:
 
 def _die_with_parent() -> None:
     # The parent holds the other end of standard input; it closes when the parent is gone, however it ended.
-    # Read past sys.stdin, whose lock would be held for ever in the processes that a stream forks to decode.
+    # Not through sys.stdin, whose lock would be held for ever in the processes that a stream forks to decode.
     while os.read(0, 1):
         pass
     os._exit(1)

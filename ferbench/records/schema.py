@@ -96,6 +96,7 @@ class Measured(Strict):
         default=0, ge=0, description="largest memory in use, of the device where it has its own"
     )
     threads: int = Field(default=0, ge=0, description="processor threads of the process; 0 if not known")
+    processes: int = Field(default=1, ge=1, description="processes that shared every batch")
     device: str = Field(default="", description="the device that trained: cpu, or the name of the GPU")
     host: str = Field(default="", description="name of the machine; empty unless the person asked for it")
     resumed: int = Field(default=0, ge=0, description="how often the cell was continued from a checkpoint")

@@ -13,7 +13,7 @@ from pathlib import Path
 import torch
 
 from ferbench.contract.executor import Job
-from ferbench.contract.method import Stage
+from ferbench.contract.method import Processes, Stage
 from ferbench.contract.protocol import TUNED
 from ferbench.data.pack import cache_root
 from ferbench.data.packed import CENTRAL_BOX
@@ -27,6 +27,7 @@ from ferbench.records.store import Predictions, RunStore, write_atomic
 from ferbench.training.checkpoint import Checkpoint, checkpoint_bytes
 from ferbench.training.engine import ENGINE_VERSION, DivergedError, Events, Stop, Trainer
 from ferbench.training.evaluation import logits_of, stored_logits
+from ferbench.training.processes import check_parts, join_processes, own_device
 from ferbench.training.provenance import (
     cpu_seconds,
     device_name,
@@ -57,6 +58,7 @@ class Attempt:
     job: Job
     resolved: Resolved
     device: torch.device
+    processes: Processes = field(default_factory=Processes)
     started_at: str = field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))
     began: float = field(default_factory=time.monotonic)
     trainer: Trainer | None = None
@@ -78,6 +80,7 @@ class Attempt:
             images_per_second=round(passes / train_seconds, 2) if train_seconds else 0.0,
             peak_memory_bytes=peak_memory(self.device),
             threads=self.job.threads,
+            processes=self.job.processes,
             device=device_name(self.device),
             resumed=progress.resumed if progress else 0,
         )
@@ -140,12 +143,15 @@ def run_cell(job: Job, events: Events, stop: Stop) -> Record:
     """Run a cell, or take it up where its checkpoint stands; returns the record that is now on disk.
 
     A cell that fails leaves a record with its reason. What stops it from outside (Ctrl-C, timeout) is raised after
-    its checkpoint is saved.
+    its checkpoint is saved. Of several processes the first alone locks and writes.
     """
     cell = Cell.model_validate(dict(job.cell))
     torch.set_num_threads(job.threads)
-    attempt = Attempt(job, resolve(cell, job.dataset, job.pool), torch.device(job.device))
+    device = own_device(job.device)
+    attempt = Attempt(job, resolve(cell, job.dataset, job.pool), device, join_processes(device))
     store = RunStore(job.runs)
+    if attempt.processes.rank > 0:
+        return _run(attempt, store, store.folder(cell), events, stop)
     with store.lock(cell) as folder:
         try:
             record = _run(attempt, store, folder, events, stop)
@@ -179,6 +185,8 @@ def _run(attempt: Attempt, store: RunStore, folder: Path, events: Events, stop: 
     trainer.run()
     predictions, result = _result(trainer, resolved, split)
     record = attempt.record("ok", result)
+    if attempt.processes.rank > 0:
+        return record
     write_atomic(folder / MODEL, _model_bytes(trainer))
     store.write_result(cell, record, predictions, trainer.progress.history)
     (folder / CHECKPOINT).unlink(missing_ok=True)
@@ -189,7 +197,8 @@ def _trainer(attempt: Attempt, split: Split, folder: Path, events: Events, stop:
     resolved, job = attempt.resolved, attempt.job
     net = build_network(resolved, _initial_weights(attempt), attempt.device)
     task = build_task(resolved, split, net, attempt.device)
-    method, teacher, info = build_method(resolved, net, task, split.plan)
+    method, teacher, info = build_method(resolved, net, task, split.plan, attempt.processes)
+    check_parts(resolved.recipe, net, attempt.processes)
     missing = split.packed.without_box(split.plan.labeled) if "boxes" in method.requires else 0
     if missing:
         sides = ", ".join(f"{side * resolved.recipe.image_size:.1f}" for side in CENTRAL_BOX)
@@ -208,7 +217,7 @@ def _trainer(attempt: Attempt, split: Split, folder: Path, events: Events, stop:
         "config": resolved_config(resolved).model_dump(mode="json"),
         "method": [resolved.cell.method, stamp("methods", resolved.cell.method).source_hash],
         "network": [resolved.cell.backbone, resolved.cell.init, resolved.cell.head],
-        "arithmetic": [resolved.cell.precision, device_name(attempt.device), job.threads],
+        "arithmetic": [resolved.cell.precision, device_name(attempt.device), job.threads, job.processes],
         "fingerprints": split.fingerprints,
         "seed": resolved.cell.seed,
         "engine_version": ENGINE_VERSION,
@@ -242,6 +251,7 @@ def _trainer(attempt: Attempt, split: Split, folder: Path, events: Events, stop:
         began=attempt.began,
         events=forward,
         stop=stop,
+        processes=attempt.processes,
     )
 
 

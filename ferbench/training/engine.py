@@ -192,7 +192,7 @@ class Trainer:
         with self._autocast():
             losses = stage.loss(batch)
             aux = self.method.take_aux_loss()
-        self.progress.image_passes += self._images_forwarded() - forwarded
+        self.progress.image_passes += (self._images_forwarded() - forwarded) * self.processes.count
         total = losses.total if aux is None else losses.total + aux
         optimizer.zero_grad(set_to_none=True)
         total.backward()

@@ -4,7 +4,7 @@ import os
 
 import torch
 import torch.distributed as dist
-from torch import Tensor
+from torch import Tensor, nn
 
 from ferbench.contract.method import Processes
 from ferbench.contract.protocol import Recipe
@@ -14,7 +14,7 @@ from ferbench.errors import UsageError
 def join_processes(device: torch.device) -> Processes:
     """This process among those that torchrun has started; one alone where it has not.
 
-    Results are those of one process with the whole batch, up to rounding: parts of a batch are added in another order.
+    Losses are those of one process with the whole batch, up to rounding: parts of a batch are added in another order.
     """
     if int(os.environ.get("WORLD_SIZE", "1")) == 1:
         return Processes()
@@ -23,12 +23,28 @@ def join_processes(device: torch.device) -> Processes:
     return Processes(dist.get_world_size(), dist.get_rank(), _mean, _gather)
 
 
-def check_parts(recipe: Recipe, processes: Processes) -> None:
-    """Raise UsageError for a batch that cannot be cut into equal parts."""
+def own_device(name: str) -> torch.device:
+    """The device of this process: under torchrun a GPU of its own."""
+    if name == "cuda" and "LOCAL_RANK" in os.environ:
+        device = torch.device("cuda", int(os.environ["LOCAL_RANK"]))
+        torch.cuda.set_device(device)
+        return device
+    return torch.device(name)
+
+
+def check_parts(recipe: Recipe, net: nn.Module, processes: Processes) -> None:
+    """Raise UsageError for a batch that cannot be cut into equal parts, and for a net that would see the cuts."""
+    if processes.count == 1:
+        return
+    if any(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in net.modules()):
+        raise UsageError(
+            f"a net with BatchNorm learns something else from {processes.count} parts of a batch; leave --processes "
+            "away, or take a backbone without it (small-vit, timm's ViTs)"
+        )
     for name in ("labeled_batch", "unlabeled_batch"):
         if (size := getattr(recipe, name)) % processes.count:
             raise UsageError(
-                f"{name} {size} cannot be shared by {processes.count} processes; start fewer with torchrun"
+                f"{name} {size} cannot be shared by {processes.count} processes; name another number with --processes"
             )
 
 

@@ -47,7 +47,7 @@ class Resolved:
     @property
     def standard(self) -> bool:
         """Whether the cell belongs in a standard table."""
-        return is_standard(self.cell, self.protocol)
+        return is_standard(self.cell, self.protocol, relabels=self.relabels)
 
 
 def resolve(cell: Cell, dataset: str | None = None, pool: str | None = None) -> Resolved:

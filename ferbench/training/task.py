@@ -7,7 +7,7 @@ import torch
 
 from ferbench.contract.backbone import Network, token_backbone
 from ferbench.contract.batch import MethodInfo
-from ferbench.contract.method import Method
+from ferbench.contract.method import Method, Processes
 from ferbench.data.batches import ViewMaker
 from ferbench.data.external import External, open_external
 from ferbench.data.pack import ensure_packed
@@ -132,7 +132,9 @@ def no_pool_text(resolved: Resolved) -> str:
     )
 
 
-def build_method(resolved: Resolved, net: Network, task: Task, plan: SplitPlan) -> tuple[Method, Teacher, MethodInfo]:
+def build_method(
+    resolved: Resolved, net: Network, task: Task, plan: SplitPlan, processes: Processes | None = None
+) -> tuple[Method, Teacher, MethodInfo]:
     """The method with its net and teacher attached, ready for the optimizer."""
     recipe, seed = resolved.recipe, resolved.cell.seed
     info = MethodInfo(
@@ -150,5 +152,5 @@ def build_method(resolved: Resolved, net: Network, task: Task, plan: SplitPlan) 
         module.to(task.device)
     teacher = Teacher(net, recipe.ema_decay)
     random = torch.Generator(task.device).manual_seed(derive(seed, "method"))
-    method.attach(net, teacher.net, random, info, joint_forward=recipe.joint_forward)
+    method.attach(net, teacher.net, random, info, joint_forward=recipe.joint_forward, processes=processes)
     return method, teacher, info

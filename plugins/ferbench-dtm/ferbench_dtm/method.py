@@ -49,7 +49,7 @@ class Dtm(Method):
     prior: Tensor  # (C,)
 
     @property
-    def requires(self) -> frozenset[str]:  # type: ignore[override]
+    def requires(self) -> frozenset[str]:
         return frozenset({"pool_index"} if self.config.schedule == "learning-status" else ())
 
     def setup(self, net: Network, info: MethodInfo) -> None:

@@ -73,7 +73,7 @@ class FRPretrainMixup(Method):
         "described": {},
         "released": {"in_place_mixing": True, "second_split": True, "first_average": True, "constant_rate": True},
     }
-    requires: ClassVar = frozenset({"tokens", "boxes"})
+    requires = frozenset({"tokens", "boxes"})
     views = Views(labeled={"weak": weak()}, unlabeled={"weak": weak(), "strong": strong()})
     first_average: Network | None
     is_last_stage: Tensor  # () bool

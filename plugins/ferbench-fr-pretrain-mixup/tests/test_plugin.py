@@ -1,11 +1,29 @@
-"""The plugin from outside: ferbench's own checks, and what it says of a backbone without patches."""
+"""The plugin from outside: ferbench's own checks, and runs of the real command on the built-in faces."""
 
+import json
+import os
 import subprocess
 import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+SHORT = ("--backbone", "small-vit/32", "--device", "cpu", "--set", "steps=20", "--set", "pretraining=1")
 
 
-def ferbench(*arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, "-m", "ferbench", *arguments], capture_output=True, text=True)
+def ferbench(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "ferbench", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, env={**os.environ, **environment})
+
+
+def trained(runs: Path, row: str, *options: str, **environment: str) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """Record and history of the only cell of a run."""
+    arguments = ("run", "--method", row, "--ratio", "0.05", "--runs", str(runs), *SHORT, *options)
+    done = ferbench(*arguments, **environment)
+    assert done.returncode == 0, done.stdout + done.stderr
+    (record,) = runs.rglob("record.json")
+    return json.loads(record.read_text()), json.loads(record.with_name("history.json").read_text())
 
 
 def test_conformance() -> None:
@@ -27,3 +45,37 @@ def test_a_backbone_without_patches_is_refused_when_planning() -> None:
     )
     assert done.returncode == 2
     assert "is not made of patches" in " ".join((done.stdout + done.stderr).split())
+
+
+@pytest.mark.slow
+def test_variants_ratios_and_seeds_share_a_pretraining_that_the_report_shows(tmp_path: Path) -> None:
+    cache = {"FERBENCH_CACHE": str(tmp_path / "cache")}
+    described, history = trained(tmp_path / "a", "fr-pretrain-mixup", **cache)
+    released, other = trained(tmp_path / "b", "fr-pretrain-mixup@released", "--ratio", "0.1", "--seed", "1", **cache)
+    assert len(list((tmp_path / "cache" / "stages").glob("reconstruct-*.safetensors"))) == 1
+    assert [row["losses"] for row in history if row["stage"] == "reconstruct"] == [
+        row["losses"] for row in other if row["stage"] == "reconstruct"
+    ]
+    assert "relabeled" in released["result"]["fingerprints"]
+    assert "relabeled" not in described["result"]["fingerprints"]
+
+    (record,) = (tmp_path / "a").rglob("record.json")
+    done = ferbench("report", str(record))
+    assert done.returncode == 0, done.stdout + done.stderr
+    page = record.with_name("report.html").read_text()
+    assert all(f">{title}<" in page for title in ("masked", "reconstructed", "original"))
+
+
+@pytest.mark.slow
+def test_two_processes_reconstruct_as_one(tmp_path: Path) -> None:
+    runs = [
+        trained(
+            tmp_path / str(n), "fr-pretrain-mixup", "--processes", str(n), FERBENCH_CACHE=str(tmp_path / f"cache{n}")
+        )
+        for n in (1, 2)
+    ]
+    (one, alone), (two, shared) = runs
+    assert [run["measured"]["processes"] for run in (one, two)] == [1, 2]
+    assert two["result"]["image_passes"] == one["result"]["image_passes"]
+    losses = [[row["loss"] for row in history if row["stage"] == "reconstruct"] for history in (alone, shared)]
+    assert losses[1] == pytest.approx(losses[0], rel=1e-3)

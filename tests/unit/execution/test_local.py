@@ -3,7 +3,6 @@
 import json
 import os
 import signal
-import sys
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -44,8 +43,8 @@ def run(jobs: list[Job], monkeypatch: pytest.MonkeyPatch) -> Run:
     """Run the cells with a Python script in place of the worker; `job` is what it was given."""
 
     def run(script: str, *, slots: int = 2, **changes: Any) -> tuple[list[str], list[Mapping[str, Any]]]:
-        prelude = "import json, os, signal, sys, time\njob = json.loads(sys.stdin.readline())\n"
-        monkeypatch.setattr(local, "WORKER", (sys.executable, "-c", prelude + script))
+        prelude = "import json, os, signal, sys, time\njob = json.loads(sys.argv[1])\n"
+        monkeypatch.setattr(local, "WORKER", ("-c", prelude + script))
         given = [Job(**{**job.__dict__, **changes}) for job in jobs]
         events: list[Mapping[str, Any]] = []
         return local.LocalExecutor().run(given, lambda job, event: events.append(event), slots), events

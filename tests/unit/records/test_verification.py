@@ -155,6 +155,11 @@ def test_what_the_protocol_does_not_list_is_not_standard(tmp_path, changes):
     assert verify_record(path).holds
 
 
+def test_more_labels_than_the_budget_are_not_standard(path):
+    edit(path, "result", "fingerprints", "relabeled", to="0" * 64)
+    assert "the cell gives false" in failed(path)["standard"]
+
+
 def test_the_protocol_of_a_plugin_leaves_standard_unchecked(tmp_path):
     found = verify_record(write_record(tmp_path, make_cell(protocol="theirs-v1")))
     assert found.holds

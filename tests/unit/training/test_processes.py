@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from torch import nn
 
 from ferbench.contract.method import Processes
 from ferbench.errors import UsageError
@@ -49,6 +50,14 @@ def test_two_processes_have_the_losses_of_one_with_the_double_batch(tmp_path: Pa
 
 
 def test_a_batch_that_cannot_be_shared_is_refused() -> None:
-    check_parts(RECIPE, Processes(count=4))
+    net = nn.Linear(2, 2)
+    check_parts(RECIPE, net, Processes(count=4))
     with pytest.raises(UsageError, match="labeled_batch 8 cannot be shared by 3 processes"):
-        check_parts(RECIPE, Processes(count=3))
+        check_parts(RECIPE, net, Processes(count=3))
+
+
+def test_a_net_that_would_see_the_cuts_is_refused() -> None:
+    net = nn.Sequential(nn.Conv2d(3, 3, 1), nn.BatchNorm2d(3))
+    check_parts(RECIPE, net, Processes())
+    with pytest.raises(UsageError, match="a net with BatchNorm learns something else from 2 parts"):
+        check_parts(RECIPE, net, Processes(count=2))
