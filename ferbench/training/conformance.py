@@ -171,7 +171,7 @@ def _train(
 
 def _trainer(method_class: type[Method], config: MethodConfig, folder: Path, stop_at: int | None = None) -> Trainer:
     method = method_class(config)
-    net = toy_network(method.make_head, method_class)
+    net = toy_network(method)
     method.setup(net, INFO)
     teacher = Teacher(net, RECIPE.ema_decay)
     method.attach(net, teacher.net, torch.Generator().manual_seed(1), INFO)

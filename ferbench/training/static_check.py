@@ -50,7 +50,7 @@ class ToyTokens(TokenBackbone):
         return self.encode(images, everything).mean(1)
 
 
-def toy_backbone(method: type[Method]) -> Backbone:
+def toy_backbone(method: Method) -> Backbone:
     """The toy backbone that gives a method what it requires."""
     return ToyTokens() if "tokens" in method.requires else ToyBackbone()
 
@@ -64,7 +64,7 @@ def check_static(method_class: type[Method], config: MethodConfig, info: MethodI
     with torch.device("meta"):
         method = method_class(config)
         net, teacher = (
-            Network(toy_backbone(method_class), build_head(None, method, ToyBackbone.feature_size, info.n_classes))
+            Network(toy_backbone(method), build_head(None, method, ToyBackbone.feature_size, info.n_classes))
             for _ in range(2)
         )
         teacher.eval()

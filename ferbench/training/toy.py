@@ -1,12 +1,9 @@
 """A made-up task of three colours, for checks that must train but need no data set."""
 
-from collections.abc import Callable
-
 import torch
 
 from ferbench.contract.backbone import Network
 from ferbench.contract.batch import MethodInfo
-from ferbench.contract.head import Head, LinearHead
 from ferbench.contract.method import Method
 from ferbench.contract.protocol import Recipe, WeakView
 from ferbench.data.batches import ViewMaker
@@ -59,9 +56,9 @@ def toy_task(*, unlabeled: bool, device: torch.device = CPU) -> Task:
     )
 
 
-def toy_network(make_head: Callable[[int, int], Head] = LinearHead, method: type[Method] = Method) -> Network:
-    """The toy backbone that the method can use under a head, with fixed random weights."""
+def toy_network(method: Method) -> Network:
+    """A toy backbone that the method can use, under its head, with fixed random weights."""
     torch.manual_seed(0)
-    net = Network(toy_backbone(method), make_head(ToyBackbone.feature_size, len(CLASS_NAMES)))
+    net = Network(toy_backbone(method), method.make_head(ToyBackbone.feature_size, len(CLASS_NAMES)))
     # As in a real run: only then does a checkpoint that forgets the memory format show.
     return net.to(memory_format=torch.channels_last)

@@ -24,8 +24,8 @@ def random_batch() -> Batch:
 
 
 def attached(**options: object) -> tuple[FixMatch, Network]:
-    net = toy_network().train()
     method = FixMatch(FixMatch.Config.model_validate(options))
+    net = toy_network(method).train()
     method.setup(net, INFO)
     method.attach(net, net, torch.Generator(), INFO)
     return method, net
@@ -34,7 +34,7 @@ def attached(**options: object) -> tuple[FixMatch, Network]:
 @pytest.mark.parametrize("align", [False, True])
 def test_the_loss_is_the_papers(align: bool) -> None:
     batch = random_batch()
-    reference = toy_network().train()
+    reference = toy_network(FixMatch(FixMatch.Config())).train()
     assert batch.unlabeled is not None
     joint = torch.cat([batch.labeled.images["weak"], batch.unlabeled.images["strong"]])
     logits = reference(joint).logits.detach().numpy().astype(np.float64)
@@ -66,7 +66,7 @@ def test_the_weak_view_gets_no_gradient_and_moves_no_statistics() -> None:
     with torch.no_grad():
         method.forward_views(batch, no_grad={"weak"})
     assert int(net.backbone.norm.num_batches_tracked) == before + 1  # type: ignore[union-attr, operator, arg-type]
-    reference = toy_network().train()
+    reference = toy_network(FixMatch(FixMatch.Config())).train()
     assert batch.unlabeled is not None
     reference(torch.cat([batch.labeled.images["weak"], batch.unlabeled.images["strong"]]))
     assert torch.equal(net.backbone.norm.running_mean, reference.backbone.norm.running_mean)  # type: ignore[union-attr, arg-type]
@@ -80,7 +80,7 @@ def test_separate_forwards_use_the_statistics_of_each_view() -> None:
     batch = random_batch()
     method, net = attached()
     out = method.forward_views(batch, no_grad={"weak"}, joint=False)
-    reference = toy_network().train()
+    reference = toy_network(FixMatch(FixMatch.Config())).train()
     expected = reference(batch.labeled.images["weak"]).logits
     assert torch.allclose(out.labeled.weak.logits, expected, atol=1e-6)
     assert int(net.backbone.norm.num_batches_tracked) == 2  # type: ignore[union-attr, operator, arg-type]

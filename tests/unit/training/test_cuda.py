@@ -37,7 +37,7 @@ def deterministic() -> Iterator[None]:
 
 def cuda_trainer(folder: Path, method: Method, precision: str) -> Trainer:
     device = torch.device("cuda")
-    net = toy_network(method.make_head).to(device)
+    net = toy_network(method).to(device)
     method.setup(net, INFO)
     method.to(device)
     teacher = Teacher(net, RECIPE.ema_decay)

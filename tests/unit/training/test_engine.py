@@ -31,7 +31,7 @@ from tests.unit.training.pretrained import Pretrained
 
 def make_trainer(method: Method, folder: Path, **options: object) -> Trainer:
     torch.manual_seed(0)
-    net = toy_network(method.make_head, type(method))
+    net = toy_network(method)
     method.setup(net, INFO)
     teacher = Teacher(net, RECIPE.ema_decay)
     processes = options.get("processes")

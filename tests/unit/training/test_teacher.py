@@ -4,12 +4,13 @@ import copy
 
 import torch
 
+from ferbench.builtin.methods.fixmatch import FixMatch
 from ferbench.training.teacher import Teacher
 from ferbench.training.toy import toy_network
 
 
 def test_the_teacher_is_the_moving_average_of_all_floating_state() -> None:
-    net = toy_network().train()
+    net = toy_network(FixMatch(FixMatch.Config())).train()
     teacher = Teacher(net, 0.9)
     expected = copy.deepcopy(net.state_dict())
     generator = torch.Generator().manual_seed(0)
