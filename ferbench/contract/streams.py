@@ -6,6 +6,7 @@ own struct and tarfile read the archives.
 
 import hashlib
 import json
+import math
 import os
 import struct
 import tarfile
@@ -46,8 +47,8 @@ class Damage:
 class StreamedDataset(Dataset):
     """An unlabeled set that is never packed: its images are found once, then decoded as training asks for them.
 
-    `on_bad_record` says what a record that is damaged or cut short does: `stop` refuses the set with a list of all of
-    them, `skip` leaves them out and counts them.
+    `on_bad_record` says what a record that is damaged or cut short does: `stop` refuses the set with a list, of what
+    the archives show before anything is decoded, and of what cannot be decoded; `skip` leaves them out and counts them.
     """
 
     on_bad_record: OnBadRecord = "stop"
@@ -100,9 +101,15 @@ class _DescribedStream(StreamedDataset):
 
     def source_digest(self) -> str:
         """Of names, sizes and times, since a hash over a hundred gigabytes would take longer than it saves."""
-        files = sorted(path for path in self._folder.rglob("*") if path.is_file())
-        found = [(str(path.relative_to(self._folder)), *_stat(path)) for path in files]
-        return hashlib.sha256(json.dumps([self._description, found], sort_keys=True).encode()).hexdigest()
+        content = hashlib.sha256(json.dumps(self._description, sort_keys=True).encode())
+        for folder, below, names in os.walk(self._folder):
+            below.sort()
+            for name in sorted(names):
+                path = Path(folder) / name
+                found = path.stat()
+                line = f"{path.relative_to(self._folder)}\0{found.st_size}\0{found.st_mtime_ns}\n"
+                content.update(line.encode(errors="surrogateescape"))
+        return content.hexdigest()
 
     def _named(self, suffix: str) -> list[str]:
         names = sorted(path.relative_to(self._folder).as_posix() for path in self._folder.rglob(f"*{suffix}"))
@@ -159,11 +166,11 @@ class RecordIOStream(_DescribedStream):
             images = range(1, ALL)
         ends = np.append(offsets[1:], size).clip(max=size)
         for key, offset, end in zip(keys, offsets, ends, strict=True):
-            if int(key) not in images:
-                continue
             if offset >= size:
-                yield Damage(str(key), "the file is cut short before this record")
-            else:
+                lost = int((offsets >= size).sum())
+                yield Damage(str(key), f"the file is cut short before this record; {lost} record(s) are lost")
+                return
+            if int(key) in images:
                 yield Place(f"{shard}/{key}", int(offset), int(end - offset))
 
     def unwrap(self, record: bytes) -> bytes:
@@ -193,6 +200,8 @@ class RecordIOStream(_DescribedStream):
             raise ValueError("no record begins here")
         flag, *_ = self.LABELS.unpack_from(record, 8)
         (end,) = struct.unpack_from("<f", record, 8 + self.LABELS.size)
+        if flag and not math.isfinite(end):
+            raise ValueError(f"one past the last image is {end}")
         return range(1, int(end)) if flag else range(ALL)
 
     def _payload(self, record: bytes) -> bytes:
@@ -225,11 +234,6 @@ class FolderStream(_DescribedStream):
 
     def file(self, shard: str, image_id: str) -> Path:
         return self._folder / image_id
-
-
-def _stat(path: Path) -> tuple[int, int]:
-    found = path.stat()
-    return found.st_size, found.st_mtime_ns
 
 
 STREAMS: Mapping[str, type[_DescribedStream]] = {

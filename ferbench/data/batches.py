@@ -17,6 +17,7 @@ from ferbench.data.augment.weak import Weak
 from ferbench.data.packed import Drawn, Pool
 from ferbench.data.seeds import derive
 from ferbench.data.stream import Stream, StreamLoader
+from ferbench.data.stream_index import worker_count
 
 View = Callable[[Tensor, torch.Generator, Tensor], tuple[Tensor, Tensor | None]]
 
@@ -104,9 +105,9 @@ class PoolImages:
         return Drawn(self._pool.images[index], self._pool.boxes[index], index)
 
 
-def _images_of(pool: Pool | Stream, batch_size: int, seed: int, steps: int) -> PoolImages | StreamLoader:
+def _images_of(pool: Pool | Stream, batch_size: int, seed: int, steps: int, sharing: int) -> PoolImages | StreamLoader:
     if isinstance(pool, Stream):
-        return StreamLoader(pool, batch_size, seed, steps)
+        return StreamLoader(pool, batch_size, seed, steps, workers=max(1, worker_count() // sharing))
     return PoolImages(pool, batch_size, seed)
 
 
@@ -138,7 +139,7 @@ class Batches:
             else IndexStream(len(labeled), recipe.labeled_batch, derive(seed, "labeled"))
         )
         self._unlabeled = (
-            _images_of(unlabeled, recipe.unlabeled_batch, derive(seed, "unlabeled"), steps)
+            _images_of(unlabeled, recipe.unlabeled_batch, derive(seed, "unlabeled"), steps, self._processes.count)
             if unlabeled and views.unlabeled
             else None
         )

@@ -7,6 +7,7 @@ and a change of brightness or contrast stay below 27, and a mirrored copy is com
 fiftieth of the width is beyond its reach.
 """
 
+import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from hashlib import sha256
@@ -16,7 +17,7 @@ from numpy.typing import NDArray
 from scipy.fft import dct
 
 FREQUENCIES = 16
-NEAR_BITS = 32
+NEAR = 1 / 8  # of the bits
 GREY = (0.299, 0.587, 0.114)
 CHUNK = 1024
 
@@ -42,8 +43,8 @@ class Overlap:
 
 def hash_images(images: NDArray[np.uint8]) -> Hashes:
     """The hashes of images (N, S, S, 3)."""
-    pixels = [np.frombuffer(sha256(image.tobytes()).digest(), np.uint8) for image in images]
-    return Hashes(np.stack(pixels), _signature(_low_frequencies(images)))
+    digests = b"".join(sha256(image.tobytes()).digest() for image in images)
+    return Hashes(np.frombuffer(digests, np.uint8).reshape(-1, 32), _signature(_low_frequencies(images)))
 
 
 def in_chunks(images: NDArray[np.uint8], rows: NDArray[np.int64]) -> Iterator[Hashes]:
@@ -55,6 +56,7 @@ def in_chunks(images: NDArray[np.uint8], rows: NDArray[np.int64]) -> Iterator[Ha
 def find_overlap(test_images: NDArray[np.uint8], pool: Iterable[Hashes]) -> Overlap:
     """Compare the hashes of a pool, in chunks, with those of test images (N, S, S, 3) and of their mirror images."""
     test = hash_images(test_images)
+    most = NEAR * min(FREQUENCIES, test_images.shape[1]) ** 2
     test_looks = np.concatenate([test.looks, hash_images(test_images[:, :, ::-1]).looks])
     known = {row.tobytes() for row in test.pixels}
     exact: list[int] = []
@@ -62,7 +64,7 @@ def find_overlap(test_images: NDArray[np.uint8], pool: Iterable[Hashes]) -> Over
     start = 0
     for chunk in pool:
         same = np.array([row.tobytes() in known for row in chunk.pixels])
-        looks_same = _is_near(chunk.looks, test_looks)
+        looks_same = _nearest(chunk.looks, test_looks) <= most
         exact += (start + same.nonzero()[0]).tolist()
         near += (start + (looks_same & ~same).nonzero()[0]).tolist()
         start += len(same)
@@ -79,14 +81,14 @@ def _low_frequencies(images: NDArray[np.uint8]) -> NDArray[np.float64]:
 
 def _signature(cosines: NDArray[np.float64]) -> NDArray[np.uint64]:
     """One bit per cosine, whether it is above the median; (N, 4), zeros where images are below 16 pixels."""
-    flat = cosines.reshape(len(cosines), -1)
+    flat = cosines.reshape(len(cosines), math.prod(cosines.shape[1:]))
     bits = np.zeros((len(flat), FREQUENCIES**2), bool)
     bits[:, : flat.shape[1]] = flat > np.median(flat, axis=1, keepdims=True)
     return np.packbits(bits, axis=1).view(np.uint64)
 
 
-def _is_near(pool: NDArray[np.uint64], test: NDArray[np.uint64]) -> NDArray[np.bool_]:
-    """(N,) whether any test hash differs in few enough bits."""
+def _nearest(pool: NDArray[np.uint64], test: NDArray[np.uint64]) -> NDArray[np.uint16]:
+    """(N,) in how many bits the most similar test hash differs."""
     nearest = np.full(len(pool), FREQUENCIES**2, np.uint16)
     for start in range(0, len(test), CHUNK):
         part = test[start : start + CHUNK]
@@ -94,4 +96,4 @@ def _is_near(pool: NDArray[np.uint64], test: NDArray[np.uint64]) -> NDArray[np.b
         for word in range(pool.shape[1]):
             distance += np.bitwise_count(pool[:, word, None] ^ part[None, :, word])
         np.minimum(nearest, distance.min(1, initial=FREQUENCIES**2), out=nearest)
-    return nearest <= NEAR_BITS
+    return nearest

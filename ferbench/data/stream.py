@@ -13,7 +13,7 @@ from torch.utils.data import DataLoader
 from ferbench.data.augment.pixels import to_device
 from ferbench.data.packed import CENTRAL_BOX, UNKNOWN, Drawn, Pool, join_pools
 from ferbench.data.seeds import derive
-from ferbench.data.stream_index import StreamIndex, StreamReader, worker_count
+from ferbench.data.stream_index import StreamIndex, StreamReader
 from ferbench.errors import DataError
 
 BLOCK = 256
@@ -51,7 +51,7 @@ class Stream:
     def truth(self, index: Tensor) -> Tensor:
         """Labels (B,) int64 of positions, -1 where unknown; for reports."""
         unknown = torch.full_like(index, UNKNOWN)
-        if self.packed is None:
+        if self.packed is None or not self.n_packed:
             return unknown
         inside = index < self.n_packed
         return torch.where(inside, self.packed.labels[index.clamp(max=self.n_packed - 1)], unknown)
@@ -108,8 +108,9 @@ class WindowOrder:
 class StreamLoader:
     """The images of a stream's steps, decoded ahead by worker processes."""
 
-    def __init__(self, stream: Stream, batch_size: int, seed: int, steps: int) -> None:
+    def __init__(self, stream: Stream, batch_size: int, seed: int, steps: int, workers: int = 1) -> None:
         self.stream, self.order, self.steps = stream, WindowOrder(len(stream), batch_size, seed), steps
+        self.workers = workers
         self._waited = 0.0
         self._ahead: Iterator[tuple[Tensor, Tensor] | DataError] = iter(())
         self._next = -1
@@ -138,7 +139,7 @@ class StreamLoader:
             _Decoded(self.stream),
             sampler=(self.order.at(t) for t in range(step, self.steps)),
             batch_size=None,
-            num_workers=worker_count(),
+            num_workers=self.workers,
             prefetch_factor=AHEAD,
             # Without a generator of its own, starting the workers would draw from the run's.
             generator=torch.Generator(),

@@ -156,10 +156,9 @@ def _write(dataset: StreamedDataset, image_size: int, folder: Path) -> None:
     scratch = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
     try:
         damaged = _find(dataset, scratch / "places.arrow")
+        _stop_at_damage(dataset, damaged)  # before hours of decoding
         n, fingerprint = _hash(dataset, image_size, scratch, damaged)
-        if damaged and dataset.on_bad_record == "stop":
-            text = problem_text(dataset.info.name, damaged)
-            raise DataError(f'{text}\nor write "on_bad_record": "skip" into its dataset.json')
+        _stop_at_damage(dataset, damaged)
         if not n:
             raise DataError(f"dataset '{dataset.info.name}': no images found; is the folder complete?")
         (scratch / "damaged.txt").write_text("".join(f"{line}\n" for line in damaged), "utf-8")
@@ -171,6 +170,12 @@ def _write(dataset: StreamedDataset, image_size: int, folder: Path) -> None:
         shutil.rmtree(scratch, ignore_errors=True)
 
 
+def _stop_at_damage(dataset: StreamedDataset, damaged: list[str]) -> None:
+    if damaged and dataset.on_bad_record == "stop":
+        text = problem_text(dataset.info.name, damaged)
+        raise DataError(f'{text}\nor write "on_bad_record": "skip" into its dataset.json')
+
+
 def _find(dataset: StreamedDataset, path: Path) -> list[str]:
     """Write where the images lie; returns what the archives themselves show to be damaged."""
     damaged: list[str] = []
@@ -179,7 +184,9 @@ def _find(dataset: StreamedDataset, path: Path) -> list[str]:
         for number, shard in enumerate(dataset.shards()):
             for place in dataset.places(shard):
                 if isinstance(place, Damage):
-                    damaged.append(f"{shard}, record {place.record}: {place.reason}")
+                    damaged.append(f"{_visible(shard)}, record {_visible(place.record)}: {place.reason}")
+                elif not place.id.isprintable():  # it would drive a terminal, or break lines and encodings
+                    damaged.append(f"{_visible(shard)}, record {_visible(place.id)}: the name is not printable text")
                 else:
                     yield {"shard": number, **place.__dict__}
 
@@ -232,6 +239,10 @@ class _Chunks(torch.utils.data.Dataset[tuple[NDArray[np.int64], Hashes, list[str
         size = self.reader.image_size
         stacked = np.stack(images) if images else np.empty((0, size, size, 3), np.uint8)
         return np.array(rows, np.int64), hash_images(stacked), problems
+
+
+def _visible(name: str) -> str:
+    return name if name.isprintable() else ascii(name)
 
 
 def _opened(path: Path) -> IO[bytes]:

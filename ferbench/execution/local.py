@@ -89,6 +89,7 @@ def _ending_children() -> Iterator[list[_Running]]:
 def _start(index: int, job: Job) -> _Running:
     log = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115 (closed in _finish)
     environment = {**os.environ, **{name: str(job.threads) for name in THREAD_VARIABLES}}
+    environment.pop("RANK", None)  # of a launcher that has started this process; torchrun sets its own
     launcher = (*TORCHRUN, str(job.processes)) if job.processes > 1 else ()
     command = (sys.executable, *launcher, *WORKER, json.dumps(job.to_json()))
     process = subprocess.Popen(
@@ -128,14 +129,15 @@ def _event(line: bytes) -> dict[str, Any] | None:
 def _finish(child: _Running, progress: Progress) -> str:
     if not child.silent:
         child.process.kill()
+    if child.process.stdin is not None:
+        child.process.stdin.close()  # which ends the processes that torchrun had started
     code = _wait(child.process, time.monotonic() + GRACE_SECONDS)
     log = _end_of(child.log)
     finished = child.finished or _crash(child, code, log)
     status = str(finished["status"])
     keep_log(child.job, status, log)
-    for stream in (child.log, child.stdout, child.process.stdin):
-        if stream is not None:
-            stream.close()
+    for stream in (child.log, child.stdout):
+        stream.close()
     progress(child.job, {**finished, "exit_code": code})
     return status
 

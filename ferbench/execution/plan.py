@@ -25,6 +25,7 @@ from ferbench.records.cell import REST, Budget, Cell
 from ferbench.records.schema import first_problem
 from ferbench.records.store import RunStore
 from ferbench.training.cell_run import finished_record
+from ferbench.training.processes import check_parts, check_processes
 from ferbench.training.resolution import (
     Resolved,
     build_backbone,
@@ -153,7 +154,8 @@ class _Planner:
         configured = partial(method_config, method, method_class, variant, recipe)
         config = configured(options)
         built = method_class(config)
-        self._check_backbone(backbone, recipe.image_size, "tokens" in built.requires)
+        check_processes(recipe, self.device, request.processes)
+        self._check_backbone(backbone, recipe.image_size, "tokens" in built.requires, request.processes)
         init, init_path = self._init(request.init, backbone, recipe.image_size)
         uses_unlabeled = built.uses_unlabeled
         pool = self._opened(request.unlabeled.removeprefix(REST)) if request.unlabeled and uses_unlabeled else None
@@ -237,10 +239,10 @@ def choose_device(name: str) -> str:
     return name
 
 
-def check_backbone(name: str, image_size: int, tokens: bool = False) -> None:
+def check_backbone(name: str, image_size: int, tokens: bool = False, processes: int = 1) -> None:
     """Build the net without memory and send two images through; one that cannot be is a UsageError.
 
-    So is one without `tokens`, where the method wants them.
+    So is one without `tokens`, where the method wants them, and one that several processes cannot share.
     """
     problem: Exception | None = None
     # A net that looks at values fails on meta tensors; then the real ones decide.
@@ -251,6 +253,7 @@ def check_backbone(name: str, image_size: int, tokens: bool = False) -> None:
                 backbone(torch.empty(2, 3, image_size, image_size))
             if tokens:
                 token_backbone(backbone, name)
+            check_parts(backbone, processes)
             return
         except (RuntimeError, ValueError, AssertionError) as error:
             problem = error

@@ -136,7 +136,7 @@ def _row(name: str, scored: Sequence[Scored], most: int, gain: Paired | None) ->
         title=row_title(scored[0].record),
         accuracies={item.record.cell.seed: item.accuracy for item in scored},
         most_seeds=most,
-        labels=(min(result.n_labeled for result in results), max(result.n_labeled for result in results)),
+        labels=(min(result.labels_seen for result in results), max(result.labels_seen for result in results)),
     )
     if not row.complete:
         return row

@@ -60,7 +60,10 @@ class Result(Strict):
     metrics: Metrics = Field(description="the scores of the selected model on the test set")
     confusion: list[list[int]] = Field(description="counts on the test set; rows are true classes, columns predicted")
     n_test: int = Field(ge=1, description="number of test images")
-    n_labeled: int = Field(ge=1, description="number of training images whose label the method saw")
+    n_labeled: int = Field(ge=1, description="number of labeled images that the budget gives")
+    n_relabeled: int | None = Field(
+        default=None, ge=0, description="further images whose label the method saw, beyond the budget; null for none"
+    )
     n_unlabeled: int | None = Field(
         ge=0, description="unlabeled images that the method draws from; null where it uses none"
     )
@@ -78,6 +81,11 @@ class Result(Strict):
     steps: int = Field(ge=0, description="optimizer steps over all stages")
     image_passes: int = Field(ge=0, description="images sent forward through the backbone in training, over all stages")
     parameters: int = Field(ge=0, description="number of parameters of the evaluated net")
+
+    @property
+    def labels_seen(self) -> int:
+        """Images whose label the method saw."""
+        return self.n_labeled + (self.n_relabeled or 0)
 
 
 class Measured(Strict):

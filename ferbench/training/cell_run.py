@@ -27,8 +27,9 @@ from ferbench.records.store import Predictions, RunStore, write_atomic
 from ferbench.training.checkpoint import Checkpoint, checkpoint_bytes
 from ferbench.training.engine import ENGINE_VERSION, DivergedError, Events, Stop, Trainer
 from ferbench.training.evaluation import logits_of, stored_logits
-from ferbench.training.processes import check_parts, join_processes, own_device
+from ferbench.training.processes import join_processes, own_device
 from ferbench.training.provenance import (
+    code,
     cpu_seconds,
     device_name,
     environment,
@@ -147,8 +148,8 @@ def run_cell(job: Job, events: Events, stop: Stop) -> Record:
     """
     cell = Cell.model_validate(dict(job.cell))
     torch.set_num_threads(job.threads)
-    device = own_device(job.device)
-    attempt = Attempt(job, resolve(cell, job.dataset, job.pool), device, join_processes(device))
+    device = own_device(job.device, job.processes)
+    attempt = Attempt(job, resolve(cell, job.dataset, job.pool), device, join_processes(device, job.processes))
     store = RunStore(job.runs)
     if attempt.processes.rank > 0:
         return _run(attempt, store, store.folder(cell), events, stop)
@@ -180,7 +181,8 @@ def _run(attempt: Attempt, store: RunStore, folder: Path, events: Events, stop: 
         return done
     for text in split.pool.left_out() if split.pool else ():
         events({"kind": "notice", "text": f"pool '{cell.pool_name}': {text}"})
-    registry().notify("ferbench_run_started", cell=dict(attempt.job.cell), folder=folder)
+    if attempt.processes.rank == 0:
+        registry().notify("ferbench_run_started", cell=dict(attempt.job.cell), folder=folder)
     trainer = attempt.trainer = _trainer(attempt, split, folder, events, stop)
     trainer.run()
     predictions, result = _result(trainer, resolved, split)
@@ -198,7 +200,6 @@ def _trainer(attempt: Attempt, split: Split, folder: Path, events: Events, stop:
     net = build_network(resolved, _initial_weights(attempt), attempt.device)
     task = build_task(resolved, split, net, attempt.device)
     method, teacher, info = build_method(resolved, net, task, split.plan, attempt.processes)
-    check_parts(resolved.recipe, net, attempt.processes)
     missing = split.packed.without_box(split.plan.labeled) if "boxes" in method.requires else 0
     if missing:
         sides = ", ".join(f"{side * resolved.recipe.image_size:.1f}" for side in CENTRAL_BOX)
@@ -209,7 +210,7 @@ def _trainer(attempt: Attempt, split: Split, folder: Path, events: Events, stop:
     cell = dict(job.cell)
 
     def forward(event):  # type: ignore[no-untyped-def]
-        if event["kind"] == "epoch":
+        if event["kind"] == "epoch" and attempt.processes.rank == 0:
             registry().notify("ferbench_epoch_finished", cell=cell, epoch=event)
         events(event)
 
@@ -220,7 +221,7 @@ def _trainer(attempt: Attempt, split: Split, folder: Path, events: Events, stop:
         "arithmetic": [resolved.cell.precision, device_name(attempt.device), job.threads, job.processes],
         "fingerprints": split.fingerprints,
         "seed": resolved.cell.seed,
-        "engine_version": ENGINE_VERSION,
+        "code": [ENGINE_VERSION, code()],
     }
 
     def shared(stage: Stage) -> dict[str, object]:
@@ -234,7 +235,7 @@ def _trainer(attempt: Attempt, split: Split, folder: Path, events: Events, stop:
             "backbone": [resolved.cell.init, stamp(*named_parts(resolved.cell)["backbone"]).source_hash],
             "arithmetic": run["arithmetic"],
             "images": split.images,
-            "engine_version": ENGINE_VERSION,
+            "code": run["code"],
         }
 
     return Trainer(
@@ -288,6 +289,7 @@ def _result(trainer: Trainer, resolved: Resolved, split: Split) -> tuple[Predict
         confusion=confusion,
         n_test=len(task.test),
         n_labeled=len(task.labeled),
+        n_relabeled=len(set(split.relabeled.labeled) - set(split.plan.labeled)) if split.relabeled else None,
         n_unlabeled=None if task.unlabeled is None else len(task.unlabeled),
         n_near_duplicates=split.pool.near_duplicates if split.pool else None,
         labeled_counts=split.plan.labeled_counts,

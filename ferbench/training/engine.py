@@ -41,6 +41,7 @@ ENGINE_VERSION = 1
 TICK_SECONDS = 0.5
 PRETRAINING_SEED = 0  # of stages that cells of all seeds share
 SHOWN = 7  # pictures in a row of the report
+ASKED_EVERY = 10  # steps, whether several processes should stop
 
 Events = Callable[[Mapping[str, Any]], None]
 Stop = Callable[[], FerbenchError | None]
@@ -83,6 +84,9 @@ class Progress:
     history: list[dict[str, Any]] = field(default_factory=list)
     image_passes: int = 0
     train_seconds: float = 0.0
+    passes_before: int = 0
+    """Image passes until the stage began; `seconds_before` likewise."""
+    seconds_before: float = 0.0
     data_wait_seconds: float = 0.0
     wall_seconds: float = 0.0
     resumed: int = 0
@@ -151,6 +155,8 @@ class Trainer:
         return self.progress
 
     def _start(self, stage: Stage) -> None:
+        self.progress.passes_before = self.progress.image_passes
+        self.progress.seconds_before = self.progress.train_seconds
         # Each stage draws from its own seeds, so that one taken from the cache leaves the next as training it would.
         torch.manual_seed(derive(self._seed(stage), "noise", stage.name))
         self.method.random.manual_seed(derive(self._seed(stage), "method", stage.name))
@@ -178,9 +184,10 @@ class Trainer:
                 self._count_training(started, batches)
                 self._end_epoch(stage, optimizer, done_before + step + 1)
                 started = time.monotonic()
-            if (reason := self._stop_reason()) is not None:
+            if (reason := self._stop_reason(step)) is not None:
                 self._check_finite()
                 self._count_training(started, batches)
+                self._average_meter()
                 self.save(optimizer)
                 raise reason
         self._count_training(started, batches)
@@ -222,12 +229,14 @@ class Trainer:
         """Whether something holds in any process; all must ask."""
         return float(self.processes.mean(torch.full((), float(holds), device=self.task.device))) > 0
 
-    def _stop_reason(self) -> FerbenchError | None:
-        """Why to save and leave. Of several processes all leave when one is asked to."""
-        reason = self.stop()
-        if self.processes.count > 1 and self._anywhere(reason is not None):
-            return reason or InterruptedRun("another process of this run was stopped")
-        return reason
+    def _stop_reason(self, step: int) -> FerbenchError | None:
+        """Why to save and leave. Several processes leave together, when the first is asked to."""
+        if self.processes.count == 1:
+            return self.stop()
+        if step % ASKED_EVERY:  # since asking waits for the devices
+            return None
+        reason = self.stop() if self.processes.rank == 0 else None
+        return reason or InterruptedRun("the first process was stopped") if self._anywhere(reason is not None) else None
 
     def _images_forwarded(self) -> int:
         return self.net.images_forwarded + self.teacher.net.images_forwarded
@@ -246,12 +255,13 @@ class Trainer:
 
     def _end_epoch(self, stage: Stage, optimizer: Optimizer, step: int) -> None:
         epoch = len(self.progress.history) + 1
+        self._average_meter()
         row = {
             "epoch": epoch,
             "stage": stage.name,
             "step": step,
             "learning_rate": optimizer.param_groups[0]["lr"],
-            **self._read_meter(),
+            **self.meter.read(),
         }
         row["method"] = _extras(self.method.end_epoch(_Context(epoch, self)))
         if not stage.pretraining and self._is_evaluated(step - self.extra_steps):
@@ -261,11 +271,10 @@ class Trainer:
         if step < sum(self.stage_steps):
             self.save(optimizer)
 
-    def _read_meter(self) -> dict[str, Any]:
-        """The epoch's losses, means over all processes."""
+    def _average_meter(self) -> None:
+        """Make what was met in the epoch a mean over all processes."""
         if self.processes.count > 1:
             self.meter.average(self.processes.mean)
-        return self.meter.read()
 
     def _is_evaluated(self, step: int) -> bool:
         total, count = self.recipe.steps, self.recipe.evaluations
@@ -337,7 +346,10 @@ class Trainer:
         for prefix, module in self._kept_modules(stage).items():
             module.load_state_dict(saved.get(prefix))
         self.progress.history += saved.state["history"]
+        # What the stage has cost whoever trained it, so that cells can be compared.
         self.progress.image_passes += saved.state["image_passes"]
+        self.progress.train_seconds += saved.state["train_seconds"]
+        self.progress.wall_seconds += saved.state["train_seconds"]
         self._write_pictures(stage, saved.get("pictures"))
         return True
 
@@ -349,7 +361,11 @@ class Trainer:
         if self.processes.rank > 0:
             return
         rows = [row for row in self.progress.history if row["stage"] == stage.name]
-        checkpoint = Checkpoint(state={"history": rows, "image_passes": self.progress.image_passes})
+        cost = {
+            "image_passes": self.progress.image_passes - self.progress.passes_before,
+            "train_seconds": self.progress.train_seconds - self.progress.seconds_before,
+        }
+        checkpoint = Checkpoint(state={"history": rows, **cost})
         for prefix, module in self._kept_modules(stage).items():
             checkpoint.put(prefix, module.state_dict())
         checkpoint.put("pictures", pictures)
@@ -436,6 +452,8 @@ class _Context:
         if pool != "labeled":
             raise PluginError(f"predict('{pool}'): only the labeled pool may be predicted, labels included")
         trainer = self._trainer
+        if trainer.stages[trainer.progress.stage].pretraining:
+            raise PluginError("predict: no labels in a pre-training stage, which cells of all label budgets share")
         labeled = trainer.task.labeled
         chosen = trainer.teacher.net if net == "teacher" else trainer.net
         logits = logits_of(

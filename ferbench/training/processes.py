@@ -1,6 +1,7 @@
 """Several processes that train one cell under torchrun: each has its part of every batch."""
 
 import os
+from datetime import timedelta
 
 import torch
 import torch.distributed as dist
@@ -10,42 +11,53 @@ from ferbench.contract.method import Processes
 from ferbench.contract.protocol import Recipe
 from ferbench.errors import UsageError
 
+LONGEST_WAIT = timedelta(hours=6)
+"""Of one process for the others: one may wait for a pre-training that another cell is at."""
 
-def join_processes(device: torch.device) -> Processes:
-    """This process among those that torchrun has started; one alone where it has not.
 
-    Losses are those of one process with the whole batch, up to rounding: parts of a batch are added in another order.
+def join_processes(device: torch.device, count: int) -> Processes:
+    """This process among the `count` that torchrun has started for the cell.
+
+    A loss that is a mean over images is that of one process with the whole batch, up to rounding; one that relates
+    images to each other, such as a contrast or a mixture, relates those of a part, unless the method gathers them.
     """
-    if int(os.environ.get("WORLD_SIZE", "1")) == 1:
+    if count == 1:
         return Processes()
     if not dist.is_initialized():
-        dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
+        dist.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=LONGEST_WAIT)
     return Processes(dist.get_world_size(), dist.get_rank(), _mean, _gather)
 
 
-def own_device(name: str) -> torch.device:
-    """The device of this process: under torchrun a GPU of its own."""
-    if name == "cuda" and "LOCAL_RANK" in os.environ:
+def own_device(name: str, count: int) -> torch.device:
+    """The device of this process: of several each has a GPU of its own."""
+    if name == "cuda" and count > 1:
         device = torch.device("cuda", int(os.environ["LOCAL_RANK"]))
         torch.cuda.set_device(device)
         return device
     return torch.device(name)
 
 
-def check_parts(recipe: Recipe, net: nn.Module, processes: Processes) -> None:
-    """Raise UsageError for a batch that cannot be cut into equal parts, and for a net that would see the cuts."""
-    if processes.count == 1:
-        return
-    if any(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in net.modules()):
-        raise UsageError(
-            f"a net with BatchNorm learns something else from {processes.count} parts of a batch; leave --processes "
-            "away, or take a backbone without it (small-vit, timm's ViTs)"
-        )
+def check_processes(recipe: Recipe, device: str, count: int) -> None:
+    """Raise UsageError for a batch that cannot be cut into `count` equal parts, or fewer GPUs than that."""
     for name in ("labeled_batch", "unlabeled_batch"):
-        if (size := getattr(recipe, name)) % processes.count:
+        if (size := getattr(recipe, name)) % count:
             raise UsageError(
-                f"{name} {size} cannot be shared by {processes.count} processes; name another number with --processes"
+                f"{name} {size} cannot be shared by {count} processes; name another number with --processes"
             )
+    if count > 1 and device.startswith("cuda") and (device != "cuda" or torch.cuda.device_count() < count):
+        raise UsageError(
+            f"{count} processes need {count} GPUs and --device cuda; there are {torch.cuda.device_count()}, and the "
+            f"device is '{device}'"
+        )
+
+
+def check_parts(net: nn.Module, count: int) -> None:
+    """Raise UsageError for a net that would see that a batch is cut into `count` parts."""
+    if count > 1 and any(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in net.modules()):
+        raise UsageError(
+            f"a net with BatchNorm learns something else from {count} parts of a batch; leave --processes away, or "
+            "take a backbone without it (small-vit, timm's ViTs)"
+        )
 
 
 def _mean(value: Tensor) -> Tensor:

@@ -33,6 +33,12 @@ def environment(device: torch.device) -> dict[str, str]:
     return stamps
 
 
+def code() -> dict[str, str]:
+    """What decides the numbers of a run beside plugins: ferbench's own code, torch and timm."""
+    own = stamp("methods", "supervised").source_hash
+    return {"ferbench": own, "torch": version("torch"), "timm": version("timm")}
+
+
 def device_name(device: torch.device) -> str:
     """`cpu`, or the name of the GPU."""
     return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type

@@ -90,6 +90,9 @@ def build_task(resolved: Resolved, split: Split, net: Network, device: torch.dev
 
     def unlabeled(plan: SplitPlan) -> Pool | Stream:
         pool = _unlabeled(split, plan, names, device)
+        if not len(pool) and split.pool:
+            near = split.pool.near_duplicates
+            raise UsageError(f"pool '{resolved.cell.pool_name}' has no image left: all {near} look like test images")
         if not len(pool):
             raise UsageError(no_pool_text(resolved))
         return pool

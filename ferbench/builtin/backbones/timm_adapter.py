@@ -1,12 +1,13 @@
 """Every timm image classifier by name, through one adapter: `--backbone timm/resnet18`."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 import safetensors.torch
 import timm
 import torch
 import torch.nn.functional as F
+from timm.layers.patch_embed import PatchEmbed
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor
 
@@ -77,13 +78,20 @@ def build(request: BackboneRequest) -> TimmBackbone:
         raise UsageError(f"backbone 'timm/{request.variant}': timm {timm.__version__} has no such model{hint}")
     options = {"pretrained": request.init == "hub", "num_classes": 0, "in_chans": 3}
     model, input_size = _create(request.variant, request.image_size, options)
-    if isinstance(model, VisionTransformer) and input_size is None:
+    if input_size is None and _is_cut_into_patches(model, request.image_size):
         backbone: TimmBackbone = TimmViT(model, request.image_size)
     else:
         backbone = TimmBackbone(model, request.image_size, input_size)
     if isinstance(request.init, Path):
         _load_weights(backbone.model, request.init)
     return backbone
+
+
+def _is_cut_into_patches(model: torch.nn.Module, image_size: int) -> TypeGuard[VisionTransformer]:
+    """Whether a token is a patch of pixels that no other token has seen."""
+    if not isinstance(model, VisionTransformer) or type(model.patch_embed) is not PatchEmbed:
+        return False
+    return all(image_size % side == 0 for side in model.patch_embed.patch_size)
 
 
 def _load_weights(model: torch.nn.Module, path: Path) -> None:

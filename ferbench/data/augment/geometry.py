@@ -9,7 +9,7 @@ from torch import Tensor
 from ferbench.data.augment.arrays import Array
 from ferbench.data.augment.operations import Operation
 
-_ONE = 1 << 16  # 1.0 in 16.16 fixed point
+ONE = 1 << 16  # 1.0 in 16.16 fixed point
 
 
 def matrices(kind: Array, value: Array, height: int, width: int) -> Array:
@@ -32,7 +32,7 @@ def matrices(kind: Array, value: Array, height: int, width: int) -> Array:
     d = np.where(kind == Operation.SHEAR_Y, value, -sine)
     f = sine * x + cosine * -y + y + shift_y
     rows = np.stack((cosine, b, c + cosine * 0.5 + b * 0.5, d, cosine, f + d * 0.5 + cosine * 0.5), axis=-1)
-    return np.floor(rows * _ONE + 0.5).astype(np.int32)
+    return np.floor(rows * ONE + 0.5).astype(np.int32)
 
 
 def sources(matrix: Tensor, height: int, width: int) -> tuple[Tensor, Tensor]:
@@ -44,7 +44,7 @@ def sources(matrix: Tensor, height: int, width: int) -> tuple[Tensor, Tensor]:
     of_x, of_y, offset = matrix.unflatten(-1, (2, 3))[..., None].unbind(-2)
     x = torch.arange(width, device=matrix.device, dtype=torch.int32)
     y = torch.arange(height, device=matrix.device, dtype=torch.int32)
-    return (of_y * y).add_(offset + _ONE)[..., None], (of_x * x)[..., None, :]
+    return (of_y * y).add_(offset + ONE)[..., None], (of_x * x)[..., None, :]
 
 
 def affine(pixels: Tensor, rows: Tensor, columns: Tensor) -> None:

@@ -8,7 +8,8 @@ from torch import Tensor
 
 from ferbench.data.augment import enhance, levels
 from ferbench.data.augment.arrays import Array, native
-from ferbench.data.augment.geometry import affine, matrices, sources
+from ferbench.data.augment.boxes import follow
+from ferbench.data.augment.geometry import ONE, affine, matrices, sources
 from ferbench.data.augment.operations import MAGNITUDES, Operation
 from ferbench.data.augment.pixels import as_int32, pack, to_device, unpack
 
@@ -48,6 +49,13 @@ class RandAugment:
     def __call__(self, images: Tensor, generator: torch.Generator) -> Tensor:
         """(B, H, W, 3) uint8 -> new (B, H, W, 3) uint8."""
         return unpack(self.apply(pack(images), self.draw(len(images), generator)))
+
+    def move(self, boxes: Tensor, parameters: RandAugmentParameters, height: int, width: int) -> Tensor:
+        """(B, 4) boxes -> new (B, 4): around where the rotated, sheared and translated corners lie."""
+        fixed = matrices(parameters.operation.numpy(), parameters.magnitude.numpy(), height, width)
+        inverses = (fixed / ONE).reshape(*fixed.shape[:-1], 2, 3)
+        inverses[..., 2] -= inverses[..., :2].sum(-1) / 2  # from centres of pixels to their corners
+        return follow(boxes, to_device(torch.from_numpy(inverses), boxes.device), height, width)
 
     def apply(self, rgbx: Tensor, parameters: RandAugmentParameters) -> Tensor:
         """(B, H, W, 4) uint8 -> new (B, H, W, 4) uint8, one round of `parameters` after the other.

@@ -25,8 +25,8 @@ class Strong:
     ) -> tuple[Tensor, Tensor | None]:
         """Strong views of (B, H, W, 3) uint8 images, and where their (B, 4) boxes then lie.
 
-        Boxes follow crop and flip only: a rotated or sheared box is no box, and what uses boxes (FaceMix) mixes
-        weak views. Random numbers are drawn in the order in which the parts act.
+        A rotated or sheared box becomes the box around its corners. Random numbers are drawn in the order in which the
+        parts act.
         """
         rgbx = pack(images)  # once for all three parts
         count, height, width = images.shape[:3]
@@ -36,4 +36,6 @@ class Strong:
         rgbx = self.randaugment.apply(rgbx, randaugment)
         self.cutout.paint(rgbx, rectangles)
         views = unpack(self.weak.apply(rgbx.view(torch.int32), weak).view(torch.uint8))
-        return views, None if boxes is None else shift_and_flip(boxes, weak, height, width)
+        if boxes is None:
+            return views, None
+        return views, shift_and_flip(self.randaugment.move(boxes, randaugment, height, width), weak, height, width)

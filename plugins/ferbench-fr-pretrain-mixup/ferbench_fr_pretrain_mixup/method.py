@@ -145,7 +145,7 @@ class FRPretrainMixup(Method):
     # -- stage 0: masked faces ---------------------------------------------------------------------------------------
 
     def reconstruction_loss(self, batch: Batch) -> Losses:
-        """Mean squared error on the hidden patches (MAE), beside that of predicting each patch's own mean."""
+        """Mean squared error on the hidden patches (MAE), beside that of predicting each patch's own mean colour."""
         assert batch.unlabeled is not None
         images = batch.unlabeled.images["weak"]
         predicted, hidden = self.reconstruct(images)
@@ -153,7 +153,8 @@ class FRPretrainMixup(Method):
         if self.config.normalize_patches:
             target = F.layer_norm(target, target.shape[-1:])
         loss = masked_mean((predicted - target).square(), hidden)
-        return Losses(loss, patch_mean=masked_mean(target.var(-1, unbiased=False, keepdim=True), hidden))
+        of_colours = target.unflatten(-1, (-1, 3)).var(-2, unbiased=False)  # (B, L, 3)
+        return Losses(loss, patch_mean=masked_mean(of_colours, hidden))
 
     def reconstruct(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """All patches (B, L, 3 p^2) as the decoder sees them, and 1 where they are hidden from it (B, L)."""

@@ -19,8 +19,7 @@ def ferbench(*arguments: str, **environment: str) -> subprocess.CompletedProcess
 
 def trained(runs: Path, row: str, *options: str, **environment: str) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """Record and history of the only cell of a run."""
-    arguments = ("run", "--method", row, "--ratio", "0.05", "--runs", str(runs), *SHORT, *options)
-    done = ferbench(*arguments, **environment)
+    done = ferbench("run", "--method", row, "--runs", str(runs), *SHORT, *options, **environment)
     assert done.returncode == 0, done.stdout + done.stderr
     (record,) = runs.rglob("record.json")
     return json.loads(record.read_text()), json.loads(record.with_name("history.json").read_text())
@@ -50,11 +49,11 @@ def test_a_backbone_without_patches_is_refused_when_planning() -> None:
 @pytest.mark.slow
 def test_variants_ratios_and_seeds_share_a_pretraining_that_the_report_shows(tmp_path: Path) -> None:
     cache = {"FERBENCH_CACHE": str(tmp_path / "cache")}
-    described, history = trained(tmp_path / "a", "fr-pretrain-mixup", **cache)
+    described, history = trained(tmp_path / "a", "fr-pretrain-mixup", "--ratio", "0.05", **cache)
     released, other = trained(tmp_path / "b", "fr-pretrain-mixup@released", "--ratio", "0.1", "--seed", "1", **cache)
     assert len(list((tmp_path / "cache" / "stages").glob("reconstruct-*.safetensors"))) == 1
-    assert [row["losses"] for row in history if row["stage"] == "reconstruct"] == [
-        row["losses"] for row in other if row["stage"] == "reconstruct"
+    assert [row for row in history if row["stage"] == "reconstruct"] == [
+        row for row in other if row["stage"] == "reconstruct"
     ]
     assert "relabeled" in released["result"]["fingerprints"]
     assert "relabeled" not in described["result"]["fingerprints"]
@@ -68,14 +67,13 @@ def test_variants_ratios_and_seeds_share_a_pretraining_that_the_report_shows(tmp
 
 @pytest.mark.slow
 def test_two_processes_reconstruct_as_one(tmp_path: Path) -> None:
-    runs = [
-        trained(
-            tmp_path / str(n), "fr-pretrain-mixup", "--processes", str(n), FERBENCH_CACHE=str(tmp_path / f"cache{n}")
-        )
-        for n in (1, 2)
-    ]
-    (one, alone), (two, shared) = runs
-    assert [run["measured"]["processes"] for run in (one, two)] == [1, 2]
+    def run(count: int) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+        options = ("--ratio", "0.05", "--processes", str(count))
+        cache = str(tmp_path / f"cache{count}")
+        return trained(tmp_path / str(count), "fr-pretrain-mixup", *options, FERBENCH_CACHE=cache)
+
+    (one, alone), (two, shared) = run(1), run(2)
+    assert [record["measured"]["processes"] for record in (one, two)] == [1, 2]
     assert two["result"]["image_passes"] == one["result"]["image_passes"]
     losses = [[row["loss"] for row in history if row["stage"] == "reconstruct"] for history in (alone, shared)]
     assert losses[1] == pytest.approx(losses[0], rel=1e-3)

@@ -78,11 +78,19 @@ def test_records_cut_short_are_named(tmp_path: Path) -> None:
     offsets = write_records(folder / "train.rec", [(k, record(labeled(IMAGES[k], k))) for k in range(5)])
     (folder / "train.rec").write_bytes((folder / "train.rec").read_bytes()[: offsets[3] + 50])
     dataset = open_stream(folder)
-    assert damages(dataset) == [("train.rec", Damage("4", "the file is cut short before this record"))]
+    text = "the file is cut short before this record; 1 record(s) are lost"
+    assert damages(dataset) == [("train.rec", Damage("4", text))]
     places = [place for place in dataset.places("train.rec") if isinstance(place, Place)]
     assert places[3].length == 50
     with pytest.raises(ValueError, match="cut short: 42 of"):
         read(dataset)
+
+
+def test_a_first_record_that_promises_endless_images_is_damage(tmp_path: Path) -> None:
+    folder = describe(tmp_path / "rec", "recordio")
+    header = labeled(b"", 0, [float("inf"), 0.0])
+    write_records(folder / "train.rec", [(0, record(header)), (1, record(labeled(IMAGES[0], 1)))])
+    assert [damage.record for _, damage in damages(open_stream(folder))] == ["0"]
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from PIL import Image, ImageEnhance, ImageFilter, ImageOps
 from scipy.fft import dctn
 
 from ferbench.data import overlap
-from ferbench.data.overlap import FREQUENCIES, NEAR_BITS, find_overlap, hash_images, in_chunks
+from ferbench.data.overlap import FREQUENCIES, NEAR, find_overlap, hash_images, in_chunks
 
 SIZE = 48
 RNG = np.random.default_rng(0)
@@ -74,7 +74,9 @@ def test_equal_pixels_are_exact_whatever_the_file(monkeypatch: pytest.MonkeyPatc
 def test_the_distance_that_is_near_is_counted_in_bits() -> None:
     hashes = hash_images(TEST[:1])
     bits = np.unpackbits(hashes.looks.view(np.uint8))
-    for flipped, near in ((NEAR_BITS, 1), (NEAR_BITS + 1, 0)):
+    most = round(NEAR * len(bits))
+    assert most == 32
+    for flipped, near in ((most, 1), (most + 1, 0)):
         changed = bits.copy()
         changed[RNG.permutation(len(bits))[:flipped]] ^= 1
         looks = np.packbits(changed).view(np.uint64)[None]
@@ -83,6 +85,12 @@ def test_the_distance_that_is_near_is_counted_in_bits() -> None:
 
 
 def test_images_below_sixteen_pixels_have_a_hash() -> None:
-    small = RNG.integers(0, 256, (3, 8, 8, 3), dtype=np.uint8)
-    found = find_overlap(small, in_chunks(small, np.arange(3)))
+    small = RNG.integers(0, 256, (40, 8, 8, 3), dtype=np.uint8)
+    found = find_overlap(small[:3], in_chunks(small, np.arange(40)))
     assert found.exact.tolist() == [0, 1, 2]
+    assert not len(found.near), "strangers of 64 bits are not nearer to each other than those of 256"
+
+
+def test_no_images_have_no_hashes() -> None:
+    found = hash_images(np.empty((0, 24, 24, 3), np.uint8))
+    assert (found.pixels.shape, found.looks.shape) == ((0, 32), (0, 4))

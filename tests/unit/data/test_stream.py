@@ -11,6 +11,7 @@ import torch
 
 from ferbench.contract.dataset import ParquetDataset
 from ferbench.contract.streams import open_stream
+from ferbench.data import stream_index
 from ferbench.data.external import open_external
 from ferbench.data.pack import ensure_packed
 from ferbench.data.packed import UNKNOWN, Packed
@@ -116,16 +117,28 @@ def cut_records(folder: Path, **more: str) -> Path:
     return folder
 
 
-def test_damaged_records_stop_the_run_with_all_their_names(tmp_path: Path) -> None:
+def test_archives_that_are_cut_short_stop_the_run_before_it_decodes_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     dataset = open_stream(cut_records(tmp_path / "cut", name="cut"))
+    monkeypatch.setattr(stream_index, "_hash", None)
     with pytest.raises(DataError) as caught:
         ensure_index(dataset, 16)
-    text = str(caught.value)
-    assert "3 damaged image(s)" in text
-    for key in (2, 6, 7):
-        assert f"train.rec, record {key}: " in text
-    assert '"on_bad_record": "skip"' in text
+    assert "1 damaged image(s)" in str(caught.value)
+    assert "train.rec, record 7: the file is cut short before this record" in str(caught.value)
+    assert '"on_bad_record": "skip"' in str(caught.value)
     assert not index_folder(dataset, 16).exists()
+
+
+def test_images_that_cannot_be_decoded_stop_the_run_with_all_their_names(tmp_path: Path) -> None:
+    folder = describe(tmp_path / "cut", "folder", name="cut")
+    for i in range(6):
+        (folder / f"{i}.png").write_bytes(png(face(i))[: 60 if i % 2 else None])
+    with pytest.raises(DataError) as caught:
+        ensure_index(open_stream(folder), 16)
+    assert "3 damaged image(s)" in str(caught.value)
+    for i in (1, 3, 5):
+        assert f"record {i}.png: " in str(caught.value)
 
 
 def test_damaged_records_are_skipped_where_that_is_asked_for(tmp_path: Path) -> None:
@@ -140,6 +153,30 @@ def test_damaged_records_are_skipped_where_that_is_asked_for(tmp_path: Path) -> 
         np.array_equal(image, np.asarray(face(stored[int(i)])))
         for image, i in zip(drawn.images.numpy(), drawn.index, strict=True)
     )
+
+
+def test_a_set_without_one_good_image_says_so(tmp_path: Path) -> None:
+    folder = describe(tmp_path / "crowd", "folder", on_bad_record="skip")
+    for i in range(3):
+        (folder / f"{i}.jpg").write_bytes(b"not an image")
+    with pytest.raises(DataError, match="no images found"):
+        ensure_index(open_stream(folder), 16)
+
+
+def test_names_that_would_drive_a_terminal_are_damage(tmp_path: Path) -> None:
+    folder = describe(tmp_path / "crowd", "folder", on_bad_record="skip")
+    for name in ("good.png", "\x1b[31mred.png", "two\nlines.png", "latin-\udcff.png"):
+        (folder / name).write_bytes(png(face(1)))
+    index = ensure_index(open_stream(folder), 16)
+    assert index.ids.to_pylist() == ["good.png"]
+    damaged = (index.folder / "damaged.txt").read_text().splitlines()
+    assert len(damaged) == 3
+    assert all(line.isprintable() and "not printable text" in line for line in damaged)
+
+
+def test_a_stream_beside_a_rest_of_nothing_has_no_truth(crowd: Path) -> None:
+    stream = stream_of(ensure_index(open_stream(crowd), 16)).after(toy_pool(0, 1))
+    assert stream.truth(torch.tensor([0, 49])).tolist() == [UNKNOWN, UNKNOWN]
 
 
 def test_what_is_left_out_is_told(patterns: Path, tmp_path: Path) -> None:

@@ -7,15 +7,15 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 from torch import nn
 
-from ferbench.contract.method import Processes
 from ferbench.errors import UsageError
-from ferbench.training.processes import check_parts
+from ferbench.training.processes import check_parts, check_processes
 from ferbench.training.toy import RECIPE
 
 TRAIN = """
-import json, sys, torch
+import json, os, sys, torch
 from pathlib import Path
 from tests.unit.training.pretrained import Pretrained
 from tests.unit.training.test_engine import make_trainer
@@ -23,7 +23,7 @@ from ferbench.contract.method import MethodConfig
 from ferbench.training.processes import join_processes
 
 torch.set_num_threads(1)
-processes = join_processes(torch.device("cpu"))
+processes = join_processes(torch.device("cpu"), int(os.environ.get("WORLD_SIZE", "1")))
 trainer = make_trainer(Pretrained(MethodConfig()), Path(sys.argv[1]), processes=processes)
 history = trainer.run().history
 if processes.rank == 0:
@@ -50,14 +50,21 @@ def test_two_processes_have_the_losses_of_one_with_the_double_batch(tmp_path: Pa
 
 
 def test_a_batch_that_cannot_be_shared_is_refused() -> None:
-    net = nn.Linear(2, 2)
-    check_parts(RECIPE, net, Processes(count=4))
+    check_processes(RECIPE, "cpu", 4)
     with pytest.raises(UsageError, match="labeled_batch 8 cannot be shared by 3 processes"):
-        check_parts(RECIPE, net, Processes(count=3))
+        check_processes(RECIPE, "cpu", 3)
+
+
+@pytest.mark.parametrize("device", ["cuda", "cuda:0"])
+def test_processes_need_a_gpu_each(monkeypatch: pytest.MonkeyPatch, device: str) -> None:
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    check_processes(RECIPE, device, 1)
+    with pytest.raises(UsageError, match=f"2 processes need 2 GPUs .* there are 1, and the device is '{device}'"):
+        check_processes(RECIPE, device, 2)
 
 
 def test_a_net_that_would_see_the_cuts_is_refused() -> None:
     net = nn.Sequential(nn.Conv2d(3, 3, 1), nn.BatchNorm2d(3))
-    check_parts(RECIPE, net, Processes())
+    check_parts(net, 1)
     with pytest.raises(UsageError, match="a net with BatchNorm learns something else from 2 parts"):
-        check_parts(RECIPE, net, Processes(count=2))
+        check_parts(net, 2)

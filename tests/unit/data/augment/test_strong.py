@@ -2,9 +2,11 @@
 
 import pytest
 import torch
+from torch import Tensor
 
 from ferbench.data.augment.cutout import Cutout
-from ferbench.data.augment.randaugment import RandAugment
+from ferbench.data.augment.operations import MAGNITUDES, Operation
+from ferbench.data.augment.randaugment import RandAugment, RandAugmentParameters
 from ferbench.data.augment.strong import Strong
 from ferbench.data.augment.weak import Weak
 from tests.unit.data.augment.backends import BACKENDS, choose, gpu
@@ -27,7 +29,8 @@ def test_is_its_parts_in_turn(
     boxes = torch.tensor([[5.0, 6.0, 30.0, 31.0]]).expand(90, 4)
     generator = seeded()
     expected = Cutout()(RandAugment()(images, generator), generator)
-    expected, expected_boxes = Weak()(expected, generator, boxes)
+    turned = RandAugment().move(boxes, RandAugment().draw(90, seeded()), *size)
+    expected, expected_boxes = Weak()(expected, generator, turned)
 
     device = choose(backend, monkeypatch)
     views, moved = Strong()(images.to(device), seeded(), boxes.to(device))
@@ -36,6 +39,40 @@ def test_is_its_parts_in_turn(
     assert torch.equal(views.cpu(), expected)
     assert torch.equal(moved.cpu(), expected_boxes)
     assert views.device.type == device.type
+
+
+@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize(("rounds", "margin"), [(1, 1.0), (3, 2.5)], ids=["one operation", "three operations"])
+def test_boxes_follow_a_rectangle_through_affine_operations(device: str, rounds: int, margin: float) -> None:
+    count, height, width = 400, 70, 90
+    generator = seeded()
+    kinds = torch.arange(count) % (Operation.TRANSLATE_Y + 1)
+    operation = torch.stack([kinds.roll(7 * k) for k in range(rounds)])
+    low, high = torch.tensor([MAGNITUDES[Operation(k)] for k in range(Operation.TRANSLATE_Y + 1)])[operation].unbind(-1)
+    magnitude = low + (high - low) * torch.rand(rounds, count, generator=generator, dtype=torch.float64)
+    parameters = RandAugmentParameters(operation, magnitude / rounds)  # so that it stays within the image
+    images = torch.zeros((count, height, width, 4), dtype=torch.uint8)
+    images[:, 25:50, 30:55] = 255
+    boxes = torch.tensor([[30.0, 25.0, 55.0, 50.0]]).expand(count, 4)
+
+    views = RandAugment(rounds).apply(images.to(device), parameters)[..., 0].cpu()
+    moved = RandAugment(rounds).move(boxes.to(device), parameters, height, width)
+    assert (moved.dtype, moved.device.type) == (torch.float32, device)
+    drawn = torch.stack([tight(view) for view in views])
+    assert (drawn - moved.cpu()).abs().max() <= margin  # pixels, each operation rounds to whole ones
+    assert ((drawn - boxes).abs().amax(1) > 1).float().mean() > 0.7
+
+
+def tight(view: Tensor) -> Tensor:
+    """The box (4,) of what is not black in (H, W)."""
+    rows, columns = view.any(1).nonzero(), view.any(0).nonzero()
+    return torch.stack([columns.min(), rows.min(), columns.max() + 1, rows.max() + 1]).float()
+
+
+def test_a_box_that_an_operation_moves_out_becomes_empty() -> None:
+    parameters = RandAugmentParameters(torch.tensor([[Operation.TRANSLATE_X]]), torch.tensor([[0.3]]).double())
+    moved = RandAugment(1).move(torch.tensor([[2.0, 5.0, 9.0, 20.0]]), parameters, 40, 40)
+    assert moved.tolist() == [[0.0, 5.0, 0.0, 20.0]]
 
 
 @pytest.mark.parametrize("device", DEVICES)
