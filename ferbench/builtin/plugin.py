@@ -47,7 +47,7 @@ def ferbench_register_backbones(register: Register) -> None:
 
 @hookimpl
 def ferbench_register_protocols(register: Register) -> None:
-    """The standard comparison, and the papers' numbers of labels."""
+    """The standard comparison, and what papers and challenges measure."""
     register(
         "ratio-v1",
         "ferbench.builtin.protocols:RATIO_V1",
@@ -62,6 +62,11 @@ def ferbench_register_protocols(register: Register) -> None:
         "external-v1",
         "ferbench.builtin.protocols:EXTERNAL_V1",
         summary="The labels of ratio-v1 with the images of another set as the unlabeled pool (--unlabeled)",
+    )
+    register(
+        "abaw-expr-v1",
+        "ferbench.builtin.protocols:ABAW_EXPR_V1",
+        summary="Aff-Wild2's EXPR task: labels drawn by video, macro-F1",
     )
 
 

@@ -66,3 +66,13 @@ COUNT_V1 = Protocol(
     allocations=("balanced", "adacm"),
     recipes=RECIPES,
 )
+
+ABAW_EXPR_V1 = Protocol(
+    name="abaw-expr-v1",
+    purpose="the EXPR task of the ABAW challenges: frames of videos, labels drawn by video, macro-F1",
+    budget="ratio",
+    ratios=RATIO_V1.ratios,
+    rank_groups="video",
+    headline="macro_f1",
+    recipes={"default": FER_GPU},
+)

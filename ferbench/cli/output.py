@@ -2,12 +2,14 @@
 
 import json
 import os
+import re
 import sys
 from collections.abc import Iterable, Sequence
 from typing import Any
 
 import click
 
+from ferbench.plugins import registry
 from ferbench.registry import Problem
 
 OUTCOMES = {"ok": "green", "warning": "yellow", "FAILED": "bold red"}
@@ -38,6 +40,13 @@ def _print_styled(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None
     for row in rows:
         table.add_row(*(Text(cell, style=OUTCOMES.get(cell, "")) for cell in row))
     Console().print(table)
+
+
+def shown_row(row: str) -> str:
+    """A row as people read it: the method's title stands for its name, where it has one."""
+    method = re.split("[@+~]", row, maxsplit=1)[0]  # variant, head, digest of what is not standard
+    entry = registry().entries["methods"].get(method)
+    return f"{entry.title}{row.removeprefix(method)}" if entry and entry.title else row
 
 
 def print_json(value: Any) -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from ferbench.cli.output import shown_row
 from ferbench.contract.executor import Job
 
 if TYPE_CHECKING:
@@ -82,7 +83,7 @@ def _harmless() -> Iterator[None]:
 def cell_name(cell: "Cell", *, with_backbone: bool = False) -> str:
     """`fixmatch synthfaces ratio-0.05 seed 0`, with the backbone where cells differ in it."""
     backbone = f" {cell.backbone}" if with_backbone else ""
-    return f"{cell.row} {cell.dataset} {cell.budget.label()}{backbone} seed {cell.seed}"
+    return f"{shown_row(cell.row)} {cell.dataset} {cell.budget.label()}{backbone} seed {cell.seed}"
 
 
 def outcome(event: Mapping[str, Any]) -> str:

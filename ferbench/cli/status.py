@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ferbench.cli.output import print_json, print_table
+from ferbench.cli.output import print_json, print_table, shown_row
 
 if TYPE_CHECKING:
     from ferbench.records.progress import RunsProgress
@@ -41,7 +41,10 @@ def status(runs: Path, as_json: bool) -> None:
     if found.counts:
         for place, group in groupby(found.counts.items(), key=lambda item: (item[0].dataset, item[0].protocol)):
             click.echo(click.style(f"{place[0]}, {place[1]}", bold=True))
-            rows = [(each.row, each.budget.label(), *(str(n[name] or "-") for name in STATES)) for each, n in group]
+            rows = [
+                (shown_row(each.row), each.budget.label(), *(str(n[name] or "-") for name in STATES))
+                for each, n in group
+            ]
             print_table(("method", "labels", *STATES), rows)
         totals = {state: sum(n[state] for n in found.counts.values()) for state in STATES}
         click.echo(", ".join(f"{number} {state}" for state, number in totals.items()) + f" in {runs}")

@@ -5,6 +5,8 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+Headline = Literal["accuracy", "balanced_accuracy", "macro_f1"]
+
 EPOCHS = 20
 """An epoch is this fraction of the steps, equal for all methods, never a pass over data."""
 
@@ -84,6 +86,7 @@ class Protocol(_Declaration):
     needs_pool: bool = Field(
         False, description="whether methods that use unlabeled images are given a pool by --unlabeled"
     )
+    headline: Headline = Field("accuracy", description="the metric that rows are ordered by and gains are in")
     selection: str = "EMA model after the last step"
     recipes: Mapping[str, Recipe] = Field(description="by family of data set; `default` for all others")
 

@@ -40,7 +40,7 @@ def render_csv(board: Board) -> str:
 def _columns() -> list[str]:
     return [
         *("standard", "protocol", "dataset", "classes", "pool", "budget", "backbone", "init", "precision", "data"),
-        *("overrides", "method", "title", "complete", "n_seeds", "seeds", "labels"),
+        *("headline", "overrides", "method", "title", "complete", "n_seeds", "seeds", "labels"),
         *(f"{metric}_{part}" for metric in METRICS for part in ("mean", "sd")),
         *("gain_over", "gain_mean", "gain_low", "gain_high", "gain_pairs"),
         *("optimism_mean", "image_passes", "minutes_median"),
@@ -54,8 +54,8 @@ def _line(table: Table, row: Row) -> dict[str, Any]:
         "method": row.name,
         "title": row.title,
         "complete": "yes" if row.complete else "no",
-        "n_seeds": len(row.accuracies),
-        "seeds": " ".join(map(str, sorted(row.accuracies))),
+        "n_seeds": len(row.by_seed),
+        "seeds": " ".join(map(str, sorted(row.by_seed))),
         "labels": row.labels[1],
         "gain_over": table.baseline if gain else None,
         **{f"gain_{name}": value for name, value in gain.items()},
@@ -85,7 +85,7 @@ def _row(row: Row) -> dict[str, Any]:
         "title": row.title,
         "complete": row.complete,
         "labels": list(row.labels),
-        "accuracy_by_seed": {str(seed): _rounded(value) for seed, value in row.accuracies.items()},
+        "headline_by_seed": {str(seed): _rounded(value) for seed, value in row.by_seed.items()},
         "metrics": {name: _spread(value) for name, value in row.metrics.items()},
         "recall": {name: _spread(value) for name, value in row.recalls.items()},
         "gain": _paired(row.gain),
@@ -107,6 +107,7 @@ def _key(key: Key) -> dict[str, Any]:
         "init": key.init,
         "precision": key.precision,
         "data": key.data,
+        "headline": key.headline,
         "overrides": key.protocol_overrides,
     }
 

@@ -3,10 +3,16 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from ferbench.contract.protocol import Headline
 from ferbench.records.cell import Budget, Cell, canonical_json
 from ferbench.records.schema import Record, Result
 
 BASELINES = ("supervised@weak", "supervised@strong")
+HEADLINES: Mapping[Headline, str] = {
+    "accuracy": "accuracy",
+    "balanced_accuracy": "balanced accuracy",
+    "macro_f1": "macro-F1",
+}
 TITLES = {"supervised@weak": "supervised (weak views)", "supervised@strong": "supervised (strong views)"}
 
 
@@ -24,6 +30,7 @@ class Key:
     precision: str
     data: str
     test: str
+    headline: Headline
     class_names: tuple[str, ...]
     protocol_overrides: str
     standard: bool
@@ -38,6 +45,7 @@ class Key:
             self.precision,
             self.data,
             self.test,
+            self.headline,
             self.class_names,
             self.protocol_overrides,
         )
@@ -58,6 +66,7 @@ def table_key(record: Record, result: Result) -> Key:
         precision=cell.precision,
         data=result.fingerprints.get("data", ""),
         test=result.fingerprints.get("test", ""),
+        headline=record.headline,
         class_names=tuple(result.class_names),
         protocol_overrides=_changes(changes),
         standard=record.standard,

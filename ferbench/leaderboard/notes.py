@@ -3,7 +3,8 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from ferbench.leaderboard.keys import BASELINES, TITLES, row_title
+from ferbench.contract.protocol import Headline
+from ferbench.leaderboard.keys import BASELINES, HEADLINES, TITLES, row_title
 from ferbench.leaderboard.statistics import spread
 from ferbench.records.cell import canonical_json
 from ferbench.records.schema import Record, Result
@@ -17,9 +18,14 @@ class Scored:
     result: Result
 
     @property
-    def accuracy(self) -> float:
-        """The headline."""
-        return self.result.metrics.accuracy
+    def headline(self) -> float:
+        """What rows are ordered by: accuracy, or what the protocol names."""
+        return float(getattr(self.result.metrics, self.record.headline))
+
+    @property
+    def oracle(self) -> float:
+        """The headline of the best evaluation on the test set."""
+        return float(getattr(self.result.oracle, self.record.headline))
 
     @property
     def labeled(self) -> str:
@@ -42,19 +48,17 @@ def baseline_notes(supervised: Group, baseline: str | None, has_pool: bool) -> I
         yield f"Gain is over {TITLES[baseline]}, the better supervised row{where}."
 
 
-def ceiling_notes(full: Group | None) -> Iterator[str]:
+def ceiling_notes(full: Group | None, headline: Headline) -> Iterator[str]:
     """What all labels give: the ceiling of every budget."""
     rows = {name: row for name, row in (full or {}).items() if name in BASELINES}
     most = max(map(len, rows.values()), default=0)
-    accuracies = {
-        name: spread([item.accuracy for item in row.values()]) for name, row in rows.items() if len(row) == most
-    }
-    if not accuracies:
+    means = {name: spread([item.headline for item in row.values()]) for name, row in rows.items() if len(row) == most}
+    if not means:
         yield "Missing mandatory row: full supervision (budget ratio-1)."
         return
-    best = max(accuracies, key=lambda name: accuracies[name].mean)
+    best = max(means, key=lambda name: means[name].mean)
     yield (
-        f"Full supervision: {100 * accuracies[best].mean:.1f} % accuracy "
+        f"Full supervision: {100 * means[best].mean:.1f} % {HEADLINES[headline]} "
         f"({TITLES[best]}, all labels, {most} seed{'' if most == 1 else 's'})."
     )
 
@@ -64,7 +68,7 @@ def row_notes(group: Group, most: int) -> Iterator[str]:
     for row in group.values():
         title = row_title(next(iter(row.values())).record)
         if len(row) < most:
-            seeds = ", ".join(f"seed {seed}: {100 * row[seed].accuracy:.1f} %" for seed in sorted(row))
+            seeds = ", ".join(f"seed {seed}: {100 * row[seed].headline:.1f} %" for seed in sorted(row))
             yield f"{title} is incomplete, {len(row)} of {most} seeds ({seeds})."
         if len({item.record.plugin.source_hash for item in row.values()}) > 1:
             yield f"{title}: its seeds ran different versions of the method's code."

@@ -16,11 +16,11 @@ FULL = Budget(ratio="1")
 
 @dataclass(frozen=True)
 class Row:
-    """One method in a table. An incomplete row has its accuracies by seed, and no mean of anything."""
+    """One method in a table. An incomplete row has its headline by seed, and no mean of anything."""
 
     name: str
     title: str
-    accuracies: Mapping[int, float]
+    by_seed: Mapping[int, float]
     most_seeds: int
     metrics: Mapping[str, Spread] = field(default_factory=dict)
     recalls: Mapping[str, Spread | None] = field(default_factory=dict)
@@ -33,7 +33,7 @@ class Row:
     @property
     def complete(self) -> bool:
         """Whether the row has as many seeds as any of its table."""
-        return len(self.accuracies) == self.most_seeds
+        return len(self.by_seed) == self.most_seeds
 
 
 @dataclass(frozen=True)
@@ -86,18 +86,18 @@ def make_board(records: Iterable[Record], include_nonstandard: bool = False) -> 
 
 
 def better_baseline(group: Group) -> str | None:
-    """The supervised row with the higher mean accuracy, over the seeds that both have where they share some."""
+    """The supervised row with the higher mean headline, over the seeds that both have where they share some."""
     present = [name for name in BASELINES if name in group]
     if len(present) < 2:
         return present[0] if present else None
     shared = set(group[present[0]]) & set(group[present[1]])
-    return max(present, key=lambda name: spread([group[name][seed].accuracy for seed in shared or group[name]]).mean)
+    return max(present, key=lambda name: spread([group[name][seed].headline for seed in shared or group[name]]).mean)
 
 
 def paired_gain(row: Mapping[int, Scored], baseline: Mapping[int, Scored]) -> Paired | None:
-    """Accuracy minus that of the baseline over the seeds of both; only where they saw the same labeled images."""
+    """Headline minus that of the baseline over the seeds of both; only where they saw the same labeled images."""
     common = [seed for seed in row if seed in baseline and row[seed].labeled == baseline[seed].labeled]
-    return paired([row[seed].accuracy - baseline[seed].accuracy for seed in common]) if common else None
+    return paired([row[seed].headline - baseline[seed].headline for seed in common]) if common else None
 
 
 def _table(key: Key, groups: Mapping[Key, Group]) -> Table:
@@ -110,7 +110,8 @@ def _table(key: Key, groups: Mapping[Key, Group]) -> Table:
     for name, row in group.items():
         gain = paired_gain(row, supervised[baseline]) if baseline and name != baseline else None
         rows.append(_row(name, list(row.values()), most, gain))
-    rows.sort(key=lambda row: (not row.complete, -row.metrics["accuracy"].mean if row.complete else 0.0, row.name))
+    rows.sort(key=lambda row: (not row.complete, -row.metrics[key.headline].mean if row.complete else 0.0, row.name))
+    full = replace(key, budget=FULL, pool=None)
     first = next(iter(next(iter(group.values())).values()))
     return Table(
         key=key,
@@ -119,7 +120,7 @@ def _table(key: Key, groups: Mapping[Key, Group]) -> Table:
         baseline=baseline,
         notes=(
             *baseline_notes(supervised, baseline, key.pool is not None),
-            *(ceiling_notes(groups.get(replace(key, budget=FULL, pool=None))) if _has_ceiling(key) else ()),
+            *(ceiling_notes(groups.get(full), key.headline) if _has_ceiling(key) else ()),
             *row_notes(group, most),
         ),
     )
@@ -134,7 +135,7 @@ def _row(name: str, scored: Sequence[Scored], most: int, gain: Paired | None) ->
     row = Row(
         name=name,
         title=row_title(scored[0].record),
-        accuracies={item.record.cell.seed: item.accuracy for item in scored},
+        by_seed={item.record.cell.seed: item.headline for item in scored},
         most_seeds=most,
         labels=(min(result.labels_seen for result in results), max(result.labels_seen for result in results)),
     )
@@ -148,7 +149,7 @@ def _row(name: str, scored: Sequence[Scored], most: int, gain: Paired | None) ->
         row,
         metrics={metric: spread([getattr(result.metrics, metric) for result in results]) for metric in METRICS},
         recalls=recalls,
-        optimism=spread([result.oracle.accuracy - result.metrics.accuracy for result in results]),
+        optimism=spread([item.oracle - item.headline for item in scored]),
         gain=gain,
         image_passes=median_low(result.image_passes for result in results),
         minutes=median(item.record.measured.wall_seconds for item in scored) / 60,

@@ -56,6 +56,6 @@ def _grid(table: Table, shown: list[str]) -> Grid:
     for row in table.rows:
         texts = dict(zip(COLUMNS, cells(row, table.baseline), strict=True))
         if not row.complete:  # a note below the table says so in full
-            texts["Seeds"] = f"{len(row.accuracies)} of {row.most_seeds}"
+            texts["Seeds"] = f"{len(row.by_seed)} of {row.most_seeds}"
         grid.add_row(*(Text(plain(texts[name])) for name in shown), style=None if row.complete else "dim")
     return grid

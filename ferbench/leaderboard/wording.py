@@ -1,6 +1,6 @@
 """The words and numbers of a table, the same in Markdown and on a terminal; escaping is up to them."""
 
-from ferbench.leaderboard.keys import Key
+from ferbench.leaderboard.keys import HEADLINES, Key
 from ferbench.leaderboard.statistics import Paired, Spread
 from ferbench.leaderboard.tables import Row, Table
 
@@ -50,8 +50,8 @@ def recall_cells(row: Row) -> tuple[str, ...]:
 def seeds(row: Row) -> str:
     """How many seeds there are, and which: `5 (0–4)`."""
     if not row.complete:
-        return f"incomplete ({len(row.accuracies)} of {row.most_seeds} seeds)"
-    numbers = sorted(row.accuracies)
+        return f"incomplete ({len(row.by_seed)} of {row.most_seeds} seeds)"
+    numbers = sorted(row.by_seed)
     run = numbers == list(range(numbers[0], numbers[-1] + 1)) and len(numbers) > 1
     return f"{len(numbers)} ({f'{numbers[0]}–{numbers[-1]}' if run else ', '.join(map(str, numbers))})"
 
@@ -86,8 +86,9 @@ def heading(key: Key) -> str:
 def caption(key: Key, test_images: int) -> str:
     """What all rows of a table share, besides what its heading says."""
     init = "trained from scratch" if key.init == "scratch" else f"initial weights {key.init[:19]}"
+    order = "" if key.headline == "accuracy" else f", ordered by {HEADLINES[key.headline]}, which gains are in"
     return (
-        f"Protocol {key.protocol}, backbone {key.backbone}, {init}, {key.precision}, "
+        f"Protocol {key.protocol}{order}, backbone {key.backbone}, {init}, {key.precision}, "
         f"{test_images} test images, data {key.data[:12] or 'unknown'}"
     )
 
@@ -96,10 +97,10 @@ EXPLANATION = (
     ("Accuracy, balanced acc., macro-F1, ECE", "test set, in percent: mean ± standard deviation over seeds"),
     (
         "Gain",
-        "accuracy minus that of the better supervised row, in points: mean over the seeds that both rows have, and "
-        "from two such seeds its 95 % t-interval over these differences",
+        "accuracy (or what the table is ordered by) minus that of the better supervised row, in points: mean over the "
+        "seeds that both rows have, and from two such seeds its 95 % t-interval over these differences",
     ),
-    ("Optimism", "what choosing the best test evaluation would have added to the accuracy; never part of it"),
+    ("Optimism", "what choosing the best test evaluation would have added to it; never part of it"),
     ("Image passes, minutes", "per cell: images sent through the backbone in training, and the median time"),
     ("Labels", "training images whose label the method saw"),
 )

@@ -46,7 +46,7 @@ def check_record(record: Record) -> Iterator[Check]:
     recorded = record.result.metrics
     computed = metrics_of(confusion, record.result.class_names, ece=recorded.ece)
     yield passed("metrics", differences(recorded, computed, source="the confusion matrix"))
-    yield _oracle(record.result)
+    yield _oracle(record.result, record.headline)
 
 
 def differences(recorded: Metrics, computed: Metrics, source: str) -> list[str]:
@@ -94,6 +94,8 @@ def _standard(record: Record) -> Check:
     if entry is None:
         return Check("standard", "unchecked", f"protocol '{cell.protocol}' is not built in")
     relabels = record.result is not None and "relabeled" in record.result.fingerprints
+    if record.headline != entry.load().headline:
+        return Check("standard", "failed", f"its headline is {record.headline}, the protocol's {entry.load().headline}")
     expected = is_standard(cell, entry.load(), relabels=relabels)
     if record.standard == expected:
         return Check("standard", "verified")
@@ -119,7 +121,7 @@ def _count_problems(result: Result) -> list[str]:
     return problems
 
 
-def _oracle(result: Result) -> Check:
+def _oracle(result: Result, headline: str) -> Check:
     """Its predictions are not stored, so the most that can be said is that it is possible."""
     oracle, final = result.oracle, result.metrics
     problems = []
@@ -127,8 +129,9 @@ def _oracle(result: Result) -> Check:
         problems.append(f"{oracle.evaluations} evaluations, at most {MAX_ORACLE_EVALUATIONS} are allowed")
     if oracle.step > result.steps:
         problems.append(f"at step {oracle.step} of {result.steps}")
-    if oracle.accuracy < final.accuracy - TOLERANCE:
-        problems.append(f"accuracy {oracle.accuracy} is below the final {final.accuracy}, which is one of them")
+    best, last = getattr(oracle, headline), getattr(final, headline)
+    if best < last - TOLERANCE:
+        problems.append(f"{headline} {best} is below the final {last}, which is one of them")
     if oracle.step == result.steps or oracle.evaluations == 1:
         problems += [
             f"{name} {getattr(oracle, name)} of the last step is not the final {getattr(final, name)}"

@@ -5,6 +5,7 @@ from typing import Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError, model_validator
 
+from ferbench.contract.protocol import Headline
 from ferbench.errors import VerificationError
 from ferbench.records.cell import Cell
 
@@ -44,7 +45,9 @@ class Oracle(Strict):
     It is computed like the metrics (from logits rounded to float16), so that it is never below the final accuracy.
     """
 
-    accuracy: float = Field(ge=0, le=1, description="the highest test accuracy among the evaluations, the last one too")
+    accuracy: float = Field(
+        ge=0, le=1, description="test accuracy of the evaluation with the best headline, the last one too"
+    )
     balanced_accuracy: float = Field(ge=0, le=1, description="balanced accuracy at that step")
     macro_f1: float = Field(ge=0, le=1, description="macro-F1 at that step")
     step: int = Field(ge=0, description="step of that evaluation, the earliest where several are equal")
@@ -170,6 +173,7 @@ class Record(Strict):
     environment: dict[str, str] = Field(description="versions and hardware: python, torch, numpy, platform, device ...")
     git: Git | None = Field(default=None, description="the repository's state; null outside a repository")
     selection: str = Field(default=SELECTION, description="which model is evaluated; never chosen on the test set")
+    headline: Headline = Field(default="accuracy", description="the metric that tables are ordered by, the protocol's")
     error: ErrorReport | None = Field(default=None, description="why there is no result; null when the status is 'ok'")
 
     @model_validator(mode="after")

@@ -56,15 +56,18 @@ def grouped(value: float) -> str:
     return f"{value:,.0f}".replace(",", "\u2009")
 
 
-def headline(result: Result) -> list[Number]:
-    """The four metrics of the selected model."""
+def headline(result: Result, first: str) -> list[Number]:
+    """The four metrics of the selected model, that of the protocol first."""
     metrics = result.metrics
-    return [
-        Number("Accuracy", percent(metrics.accuracy), f"of {grouped(result.n_test)} test images"),
-        Number("Balanced accuracy", percent(metrics.balanced_accuracy), "mean recall over the classes"),
-        Number("Macro-F1", percent(metrics.macro_f1), "mean F1 over the classes"),
-        Number("ECE", percent(metrics.ece), "calibration error, less is better"),
-    ]
+    numbers = {
+        "accuracy": Number("Accuracy", percent(metrics.accuracy), f"of {grouped(result.n_test)} test images"),
+        "balanced_accuracy": Number(
+            "Balanced accuracy", percent(metrics.balanced_accuracy), "mean recall over the classes"
+        ),
+        "macro_f1": Number("Macro-F1", percent(metrics.macro_f1), "mean F1 over the classes"),
+        "ece": Number("ECE", percent(metrics.ece), "calibration error, less is better"),
+    }
+    return [numbers.pop(first), *numbers.values()]
 
 
 def usable_confusion(result: Result) -> list[list[int]] | None:

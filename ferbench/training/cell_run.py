@@ -103,6 +103,7 @@ class Attempt:
             environment=environment(self.device),
             git=git_state(),
             selection=resolved.protocol.selection,
+            headline=resolved.protocol.headline,
             error=error,
         )
 
@@ -297,7 +298,7 @@ def _result(trainer: Trainer, resolved: Resolved, split: Split) -> tuple[Predict
         predictions_digest=predictions.digest(),
         history_digest=digest(history),
         model_digest=hashlib.sha256(_model_bytes(trainer)).hexdigest(),
-        oracle=_oracle(trainer),
+        oracle=_oracle(trainer, resolved.protocol.headline),
         steps=resolved.recipe.steps,
         image_passes=trainer.progress.image_passes,
         parameters=sum(parameter.numel() for parameter in net.parameters()),
@@ -305,9 +306,9 @@ def _result(trainer: Trainer, resolved: Resolved, split: Split) -> tuple[Predict
     return predictions, result
 
 
-def _oracle(trainer: Trainer) -> Oracle:
+def _oracle(trainer: Trainer, headline: str) -> Oracle:
     rows = [row for row in trainer.progress.history if "evaluation" in row]
-    best = max(rows, key=lambda row: (row["evaluation"]["accuracy"], -row["step"]))
+    best = max(rows, key=lambda row: (row["evaluation"][headline], -row["step"]))
     return Oracle(**best["evaluation"], step=best["step"] - trainer.extra_steps, evaluations=len(rows))
 
 

@@ -28,20 +28,8 @@ def test_the_hooks_import_nothing_heavy() -> None:
 @pytest.mark.slow
 def test_it_learns_from_a_pool_and_is_called_a_reconstruction_everywhere(tmp_path: Path) -> None:
     runs, tables = str(tmp_path / "runs"), tmp_path / "tables"
-    ferbench(
-        "run",
-        "--method",
-        "dtm",
-        "--ratio",
-        "0.05",
-        "--unlabeled",
-        "synthfaces-fr",
-        "--seed",
-        "0",
-        "--runs",
-        runs,
-        *SHORT,
-    )
+    pool = ("--unlabeled", "synthfaces-fr")
+    shown = [ferbench("run", "--method", "dtm", "--ratio", "0.05", *pool, "--runs", runs, *SHORT)]
     record = next((tmp_path / "runs").rglob("record.json"))
     assert json.loads(record.read_text())["plugin"]["title"] == "DTM-like (reconstruction)"
     history = json.loads(record.with_name("history.json").read_text())
@@ -50,4 +38,5 @@ def test_it_learns_from_a_pool_and_is_called_a_reconstruction_everywhere(tmp_pat
     ferbench("report", str(record))
     for page in (tables / "leaderboard.md", record.with_name("report.html")):
         assert "DTM-like (reconstruction)" in page.read_text()
-    assert "DTM-like (reconstruction)" in ferbench("list", "methods")
+    shown += [ferbench("list", "methods"), ferbench("status", "--runs", runs)]
+    assert all("DTM-like (reconstruction)" in text for text in shown)

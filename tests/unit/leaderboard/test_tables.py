@@ -2,6 +2,7 @@ import pytest
 
 from ferbench.leaderboard.statistics import paired
 from ferbench.leaderboard.tables import make_board
+from ferbench.leaderboard.wording import caption
 from ferbench.records.cell import Budget
 from ferbench.records.schema import Config, ErrorReport
 from tests.unit.records.factory import STAMP, make_cell, make_history, make_predictions, make_record
@@ -33,11 +34,29 @@ def test_the_best_row_is_first_and_gain_is_over_the_better_supervised_row():
     assert [row.name for row in table.rows] == ["fixmatch", "supervised@strong", "supervised@weak"]
     assert table.baseline == "supervised@strong"
     fixmatch, strong, weak = table.rows
-    differences = [fixmatch.accuracies[seed] - strong.accuracies[seed] for seed in range(3)]
+    differences = [fixmatch.by_seed[seed] - strong.by_seed[seed] for seed in range(3)]
     assert fixmatch.gain == paired(differences)
     assert strong.gain is None
     assert weak.gain.mean < 0
     assert "Gain is over supervised (strong views), the better supervised row." in table.notes
+
+
+def test_a_protocol_may_order_and_measure_gains_by_macro_f1():
+    def scored(method, seed, accuracy, macro_f1, **cell):
+        made = record(method, seed, protocol="abaw-expr-v1", changes={"headline": "macro_f1"}, **cell)
+        metrics = made.result.metrics.model_copy(update={"accuracy": accuracy, "macro_f1": macro_f1})
+        oracle = made.result.oracle.model_copy(update={"macro_f1": macro_f1 + 0.02})
+        return made.model_copy(update={"result": made.result.model_copy(update={"metrics": metrics, "oracle": oracle})})
+
+    table = only_table(
+        [scored("supervised", seed, 0.8, 0.30) for seed in range(3)]
+        + [scored("supervised", seed, 0.7, 0.35, **STRONG) for seed in range(3)]
+        + [scored("dtm", seed, 0.6, 0.41) for seed in range(3)]
+    )
+    assert [row.name for row in table.rows] == ["dtm", "supervised@strong", "supervised@weak"]
+    assert table.rows[0].gain.mean == pytest.approx(0.06)
+    assert table.rows[0].optimism.mean == pytest.approx(0.02)
+    assert "ordered by macro-F1" in caption(table.key, 210)
 
 
 @pytest.mark.parametrize(

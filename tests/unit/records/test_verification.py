@@ -155,6 +155,11 @@ def test_what_the_protocol_does_not_list_is_not_standard(tmp_path, changes):
     assert verify_record(path).holds
 
 
+def test_the_headline_is_the_protocols(path):
+    edit(path, "headline", to="macro_f1")
+    assert failed(path)["standard"] == "its headline is macro_f1, the protocol's accuracy"
+
+
 def test_more_labels_than_the_budget_are_not_standard(path):
     edit(path, "result", "fingerprints", "relabeled", to="0" * 64)
     assert "the cell gives false" in failed(path)["standard"]
