@@ -138,7 +138,7 @@ def _write_header(images: BinaryIO, n: int, size: int) -> None:
 def decode_sample(sample: Sample, size: int) -> tuple[np.ndarray, dict[str, Any]]:
     """Pixels (size, size, 3) uint8 and the manifest row; the box is scaled with the image."""
     content = sample.image if isinstance(sample.image, bytes) else sample.image.read_bytes()
-    image = _decoded(content)
+    image = decode_image(content)
     scale = (size / image.width, size / image.height) * 2
     distribution = sample.label if isinstance(sample.label, Mapping) else None
     return _sized(image, size), {
@@ -155,10 +155,11 @@ def decode_sample(sample: Sample, size: int) -> tuple[np.ndarray, dict[str, Any]
 
 def decode_pixels(content: bytes, size: int) -> np.ndarray:
     """Pixels (size, size, 3) uint8 of an encoded image; raises one of `UNDECODABLE` where it is damaged."""
-    return _sized(_decoded(content), size)
+    return _sized(decode_image(content), size)
 
 
-def _decoded(content: bytes) -> Image.Image:
+def decode_image(content: bytes) -> Image.Image:
+    """An encoded image in RGB; raises one of `UNDECODABLE` where it is damaged."""
     with warnings.catch_warnings():
         warnings.simplefilter("error", Image.DecompressionBombWarning)
         try:

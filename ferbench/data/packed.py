@@ -1,6 +1,8 @@
 """Packed images as tensors: the pools that a cell draws from."""
 
 import json
+from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -11,7 +13,9 @@ import pyarrow.parquet
 import torch
 from torch import Tensor
 
+from ferbench.data.face_boxes import Box, read_boxes
 from ferbench.errors import DataError
+from ferbench.records.cell import digest
 
 UNKNOWN = -1
 CENTRAL_BOX = (0.11, 0.11, 0.98, 0.98)
@@ -98,9 +102,22 @@ class Packed:
         part = self._manifest.select(["id", "sha256", "box"]).take(pyarrow.array(rows, pyarrow.int64()))
         return [[row["id"], row["sha256"], row["box"]] for row in part.to_pylist()]
 
-    def without_box(self, rows: list[int]) -> int:
-        """How many of these rows have no face box of their own, and so the `CENTRAL_BOX`."""
-        return int(self._manifest["box"].take(pyarrow.array(rows, pyarrow.int64())).null_count)
+    def box_sources(self, rows: list[int]) -> Counter[str]:
+        """How many of these rows have the box of the manifest, one that a detector has found, or the `CENTRAL_BOX`."""
+        own = self._manifest["box"].is_valid().take(pyarrow.array(rows, pyarrow.int64())).to_pylist()
+        return Counter(
+            "manifest" if box else "detected" if self.ids[row] in self._detected else "central"
+            for row, box in zip(rows, own, strict=True)
+        )
+
+    @property
+    def detected_boxes(self) -> str:
+        """The fingerprint of what the detector has found."""
+        return digest(sorted(self._detected.items()))
+
+    @cached_property
+    def _detected(self) -> Mapping[str, Box]:
+        return read_boxes(self.name, str(self.meta["source_digest"]))
 
     def groups(self, kind: str) -> list[str]:
         """What a rank is given to: the image's id, or its subject or video."""
@@ -139,9 +156,10 @@ class Packed:
         return probs / probs.sum(1, keepdim=True).clamp_min(1e-12)
 
     def _boxes(self, order: np.ndarray) -> Tensor:
-        default = [part * self.image_size for part in CENTRAL_BOX]
-        boxes = self._manifest["box"].take(pyarrow.array(order)).to_pylist()
-        return torch.tensor([box or default for box in boxes], dtype=torch.float32).reshape(len(order), 4)
+        own = self._manifest["box"].take(pyarrow.array(order)).to_pylist()
+        parts = [self._detected.get(self.ids[row], CENTRAL_BOX) for row in order]
+        boxes = [box or [part * self.image_size for part in other] for box, other in zip(own, parts, strict=True)]
+        return torch.tensor(boxes, dtype=torch.float32).reshape(len(order), 4)
 
 
 def join_pools(first: Pool, second: Pool) -> Pool:

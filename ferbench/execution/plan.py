@@ -135,6 +135,7 @@ class _Planner:
             cell.budget,
             cell.seed,
             resolved.relabels,
+            resolved.wants_boxes,
         )
         if key not in self._fingerprints:
             self._fingerprints[key] = split_of(resolved).fingerprints

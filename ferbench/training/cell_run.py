@@ -201,13 +201,8 @@ def _trainer(attempt: Attempt, split: Split, folder: Path, events: Events, stop:
     net = build_network(resolved, _initial_weights(attempt), attempt.device)
     task = build_task(resolved, split, net, attempt.device)
     method, teacher, info = build_method(resolved, net, task, split.plan, attempt.processes)
-    missing = split.packed.without_box(split.plan.labeled) if "boxes" in method.requires else 0
-    if missing:
-        sides = ", ".join(f"{side * resolved.recipe.image_size:.1f}" for side in CENTRAL_BOX)
-        text = (
-            f"{missing} labeled images of '{resolved.cell.dataset}' have no face box; theirs is the central ({sides})"
-        )
-        events({"kind": "notice", "text": f"{text} of {resolved.recipe.image_size} pixels"})
+    if resolved.wants_boxes and (text := _missing_boxes(resolved, split)):
+        events({"kind": "notice", "text": text})
     cell = dict(job.cell)
 
     def forward(event):  # type: ignore[no-untyped-def]
@@ -255,6 +250,19 @@ def _trainer(attempt: Attempt, split: Split, folder: Path, events: Events, stop:
         stop=stop,
         processes=attempt.processes,
     )
+
+
+def _missing_boxes(resolved: Resolved, split: Split) -> str | None:
+    """What stands for the face boxes that the data set lacks."""
+    found = split.packed.box_sources(split.plan.labeled)
+    missing, detected, size = found["detected"] + found["central"], found["detected"], resolved.recipe.image_size
+    if not missing:
+        return None
+    sides = ", ".join(f"{side * size:.1f}" for side in CENTRAL_BOX)
+    by_detector = f"; {detected} have one that the detector found, " if detected else "; "
+    rest = f"{found['central']} get the central one ({sides}) of {size} pixels"
+    hint = "" if detected else f" (`ferbench boxes {resolved.cell.dataset}` looks for faces)"
+    return f"{missing} labeled images of '{resolved.cell.dataset}' have no face box{by_detector}{rest}{hint}"
 
 
 def _initial_weights(attempt: Attempt) -> Path | None:

@@ -40,6 +40,11 @@ class Resolved:
         return self.recipe.head_defaults.get(self.cell.head or "", {})
 
     @property
+    def wants_boxes(self) -> bool:
+        """Whether the method uses face boxes."""
+        return "boxes" in self.method_class(self.config).requires
+
+    @property
     def relabels(self) -> bool:
         """Whether a stage has a second draw of labeled images."""
         return any(stage.data == "relabeled" for stage in self.method_class(self.config).stages())

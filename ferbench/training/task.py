@@ -61,6 +61,8 @@ def split_of(resolved: Resolved) -> Split:
     pool = open_external(resolved.pool, packed) if resolved.pool else None
     fingerprints = pool.fingerprints(plan, keeps_rest=cell.keeps_rest) if pool else plan.fingerprints
     fingerprints = {**fingerprints, "split_rule": protocol.split_rule}
+    if resolved.wants_boxes and packed.box_sources(plan.labeled)["detected"]:
+        fingerprints["boxes"] = packed.detected_boxes
     if relabeled:
         fingerprints["relabeled"] = relabeled.fingerprints["labeled"]
     return Split(plan, packed, pool, fingerprints, cell.keeps_rest, relabeled)

@@ -1,0 +1,33 @@
+"""`ferbench boxes`: find the faces of a data set that has no boxes."""
+
+import sys
+
+import click
+
+
+@click.command("boxes")
+@click.argument("dataset")
+def boxes(dataset: str) -> None:
+    """Find the face in every image of DATASET that has no face box, once, and keep the boxes in the cache.
+
+    Methods that use boxes (fr-pretrain-mixup) then read them; an image in which no face or several are found keeps the
+    central box. Needs scikit-image: pip install 'ferbench[boxes]'.
+    """
+    # Not at the top: help must not wait for pyarrow.
+    from ferbench.data.face_boxes import boxes_path, find_boxes
+    from ferbench.data.sources import open_dataset
+
+    source = open_dataset(dataset)
+    looked = found = 0
+    for looked, found in find_boxes(source):
+        if sys.stderr.isatty():
+            click.echo(f"\r{looked} images without a box, a face found in {found}", nl=False, err=True)
+    if sys.stderr.isatty():
+        click.echo(err=True)
+    name = source.info.name
+    if not looked:
+        click.echo(f"every image of '{name}' has a box; there is nothing to look for")
+        return
+    others = looked - found
+    click.echo(f"{looked} images of '{name}' without a box: one face found in {found}, none or several in {others}")
+    click.echo(f"kept in {boxes_path(name, source.source_digest())}")

@@ -1,0 +1,54 @@
+"""`ferbench boxes`, and what a cell says of boxes that are missing."""
+
+import re
+import shutil
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pyarrow.parquet
+import pytest
+
+from ferbench.data.pack import ensure_packed
+from ferbench.data.packed import Packed
+from ferbench.data.sources import open_dataset
+from ferbench.training.cell_run import _missing_boxes
+from tests.support.command import call
+
+
+@pytest.fixture
+def boxless(patterns: Path, tmp_path: Path) -> Path:
+    """The patterns without their boxes."""
+    folder = tmp_path / "boxless"
+    shutil.copytree(patterns, folder)
+    for path in folder.glob("*.parquet"):
+        pyarrow.parquet.write_table(pyarrow.parquet.read_table(path).drop(["box"]), path)
+    return folder
+
+
+def test_faces_are_looked_for_once_and_counted(boxless: Path) -> None:
+    done = call("boxes", str(boxless))
+    assert done.code == 0, done.err
+    text = r"150 images of 'patterns' without a box: one face found in (\d+), none or several in (\d+)"
+    found = re.match(text, done.out)
+    assert found is not None
+    assert int(found[1]) + int(found[2]) == 150
+    assert int(found[1]) < 10, "squares and stripes are not faces"
+    assert Path(done.out.split("kept in ")[1].strip()).is_file()
+
+
+def test_a_set_with_boxes_needs_none(patterns: Path) -> None:
+    done = call("boxes", str(patterns))
+    assert (done.code, done.out) == (0, "every image of 'patterns' has a box; there is nothing to look for\n")
+
+
+def test_a_cell_says_what_stands_for_missing_boxes(boxless: Path) -> None:
+    packed = Packed(ensure_packed(open_dataset(str(boxless)), 16))
+    split: Any = SimpleNamespace(packed=packed, plan=SimpleNamespace(labeled=[0, 1, 2]))
+    resolved: Any = SimpleNamespace(recipe=SimpleNamespace(image_size=100), cell=SimpleNamespace(dataset="patterns"))
+    assert _missing_boxes(resolved, split) == (
+        "3 labeled images of 'patterns' have no face box; 3 get the central one (11.0, 11.0, 98.0, 98.0) of 100 pixels "
+        "(`ferbench boxes patterns` looks for faces)"
+    )
+    packed.__dict__["_detected"] = {packed.ids[1]: (0.1, 0.1, 0.9, 0.9)}
+    assert "; 1 have one that the detector found, 2 get the central one" in str(_missing_boxes(resolved, split))
