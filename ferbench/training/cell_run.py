@@ -8,12 +8,13 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 import torch
 
 from ferbench.contract.executor import Job
-from ferbench.contract.method import Processes, Stage
+from ferbench.contract.method import Processes
 from ferbench.contract.protocol import TUNED
 from ferbench.data.pack import cache_root
 from ferbench.data.packed import CENTRAL_BOX
@@ -27,9 +28,9 @@ from ferbench.records.store import Predictions, RunStore, write_atomic
 from ferbench.training.checkpoint import Checkpoint, checkpoint_bytes
 from ferbench.training.engine import ENGINE_VERSION, DivergedError, Events, Stop, Trainer
 from ferbench.training.evaluation import logits_of, stored_logits
+from ferbench.training.identity import run_identity, shared_identity
 from ferbench.training.processes import join_processes, own_device
 from ferbench.training.provenance import (
-    code,
     cpu_seconds,
     device_name,
     environment,
@@ -44,8 +45,6 @@ from ferbench.training.task import Split, build_method, build_network, build_tas
 
 CHECKPOINT = "checkpoint.safetensors"
 MODEL = "model.safetensors"
-LATER_FIELDS = ("labeled_batch", "ema_decay", "joint_forward", "evaluations", "evaluation_batch")
-"""Fields of a recipe that a pre-training stage knows nothing of."""
 
 
 class TimeoutReached(FerbenchError):
@@ -210,30 +209,8 @@ def _trainer(attempt: Attempt, split: Split, folder: Path, events: Events, stop:
             registry().notify("ferbench_epoch_finished", cell=cell, epoch=event)
         events(event)
 
-    run = {
-        "config": resolved_config(resolved).model_dump(mode="json"),
-        "method": [resolved.cell.method, stamp("methods", resolved.cell.method).source_hash],
-        "network": [resolved.cell.backbone, resolved.cell.init, resolved.cell.head],
-        "arithmetic": [resolved.cell.precision, device_name(attempt.device), job.threads, job.processes],
-        "fingerprints": split.fingerprints,
-        "seed": resolved.cell.seed,
-        "code": [ENGINE_VERSION, code()],
-    }
-
-    def shared(stage: Stage) -> dict[str, object]:
-        """What a pre-training stage depends on: not labels, seed or head, and of options only those that it names."""
-        recipe = resolved.recipe.model_dump(mode="json", exclude={*TUNED, *LATER_FIELDS, *(stage.optimizer or {})})
-        config = resolved.config.model_dump(mode="json")
-        return {
-            "options": {name: config[name] for name in stage.options},
-            "recipe": {**recipe, "backbone": resolved.cell.backbone},
-            "method": run["method"],
-            "backbone": [resolved.cell.init, stamp(*named_parts(resolved.cell)["backbone"]).source_hash],
-            "arithmetic": run["arithmetic"],
-            "images": split.images,
-            "code": run["code"],
-        }
-
+    arithmetic = [resolved.cell.precision, device_name(attempt.device), job.threads, job.processes]
+    run = run_identity(resolved, resolved_config(resolved), split, arithmetic)
     return Trainer(
         method,
         teacher,
@@ -243,7 +220,7 @@ def _trainer(attempt: Attempt, split: Split, folder: Path, events: Events, stop:
         seed=derive(resolved.cell.seed, "training"),
         identity=digest([resolved.cell.cell_id, run]),
         checkpoint_path=folder / CHECKPOINT,
-        stage_cache=StageCache(cache_root() / "stages", run, shared),
+        stage_cache=StageCache(cache_root() / "stages", run, partial(shared_identity, resolved, split, arithmetic)),
         precision=resolved.cell.precision,
         began=attempt.began,
         events=forward,

@@ -22,6 +22,7 @@ from ferbench.training.checkpoint import Checkpoint, checkpoint_bytes
 from ferbench.training.engine import Trainer
 from ferbench.training.resolution import method_config
 from ferbench.training.stage_cache import StageCache
+from ferbench.training.stages import stage_steps
 from ferbench.training.static_check import check_static
 from ferbench.training.teacher import Teacher
 from ferbench.training.toy import INFO, RECIPE, toy_network, toy_task
@@ -128,11 +129,15 @@ def _check_deterministic(entry: Entry) -> None:
 def _check_resume(entry: Entry) -> None:
     for variant, method, config in _configs(entry):
         whole, _ = _train(method, config)
-        resumed, _ = _train(method, config, stop_at=RECIPE.steps // 2 + 1)
-        assert whole == resumed, (
-            f"variant '{variant}': a run resumed from its checkpoint ends in other weights; "
-            "keep state in buffers and draw from self.random"
-        )
+        stages = list(method(config).stages())
+        begun = 0
+        for stage, steps in zip(stages, stage_steps(RECIPE.steps, stages), strict=True):
+            resumed, _ = _train(method, config, stop_at=begun + steps // 2 + 1)
+            assert whole == resumed, (
+                f"variant '{variant}': a run resumed within stage '{stage.name}' ends in other weights; "
+                "keep state in buffers and draw from self.random"
+            )
+            begun += steps
 
 
 def _check_trains(entry: Entry) -> str:
