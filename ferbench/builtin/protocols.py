@@ -23,6 +23,7 @@ SYNTHFACES = Recipe(
         # Of a size that trains on one thread; the learning rates are not tuned yet.
         "fr-pretrain-mixup": {"decoder_depth": 2, "pretraining_rate": 1e-3, "finetuning_rate": 1e-3},
     },
+    backbone_defaults={"small-vit": {"learning_rate": 1e-3}},
     head_defaults={"ada-cm": {"dropout": 0.0}, "leaf": {"dropout": 0.0}},
 )
 

@@ -30,7 +30,7 @@ class StrongView(_Declaration):
     cutout: float = Field(0.5, ge=0, le=1, description="largest side of the cutout square, as a part of the width")
 
 
-TUNED = frozenset({"method_defaults", "head_defaults"})
+TUNED = frozenset({"method_defaults", "head_defaults", "backbone_defaults"})
 """Fields of a recipe that hold defaults of others; they show in what a record says of these."""
 
 
@@ -60,6 +60,13 @@ class Recipe(_Declaration):
     head_defaults: Mapping[str, Mapping[str, Any]] = Field(
         default_factory=dict, description="options of heads that --head names, as tuned with their methods"
     )
+    backbone_defaults: Mapping[str, Mapping[str, Any]] = Field(
+        default_factory=dict, description="fields for backbones that the others do not suit, the same for all rows"
+    )
+
+    def for_backbone(self, name: str) -> "Recipe":
+        """The recipe with what it declares for a backbone; `small-vit/96` is a `small-vit`."""
+        return self.model_copy(update=dict(self.backbone_defaults.get(name.partition("/")[0], {})))
 
     @model_validator(mode="after")
     def _padding_fits(self) -> "Recipe":

@@ -120,7 +120,8 @@ class _Planner:
         request = self.request
         grid = itertools.product(request.datasets, self.budgets, request.methods, request.seeds)
         for dataset, budget, row, seed in grid:
-            for backbone in request.backbones or (recipe_of(self.protocol, self._opened(dataset), {}).backbone,):
+            usual = self.protocol.recipe_for(self._opened(dataset).info.family).backbone
+            for backbone in request.backbones or (usual,):
                 resolved, init = self._cell(dataset, budget, row, seed, backbone)
                 yield resolved, self._job(resolved.cell, dataset, init)
 
@@ -151,7 +152,7 @@ class _Planner:
         variant = variant or request.variant or next(iter(method_class.variants))
         fields, options = sort_settings(request.set, self.methods, method)
         task, class_names = classes_of(dataset, request.classes)
-        recipe = recipe_of(protocol, dataset, fields)
+        recipe = recipe_of(protocol, dataset, backbone, fields)
         configured = partial(method_config, method, method_class, variant, recipe)
         config = configured(options)
         built = method_class(config)
@@ -180,7 +181,7 @@ class _Planner:
                 init=init,
                 seed=seed,
                 overrides={
-                    "protocol": recipe_changes(recipe_of(protocol, dataset, {}), recipe),
+                    "protocol": recipe_changes(recipe_of(protocol, dataset, backbone, {}), recipe),
                     "method": config_changes(configured, options),
                 },
                 precision=request.precision or ("bf16" if self.device.startswith("cuda") else "fp32"),

@@ -60,7 +60,7 @@ def resolve(cell: Cell, dataset: str | None = None, pool: str | None = None) -> 
     protocol = load_protocol(cell.protocol)
     opened = open_dataset(dataset or cell.dataset)
     _, class_names = classes_of(opened, cell.classes)
-    recipe = recipe_of(protocol, opened, cell.overrides.get("protocol", {}))
+    recipe = recipe_of(protocol, opened, cell.backbone, cell.overrides.get("protocol", {}))
     method_class = load_method(cell.method)
     return Resolved(
         cell=cell,
@@ -90,9 +90,9 @@ def load_method(name: str) -> type[Method]:
     return method
 
 
-def recipe_of(protocol: Protocol, dataset: Dataset, overrides: Mapping[str, Any]) -> Recipe:
-    """The protocol's recipe for a data set with fields set by the user (`weak.padding` reaches into a view)."""
-    recipe = protocol.recipe_for(dataset.info.family)
+def recipe_of(protocol: Protocol, dataset: Dataset, backbone: str, overrides: Mapping[str, Any]) -> Recipe:
+    """The protocol's recipe for a data set and a backbone, with fields set by the user (`weak.padding` is a view's)."""
+    recipe = protocol.recipe_for(dataset.info.family).for_backbone(backbone)
     values = recipe.model_dump()
     for key, value in overrides.items():
         *parents, leaf = key.split(".")

@@ -203,3 +203,17 @@ def test_a_method_that_keeps_something_per_image_takes_no_stream(
     with pytest.raises(UsageError, match="'crowd' is a stream; name a packed pool"):
         plan("fixmatch", unlabeled=f"rest+{crowd}")
     assert plan("fixmatch", unlabeled=pool)[0].cell.pool == "others"
+
+
+def test_a_backbone_has_what_the_recipe_declares_for_it(plan: Any, tmp_path: Path) -> None:
+    def rate(backbone: str, **settings: Any) -> tuple[float, bool]:
+        request = RunRequest(
+            methods=["supervised"], ratios=["0.05"], backbones=[backbone], set=settings, runs=tmp_path, device="cpu"
+        )
+        (item,) = make_plan(request, check_data=False)
+        resolved = resolve(item.cell)
+        return resolved.recipe.learning_rate, resolved.standard
+
+    assert rate("small-resnet/16") == (4e-3, True)
+    assert rate("small-vit") == rate("small-vit/96") == (1e-3, True)
+    assert rate("small-vit", learning_rate=4e-3) == (4e-3, False)
