@@ -53,6 +53,17 @@ def confidence_margin(labeled: Predictions, epoch: int, *, floor: float, decay: 
     return (confidence * decay / (1 + math.exp(-epoch))).clamp_min(floor)
 
 
+def align(prediction: Tensor, mean: Tensor, running: Tensor, prior: Tensor, decay: float) -> Tensor:
+    """Distribution alignment (Berthelot et al., ReMixMatch, ICLR 2020): predictions (B, C) times prior / running mean.
+
+    `mean` (C,) is that of this step's predictions, which `running` (C,) takes in place with weight 1 - decay; `prior`
+    (C,) are the class proportions of the labels. Rows of the result (B, C) sum to 1.
+    """
+    running.lerp_(mean, 1 - decay)
+    scaled = prediction * (prior / running)
+    return scaled / scaled.sum(-1, keepdim=True)
+
+
 def ranks(values: Tensor) -> Tensor:
     """The place of each value in its row, from 0 for the largest; of equals the first comes first. (B, C) to (B, C).
 

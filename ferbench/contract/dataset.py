@@ -33,6 +33,10 @@ class Sample:
     box: tuple[float, float, float, float] | None = None
     attributes: Mapping[str, Any] = field(default_factory=dict)
 
+    def encoded(self) -> bytes:
+        """The bytes of the image file."""
+        return self.image if isinstance(self.image, bytes) else self.image.read_bytes()
+
 
 @dataclass(frozen=True)
 class DatasetInfo:

@@ -62,12 +62,14 @@ def find_boxes(dataset: Dataset) -> Iterator[tuple[int, int]]:
     """
     _detector()
     rows: list[dict[str, Any]] = []
+    n_found = 0
     samples = (sample for sample in dataset.samples() if sample.box is None)
     with ProcessPoolExecutor(len(os.sched_getaffinity(0))) as pool:
         while some := list(islice(samples, CHUNK)):
-            found = pool.map(_box, some, chunksize=CHUNK // 16)
+            found = list(pool.map(_box, some, chunksize=CHUNK // 16))
             rows += [{"id": sample.id, "box": box} for sample, box in zip(some, found, strict=True)]
-            yield len(rows), sum(row["box"] is not None for row in rows)
+            n_found += sum(box is not None for box in found)
+            yield len(rows), n_found
     if not rows:
         return
     buffer = io.BytesIO()
@@ -96,8 +98,7 @@ def detect(image: Image.Image) -> Box | None:
 
 def _box(sample: Sample) -> Box | None:
     try:
-        content = sample.image if isinstance(sample.image, bytes) else sample.image.read_bytes()
-        return detect(decode_image(content))
+        return detect(decode_image(sample.encoded()))
     except UNDECODABLE as error:
         raise DataError(f"{sample.id}: {error}; replace or remove this image, then run again") from None
 

@@ -137,7 +137,7 @@ def _write_header(images: BinaryIO, n: int, size: int) -> None:
 
 def decode_sample(sample: Sample, size: int) -> tuple[np.ndarray, dict[str, Any]]:
     """Pixels (size, size, 3) uint8 and the manifest row; the box is scaled with the image."""
-    content = sample.image if isinstance(sample.image, bytes) else sample.image.read_bytes()
+    content = sample.encoded()
     image = decode_image(content)
     scale = (size / image.width, size / image.height) * 2
     distribution = sample.label if isinstance(sample.label, Mapping) else None

@@ -94,9 +94,10 @@ def _standard(record: Record) -> Check:
     if entry is None:
         return Check("standard", "unchecked", f"protocol '{cell.protocol}' is not built in")
     relabels = record.result is not None and "relabeled" in record.result.fingerprints
-    if record.headline != entry.load().headline:
-        return Check("standard", "failed", f"its headline is {record.headline}, the protocol's {entry.load().headline}")
-    expected = is_standard(cell, entry.load(), relabels=relabels)
+    protocol = entry.load()
+    if record.headline != protocol.headline:
+        return Check("standard", "failed", f"its headline is {record.headline}, the protocol's {protocol.headline}")
+    expected = is_standard(cell, protocol, relabels=relabels)
     if record.standard == expected:
         return Check("standard", "verified")
     return Check("standard", "failed", f"recorded as {str(record.standard).lower()}, the cell gives {expected}".lower())

@@ -18,6 +18,7 @@ from ferbench.data.sources import open_dataset
 from ferbench.errors import FerbenchError
 from ferbench.leaderboard.escape import plain
 from ferbench.leaderboard.keys import row_title
+from ferbench.leaderboard.notes import Scored
 from ferbench.records.schema import Record
 from ferbench.reporting import tables
 from ferbench.reporting.history import Chart, charts, usable_rows
@@ -58,6 +59,7 @@ def report_page(run: RunFiles, dataset: Dataset | None = None) -> bytes:
     record, result = run.record, run.record.result
     rows = usable_rows(run.history)
     confusion = tables.usable_confusion(result) if result else None
+    scored = Scored(record, result) if result else None
     problems = [*run.problems]
     if result and confusion is None:
         problems.append("No confusion matrix: the one in the record does not fit its classes.")
@@ -71,8 +73,8 @@ def report_page(run: RunFiles, dataset: Dataset | None = None) -> bytes:
         not_standard=_not_standard(record),
         problems=problems,
         headline=tables.headline(result, record.headline) if result else [],
-        optimism=getattr(result.oracle, record.headline) - getattr(result.metrics, record.headline) if result else None,
-        best=getattr(result.oracle, record.headline) if result else None,
+        optimism=scored.oracle - scored.headline if scored else None,
+        best=scored.oracle if scored else None,
         plots=[_plot(chart) for chart in charts(rows, result.class_names if result else ())],
         confusion=_matrix(confusion, result.class_names) if result and confusion else None,
         class_table=class_table,

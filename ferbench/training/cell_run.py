@@ -110,7 +110,7 @@ class Attempt:
 def resolved_config(resolved: Resolved) -> Config:
     """Every field with the value that the cell runs with."""
     recipe = resolved.recipe.model_dump(mode="json", exclude={*TUNED, "backbone"})
-    joint = resolved.method_class(resolved.config).joint_forward
+    joint = resolved.declared.joint_forward
     return Config(
         protocol={
             "name": resolved.protocol.name,

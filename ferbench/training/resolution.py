@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -39,15 +40,20 @@ class Resolved:
         """What the recipe sets of a head that `--head` names."""
         return self.recipe.head_defaults.get(self.cell.head or "", {})
 
+    @cached_property
+    def declared(self) -> Method:
+        """The configured method, attached to nothing: for what it says of itself."""
+        return self.method_class(self.config)
+
     @property
     def wants_boxes(self) -> bool:
         """Whether the method uses face boxes."""
-        return "boxes" in self.method_class(self.config).requires
+        return "boxes" in self.declared.requires
 
     @property
     def relabels(self) -> bool:
         """Whether a stage has a second draw of labeled images."""
-        return any(stage.data == "relabeled" for stage in self.method_class(self.config).stages())
+        return any(stage.data == "relabeled" for stage in self.declared.stages())
 
     @property
     def standard(self) -> bool:

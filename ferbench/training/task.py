@@ -1,6 +1,7 @@
 """A resolved cell as tensors and modules: its pools, its network, its method."""
 
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import torch
@@ -40,7 +41,7 @@ class Split:
     keeps_rest: bool
     relabeled: SplitPlan | None = None
 
-    @property
+    @cached_property
     def images(self) -> str:
         """A digest of the images of stages that draw `"all"`, whatever part of them is labeled."""
         own = self.packed.content(self.plan.labeled + self.plan.unlabeled) if self.keeps_rest else []
@@ -73,7 +74,7 @@ def build_network(resolved: Resolved, init: Path | str | None, device: torch.dev
 
     Before a pre-training stage they do not depend on the seed either.
     """
-    method = resolved.method_class(resolved.config)
+    method = resolved.declared
     pretrained = any(stage.pretraining for stage in method.stages())
     torch.manual_seed(derive(PRETRAINING_SEED if pretrained else resolved.cell.seed, "init"))
     backbone = build_backbone(resolved.cell.backbone, resolved.recipe.image_size, init)
@@ -102,7 +103,7 @@ def build_task(resolved: Resolved, split: Split, net: Network, device: torch.dev
     second = split.relabeled
     return Task(
         labeled=packed.pool(split.plan.labeled, names, device),
-        unlabeled=unlabeled(split.plan) if resolved.method_class(resolved.config).uses_unlabeled else None,
+        unlabeled=unlabeled(split.plan) if resolved.declared.uses_unlabeled else None,
         keeps_rest=split.keeps_rest,
         relabeled=(packed.pool(second.labeled, names, device), unlabeled(second)) if second else None,
         test=packed.pool(split.plan.test, names, device),

@@ -8,6 +8,7 @@ from torch import Tensor
 from ferbench.contract.backbone import Network
 from ferbench.contract.batch import Batch, Losses, MethodInfo, Views, strong, weak
 from ferbench.contract.method import Method, MethodConfig
+from ferbench.functional import align
 
 
 class FixMatch(Method):
@@ -45,6 +46,5 @@ class FixMatch(Method):
         """Predictions (B, C) times prior / running mean prediction, normalised; untouched without `align`."""
         if not self.config.align:
             return prediction
-        self.mean_prediction.lerp_(self.mean(prediction.mean(0)), 1 - self.config.align_decay)
-        scaled = prediction * (self.labeled_prior / self.mean_prediction)
-        return scaled / scaled.sum(-1, keepdim=True)
+        mean = self.mean(prediction.mean(0))
+        return align(prediction, mean, self.mean_prediction, self.labeled_prior, self.config.align_decay)

@@ -11,6 +11,7 @@ from torch import Tensor
 from ferbench.contract.backbone import Network
 from ferbench.contract.batch import Batch, Losses, MethodInfo, Views, strong, weak
 from ferbench.contract.method import EpochContext, Method, MethodConfig, Stage
+from ferbench.functional import align
 from ferbench_dtm.thresholds import ClassConfidence, LabeledConfidence, LearningStatus, Schedule, UnlabeledConfidence
 
 
@@ -87,9 +88,8 @@ class Dtm(Method):
         """Predictions (B, C) times prior / running mean prediction, normalised; untouched without `align`."""
         if not self.config.align:
             return prediction
-        self.mean_prediction.lerp_(self.mean(prediction.mean(0)), 1 - self.config.align_momentum)
-        scaled = prediction * (self.prior / self.mean_prediction)
-        return scaled / scaled.sum(-1, keepdim=True)
+        mean = self.mean(prediction.mean(0))
+        return align(prediction, mean, self.mean_prediction, self.prior, self.config.align_momentum)
 
     def end_epoch(self, context: EpochContext) -> Mapping[str, Tensor]:
         if self.config.schedule == "labeled-confidence":
