@@ -221,6 +221,14 @@ def test_a_failure_has_fewer_things_to_check(tmp_path):
     assert {check.name for check in found.checks} == {"schema", "cell id", "standard", "folder"}
 
 
+def test_a_failure_may_be_of_a_method_that_sees_more_labels(tmp_path):
+    path = write_failure(tmp_path, make_cell())
+    edit(path, "standard", to=False)
+    found = verify_record(path)
+    assert found.holds
+    assert "standard" in {check.name for check in found.unchecked}
+
+
 @pytest.mark.parametrize(
     "content",
     [b"{", b"\xff", b"[" * 100_000, b" " * 5_000_001, b'{"a": NaN}'],
