@@ -64,6 +64,11 @@ def ferbench_register_protocols(register: Register) -> None:
         summary="The labels of ratio-v1 with the images of another set as the unlabeled pool (--unlabeled)",
     )
     register(
+        "subject-folds-v1",
+        "ferbench.builtin.protocols:SUBJECT_FOLDS_V1",
+        summary="5, 10, 25 and 100 % of the labels, tested on ten folds of subjects, a fold per seed 0 to 9",
+    )
+    register(
         "abaw-expr-v1",
         "ferbench.builtin.protocols:ABAW_EXPR_V1",
         summary="Aff-Wild2's EXPR task: labels drawn by video, macro-F1",

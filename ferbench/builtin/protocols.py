@@ -68,6 +68,17 @@ COUNT_V1 = Protocol(
     recipes=RECIPES,
 )
 
+SUBJECT_FOLDS_V1 = Protocol(
+    name="subject-folds-v1",
+    purpose="sets of few subjects: each of ten folds of them is tested once, the labels are a part of the others'",
+    budget="ratio",
+    # Of the few hundred images of such sets 1 % is what 5 % is: one of each class.
+    ratios=("0.05", "0.1", "0.25", "1"),
+    folds=10,
+    seeds=tuple(range(10)),
+    recipes=RECIPES,
+)
+
 ABAW_EXPR_V1 = Protocol(
     name="abaw-expr-v1",
     purpose="the EXPR task of the ABAW challenges: frames of videos, labels drawn by video, macro-F1",

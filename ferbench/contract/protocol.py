@@ -90,12 +90,24 @@ class Protocol(_Declaration):
     )
     seeds: tuple[int, ...] = (0, 1, 2, 3, 4)
     rank_groups: Literal["image", "subject", "video"] = Field("image", description="what a rank is given to")
+    folds: int | None = Field(
+        None,
+        ge=2,
+        description="folds of subjects, where seed k tests fold k and the training and test split are joined; "
+        "None tests the data set's own test split",
+    )
     needs_pool: bool = Field(
         False, description="whether methods that use unlabeled images are given a pool by --unlabeled"
     )
     headline: Headline = Field("accuracy", description="the metric that rows are ordered by and gains are in")
     selection: str = "EMA model after the last step"
     recipes: Mapping[str, Recipe] = Field(description="by family of data set; `default` for all others")
+
+    @model_validator(mode="after")
+    def _each_seed_has_a_fold(self) -> "Protocol":
+        if self.folds is not None and self.seeds != tuple(range(self.folds)):
+            raise ValueError(f"with {self.folds} folds the seeds are 0 to {self.folds - 1}, not {self.seeds}")
+        return self
 
     def recipe_for(self, family: str) -> Recipe:
         """The recipe of a family of data sets."""

@@ -13,7 +13,7 @@ from ferbench.contract.streams import StreamedDataset
 from ferbench.data.overlap import Hashes, Overlap, find_overlap, in_chunks
 from ferbench.data.pack import MAX_LISTED, ensure_packed, packed_folder
 from ferbench.data.packed import Packed
-from ferbench.data.splits import SplitPlan, pool_rows, without_labels
+from ferbench.data.splits import Fold, SplitPlan, pool_rows, rows_of, without_labels
 from ferbench.data.stream_index import StreamIndex, ensure_index, index_folder
 from ferbench.errors import DataError
 from ferbench.records.cell import digest
@@ -48,9 +48,10 @@ class External:
             yield f"{self.source.damaged} damaged record(s) are left out; {folder / 'damaged.txt'} names them"
 
 
-def open_external(dataset: Dataset, test: Packed) -> External:
+def open_external(dataset: Dataset, test: Packed, fold: Fold | None = None) -> External:
     """Pack or index a pool at the size of the labeled set and leave out what looks like one of its test images.
 
+    With folds every image of the set is one of some fold, so that the cells of all folds draw the same images.
     Raises DataError with a list where an image of the pool is a test image, pixel for pixel.
     """
     source: Packed | StreamIndex
@@ -61,7 +62,7 @@ def open_external(dataset: Dataset, test: Packed) -> External:
         source = Packed(ensure_packed(dataset, test.image_size))
         rows = np.array(pool_rows(source), np.int64)
         hashes = in_chunks(source.images, rows)
-    overlap = _overlap(source.folder, hashes, test)
+    overlap = _overlap(source.folder, hashes, test, rows_of(test, "test", fold))
     if len(overlap.exact):
         ids = [str(source.ids[int(row)]) for row in rows[overlap.exact]]
         raise DataError(_overlap_text(dataset.info.name, test.name, ids))
@@ -80,13 +81,12 @@ def is_prepared(dataset: Dataset, image_size: int) -> bool:
     return packed_folder(dataset, image_size).is_dir()
 
 
-def _overlap(folder: Path, hashes: Iterable[Hashes], test: Packed) -> Overlap:
+def _overlap(folder: Path, hashes: Iterable[Hashes], test: Packed, test_rows: list[int]) -> Overlap:
     """What was found before lies beside the pool's images."""
-    path = folder / f"overlap-{digest([OVERLAP_VERSION, test.fingerprint])[:16]}.json"
+    path = folder / f"overlap-{digest([OVERLAP_VERSION, test.fingerprint, test_rows])[:16]}.json"
     if path.is_file():
         found = json.loads(path.read_text("utf-8"))
         return Overlap(np.array(found["exact"], np.int64), np.array(found["near"], np.int64))
-    test_rows = np.array([row for row, split in enumerate(test.splits) if split == "test"])
     overlap = find_overlap(test.images[test_rows], hashes)
     write_atomic(path, json.dumps({"exact": overlap.exact.tolist(), "near": overlap.near.tolist()}).encode())
     return overlap

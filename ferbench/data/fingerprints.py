@@ -5,7 +5,7 @@ from ferbench.data.external import is_prepared, open_external
 from ferbench.data.pack import find_packed, packed_folder
 from ferbench.data.packed import Packed
 from ferbench.data.sources import classes_of, open_dataset
-from ferbench.data.splits import make_split
+from ferbench.data.splits import fold_of, make_split
 from ferbench.errors import FerbenchError
 from ferbench.plugins import registry
 from ferbench.records.cell import Cell
@@ -20,9 +20,8 @@ def split_fingerprints(cell: Cell) -> dict[str, str] | None:
             return None
         _, class_names = classes_of(dataset, cell.classes)
         protocol = registry().get("protocols", cell.protocol).load()
-        split = make_split(
-            Packed(folder), class_names, cell.budget, cell.seed, rule=protocol.split_rule, groups=protocol.rank_groups
-        )
+        rule, groups, fold = protocol.split_rule, protocol.rank_groups, fold_of(protocol, cell.seed)
+        split = make_split(Packed(folder), class_names, cell.budget, cell.seed, rule=rule, groups=groups, fold=fold)
         if cell.pool_name is None:
             return split.fingerprints
         # What of a pool looks like a test image is decided at the size of the cell, and the rest at any.
@@ -30,7 +29,7 @@ def split_fingerprints(cell: Cell) -> dict[str, str] | None:
         pool, folder = open_dataset(cell.pool_name), packed_folder(dataset, size)
         if not folder.is_dir() or not is_prepared(pool, size):
             return None
-        return open_external(pool, Packed(folder)).fingerprints(split, keeps_rest=cell.keeps_rest)
+        return open_external(pool, Packed(folder), fold).fingerprints(split, keeps_rest=cell.keeps_rest)
     except FerbenchError:
         return None
 

@@ -125,7 +125,10 @@ class Packed:
             return self.ids
         values = self._manifest[kind].to_pylist()
         if None in values:
-            raise DataError(f"dataset '{self.name}': the protocol ranks by {kind}, which some samples do not have")
+            raise DataError(
+                f"dataset '{self.name}': the protocol needs the {kind} of every image, which {values.count(None)} of "
+                f"{len(values)} do not have; choose another --protocol, such as ratio-v1"
+            )
         return list(values)
 
     def pool(self, rows: list[int], class_names: tuple[str, ...], device: torch.device) -> Pool:

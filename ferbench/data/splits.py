@@ -5,10 +5,12 @@ import json
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
+from ferbench.contract.protocol import Protocol
 from ferbench.data.allocations import labeled_counts
 from ferbench.data.packed import Packed
-from ferbench.errors import DataError
+from ferbench.errors import DataError, UsageError
 from ferbench.records.cell import Budget, digest
 from ferbench.records.predictions import labeled_fingerprint
 
@@ -27,28 +29,87 @@ class SplitPlan:
     fingerprints: dict[str, str]
 
 
-def rank(rule: str, dataset: str, seed: int, group: str) -> str:
+@dataclass(frozen=True)
+class Fold:
+    """The subjects that are tested: fold `number`, from 0, of `count`."""
+
+    number: int
+    count: int
+
+
+def fold_of(protocol: Protocol, seed: int) -> Fold | None:
+    """The fold that a seed tests, None where the protocol has none; raises UsageError for a seed beyond them."""
+    if protocol.folds is None:
+        return None
+    if seed >= protocol.folds:
+        raise UsageError(
+            f"--seed {seed}: protocol '{protocol.name}' tests fold k with seed k and has {protocol.folds} folds; "
+            f"choose seeds of 0-{protocol.folds - 1}"
+        )
+    return Fold(seed, protocol.folds)
+
+
+def rank(rule: str, dataset: str, seed: int | str, group: str) -> str:
     """The rank of a group: SHA-256 hex of the UTF-8 JSON `[rule, dataset, seed, group]`."""
     return hashlib.sha256(json.dumps([rule, dataset, seed, group], ensure_ascii=False).encode("utf-8")).hexdigest()
 
 
 def make_split(
-    packed: Packed, class_names: Sequence[str], budget: Budget, seed: int, *, rule: str, groups: str = "image"
+    packed: Packed,
+    class_names: Sequence[str],
+    budget: Budget,
+    seed: int,
+    *,
+    rule: str,
+    groups: str = "image",
+    fold: Fold | None = None,
 ) -> SplitPlan:
-    """Choose the labeled images; raises DataError where a class has none, UsageError where it has too few."""
-    rows = {side: _rows(packed, side, class_names) for side in ("train", "test")}
-    if not rows["test"]:
+    """Choose the labeled images, and with a `fold` the test images.
+
+    Raises DataError where a class has no training image, or where subjects lack or are too few for the folds;
+    UsageError where a class has fewer images than the budget wants.
+    """
+    train, test = (_of_classes(packed, rows_of(packed, role, fold), class_names) for role in ("train", "test"))
+    by_fold: dict[str, str] = {}
+    if fold:
+        folds = subject_folds(packed, test, rule, fold.count)
+        train, test = _apart(packed, test, folds[fold.number])
+        by_fold["folds"] = digest(folds)
+    if not test:
         raise DataError(f"dataset '{packed.name}': no test images of the classes {', '.join(class_names)}")
-    labeled, counts = _choose(packed, rows["train"], class_names, budget, seed, rule, groups)
+    labeled, counts = _choose(packed, train, class_names, budget, seed, rule, groups)
     chosen = set(labeled)
-    unlabeled = [row for row in rows["train"] if row not in chosen]
+    unlabeled = [row for row in train if row not in chosen]
     fingerprints = {
         "data": packed.fingerprint,
         "labeled": _with_labels(packed, labeled),
         "unlabeled": without_labels(packed, unlabeled),
-        "test": _with_labels(packed, rows["test"]),
+        "test": _with_labels(packed, test),
+        **by_fold,
     }
-    return SplitPlan(labeled, unlabeled, rows["test"], counts, fingerprints)
+    return SplitPlan(labeled, unlabeled, test, counts, fingerprints)
+
+
+def rows_of(packed: Packed, role: Literal["train", "test"], fold: Fold | None = None) -> list[int]:
+    """All rows that the cells of a protocol train on or test on; with folds these are the same, over all seeds."""
+    splits = ("train", "test") if fold else (role,)
+    return [row for row, split in enumerate(packed.splits) if split in splits]
+
+
+def subject_folds(packed: Packed, rows: Sequence[int], rule: str, count: int) -> list[list[str]]:
+    """The subjects of these rows in `count` folds of equal size, give or take one; each fold is sorted.
+
+    Subjects are ranked as images are, with the word `folds` in place of a seed, and dealt out in turn. So folds depend
+    on neither seed nor budget nor the order of files.
+    """
+    subject_of = packed.groups("subject")
+    ranked = sorted({subject_of[row] for row in rows}, key=lambda subject: rank(rule, packed.name, "folds", subject))
+    if len(ranked) < count:
+        raise DataError(
+            f"dataset '{packed.name}': {len(ranked)} subjects have images of these classes, too few for {count} folds; "
+            "choose another --protocol, such as ratio-v1"
+        )
+    return [sorted(ranked[number::count]) for number in range(count)]
 
 
 def pool_rows(packed: Packed) -> list[int]:
@@ -61,14 +122,15 @@ def without_labels(packed: Packed, rows: list[int]) -> str:
     return digest(sorted(packed.ids[row] for row in rows))
 
 
-def _rows(packed: Packed, split: str, class_names: Sequence[str]) -> list[int]:
+def _of_classes(packed: Packed, rows: Sequence[int], class_names: Sequence[str]) -> list[int]:
     wanted = set(class_names)
-    rows = [
-        i
-        for i, (s, label) in enumerate(zip(packed.splits, packed.labels, strict=True))
-        if s == split and label in wanted
-    ]
-    return sorted(rows, key=lambda row: packed.ids[row])
+    return sorted((row for row in rows if packed.labels[row] in wanted), key=lambda row: packed.ids[row])
+
+
+def _apart(packed: Packed, rows: Sequence[int], subjects: Sequence[str]) -> tuple[list[int], list[int]]:
+    """Rows of other subjects, and those of these."""
+    subject_of, tested = packed.groups("subject"), set(subjects)
+    return [row for row in rows if subject_of[row] not in tested], [row for row in rows if subject_of[row] in tested]
 
 
 def _choose(

@@ -17,6 +17,7 @@ from ferbench.contract.method import Method
 from ferbench.contract.protocol import Protocol
 from ferbench.contract.streams import StreamedDataset
 from ferbench.data.sources import classes_of, open_dataset
+from ferbench.data.splits import fold_of
 from ferbench.errors import UsageError, suggestion
 from ferbench.execution.overrides import config_changes, recipe_changes, sort_settings
 from ferbench.execution.weights import resolve_init
@@ -106,6 +107,8 @@ class _Planner:
     def __init__(self, request: RunRequest) -> None:
         self.request = request
         self.protocol = load_protocol(request.protocol or ("ratio-v1" if request.ratios else "count-v1"))
+        for seed in request.seeds:
+            fold_of(self.protocol, seed)
         self.device = choose_device(request.device)
         self.budgets = _budgets(request, self.protocol)
         self.methods = [parse_row(row)[0] for row in request.methods]

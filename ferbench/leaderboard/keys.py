@@ -30,6 +30,7 @@ class Key:
     precision: str
     data: str
     test: str
+    folds: int | None
     headline: Headline
     class_names: tuple[str, ...]
     protocol_overrides: str
@@ -45,6 +46,7 @@ class Key:
             self.precision,
             self.data,
             self.test,
+            self.folds or 0,
             self.headline,
             self.class_names,
             self.protocol_overrides,
@@ -54,7 +56,7 @@ class Key:
 def table_key(record: Record, result: Result) -> Key:
     """The table that a record's row stands in."""
     cell = record.cell
-    changes = cell.overrides.get("protocol", {})
+    changes, fingerprints = cell.overrides.get("protocol", {}), result.fingerprints
     return Key(
         protocol=cell.protocol,
         dataset=cell.dataset,
@@ -64,13 +66,20 @@ def table_key(record: Record, result: Result) -> Key:
         backbone=cell.backbone,
         init=cell.init,
         precision=cell.precision,
-        data=result.fingerprints.get("data", ""),
-        test=result.fingerprints.get("test", ""),
+        data=fingerprints.get("data", ""),
+        # The test images of a fold are those of its seed; the subjects of all folds are what the seeds share.
+        test=fingerprints.get("folds") or fingerprints.get("test", ""),
+        folds=_folds(record) if "folds" in fingerprints else None,
         headline=record.headline,
         class_names=tuple(result.class_names),
         protocol_overrides=_changes(changes),
         standard=record.standard,
     )
+
+
+def _folds(record: Record) -> int | None:
+    folds = record.config.protocol.get("folds")
+    return folds if isinstance(folds, int) and folds > 0 else None
 
 
 def row_name(cell: Cell) -> str:

@@ -63,6 +63,16 @@ def ceiling_notes(full: Group | None, headline: Headline) -> Iterator[str]:
     )
 
 
+def fold_notes(folds: int | None) -> Iterator[str]:
+    """What seeds are where each tests a fold."""
+    if folds:
+        yield (
+            f"Seed k tests fold k of {folds} folds of subjects, so that every subject is tested once. Folds share most "
+            "of their training images: an interval over them is narrower than one over other subjects would be. The "
+            "recall of a class is over the folds that have images of it."
+        )
+
+
 def row_notes(group: Group, most: int) -> Iterator[str]:
     """Rows that are not whole or not of one piece, and what the times were measured on."""
     for row in group.values():

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 from statistics import median, median_low
 
 from ferbench.leaderboard.keys import BASELINES, Key, row_name, row_title, table_key
-from ferbench.leaderboard.notes import Group, Scored, baseline_notes, ceiling_notes, row_notes
+from ferbench.leaderboard.notes import Group, Scored, baseline_notes, ceiling_notes, fold_notes, row_notes
 from ferbench.leaderboard.statistics import Paired, Spread, paired, spread
 from ferbench.records.cell import Budget
 from ferbench.records.schema import Record
@@ -32,13 +32,16 @@ class Row:
 
     @property
     def complete(self) -> bool:
-        """Whether the row has as many seeds as any of its table."""
+        """Whether the row has as many seeds as any of its table, or one for every fold."""
         return len(self.by_seed) == self.most_seeds
 
 
 @dataclass(frozen=True)
 class Table:
-    """Rows that may be compared, the best first, and what a reader must know about them."""
+    """Rows that may be compared, the best first, and what a reader must know about them.
+
+    `class_counts` are the test images of each class, of all folds that have been tested where there are folds.
+    """
 
     key: Key
     rows: tuple[Row, ...]
@@ -102,7 +105,7 @@ def paired_gain(row: Mapping[int, Scored], baseline: Mapping[int, Scored]) -> Pa
 
 def _table(key: Key, groups: Mapping[Key, Group]) -> Table:
     group = groups[key]
-    most = max(map(len, group.values()))
+    most = key.folds or max(map(len, group.values()))
     # supervised rows use no pool, so a table with a pool takes them from the table without one
     supervised = {**groups.get(replace(key, pool=None), {}), **group}
     baseline = better_baseline(supervised)
@@ -112,18 +115,23 @@ def _table(key: Key, groups: Mapping[Key, Group]) -> Table:
         rows.append(_row(name, list(row.values()), most, gain))
     rows.sort(key=lambda row: (not row.complete, -row.metrics[key.headline].mean if row.complete else 0.0, row.name))
     full = replace(key, budget=FULL, pool=None)
-    first = next(iter(next(iter(group.values())).values()))
     return Table(
         key=key,
         rows=tuple(rows),
-        class_counts=tuple(sum(counts) for counts in first.result.confusion),
+        class_counts=_class_counts(key, group),
         baseline=baseline,
         notes=(
             *baseline_notes(supervised, baseline, key.pool is not None),
             *(ceiling_notes(groups.get(full), key.headline) if _has_ceiling(key) else ()),
+            *fold_notes(key.folds),
             *row_notes(group, most),
         ),
     )
+
+
+def _class_counts(key: Key, group: Group) -> tuple[int, ...]:
+    tests = {item.record.cell.seed if key.folds else 0: item.result for row in group.values() for item in row.values()}
+    return tuple(sum(sum(result.confusion[i]) for result in tests.values()) for i in range(len(key.class_names)))
 
 
 def _has_ceiling(key: Key) -> bool:
@@ -144,7 +152,7 @@ def _row(name: str, scored: Sequence[Scored], most: int, gain: Paired | None) ->
     recalls = {}
     for class_name in results[0].class_names:
         values = [value for result in results if (value := result.metrics.per_class_recall[class_name]) is not None]
-        recalls[class_name] = spread(values) if len(values) == len(results) else None
+        recalls[class_name] = spread(values) if values else None  # some folds may have no image of a class
     return replace(
         row,
         metrics={metric: spread([getattr(result.metrics, metric) for result in results]) for metric in METRICS},

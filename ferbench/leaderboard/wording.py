@@ -86,10 +86,11 @@ def heading(key: Key) -> str:
 def caption(key: Key, test_images: int) -> str:
     """What all rows of a table share, besides what its heading says."""
     init = "trained from scratch" if key.init == "scratch" else f"initial weights {key.init[:19]}"
+    folds = f" in {key.folds} folds of subjects" if key.folds else ""
     order = "" if key.headline == "accuracy" else f", ordered by {HEADLINES[key.headline]}, which gains are in"
     return (
         f"Protocol {key.protocol}{order}, backbone {key.backbone}, {init}, {key.precision}, "
-        f"{test_images} test images, data {key.data[:12] or 'unknown'}"
+        f"{test_images} test images{folds}, data {key.data[:12] or 'unknown'}"
     )
 
 

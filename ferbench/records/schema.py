@@ -75,7 +75,8 @@ class Result(Strict):
     )
     labeled_counts: dict[str, int] = Field(description="number of labeled images of each class")
     fingerprints: dict[str, str] = Field(
-        description="SHA-256 of the packed data and of each part of the split, and the name of the split rule"
+        description="SHA-256 of the packed data and of each part of the split, with 'folds' the subjects of every "
+        "fold, and the name of the split rule"
     )
     predictions_digest: str = Field(pattern=HEX64, description="SHA-256 over test ids, labels and logits")
     history_digest: str = Field(pattern=HEX64, description="SHA-256 over the canonical JSON of the history")

@@ -10,7 +10,7 @@ from ferbench.contract.streams import StreamedDataset
 from ferbench.data.pack import ensure_packed, packed_folder
 from ferbench.data.packed import Packed
 from ferbench.data.sources import classes_of, open_dataset
-from ferbench.data.splits import SplitPlan, make_split
+from ferbench.data.splits import SplitPlan, fold_of, make_split
 from ferbench.data.stream_index import StreamIndex, ensure_index, index_folder
 from ferbench.errors import DataError
 from ferbench.records.schema import Record
@@ -40,7 +40,8 @@ def open_data(record: Record, dataset: Dataset) -> LocalData:
     _, class_names = classes_of(dataset, cell.classes)
     packed = _packed(dataset, recipe.image_size, usual_size)
     rule = str(record.config.protocol.get("split_rule", protocol.split_rule))
-    plan = make_split(packed, class_names, cell.budget, cell.seed, rule=rule, groups=protocol.rank_groups)
+    groups, fold = protocol.rank_groups, fold_of(protocol, cell.seed)
+    plan = make_split(packed, class_names, cell.budget, cell.seed, rule=rule, groups=groups, fold=fold)
     if record.result is not None:
         _check_fingerprints(plan, record.result.fingerprints, pool=cell.pool is not None)
     pool = _pool(open_dataset(cell.pool_name), recipe.image_size, usual_size) if cell.pool_name else None

@@ -110,11 +110,12 @@ class Attempt:
 def resolved_config(resolved: Resolved) -> Config:
     """Every field with the value that the cell runs with."""
     recipe = resolved.recipe.model_dump(mode="json", exclude={*TUNED, "backbone"})
-    joint = resolved.declared.joint_forward
+    protocol, joint = resolved.protocol, resolved.declared.joint_forward
     return Config(
         protocol={
-            "name": resolved.protocol.name,
-            "split_rule": resolved.protocol.split_rule,
+            "name": protocol.name,
+            "split_rule": protocol.split_rule,
+            **({"folds": protocol.folds} if protocol.folds else {}),
             **recipe,
             "joint_forward": recipe["joint_forward"] if joint is None else joint,
         },

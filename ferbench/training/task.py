@@ -14,7 +14,7 @@ from ferbench.data.external import External, open_external
 from ferbench.data.pack import ensure_packed
 from ferbench.data.packed import Packed, Pool
 from ferbench.data.seeds import derive
-from ferbench.data.splits import SplitPlan, make_split
+from ferbench.data.splits import SplitPlan, fold_of, make_split
 from ferbench.data.stream import Stream
 from ferbench.data.stream_index import StreamIndex
 from ferbench.errors import UsageError
@@ -51,15 +51,15 @@ class Split:
 def split_of(resolved: Resolved) -> Split:
     """Pack what is not packed yet and choose the labels."""
     size, protocol, cell = resolved.recipe.image_size, resolved.protocol, resolved.cell
-    packed = Packed(ensure_packed(resolved.dataset, size))
+    packed, fold = Packed(ensure_packed(resolved.dataset, size)), fold_of(protocol, cell.seed)
 
     def drawn(seed: int) -> SplitPlan:
         names, rule, groups = resolved.class_names, protocol.split_rule, protocol.rank_groups
-        return make_split(packed, names, cell.budget, seed, rule=rule, groups=groups)
+        return make_split(packed, names, cell.budget, seed, rule=rule, groups=groups, fold=fold)
 
     plan = drawn(cell.seed)
     relabeled = drawn(derive(cell.seed, "relabeled")) if resolved.relabels else None
-    pool = open_external(resolved.pool, packed) if resolved.pool else None
+    pool = open_external(resolved.pool, packed, fold) if resolved.pool else None
     fingerprints = pool.fingerprints(plan, keeps_rest=cell.keeps_rest) if pool else plan.fingerprints
     fingerprints = {**fingerprints, "split_rule": protocol.split_rule}
     if resolved.wants_boxes and packed.box_sources(plan.labeled)["detected"]:

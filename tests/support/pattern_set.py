@@ -39,9 +39,13 @@ def write_pattern_set(
     n_test: int = 30,
     size: int = 16,
     seed: int = 0,
+    subjects: int = 7,
     damage: Mapping[str, bytes] | None = None,
 ) -> Path:
-    """A folder that `--dataset` accepts; `damage` replaces the bytes of images by id."""
+    """A folder that `--dataset` accepts, with no test split for `n_test=0` and no subjects for `subjects=0`.
+
+    `damage` replaces the bytes of images by id.
+    """
     rng = np.random.default_rng(seed)
     counts = counts or {"neutral": 60, "happiness": 40, "sadness": 20}
     folder.mkdir(parents=True, exist_ok=True)
@@ -54,8 +58,10 @@ def write_pattern_set(
                 content = (damage or {}).get(sample_id, content)
                 image = {"bytes": content, "path": None}
                 box = [1.0, 1.0, float(size - 1), float(size - 1)]
-                rows.append({"id": sample_id, "image": image, "label": label, "subject": f"s{i % 7}", "box": box})
-        pyarrow.parquet.write_table(pyarrow.Table.from_pylist(rows), folder / f"{split}.parquet")
+                subject = f"s{i % subjects}" if subjects else None
+                rows.append({"id": sample_id, "image": image, "label": label, "subject": subject, "box": box})
+        if rows:
+            pyarrow.parquet.write_table(pyarrow.Table.from_pylist(rows), folder / f"{split}.parquet")
     description = {
         "name": name,
         "title": "Bars at heights",

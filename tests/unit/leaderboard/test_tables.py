@@ -130,6 +130,34 @@ def test_gain_pairs_only_seeds_with_the_same_labeled_images():
     assert any("labeled images of seed 0 differ" in note for note in table.notes)
 
 
+def fold(seed, *, without=None):
+    made = record("fixmatch", seed, protocol="subject-folds-v1")
+    prints = {**made.result.fingerprints, "test": f"test of {seed}", "folds": "all folds"}
+    changes = {"fingerprints": prints}
+    if without:
+        recalls = {**made.result.metrics.per_class_recall, without: None}
+        changes["metrics"] = made.result.metrics.model_copy(update={"per_class_recall": recalls})
+    config = made.config.model_copy(update={"protocol": {**made.config.protocol, "folds": 10}})
+    return made.model_copy(update={"config": config, "result": made.result.model_copy(update=changes)})
+
+
+def test_folds_are_one_table_and_their_test_images_are_added_up():
+    records = [fold(seed, without="fear" if seed < 8 else None) for seed in range(10)]
+    table = only_table(records)
+    assert sum(table.class_counts) == 10 * 210
+    assert "2100 test images in 10 folds of subjects" in caption(table.key, sum(table.class_counts))
+    (row,) = table.rows
+    assert row.complete
+    recalls = [item.result.metrics.per_class_recall["fear"] for item in records[8:]]
+    assert row.recalls["fear"].mean == pytest.approx(sum(recalls) / 2)
+    assert any("every subject is tested once" in note for note in table.notes)
+
+
+def test_a_row_of_some_folds_is_incomplete():
+    (row,) = only_table([fold(seed) for seed in range(5)]).rows
+    assert (row.complete, row.most_seeds, row.metrics) == (False, 10, {})
+
+
 def test_records_with_overrides_stay_apart():
     tuned = sweep("fixmatch", 9.0, overrides={"method": {"threshold": 0.5}})
     short = sweep("fixmatch", 9.0, overrides={"protocol": {"steps": 60}})
