@@ -1,16 +1,16 @@
 """The pool that `--unlabeled` names: which of its images a cell draws, after a comparison with the test split."""
 
+import hashlib
 import json
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ferbench.contract.dataset import Dataset
 from ferbench.contract.streams import StreamedDataset
-from ferbench.data.overlap import Hashes, Overlap, find_overlap, in_chunks
+from ferbench.data.overlap import Overlap, find_overlap, in_chunks
 from ferbench.data.pack import MAX_LISTED, ensure_packed, packed_folder
 from ferbench.data.packed import Packed
 from ferbench.data.splits import Fold, SplitPlan, pool_rows, rows_of, without_labels
@@ -19,7 +19,7 @@ from ferbench.errors import DataError
 from ferbench.records.cell import digest
 from ferbench.records.files import write_atomic
 
-OVERLAP_VERSION = 1
+OVERLAP_VERSION = 2
 
 
 @dataclass(frozen=True)
@@ -57,15 +57,16 @@ def open_external(dataset: Dataset, test: Packed, fold: Fold | None = None) -> E
     source: Packed | StreamIndex
     if isinstance(dataset, StreamedDataset):
         source = ensure_index(dataset, test.image_size)
-        rows, hashes = np.arange(len(source)), source.hashes()
     else:
         source = Packed(ensure_packed(dataset, test.image_size))
-        rows = np.array(pool_rows(source), np.int64)
-        hashes = in_chunks(source.images, rows)
-    overlap = _overlap(source.folder, hashes, test, rows_of(test, "test", fold))
+    rows = source_rows(source)
+    overlap = known_overlap(source, rows, test, rows_of(test, "test", fold))
     if len(overlap.exact):
         ids = [str(source.ids[int(row)]) for row in rows[overlap.exact]]
-        raise DataError(_overlap_text(dataset.info.name, test.name, ids))
+        raise DataError(
+            f"pool '{dataset.info.name}': {len(ids)} image(s) are test images of '{test.name}', pixel for pixel; "
+            f"remove them from the pool or name another:{listed(ids)}"
+        )
     near, kept = rows[overlap.near], np.delete(rows, overlap.near)
     if isinstance(source, Packed):
         drawn = without_labels(source, kept.tolist())
@@ -81,21 +82,25 @@ def is_prepared(dataset: Dataset, image_size: int) -> bool:
     return packed_folder(dataset, image_size).is_dir()
 
 
-def _overlap(folder: Path, hashes: Iterable[Hashes], test: Packed, test_rows: list[int]) -> Overlap:
-    """What was found before lies beside the pool's images."""
-    path = folder / f"overlap-{digest([OVERLAP_VERSION, test.fingerprint, test_rows])[:16]}.json"
+def source_rows(source: Packed | StreamIndex) -> NDArray[np.int64]:
+    """The rows of a pool that may be drawn: all of a stream, of a packed set all but its test images."""
+    return np.arange(len(source)) if isinstance(source, StreamIndex) else np.array(pool_rows(source), np.int64)
+
+
+def known_overlap(source: Packed | StreamIndex, rows: NDArray[np.int64], test: Packed, test_rows: list[int]) -> Overlap:
+    """Positions in `rows`, all rows of a stream, and in `test_rows`; what was found before lies beside the source."""
+    compared = hashlib.sha256(rows.tobytes()).hexdigest(), test.fingerprint, test_rows
+    path = source.folder / f"overlap-{digest([OVERLAP_VERSION, *compared])[:16]}.json"
     if path.is_file():
         found = json.loads(path.read_text("utf-8"))
-        return Overlap(np.array(found["exact"], np.int64), np.array(found["near"], np.int64))
+        return Overlap(**{name: np.array(positions, np.int64) for name, positions in found.items()})
+    hashes = source.hashes() if isinstance(source, StreamIndex) else in_chunks(source.images, rows)
     overlap = find_overlap(test.images[test_rows], hashes)
-    write_atomic(path, json.dumps({"exact": overlap.exact.tolist(), "near": overlap.near.tolist()}).encode())
+    write_atomic(path, json.dumps({name: positions.tolist() for name, positions in asdict(overlap).items()}).encode())
     return overlap
 
 
-def _overlap_text(pool: str, dataset: str, ids: list[str]) -> str:
-    listed = "\n  ".join(ids[:MAX_LISTED])
+def listed(ids: list[str]) -> str:
+    """Ids below each other, or the first of them."""
     more = f"\n  and {len(ids) - MAX_LISTED} more" if len(ids) > MAX_LISTED else ""
-    return (
-        f"pool '{pool}': {len(ids)} image(s) are test images of '{dataset}', pixel for pixel; remove them from the "
-        f"pool or name another:\n  {listed}{more}"
-    )
+    return "".join(f"\n  {one}" for one in ids[:MAX_LISTED]) + more

@@ -1,4 +1,4 @@
-"""Whether images of a pool are images of the test split: equal pixels, and perceptual hashes that are near.
+"""Whether training images, such as those of a pool, are test images: equal pixels, and perceptual hashes that are near.
 
 The perceptual hash is pHash (Zauner 2010) with 256 bits in place of 64. Aligned faces look alike at low frequencies:
 among SynthFaces' 3,100 test images and the 8,000 of SynthFaces-FR, which show other people, 64 bits come as near as 2,
@@ -35,10 +35,15 @@ class Hashes:
 
 @dataclass(frozen=True)
 class Overlap:
-    """Rows of a pool (int64) that are test images, and rows that only look like one."""
+    """Images of a pool that are test images or only look like one, and the test images that these are or look like.
+
+    Each is a sorted array of positions (int64); no image is both exact and near.
+    """
 
     exact: NDArray[np.int64]
     near: NDArray[np.int64]
+    exact_tests: NDArray[np.int64]
+    near_tests: NDArray[np.int64]
 
 
 def hash_images(images: NDArray[np.uint8]) -> Hashes:
@@ -55,20 +60,35 @@ def in_chunks(images: NDArray[np.uint8], rows: NDArray[np.int64]) -> Iterator[Ha
 
 def find_overlap(test_images: NDArray[np.uint8], pool: Iterable[Hashes]) -> Overlap:
     """Compare the hashes of a pool, in chunks, with those of test images (N, S, S, 3) and of their mirror images."""
-    test = hash_images(test_images)
+    test, mirrored = _hash_all(test_images), _hash_all(test_images[:, :, ::-1])
+    looks = np.concatenate([test.looks, mirrored.looks])
     most = NEAR * min(FREQUENCIES, test_images.shape[1]) ** 2
-    test_looks = np.concatenate([test.looks, hash_images(test_images[:, :, ::-1]).looks])
-    known = {row.tobytes() for row in test.pixels}
-    exact: list[int] = []
-    near: list[int] = []
+    tests: dict[bytes, list[int]] = {}
+    for position, row in enumerate(test.pixels):
+        tests.setdefault(row.tobytes(), []).append(position)
+    exact, near = [np.empty(0, np.int64)], [np.empty(0, np.int64)]
+    exact_tests, seen = np.zeros(len(test.looks), bool), np.zeros(len(looks), bool)
     start = 0
     for chunk in pool:
-        same = np.array([row.tobytes() in known for row in chunk.pixels])
-        looks_same = _nearest(chunk.looks, test_looks) <= most
-        exact += (start + same.nonzero()[0]).tolist()
-        near += (start + (looks_same & ~same).nonzero()[0]).tolist()
+        same = np.array([row.tobytes() in tests for row in chunk.pixels], bool)
+        for row in chunk.pixels[same]:
+            exact_tests[tests[row.tobytes()]] = True
+        looks_same = _mark_near(chunk.looks, looks, most, seen)
+        exact.append(start + same.nonzero()[0])
+        near.append(start + (looks_same & ~same).nonzero()[0])
         start += len(same)
-    return Overlap(np.array(exact, np.int64), np.array(near, np.int64))
+    near_tests = seen[: len(test.looks)] | seen[len(test.looks) :]
+    return Overlap(
+        np.concatenate(exact),
+        np.concatenate(near),
+        exact_tests.nonzero()[0],
+        (near_tests & ~exact_tests).nonzero()[0],
+    )
+
+
+def _hash_all(images: NDArray[np.uint8]) -> Hashes:
+    parts = [hash_images(images[:0]), *in_chunks(images, np.arange(len(images)))]
+    return Hashes(np.concatenate([part.pixels for part in parts]), np.concatenate([part.looks for part in parts]))
 
 
 def _low_frequencies(images: NDArray[np.uint8]) -> NDArray[np.float64]:
@@ -87,13 +107,17 @@ def _signature(cosines: NDArray[np.float64]) -> NDArray[np.uint64]:
     return np.packbits(bits, axis=1).view(np.uint64)
 
 
-def _nearest(pool: NDArray[np.uint64], test: NDArray[np.uint64]) -> NDArray[np.uint16]:
-    """(N,) in how many bits the most similar test hash differs."""
-    nearest = np.full(len(pool), FREQUENCIES**2, np.uint16)
+def _mark_near(
+    pool: NDArray[np.uint64], test: NDArray[np.uint64], most: float, seen: NDArray[np.bool_]
+) -> NDArray[np.bool_]:
+    """(N,) which hashes of a pool (N, 4) differ in at most so many bits from a test hash; marks these in `seen`."""
+    near = np.zeros(len(pool), bool)
     for start in range(0, len(test), CHUNK):
         part = test[start : start + CHUNK]
         distance = np.zeros((len(pool), len(part)), np.uint16)
         for word in range(pool.shape[1]):
             distance += np.bitwise_count(pool[:, word, None] ^ part[None, :, word])
-        np.minimum(nearest, distance.min(1, initial=FREQUENCIES**2), out=nearest)
-    return nearest
+        pairs = distance <= most
+        near |= pairs.any(1)
+        seen[start : start + CHUNK] |= pairs.any(0)
+    return near

@@ -94,3 +94,20 @@ def test_images_below_sixteen_pixels_have_a_hash() -> None:
 def test_no_images_have_no_hashes() -> None:
     found = hash_images(np.empty((0, 24, 24, 3), np.uint8))
     assert (found.pixels.shape, found.looks.shape) == ((0, 32), (0, 4))
+
+
+def test_both_sides_are_told_in_the_same_pairs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Against distances of all pairs, counted one by one."""
+    pool = stack(scene(3), scene(100), jpeg(ImageOps.mirror(scene(5))), scene(3), jpeg(scene(11)), scene(101))
+    tests = np.concatenate([TEST, TEST[3:4]])  # one image twice, and both are named
+    bits = [np.unpackbits(hash_images(images).looks.view(np.uint8), axis=1) for images in (pool, tests)]
+    mirrored = np.unpackbits(hash_images(tests[:, :, ::-1]).looks.view(np.uint8), axis=1)
+    same = (pool[:, None] == tests[None]).all((2, 3, 4))
+    apart = np.minimum(*((bits[0][:, None] != other[None]).sum(2) for other in (bits[1], mirrored)))
+    for chunk in (1, 2, 1024):
+        monkeypatch.setattr(overlap, "CHUNK", chunk)
+        found = find_overlap(tests, in_chunks(pool, np.arange(len(pool))))
+        assert found.exact.tolist() == same.any(1).nonzero()[0].tolist() == [0, 3]
+        assert found.exact_tests.tolist() == same.any(0).nonzero()[0].tolist() == [3, 20]
+        assert found.near.tolist() == ((apart <= 32).any(1) & ~same.any(1)).nonzero()[0].tolist() == [2, 4]
+        assert found.near_tests.tolist() == ((apart <= 32).any(0) & ~same.any(0)).nonzero()[0].tolist() == [5, 11]
