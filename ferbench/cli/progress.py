@@ -83,7 +83,8 @@ def _harmless() -> Iterator[None]:
 def cell_name(cell: "Cell", *, with_backbone: bool = False) -> str:
     """`fixmatch synthfaces ratio-0.05 seed 0`, with the backbone where cells differ in it."""
     backbone = f" {cell.backbone}" if with_backbone else ""
-    return f"{shown_row(cell.row)} {cell.dataset} {cell.budget.label()}{backbone} seed {cell.seed}"
+    test_on = f" on {cell.test_on}" if cell.test_on else ""
+    return f"{shown_row(cell.row)} {cell.dataset} {cell.budget.label()}{backbone} seed {cell.seed}{test_on}"
 
 
 def outcome(event: Mapping[str, Any]) -> str:

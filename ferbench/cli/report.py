@@ -9,7 +9,6 @@ from ferbench.errors import DataError, UsageError
 
 if TYPE_CHECKING:
     from ferbench.contract.dataset import Dataset
-    from ferbench.records.schema import Record
 
 REPORT = "report.html"
 SUFFIXES = (".html", ".htm")
@@ -19,9 +18,14 @@ SUFFIXES = (".html", ".htm")
 @click.argument("run", type=click.Path(path_type=Path, exists=True))
 @click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="The file  [default: beside the record]")
 @click.option("--dataset", metavar="FOLDER", help="Where the data set lies, if it is not known by its name.")
+@click.option(
+    "--test-on", metavar="FOLDER", help="Where the other set that is tested lies, if it is not known by its name."
+)
 @click.option("--plots", type=click.Path(path_type=Path, file_okay=False), help="Folder for the curves as SVG files.")
 @click.option("--open/--no-open", "open_it", default=False, help="Show the report in the browser.")
-def report(run: Path, out: Path | None, dataset: str | None, plots: Path | None, open_it: bool) -> None:
+def report(
+    run: Path, out: Path | None, dataset: str | None, test_on: str | None, plots: Path | None, open_it: bool
+) -> None:
     """Write the report of RUN: one HTML file that needs nothing else.
 
     RUN is a record.json, its folder, or a folder with one run below it. The report shows scores, curves, confusion
@@ -38,7 +42,12 @@ def report(run: Path, out: Path | None, dataset: str | None, plots: Path | None,
         plots.mkdir(parents=True, exist_ok=True)
     path = find_record(run)
     files = read_run(path)
-    page = report_page(files, _open_named(dataset, files.record) if dataset else None)
+    cell = files.record.cell
+    page = report_page(
+        files,
+        _open_named(dataset, cell.dataset, "--dataset") if dataset else None,
+        _open_named(test_on, cell.test_on, "--test-on") if test_on else None,
+    )
     target = out or path.parent / REPORT
     try:
         write_atomic(target, page)
@@ -53,12 +62,13 @@ def report(run: Path, out: Path | None, dataset: str | None, plots: Path | None,
         click.launch(str(target))
 
 
-def _open_named(name: str, record: "Record") -> "Dataset":
+def _open_named(name: str, expected: str | None, option: str) -> "Dataset":
     from ferbench.data.sources import open_dataset
 
     dataset = open_dataset(name)
-    if dataset.info.name != record.cell.dataset:
-        raise UsageError(f"--dataset {name}: this is '{dataset.info.name}'; the run is on '{record.cell.dataset}'")
+    if dataset.info.name != expected:
+        run = f"is on '{expected}'" if expected else "is tested on no other set"
+        raise UsageError(f"{option} {name}: this is '{dataset.info.name}'; the run {run}")
     return dataset
 
 

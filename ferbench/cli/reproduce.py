@@ -30,6 +30,9 @@ LONG = 200
 )
 @click.option("--dataset", metavar="FOLDER", help="Where the data set lies, if it is not known by its name.")
 @click.option("--unlabeled", metavar="FOLDER", help="Where the unlabeled pool lies, if it is not known by its name.")
+@click.option(
+    "--test-on", metavar="FOLDER", help="Where the other set that is tested lies, if it is not known by its name."
+)
 @click.option("--init", metavar="FILE", help="The file of initial weights; a record keeps only its SHA-256.")
 @click.option("--device", default="auto", show_default=True, help="With --run: cpu, cuda, cuda:1.")
 def reproduce(
@@ -38,6 +41,7 @@ def reproduce(
     runs: Path,
     dataset: str | None,
     unlabeled: str | None,
+    test_on: str | None,
     init: str | None,
     device: str,
 ) -> None:
@@ -45,6 +49,7 @@ def reproduce(
 
     With --run the cell is run, and every field of its result compared: exit code 5 if one differs. Results are equal
     bit for bit on one machine and the same versions; elsewhere the last digits may differ, and predictions with them.
+    Where a model is tested on another set, it is trained first.
     """
     from ferbench.leaderboard.escape import plain
     from ferbench.records.reproduction import Sources, run_command
@@ -54,9 +59,9 @@ def reproduce(
     found = read_record(path)
     if found.cell_id != found.cell.cell_id:
         raise VerificationError(f"{path} does not hold; run `ferbench verify {shlex.quote(str(path))}`")
-    sources = Sources(dataset, unlabeled, init)
+    sources = Sources(dataset, unlabeled, init, test_on)
     weights = None if init or found.cell.init == "scratch" else "WEIGHTS-FILE"
-    shown = Sources(dataset, unlabeled, init or weights)
+    shown = Sources(dataset, unlabeled, init or weights, test_on)
     click.echo(shlex.join([*run_command(found.cell, shown), "--device", device]))
     if weights:
         print_warning(f"replace {weights} by the file whose hash is {found.cell.init}, or name it with --init")
@@ -88,14 +93,15 @@ def _run_and_compare(record: "Record", path: Path, runs: Path, sources: "Sources
     options = run_options(record.cell, sources)
     threads = record.measured.threads or 1  # sums over several threads depend on their number
     made = run(runs=runs, device=device, threads=threads, **options)
-    if not made or made[0].result is None:
-        reason = made[0].error.line if made and made[0].error else "it left no record"
-        raise FerbenchError(f"the cell failed here: {reason}; see {target}")
-    if made[0].cell != record.cell:
+    errors = [one.error.line for one in made if one.error]
+    now = made[-1] if made else None  # the record of the training stands before that of a test on another set
+    if now is None or now.result is None:
+        raise FerbenchError(f"the cell failed here: {errors[0] if errors else 'it left no record'}; see {target}")
+    if now.cell != record.cell:
         raise VerificationError(
-            f"another cell was run: {made[0].cell.folder()}; check --init, --dataset and --unlabeled"
+            f"another cell was run: {now.cell.folder()}; check --init, --dataset, --unlabeled and --test-on"
         )
-    differences = result_differences(record.result, made[0].result)
+    differences = result_differences(record.result, now.result)
     if differences:
         print_table(("result", "in the record", "here"), [_row(difference) for difference in differences])
         raise VerificationError(

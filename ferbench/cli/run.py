@@ -100,6 +100,13 @@ def _text(value: Any) -> str:
     help="Data set whose images are unlabeled, instead of the rest of the training set; rest+NAME: beside it.",
 )
 @click.option(
+    "--test-on",
+    "test_on",
+    multiple=True,
+    metavar="NAMES",
+    help="Other data sets that each trained model is tested on too, by the classes that both have (list).",
+)
+@click.option(
     "--backbone",
     "backbones",
     multiple=True,
@@ -163,6 +170,7 @@ def run(
     counts: tuple[str, ...],
     per_class: tuple[str, ...],
     datasets: tuple[str, ...],
+    test_on: tuple[str, ...],
     backbones: tuple[str, ...],
     seeds: tuple[str, ...],
     settings: tuple[str, ...],
@@ -187,6 +195,7 @@ def run(
         counts=split_integers(counts, "--labels"),
         per_class=split_integers(per_class, "--per-class"),
         datasets=split_list(datasets),
+        test_on=split_list(test_on),
         backbones=split_list(backbones),
         seeds=split_integers(seeds, "--seed"),
         set=parse_settings(settings),

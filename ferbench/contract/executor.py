@@ -21,6 +21,10 @@ class Job:
     timeout: float | None = None
     processes: int = 1
     """How many share the cell; each has its part of every batch."""
+    test_on: str | None = None
+    """Where another data set that the cell is tested on is opened."""
+    needs_model: bool = False
+    """Whether the trained model must be there too: a cell that has a record alone is then trained again."""
 
     def to_json(self) -> dict[str, Any]:
         """The job as JSON values, for another process."""

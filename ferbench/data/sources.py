@@ -1,6 +1,7 @@
 """From what the user typed after `--dataset` to a data set."""
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 from ferbench.contract.dataset import DESCRIPTION, Dataset, ParquetDataset
@@ -54,3 +55,22 @@ def classes_of(dataset: Dataset, task: str | None) -> tuple[str, tuple[str, ...]
     if task not in info.classes:
         raise UsageError(f"--classes {task}: dataset '{info.name}' has the tasks {', '.join(sorted(info.classes))}")
     return task, info.classes[task]
+
+
+def shared_classes(dataset: Dataset, class_names: Sequence[str], other: Dataset) -> tuple[str, ...]:
+    """The trained classes that another data set has under any of its tasks, joined by name, in the trained order.
+
+    Raises UsageError for a pool, for the set itself, and where fewer than two classes are shared.
+    """
+    name, theirs = other.info.name, list(dict.fromkeys(one for names in other.info.classes.values() for one in names))
+    if not theirs:
+        raise UsageError(f"--test-on {name}: this is an unlabeled pool; name a data set with classes")
+    if name == dataset.info.name:
+        raise UsageError(f"--test-on {name}: every run on '{name}' is tested on it anyway; name another data set")
+    shared = tuple(one for one in class_names if one in theirs)
+    if len(shared) < 2:
+        raise UsageError(
+            f"--test-on {name}: '{dataset.info.name}' ({', '.join(class_names)}) and '{name}' ({', '.join(theirs)}) "
+            f"share {'one class' if shared else 'no class'}, and two are needed; name another data set or --classes"
+        )
+    return shared

@@ -69,7 +69,7 @@ def make_split(
     Raises DataError where a class has no training image, or where subjects lack or are too few for the folds;
     UsageError where a class has fewer images than the budget wants.
     """
-    train, test = (_of_classes(packed, rows_of(packed, role, fold), class_names) for role in ("train", "test"))
+    train, test = (of_classes(packed, rows_of(packed, role, fold), class_names) for role in ("train", "test"))
     by_fold: dict[str, str] = {}
     if fold:
         folds = subject_folds(packed, test, rule, fold.count)
@@ -82,9 +82,9 @@ def make_split(
     unlabeled = [row for row in train if row not in chosen]
     fingerprints = {
         "data": packed.fingerprint,
-        "labeled": _with_labels(packed, labeled),
+        "labeled": with_labels(packed, labeled),
         "unlabeled": without_labels(packed, unlabeled),
-        "test": _with_labels(packed, test),
+        "test": with_labels(packed, test),
         **by_fold,
     }
     return SplitPlan(labeled, unlabeled, test, counts, fingerprints)
@@ -122,7 +122,13 @@ def without_labels(packed: Packed, rows: list[int]) -> str:
     return digest(sorted(packed.ids[row] for row in rows))
 
 
-def _of_classes(packed: Packed, rows: Sequence[int], class_names: Sequence[str]) -> list[int]:
+def with_labels(packed: Packed, rows: list[int]) -> str:
+    """The fingerprint of labeled or test rows, in any order."""
+    return labeled_fingerprint([packed.ids[row] for row in rows], [str(packed.labels[row]) for row in rows])
+
+
+def of_classes(packed: Packed, rows: Sequence[int], class_names: Sequence[str]) -> list[int]:
+    """Those of some rows that have a label among the classes, in the order of ids."""
     wanted = set(class_names)
     return sorted((row for row in rows if packed.labels[row] in wanted), key=lambda row: packed.ids[row])
 
@@ -150,7 +156,3 @@ def _choose(
     counts = labeled_counts(packed.name, budget, {name: len(by_class[name]) for name in class_names})
     labeled = [row for name in class_names for _, _, row in sorted(by_class[name])[: counts[name]]]
     return sorted(labeled, key=lambda row: packed.ids[row]), counts
-
-
-def _with_labels(packed: Packed, rows: list[int]) -> str:
-    return labeled_fingerprint([packed.ids[row] for row in rows], [str(packed.labels[row]) for row in rows])

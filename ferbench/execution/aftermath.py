@@ -12,7 +12,7 @@ from ferbench.errors import FerbenchError
 from ferbench.records.cell import Cell
 from ferbench.records.schema import ErrorReport, Status
 from ferbench.records.store import RunStore, write_atomic
-from ferbench.training.cell_run import Attempt
+from ferbench.training.attempt import Attempt
 from ferbench.training.resolution import resolve
 
 LOG = "worker.log"
@@ -40,9 +40,8 @@ def leave_record(job: Job, status: Status, error: ErrorReport, started: Started)
     with store.lock(cell):
         if store.is_done(cell):
             return
-        record = Attempt(job, resolve(cell, job.dataset, job.pool), torch.device(job.device)).record(
-            status, error=error
-        )
+        resolved = resolve(cell, job.dataset, job.pool, job.test_on)
+        record = Attempt(job, resolved, torch.device(job.device)).record(status, error=error)
         # Processor time and memory would be those of this process; the worker's are lost with it.
         of_worker = {
             "started_at": started.at,

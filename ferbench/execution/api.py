@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from ferbench.contract.executor import Executor, Job, Progress
+from ferbench.contract.executor import Executor, Progress
 from ferbench.errors import PluginError
 from ferbench.execution.plan import PlannedCell, RunRequest, make_plan
 from ferbench.plugins import registry
@@ -21,6 +21,7 @@ def run(
     dataset: str | Iterable[str] = "synthfaces",
     backbone: str | Iterable[str] = (),
     seed: int | Iterable[int] = 0,
+    test_on: str | Iterable[str] = (),
     jobs: int = 1,
     executor: str = "local",
     runs: str | Path = "runs",
@@ -29,8 +30,9 @@ def run(
 ) -> list[Record]:
     """Run every cell of the grid that has no result yet and return the records of all, in the grid's order.
 
-    The options are those of `ferbench run`. Cells that failed are in the list with their reason; a cell that left no
-    record is not. Raises FerbenchError as the command line would print it.
+    With `test_on` the record of each cell is followed by those of its tests on other sets. The options are those of
+    `ferbench run`. Cells that failed are in the list with their reason; a cell that left no record is not. Raises
+    FerbenchError as the command line would print it.
     """
     request = RunRequest(
         methods=_several(method),
@@ -40,6 +42,7 @@ def run(
         per_class=_several(per_class),
         backbones=_several(backbone),
         seeds=_several(seed),
+        test_on=_several(test_on),
         runs=Path(runs),
         set=set or {},
         **options,
@@ -52,12 +55,21 @@ def run(
 
 
 def execute(plan: Iterable[PlannedCell], executor: str, slots: int, progress: Progress) -> list[str]:
-    """Run the cells of a plan that are not cached; returns their statuses in order."""
+    """Run the cells of a plan that are not cached; returns their statuses in order.
+
+    What tests a model on another set runs once all models are trained, and not after an interruption.
+    """
     target = registry().get("executors", executor).load()()
     if not isinstance(target, Executor):
         raise PluginError(f"executor '{executor}': {type(target).__name__} is no ferbench.contract.executor.Executor")
-    jobs: list[Job] = [item.job for item in plan if not item.cached]
-    return target.run(jobs, progress, slots)
+    jobs = [item.job for item in plan if not item.cached]
+    statuses = ["missing"] * len(jobs)
+    for tests in (False, True):
+        part = [index for index, job in enumerate(jobs) if (job.test_on is not None) == tests]
+        if part and "interrupted" not in statuses:
+            for index, status in zip(part, target.run([jobs[i] for i in part], progress, slots), strict=True):
+                statuses[index] = status
+    return statuses
 
 
 def _several(value: Any) -> list[Any]:

@@ -2,7 +2,7 @@
 
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache, partial
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from ferbench.contract.executor import Job
 from ferbench.contract.method import Method
 from ferbench.contract.protocol import Protocol
 from ferbench.contract.streams import StreamedDataset
+from ferbench.data.cross import CrossTest
 from ferbench.data.sources import classes_of, open_dataset
 from ferbench.data.splits import fold_of
 from ferbench.errors import UsageError, suggestion
@@ -23,9 +24,9 @@ from ferbench.execution.overrides import config_changes, recipe_changes, sort_se
 from ferbench.execution.weights import resolve_init
 from ferbench.plugins import registry
 from ferbench.records.cell import REST, Budget, Cell
-from ferbench.records.schema import first_problem
+from ferbench.records.schema import Record, first_problem
 from ferbench.records.store import RunStore
-from ferbench.training.cell_run import finished_record
+from ferbench.training.attempt import finished_record, has_model
 from ferbench.training.processes import check_parts, check_processes
 from ferbench.training.resolution import (
     Resolved,
@@ -35,7 +36,7 @@ from ferbench.training.resolution import (
     method_config,
     recipe_of,
 )
-from ferbench.training.task import no_pool_text, split_of
+from ferbench.training.task import cross_test_of, no_pool_text, split_of
 
 SYNTHFACES = "synthfaces"
 
@@ -47,7 +48,7 @@ class RunRequest:
     A method is named as its row is: `fixmatch`, `supervised@strong`, `fixmatch+leaf`. `set` maps `steps` or
     `fixmatch.threshold` to values. Without `protocol` ratios go to ratio-v1, numbers of labels to count-v1; without
     `allocation` the protocol's first is taken. `unlabeled` names a set that stands instead of the rest of the training
-    set, or as `rest+NAME` beside it.
+    set, or as `rest+NAME` beside it. `test_on` are further sets that every trained model is tested on.
     """
 
     methods: Sequence[str]
@@ -60,6 +61,7 @@ class RunRequest:
     protocol: str | None = None
     classes: str | None = None
     unlabeled: str | None = None
+    test_on: Sequence[str] = ()
     variant: str | None = None
     head: str | None = None
     backbones: Sequence[str] = ()
@@ -86,18 +88,24 @@ def make_plan(request: RunRequest, *, check_data: bool = True) -> list[PlannedCe
     """Every cell of the grid, checked as far as is possible without training; the cheapest mistakes come first.
 
     Raises UsageError, PluginError or DataError for the first cell that cannot run. With `check_data` the data is
-    packed and split, so that a cached result of other data or other defaults counts as missing.
+    packed and split, so that a cached result of other data counts as missing. A cell stands before those that test
+    its model on other sets; where such a test is missing and the model is too, the cell counts as missing.
     """
-    planner = _Planner(request)
+    planner, store = _Planner(request), RunStore(request.runs)
     found = {resolved.cell.cell_id: (resolved, job) for resolved, job in planner.cells()}
-    store = RunStore(request.runs)
+    done: dict[str, Record | None] = {}
+    for cell_id, (resolved, job) in found.items():
+        fingerprints = planner.fingerprints(resolved, job) if check_data else {}
+        done[cell_id] = finished_record(store, resolved, fingerprints, done.get(resolved.base.cell.cell_id))
+    needed = {
+        resolved.base.cell.cell_id
+        for cell_id, (resolved, _) in found.items()
+        if resolved.test_set is not None and done[cell_id] is None
+    }
     planned = []
-    for resolved, job in found.values():
-        if check_data:
-            cached = finished_record(store, resolved, planner.fingerprints(resolved, job)) is not None
-        else:
-            cached = store.is_done(resolved.cell)
-        planned.append(PlannedCell(resolved.cell, job, cached))
+    for cell_id, (resolved, job) in found.items():
+        cached = done[cell_id] is not None and (cell_id not in needed or has_model(store, done[cell_id]))
+        planned.append(PlannedCell(resolved.cell, replace(job, needs_model=cell_id in needed), cached))
     return planned
 
 
@@ -117,24 +125,30 @@ class _Planner:
         self._init = cache(resolve_init)
         self._check_backbone = cache(check_backbone)
         self._fingerprints: dict[tuple[Any, ...], dict[str, str]] = {}
+        self._cross_tests: dict[tuple[Any, ...], CrossTest] = {}
 
     def cells(self) -> Iterator[tuple[Resolved, Job]]:
-        """The grid in its order; a cell may occur twice."""
+        """The grid in its order, each cell before those that test its model elsewhere; a cell may occur twice."""
         request = self.request
         grid = itertools.product(request.datasets, self.budgets, request.methods, request.seeds)
         for dataset, budget, row, seed in grid:
             usual = self.protocol.recipe_for(self._opened(dataset).info.family).backbone
             for backbone in request.backbones or (usual,):
                 resolved, init = self._cell(dataset, budget, row, seed, backbone)
-                yield resolved, self._job(resolved.cell, dataset, init)
+                job = self._job(resolved.cell, dataset, init)
+                yield resolved, job
+                for name in request.test_on:
+                    tested = resolved.on(self._opened(name))
+                    # A pass over some images is not worth several processes.
+                    yield tested, replace(job, cell=tested.cell.model_dump(mode="json"), test_on=name, processes=1)
 
     def fingerprints(self, resolved: Resolved, job: Job) -> dict[str, str]:
         """What the cell's data is, now."""
-        cell = resolved.cell
+        cell, size = resolved.cell, resolved.recipe.image_size
         key = (
             job.dataset,
             job.pool,
-            resolved.recipe.image_size,
+            size,
             cell.classes,
             cell.budget,
             cell.seed,
@@ -142,8 +156,13 @@ class _Planner:
             resolved.wants_boxes,
         )
         if key not in self._fingerprints:
-            self._fingerprints[key] = split_of(resolved).fingerprints
-        return self._fingerprints[key]
+            self._fingerprints[key] = split_of(resolved.base).fingerprints
+        if resolved.test_set is None:
+            return self._fingerprints[key]
+        elsewhere = job.dataset, job.pool, job.test_on, size, cell.classes
+        if elsewhere not in self._cross_tests:
+            self._cross_tests[elsewhere] = cross_test_of(resolved.base, resolved.test_set)
+        return self._cross_tests[elsewhere].fingerprints(self._fingerprints[key])
 
     def _cell(
         self, dataset_name: str, budget: Budget, row: str, seed: int, backbone: str

@@ -39,8 +39,8 @@ def render_csv(board: Board) -> str:
 
 def _columns() -> list[str]:
     return [
-        *("standard", "protocol", "dataset", "classes", "pool", "budget", "backbone", "init", "precision", "data"),
-        *("headline", "overrides", "method", "title", "complete", "n_seeds", "seeds", "labels"),
+        *("standard", "protocol", "dataset", "classes", "pool", "test_on", "budget", "backbone", "init"),
+        *("precision", "data", "headline", "overrides", "method", "title", "complete", "n_seeds", "seeds", "labels"),
         *(f"{metric}_{part}" for metric in METRICS for part in ("mean", "sd")),
         *("gain_over", "gain_mean", "gain_low", "gain_high", "gain_pairs"),
         *("optimism_mean", "image_passes", "minutes_median"),
@@ -102,6 +102,7 @@ def _key(key: Key) -> dict[str, Any]:
         "dataset": key.dataset,
         "classes": key.classes,
         "pool": key.pool,
+        "test_on": key.test_on,
         "budget": key.budget.label(),
         "backbone": key.backbone,
         "init": key.init,

@@ -24,6 +24,7 @@ class Key:
     dataset: str
     classes: str
     pool: str | None
+    test_on: str | None
     budget: Budget
     backbone: str
     init: str
@@ -38,7 +39,7 @@ class Key:
 
     def order(self) -> tuple[object, ...]:
         """Sort key of tables."""
-        place = (self.protocol, self.dataset, self.classes, self.pool or "", *self.budget.order())
+        place = (self.protocol, self.dataset, self.classes, self.pool or "", self.test_on or "", *self.budget.order())
         return (
             *place,
             self.backbone,
@@ -62,6 +63,7 @@ def table_key(record: Record, result: Result) -> Key:
         dataset=cell.dataset,
         classes=cell.classes,
         pool=cell.pool,
+        test_on=cell.test_on,
         budget=cell.budget,
         backbone=cell.backbone,
         init=cell.init,

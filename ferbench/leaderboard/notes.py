@@ -23,9 +23,9 @@ class Scored:
         return float(getattr(self.result.metrics, self.record.headline))
 
     @property
-    def oracle(self) -> float:
-        """The headline of the best evaluation on the test set."""
-        return float(getattr(self.result.oracle, self.record.headline))
+    def oracle(self) -> float | None:
+        """The headline of the best evaluation on the test set; None where another set is tested."""
+        return None if self.result.oracle is None else float(getattr(self.result.oracle, self.record.headline))
 
     @property
     def labeled(self) -> str:
@@ -73,6 +73,19 @@ def fold_notes(folds: int | None) -> Iterator[str]:
         )
 
 
+def cross_notes(test_on: str | None, group: Group) -> Iterator[str]:
+    """What the numbers of a table are of whose models were trained on another set."""
+    if test_on is None:
+        return
+    yield (
+        f"Tested are the images of {test_on} whose class was trained; logits of other classes are left out. Image "
+        "passes are those of the training, whose time and own test images stand in another table."
+    )
+    left_out = max(item.result.n_test_left_out or 0 for row in group.values() for item in row.values())
+    if left_out:
+        yield f"Test images left out since they look like training images: {left_out}."
+
+
 def row_notes(group: Group, most: int) -> Iterator[str]:
     """Rows that are not whole or not of one piece, and what the times were measured on."""
     for row in group.values():
@@ -85,8 +98,9 @@ def row_notes(group: Group, most: int) -> Iterator[str]:
         if len({canonical_json(item.record.config.model_dump(mode="json")) for item in row.values()}) > 1:
             yield f"{title}: its seeds ran different configurations."
     yield from _split_notes(group)
-    devices = sorted({item.record.measured.device or "unknown" for row in group.values() for item in row.values()})
-    yield f"Minutes were measured on {', '.join(devices)}{'; they do not compare' if len(devices) > 1 else ''}."
+    trained = [item.record for row in group.values() for item in row.values() if item.record.cell.test_on is None]
+    if devices := sorted({record.measured.device or "unknown" for record in trained}):
+        yield f"Minutes were measured on {', '.join(devices)}{'; they do not compare' if len(devices) > 1 else ''}."
 
 
 def _split_notes(group: Mapping[str, Mapping[int, Scored]]) -> Iterator[str]:

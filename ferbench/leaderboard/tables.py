@@ -5,7 +5,15 @@ from dataclasses import dataclass, field, replace
 from statistics import median, median_low
 
 from ferbench.leaderboard.keys import BASELINES, Key, row_name, row_title, table_key
-from ferbench.leaderboard.notes import Group, Scored, baseline_notes, ceiling_notes, fold_notes, row_notes
+from ferbench.leaderboard.notes import (
+    Group,
+    Scored,
+    baseline_notes,
+    ceiling_notes,
+    cross_notes,
+    fold_notes,
+    row_notes,
+)
 from ferbench.leaderboard.statistics import Paired, Spread, paired, spread
 from ferbench.records.cell import Budget
 from ferbench.records.schema import Record
@@ -16,7 +24,10 @@ FULL = Budget(ratio="1")
 
 @dataclass(frozen=True)
 class Row:
-    """One method in a table. An incomplete row has its headline by seed, and no mean of anything."""
+    """One method in a table. An incomplete row has its headline by seed, and no mean of anything.
+
+    Optimism and minutes are those of a training; a row that is tested on another set has none.
+    """
 
     name: str
     title: str
@@ -79,7 +90,7 @@ def make_board(records: Iterable[Record], include_nonstandard: bool = False) -> 
         if record.result is not None:
             group = groups.setdefault(table_key(record, record.result), {})
             group.setdefault(row_name(record.cell), {})[record.cell.seed] = Scored(record, record.result)
-    keys = sorted(groups, key=lambda key: (not key.standard, key.order()))
+    keys = sorted(groups, key=lambda key: (not key.standard, key.test_on is not None, key.order()))
     failures = [
         Failure(str(record.cell.folder()), record.status, record.error.line if record.error else "no reason recorded")
         for record in admitted
@@ -124,6 +135,7 @@ def _table(key: Key, groups: Mapping[Key, Group]) -> Table:
             *baseline_notes(supervised, baseline, key.pool is not None),
             *(ceiling_notes(groups.get(full), key.headline) if _has_ceiling(key) else ()),
             *fold_notes(key.folds),
+            *cross_notes(key.test_on, group),
             *row_notes(group, most),
         ),
     )
@@ -153,12 +165,14 @@ def _row(name: str, scored: Sequence[Scored], most: int, gain: Paired | None) ->
     for class_name in results[0].class_names:
         values = [value for result in results if (value := result.metrics.per_class_recall[class_name]) is not None]
         recalls[class_name] = spread(values) if values else None  # some folds may have no image of a class
+    oracles = [item.oracle - item.headline for item in scored if item.oracle is not None]
+    trained = [item.record.measured.wall_seconds for item in scored if item.record.cell.test_on is None]
     return replace(
         row,
         metrics={metric: spread([getattr(result.metrics, metric) for result in results]) for metric in METRICS},
         recalls=recalls,
-        optimism=spread([item.oracle - item.headline for item in scored]),
+        optimism=spread(oracles) if oracles else None,
         gain=gain,
         image_passes=median_low(result.image_passes for result in results),
-        minutes=median(item.record.measured.wall_seconds for item in scored) / 60,
+        minutes=median(trained) / 60 if trained else None,
     )

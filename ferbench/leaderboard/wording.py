@@ -74,9 +74,12 @@ def difference(value: Paired | None) -> str:
 
 
 def heading(key: Key) -> str:
-    """`synthfaces, 7 classes, 5 % of the labels`."""
+    """`synthfaces, 7 classes, 5 % of the labels`, or `trained on A, tested on B (6 classes of both), ...`."""
     pool = "" if key.pool is None else f", unlabeled pool {key.pool}"
-    title = f"{key.dataset}, {key.classes} classes, {key.budget.title()}{pool}"
+    data = f"{key.dataset}, {key.classes} classes"
+    if key.test_on is not None:
+        data = f"trained on {data}, tested on {key.test_on} ({len(key.class_names)} classes of both)"
+    title = f"{data}, {key.budget.title()}{pool}"
     if key.standard:
         return title
     reason = f"overrides {key.protocol_overrides}" if key.protocol_overrides else "options, seeds or ratios of its own"

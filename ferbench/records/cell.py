@@ -8,7 +8,16 @@ from functools import cached_property
 from pathlib import PurePosixPath
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    JsonValue,
+    SerializerFunctionWrapHandler,
+    field_validator,
+    model_serializer,
+    model_validator,
+)
 
 # Names become folder names and table rows. The pattern keeps a hand-made record from naming "../elsewhere", and
 # leaves "@", "+" and "~" free to separate the parts of a folder name.
@@ -147,6 +156,17 @@ class Cell(BaseModel):
         default_factory=dict, description="fields set away from the protocol's or method's defaults; none if standard"
     )
     precision: Name = Field(default="fp32", description="arithmetic of the forward pass: fp32 or bf16")
+    test_on: Name | None = Field(
+        default=None,
+        description="another data set whose test images the trained model is evaluated on, by the classes that both "
+        "have; left away where the data set's own are",
+    )
+
+    @model_serializer(mode="wrap")
+    def _without_a_test_of_its_own(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        # A null would give every cell from before the field another id.
+        fields: dict[str, Any] = serialize(self)
+        return {name: value for name, value in fields.items() if name != "test_on" or value is not None}
 
     @field_validator("overrides", mode="before")
     @classmethod
@@ -177,6 +197,13 @@ class Cell(BaseModel):
     def cell_id(self) -> str:
         """SHA-256 of the canonical JSON of all fields."""
         return digest(self.model_dump(mode="json"))
+
+    @property
+    def base(self) -> "Cell":
+        """The cell that trains the model: this one, or the same without `test_on`."""
+        fields = self.model_dump(mode="json")
+        fields.pop("test_on", None)
+        return Cell.model_validate(fields)
 
     @property
     def pool_name(self) -> str | None:
@@ -211,7 +238,9 @@ class Cell(BaseModel):
 
     def folder(self) -> PurePosixPath:
         """Where the record lies below the runs folder; no two different cells share it."""
-        classes = "" if self.classes == "7" else f"@{self.classes}"
+        # Two "@" say that another set is tested: a class set and a data set may have the same name.
+        test_on = "" if self.test_on is None else f"@{self.test_on}"
+        classes = "" if self.classes == "7" and not test_on else f"@{self.classes}"
         pool = "" if self.pool is None else f"+{self.pool}"
         precision = {} if self.precision == "fp32" else {"precision": self.precision}
         departures: dict[str, Any] = {**precision, **self.model_dump(mode="json")["overrides"]}
@@ -219,7 +248,7 @@ class Cell(BaseModel):
         init = "" if self.init == "scratch" else f"-{self.init.removeprefix('sha256:')[:8]}"
         return PurePosixPath(
             self.protocol,
-            f"{self.dataset}{classes}{pool}",
+            f"{self.dataset}{classes}{pool}{test_on}",
             self.budget.label(),
             f"{self.row}{mark}",
             f"{self.backbone.replace('/', '_')}{init}",

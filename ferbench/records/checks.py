@@ -38,7 +38,7 @@ def check_record(record: Record) -> Iterator[Check]:
     yield _standard(record)
     if record.result is None:
         return
-    shape = passed("counts", _count_problems(record.result))
+    shape = passed("counts", _count_problems(record.result, record.cell))
     yield shape
     if shape.state == "failed":  # the rest would stumble over a matrix that is not square
         return
@@ -46,7 +46,7 @@ def check_record(record: Record) -> Iterator[Check]:
     recorded = record.result.metrics
     computed = metrics_of(confusion, record.result.class_names, ece=recorded.ece)
     yield passed("metrics", differences(recorded, computed, source="the confusion matrix"))
-    yield _oracle(record.result, record.headline)
+    yield _oracle(record.result, record)
 
 
 def differences(recorded: Metrics, computed: Metrics, source: str) -> list[str]:
@@ -105,15 +105,19 @@ def _standard(record: Record) -> Check:
     return Check("standard", "failed", f"recorded as {str(record.standard).lower()}, the cell gives {expected}".lower())
 
 
-def _count_problems(result: Result) -> list[str]:
+def _count_problems(result: Result, cell: Cell) -> list[str]:
     problems = []
     classes = len(result.class_names)
     if len(set(result.class_names)) != classes:
         problems.append("a class is named twice")
     if set(result.metrics.per_class_recall) != set(result.class_names):
         problems.append("the recalls are not those of the classes")
-    if not set(result.labeled_counts) <= set(result.class_names):
+    if cell.test_on is None and not set(result.labeled_counts) <= set(result.class_names):
         problems.append("labels are counted for an unknown class")
+    if cell.test_on is not None and not set(result.class_names) <= set(result.labeled_counts):
+        problems.append("a class is tested that was not trained")
+    if (result.n_test_left_out is None) != (cell.test_on is None):
+        problems.append("test images are left out, or counted as such, only where another data set is tested")
     if min(result.labeled_counts.values(), default=0) < 0 or sum(result.labeled_counts.values()) != result.n_labeled:
         problems.append(f"the labels per class do not add up to n_labeled = {result.n_labeled}")
     if len(result.confusion) != classes or any(len(row) != classes for row in result.confusion):
@@ -124,9 +128,13 @@ def _count_problems(result: Result) -> list[str]:
     return problems
 
 
-def _oracle(result: Result, headline: str) -> Check:
+def _oracle(result: Result, record: Record) -> Check:
     """Its predictions are not stored, so the most that can be said is that it is possible."""
-    oracle, final = result.oracle, result.metrics
+    oracle, final, headline = result.oracle, result.metrics, record.headline
+    if record.cell.test_on is not None:
+        return passed("oracle", [] if oracle is None else ["another data set is tested once, after training"])
+    if oracle is None:
+        return Check("oracle", "failed", "absent")
     problems = []
     if oracle.evaluations > MAX_ORACLE_EVALUATIONS:
         problems.append(f"{oracle.evaluations} evaluations, at most {MAX_ORACLE_EVALUATIONS} are allowed")

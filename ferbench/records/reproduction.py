@@ -25,6 +25,7 @@ class Sources:
     dataset: str | None = None
     pool: str | None = None
     init: str | None = None
+    test_on: str | None = None
 
 
 def run_options(cell: Cell, sources: Sources) -> dict[str, Any]:
@@ -46,6 +47,7 @@ def run_options(cell: Cell, sources: Sources) -> dict[str, Any]:
         "seed": cell.seed,
         "protocol": cell.protocol,
         "precision": cell.precision,
+        "test_on": cell.test_on and (sources.test_on or cell.test_on),
         "set": {
             **cell.overrides.get("protocol", {}),
             **{f"{cell.method}.{name}": value for name, value in cell.overrides.get("method", {}).items()},

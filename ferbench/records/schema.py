@@ -59,7 +59,11 @@ class Oracle(Strict):
 class Result(Strict):
     """What the cell determines: equal on each run of it on one machine, bit for bit."""
 
-    class_names: list[str] = Field(min_length=2, description="the classes, in the order of logits and confusion")
+    class_names: list[str] = Field(
+        min_length=2,
+        description="the classes, in the order of logits and confusion; those that both sets have where another set "
+        "than the trained one is tested",
+    )
     metrics: Metrics = Field(description="the scores of the selected model on the test set")
     confusion: list[list[int]] = Field(description="counts on the test set; rows are true classes, columns predicted")
     n_test: int = Field(ge=1, description="number of test images")
@@ -73,15 +77,24 @@ class Result(Strict):
     n_near_duplicates: int | None = Field(
         default=None, ge=0, description="images of a named pool left out since they look like test images; else null"
     )
-    labeled_counts: dict[str, int] = Field(description="number of labeled images of each class")
+    n_test_left_out: int | None = Field(
+        default=None,
+        ge=0,
+        description="test images of another set left out since they look like training images; null where the data "
+        "set's own are tested",
+    )
+    labeled_counts: dict[str, int] = Field(description="number of labeled images of each class that was trained")
     fingerprints: dict[str, str] = Field(
-        description="SHA-256 of the packed data and of each part of the split, with 'folds' the subjects of every "
-        "fold, and the name of the split rule"
+        description="SHA-256 of the packed data and of each part of the split (with folds, of the subjects of every "
+        "fold; of the packed data of another set that is tested), and the name of the split rule"
     )
     predictions_digest: str = Field(pattern=HEX64, description="SHA-256 over test ids, labels and logits")
     history_digest: str = Field(pattern=HEX64, description="SHA-256 over the canonical JSON of the history")
     model_digest: str = Field(pattern=HEX64, description="SHA-256 over the tensors of the selected model")
-    oracle: Oracle = Field(description="the best test evaluation during training, never the headline")
+    oracle: Oracle | None = Field(
+        description="the best test evaluation during training, never the headline; null where another data set is "
+        "tested, which is evaluated once, after training",
+    )
     steps: int = Field(ge=0, description="optimizer steps over all stages")
     image_passes: int = Field(ge=0, description="images sent forward through the backbone in training, over all stages")
     parameters: int = Field(ge=0, description="number of parameters of the evaluated net")

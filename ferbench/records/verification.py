@@ -10,7 +10,7 @@ from ferbench.records.checks import Check, check_record, differences, passed
 from ferbench.records.metrics import evaluate
 from ferbench.records.predictions import Predictions, labeled_fingerprint
 from ferbench.records.schema import Record, Result
-from ferbench.records.store import HISTORY, PREDICTIONS, read_history, read_predictions, read_record
+from ferbench.records.store import HISTORY, PREDICTIONS, RECORD, read_history, read_predictions, read_record
 
 FingerprintsOf = Callable[[Cell], Mapping[str, str] | None]
 
@@ -45,12 +45,15 @@ def verify_record(path: Path, fingerprints_of: FingerprintsOf | None = None) -> 
         record = read_record(path)
     except VerificationError as error:
         return Verification(path, None, (Check("schema", "failed", str(error)),))
-    checks = [Check("schema", "verified"), *check_record(record), _folder(path, record.cell)]
+    folder = _folder(path, record.cell)
+    checks = [Check("schema", "verified"), *check_record(record), folder]
     if record.result is not None:
         consistent = not any(check.name == "counts" and check.state == "failed" for check in checks)
         if consistent:
             checks += _predictions(path.parent / PREDICTIONS, record.result)
         checks += [_history(path.parent / HISTORY, record.result), _split(record.cell, record.result, fingerprints_of)]
+        if record.cell.test_on is not None and folder.state == "verified":
+            checks.append(_model(path, record.cell, record.result))
     return Verification(path, record, tuple(checks))
 
 
@@ -99,6 +102,17 @@ def _history(path: Path, result: Result) -> Check:
     except VerificationError as error:
         return Check("history", "failed", str(error))
     return passed("history", [] if digest(rows) == result.history_digest else ["its digest is not the recorded one"])
+
+
+def _model(path: Path, cell: Cell, result: Result) -> Check:
+    """Whether the model that is tested on another set is that of the base cell, where its record is in this tree."""
+    root = path.absolute().parent.parents[len(cell.folder().parts) - 1]
+    try:
+        base = read_record(root / cell.base.folder() / RECORD)
+    except VerificationError:
+        return Check("model", "unchecked", f"there is no record in {cell.base.folder()}, whose model it is")
+    same = base.cell == cell.base and base.result is not None and base.result.model_digest == result.model_digest
+    return passed("model", [] if same else [f"it is not that of {cell.base.folder()}; run the cell again"])
 
 
 def _split(cell: Cell, result: Result, fingerprints_of: FingerprintsOf | None) -> Check:

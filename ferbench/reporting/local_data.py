@@ -13,6 +13,7 @@ from ferbench.data.sources import classes_of, open_dataset
 from ferbench.data.splits import SplitPlan, fold_of, make_split
 from ferbench.data.stream_index import StreamIndex, ensure_index, index_folder
 from ferbench.errors import DataError
+from ferbench.records.cell import Cell
 from ferbench.records.schema import Record
 from ferbench.training.resolution import load_protocol
 
@@ -23,17 +24,24 @@ MAX_OPERATIONS = 16
 
 @dataclass(frozen=True)
 class LocalData:
-    """The packed images, the split that the record was made with, and the recipe of its views."""
+    """The packed images, the split that the record was made with, and the recipe of its views.
+
+    `tested` are the images that test images are among: `packed`, or those of another set.
+    """
 
     packed: Packed
+    tested: Packed
     plan: SplitPlan
     pool: Packed | StreamIndex | None
     recipe: Recipe
     class_names: tuple[str, ...]
 
 
-def open_data(record: Record, dataset: Dataset) -> LocalData:
-    """Pack and split the record's data set; raises FerbenchError with reason and remedy where that cannot be."""
+def open_data(record: Record, dataset: Dataset, test_set: Dataset | None = None) -> LocalData:
+    """Pack and split the record's data set; raises FerbenchError with reason and remedy where that cannot be.
+
+    `test_set` is the other set that the record is tested on, opened by its name where it is not given.
+    """
     recipe = _recipe(record)
     cell, protocol = record.cell, load_protocol(record.cell.protocol)
     usual_size = protocol.recipe_for(dataset.info.family).image_size
@@ -42,10 +50,13 @@ def open_data(record: Record, dataset: Dataset) -> LocalData:
     rule = str(record.config.protocol.get("split_rule", protocol.split_rule))
     groups, fold = protocol.rank_groups, fold_of(protocol, cell.seed)
     plan = make_split(packed, class_names, cell.budget, cell.seed, rule=rule, groups=groups, fold=fold)
+    tested = packed
+    if cell.test_on is not None:
+        tested = _packed(test_set or open_dataset(cell.test_on), recipe.image_size, usual_size)
     if record.result is not None:
-        _check_fingerprints(plan, record.result.fingerprints, pool=cell.pool is not None)
+        _check_fingerprints(record.cell, record.result.fingerprints, plan, tested)
     pool = _pool(open_dataset(cell.pool_name), recipe.image_size, usual_size) if cell.pool_name else None
-    return LocalData(packed, plan, pool, recipe, class_names)
+    return LocalData(packed, tested, plan, pool, recipe, class_names)
 
 
 def _recipe(record: Record) -> Recipe:
@@ -76,9 +87,11 @@ def _pool(dataset: Dataset, size: int, usual_size: int) -> Packed | StreamIndex:
     return ensure_index(dataset, size)
 
 
-def _check_fingerprints(plan: SplitPlan, recorded: dict[str, str], *, pool: bool) -> None:
-    # with a pool of its own, the record's "unlabeled" is the pool's
-    compared = [name for name in plan.fingerprints if name in recorded and not (pool and name == "unlabeled")]
-    other = [name for name in compared if plan.fingerprints[name] != recorded[name]]
+def _check_fingerprints(cell: Cell, recorded: dict[str, str], plan: SplitPlan, tested: Packed) -> None:
+    # The record's "unlabeled" is that of a pool of its own, its "test" that of another set that is tested.
+    replaced = {"unlabeled" if cell.pool else "", "test" if cell.test_on else ""}
+    present = {**plan.fingerprints, "test_data": tested.fingerprint}
+    compared = [name for name in present if name in recorded and name not in replaced]
+    other = [name for name in compared if present[name] != recorded[name]]
     if other:
         raise DataError(f"the data set here is not the one of the record: {', '.join(other)} differ")

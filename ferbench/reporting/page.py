@@ -54,8 +54,11 @@ class Faces:
     missing: str = ""
 
 
-def report_page(run: RunFiles, dataset: Dataset | None = None) -> bytes:
-    """The HTML file, self-contained and equal for equal input; `dataset` is the record's, if it has no known name."""
+def report_page(run: RunFiles, dataset: Dataset | None = None, test_set: Dataset | None = None) -> bytes:
+    """The HTML file, self-contained and equal for equal input.
+
+    `dataset` is the record's, and `test_set` the other that it is tested on, if they have no known name.
+    """
     record, result = run.record, run.record.result
     rows = usable_rows(run.history)
     confusion = tables.usable_confusion(result) if result else None
@@ -67,19 +70,19 @@ def report_page(run: RunFiles, dataset: Dataset | None = None) -> bytes:
     return _render(
         record=record,
         result=result,
-        title=f"{row_title(record)} on {record.cell.dataset}",
+        title=_title(record),
         subtitle=_subtitle(record),
         standard=record.standard and not record.cell.overrides,
         not_standard=_not_standard(record),
         problems=problems,
         headline=tables.headline(result, record.headline) if result else [],
-        optimism=scored.oracle - scored.headline if scored else None,
+        optimism=scored.oracle - scored.headline if scored and scored.oracle is not None else None,
         best=scored.oracle if scored else None,
         plots=[_plot(chart) for chart in charts(rows, result.class_names if result else ())],
         confusion=_matrix(confusion, result.class_names) if result and confusion else None,
         class_table=class_table,
         pseudo_labels=any(row.mask_rate != tables.NONE for row in class_table),
-        faces=_faces(run, dataset),
+        faces=_faces(run, dataset, test_set),
         stage_sheets=_stage_sheets(run.path.parent),
         cell=tables.cell_fields(record.cell),
         protocol=tables.config_fields(record.config.protocol, record.cell.overrides.get("protocol", {})),
@@ -112,10 +115,16 @@ def _render(**content: object) -> bytes:
     return page.encode("utf-8", "replace")
 
 
+def _title(record: Record) -> str:
+    cell, row = record.cell, row_title(record)
+    return f"{row} on {cell.dataset}" if cell.test_on is None else f"{row}: {cell.dataset} to {cell.test_on}"
+
+
 def _subtitle(record: Record) -> str:
     cell = record.cell
     pool = f", unlabeled images of {cell.pool}" if cell.pool else ""
-    return f"{cell.budget.title()}{pool}, seed {cell.seed}"
+    test_on = f", trained on {cell.dataset} and tested on {cell.test_on}" if cell.test_on else ""
+    return f"{cell.budget.title()}{pool}, seed {cell.seed}{test_on}"
 
 
 def _not_standard(record: Record) -> str:
@@ -144,20 +153,22 @@ def _matrix(confusion: list[list[int]], class_names: list[str]) -> Markup | None
     return Markup(themed(confusion_matrix(confusion, class_names))) if len(class_names) <= MAX_MATRIX else None
 
 
-def _faces(run: RunFiles, dataset: Dataset | None) -> Faces:
+def _faces(run: RunFiles, dataset: Dataset | None, test_set: Dataset | None) -> Faces:
     """Made where the data set is here; torch is imported only then."""
     record, seed = run.record, run.record.cell.seed
     try:
         opened = dataset or open_dataset(record.cell.dataset)
         from ferbench.reporting.local_data import open_data
 
-        data = open_data(record, opened)
+        data = open_data(record, opened, test_set)
     except FerbenchError as error:
         return Faces(missing=str(error))
     from ferbench.reporting.face_sheets import confident_errors, error_sheets, labeled_sheet, unlabeled_sheet
 
     used = record.result is None or record.result.n_unlabeled is not None
-    errors = error_sheets(data.packed, confident_errors(run.predictions), data.class_names) if run.predictions else []
+    errors = []
+    if run.predictions and record.result:
+        errors = error_sheets(data.tested, confident_errors(run.predictions), record.result.class_names)
     return Faces(labeled_sheet(data, seed), unlabeled_sheet(data, seed) if used else None, tuple(errors))
 
 

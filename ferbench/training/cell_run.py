@@ -2,143 +2,40 @@
 
 import hashlib
 import os
-import time
 import traceback
-from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
 import torch
 
 from ferbench.contract.executor import Job
-from ferbench.contract.method import Processes
-from ferbench.contract.protocol import TUNED
 from ferbench.data.pack import cache_root
 from ferbench.data.packed import CENTRAL_BOX
 from ferbench.data.seeds import derive
-from ferbench.errors import DataError, FerbenchError, InterruptedRun
+from ferbench.errors import FerbenchError, InterruptedRun
 from ferbench.plugins import registry
 from ferbench.records.cell import Cell, digest
 from ferbench.records.metrics import evaluate
-from ferbench.records.schema import Config, ErrorReport, Measured, Oracle, PluginStamp, Record, Result, Status
+from ferbench.records.schema import ErrorReport, Oracle, Record, Result, Status
 from ferbench.records.store import Predictions, RunStore, write_atomic
-from ferbench.training.checkpoint import Checkpoint, checkpoint_bytes
-from ferbench.training.engine import ENGINE_VERSION, DivergedError, Events, Stop, Trainer
+from ferbench.training.attempt import Attempt, finished_record, has_model, resolved_config
+from ferbench.training.cross_run import evaluate_elsewhere
+from ferbench.training.engine import DivergedError, Events, Stop, Trainer
 from ferbench.training.evaluation import logits_of, stored_logits
 from ferbench.training.identity import run_identity, shared_identity
+from ferbench.training.model_file import MODEL, model_bytes
 from ferbench.training.processes import join_processes, own_device
-from ferbench.training.provenance import (
-    cpu_seconds,
-    device_name,
-    environment,
-    git_state,
-    named_parts,
-    peak_memory,
-    stamp,
-)
+from ferbench.training.provenance import device_name, stamp
 from ferbench.training.resolution import Resolved, resolve
 from ferbench.training.stage_cache import StageCache
-from ferbench.training.task import Split, build_method, build_network, build_task, split_of
+from ferbench.training.task import Split, build_method, build_network, build_task, method_info, split_of
 
 CHECKPOINT = "checkpoint.safetensors"
-MODEL = "model.safetensors"
 
 
 class TimeoutReached(FerbenchError):
     """The cell used up its time; its checkpoint is saved."""
-
-
-@dataclass
-class Attempt:
-    """One process's work on a cell: enough to write its record, or the record of its failure."""
-
-    job: Job
-    resolved: Resolved
-    device: torch.device
-    processes: Processes = field(default_factory=Processes)
-    started_at: str = field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))
-    began: float = field(default_factory=time.monotonic)
-    trainer: Trainer | None = None
-
-    def measured(self) -> Measured:
-        """Time and memory so far; training and wall time over all attempts."""
-        progress = self.trainer.progress if self.trainer else None
-        train_seconds = progress.train_seconds if progress else 0.0
-        if self.trainer:
-            self.trainer.count_time()
-        passes = progress.image_passes if progress else 0
-        return Measured(
-            started_at=self.started_at,
-            finished_at=datetime.now(UTC).isoformat(timespec="seconds"),
-            wall_seconds=round(progress.wall_seconds if progress else time.monotonic() - self.began, 3),
-            cpu_seconds=round(cpu_seconds(), 3),
-            train_seconds=round(train_seconds, 3),
-            data_wait_seconds=round(progress.data_wait_seconds if progress else 0.0, 3),
-            images_per_second=round(passes / train_seconds, 2) if train_seconds else 0.0,
-            peak_memory_bytes=peak_memory(self.device),
-            threads=self.job.threads,
-            processes=self.job.processes,
-            device=device_name(self.device),
-            resumed=progress.resumed if progress else 0,
-        )
-
-    def record(self, status: Status, result: Result | None = None, error: ErrorReport | None = None) -> Record:
-        """The record of this attempt."""
-        resolved, cell = self.resolved, self.resolved.cell
-        return Record(
-            status=status,
-            cell=cell,
-            cell_id=cell.cell_id,
-            standard=resolved.standard,
-            config=resolved_config(resolved),
-            result=result,
-            measured=self.measured(),
-            plugin=stamp("methods", cell.method),
-            plugins=_stamps(resolved),
-            engine_version=ENGINE_VERSION,
-            environment=environment(self.device),
-            git=git_state(),
-            selection=resolved.protocol.selection,
-            headline=resolved.protocol.headline,
-            error=error,
-        )
-
-
-def resolved_config(resolved: Resolved) -> Config:
-    """Every field with the value that the cell runs with."""
-    recipe = resolved.recipe.model_dump(mode="json", exclude={*TUNED, "backbone"})
-    protocol, joint = resolved.protocol, resolved.declared.joint_forward
-    return Config(
-        protocol={
-            "name": protocol.name,
-            "split_rule": protocol.split_rule,
-            **({"folds": protocol.folds} if protocol.folds else {}),
-            **recipe,
-            "joint_forward": recipe["joint_forward"] if joint is None else joint,
-        },
-        method=resolved.config.model_dump(mode="json"),
-        head=dict(resolved.head_options),
-    )
-
-
-def finished_record(store: RunStore, resolved: Resolved, fingerprints: Mapping[str, str]) -> Record | None:
-    """The record of an equal run: same cell, data, configuration and engine; a changed default is another run."""
-    if not store.is_done(resolved.cell, fingerprints):
-        return None
-    record = store.read(resolved.cell)
-    if record is None or record.engine_version != ENGINE_VERSION or record.config != resolved_config(resolved):
-        return None
-    return record
-
-
-def _stamps(resolved: Resolved) -> dict[str, PluginStamp]:
-    parts = named_parts(resolved.cell)
-    del parts["method"]  # has a field of its own
-    known = registry().entries
-    return {role: stamp(kind, name) for role, (kind, name) in parts.items() if name in known.get(kind, {})}
 
 
 def run_cell(job: Job, events: Events, stop: Stop) -> Record:
@@ -150,7 +47,8 @@ def run_cell(job: Job, events: Events, stop: Stop) -> Record:
     cell = Cell.model_validate(dict(job.cell))
     torch.set_num_threads(job.threads)
     device = own_device(job.device, job.processes)
-    attempt = Attempt(job, resolve(cell, job.dataset, job.pool), device, join_processes(device, job.processes))
+    resolved = resolve(cell, job.dataset, job.pool, job.test_on)
+    attempt = Attempt(job, resolved, device, join_processes(device, job.processes))
     store = RunStore(job.runs)
     if attempt.processes.rank > 0:
         return _run(attempt, store, store.folder(cell), events, stop)
@@ -159,7 +57,7 @@ def run_cell(job: Job, events: Events, stop: Stop) -> Record:
             record = _run(attempt, store, folder, events, stop)
         except TimeoutReached as error:
             record = attempt.record("timeout", error=_report(error))
-            store.write_result(cell, record)
+            _leave(record, attempt, store)
         except (InterruptedRun, KeyboardInterrupt):
             raise
         except Exception as error:
@@ -167,16 +65,31 @@ def run_cell(job: Job, events: Events, stop: Stop) -> Record:
             record = attempt.record(status, error=_report(error))
             # A folder that cannot be written keeps what it has; the first error is the one to tell.
             with suppress(FerbenchError):
-                store.write_result(cell, record)
+                _leave(record, attempt, store)
     registry().notify("ferbench_run_finished", cell=dict(job.cell), record=record.model_dump(mode="json"))
     return record
 
 
+def _leave(record: Record, attempt: Attempt, store: RunStore) -> None:
+    if attempt.finished is None:
+        store.write_result(record.cell, record)
+
+
 def _run(attempt: Attempt, store: RunStore, folder: Path, events: Events, stop: Stop) -> Record:
-    resolved, cell = attempt.resolved, attempt.resolved.cell
     _make_deterministic(attempt.device)
+    if attempt.resolved.test_set is not None:
+        return evaluate_elsewhere(attempt, attempt.resolved.test_set, store, folder, events)
+    return _train(attempt, store, folder, events, stop)
+
+
+def _train(attempt: Attempt, store: RunStore, folder: Path, events: Events, stop: Stop) -> Record:
+    resolved, cell = attempt.resolved, attempt.resolved.cell
     split = split_of(resolved)
-    if (done := finished_record(store, resolved, split.fingerprints)) is not None:
+    done = finished_record(store, resolved, split.fingerprints)
+    if done is not None and attempt.job.needs_model and not has_model(store, done):
+        events({"kind": "notice", "text": "the model of its record is not there or another; it is trained again"})
+        attempt.finished, done = done, None
+    if done is not None:
         if done.plugin.source_hash != stamp("methods", cell.method).source_hash:
             events({"kind": "notice", "text": f"the code of '{cell.method}' has changed since this record was made"})
         return done
@@ -190,17 +103,22 @@ def _run(attempt: Attempt, store: RunStore, folder: Path, events: Events, stop: 
     record = attempt.record("ok", result)
     if attempt.processes.rank > 0:
         return record
-    write_atomic(folder / MODEL, _model_bytes(trainer))
-    store.write_result(cell, record, predictions, trainer.progress.history)
+    write_atomic(folder / MODEL, model_bytes(trainer.method.evaluation_net(), trainer.task.class_names))
+    if attempt.finished is not None and attempt.finished.result == result:
+        record = attempt.finished
+    else:
+        store.write_result(cell, record, predictions, trainer.progress.history)
     (folder / CHECKPOINT).unlink(missing_ok=True)
     return record
 
 
 def _trainer(attempt: Attempt, split: Split, folder: Path, events: Events, stop: Stop) -> Trainer:
     resolved, job = attempt.resolved, attempt.job
-    net = build_network(resolved, _initial_weights(attempt), attempt.device)
+    net = build_network(resolved, attempt.initial_weights(), attempt.device)
     task = build_task(resolved, split, net, attempt.device)
-    method, teacher, info = build_method(resolved, net, task, split.plan, attempt.processes)
+    n_unlabeled = None if task.unlabeled is None else len(task.unlabeled)
+    info = method_info(resolved, net, len(task.labeled), n_unlabeled, split.plan.labeled_counts)
+    method, teacher = build_method(resolved, net, info, attempt.device, attempt.processes)
     if resolved.wants_boxes and (text := _missing_boxes(resolved, split)):
         events({"kind": "notice", "text": text})
     cell = dict(job.cell)
@@ -243,17 +161,6 @@ def _missing_boxes(resolved: Resolved, split: Split) -> str | None:
     return f"{missing} labeled images of '{resolved.cell.dataset}' have no face box{by_detector}{rest}{hint}"
 
 
-def _initial_weights(attempt: Attempt) -> Path | None:
-    if attempt.job.init is None:
-        return None
-    path = Path(attempt.job.init)
-    with path.open("rb") as file:
-        found = f"sha256:{hashlib.file_digest(file, 'sha256').hexdigest()}"
-    if found != attempt.resolved.cell.init:
-        raise DataError(f"{path}: has changed since the run was planned ({found}); start the command again")
-    return path
-
-
 def _make_deterministic(device: torch.device) -> None:
     """Runs of one seed end in one result; on a GPU that takes cuDNN's and cuBLAS's deterministic kernels, no TF32."""
     if device.type == "cuda":
@@ -283,7 +190,7 @@ def _result(trainer: Trainer, resolved: Resolved, split: Split) -> tuple[Predict
         fingerprints=split.fingerprints,
         predictions_digest=predictions.digest(),
         history_digest=digest(history),
-        model_digest=hashlib.sha256(_model_bytes(trainer)).hexdigest(),
+        model_digest=hashlib.sha256(model_bytes(trainer.method.evaluation_net(), trainer.task.class_names)).hexdigest(),
         oracle=_oracle(trainer, resolved.protocol.headline),
         steps=resolved.recipe.steps,
         image_passes=trainer.progress.image_passes,
@@ -296,12 +203,6 @@ def _oracle(trainer: Trainer, headline: str) -> Oracle:
     rows = [row for row in trainer.progress.history if "evaluation" in row]
     best = max(rows, key=lambda row: (row["evaluation"][headline], -row["step"]))
     return Oracle(**best["evaluation"], step=best["step"] - trainer.extra_steps, evaluations=len(rows))
-
-
-def _model_bytes(trainer: Trainer) -> bytes:
-    model = Checkpoint(state={"class_names": list(trainer.task.class_names)})
-    model.tensors = dict(trainer.method.evaluation_net().state_dict())
-    return checkpoint_bytes(model)
 
 
 def _report(error: Exception) -> ErrorReport:

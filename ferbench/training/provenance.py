@@ -71,6 +71,7 @@ def named_parts(cell: Cell) -> dict[str, tuple[str, str]]:
         "backbone": ("backbones", cell.backbone.partition("/")[0]),
         "dataset": ("datasets", cell.dataset),
         "pool": ("datasets", cell.pool_name or ""),
+        "test_set": ("datasets", cell.test_on or ""),
     }
 
 

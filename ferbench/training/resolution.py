@@ -1,7 +1,7 @@
 """From a cell to what it runs with: protocol, recipe, method, options; every name and key is checked here."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
@@ -13,18 +13,19 @@ from ferbench.contract.dataset import Dataset
 from ferbench.contract.head import Head
 from ferbench.contract.method import Method, MethodConfig
 from ferbench.contract.protocol import TUNED, Protocol, Recipe
-from ferbench.data.sources import classes_of, open_dataset
+from ferbench.data.sources import classes_of, open_dataset, shared_classes
 from ferbench.errors import PluginError, UsageError, suggestion
 from ferbench.plugins import registry
 from ferbench.records.cell import Cell
 from ferbench.records.checks import is_standard
+from ferbench.records.schema import first_problem
 
 M = TypeVar("M", bound=BaseModel)
 
 
 @dataclass(frozen=True)
 class Resolved:
-    """A cell with its names replaced by what they stand for."""
+    """A cell with its names replaced by what they stand for; `test_set` is another set that is tested, if one is."""
 
     cell: Cell
     protocol: Protocol
@@ -34,6 +35,21 @@ class Resolved:
     class_names: tuple[str, ...]
     method_class: type[Method]
     config: MethodConfig
+    test_set: Dataset | None = None
+
+    @property
+    def base(self) -> "Resolved":
+        """What trains the model: this, or the same without another set that is tested."""
+        return self if self.test_set is None else replace(self, cell=self.cell.base, test_set=None)
+
+    def on(self, other: Dataset) -> "Resolved":
+        """The same, tested on another set; raises UsageError where the two share fewer than two classes."""
+        shared_classes(self.dataset, self.class_names, other)
+        try:
+            cell = Cell.model_validate({**self.cell.model_dump(mode="json"), "test_on": other.info.name})
+        except ValidationError as error:
+            raise UsageError(f"this cell cannot be: {first_problem(error)}") from None
+        return replace(self, cell=cell, test_set=other)
 
     @property
     def head_options(self) -> Mapping[str, Any]:
@@ -61,15 +77,15 @@ class Resolved:
         return is_standard(self.cell, self.protocol, relabels=self.relabels)
 
 
-def resolve(cell: Cell, dataset: str | None = None, pool: str | None = None) -> Resolved:
-    """Look up every name of a cell; `dataset` and `pool` say where to open them if not by their names."""
+def resolve(cell: Cell, dataset: str | None = None, pool: str | None = None, test_on: str | None = None) -> Resolved:
+    """Look up every name of a cell; `dataset`, `pool` and `test_on` say where to open them if not by their names."""
     protocol = load_protocol(cell.protocol)
     opened = open_dataset(dataset or cell.dataset)
     _, class_names = classes_of(opened, cell.classes)
     recipe = recipe_of(protocol, opened, cell.backbone, cell.overrides.get("protocol", {}))
     method_class = load_method(cell.method)
-    return Resolved(
-        cell=cell,
+    base = Resolved(
+        cell=cell.base,
         protocol=protocol,
         recipe=recipe,
         dataset=opened,
@@ -78,6 +94,7 @@ def resolve(cell: Cell, dataset: str | None = None, pool: str | None = None) -> 
         method_class=method_class,
         config=method_config(cell.method, method_class, cell.variant, recipe, cell.overrides.get("method", {})),
     )
+    return base.on(open_dataset(test_on or cell.test_on)) if cell.test_on else base
 
 
 def load_protocol(name: str) -> Protocol:

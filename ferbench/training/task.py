@@ -1,5 +1,6 @@
 """A resolved cell as tensors and modules: its pools, its network, its method."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -8,12 +9,15 @@ import torch
 
 from ferbench.contract.backbone import Network, token_backbone
 from ferbench.contract.batch import MethodInfo
+from ferbench.contract.dataset import Dataset
 from ferbench.contract.method import Method, Processes
 from ferbench.data.batches import ViewMaker
+from ferbench.data.cross import CrossTest, open_cross_test
 from ferbench.data.external import External, open_external
 from ferbench.data.pack import ensure_packed
 from ferbench.data.packed import Packed, Pool
 from ferbench.data.seeds import derive
+from ferbench.data.sources import shared_classes
 from ferbench.data.splits import SplitPlan, fold_of, make_split
 from ferbench.data.stream import Stream
 from ferbench.data.stream_index import StreamIndex
@@ -67,6 +71,15 @@ def split_of(resolved: Resolved) -> Split:
     if relabeled:
         fingerprints["relabeled"] = relabeled.fingerprints["labeled"]
     return Split(plan, packed, pool, fingerprints, cell.keeps_rest, relabeled)
+
+
+def cross_test_of(resolved: Resolved, other: Dataset) -> CrossTest:
+    """Pack what is not packed yet and choose the test images of another set."""
+    packed = Packed(ensure_packed(resolved.dataset, resolved.recipe.image_size))
+    fold = fold_of(resolved.protocol, resolved.cell.seed)
+    pool = open_external(resolved.pool, packed, fold) if resolved.pool else None
+    shared = shared_classes(resolved.dataset, resolved.class_names, other)
+    return open_cross_test(other, shared, packed, fold=fold, pool=pool)
 
 
 def build_network(resolved: Resolved, init: Path | str | None, device: torch.device) -> Network:
@@ -138,25 +151,31 @@ def no_pool_text(resolved: Resolved) -> str:
     )
 
 
-def build_method(
-    resolved: Resolved, net: Network, task: Task, plan: SplitPlan, processes: Processes | None = None
-) -> tuple[Method, Teacher, MethodInfo]:
-    """The method with its net and teacher attached, ready for the optimizer."""
-    recipe, seed = resolved.recipe, resolved.cell.seed
-    info = MethodInfo(
-        class_names=task.class_names,
-        class_counts=tuple(plan.labeled_counts[name] for name in task.class_names),
-        n_labeled=len(task.labeled),
-        n_unlabeled=None if task.unlabeled is None else len(task.unlabeled),
-        steps=recipe.steps,
-        steps_per_epoch=steps_per_epoch(recipe.steps),
+def method_info(
+    resolved: Resolved, net: Network, n_labeled: int, n_unlabeled: int | None, labeled_counts: Mapping[str, int]
+) -> MethodInfo:
+    """What a method is told of its cell."""
+    return MethodInfo(
+        class_names=resolved.class_names,
+        class_counts=tuple(labeled_counts[name] for name in resolved.class_names),
+        n_labeled=n_labeled,
+        n_unlabeled=n_unlabeled,
+        steps=resolved.recipe.steps,
+        steps_per_epoch=steps_per_epoch(resolved.recipe.steps),
         feature_size=net.backbone.feature_size,
     )
+
+
+def build_method(
+    resolved: Resolved, net: Network, info: MethodInfo, device: torch.device, processes: Processes | None = None
+) -> tuple[Method, Teacher]:
+    """The method with its net and teacher attached, ready for the optimizer."""
+    recipe, seed = resolved.recipe, resolved.cell.seed
     method = resolved.method_class(resolved.config)
     method.setup(net, info)
     for module in (method, net):  # what setup has added
-        module.to(task.device)
+        module.to(device)
     teacher = Teacher(net, recipe.ema_decay)
-    random = torch.Generator(task.device).manual_seed(derive(seed, "method"))
+    random = torch.Generator(device).manual_seed(derive(seed, "method"))
     method.attach(net, teacher.net, random, info, joint_forward=recipe.joint_forward, processes=processes)
-    return method, teacher, info
+    return method, teacher

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from ferbench.cli.progress import RunDisplay
+from ferbench.cli.progress import RunDisplay, cell_name
 from ferbench.contract.executor import Job
 from ferbench.records.cell import Budget, Cell
 
@@ -66,3 +66,9 @@ def test_what_cannot_be_shown_ends_nothing(monkeypatch: pytest.MonkeyPatch) -> N
         display(job(), {"kind": "step", "step": 1})
         display(job(), {"kind": "finished", "status": "ok"})
         display(job(seed=5), {"kind": "step", "step": 1, "steps": 2})
+
+
+def test_a_test_on_another_set_is_named() -> None:
+    trained, tested = (Cell.model_validate(dict(job(**fields).cell)) for fields in ({}, {"test_on": "jaffe"}))
+    assert cell_name(trained) == "fixmatch patterns ratio-0.1 seed 0"
+    assert cell_name(tested) == "fixmatch patterns ratio-0.1 seed 0 on jaffe"

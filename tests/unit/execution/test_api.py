@@ -1,10 +1,15 @@
 """The Python API."""
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 import ferbench
+from ferbench.contract.executor import Executor, Job
+from ferbench.execution import api
+from ferbench.execution.plan import PlannedCell
+from tests.unit.records.factory import make_cell
 
 
 @pytest.mark.slow
@@ -22,3 +27,37 @@ def test_run_returns_the_records_of_the_grid(patterns: Path, tmp_path: Path) -> 
     assert all(record.result is not None and 0 <= record.result.metrics.accuracy <= 1 for record in first)
     again = ferbench.run(method="fixmatch", ratio="0.10", **options)  # type: ignore[arg-type]
     assert again == first[1:]
+
+
+def planned(test_on: str | None, *, cached: bool = False) -> PlannedCell:
+    cell = make_cell(test_on=test_on)
+    job = Job(cell.model_dump(mode="json"), "synthfaces", None, None, Path("runs"), "cpu", 1, test_on=test_on)
+    return PlannedCell(cell, job, cached)
+
+
+@pytest.mark.parametrize(
+    ("first", "calls", "statuses"),
+    [
+        ("ok", [[None, None], ["jaffe", "kdef"]], ["ok", "second", "ok", "second"]),
+        ("interrupted", [[None, None]], ["interrupted", "missing", "interrupted", "missing"]),
+    ],
+)
+def test_models_are_trained_before_they_are_tested_elsewhere(
+    monkeypatch: pytest.MonkeyPatch, first: str, calls: list[object], statuses: list[str]
+) -> None:
+    """Whatever the executor does side by side; an interruption ends the second part before it begins."""
+    seen: list[object] = []
+
+    class Recorder(Executor):
+        def run(self, jobs, progress, slots):  # type: ignore[no-untyped-def]
+            seen.append([job.test_on for job in jobs])
+            return [first if len(seen) == 1 else "second" for _ in jobs]
+
+    entry = SimpleNamespace(load=lambda: Recorder)
+    monkeypatch.setattr(api, "registry", lambda: SimpleNamespace(get=lambda kind, name: entry))
+    plan = [planned(None), planned("jaffe"), planned("ck-plus", cached=True), planned(None), planned("kdef")]
+    assert api.execute(plan, "any", 2, lambda job, event: None) == statuses
+    assert seen == calls
+    seen.clear()
+    assert api.execute([planned("jaffe")], "any", 1, lambda job, event: None) == [first]
+    assert seen == [["jaffe"]]

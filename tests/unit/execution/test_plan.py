@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from ferbench.builtin.methods.fixmatch import FixMatch
-from ferbench.contract.dataset import ParquetDataset
+from ferbench.contract.dataset import EIGHT_CLASSES, ParquetDataset
 from ferbench.errors import UsageError
 from ferbench.execution.plan import PlannedCell, RunRequest, check_backbone, choose_device, make_plan
 from ferbench.execution.weights import resolve_init
@@ -217,3 +217,35 @@ def test_a_backbone_has_what_the_recipe_declares_for_it(plan: Any, tmp_path: Pat
     assert rate("small-resnet/16") == (4e-3, True)
     assert rate("small-vit") == rate("small-vit/96") == (1e-3, True)
     assert rate("small-vit", learning_rate=4e-3) == (4e-3, False)
+
+
+def test_a_cell_stands_before_its_tests_on_other_sets(
+    plan: Any, patterns: Path, pool: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ferbench.execution.plan.check_parts", lambda net, count: None)
+    eight = str(write_pattern_set(tmp_path / "eight", name="eight", classes=EIGHT_CLASSES))
+    planned = plan("fixmatch", "supervised", test_on=[pool, eight, pool], processes=2, set={"labeled_batch": 6})
+    assert [(item.cell.method, item.cell.test_on) for item in planned] == [
+        (method, test_on) for method in ("fixmatch", "supervised") for test_on in (None, "others", "eight")
+    ]
+    base, other, _ = planned[:3]
+    assert base.cell == other.cell.base == plan("fixmatch", set={"labeled_batch": 6})[0].cell
+    assert (base.job.test_on, other.job.test_on) == (None, pool)
+    assert (base.job.processes, other.job.processes) == (2, 1)
+    assert (base.job.needs_model, other.job.needs_model) == (True, False)
+    resolved = resolve(other.cell, other.job.dataset, other.job.pool, other.job.test_on)
+    assert resolved.cell == other.cell
+    assert (resolved.base.cell, resolved.base.test_set) == (base.cell, None)
+    assert [str(item.cell.folder().parts[1]) for item in planned[:3]] == [
+        "patterns@3",
+        "patterns@3@others",
+        "patterns@3@eight",
+    ]
+
+
+def test_what_cannot_be_tested_is_found_in_planning(plan: Any, patterns: Path, pool: str, tmp_path: Path) -> None:
+    strangers = str(write_pattern_set(tmp_path / "b", name="b", classes=("anger", "sadness", "fear")))
+    with pytest.raises(UsageError, match=r"--test-on b: 'patterns' .* share one class"):
+        plan("fixmatch", test_on=[strangers])
+    with pytest.raises(UsageError, match=r"--test-on patterns: every run on 'patterns'"):
+        plan("fixmatch", test_on=[pool, str(patterns)])

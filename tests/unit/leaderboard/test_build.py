@@ -49,6 +49,17 @@ def test_files_do_not_depend_on_where_the_records_lie(records, tmp_path_factory)
     records.mkdir()
 
 
+def test_tests_on_other_sets_are_apart_in_every_file(records):
+    write_record(records, make_cell(test_on="jaffe"))
+    files = render(make_board(collect(records).records))
+    rows = list(csv.DictReader(io.StringIO(files["leaderboard.csv"].decode())))
+    assert [row["test_on"] for row in rows] == ["", "", "", "jaffe"]
+    own, crossed = json.loads(files["leaderboard.json"])["tables"]
+    assert (own["test_on"], crossed["test_on"]) == (None, "jaffe")
+    assert [row["optimism"] for row in crossed["rows"]] == [None]
+    assert b"## trained on synthfaces, 7 classes, tested on jaffe" in files["leaderboard.md"]
+
+
 def test_stale_files_are_named(records, tmp_path):
     out = tmp_path / "out"
     found = collect(records).records

@@ -2,7 +2,7 @@ import pytest
 
 from ferbench.leaderboard.statistics import paired
 from ferbench.leaderboard.tables import make_board
-from ferbench.leaderboard.wording import caption
+from ferbench.leaderboard.wording import caption, heading
 from ferbench.records.cell import Budget
 from ferbench.records.schema import Config, ErrorReport
 from tests.unit.records.factory import STAMP, make_cell, make_history, make_predictions, make_record
@@ -70,6 +70,7 @@ def test_a_protocol_may_order_and_measure_gains_by_macro_f1():
         ({"budget": Budget(ratio="0.1")}, 2),
         ({"protocol": "count-v1"}, 2),
         ({"precision": "bf16"}, 2),
+        ({"test_on": "jaffe"}, 2),
         ({"head": "leaf"}, 1),
         ({"variant": "released"}, 1),
     ],
@@ -156,6 +157,29 @@ def test_folds_are_one_table_and_their_test_images_are_added_up():
 def test_a_row_of_some_folds_is_incomplete():
     (row,) = only_table([fold(seed) for seed in range(5)]).rows
     assert (row.complete, row.most_seeds, row.metrics) == (False, 10, {})
+
+
+def test_tests_on_other_sets_have_tables_of_their_own_behind_the_others():
+    crossed = [record("supervised", seed, 1.5, test_on="jaffe") for seed in range(3)]
+    crossed += sweep("fixmatch", 2.5, test_on="jaffe")
+    other = record("fixmatch", test_on="kdef", dataset="affectnet", classes="8")
+    own, apart, alone = (*make_board([*crossed, *supervised(dataset="zoo")]).tables, only_table([other]))
+    assert (own.key.dataset, own.key.test_on, apart.key.dataset, apart.key.test_on) == (
+        "zoo", None, "synthfaces", "jaffe",
+    )  # fmt: skip
+    assert heading(apart.key) == (
+        "trained on synthfaces, 7 classes, tested on jaffe (7 classes of both), 5 % of the labels"
+    )
+    assert heading(alone.key).startswith("trained on affectnet, 8 classes, tested on kdef (7 classes of both)")
+    fixmatch, baseline = apart.rows
+    assert (fixmatch.optimism, fixmatch.minutes, baseline.optimism) == (None, None, None)
+    assert fixmatch.gain.pairs == 3
+    assert apart.baseline == "supervised@weak"
+    assert any("Tested are the images of jaffe" in note for note in apart.notes)
+    assert not any("Minutes" in note or "left out since" in note for note in apart.notes)
+    assert any("Minutes" in note for note in own.notes)
+    left_out = other.model_copy(update={"result": other.result.model_copy(update={"n_test_left_out": 4})})
+    assert "Test images left out since they look like training images: 4." in only_table([left_out]).notes
 
 
 def test_records_with_overrides_stay_apart():

@@ -43,6 +43,13 @@ def make_history(epochs: int = 3) -> list[dict[str, Any]]:
 def make_result(cell: Cell, predictions: Predictions, history: list[dict[str, Any]]) -> Result:
     metrics, confusion = evaluate(predictions.logits, predictions.labels, CLASS_NAMES)
     split = [cell.dataset, cell.classes, cell.seed]
+    oracle = Oracle(
+        accuracy=min(1.0, metrics.accuracy + 0.01),
+        balanced_accuracy=metrics.balanced_accuracy,
+        macro_f1=metrics.macro_f1,
+        step=40,
+        evaluations=6,
+    )
     return Result(
         class_names=CLASS_NAMES,
         metrics=metrics,
@@ -59,14 +66,9 @@ def make_result(cell: Cell, predictions: Predictions, history: list[dict[str, An
         },
         predictions_digest=predictions.digest(),
         history_digest=digest(history),
-        model_digest=digest(cell.cell_id),
-        oracle=Oracle(
-            accuracy=min(1.0, metrics.accuracy + 0.01),
-            balanced_accuracy=metrics.balanced_accuracy,
-            macro_f1=metrics.macro_f1,
-            step=40,
-            evaluations=6,
-        ),
+        model_digest=digest(cell.base.cell_id),
+        oracle=None if cell.test_on else oracle,
+        n_test_left_out=0 if cell.test_on else None,
         steps=60,
         image_passes=60 * 128,
         parameters=1_234_567,

@@ -40,6 +40,7 @@ fields = {
         optional={kind: st.dictionaries(st.sampled_from("xy"), st.integers(0, 2)) for kind in ("protocol", "method")},
     ),
     "precision": st.sampled_from(["fp32", "bf16"]),
+    "test_on": st.none() | names | st.sampled_from(["7", "8"]),
 }
 cells = st.builds(Cell, **fields)
 quick = settings(deadline=None, max_examples=60)
@@ -130,12 +131,32 @@ def test_a_pool_beside_the_rest_is_another_cell():
     assert instead.cell_id != beside.cell_id
 
 
+def test_a_cell_without_another_test_set_is_what_it_was_before_there_were_any():
+    """The id of a published record, whose canonical JSON has no `test_on`."""
+    published = cell(dataset="synthfaces", backbone="small-resnet/16")
+    assert published.cell_id == "b8118cee1e1390287dcbdb08bd111886d05004c80b23c41e59ca8940abf3bf6d"
+    assert "test_on" not in published.model_dump(mode="json")
+    assert cell(test_on=None) == cell()
+    assert cell(test_on=None).cell_id == cell().cell_id
+
+
+def test_a_test_on_another_set_has_a_base_and_a_folder_of_its_own():
+    plain, pooled = cell(dataset="raf-db"), cell(dataset="raf-db", classes="8", pool="rest+vggface2")
+    for base, place in ((plain, "raf-db@7@jaffe"), (pooled, "raf-db@8+rest+vggface2@jaffe")):
+        crossed = Cell(**{**dict(base), "test_on": "jaffe"})
+        assert crossed.base == base == base.base
+        assert crossed.cell_id != crossed.base.cell_id == base.cell_id
+        assert crossed.folder().parts == (base.folder().parts[0], place, *base.folder().parts[2:])
+        assert Cell.model_validate(json.loads(canonical_json(crossed.model_dump(mode="json")))) == crossed
+
+
 def test_precision_is_part_of_the_folder():
     assert cell(precision="bf16").folder() != cell().folder()
 
 
 @pytest.mark.parametrize(
-    "field", ["protocol", "dataset", "classes", "pool", "method", "variant", "head", "backbone", "precision"]
+    "field",
+    ["protocol", "dataset", "classes", "pool", "method", "variant", "head", "backbone", "precision", "test_on"],
 )
 @pytest.mark.parametrize(
     "name",

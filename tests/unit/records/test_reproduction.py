@@ -26,6 +26,13 @@ def test_the_command_names_everything():
         assert command[command.index(setting) - 1] == "--set"
 
 
+@pytest.mark.parametrize(("source", "expected"), [(None, "jaffe"), ("/data/faces", "/data/faces")])
+def test_another_test_set_is_named(source, expected):
+    command = run_command(make_cell(test_on="jaffe"), Sources(test_on=source))
+    assert command[command.index("--test-on") + 1] == expected
+    assert "--test-on" not in run_command(make_cell(), Sources(test_on=source))
+
+
 def test_what_a_cell_does_not_have_is_left_away():
     options = run_options(make_cell(budget=Budget(per_class=10)), Sources())
     assert options["per_class"] == 10

@@ -237,3 +237,45 @@ def test_a_failure_may_be_of_a_method_that_sees_more_labels(tmp_path):
 def test_what_is_no_record_fails_alone(path, content):
     path.write_bytes(content)
     assert set(failed(path)) == {"schema"}
+
+
+@pytest.fixture
+def crossed(path, tmp_path):
+    """The record of a model that is tested on another set, beside that of its training."""
+    return write_record(tmp_path, make_cell(test_on="jaffe"))
+
+
+def test_a_test_on_another_set_holds_with_the_model_of_its_base(crossed):
+    found = verify_record(crossed)
+    assert found.holds, found.failures
+    assert {check.name for check in found.unchecked} == {"split"}
+    assert {"model", "oracle", "recomputed metrics", "test labels"} <= {check.name for check in found.checks}
+
+
+def test_another_model_than_that_of_the_base_fails(crossed, path):
+    edit(crossed, "result", "model_digest", to="0" * 64)
+    assert "run the cell again" in failed(crossed)["model"]
+    path.unlink()
+    (missing,) = [check for check in verify_record(crossed).unchecked if check.name == "model"]
+    assert "there is no record in ratio-v1/synthfaces/ratio-0.05/fixmatch" in missing.detail
+
+
+def test_what_only_one_kind_of_test_has_fails_in_the_other(crossed, path):
+    oracle = json.loads(path.read_text())["result"]["oracle"]
+    edit(crossed, "result", "oracle", to=oracle)
+    assert failed(crossed) == {"oracle": "another data set is tested once, after training"}
+    edit(path, "result", "oracle", to=None)
+    assert failed(path) == {"oracle": "absent"}
+    edit(path, "result", "oracle", to=oracle)
+    edit(path, "result", "n_test_left_out", to=3)
+    assert "only where another data set is tested" in failed(path)["counts"]
+
+
+def test_labels_of_classes_that_are_not_tested_are_counted(crossed):
+    more = {**dict.fromkeys(CLASS_NAMES, 10), "contempt": 5}
+    edit(crossed, "result", "labeled_counts", to=more)
+    edit(crossed, "result", "n_labeled", to=75)
+    assert verify_record(crossed).holds
+    edit(crossed, "result", "labeled_counts", to={name: more[name] for name in [*CLASS_NAMES[1:], "contempt"]})
+    edit(crossed, "result", "n_labeled", to=65)
+    assert failed(crossed)["counts"] == "a class is tested that was not trained"

@@ -122,6 +122,27 @@ def test_a_run_may_be_not_standard_without_overrides(tmp_path: Path) -> None:
     assert "its seed is not among those of protocol ratio-v1" in text
 
 
+def test_a_test_on_another_set_has_no_oracle_and_says_what_was_left_out(tmp_path: Path) -> None:
+    cell = make_cell(test_on="jaffe")
+    path = write_run(tmp_path, cell, history=[])
+    record = read_run(path).record
+    assert record.result is not None
+    path.write_bytes(
+        record.model_copy(update={"result": record.result.model_copy(update={"n_test_left_out": 12})}).to_json()
+    )
+    reader = PageReader(report_page(read_run(path)))
+    assert reader.unbalanced == []
+    for words in (
+        "fixmatch: synthfaces to jaffe",
+        "trained on synthfaces and tested on jaffe",
+        "tested once on jaffe, by the classes that both have. Test images left out",
+        "they look like training images: 12.",
+        "--dataset FOLDER --test-on FOLDER",
+    ):
+        assert words in reader.text
+    assert "optimism" not in reader.text
+
+
 def test_a_failed_run_says_why(tmp_path: Path) -> None:
     reader = PageReader(report_page(read_run(write_failure(tmp_path, make_cell(), message="loss went away"))))
     assert "loss went away" in reader.text

@@ -10,7 +10,7 @@ from ferbench.contract.batch import Views, weak
 from ferbench.contract.method import Stage
 from ferbench.execution.plan import RunRequest, make_plan
 from ferbench.training import provenance
-from ferbench.training.cell_run import resolved_config
+from ferbench.training.attempt import resolved_config
 from ferbench.training.identity import run_identity, shared_identity
 from ferbench.training.resolution import resolve
 from ferbench.training.stage_cache import StageCache

@@ -1,0 +1,37 @@
+"""The evaluated net of a finished cell as a file beside its record, which holds the file's SHA-256."""
+
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+
+from torch import nn
+
+from ferbench.errors import DataError
+from ferbench.training.checkpoint import Checkpoint, checkpoint_bytes, read_checkpoint
+
+MODEL = "model.safetensors"
+
+
+def model_bytes(net: nn.Module, class_names: Sequence[str]) -> bytes:
+    """The bytes of the file: equal nets give equal bytes."""
+    return checkpoint_bytes(Checkpoint(dict(net.state_dict()), {"class_names": list(class_names)}))
+
+
+def is_model(path: Path, digest: str) -> bool:
+    """Whether the file is there and the one whose SHA-256 a record holds."""
+    if not path.is_file():
+        return False
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest() == digest
+
+
+def load_model(net: nn.Module, path: Path, digest: str) -> None:
+    """Put the tensors of the file into a net that is built like its own; raises DataError where they are others."""
+    if not is_model(path, digest):
+        raise DataError(f"{path}: not there, or not the model of the record beside it; run its cell again")
+    try:
+        net.load_state_dict(read_checkpoint(path).tensors)
+    except RuntimeError as error:
+        raise DataError(
+            f"{path}: does not fit the net of its cell ({str(error).splitlines()[0]}); run its cell again"
+        ) from None
