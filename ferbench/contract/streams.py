@@ -19,11 +19,12 @@ from typing import ClassVar, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from ferbench.contract.dataset import DESCRIPTION, Dataset, DatasetInfo, Sample, read_description
+from ferbench.contract.dataset import DESCRIPTION, Damage, Dataset, DatasetInfo, Sample, read_description, tree_digest
+from ferbench.contract.layout import IMAGE_SUFFIXES
 from ferbench.errors import DataError, suggestion
 
 ALL = 2**62
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
+
 OnBadRecord = Literal["stop", "skip"]
 
 
@@ -34,14 +35,6 @@ class Place:
     id: str
     offset: int
     length: int
-
-
-@dataclass(frozen=True)
-class Damage:
-    """A record of a shard that cannot be read, and why."""
-
-    record: str
-    reason: str
 
 
 class StreamedDataset(Dataset):
@@ -100,16 +93,9 @@ class _DescribedStream(StreamedDataset):
         return self._folder / shard
 
     def source_digest(self) -> str:
-        """Of names, sizes and times, since a hash over a hundred gigabytes would take longer than it saves."""
-        content = hashlib.sha256(json.dumps(self._description, sort_keys=True).encode())
-        for folder, below, names in os.walk(self._folder):
-            below.sort()
-            for name in sorted(names):
-                path = Path(folder) / name
-                found = path.stat()
-                line = f"{path.relative_to(self._folder)}\0{found.st_size}\0{found.st_mtime_ns}\n"
-                content.update(line.encode(errors="surrogateescape"))
-        return content.hexdigest()
+        """Of the files and of what is asked to be done with damaged ones."""
+        content = json.dumps([self._description, tree_digest(self._folder)], sort_keys=True)
+        return hashlib.sha256(content.encode()).hexdigest()
 
     def _named(self, suffix: str) -> list[str]:
         names = sorted(path.relative_to(self._folder).as_posix() for path in self._folder.rglob(f"*{suffix}"))

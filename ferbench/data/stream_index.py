@@ -22,7 +22,8 @@ import torch
 from numpy.typing import NDArray
 from torch.utils.data import DataLoader
 
-from ferbench.contract.streams import Damage, StreamedDataset
+from ferbench.contract.dataset import Damage
+from ferbench.contract.streams import StreamedDataset
 from ferbench.data.overlap import CHUNK, Hashes, hash_images
 from ferbench.data.pack import UNDECODABLE, cache_root, decode_pixels, problem_text
 from ferbench.data.packed import CENTRAL_BOX, UNKNOWN, Pool

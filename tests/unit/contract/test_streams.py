@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from ferbench.contract.streams import Damage, Place, StreamedDataset, is_stream, open_stream
+from ferbench.contract.dataset import Damage
+from ferbench.contract.streams import Place, StreamedDataset, is_stream, open_stream
 from ferbench.errors import DataError
 from tests.support.archives import MAGIC, describe, face, labeled, png, record, write_records, write_tar
 
