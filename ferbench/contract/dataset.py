@@ -17,6 +17,7 @@ from ferbench.errors import DataError
 SEVEN_CLASSES = ("neutral", "happiness", "sadness", "surprise", "fear", "disgust", "anger")
 EIGHT_CLASSES = (*SEVEN_CLASSES, "contempt")
 
+OnBadRecord = Literal["stop", "skip"]
 Split = Literal["train", "validation", "test", "unlabeled"]
 
 
@@ -39,10 +40,6 @@ class Sample:
     box: tuple[float, float, float, float] | None = None
     attributes: Mapping[str, Any] = field(default_factory=dict)
 
-    def encoded(self) -> bytes:
-        """The bytes of the image file."""
-        return self.image if isinstance(self.image, bytes) else self.image.read_bytes()
-
 
 @dataclass(frozen=True)
 class Damage:
@@ -59,8 +56,7 @@ class DatasetInfo:
     `classes` maps the name of a task (`"7"`, `"8"`) to its class names in canonical order; it is empty for a pool.
     `family` names the budget of a protocol that applies (several renders share `synthfaces`). `rule` says in a sentence
     what of the layout is read and how labels and splits come about. `official` maps a split to the number of images of
-    each class that the publishers or papers give, for the data card. With `crop` every image is cut to its face box,
-    enlarged by this part of its sides on each side.
+    each class that the publishers or papers give, for the data card.
     """
 
     name: str
@@ -73,7 +69,6 @@ class DatasetInfo:
     gated: bool = False
     rule: str = ""
     official: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
-    crop: float | None = None
 
 
 class Dataset(ABC):
@@ -82,6 +77,10 @@ class Dataset(ABC):
     needs_root: ClassVar[bool] = True
     needs_name: ClassVar[bool] = False
     """Whether the user names the set, since the reader reads anybody's."""
+    crop: float | None = None
+    """With a number every image is cut to its face box, enlarged by this part of its sides on each side."""
+    on_bad_record: OnBadRecord = "stop"
+    """What a damaged image or line does: `stop` refuses the set with a list, `skip` leaves it out and counts it."""
 
     def __init__(self, root: Path | None = None, name: str | None = None) -> None:
         """`root` is the folder that the user names; a data set that ships its images ignores it."""

@@ -5,16 +5,20 @@ line may never end. These functions turn that into `Damage` of one entry, or int
 """
 
 import csv
+import os
+import stat
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import cache
 from pathlib import Path, PurePosixPath
 
-from ferbench.contract.dataset import EIGHT_CLASSES, Damage
+from ferbench.contract.dataset import EIGHT_CLASSES, Damage, Sample
 from ferbench.errors import DataError, suggestion
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".pgm")
 MAX_LINE = 2**20
 """Characters of the longest line that is read; a row of FER2013 has 9,000."""
 MAX_FOLDERS = 1000
+MAX_FILE = 2**28
 
 ALIASES = {
     **{name: name for name in (*EIGHT_CLASSES, "other")},
@@ -154,3 +158,29 @@ def number_in(text: str, known: Mapping[int, str] | Iterable[int]) -> int:
     if value is None or value not in (known := list(known)):
         raise ValueError(f"label '{text}' is none of {', '.join(map(str, known))}")
     return value
+
+
+def encoded(sample: Sample, root: Path | None) -> bytes:
+    """The bytes of a sample's image file, which must lie below `root`, or anywhere for None.
+
+    Raises ValueError where links lead out of `root`, for what is no file and for a file above `MAX_FILE`; OSError where
+    nothing is.
+    """
+    if isinstance(sample.image, bytes):
+        return sample.image
+    path = sample.image
+    if root is not None and (path.is_symlink() or not _stays(root, path.parent)):
+        path = real(root, path)
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)  # a pipe would make it wait
+    with open(descriptor, "rb", buffering=0) as file:
+        found = os.fstat(descriptor)
+        if not stat.S_ISREG(found.st_mode):
+            raise ValueError(f"{path}: is no file")
+        if found.st_size > MAX_FILE:
+            raise ValueError(f"{path}: has {found.st_size} bytes, more than any image ({MAX_FILE})")
+        return file.read()
+
+
+@cache
+def _stays(root: Path, folder: Path) -> bool:
+    return folder.resolve().is_relative_to(root.resolve())

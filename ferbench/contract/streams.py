@@ -14,7 +14,7 @@ from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,8 +24,6 @@ from ferbench.contract.layout import IMAGE_SUFFIXES
 from ferbench.errors import DataError, suggestion
 
 ALL = 2**62
-
-OnBadRecord = Literal["stop", "skip"]
 
 
 @dataclass(frozen=True)
@@ -40,11 +38,9 @@ class Place:
 class StreamedDataset(Dataset):
     """An unlabeled set that is never packed: its images are found once, then decoded as training asks for them.
 
-    `on_bad_record` says what a record that is damaged or cut short does: `stop` refuses the set with a list, of what
-    the archives show before anything is decoded, and of what cannot be decoded; `skip` leaves them out and counts them.
+    A record that is damaged or cut short stops with a list of what the archives show before anything is decoded, and
+    with one of what cannot be decoded.
     """
-
-    on_bad_record: OnBadRecord = "stop"
 
     @abstractmethod
     def shards(self) -> Sequence[str]:

@@ -13,7 +13,8 @@ import pyarrow.parquet
 import torch
 from torch import Tensor
 
-from ferbench.data.face_boxes import Box, read_boxes
+from ferbench.data.decode import Box
+from ferbench.data.face_boxes import read_boxes
 from ferbench.errors import DataError
 from ferbench.records.cell import digest
 

@@ -53,7 +53,7 @@ def make_split(
 
 def pool_rows(packed: Packed) -> list[int]:
     """All training and unlabeled rows of a pool."""
-    return [row for row, split in enumerate(packed.splits) if split != "test"]
+    return [row for row, split in enumerate(packed.splits) if split in ("train", "unlabeled")]
 
 
 def without_labels(packed: Packed, rows: list[int]) -> str:

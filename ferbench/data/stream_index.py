@@ -24,8 +24,9 @@ from torch.utils.data import DataLoader
 
 from ferbench.contract.dataset import Damage
 from ferbench.contract.streams import StreamedDataset
+from ferbench.data.decode import UNDECODABLE, decode_pixels
 from ferbench.data.overlap import CHUNK, Hashes, hash_images
-from ferbench.data.pack import UNDECODABLE, cache_root, decode_pixels, problem_text
+from ferbench.data.pack import cache_root, problem_text
 from ferbench.data.packed import CENTRAL_BOX, UNKNOWN, Pool
 from ferbench.errors import DataError
 from ferbench.records.cell import digest

@@ -4,11 +4,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import ClassVar
 
-from ferbench.contract.dataset import SEVEN_CLASSES, Damage, Dataset, DatasetInfo, Sample
+from ferbench.contract.dataset import SEVEN_CLASSES, Damage, Dataset, DatasetInfo, Sample, Split
 from ferbench.contract.layout import below, number_in, read_lines, require
 from ferbench.errors import DataError
 
 NAMES = {1: "surprise", 2: "fear", 3: "disgust", 4: "happiness", 5: "sadness", 6: "anger", 7: "neutral"}
+SPLITS: dict[str, Split] = {"train": "train", "test": "test"}
 LISTS = ("EmoLabel/list_patition_label.txt", "EmoLabel/list_partition_label.txt")
 OFFICIAL = {
     "train": dict(zip(NAMES.values(), (1290, 281, 717, 4772, 1982, 705, 2524), strict=True)),
@@ -21,7 +22,6 @@ class RafDb(Dataset):
 
     images: ClassVar[str] = "aligned"
     title: ClassVar[str] = "RAF-DB (basic, aligned)"
-    crop: ClassVar[float | None] = None
 
     @property
     def info(self) -> DatasetInfo:
@@ -36,7 +36,6 @@ class RafDb(Dataset):
             gated=True,
             rule=f"labels 1 to 7 of EmoLabel, images of Image/{self.images}; 'train' or 'test' begins each name",
             official=OFFICIAL,
-            crop=self.crop,
         )
 
     def samples(self) -> Iterator[Sample | Damage]:
@@ -52,8 +51,8 @@ class RafDb(Dataset):
 
     def _sample(self, base: Path, images: Path, line: str) -> Sample:
         name, _, label = line.strip().partition(" ")
-        split = name.partition("_")[0]
-        if split not in ("train", "test"):
+        split = SPLITS.get(name.partition("_")[0])
+        if split is None:
             raise ValueError(f"'{name}' begins with neither train_ nor test_")
         path = below(images, name)
         expression = NAMES[number_in(label.strip(), NAMES)]
@@ -72,7 +71,7 @@ class RafDbOriginal(RafDb):
 
     images: ClassVar[str] = "original"
     title: ClassVar[str] = "RAF-DB (basic, original images cut to the face box)"
-    crop: ClassVar[float | None] = 0.0
+    crop = 0.0
 
     def _image(self, path: Path) -> Path:
         return path
