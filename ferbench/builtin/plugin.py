@@ -91,6 +91,7 @@ def ferbench_register_commands(register: Register) -> None:
     register("compare", "ferbench.cli.compare:compare", summary="Compare runs side by side")
     register("verify", "ferbench.cli.verify:verify", summary="Recompute the metrics of records")
     register("leaderboard", "ferbench.cli.leaderboard:leaderboard", summary="Build or check the leaderboard")
+    register("prepare", "ferbench.cli.prepare:prepare", summary="Prepare your copy of a data set for runs")
     register("boxes", "ferbench.cli.boxes:boxes", summary="Find the faces of a data set that has no face boxes")
     register("reproduce", "ferbench.cli.reproduce:reproduce", summary="Run a record's cell again and compare")
     register("doctor", "ferbench.cli.doctor:doctor", summary="Check this installation; say how to repair it")

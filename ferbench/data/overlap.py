@@ -56,7 +56,6 @@ def in_chunks(images: NDArray[np.uint8], rows: NDArray[np.int64]) -> Iterator[Ha
 def find_overlap(test_images: NDArray[np.uint8], pool: Iterable[Hashes]) -> Overlap:
     """Compare the hashes of a pool, in chunks, with those of test images (N, S, S, 3) and of their mirror images."""
     test = hash_images(test_images)
-    most = NEAR * min(FREQUENCIES, test_images.shape[1]) ** 2
     test_looks = np.concatenate([test.looks, hash_images(test_images[:, :, ::-1]).looks])
     known = {row.tobytes() for row in test.pixels}
     exact: list[int] = []
@@ -64,9 +63,9 @@ def find_overlap(test_images: NDArray[np.uint8], pool: Iterable[Hashes]) -> Over
     start = 0
     for chunk in pool:
         same = np.array([row.tobytes() in known for row in chunk.pixels])
-        looks_same = _nearest(chunk.looks, test_looks) <= most
+        looks_same, _, _ = find_near(chunk.looks, test_looks, test_images.shape[1])
         exact += (start + same.nonzero()[0]).tolist()
-        near += (start + (looks_same & ~same).nonzero()[0]).tolist()
+        near += (start + np.setdiff1d(looks_same, same.nonzero()[0])).tolist()
         start += len(same)
     return Overlap(np.array(exact, np.int64), np.array(near, np.int64))
 
@@ -87,13 +86,20 @@ def _signature(cosines: NDArray[np.float64]) -> NDArray[np.uint64]:
     return np.packbits(bits, axis=1).view(np.uint64)
 
 
-def _nearest(pool: NDArray[np.uint64], test: NDArray[np.uint64]) -> NDArray[np.uint16]:
-    """(N,) in how many bits the most similar test hash differs."""
-    nearest = np.full(len(pool), FREQUENCIES**2, np.uint16)
-    for start in range(0, len(test), CHUNK):
-        part = test[start : start + CHUNK]
-        distance = np.zeros((len(pool), len(part)), np.uint16)
-        for word in range(pool.shape[1]):
-            distance += np.bitwise_count(pool[:, word, None] ^ part[None, :, word])
-        np.minimum(nearest, distance.min(1, initial=FREQUENCIES**2), out=nearest)
-    return nearest
+def find_near(
+    looks: NDArray[np.uint64], others: NDArray[np.uint64], image_size: int
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.uint16]]:
+    """Which of N hashes (N, 4) are near one of the others (M, 4): positions (K,); of all N the position of the nearest
+    (N,), and in how many bits it differs (N,).
+    """
+    bits = np.full(len(looks), FREQUENCIES**2, np.uint16)
+    nearest = np.zeros(len(looks), np.int64)
+    for start in range(0, len(others), CHUNK):
+        part = others[start : start + CHUNK]
+        distance = np.zeros((len(looks), len(part)), np.uint16)
+        for word in range(looks.shape[1]):
+            distance += np.bitwise_count(looks[:, word, None] ^ part[None, :, word])
+        best = distance.argmin(1)
+        closer = (found := distance[np.arange(len(looks)), best]) < bits
+        bits[closer], nearest[closer] = found[closer], start + best[closer]
+    return (bits <= NEAR * min(FREQUENCIES, image_size) ** 2).nonzero()[0], nearest, bits

@@ -9,8 +9,10 @@ import hashlib
 import json
 import os
 import shutil
+import tempfile
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +30,10 @@ MAX_LISTED = 20
 BATCH = 4096
 Progress = Callable[[int, int], None]
 """Called with how many samples were looked at, and how many of them give no image."""
+
+
+def _silent(looked_at: int, damaged: int) -> None:
+    pass
 
 
 class DamagedImages(DataError):
@@ -63,9 +69,7 @@ def find_packed(dataset: Dataset) -> Path | None:
     return None
 
 
-def ensure_packed(
-    dataset: Dataset, image_size: int, *, workers: int = 1, progress: Progress = lambda looked_at, damaged: None
-) -> Path:
+def ensure_packed(dataset: Dataset, image_size: int, *, workers: int = 1, progress: Progress = _silent) -> Path:
     """The packed folder, made now if it is missing; processes that ask for the same wait for each other.
 
     Raises DamagedImages with everything that gives no image, unless `dataset.on_bad_record` is `skip`.
@@ -89,6 +93,31 @@ def ensure_packed(
     return folder
 
 
+@dataclass(frozen=True)
+class Inspection:
+    """What reading a whole data set shows: images by `split/class`, what was converted to RGB, what gives no image."""
+
+    counts: Mapping[str, int]
+    converted: Mapping[str, int]
+    damages: Sequence[Damage]
+
+
+def inspect(dataset: Dataset, image_size: int, *, workers: int = 1, progress: Progress = _silent) -> Inspection:
+    """Decode everything and keep nothing."""
+    with tempfile.TemporaryDirectory() as folder, Packing(Path(folder), dataset, image_size, keep=False) as packing:
+        damages = packing.decode(workers, progress)
+        return Inspection(*_counts(packing), damages)
+
+
+def read_inspection(folder: Path) -> Inspection:
+    """What was found when a packed folder was made."""
+    try:
+        meta = json.loads((folder / "meta.json").read_text("utf-8"))
+        return Inspection(meta["counts"], meta["converted"], [Damage(*entry) for entry in meta["left_out"]])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise DataError(f"{folder}: damaged packed data set ({error}); remove this folder and run again") from None
+
+
 def _pack(dataset: Dataset, image_size: int, folder: Path, workers: int, progress: Progress) -> None:
     with Packing(folder, dataset, image_size) as packing:
         damages = packing.decode(workers, progress)
@@ -97,7 +126,7 @@ def _pack(dataset: Dataset, image_size: int, folder: Path, workers: int, progres
         if not packing.rows:
             raise DataError(f"dataset '{dataset.info.name}': no samples found; is the folder complete?")
         _write_manifest(packing, folder / "manifest.parquet")
-        meta = _meta(dataset, image_size, packing, len(damages))
+        meta = _meta(dataset, image_size, packing, damages)
         (folder / "meta.json").write_text(json.dumps(meta, indent=1, sort_keys=True), "utf-8")
         packing.finish()
 
@@ -138,13 +167,8 @@ def problem_text(name: str, problems: list[str]) -> str:
     )
 
 
-def _meta(dataset: Dataset, image_size: int, packing: Packing, left_out: int) -> Mapping[str, Any]:
-    counts: Counter[str] = Counter()
-    converted: Counter[str] = Counter()
-    for row in packing.in_order():
-        counts[f"{row['split']}/{row['label'] or 'unknown'}"] += 1
-        converted[row["converted"]] += 1
-    del converted[""]
+def _meta(dataset: Dataset, image_size: int, packing: Packing, left_out: Sequence[Damage]) -> Mapping[str, Any]:
+    counts, converted = _counts(packing)
     treatment = {} if dataset.crop is None else {"crop": dataset.crop}
     return {
         "pack_version": PACK_VERSION,
@@ -154,11 +178,22 @@ def _meta(dataset: Dataset, image_size: int, packing: Packing, left_out: int) ->
         "source_digest": dataset.source_digest(),
         "image_size": image_size,
         "fingerprint": _fingerprint(packing.by_id(), treatment),
-        "counts": dict(sorted(counts.items())),
-        "converted": dict(sorted(converted.items())),
-        "left_out": left_out,
+        "counts": counts,
+        "converted": converted,
+        "left_out": [[damage.record, damage.reason] for damage in left_out],
         **treatment,
     }
+
+
+def _counts(packing: Packing) -> tuple[dict[str, int], dict[str, int]]:
+    """Images by `split/class`, and what they were converted from."""
+    counts: Counter[str] = Counter()
+    converted: Counter[str] = Counter()
+    for row in packing.in_order():
+        counts[f"{row['split']}/{row['label'] or 'unknown'}"] += 1
+        converted[row["converted"]] += 1
+    del converted[""]
+    return dict(sorted(counts.items())), dict(sorted(converted.items()))
 
 
 def _fingerprint(rows: Iterator[Row], treatment: Mapping[str, float]) -> str:

@@ -98,6 +98,11 @@ class Packed:
     def labels(self) -> list[str | None]:
         return list(self._manifest["label"].to_pylist())
 
+    @cached_property
+    def contents(self) -> list[str]:
+        """SHA-256 of each encoded image."""
+        return list(self._manifest["sha256"].to_pylist())
+
     def content(self, rows: list[int]) -> list[list[object]]:
         """Id, image and face box of these rows: what a method sees of them without their labels."""
         part = self._manifest.select(["id", "sha256", "box"]).take(pyarrow.array(rows, pyarrow.int64()))
@@ -119,6 +124,10 @@ class Packed:
     @cached_property
     def _detected(self) -> Mapping[str, Box]:
         return read_boxes(self.name, str(self.meta["source_digest"]))
+
+    def known_groups(self, kind: str) -> int:
+        """How many subjects or videos there are."""
+        return len(set(self._manifest[kind].to_pylist()) - {None})
 
     def groups(self, kind: str) -> list[str]:
         """What a rank is given to: the image's id, or its subject or video."""

@@ -52,7 +52,9 @@ class Chunk:
 class Packing:
     """The folder of an unfinished packed set; a context that closes its files."""
 
-    def __init__(self, folder: Path, dataset: Dataset, size: int) -> None:
+    def __init__(self, folder: Path, dataset: Dataset, size: int, *, keep: bool = True) -> None:
+        """Open the folder, new or unfinished; without `keep` pixels are decoded and thrown away."""
+        self.keep = keep
         self.folder, self.dataset, self.size = folder, dataset, size
         self._image_bytes = size * size * 3
         folder.mkdir(exist_ok=True)
@@ -80,8 +82,8 @@ class Packing:
         """Decode every sample that has no line yet, in so many processes; returns what gives no image."""
         damages: list[Damage] = []
         saved = time.monotonic()
-        root, crop = self.dataset.root, self.dataset.crop
-        work = partial(decode_chunk, root=root, crop=crop, size=self.size, images=self.folder / IMAGES)
+        images = self.folder / IMAGES if self.keep else Path(os.devnull)
+        work = partial(decode_chunk, root=self.dataset.root, crop=self.dataset.crop, size=self.size, images=images)
         for results in _in_order(workers, work, self._chunks(damages)):
             damages += [result for result in results if isinstance(result, Damage)]
             self._unsaved += [result for result in results if not isinstance(result, Damage)]
@@ -183,7 +185,7 @@ class Packing:
 
 def decode_chunk(chunk: Chunk, root: Path | None, crop: float | None, size: int, images: Path) -> list[Result]:
     """Decode samples into the file at their slots; a row of each, or why it gives no image."""
-    with images.open("r+b", buffering=0) as file:
+    with images.open("r+b") as file:
         results: list[Result] = []
         for slot, sample in enumerate(chunk.samples, chunk.slot):
             try:
@@ -191,7 +193,8 @@ def decode_chunk(chunk: Chunk, root: Path | None, crop: float | None, size: int,
             except UNDECODABLE as error:
                 results.append(Damage(where(sample), _reason(error)))
                 continue
-            os.pwrite(file.fileno(), pixels.tobytes(), HEADER + slot * pixels.nbytes)
+            file.seek(HEADER + slot * pixels.nbytes)
+            file.write(pixels.tobytes())
             results.append({**row, "slot": slot})
         return results
 
