@@ -5,6 +5,7 @@ line may never end. These functions turn that into `Damage` of one entry, or int
 """
 
 import csv
+import errno
 import os
 import stat
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -168,10 +169,16 @@ def encoded(sample: Sample, root: Path | None) -> bytes:
     """
     if isinstance(sample.image, bytes):
         return sample.image
-    path = sample.image
-    if root is not None and (path.is_symlink() or not _stays(root, path.parent)):
-        path = real(root, path)
-    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)  # a pipe would make it wait
+    path = os.fspath(sample.image)
+    if root is not None and not _stays(os.fspath(root), os.path.dirname(path)):
+        path = os.fspath(real(root, sample.image))
+    flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK  # a pipe would make it wait
+    try:
+        descriptor = os.open(path, flags | os.O_NOFOLLOW)
+    except OSError as error:
+        if error.errno != errno.ELOOP or root is None:
+            raise
+        descriptor = os.open(real(root, sample.image), flags)
     with open(descriptor, "rb", buffering=0) as file:
         found = os.fstat(descriptor)
         if not stat.S_ISREG(found.st_mode):
@@ -182,5 +189,5 @@ def encoded(sample: Sample, root: Path | None) -> bytes:
 
 
 @cache
-def _stays(root: Path, folder: Path) -> bool:
-    return folder.resolve().is_relative_to(root.resolve())
+def _stays(root: str, folder: str) -> bool:
+    return Path(folder).resolve().is_relative_to(Path(root).resolve())

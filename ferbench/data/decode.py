@@ -1,7 +1,7 @@
 """From the bytes of an image file to pixels in RGB."""
 
 import io
-import warnings
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,6 +22,8 @@ CONVERTED = {
     "RGBA": "transparent",
     "F": "16-bit",
 }
+TURNED = range(2, 9)
+"""EXIF orientations that are not upright."""
 Box = tuple[float, float, float, float]
 
 
@@ -50,23 +52,23 @@ def decode_face(content: bytes, box: Box | None = None, crop: float | None = Non
     A box is in pixels as they are stored, before an EXIF orientation turns them; of a turned image it is dropped. Of a
     file with several frames the first is taken. Raises one of `UNDECODABLE`.
     """
-    with warnings.catch_warnings():
-        warnings.simplefilter("error", Image.DecompressionBombWarning)
-        try:
-            with Image.open(io.BytesIO(content), formats=FORMATS) as opened:
-                converted = CONVERTED.get(opened.mode, "16-bit" if opened.mode.startswith("I") else "")
-                turned = opened.getexif().get(ExifTags.Base.Orientation, 1) in range(2, 9)
-                image: Image.Image = opened
-                if box is not None and crop is not None:
-                    image, box = _cut(opened, box, crop)
-                image = _rgb(ImageOps.exif_transpose(image) if turned else image)
-                return Face(image, None if turned else box, "EXIF" if turned else converted)
-        except UnidentifiedImageError:
-            raise ValueError(f"these {len(content)} bytes are no image") from None
-        except UNDECODABLE:
-            raise
-        except Exception as error:  # whatever a decoder does with bytes that were made to break it
-            raise ValueError(f"cannot be decoded ({type(error).__name__}: {error})") from None
+    try:
+        with Image.open(io.BytesIO(content), formats=FORMATS) as opened:
+            if opened.width * opened.height > (Image.MAX_IMAGE_PIXELS or math.inf):
+                raise ValueError(f"{opened.width} x {opened.height} pixels are more than any photograph has")
+            converted = CONVERTED.get(opened.mode, "16-bit" if opened.mode.startswith("I") else "")
+            turned = _orientation(opened) in TURNED
+            image: Image.Image = opened
+            if box is not None and crop is not None:
+                image, box = _cut(opened, box, crop)
+            image = _rgb(ImageOps.exif_transpose(image) if turned else image)
+            return Face(image, None if turned else box, "EXIF" if turned else converted)
+    except UnidentifiedImageError:
+        raise ValueError(f"these {len(content)} bytes are no image") from None
+    except UNDECODABLE:
+        raise
+    except Exception as error:  # whatever a decoder does with bytes that were made to break it
+        raise ValueError(f"cannot be decoded ({type(error).__name__}: {error})") from None
 
 
 def resized(image: Image.Image, size: int) -> NDArray[np.uint8]:
@@ -74,6 +76,12 @@ def resized(image: Image.Image, size: int) -> NDArray[np.uint8]:
     if image.size != (size, size):
         image = image.resize((size, size), Image.Resampling.BICUBIC)
     return np.asarray(image)
+
+
+def _orientation(image: Image.Image) -> int:
+    # Only TIFF keeps it elsewhere; to parse what is not there would cost a thirtieth of the decoding.
+    has = "exif" in image.info or image.format == "TIFF"
+    return int(image.getexif().get(ExifTags.Base.Orientation, 1)) if has else 1
 
 
 def _cut(image: Image.Image, box: Box, margin: float) -> tuple[Image.Image, Box]:
@@ -87,11 +95,14 @@ def _cut(image: Image.Image, box: Box, margin: float) -> tuple[Image.Image, Box]
 
 
 def _rgb(image: Image.Image) -> Image.Image:
+    if image.mode == "RGB":
+        image.load()
+        return image
     if image.mode.startswith("I") or image.mode == "F":
         levels = np.asarray(image).astype(np.float64)
         high = 65535 if image.mode.startswith("I") else max(float(levels.max()), 1.0)
         return Image.fromarray((levels.clip(0, high) * (255 / high)).round().astype(np.uint8)).convert("RGB")
-    if image.mode != "RGB" and image.has_transparency_data:
+    if image.has_transparency_data:
         ground = Image.new("RGBA", image.size, BEHIND)
         return Image.alpha_composite(ground, image.convert("RGBA")).convert("RGB")
     return image.convert("RGB")

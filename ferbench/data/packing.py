@@ -14,12 +14,11 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import Any, Self, get_args
+from typing import Any, NamedTuple, Self, get_args
 
 import numpy as np
 
@@ -27,7 +26,6 @@ from ferbench.contract.dataset import EIGHT_CLASSES, Damage, Dataset, Sample, Sp
 from ferbench.contract.layout import encoded
 from ferbench.data.decode import UNDECODABLE, decode_face, resized
 from ferbench.errors import DataError
-from ferbench.records.cell import digest
 
 JOURNAL, IMAGES = "journal.jsonl", "images.npy"
 CHUNK = 64
@@ -36,9 +34,20 @@ WINDOW = 4
 SAVE_SECONDS = 5.0
 HEADER = 128
 """Bytes of the header of `images.npy`: NumPy pads it to a multiple of 64, with room for the number to grow."""
+SPLITS = get_args(Split)
 LABELS = (*EIGHT_CLASSES, "other")
 Row = dict[str, Any]
-Result = Row | Damage
+
+
+class Decoded(NamedTuple):
+    """An image in its slot, and its line of the journal."""
+
+    id: str
+    slot: int
+    line: bytes
+
+
+Result = Decoded | Damage
 
 
 @dataclass(frozen=True)
@@ -60,11 +69,11 @@ class Packing:
         folder.mkdir(exist_ok=True)
         self._journal = (folder / JOURNAL).open("a+b")
         self._images = os.open(folder / IMAGES, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-        self._known: dict[str, tuple[str, int, int]] = {}
+        self._known: dict[str, tuple[list[Any], int, int]] = {}
         """By id what a line was made of, its slot, and where it stands in the journal."""
         self.rows: dict[str, tuple[int, int]] = {}
         """By id the slot and the place in the journal of what the data set has now."""
-        self._unsaved: list[Row] = []
+        self._unsaved: list[Decoded] = []
         self._slots = 0
         self._read_journal()
 
@@ -111,7 +120,7 @@ class Packing:
             assert isinstance(sample, Sample)
             seen.add(sample.id)
             known = self._known.get(sample.id)
-            if known is not None and known[0] == _made_of(sample, self.dataset.crop, _state(sample)):
+            if known is not None and known[0] == _made_of(sample, self.dataset.crop):
                 self.rows[sample.id] = known[1:]
             else:
                 yield sample
@@ -126,11 +135,10 @@ class Packing:
         """Note decoded images, after their pixels have reached the disk."""
         os.fdatasync(self._images)
         place = self._journal.seek(0, os.SEEK_END)
-        for row in self._unsaved:
-            line = json.dumps(row).encode() + b"\n"
-            self._journal.write(line)
-            self.rows[row["id"]] = row["slot"], place
-            place += len(line)
+        for decoded in self._unsaved:
+            self._journal.write(decoded.line)
+            self.rows[decoded.id] = decoded.slot, place
+            place += len(decoded.line)
         self._journal.flush()
         self._unsaved = []
 
@@ -194,8 +202,8 @@ def decode_chunk(chunk: Chunk, root: Path | None, crop: float | None, size: int,
                 results.append(Damage(where(sample), _reason(error)))
                 continue
             file.seek(HEADER + slot * pixels.nbytes)
-            file.write(pixels.tobytes())
-            results.append({**row, "slot": slot})
+            file.write(pixels.data)
+            results.append(Decoded(sample.id, slot, json.dumps({**row, "slot": slot}).encode() + b"\n"))
         return results
 
 
@@ -203,7 +211,7 @@ def decode_sample(
     sample: Sample, size: int, root: Path | None = None, crop: float | None = None
 ) -> tuple[np.ndarray, Row]:
     """Pixels (size, size, 3) uint8 and the manifest row; the box is scaled with the image."""
-    state = _state(sample)
+    made_of = _made_of(sample, crop)
     content = encoded(sample, root)
     face = decode_face(content, sample.box, crop)
     scale = (size / face.image.width, size / face.image.height) * 2
@@ -218,7 +226,7 @@ def decode_sample(
         "box": [value * factor for value, factor in zip(face.box, scale, strict=True)] if face.box else None,
         "sha256": hashlib.sha256(content).hexdigest(),
         "converted": face.converted,
-        "made_of": _made_of(sample, crop, state),
+        "made_of": made_of,
     }
 
 
@@ -236,8 +244,8 @@ def name_problem(sample: Sample) -> str | None:
     """What is wrong with the names that a sample has, if anything."""
     if not sample.id.isprintable():
         return "this id is no printable text"
-    if sample.split not in get_args(Split):
-        return f"split '{sample.split}' is none of {', '.join(get_args(Split))}"
+    if sample.split not in SPLITS:
+        return f"split '{sample.split}' is none of {', '.join(SPLITS)}"
     shares = sample.label if isinstance(sample.label, Mapping) else {sample.label: 1.0} if sample.label else {}
     for name, share in shares.items():
         if name not in LABELS:
@@ -256,19 +264,21 @@ def _reason(error: Exception) -> str:
     return error.strerror if isinstance(error, OSError) and error.strerror else str(error)
 
 
-def _state(sample: Sample) -> list[int]:
-    """Size and time of a sample's file, none where it has none."""
-    if isinstance(sample.image, Path):
-        with suppress(OSError):
-            found = sample.image.stat()
-            return [found.st_size, found.st_mtime_ns]
-    return []
+def _made_of(sample: Sample, crop: float | None) -> list[Any]:
+    """What a line of the journal depends on; of a file its size and time stand for its content."""
+    label = sorted(map(list, sample.label.items())) if isinstance(sample.label, Mapping) else sample.label
+    box = list(sample.box) if sample.box else None
+    return [sample.split, label, sample.subject, sample.video, box, crop, *_source(sample.image)]
 
 
-def _made_of(sample: Sample, crop: float | None, state: list[int]) -> str:
-    label = sorted(sample.label.items()) if isinstance(sample.label, Mapping) else sample.label
-    image = hashlib.sha256(sample.image).hexdigest() if isinstance(sample.image, bytes) else str(sample.image)
-    return digest([sample.split, label, sample.subject, sample.video, sample.box, crop, image, state])
+def _source(image: bytes | Path) -> tuple[str | int, ...]:
+    if isinstance(image, bytes):
+        return (hashlib.sha256(image).hexdigest(),)
+    try:
+        found = os.stat(image)
+    except OSError:
+        return (os.fspath(image),)
+    return os.fspath(image), found.st_size, found.st_mtime_ns
 
 
 def _in_order(workers: int, work: Callable[[Chunk], list[Result]], chunks: Iterator[Chunk]) -> Iterator[list[Result]]:
