@@ -246,13 +246,18 @@ def name_problem(sample: Sample) -> str | None:
         return "this id is no printable text"
     if sample.split not in SPLITS:
         return f"split '{sample.split}' is none of {', '.join(SPLITS)}"
-    shares = sample.label if isinstance(sample.label, Mapping) else {sample.label: 1.0} if sample.label else {}
-    for name, share in shares.items():
+    if not isinstance(sample.label, Mapping):
+        return None if sample.label is None or sample.label in LABELS else _no_class(sample.label)
+    for name, share in sample.label.items():
         if name not in LABELS:
-            return f"label '{name}' is no canonical class ({', '.join(LABELS)})"
+            return _no_class(name)
         if not 0 <= share < float("inf"):
             return f"label '{name}' has the share {share}"
     return None
+
+
+def _no_class(name: str) -> str:
+    return f"label '{name}' is no canonical class ({', '.join(LABELS)})"
 
 
 def where(sample: Sample) -> str:
