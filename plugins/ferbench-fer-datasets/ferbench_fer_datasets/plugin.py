@@ -12,3 +12,45 @@ def ferbench_register_datasets(register: Register) -> None:
         "ferbench_fer_datasets.raf_db:RafDbOriginal",
         summary="RAF-DB basic: the original images, cut to the face box",
     )
+    register(
+        "fer2013",
+        "ferbench_fer_datasets.fer2013:Fer2013",
+        summary="FER2013 from its CSV file: 28,709 + 3,589, and 3,589 for validation",
+    )
+    register(
+        "fer2013-folders",
+        "ferbench_fer_datasets.fer2013:Fer2013Folders",
+        summary="FER2013 from folders: 28,709 + 7,178 (public and private test)",
+    )
+    register(
+        "affectnet",
+        "ferbench_fer_datasets.affectnet:AffectNet",
+        summary="AffectNet of 2021: 287,651 + 3,999 cut-out faces",
+    )
+    register(
+        "affectnet-2017",
+        "ferbench_fer_datasets.affectnet_2017:AffectNet2017",
+        summary="AffectNet of 2017: original images, cut to the face box",
+    )
+    _register_ferplus(register)
+
+
+def _register_ferplus(register: Register) -> None:
+    """The rules from votes to labels, for each of the two files of votes."""
+    rules = {
+        "": ("", "majority of votes"),
+        "-probability": ("Probability", "shares of the strongest classes"),
+        "-multi-target": ("MultiTarget", "shares of all classes with 30 % of the votes"),
+        "-argmax": ("Argmax", "most votes of all ten columns"),
+        "-argmax-emotions": ("ArgmaxEmotions", "most votes of the eight emotions"),
+    }
+    for suffix, (kind, text) in rules.items():
+        target = f"ferbench_fer_datasets.ferplus:FerPlus{kind}"
+        register(f"ferplus{suffix}", target, summary=f"FERPlus, fer2013new.csv and fer2013.csv: {text}")
+        target = f"ferbench_fer_datasets.ferplus:FerPlusLabelCsv{kind}"
+        register(f"ferplus-label-csv{suffix}", target, summary=f"FERPlus, folders with label.csv: {text}")
+    register(
+        "ferplus-leaf",
+        "ferbench_fer_datasets.ferplus:FerPlusLeaf",
+        summary="FERPlus as LEAF splits it: 28,236 + 3,137, majority of votes",
+    )
