@@ -26,6 +26,31 @@ def ferbench_register_heads(register: Register) -> None:
 
 
 @hookimpl
+def ferbench_register_datasets(register: Register) -> None:
+    """Readers of anybody's images, which `ferbench prepare` gives a name."""
+    register(
+        "image-folder",
+        "ferbench.builtin.datasets.image_folder:ImageFolder",
+        summary="Yours: a folder of each class, in folders of splits (ferbench prepare)",
+    )
+    register(
+        "manifest",
+        "ferbench.builtin.datasets.manifest:Manifest",
+        summary="Yours: a CSV or Parquet file with paths, labels, splits, subjects, face boxes (ferbench prepare)",
+    )
+    register(
+        "shards",
+        "ferbench.builtin.datasets.shards:Shards",
+        summary="Yours: WebDataset tar files with class names beside the images (ferbench prepare)",
+    )
+    register(
+        "huggingface",
+        "ferbench.builtin.datasets.hugging_face:HuggingFace",
+        summary="Yours or of the hub: what Hugging Face datasets loads (ferbench prepare)",
+    )
+
+
+@hookimpl
 def ferbench_register_backbones(register: Register) -> None:
     """Two small ones for small images, and the door to timm."""
     register(
