@@ -40,7 +40,7 @@ class Shards(NamedDataset):
         split = SPLITS.get(start.removesuffix(".tar"))
         key, parts = "", dict[str, bytes]()
         try:
-            with tarfile.open(real(self.folder, shard), "r:") as archive:
+            with real(self.folder, shard).open("rb") as file, tarfile.open(fileobj=file, mode="r:") as archive:
                 for member in archive:
                     archive.members.clear()  # type: ignore[attr-defined]  # it would keep all of them
                     name, dot, suffix = member.name.rpartition("/")[2].partition(".")
@@ -51,6 +51,10 @@ class Shards(NamedDataset):
                     largest = MAX_FILE if f".{suffix.lower()}" in IMAGE_SUFFIXES else MAX_LABEL
                     if member.isfile() and member.size <= largest and name:
                         parts[f".{suffix.lower()}"] = archive.extractfile(member).read()  # type: ignore[union-attr]
+                # tarfile takes a header that is cut short for the end, which is a block of zeros.
+                file.seek(archive.offset)
+                if file.read(tarfile.BLOCKSIZE) != bytes(tarfile.BLOCKSIZE):
+                    raise tarfile.ReadError("the file is cut short or damaged")
                 yield from _sample(shard, key, parts, split)
         except (tarfile.TarError, OSError, ValueError) as error:
             yield Damage(f"{shard.name} after {key or 'its beginning'}", f"{error}; what follows cannot be read")
