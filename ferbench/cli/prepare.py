@@ -166,6 +166,7 @@ def _remember(dataset: str, reader: "Dataset") -> None:
             crop=reader.crop,
             on_bad_record=reader.on_bad_record,
             source_digest=reader.source_digest(),
+            info=None if _is_stream(reader) else reader.info,
         )
     )
 

@@ -1,11 +1,12 @@
 """What `ferbench prepare` remembers of a user's copy: where it lies, and how it is read."""
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from ferbench.contract.dataset import Dataset, OnBadRecord
+from ferbench.contract.dataset import Damage, Dataset, DatasetInfo, OnBadRecord, Sample
 from ferbench.data.pack import cache_root
 from ferbench.errors import DataError
 from ferbench.records.cell import NAME_PATTERN, canonical_json
@@ -24,6 +25,7 @@ class Prepared(BaseModel):
     crop: float | None = Field(description="margin around the face box that images are cut to, as a part of its sides")
     on_bad_record: OnBadRecord
     source_digest: str = Field(description="state of the source when it was prepared")
+    info: DatasetInfo | None = Field(description="of a packed set; a stream is read where it lies")
 
 
 def prepared_folder(name: str) -> Path:
@@ -59,8 +61,28 @@ def open_reader(entry: Entry, root: Path | None, name: str | None) -> Dataset:
 
 
 def open_prepared(entry: Entry, prepared: Prepared) -> Dataset:
-    """The data set as it was prepared. Its source is not looked at again until images of another size are asked for."""
-    dataset = open_reader(entry, prepared.root, prepared.name)
-    dataset.crop, dataset.on_bad_record = prepared.crop, prepared.on_bad_record
-    dataset.source_digest = lambda: prepared.source_digest  # type: ignore[method-assign]
-    return dataset
+    """The data set as it was prepared; its source is looked at again where images of another size are asked for."""
+    if prepared.info is None:
+        stream = open_reader(entry, prepared.root, prepared.name)
+        stream.on_bad_record = prepared.on_bad_record
+        return stream
+    return PreparedDataset(entry, prepared, prepared.info)
+
+
+class PreparedDataset(Dataset):
+    """What was read and packed before: the source may be gone."""
+
+    def __init__(self, entry: Entry, prepared: Prepared, info: DatasetInfo) -> None:
+        super().__init__(prepared.root, prepared.name)
+        self._entry, self._prepared, self._info = entry, prepared, info
+        self.crop, self.on_bad_record = prepared.crop, prepared.on_bad_record
+
+    @property
+    def info(self) -> DatasetInfo:
+        return self._info
+
+    def samples(self) -> Iterator[Sample | Damage]:
+        return open_reader(self._entry, self._prepared.root, self._prepared.name).samples()
+
+    def source_digest(self) -> str:
+        return self._prepared.source_digest
