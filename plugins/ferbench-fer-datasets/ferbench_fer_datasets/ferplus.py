@@ -138,7 +138,7 @@ class FerPlusLabelCsv(FerPlus):
         for name, split in self.folders.items():
             rows = read_table(
                 self.folder,
-                require(base / name, "label.csv", depth=0),
+                require(base, f"{name}/label.csv", depth=0),
                 ("Image name", "box", *COLUMNS),
                 header=False,
                 hint=f"a list without boxes has the votes of {VOTES}, which '{self._name('ferplus')}' reads",
