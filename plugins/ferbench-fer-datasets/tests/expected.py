@@ -5,6 +5,7 @@ traps and no damage, and returns the samples that are in it by the names of the 
 one shade of grey, so that it can be told from the others.
 """
 
+import functools
 import io
 from collections.abc import Mapping
 from pathlib import Path
@@ -27,11 +28,23 @@ class Expected(NamedTuple):
     box: tuple[float, float, float, float] | None = None
 
 
+@functools.cache
+def grey_image(shade: int, kind: str) -> bytes:
+    """A grey image of 8 px as a file."""
+    file = io.BytesIO()
+    Image.new("L", (8, 8), shade).save(file, kind, **({"quality": 100} if kind == "JPEG" else {}))
+    return file.getvalue()
+
+
 def write_image(path: Path, shade: int, kind: str = "JPEG") -> None:
-    """A grey image of 8 px, whatever the name of the file says."""
+    """A grey image, whatever the name of the file says."""
+    write(path, grey_image(shade, kind))
+
+
+def write(path: Path, content: bytes | str) -> None:
+    """A file and the folders above it."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    options = {"quality": 100} if kind == "JPEG" else {}
-    Image.new("L", (8, 8), shade).save(path, kind, **options)
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
 
 
 def open_set(name: str, root: Path) -> Dataset:

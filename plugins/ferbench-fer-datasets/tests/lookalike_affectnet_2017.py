@@ -4,7 +4,7 @@ classes that are no expressions, and a negative width.
 
 from pathlib import Path
 
-from expected import Expected, write_image
+from expected import Expected, write, write_image
 from lookalike_affectnet import LABELS
 
 HEADER = "subDirectory_filePath,face_x,face_y,face_width,face_height,facial_landmarks,expression,valence,arousal"
@@ -31,7 +31,5 @@ def build(root: Path) -> dict[str, list[Expected]]:
             write_image(root / BASE / "Manually_Annotated_Images" / name, shade, kind)
             if face:
                 samples.append(Expected(name, split, LABELS[expression], shade, (1.0, 2.0, 6.0, 6.0)))
-        path = root / f"Manually_Annotated_file_lists/{listed}.csv"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text("\n".join(lines) + "\n", "ascii")
+        write(root / f"Manually_Annotated_file_lists/{listed}.csv", "\n".join(lines) + "\n")
     return {"affectnet-2017": samples}

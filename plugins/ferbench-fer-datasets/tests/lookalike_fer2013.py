@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from expected import Expected
+from expected import Expected, write
 
 LABELS = ("anger", "disgust", "fear", "happiness", "sadness", "surprise", "neutral")
 SPLITS = {"Training": "train", "PublicTest": "validation", "PrivateTest": "test"}
@@ -25,6 +25,5 @@ def samples() -> list[Expected]:
 
 def build(root: Path) -> dict[str, list[Expected]]:
     lines = ["emotion,pixels,Usage", *(f"{emotion},{grey},{usage}" for emotion, usage, grey in rows())]
-    (root / "fer2013").mkdir(parents=True)
-    (root / "fer2013/fer2013.csv").write_text("\n".join(lines) + "\n", "ascii")
+    write(root / "fer2013/fer2013.csv", "\n".join(lines) + "\n")
     return {"fer2013": samples()}

@@ -2,17 +2,16 @@
 
 from pathlib import Path
 
-from expected import Expected
+from expected import Expected, write
 from lookalike_fer2013 import rows, samples
 
 
 def build(root: Path) -> dict[str, list[Expected]]:
-    root.mkdir(parents=True, exist_ok=True)
     tables = {
         "icml_face_data.csv": ["emotion, Usage, pixels", *(f"{e},{usage},{grey}" for e, usage, grey in rows())],
         "train.csv": ["emotion,pixels", *(f"{e},{grey}" for e, usage, grey in rows() if usage == "Training")],
         "test.csv": ["pixels", *(grey for _, usage, grey in rows() if usage != "Training")],
     }
     for name, lines in tables.items():
-        (root / name).write_text("\n".join(lines) + "\n", "ascii")
+        write(root / name, "\n".join(lines) + "\n")
     return {"fer2013": samples()}

@@ -5,7 +5,7 @@ occurs twice, a row with nine votes, ties, and rows where unknown or NF is among
 from collections.abc import Mapping
 from pathlib import Path
 
-from expected import Expected
+from expected import Expected, write
 from lookalike_fer2013 import SPLITS, pixels
 
 RULES = ("", "-probability", "-multi-target", "-argmax", "-argmax-emotions")
@@ -60,11 +60,10 @@ ROWS: tuple[tuple[str, str, str, tuple[Label, ...]], ...] = (
 
 
 def build(root: Path) -> dict[str, list[Expected]]:
-    root.mkdir(parents=True, exist_ok=True)
     votes = [HEADER, *(f"{usage},{name and name + '.png'},{counts}" for usage, name, counts, _ in ROWS)]
     images = ["emotion,pixels,Usage", *(f"0,{pixels(20 * i)},{row[0]}" for i, row in enumerate(ROWS))]
-    (root / "fer2013new.csv").write_text("\r\n".join(votes), "ascii")
-    (root / "fer2013.csv").write_text("\n".join(images) + "\n", "ascii")
+    write(root / "fer2013new.csv", "\r\n".join(votes))
+    write(root / "fer2013.csv", "\n".join(images) + "\n")
     return {f"ferplus{rule}": list(_samples(i)) for i, rule in enumerate(RULES)}
 
 

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import lookalike_ferplus
-from expected import Expected, write_image
+from expected import Expected, write, write_image
 from lookalike_ferplus import RULES, Label
 
 FOLDERS = {"Training": "FER2013Train", "PublicTest": "FER2013Valid", "PrivateTest": "FER2013Test"}
@@ -34,5 +34,5 @@ def build(root: Path) -> dict[str, list[Expected]]:
             trained_on = split.replace("validation", "train")
             samples["ferplus-leaf"].append(Expected(name, trained_on, labels[0], 20 * i, BOX))
     for usage, folder in FOLDERS.items():
-        (root / "data" / folder / "label.csv").write_text("\n".join(lines[usage]) + "\n", "ascii")
+        write(root / "data" / folder / "label.csv", "\n".join(lines[usage]) + "\n")
     return samples

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-from expected import Expected, write_image
+from expected import Expected, write, write_image
 
 LABELS = ("surprise", "fear", "disgust", "happiness", "sadness", "anger", "neutral")
 LIST = "raf-basic/EmoLabel/list_patition_label.txt"
@@ -26,15 +26,10 @@ def build(root: Path) -> dict[str, list[Expected]]:
         write_image(base / f"Image/aligned/{name}_aligned.jpg", aligned)
         write_image(base / f"Image/original/{name}.jpg", original)
         box = (1.5, 2.0, 6.25, 7.0 + i)
-        _write(base / f"Annotation/boundingbox/{name}_boundingbox.txt", "{} {} {} {} \n".format(*box))
+        write(base / f"Annotation/boundingbox/{name}_boundingbox.txt", "{} {} {} {} \n".format(*box))
         samples["raf-db"].append(Expected(name, split, expression, aligned))
         samples["raf-db-original"].append(Expected(name, split, expression, original, box))
-    _write(root / LIST, "\n".join(lines))
-    _write(base / "Annotation/manual/train_00001_manu_attri.txt", "1\t2\n" * 5 + "0\n0\n2\n")
-    _write(base / "Image/aligned/.DS_Store", "")
+    write(root / LIST, "\n".join(lines))
+    write(base / "Annotation/manual/train_00001_manu_attri.txt", "1\t2\n" * 5 + "0\n0\n2\n")
+    write(base / "Image/aligned/.DS_Store", "")
     return samples
-
-
-def _write(path: Path, text: str) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(text, "ascii")

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from expected import Expected, write_image
+from expected import Expected, write, write_image
 from lookalike_raf_db import LABELS, numbered
 
 
@@ -14,5 +14,5 @@ def build(root: Path) -> dict[str, list[Expected]]:
         lists[split].append(f"{name}_aligned.jpg,{label}")
         samples.append(Expected(name, split, LABELS[label - 1], 2 * i))
     for split, lines in lists.items():
-        (root / f"{split}_labels.csv").write_text("\n".join(lines) + "\n", "ascii")
+        write(root / f"{split}_labels.csv", "\n".join(lines) + "\n")
     return {"raf-db": samples}

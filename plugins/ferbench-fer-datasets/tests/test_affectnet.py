@@ -1,6 +1,5 @@
 """AffectNet: the release of 2021 with a file of NumPy per label, that of 2017 with lists and face boxes."""
 
-import io
 from pathlib import Path
 
 import lookalike_affectnet
@@ -28,9 +27,7 @@ def test_all_that_is_there_is_read(tmp_path: Path, layout: object) -> None:
 
 
 def npy(value: object) -> bytes:
-    file = io.BytesIO()
-    np.save(file, np.asarray(value))
-    return file.getvalue()
+    return lookalike_affectnet.npy(np.asarray(value))
 
 
 @pytest.mark.parametrize("kind", ["i1", "u1", "<i2", ">i4", "<i8", ">u8", "S1", "S8", "<U1", ">U2"])
