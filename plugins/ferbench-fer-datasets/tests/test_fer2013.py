@@ -39,6 +39,7 @@ def test_pixels_are_those_of_the_row() -> None:
         (pixels(256), "a pixel is no integer of 0 to 255"),
         (pixels(-1), "a pixel is no integer"),
         (pixels(0)[:-1] + "0.5", "a pixel is no integer"),
+        (pixels(0)[:-1] + "1_0", "a pixel is no integer"),
         ("9" * 5000, "a pixel is no integer"),
     ],
 )

@@ -8,6 +8,7 @@ import pytest
 from expected import damage, open_set, read, replace_line
 from lookalike_raf_db import LIST
 
+from ferbench.contract.dataset import Sample
 from ferbench.errors import DataError
 from ferbench_fer_datasets.raf_db import OFFICIAL
 
@@ -71,6 +72,14 @@ def test_a_missing_box_is_named(tmp_path: Path) -> None:
     lookalike_raf_db.build(tmp_path)
     (tmp_path / "raf-basic/Annotation/boundingbox/test_0003_boundingbox.txt").unlink()
     assert "test_0003_boundingbox.txt" in damage("raf-db-original", tmp_path)[f"{LIST}:24"]
+
+
+def test_a_missing_image_is_left_to_whoever_decodes_it(tmp_path: Path) -> None:
+    lookalike_raf_db.build(tmp_path)
+    missing = tmp_path / "raf-basic/Image/aligned/train_00004_aligned.jpg"
+    missing.unlink()
+    (sample,) = (s for s in open_set("raf-db", tmp_path).samples() if isinstance(s, Sample) and s.image == missing)
+    assert sample.id == "train_00004"
 
 
 def test_wrong_folders_and_names_of_a_reupload_are_named(tmp_path: Path) -> None:
