@@ -21,6 +21,9 @@ OFFICIAL = {
     "test": dict(zip(NAMES.values(), (491, 55, 528, 879, 594, 416, 626), strict=True)),
 }
 
+# Quicker than int(), which tells with 83 million pixels, and knows no 1_0.
+_GREY = {str(value): value for value in range(256)}
+
 
 def split_of(usage: str) -> Split:
     """The split of a value of the column `Usage`; raises ValueError for another one."""
@@ -32,8 +35,8 @@ def split_of(usage: str) -> Split:
 def pgm(pixels: str) -> bytes:
     """The column `pixels` as an image file (binary PGM); raises ValueError where it is no image of 48 px."""
     try:
-        grey = bytes(map(int, pixels.split()))
-    except ValueError:
+        grey = bytes([_GREY[pixel] for pixel in pixels.split()])
+    except KeyError:
         raise ValueError("a pixel is no integer of 0 to 255") from None
     if len(grey) != SIDE * SIDE:
         raise ValueError(f"{len(grey)} pixels instead of {SIDE * SIDE}")

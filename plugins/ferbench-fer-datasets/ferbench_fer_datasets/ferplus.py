@@ -33,9 +33,10 @@ class FerPlus(Dataset):
 
     layout: ClassVar[str] = "ferplus"
     rule: ClassVar[Rule] = MAJORITY
+    file: ClassVar[str] = VOTES
+    note: ClassVar[str] = ""
     source: ClassVar[str] = (
-        f"votes of {VOTES}, joined to {IMAGES} by row order; PublicTest is validation, PrivateTest is test; "
-        "ids are rows from 0"
+        f"joined to {IMAGES} by row order; PublicTest is validation, PrivateTest is test; ids are rows from 0"
     )
 
     @property
@@ -43,13 +44,13 @@ class FerPlus(Dataset):
         name = self._name(self.layout)
         return DatasetInfo(
             name=name,
-            title=f"FERPlus ({self.rule.name}; {self.source.partition(',')[0]})",
+            title=f"FERPlus ({self.rule.name}{self.note}; votes of {self.file})",
             licence="labels MIT (github.com/microsoft/FERPlus); images of FER2013, for research",
             classes={"8": EIGHT_CLASSES, "7": SEVEN_CLASSES},
             default_classes="8",
             family="ferplus",
             citation="Barsoum et al., ICMI 2016",
-            rule=f"{self.rule.text}; {self.source}; rows without the name of an image are left out",
+            rule=f"{self.rule.text}; votes of {self.file}, {self.source}; rows without an image's name are left out",
             official=OFFICIAL.get(name, {}),
         )
 
@@ -121,7 +122,8 @@ class FerPlusLabelCsv(FerPlus):
     """The votes of label.csv, which differ from those of fer2013new.csv, on the images beside it."""
 
     layout = "ferplus-label-csv"
-    source = "votes of label.csv, whose folders FER2013Train, FER2013Valid and FER2013Test are the splits"
+    file = "label.csv"
+    source = "whose folders FER2013Train, FER2013Valid and FER2013Test are train, validation and test"
     folders: ClassVar[Mapping[str, Split]] = {
         "FER2013Train": "train",
         "FER2013Valid": "validation",
@@ -138,7 +140,7 @@ class FerPlusLabelCsv(FerPlus):
         for name, split in self.folders.items():
             rows = read_table(
                 self.folder,
-                require(base / name, "label.csv", depth=0),
+                require(base, f"{name}/label.csv", depth=0),
                 ("Image name", "box", *COLUMNS),
                 header=False,
                 hint=f"a list without boxes has the votes of {VOTES}, which '{self._name('ferplus')}' reads",
@@ -181,7 +183,8 @@ class FerPlusLeaf(FerPlusLabelCsv):
     """The images that LEAF trains and tests on: it has no validation split."""
 
     layout = "ferplus-leaf"
-    source = "votes of label.csv; FER2013Train and FER2013Valid are train, FER2013Test is test"
+    note = ", as LEAF splits it"
+    source = "whose folders FER2013Train and FER2013Valid are train, FER2013Test is test"
     folders = {"FER2013Train": "train", "FER2013Valid": "train", "FER2013Test": "test"}
 
 

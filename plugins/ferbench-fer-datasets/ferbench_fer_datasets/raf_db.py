@@ -51,6 +51,7 @@ class RafDb(Dataset):
 
     images: ClassVar[str] = "aligned"
     title: ClassVar[str] = "RAF-DB (basic, aligned)"
+    labels: ClassVar[str] = "labels 1 to 7 of EmoLabel (in a re-upload, names of folders)"
 
     @property
     def info(self) -> DatasetInfo:
@@ -63,7 +64,7 @@ class RafDb(Dataset):
             family="raf-db",
             citation="Li et al., CVPR 2017; Li and Deng, IEEE TIP 2019",
             gated=True,
-            rule=f"labels 1 to 7 of EmoLabel, images of Image/{self.images}; 'train' or 'test' begins each name",
+            rule=f"{self.labels}, images of Image/{self.images}; 'train' or 'test' begins each name",
             official=OFFICIAL,
         )
 
@@ -110,6 +111,7 @@ class RafDbOriginal(RafDb):
 
     images: ClassVar[str] = "original"
     title: ClassVar[str] = "RAF-DB (basic, original images cut to the face box)"
+    labels: ClassVar[str] = "labels 1 to 7 of EmoLabel, face boxes of Annotation/boundingbox"
     crop = 0.0
 
     def samples(self) -> Iterator[Sample | Damage]:
