@@ -46,6 +46,26 @@ def ferbench_register_backbones(register: Register) -> None:
 
 
 @hookimpl
+def ferbench_register_datasets(register: Register) -> None:
+    """Anybody's unlabeled images, under a name that the user gives."""
+    register(
+        "recordio",
+        "ferbench.contract.streams:RecordIOStream",
+        summary="An unlabeled pool in RecordIO files, as face-recognition sets are published",
+    )
+    register(
+        "webdataset",
+        "ferbench.contract.streams:WebDatasetStream",
+        summary="An unlabeled pool in tar files, as WebDataset has them",
+    )
+    register(
+        "folder",
+        "ferbench.contract.streams:FolderStream",
+        summary="An unlabeled pool of image files in folders of any depth",
+    )
+
+
+@hookimpl
 def ferbench_register_protocols(register: Register) -> None:
     """The standard comparison, and what papers and challenges measure."""
     register(

@@ -5,6 +5,7 @@ line may never end. These functions turn that into `Damage` of one entry, or int
 """
 
 import csv
+import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
@@ -51,7 +52,7 @@ def below(root: Path, name: str) -> Path:
 
 def real(root: Path, path: Path) -> Path:
     """The file that a path leads to; raises ValueError where links lead out of `root`, OSError where nothing is."""
-    found = path.resolve(strict=True)
+    found = Path(os.path.realpath(path, strict=True))  # Path.resolve has an error of its own for links in a circle
     if not found.is_relative_to(root.resolve()):
         raise ValueError(f"{path}: leads out of {root}; put the file itself there")
     return found
@@ -60,12 +61,13 @@ def real(root: Path, path: Path) -> Path:
 def find(root: Path, *names: str, depth: int = 2) -> Path | None:
     """The first of `names` (relative paths) that exists in `root` or in a folder at most `depth` below it."""
     folders = [root]
-    for _ in range(depth + 1):
+    for level in range(depth + 1):
+        if level:  # listed only where it is needed: the next level may be a million images
+            folders = [inner for folder in folders for inner in subfolders(folder)][:MAX_FOLDERS]
         for folder in folders:
             for name in names:
                 if (folder / name).exists():
                     return folder / name
-        folders = [inner for folder in folders for inner in subfolders(folder)][:MAX_FOLDERS]
     return None
 
 
