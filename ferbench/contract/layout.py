@@ -82,16 +82,19 @@ def require(root: Path, *names: str, depth: int = 2, hint: str = "") -> Path:
 
 def subfolders(folder: Path) -> list[Path]:
     """The folders in a folder by name, without hidden ones and links."""
-    return sorted(
-        entry for entry in folder.iterdir() if entry.is_dir() and not entry.is_symlink() and entry.name[0] != "."
-    )
+    return [entry for entry in _visible(folder) if entry.is_dir() and not entry.is_symlink()]
 
 
 def image_files(folder: Path) -> list[Path]:
     """The image files in a folder by name, without hidden ones."""
-    return sorted(
-        entry for entry in folder.iterdir() if entry.suffix.lower() in IMAGE_SUFFIXES and entry.name[0] != "."
-    )
+    return [entry for entry in _visible(folder) if entry.suffix.lower() in IMAGE_SUFFIXES]
+
+
+def _visible(folder: Path) -> list[Path]:
+    try:
+        return sorted(entry for entry in folder.iterdir() if entry.name[0] != ".")
+    except OSError as error:
+        raise DataError(f"{folder}: cannot be listed as a folder ({error.strerror or error})") from None
 
 
 def read_lines(root: Path, path: Path) -> Iterator[tuple[int, str]]:

@@ -124,7 +124,10 @@ class _Archives(NamedStream):
         except (OSError, ValueError) as error:
             yield Damage("all", str(error))
             return
-        yield from self._records(shard, path)
+        if path.is_file():
+            yield from self._records(shard, path)
+        else:
+            yield Damage("all", "is no file")
 
     @abstractmethod
     def _records(self, shard: str, path: Path) -> Iterator[Place | Damage]:
