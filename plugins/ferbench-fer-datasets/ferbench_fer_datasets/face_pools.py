@@ -21,7 +21,7 @@ class VggFace2(FolderStream):
     described = _described(
         "vggface2",
         "VGGFace2, train (8,631 people, loosely cropped)",
-        "non-commercial research; no longer served by its publishers",
+        "non-commercial research",
         "Cao et al., FG 2018",
         "every image of train",
     )
@@ -37,7 +37,7 @@ class CasiaWebFace(FolderStream):
     described = _described(
         "casia-webface",
         "CASIA-WebFace (about 0.49 million images, 250 px)",
-        "non-commercial research; no longer served by its publishers",
+        "non-commercial research",
         "Yi et al., arXiv 1411.7923",
         "every image of the folders of people",
     )
@@ -54,7 +54,7 @@ class CasiaWebFace112(RecordIOStream):
     described = _described(
         "casia-webface-112",
         "CASIA-WebFace (10,572 people, aligned, 112 px, RecordIO)",
-        "non-commercial research; no longer served by its publishers",
+        "non-commercial research",
         "Yi et al., arXiv 1411.7923; Deng et al., CVPR 2019",
         "every image of train.rec",
     )

@@ -84,6 +84,8 @@ def test_damage_costs_a_line_or_a_video(tmp_path: Path) -> None:
 
 def test_no_frame_is_asked_for_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     build(tmp_path)
+    # What is missing is looked for in all folders, yet not among the frames.
+    shutil.rmtree(tmp_path / "cropped_aligned_new_50_vids")
     frames = [os.fspath(path) for path in tmp_path.rglob("*.jpg")]
     asked: list[str] = []
     real_stat = os.stat

@@ -1,11 +1,14 @@
 """Readers of archives, against archives written by hand; what is damaged is named."""
 
+import re
 import struct
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from ferbench.contract.dataset import Damage
+from ferbench.contract.dataset import Damage, DatasetInfo
+from ferbench.contract.layout import require
 from ferbench.contract.streams import (
     STREAMS,
     FolderStream,
@@ -20,6 +23,7 @@ from ferbench.errors import DataError, UsageError
 from tests.support.archives import MAGIC, describe, face, labeled, png, record, write_records, write_tar
 
 IMAGES = [png(face(i)) for i in range(6)]
+POOLS_PAGE = Path(__file__).parents[3] / "docs" / "pools.md"
 
 
 def read(dataset: StreamedDataset) -> dict[str, object]:
@@ -219,16 +223,20 @@ def test_no_link_leads_out_to_an_archive_or_its_index(tmp_path: Path) -> None:
         read(RecordIOStream(root, "mine"))
 
 
-def test_a_pool_that_says_where_its_images_lie(tmp_path: Path) -> None:
-    class Train(FolderStream):
-        def locate(self) -> Path:
-            return self.folder / "train"
-
-    for name in ("root/train/n1", "root/test/n1", "outside"):
+def test_the_pool_of_the_documentation_says_where_its_images_lie(tmp_path: Path) -> None:
+    code = re.search(r"```python\n(.+?)```", POOLS_PAGE.read_text("utf-8"), re.DOTALL)
+    assert code
+    names: dict[str, Any] = {"FolderStream": FolderStream, "DatasetInfo": DatasetInfo, "Path": Path, "require": require}
+    exec(code[1], names)
+    crowd = names["Crowd"]
+    for name in ("root/faces/train/n1", "root/faces/test/n1", "outside"):
         (tmp_path / name).mkdir(parents=True)
         (tmp_path / name / "1.png").write_bytes(IMAGES[0])
-    assert read(Train(tmp_path / "root")) == {"n1/1.png": IMAGES[0]}
-    (tmp_path / "other").mkdir()
-    (tmp_path / "other" / "train").symlink_to(tmp_path / "outside")
+    assert read(crowd(tmp_path / "root")) == {"n1/1.png": IMAGES[0]}
+    assert crowd(tmp_path / "root").info.name == "crowd"
+    (tmp_path / "other" / "faces").mkdir(parents=True)
+    with pytest.raises(DataError, match=r"no faces/train here .*; --root is the folder"):
+        crowd(tmp_path / "other").shards()
+    (tmp_path / "other" / "faces" / "train").symlink_to(tmp_path / "outside")
     with pytest.raises(DataError, match="leads out of"):
-        Train(tmp_path / "other").shards()
+        crowd(tmp_path / "other").shards()
