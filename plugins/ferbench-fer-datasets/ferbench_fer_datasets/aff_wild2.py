@@ -80,21 +80,29 @@ class AffWild2(Dataset):
             return
         images = set(os.listdir(folder))  # once, instead of asking for each of half a million frames
         labeled, found = 0, 0
-        for number, line in lines:
-            if not line.strip():
+        for number, label in _labels(lines, names):
+            if isinstance(label, ValueError):
+                yield Damage(f"{where}:{number}", str(label))
                 continue
+            labeled += 1
+            if (image := f"{number - 1:05d}.jpg") in images:
+                found += 1
+                yield _frame(split, folder / image, annotation.stem, label)
+        if labeled and not found:
+            yield Damage(where, f"none of its {labeled} labeled frames is in {folder}")
+
+
+def _labels(lines: Iterator[tuple[int, str]], names: tuple[str, ...]) -> Iterator[tuple[int, str | ValueError]]:
+    """The lines that are annotated, each with its class or with why it has none."""
+    for number, line in lines:
+        if line.strip():
             try:
                 label = number_in(line, range(NOT_ANNOTATED, len(names)))
             except ValueError as error:
-                yield Damage(f"{where}:{number}", str(error))
-                continue
-            image = f"{number - 1:05d}.jpg"
-            labeled += label != NOT_ANNOTATED
-            if label != NOT_ANNOTATED and image in images:
-                found += 1
-                yield _frame(split, folder / image, annotation.stem, names[label])
-        if labeled and not found:
-            yield Damage(where, f"none of its {labeled} labeled frames is in {folder}")
+                yield number, error
+            else:
+                if label != NOT_ANNOTATED:
+                    yield number, names[label]
 
 
 def _frame(split: Split, path: Path, track: str, label: str) -> Sample:
