@@ -48,6 +48,21 @@ def ferbench_register_datasets(register: Register) -> None:
         "ferbench.builtin.datasets.hugging_face:HuggingFace",
         summary="Yours or of the hub: what Hugging Face datasets loads (ferbench prepare)",
     )
+    register(
+        "recordio",
+        "ferbench.contract.streams:RecordIOStream",
+        summary="An unlabeled pool in RecordIO files, as face-recognition sets are published",
+    )
+    register(
+        "webdataset",
+        "ferbench.contract.streams:WebDatasetStream",
+        summary="An unlabeled pool in tar files, as WebDataset has them",
+    )
+    register(
+        "folder",
+        "ferbench.contract.streams:FolderStream",
+        summary="An unlabeled pool of image files in folders of any depth",
+    )
 
 
 @hookimpl

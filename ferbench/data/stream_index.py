@@ -175,7 +175,7 @@ def _write(dataset: StreamedDataset, image_size: int, folder: Path) -> None:
 def _stop_at_damage(dataset: StreamedDataset, damaged: list[str]) -> None:
     if damaged and dataset.on_bad_record == "stop":
         text = problem_text(dataset.info.name, damaged)
-        raise DataError(f'{text}\nor write "on_bad_record": "skip" into its dataset.json')
+        raise DataError(f"{text}\nor {dataset.how_to_skip}")
 
 
 def _find(dataset: StreamedDataset, path: Path) -> list[str]:

@@ -54,3 +54,32 @@ def _register_ferplus(register: Register) -> None:
         "ferbench_fer_datasets.ferplus:FerPlusLeaf",
         summary="FERPlus as LEAF splits it: 28,236 + 3,137, majority of votes",
     )
+    register("sfew", "ferbench_fer_datasets.sfew:Sfew", summary="SFEW 2.0: aligned faces from films, tested on Val")
+    register("ck-plus", "ferbench_fer_datasets.ck_plus:CkPlus", summary="CK+: the peak frames of 327 posed sequences")
+    register(
+        "ck-plus-neutral",
+        "ferbench_fer_datasets.ck_plus:CkPlusNeutral",
+        summary="CK+: the peak frames, and the first of each sequence as neutral",
+    )
+    register("jaffe", "ferbench_fer_datasets.jaffe:Jaffe", summary="JAFFE: 213 posed expressions of ten women")
+    register("kdef", "ferbench_fer_datasets.kdef:Kdef", summary="KDEF: 980 posed expressions of 70 people, frontal")
+    register("kdef-all-angles", "ferbench_fer_datasets.kdef:KdefAllAngles", summary="KDEF: 4,900, from five angles")
+    register("expw", "ferbench_fer_datasets.expw:ExpW", summary="ExpW: 91,793 faces from the web, cut to their boxes")
+    register(
+        "aff-wild2",
+        "ferbench_fer_datasets.aff_wild2:AffWild2",
+        summary="Aff-Wild2, EXPR: 585,317 training frames of videos, eight classes with other",
+    )
+    register("vggface2", "ferbench_fer_datasets.face_pools:VggFace2", summary="Pool: VGGFace2, its training people")
+    register(
+        "casia-webface",
+        "ferbench_fer_datasets.face_pools:CasiaWebFace",
+        summary="Pool: CASIA-WebFace in folders of people",
+    )
+    register(
+        "casia-webface-112",
+        "ferbench_fer_datasets.face_pools:CasiaWebFace112",
+        summary="Pool: CASIA-WebFace aligned, as RecordIO",
+    )
+    register("celeba", "ferbench_fer_datasets.face_pools:CelebA", summary="Pool: CelebA, 202,599 aligned images")
+    register("lfw", "ferbench_fer_datasets.face_pools:Lfw", summary="Pool: Labeled Faces in the Wild, 13,233 images")
