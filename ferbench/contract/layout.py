@@ -66,15 +66,21 @@ def below(root: Path, name: str) -> Path:
     return root / path
 
 
-def real(root: Path, path: Path) -> Path:
-    """The file that a path leads to; raises OSError where nothing is.
-
-    Raises ValueError where links lead out of `root`, and for what is no regular file: to open a pipe would wait.
-    """
+def inside(root: Path, path: Path) -> Path:
+    """What a path leads to; raises OSError where nothing is, ValueError where links lead out of `root`."""
     # Not Path.resolve, which answers a link to itself with a RuntimeError up to Python 3.12.
     found = Path(os.path.realpath(path, strict=True))
     if not found.is_relative_to(os.path.realpath(root)):
         raise ValueError(f"{path}: leads out of {root}; put the file itself there")
+    return found
+
+
+def real(root: Path, path: Path) -> Path:
+    """The file that a path leads to, as `inside` does; raises ValueError for what is no regular file.
+
+    To open a pipe would wait.
+    """
+    found = inside(root, path)
     if not found.is_file():
         raise ValueError(f"{path}: not a file")
     return found
