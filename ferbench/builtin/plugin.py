@@ -31,22 +31,22 @@ def ferbench_register_datasets(register: Register) -> None:
     register(
         "image-folder",
         "ferbench.builtin.datasets.image_folder:ImageFolder",
-        summary="Yours: a folder of each class, in folders of splits (ferbench prepare)",
+        summary="Yours: a folder of each class, in folders of splits",
     )
     register(
         "manifest",
         "ferbench.builtin.datasets.manifest:Manifest",
-        summary="Yours: a CSV or Parquet file with paths, labels, splits, subjects, face boxes (ferbench prepare)",
+        summary="Yours: a CSV or Parquet list of paths, labels, splits, face boxes",
     )
     register(
         "shards",
         "ferbench.builtin.datasets.shards:Shards",
-        summary="Yours: WebDataset tar files with class names beside the images (ferbench prepare)",
+        summary="Yours: WebDataset tar files with class names beside the images",
     )
     register(
         "huggingface",
         "ferbench.builtin.datasets.hugging_face:HuggingFace",
-        summary="Yours or of the hub: what Hugging Face datasets loads (ferbench prepare)",
+        summary="Yours or of the hub: what Hugging Face datasets loads",
     )
     register(
         "recordio",

@@ -12,6 +12,7 @@ import click
 
 from ferbench.cli.output import print_table, print_warning
 from ferbench.errors import DataError, UsageError
+from ferbench.leaderboard.escape import plain
 from ferbench.plugins import registry
 
 if TYPE_CHECKING:
@@ -189,7 +190,7 @@ def _show_counts(reader: "Dataset", counts: "Mapping[str, int]") -> "CountTable"
 
 
 def _damage_text(reader: "Dataset", damages: "Sequence[Damage]", path: Path | None = None) -> str:
-    listed = "\n  ".join(f"{damage.record}: {damage.reason}" for damage in damages[:LISTED])
+    listed = "\n  ".join(plain(f"{damage.record}: {damage.reason}", 400) for damage in damages[:LISTED])
     more = f"\n  and {len(damages) - LISTED} more" if len(damages) > LISTED else ""
     where = f"; all stand in {path}" if path else ""
     return (

@@ -26,9 +26,9 @@ class Sample:
     """One image of an official layout.
 
     `image` is the bytes of an image file, or its path, which must lie below the data set's root. `label` is a canonical
-    class *name*, a distribution over names, or None where nothing is known; `box` is the face as x0, y0, x1, y1 in
-    pixels of the stored image; `subject` and `video` are ids where the layout has them. Images of the split
-    `validation` are packed and counted, and no protocol draws them.
+    class *name*, a distribution over names (of equal shares the first is the label), or None where nothing is known;
+    `box` is the face as x0, y0, x1, y1 in pixels of the stored image; `subject` and `video` are ids where the layout
+    has them. Images of the split `validation` are packed and counted, and no protocol draws them.
     """
 
     id: str

@@ -219,7 +219,7 @@ def decode_sample(
     return resized(face.image, size), {
         "id": sample.id,
         "split": sample.split,
-        "label": max(sorted(distribution), key=distribution.__getitem__) if distribution else sample.label,
+        "label": max(distribution, key=distribution.__getitem__) if distribution else sample.label,
         "label_distribution": list(distribution.items()) if distribution else None,
         "subject": sample.subject,
         "video": sample.video,
