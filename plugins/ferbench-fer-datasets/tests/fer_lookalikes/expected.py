@@ -5,8 +5,10 @@ Each image is of one shade of grey, so that it can be told from the others.
 
 import functools
 import io
+import types
 import zlib
 from collections.abc import Iterable, Mapping
+from importlib import import_module
 from pathlib import Path
 from typing import NamedTuple
 
@@ -14,9 +16,21 @@ from PIL import Image
 
 from ferbench.contract.dataset import Damage, Dataset, Sample
 from ferbench.contract.layout import encoded
-from ferbench.registry import Entry
-from ferbench_fer_datasets.plugin import ferbench_register_datasets
+from ferbench.data.prepared import open_reader
+from ferbench.plugins import load_registry
 
+
+class EntryPoint:
+    """This distribution's, installed or not."""
+
+    name = "fer-datasets"
+    dist = types.SimpleNamespace(name="ferbench-fer-datasets", version="0")
+
+    def load(self) -> object:
+        return import_module("ferbench_fer_datasets.plugin")
+
+
+REGISTRY = load_registry({}, [EntryPoint()])  # type: ignore[list-item]
 KINDS = {".png": "PNG", ".tiff": "TIFF"}
 
 
@@ -57,17 +71,9 @@ def write(path: Path, content: bytes | str = "") -> None:
     path.write_bytes(content if isinstance(content, bytes) else content.encode())
 
 
-def reader(name: str) -> type[Dataset]:
-    """What this distribution registers under a name."""
-    targets: dict[str, str] = {}
-    ferbench_register_datasets(lambda name, target, **texts: targets.update({name: target}))
-    found: type[Dataset] = Entry("datasets", name, targets[name], "", "", 1, "", "").load()
-    return found
-
-
 def open_set(name: str, root: Path) -> Dataset:
-    """The data set that a registered reader makes of a folder."""
-    return reader(name)(root)
+    """The data set that a registered reader makes of a folder; that of anybody's images is called `mine`."""
+    return open_reader(REGISTRY.get("datasets", name), root, "mine")
 
 
 def read(name: str, root: Path) -> tuple[list[Expected], list[Damage]]:
