@@ -66,8 +66,8 @@ def below(root: Path, name: str) -> Path:
     return root / path
 
 
-def resolved(root: Path, path: Path) -> Path:
-    """What a path leads to; raises ValueError where links lead out of `root`, OSError where nothing is."""
+def inside(root: Path, path: Path) -> Path:
+    """What a path leads to; raises OSError where nothing is, ValueError where links lead out of `root`."""
     # Not Path.resolve, which answers a link to itself with a RuntimeError up to Python 3.12.
     found = Path(os.path.realpath(path, strict=True))
     if not found.is_relative_to(os.path.realpath(root)):
@@ -76,11 +76,11 @@ def resolved(root: Path, path: Path) -> Path:
 
 
 def real(root: Path, path: Path) -> Path:
-    """The file that a path leads to; raises as `resolved`, and ValueError for what is no regular file.
+    """The file that a path leads to, as `inside` does; raises ValueError for what is no regular file.
 
     To open a pipe would wait.
     """
-    found = resolved(root, path)
+    found = inside(root, path)
     if not found.is_file():
         raise ValueError(f"{path}: not a file")
     return found

@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ferbench.contract.dataset import DESCRIPTION, Damage, Dataset, DatasetInfo, Sample, read_description, tree_digest
-from ferbench.contract.layout import IMAGE_SUFFIXES, real, resolved
+from ferbench.contract.layout import IMAGE_SUFFIXES, inside, real
 from ferbench.errors import DataError, UsageError, suggestion
 
 ALL = 2**62
@@ -99,7 +99,7 @@ class NamedStream(StreamedDataset):
     def base(self) -> Path:
         """What `locate` finds, without links; raises DataError where they lead out of the root."""
         try:
-            return resolved(self.folder, self.locate())
+            return inside(self.folder, self.locate())
         except ValueError as error:
             raise DataError(str(error)) from None
 
@@ -117,14 +117,11 @@ class _Archives(NamedStream):
 
     def places(self, shard: str) -> Iterator[Place | Damage]:
         try:
-            path = resolved(self.folder, self.base / shard)
+            path = real(self.folder, self.base / shard)
         except (OSError, ValueError) as error:
             yield Damage("all", str(error))
             return
-        if path.is_file():
-            yield from self._records(shard, path)
-        else:
-            yield Damage("all", "is no file")
+        yield from self._records(shard, path)
 
     @abstractmethod
     def _records(self, shard: str, path: Path) -> Iterator[Place | Damage]:

@@ -1,6 +1,6 @@
-"""Puts this folder on the path: the look-alike trees are modules that several tests share."""
+"""Puts the package of look-alikes on the path, last, so that nothing beside it stands before another module."""
 
 import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parent))
+sys.path.append(str(Path(__file__).parent))

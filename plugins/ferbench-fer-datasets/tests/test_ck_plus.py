@@ -9,20 +9,20 @@ from ferbench.contract.dataset import Damage
 from ferbench.errors import DataError
 from ferbench_fer_datasets.ck_plus import CkPlus, CkPlusNeutral
 
-from .expected2 import read, write_text
-from .lookalike_ck_plus import build, with_neutral
+from fer_lookalikes.ck_plus import build
+from fer_lookalikes.expected import read, write
 
 
 def test_round_trip(tmp_path: Path) -> None:
-    expected = build(tmp_path)
+    expected = build(tmp_path)["ck-plus"]
     assert len(expected) == 7 * 3
-    assert read(CkPlus(tmp_path)) == (expected, [])
+    assert read("ck-plus", tmp_path) == (expected, [])
 
 
 def test_first_frames_are_neutral(tmp_path: Path) -> None:
-    expected = with_neutral(build(tmp_path))
+    expected = build(tmp_path)["ck-plus-neutral"]
     assert len(expected) == 7 * 4
-    assert read(CkPlusNeutral(tmp_path)) == (expected, [])
+    assert read("ck-plus-neutral", tmp_path) == (expected, [])
 
 
 def test_class_sets_have_what_the_frames_show(tmp_path: Path) -> None:
@@ -49,23 +49,23 @@ def test_class_sets_have_what_the_frames_show(tmp_path: Path) -> None:
     ],
 )
 def test_a_label_that_is_none_costs_its_sequence(tmp_path: Path, content: bytes, reason: str) -> None:
-    expected = build(tmp_path)
+    expected = build(tmp_path)["ck-plus"]
     name = "Emotion/S010/002/S010_002_00000012_emotion.txt"
     (tmp_path / name).write_bytes(content)
-    samples, (damage,) = read(CkPlus(tmp_path))
+    samples, (damage,) = read("ck-plus", tmp_path)
     assert samples == [row for row in expected if row.video != "S010_002"]
     assert damage.record == name
     assert reason in damage.reason
 
 
 def test_frames_that_are_missing_are_reported_for_each_sequence(tmp_path: Path) -> None:
-    expected = build(tmp_path)
+    expected = build(tmp_path)["ck-plus"]
     images = tmp_path / "cohn-kanade-images"
     (images / "S005" / "001" / "S005_001_00000005.png").unlink()
     for frame in (1, 2):
         (images / "S010" / "004" / f"S010_004_0000000{frame}.png").unlink()
     shutil.rmtree(images / "S138" / "005")
-    samples, damages = read(CkPlus(tmp_path))
+    samples, damages = read("ck-plus", tmp_path)
     assert samples == [row for row in expected if row.video not in ("S005_001", "S010_004", "S138_005")]
     assert [damage.record.rpartition("/")[2] for damage in damages] == [
         "S005_001_00000005_emotion.txt",
@@ -80,31 +80,31 @@ def test_frames_that_are_missing_are_reported_for_each_sequence(tmp_path: Path) 
 def test_three_frames_are_too_few_where_the_first_is_neutral(tmp_path: Path) -> None:
     build(tmp_path)
     (tmp_path / "cohn-kanade-images" / "S010" / "004" / "S010_004_00000001.png").unlink()
-    assert read(CkPlus(tmp_path))[1] == []
-    assert read(CkPlusNeutral(tmp_path))[1] == [
+    assert read("ck-plus", tmp_path)[1] == []
+    assert read("ck-plus-neutral", tmp_path)[1] == [
         Damage("Emotion/S010/004/S010_004_00000004_emotion.txt", "only 3 frames up to the peak")
     ]
 
 
 def test_frames_after_the_peak_and_images_of_other_names_are_not_read(tmp_path: Path) -> None:
-    expected = build(tmp_path)
+    expected = build(tmp_path)["ck-plus"]
     folder = tmp_path / "cohn-kanade-images" / "S005" / "001"
     for name in ("S005_001_00000006.png", "S005_001_copy.png", "S005_00000004.png", "cover.png"):
         shutil.copy(folder / "S005_001_00000001.png", folder / name)
-    assert read(CkPlus(tmp_path)) == (expected, [])
+    assert read("ck-plus", tmp_path) == (expected, [])
 
 
 def test_labels_in_the_folder_of_their_archive(tmp_path: Path) -> None:
-    expected = build(tmp_path)
+    expected = build(tmp_path)["ck-plus"]
     (tmp_path / "Emotion").rename(tmp_path / "labels")
     (tmp_path / "Emotion_labels").mkdir()
     (tmp_path / "labels").rename(tmp_path / "Emotion_labels" / "Emotion")
-    assert read(CkPlus(tmp_path)) == (expected, [])
+    assert read("ck-plus", tmp_path) == (expected, [])
 
 
 def test_another_layout_is_one_error(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"no cohn-kanade-images here .*; unpack the images"):
-        read(CkPlus(tmp_path))
-    write_text(tmp_path / "cohn-kanade-images" / "readme.txt")
+        read("ck-plus", tmp_path)
+    write(tmp_path / "cohn-kanade-images" / "readme.txt")
     with pytest.raises(DataError, match="no Emotion or Emotion_labels/Emotion or"):
-        read(CkPlus(tmp_path))
+        read("ck-plus", tmp_path)

@@ -213,9 +213,11 @@ def test_no_link_leads_out_to_an_archive_or_its_index(tmp_path: Path) -> None:
     (root / "1.tar").mkdir()
     (root / "train-2.rec").mkdir()
     for stream in (WebDatasetStream, RecordIOStream):
-        found = sorted(damage.reason for _, damage in damages(stream(root, "mine")))
+        found = sorted(
+            (damage.reason for _, damage in damages(stream(root, "mine"))), key=lambda r: "leads out of" not in r
+        )
         assert "leads out of" in found[0]
-        assert found[1:] == ["is no file"]
+        assert len(found) == 2 and found[1].endswith(": not a file")
     (root / "train-2.rec").rmdir()
     (root / "train.rec").unlink()
     (root / "train.rec").write_bytes((outside / "train.rec").read_bytes())

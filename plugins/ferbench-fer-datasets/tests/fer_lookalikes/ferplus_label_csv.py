@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-import lookalike_ferplus
-from expected import Expected, write, write_image
-from lookalike_ferplus import RULES, Label
+from fer_lookalikes import ferplus
+from fer_lookalikes.expected import Expected, write, write_image
+from fer_lookalikes.ferplus import RULES, Label
 
 FOLDERS = {"Training": "FER2013Train", "PublicTest": "FER2013Valid", "PrivateTest": "FER2013Test"}
 BOX = (0.0, 4.0, 46.0, 48.0)
@@ -17,7 +17,7 @@ FIRST: tuple[str, str, str, tuple[Label, ...]] = (
     ("neutral", {"neutral": 5 / 8, "anger": 3 / 8}, {"neutral": 5 / 8, "anger": 3 / 8}, "neutral", "neutral"),
 )
 # Names occur once in these lists, and each has an image.
-ROWS = (FIRST, *(row for i, row in enumerate(lookalike_ferplus.ROWS) if row[1] and i not in (0, 3)))
+ROWS = (FIRST, *(row for i, row in enumerate(ferplus.ROWS) if row[1] and i not in (0, 3)))
 
 
 def build(root: Path) -> dict[str, list[Expected]]:
@@ -26,13 +26,13 @@ def build(root: Path) -> dict[str, list[Expected]]:
     for i, (usage, name, counts, labels) in enumerate(ROWS):
         lines[usage].append(f'{name}.png,"(0, 4, 46, 48)",{counts}')
         write_image(root / "data" / FOLDERS[usage] / f"{name}.png", 20 * i, "PNG")
-        split = lookalike_ferplus.SPLITS[usage]
+        split = ferplus.SPLITS[usage]
         for rule, label in zip(RULES, labels, strict=True):
             if label:
-                samples[f"ferplus-label-csv{rule}"].append(Expected(name, split, label, 20 * i, BOX))
+                samples[f"ferplus-label-csv{rule}"].append(Expected(name, split, label, 20 * i, box=BOX))
         if labels[0]:
             trained_on = split.replace("validation", "train")
-            samples["ferplus-leaf"].append(Expected(name, trained_on, labels[0], 20 * i, BOX))
+            samples["ferplus-leaf"].append(Expected(name, trained_on, labels[0], 20 * i, box=BOX))
     for usage, folder in FOLDERS.items():
         write(root / "data" / folder / "label.csv", "\n".join(lines[usage]) + "\n")
     return samples

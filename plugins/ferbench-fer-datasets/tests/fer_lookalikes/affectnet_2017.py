@@ -4,8 +4,8 @@ classes that are no expressions, and a negative width.
 
 from pathlib import Path
 
-from expected import Expected, write, write_image
-from lookalike_affectnet import LABELS
+from fer_lookalikes.affectnet import LABELS
+from fer_lookalikes.expected import Expected, write, write_image
 
 HEADER = "subDirectory_filePath,face_x,face_y,face_width,face_height,facial_landmarks,expression,valence,arousal"
 ENDINGS = (("jpg", "JPEG"), ("JPG", "JPEG"), ("png", "PNG"), ("jpeg", "PNG"), ("TIF", "TIFF"), ("bmp", "BMP"))
@@ -30,6 +30,6 @@ def build(root: Path) -> dict[str, list[Expected]]:
             lines.append(row(name, box, expression))
             write_image(root / BASE / "Manually_Annotated_Images" / name, shade, kind)
             if face:
-                samples.append(Expected(name, split, LABELS[expression], shade, (1.0, 2.0, 6.0, 6.0)))
+                samples.append(Expected(name, split, LABELS[expression], shade, box=(1.0, 2.0, 6.0, 6.0)))
         write(root / f"Manually_Annotated_file_lists/{listed}.csv", "\n".join(lines) + "\n")
     return {"affectnet-2017": samples}

@@ -4,7 +4,8 @@ import io
 from pathlib import Path
 
 import numpy as np
-from expected import Expected, write, write_image
+
+from fer_lookalikes.expected import Expected, write, write_image
 
 LABELS = ("neutral", "happiness", "sadness", "surprise", "fear", "disgust", "anger", "contempt")
 

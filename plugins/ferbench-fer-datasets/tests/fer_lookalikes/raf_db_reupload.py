@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from expected import Expected, write, write_image
-from lookalike_raf_db import LABELS, numbered
+from fer_lookalikes.expected import Expected, write, write_image
+from fer_lookalikes.raf_db import LABELS, numbered
 
 
 def build(root: Path) -> dict[str, list[Expected]]:

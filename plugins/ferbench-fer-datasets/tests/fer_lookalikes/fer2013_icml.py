@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from expected import Expected, write
-from lookalike_fer2013 import rows, samples
+from fer_lookalikes.expected import Expected, write
+from fer_lookalikes.fer2013 import rows, samples
 
 
 def build(root: Path) -> dict[str, list[Expected]]:

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from expected import Expected, write
+from fer_lookalikes.expected import Expected, write
 
 LABELS = ("anger", "disgust", "fear", "happiness", "sadness", "surprise", "neutral")
 SPLITS = {"Training": "train", "PublicTest": "validation", "PrivateTest": "test"}

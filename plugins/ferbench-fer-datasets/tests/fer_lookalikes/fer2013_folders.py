@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from expected import Expected, write_image
+from fer_lookalikes.expected import Expected, write_image
 
 CLASSES = {
     "angry": "anger",

@@ -2,11 +2,8 @@
 
 from pathlib import Path
 
-from ferbench_fer_datasets.sfew import Sfew
+from fer_lookalikes.expected import Expected, shade_of, write, write_image
 
-from .expected2 import Expected, write_image, write_text
-
-READER = Sfew
 LABELS = {
     "Angry": "anger",
     "Disgust": "disgust",
@@ -18,7 +15,7 @@ LABELS = {
 }
 
 
-def build(root: Path) -> list[Expected]:
+def build(root: Path) -> dict[str, list[Expected]]:
     """Two training and one test image of each class."""
     train, val = root / "Train" / "Train_Aligned_Faces", root / "Val" / "Val_Aligned_Faces_new" / "Val_Aligned_Faces"
     expected = []
@@ -27,10 +24,10 @@ def build(root: Path) -> list[Expected]:
             for film in films:
                 stem = f"{film}_000519240_{number:08d}"
                 write_image(folder / name / f"{stem}.png")
-                expected.append(Expected(f"{split}/{stem}", split, label))
+                expected.append(Expected(f"{split}/{stem}", split, label, shade_of(f"{stem}.png")))
     write_image(root / "Test" / "Test_Aligned_Faces" / "Juno_000001000_00000001.png")
-    write_text(root / "Train" / "LPQ" / "features.txt", "no image")
-    write_text(train / "Angry" / "Thumbs.db")
-    write_text(train / ".DS_Store")
-    write_text(train / "Sad" / "._Airheads_000519240_00000005.png")
-    return expected
+    write(root / "Train" / "LPQ" / "features.txt", "no image")
+    write(train / "Angry" / "Thumbs.db")
+    write(train / ".DS_Store")
+    write(train / "Sad" / "._Airheads_000519240_00000005.png")
+    return {"sfew": expected}

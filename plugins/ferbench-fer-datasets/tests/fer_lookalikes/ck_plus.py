@@ -2,11 +2,8 @@
 
 from pathlib import Path
 
-from ferbench_fer_datasets.ck_plus import CkPlus
+from fer_lookalikes.expected import Expected, shade_of, write, write_image
 
-from .expected2 import Expected, write_image, write_text
-
-READER = CkPlus
 SEQUENCES = [  # subject, sequence, number of frames, what the label file says
     ("S005", "001", 5, ("   3.0000000e+00\n", "disgust")),
     ("S010", "001", 4, None),
@@ -19,20 +16,20 @@ SEQUENCES = [  # subject, sequence, number of frames, what the label file says
 ]
 
 
-def build(root: Path) -> list[Expected]:
+def build(root: Path) -> dict[str, list[Expected]]:
     """Eight sequences of four subjects, seven of them labeled."""
     expected = []
     for subject, sequence, frames, content in SEQUENCES:
         stems = [f"{subject}_{sequence}_{frame:08d}" for frame in range(1, frames + 1)]
         for stem in stems:
-            write_image(root / "cohn-kanade-images" / subject / sequence / f"{stem}.png", "L", (16, 12))
+            write_image(root / "cohn-kanade-images" / subject / sequence / f"{stem}.png", size=(16, 12))
         emotion = root / "Emotion" / subject / sequence
         emotion.mkdir(parents=True)
         if content:
             text, label = content
-            write_text(emotion / f"{stems[-1]}_emotion.txt", text)
+            write(emotion / f"{stems[-1]}_emotion.txt", text)
             video = f"{subject}_{sequence}"
-            expected += [Expected(stem, "train", label, subject, video) for stem in stems[-3:]]
+            expected += [Expected(stem, "train", label, shade_of(f"{stem}.png"), subject, video) for stem in stems[-3:]]
     (root / "cohn-kanade-images" / "S999" / "001").mkdir(parents=True)  # of a person without a folder in Emotion
     for name in (
         "cohn-kanade-images",
@@ -41,17 +38,18 @@ def build(root: Path) -> list[Expected]:
         "Emotion/S010/001",
         "Emotion/S010/002",
     ):
-        write_text(root / name / ".DS_Store", "of another system")
-    write_text(root / "Emotion" / "S005" / "001" / "._S005_001_00000005_emotion.txt", "of another system")
-    write_text(root / "Landmarks" / "S005" / "001" / "S005_001_00000001_landmarks.txt", "1.0 2.0\n" * 68)
-    return expected
+        write(root / name / ".DS_Store", "of another system")
+    write(root / "Emotion" / "S005" / "001" / "._S005_001_00000005_emotion.txt", "of another system")
+    write(root / "Landmarks" / "S005" / "001" / "S005_001_00000001_landmarks.txt", "1.0 2.0\n" * 68)
+    return {"ck-plus": expected, "ck-plus-neutral": _with_neutral(expected)}
 
 
-def with_neutral(peaks: list[Expected]) -> list[Expected]:
+def _with_neutral(peaks: list[Expected]) -> list[Expected]:
     """What the reader with neutral frames yields: before each sequence its first frame."""
     rows = []
     for row in peaks:
         if not rows or rows[-1].video != row.video:
-            rows.append(row._replace(id=f"{row.video}_00000001", label="neutral"))
+            first = f"{row.video}_00000001"
+            rows.append(row._replace(id=first, label="neutral", shade=shade_of(f"{first}.png")))
         rows.append(row)
     return rows

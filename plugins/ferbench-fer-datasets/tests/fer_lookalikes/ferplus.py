@@ -5,8 +5,8 @@ occurs twice, a row with nine votes, ties, and rows where unknown or NF is among
 from collections.abc import Mapping
 from pathlib import Path
 
-from expected import Expected, write
-from lookalike_fer2013 import SPLITS, pixels
+from fer_lookalikes.expected import Expected, write
+from fer_lookalikes.fer2013 import SPLITS, pixels
 
 RULES = ("", "-probability", "-multi-target", "-argmax", "-argmax-emotions")
 HEADER = "Usage,Image name,neutral,happiness,surprise,sadness,anger,disgust,fear,contempt,unknown,NF"

@@ -2,11 +2,8 @@
 
 from pathlib import Path
 
-from ferbench_fer_datasets.jaffe import Jaffe
+from fer_lookalikes.expected import Expected, shade_of, write, write_image
 
-from .expected2 import Expected, write_image, write_text
-
-READER = Jaffe
 CODES = {
     "AN": "anger",
     "DI": "disgust",
@@ -18,15 +15,15 @@ CODES = {
 }
 
 
-def build(root: Path) -> list[Expected]:
+def build(root: Path) -> dict[str, list[Expected]]:
     """Two images of each expression of two people."""
     expected = []
     for first, subject in ((39, "KA"), (187, "YM")):
         for number, (code, label) in enumerate(CODES.items()):
             for repetition in (1, 2):
                 stem = f"{subject}.{code}{repetition}.{first + 2 * number + repetition}"
-                write_image(root / "jaffe" / f"{stem}.tiff", "L")
-                expected.append(Expected(stem, "train", label, subject))
-    write_text(root / "jaffe" / "README_FIRST.txt", "about the images")
-    write_text(root / "jaffe" / ".DS_Store")
-    return sorted(expected)
+                write_image(root / "jaffe" / f"{stem}.tiff")
+                expected.append(Expected(stem, "train", label, shade_of(f"{stem}.tiff"), subject))
+    write(root / "jaffe" / "README_FIRST.txt", "about the images")
+    write(root / "jaffe" / ".DS_Store")
+    return {"jaffe": sorted(expected)}

@@ -2,11 +2,8 @@
 
 from pathlib import Path
 
-from ferbench_fer_datasets.aff_wild2 import AffWild2
+from fer_lookalikes.expected import Expected, shade_of, write, write_image
 
-from .expected2 import Expected, write_image, write_text
-
-READER = AffWild2
 CHALLENGE = Path("6th ABAW Annotations") / "EXPR_Recognition_Challenge"
 NAMES = ("neutral", "anger", "disgust", "fear", "happiness", "sadness", "surprise", "other")
 HEADER = "Neutral,Anger,Disgust,Fear,Happiness,Sadness,Surprise,Other"
@@ -21,18 +18,21 @@ TRACKS = [  # split, folder, track, video, label of each frame from 1, frames th
 SETS = {"train": "Train_Set", "test": "Validation_Set"}
 
 
-def build(root: Path) -> list[Expected]:
+def build(root: Path) -> dict[str, list[Expected]]:
     """Six annotations of five videos; a frame counts where it has a label and an image."""
     expected = []
     for split, batch, track, video, labels, images in TRACKS:
         lines = [HEADER, *map(str, labels)]
-        write_text(root / CHALLENGE / SETS[split] / f"{track}.txt", "\n".join(lines) + "\n")
+        write(root / CHALLENGE / SETS[split] / f"{track}.txt", "\n".join(lines) + "\n")
         for frame in images:
             write_image(root / batch / track / f"{frame:05d}.jpg")
         labeled = ((frame, label) for frame, label in enumerate(labels, 1) if label >= 0 and frame in images)
-        expected += [Expected(f"{track}/{frame:05d}", split, NAMES[label], video=video) for frame, label in labeled]
-    write_text(root / CHALLENGE / "Train_Set" / "._video74.txt", "of another system")
-    write_text(root / "6th ABAW Annotations" / "VA_Estimation_Challenge" / "Train_Set" / "video74.txt", "valence\n")
-    write_text(root / "cropped_aligned" / ".DS_Store")
+        expected += [
+            Expected(f"{track}/{frame:05d}", split, NAMES[label], shade_of(f"{frame:05d}.jpg"), video=video)
+            for frame, label in labeled
+        ]
+    write(root / CHALLENGE / "Train_Set" / "._video74.txt", "of another system")
+    write(root / "6th ABAW Annotations" / "VA_Estimation_Challenge" / "Train_Set" / "video74.txt", "valence\n")
+    write(root / "cropped_aligned" / ".DS_Store")
     write_image(root / "cropped_aligned" / "of_the_test_set" / "00001.jpg")
-    return expected
+    return {"aff-wild2": expected}

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-from expected import Expected, write, write_image
+from fer_lookalikes.expected import Expected, write, write_image
 
 LABELS = ("surprise", "fear", "disgust", "happiness", "sadness", "anger", "neutral")
 LIST = "raf-basic/EmoLabel/list_patition_label.txt"
@@ -28,7 +28,7 @@ def build(root: Path) -> dict[str, list[Expected]]:
         box = (1.5, 2.0, 6.25, 7.0 + i)
         write(base / f"Annotation/boundingbox/{name}_boundingbox.txt", "{} {} {} {} \n".format(*box))
         samples["raf-db"].append(Expected(name, split, expression, aligned))
-        samples["raf-db-original"].append(Expected(name, split, expression, original, box))
+        samples["raf-db-original"].append(Expected(name, split, expression, original, box=box))
     write(root / LIST, "\n".join(lines))
     write(base / "Annotation/manual/train_00001_manu_attri.txt", "1\t2\n" * 5 + "0\n0\n2\n")
     write(base / "Image/aligned/.DS_Store", "")

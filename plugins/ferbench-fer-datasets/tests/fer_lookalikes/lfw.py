@@ -2,14 +2,10 @@
 
 from pathlib import Path
 
-from ferbench_fer_datasets.face_pools import Lfw
-
-from .expected2 import Expected, write_image, write_text
-
-READER = Lfw
+from fer_lookalikes.expected import Expected, shade_of, write, write_image
 
 
-def build(root: Path) -> list[Expected]:
+def build(root: Path) -> dict[str, list[Expected]]:
     """Three images of two people."""
     names = [
         "Aaron_Eckhart/Aaron_Eckhart_0001.jpg",
@@ -18,5 +14,5 @@ def build(root: Path) -> list[Expected]:
     ]
     for name in names:
         write_image(root / "lfw" / name)
-    write_text(root / "pairs.txt", "10\t300\nAaron_Eckhart\t1\tZach_Pillet\t1\n")
-    return [Expected(name, "unlabeled") for name in names]
+    write(root / "pairs.txt", "10\t300\nAaron_Eckhart\t1\tZach_Pillet\t1\n")
+    return {"lfw": [Expected(name, "unlabeled", None, shade_of(name)) for name in names]}
