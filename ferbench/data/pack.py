@@ -22,11 +22,10 @@ import pyarrow.parquet
 
 from ferbench.contract.dataset import Damage, Dataset
 from ferbench.data.packing import Packing, Row
-from ferbench.errors import DataError
+from ferbench.errors import DataError, listed
 from ferbench.records.cell import canonical_json, digest
 
 PACK_VERSION = 2
-MAX_LISTED = 20
 BATCH = 4096
 Progress = Callable[[int, int], None]
 """Called with how many samples were looked at, and how many of them give no image."""
@@ -162,10 +161,8 @@ def _write_manifest(packing: Packing, path: Path) -> None:
 
 def problem_text(name: str, problems: list[str]) -> str:
     """All that is wrong with a data set, or its beginning, with the remedy."""
-    listed = "\n  ".join(problems[:MAX_LISTED])
-    more = f"\n  and {len(problems) - MAX_LISTED} more" if len(problems) > MAX_LISTED else ""
     return (
-        f"dataset '{name}': {len(problems)} damaged image(s); replace or remove them, then run again:\n  {listed}{more}"
+        f"dataset '{name}': {len(problems)} damaged image(s); replace or remove them, then run again:{listed(problems)}"
     )
 
 
