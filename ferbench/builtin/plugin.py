@@ -26,6 +26,46 @@ def ferbench_register_heads(register: Register) -> None:
 
 
 @hookimpl
+def ferbench_register_datasets(register: Register) -> None:
+    """Readers of anybody's images, which `ferbench prepare` gives a name."""
+    register(
+        "image-folder",
+        "ferbench.builtin.datasets.image_folder:ImageFolder",
+        summary="Yours: a folder of each class, in folders of splits",
+    )
+    register(
+        "manifest",
+        "ferbench.builtin.datasets.manifest:Manifest",
+        summary="Yours: a CSV or Parquet list of paths, labels, splits, face boxes",
+    )
+    register(
+        "shards",
+        "ferbench.builtin.datasets.shards:Shards",
+        summary="Yours: WebDataset tar files with class names beside the images",
+    )
+    register(
+        "huggingface",
+        "ferbench.builtin.datasets.hugging_face:HuggingFace",
+        summary="Yours or of the hub: what Hugging Face datasets loads",
+    )
+    register(
+        "recordio",
+        "ferbench.contract.streams:RecordIOStream",
+        summary="An unlabeled pool in RecordIO files, as face-recognition sets are published",
+    )
+    register(
+        "webdataset",
+        "ferbench.contract.streams:WebDatasetStream",
+        summary="An unlabeled pool in tar files, as WebDataset has them",
+    )
+    register(
+        "folder",
+        "ferbench.contract.streams:FolderStream",
+        summary="An unlabeled pool of image files in folders of any depth",
+    )
+
+
+@hookimpl
 def ferbench_register_backbones(register: Register) -> None:
     """Two small ones for small images, and the door to timm."""
     register(
@@ -96,6 +136,7 @@ def ferbench_register_commands(register: Register) -> None:
     register("compare", "ferbench.cli.compare:compare", summary="Compare runs side by side")
     register("verify", "ferbench.cli.verify:verify", summary="Recompute the metrics of records")
     register("leaderboard", "ferbench.cli.leaderboard:leaderboard", summary="Build or check the leaderboard")
+    register("prepare", "ferbench.cli.prepare:prepare", summary="Prepare your copy of a data set for runs")
     register("boxes", "ferbench.cli.boxes:boxes", summary="Find the faces of a data set that has no face boxes")
     register("reproduce", "ferbench.cli.reproduce:reproduce", summary="Run a record's cell again and compare")
     register("doctor", "ferbench.cli.doctor:doctor", summary="Check this installation; say how to repair it")

@@ -55,8 +55,8 @@ def _options(command: Callable[..., Any]) -> Callable[..., Any]:
 def build(records: Path, out: Path, include_nonstandard: bool) -> None:
     """Write leaderboard.md, leaderboard.csv and leaderboard.json, and show the tables.
 
-    The files are a pure function of the records: building again gives the same bytes. A record that is broken is named
-    and left out, and the exit code is 5.
+    The files are a pure function of the records and of the published numbers (reported/*.toml in the output folder):
+    building again gives the same bytes. A record that is broken is named and left out, and the exit code is 5.
     """
     from ferbench.leaderboard.build import build as write
     from ferbench.leaderboard.terminal import print_board
@@ -71,7 +71,7 @@ def build(records: Path, out: Path, include_nonstandard: bool) -> None:
 @leaderboard.command()
 @_options
 def check(records: Path, out: Path, include_nonstandard: bool) -> None:
-    """Exit with 5 if the files are not what the records give."""
+    """Exit with 5 if the files are not what the records and the published numbers give."""
     from ferbench.leaderboard.build import stale
 
     found = _collect(records)

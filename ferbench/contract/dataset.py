@@ -1,7 +1,11 @@
-"""What a dataset plugin fills in: where samples come from, never how they are used."""
+"""What a dataset plugin fills in: where samples come from, never how they are used.
+
+`ferbench.contract.layout` has what readers of official layouts share: safe paths, label files, names of classes.
+"""
 
 import hashlib
 import json
+import os
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -13,15 +17,18 @@ from ferbench.errors import DataError
 SEVEN_CLASSES = ("neutral", "happiness", "sadness", "surprise", "fear", "disgust", "anger")
 EIGHT_CLASSES = (*SEVEN_CLASSES, "contempt")
 
-Split = Literal["train", "test", "unlabeled"]
+OnBadRecord = Literal["stop", "skip"]
+Split = Literal["train", "validation", "test", "unlabeled"]
 
 
 @dataclass(frozen=True)
 class Sample:
     """One image of an official layout.
 
-    `label` is a canonical class *name*, a distribution over names, or None where nothing is known; `box` is the face
-    as x0, y0, x1, y1 in pixels of the stored image; `subject` and `video` are ids where the layout has them.
+    `image` is the bytes of an image file, or its path, which must lie below the data set's root. `label` is a canonical
+    class *name*, a distribution over names (of equal shares the first is the label), or None where nothing is known;
+    `box` is the face as x0, y0, x1, y1 in pixels of the stored image; `subject` and `video` are ids where the layout
+    has them. Images of the split `validation` are packed and counted, and no protocol draws them.
     """
 
     id: str
@@ -33,9 +40,13 @@ class Sample:
     box: tuple[float, float, float, float] | None = None
     attributes: Mapping[str, Any] = field(default_factory=dict)
 
-    def encoded(self) -> bytes:
-        """The bytes of the image file."""
-        return self.image if isinstance(self.image, bytes) else self.image.read_bytes()
+
+@dataclass(frozen=True)
+class Damage:
+    """An entry of a layout that gives no sample: where it stands (`labels.csv:17`), and why."""
+
+    record: str
+    reason: str
 
 
 @dataclass(frozen=True)
@@ -43,7 +54,10 @@ class DatasetInfo:
     """What the harness must know of a data set before it reads one image.
 
     `classes` maps the name of a task (`"7"`, `"8"`) to its class names in canonical order; it is empty for a pool.
-    `family` names the budget of a protocol that applies (several renders share `synthfaces`).
+    `family` names the budget of a protocol that applies (several renders share `synthfaces`). `rule` says in a sentence
+    what of the layout is read and how labels and splits come about. `native` maps the codes of its label files to
+    canonical names, in its own order. `official` maps a split to the number of images of each class that the publishers
+    or papers give, for the data card.
     """
 
     name: str
@@ -54,16 +68,33 @@ class DatasetInfo:
     family: str
     citation: str = ""
     gated: bool = False
+    rule: str = ""
+    native: Mapping[str, str] = field(default_factory=dict)
+    official: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
 
 
 class Dataset(ABC):
     """Reads an official layout and yields its samples; it never downloads and never modifies the source."""
 
     needs_root: ClassVar[bool] = True
+    needs_name: ClassVar[bool] = False
+    """Whether the user names the set, since the reader reads anybody's."""
+    crop: float | None = None
+    """With a number every image is cut to its face box, enlarged by this part of its sides on each side."""
+    on_bad_record: OnBadRecord = "stop"
+    """What a damaged image or line does: `stop` refuses the set with a list, `skip` leaves it out and counts it."""
 
-    def __init__(self, root: Path | None = None) -> None:
+    def __init__(self, root: Path | None = None, name: str | None = None) -> None:
         """`root` is the folder that the user names; a data set that ships its images ignores it."""
         self.root = root
+        self.name = name
+
+    @property
+    def folder(self) -> Path:
+        """The root; raises DataError where there is no such folder."""
+        if self.root is None or not self.root.is_dir():
+            raise DataError(f"{self.root}: no such folder; name the one that holds the data with --root")
+        return self.root
 
     @property
     @abstractmethod
@@ -71,12 +102,32 @@ class Dataset(ABC):
         """Names, licence and classes."""
 
     @abstractmethod
-    def samples(self) -> Iterator[Sample]:
-        """All samples of all splits, in any order; raises DataError naming file and remedy."""
+    def samples(self) -> Iterator[Sample | Damage]:
+        """All samples of all splits, in an order that stays, and what gives none.
 
-    @abstractmethod
+        Whether an image can be decoded is not looked at here. Raises DataError naming file and remedy where nothing
+        can be read: the layout is another one, or a list is missing.
+        """
+
     def source_digest(self) -> str:
-        """A cheap SHA-256 that changes when the source does; the packed copy is reused while it stays."""
+        """A cheap SHA-256 that changes when the source does; the packed copy is reused while it stays.
+
+        Of names, sizes and times, since a hash over a hundred gigabytes would take longer than it saves.
+        """
+        return tree_digest(self.folder)
+
+
+def tree_digest(root: Path) -> str:
+    """SHA-256 over the names, sizes and times of all files below a folder."""
+    content = hashlib.sha256()
+    for folder, below, names in os.walk(root):
+        below.sort()
+        for name in sorted(names):
+            path = Path(folder) / name
+            found = path.lstat()
+            line = f"{path.relative_to(root)}\0{found.st_size}\0{found.st_mtime_ns}\n"
+            content.update(line.encode(errors="surrogateescape"))
+    return content.hexdigest()
 
 
 DESCRIPTION = "dataset.json"

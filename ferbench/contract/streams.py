@@ -1,11 +1,11 @@
 """Sets too large for memory: archives and folders whose images are read one by one where they lie.
 
-A folder becomes such a set by a `dataset.json` with `"stream"`: `webdataset`, `recordio` or `folder`. Only Python's
-own struct and tarfile read the archives.
+Anybody's files become such a set under a name that the user gives, or by a `dataset.json` with `"stream"`:
+`webdataset`, `recordio` or `folder`. A published pool is a subclass that says what it is and where its images lie. Only
+Python's own struct and tarfile read the archives, and no link is followed out of the root.
 """
 
 import hashlib
-import json
 import math
 import os
 import struct
@@ -13,18 +13,18 @@ import tarfile
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ferbench.contract.dataset import DESCRIPTION, Dataset, DatasetInfo, Sample, read_description
-from ferbench.errors import DataError, suggestion
+from ferbench.contract.dataset import DESCRIPTION, Damage, Dataset, DatasetInfo, Sample, read_description, tree_digest
+from ferbench.contract.layout import IMAGE_SUFFIXES, inside, real
+from ferbench.errors import DataError, UsageError, suggestion
 
 ALL = 2**62
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
-OnBadRecord = Literal["stop", "skip"]
 
 
 @dataclass(frozen=True)
@@ -36,22 +36,14 @@ class Place:
     length: int
 
 
-@dataclass(frozen=True)
-class Damage:
-    """A record of a shard that cannot be read, and why."""
-
-    record: str
-    reason: str
-
-
 class StreamedDataset(Dataset):
     """An unlabeled set that is never packed: its images are found once, then decoded as training asks for them.
 
-    `on_bad_record` says what a record that is damaged or cut short does: `stop` refuses the set with a list, of what
-    the archives show before anything is decoded, and of what cannot be decoded; `skip` leaves them out and counts them.
+    A record that is damaged or cut short stops with a list of what the archives show before anything is decoded, and
+    with one of what cannot be decoded.
     """
 
-    on_bad_record: OnBadRecord = "stop"
+    how_to_skip: str = "leave them out with ferbench prepare --on-bad-record skip"
 
     @abstractmethod
     def shards(self) -> Sequence[str]:
@@ -75,57 +67,76 @@ class StreamedDataset(Dataset):
                 if isinstance(place, Place):
                     yield Sample(place.id, self.unwrap(self._bytes(shard, place)), "unlabeled")
 
+    def source_digest(self) -> str:
+        """Of the files and of what is asked to be done with damaged ones."""
+        return hashlib.sha256(f"{self.on_bad_record} {tree_digest(self.folder)}".encode()).hexdigest()
+
     def _bytes(self, shard: str, place: Place) -> bytes:
         with self.file(shard, place.id).open("rb") as file:
             file.seek(place.offset)
             return file.read(place.length)
 
 
-class _DescribedStream(StreamedDataset):
-    """A folder with a `dataset.json`."""
+class NamedStream(StreamedDataset):
+    """Files of one kind, as anybody may have them; a subclass for a published pool is described and needs no name."""
 
-    def __init__(self, root: Path | None = None) -> None:
-        super().__init__(root)
-        self._folder, self._description, self._info = read_description(root)
-        asked = str(self._description.get("on_bad_record", "stop"))
-        if asked not in ("stop", "skip"):
-            raise DataError(f"{self._folder / DESCRIPTION}: on_bad_record is '{asked}'; write stop or skip")
-        self.on_bad_record = "skip" if asked == "skip" else "stop"
+    needs_name = True
+    described: DatasetInfo | None = None
 
     @property
     def info(self) -> DatasetInfo:
-        return self._info
+        if self.described is not None:
+            return self.described
+        if not self.name:
+            raise UsageError("this pool needs a name of yours; prepare it with --name MINE")
+        return DatasetInfo(self.name, self.name, "", classes={}, default_classes="", family=self.name)
 
-    def file(self, shard: str, image_id: str) -> Path:
-        return self._folder / shard
+    def locate(self) -> Path:
+        """The folder within the root that is read, and that shards and ids are named from."""
+        return self.folder
 
-    def source_digest(self) -> str:
-        """Of names, sizes and times, since a hash over a hundred gigabytes would take longer than it saves."""
-        content = hashlib.sha256(json.dumps(self._description, sort_keys=True).encode())
-        for folder, below, names in os.walk(self._folder):
-            below.sort()
-            for name in sorted(names):
-                path = Path(folder) / name
-                found = path.stat()
-                line = f"{path.relative_to(self._folder)}\0{found.st_size}\0{found.st_mtime_ns}\n"
-                content.update(line.encode(errors="surrogateescape"))
-        return content.hexdigest()
-
-    def _named(self, suffix: str) -> list[str]:
-        names = sorted(path.relative_to(self._folder).as_posix() for path in self._folder.rglob(f"*{suffix}"))
-        if not names:
-            raise DataError(f"{self._folder}: no file *{suffix} here, as {DESCRIPTION} says")
-        return names
+    @cached_property
+    def base(self) -> Path:
+        """What `locate` finds, without links; raises DataError where they lead out of the root."""
+        try:
+            return inside(self.folder, self.locate())
+        except ValueError as error:
+            raise DataError(str(error)) from None
 
 
-class WebDatasetStream(_DescribedStream):
-    """Tar files (`00000.tar`, ...) whose members are images; other members, such as labels, are passed over."""
+class _Archives(NamedStream):
+    """Files with one suffix, at any depth."""
+
+    SUFFIX: ClassVar[str]
 
     def shards(self) -> Sequence[str]:
-        return self._named(".tar")
+        found = (path.relative_to(self.base) for path in self.base.rglob(f"*{self.SUFFIX}") if path.name[0] != ".")
+        if not (names := sorted(path.as_posix() for path in found)):
+            raise DataError(f"{self.base}: no file *{self.SUFFIX} here or below; name the folder that has them")
+        return names
 
     def places(self, shard: str) -> Iterator[Place | Damage]:
-        path = self._folder / shard
+        try:
+            path = real(self.folder, self.base / shard)
+        except (OSError, ValueError) as error:
+            yield Damage("all", str(error))
+            return
+        yield from self._records(shard, path)
+
+    @abstractmethod
+    def _records(self, shard: str, path: Path) -> Iterator[Place | Damage]:
+        """The places of an archive that lies at `path`."""
+
+    def file(self, shard: str, image_id: str) -> Path:
+        return self.base / shard
+
+
+class WebDatasetStream(_Archives):
+    """Tar files (`00000.tar`, ...) whose members are images; other members, such as labels, are passed over."""
+
+    SUFFIX = ".tar"
+
+    def _records(self, shard: str, path: Path) -> Iterator[Place | Damage]:
         size, last = path.stat().st_size, "the beginning"
         try:
             with path.open("rb") as file, tarfile.open(fileobj=file, mode="r:") as archive:
@@ -146,19 +157,16 @@ class WebDatasetStream(_DescribedStream):
             yield Damage(f"after {last}", f"{error}; what follows cannot be read")
 
 
-class RecordIOStream(_DescribedStream):
+class RecordIOStream(_Archives):
     """MXNet's `train.rec` with `train.idx`, as face-recognition sets are published."""
 
+    SUFFIX = ".rec"
     MAGIC: ClassVar[bytes] = struct.pack("<I", 0xCED7230A)
     LABELS: ClassVar[struct.Struct] = struct.Struct("<IfQQ")
 
-    def shards(self) -> Sequence[str]:
-        return self._named(".rec")
-
-    def places(self, shard: str) -> Iterator[Place | Damage]:
-        path = self._folder / shard
+    def _records(self, shard: str, path: Path) -> Iterator[Place | Damage]:
         size = path.stat().st_size
-        keys, offsets = self._index(path.with_suffix(".idx"))
+        keys, offsets = self._index((self.base / shard).with_suffix(".idx"))
         try:
             images = self._image_keys(path, keys, offsets)
         except ValueError as error:
@@ -183,7 +191,7 @@ class RecordIOStream(_DescribedStream):
     def _index(self, path: Path) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Keys and offsets, in the order of offsets."""
         try:
-            keys, offsets = np.loadtxt(path, dtype=np.int64, ndmin=2, unpack=True)
+            keys, offsets = np.loadtxt(real(self.folder, path), dtype=np.int64, ndmin=2, unpack=True)
         except (OSError, ValueError) as error:
             raise DataError(f"{path}: not an index of keys and offsets ({error}); copy it again") from None
         order = np.argsort(offsets, kind="stable")
@@ -220,23 +228,32 @@ class RecordIOStream(_DescribedStream):
             at += 8 + length + -length % 4
 
 
-class FolderStream(_DescribedStream):
-    """Image files in folders of any depth."""
+class FolderStream(NamedStream):
+    """Image files in folders of any depth; links to folders are passed over, as are hidden files."""
 
     def shards(self) -> Sequence[str]:
-        return sorted(Path(folder).relative_to(self._folder).as_posix() for folder, _, _ in os.walk(self._folder))
+        return sorted(Path(folder).relative_to(self.base).as_posix() for folder, _, _ in os.walk(self.base))
 
     def places(self, shard: str) -> Iterator[Place | Damage]:
-        for entry in sorted(os.scandir(self._folder / shard), key=lambda entry: entry.name):
-            if entry.is_file() and entry.name.lower().endswith(IMAGE_SUFFIXES):
-                name = Path(entry.path).relative_to(self._folder).as_posix()
+        for entry in sorted(os.scandir(self.base / shard), key=lambda entry: entry.name):
+            if entry.name[0] != "." and entry.name.lower().endswith(IMAGE_SUFFIXES):
+                yield from self._place(entry)
+
+    def _place(self, entry: os.DirEntry[str]) -> Iterator[Place | Damage]:
+        name = Path(entry.path).relative_to(self.base).as_posix()
+        try:
+            if entry.is_symlink():
+                real(self.folder, Path(entry.path))
+            if entry.is_file():
                 yield Place(name, 0, entry.stat().st_size)
+        except (OSError, ValueError) as error:
+            yield Damage(name, str(error))
 
     def file(self, shard: str, image_id: str) -> Path:
-        return self._folder / image_id
+        return self.base / image_id
 
 
-STREAMS: Mapping[str, type[_DescribedStream]] = {
+STREAMS: Mapping[str, type[NamedStream]] = {
     "webdataset": WebDatasetStream,
     "recordio": RecordIOStream,
     "folder": FolderStream,
@@ -250,9 +267,17 @@ def is_stream(root: Path) -> bool:
 
 def open_stream(root: Path) -> StreamedDataset:
     """The streamed set that the folder's description asks for."""
-    kind = str(read_description(root)[1]["stream"])
+    folder, description, info = read_description(root)
+    kind = str(description["stream"])
     if kind not in STREAMS:
         raise DataError(
-            f"{root / DESCRIPTION}: stream is '{kind}'; write {', '.join(STREAMS)}{suggestion(kind, STREAMS)}"
+            f"{folder / DESCRIPTION}: stream is '{kind}'; write {', '.join(STREAMS)}{suggestion(kind, STREAMS)}"
         )
-    return STREAMS[kind](root)
+    asked = str(description.get("on_bad_record", "stop"))
+    if asked not in ("stop", "skip"):
+        raise DataError(f"{folder / DESCRIPTION}: on_bad_record is '{asked}'; write stop or skip")
+    dataset = STREAMS[kind](folder, info.name)
+    dataset.described = info
+    dataset.on_bad_record = "skip" if asked == "skip" else "stop"
+    dataset.how_to_skip = f'write "on_bad_record": "skip" into its {DESCRIPTION}'
+    return dataset

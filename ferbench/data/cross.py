@@ -6,11 +6,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from ferbench.contract.dataset import Dataset
-from ferbench.data.external import External, known_overlap, listed, source_rows
+from ferbench.data.external import External, known_overlap, source_rows
 from ferbench.data.pack import ensure_packed
 from ferbench.data.packed import Packed
 from ferbench.data.splits import Fold, of_classes, rows_of, with_labels
-from ferbench.errors import DataError
+from ferbench.errors import DataError, listed
 
 
 @dataclass(frozen=True)

@@ -11,11 +11,11 @@ from numpy.typing import NDArray
 from ferbench.contract.dataset import Dataset
 from ferbench.contract.streams import StreamedDataset
 from ferbench.data.overlap import Overlap, find_overlap, in_chunks
-from ferbench.data.pack import MAX_LISTED, ensure_packed, packed_folder
+from ferbench.data.pack import ensure_packed, packed_folder
 from ferbench.data.packed import Packed
 from ferbench.data.splits import Fold, SplitPlan, pool_rows, rows_of, without_labels
 from ferbench.data.stream_index import StreamIndex, ensure_index, index_folder
-from ferbench.errors import DataError
+from ferbench.errors import DataError, listed
 from ferbench.records.cell import digest
 from ferbench.records.files import write_atomic
 
@@ -98,9 +98,3 @@ def known_overlap(source: Packed | StreamIndex, rows: NDArray[np.int64], test: P
     overlap = find_overlap(test.images[test_rows], hashes)
     write_atomic(path, json.dumps({name: positions.tolist() for name, positions in asdict(overlap).items()}).encode())
     return overlap
-
-
-def listed(ids: list[str]) -> str:
-    """Ids below each other, or the first of them."""
-    more = f"\n  and {len(ids) - MAX_LISTED} more" if len(ids) > MAX_LISTED else ""
-    return "".join(f"\n  {one}" for one in ids[:MAX_LISTED]) + more

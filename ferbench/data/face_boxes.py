@@ -9,7 +9,7 @@ import io
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from functools import cache
+from functools import cache, partial
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,9 @@ import pyarrow.parquet
 from PIL import Image, ImageOps
 
 from ferbench.contract.dataset import Dataset, Sample
-from ferbench.data.pack import UNDECODABLE, cache_root, decode_image
+from ferbench.contract.layout import encoded
+from ferbench.data.decode import UNDECODABLE, Box, decode_image
+from ferbench.data.pack import cache_root
 from ferbench.errors import DataError, UsageError
 from ferbench.records.cell import digest
 from ferbench.records.files import write_atomic
@@ -33,7 +35,6 @@ MARGIN = 32
 SMALLEST = 0.3
 """Of the shorter side; a face that fills less of its crop is not the one that is labeled."""
 CHUNK = 256
-Box = tuple[float, float, float, float]
 SCHEMA = pyarrow.schema([("id", pyarrow.string()), ("box", pyarrow.list_(pyarrow.float32(), 4))])
 
 
@@ -63,10 +64,10 @@ def find_boxes(dataset: Dataset) -> Iterator[tuple[int, int]]:
     _detector()
     rows: list[dict[str, Any]] = []
     n_found = 0
-    samples = (sample for sample in dataset.samples() if sample.box is None)
+    samples = (sample for sample in dataset.samples() if isinstance(sample, Sample) and sample.box is None)
     with ProcessPoolExecutor(len(os.sched_getaffinity(0))) as pool:
         while some := list(islice(samples, CHUNK)):
-            found = list(pool.map(_box, some, chunksize=CHUNK // 16))
+            found = list(pool.map(partial(_box, root=dataset.root), some, chunksize=CHUNK // 16))
             rows += [{"id": sample.id, "box": box} for sample, box in zip(some, found, strict=True)]
             n_found += sum(box is not None for box in found)
             yield len(rows), n_found
@@ -96,9 +97,9 @@ def detect(image: Image.Image) -> Box | None:
     return max(0, x0) / width, max(0, y0) / height, min(1, x1 / width), min(1, y1 / height)
 
 
-def _box(sample: Sample) -> Box | None:
+def _box(sample: Sample, root: Path | None) -> Box | None:
     try:
-        return detect(decode_image(sample.encoded()))
+        return detect(decode_image(encoded(sample, root)))
     except UNDECODABLE as error:
         raise DataError(f"{sample.id}: {error}; replace or remove this image, then run again") from None
 

@@ -62,7 +62,6 @@ def find_overlap(test_images: NDArray[np.uint8], pool: Iterable[Hashes]) -> Over
     """Compare the hashes of a pool, in chunks, with those of test images (N, S, S, 3) and of their mirror images."""
     test, mirrored = _hash_all(test_images), _hash_all(test_images[:, :, ::-1])
     looks = np.concatenate([test.looks, mirrored.looks])
-    most = NEAR * min(FREQUENCIES, test_images.shape[1]) ** 2
     tests: dict[bytes, list[int]] = {}
     for position, row in enumerate(test.pixels):
         tests.setdefault(row.tobytes(), []).append(position)
@@ -73,7 +72,11 @@ def find_overlap(test_images: NDArray[np.uint8], pool: Iterable[Hashes]) -> Over
         same = np.array([row.tobytes() in tests for row in chunk.pixels], bool)
         for row in chunk.pixels[same]:
             exact_tests[tests[row.tobytes()]] = True
-        looks_same = _mark_near(chunk.looks, looks, most, seen)
+        looks_same = np.zeros(len(same), bool)
+        for first, distance in _distances(chunk.looks, looks):
+            near_pairs = distance <= _most(test_images.shape[1])
+            looks_same |= near_pairs.any(1)
+            seen[first : first + CHUNK] |= near_pairs.any(0)
         exact.append(start + same.nonzero()[0])
         near.append(start + (looks_same & ~same).nonzero()[0])
         start += len(same)
@@ -107,17 +110,31 @@ def _signature(cosines: NDArray[np.float64]) -> NDArray[np.uint64]:
     return np.packbits(bits, axis=1).view(np.uint64)
 
 
-def _mark_near(
-    pool: NDArray[np.uint64], test: NDArray[np.uint64], most: float, seen: NDArray[np.bool_]
-) -> NDArray[np.bool_]:
-    """(N,) which hashes of a pool (N, 4) differ in at most so many bits from a test hash; marks these in `seen`."""
-    near = np.zeros(len(pool), bool)
-    for start in range(0, len(test), CHUNK):
-        part = test[start : start + CHUNK]
-        distance = np.zeros((len(pool), len(part)), np.uint16)
-        for word in range(pool.shape[1]):
-            distance += np.bitwise_count(pool[:, word, None] ^ part[None, :, word])
-        pairs = distance <= most
-        near |= pairs.any(1)
-        seen[start : start + CHUNK] |= pairs.any(0)
-    return near
+def find_near(
+    looks: NDArray[np.uint64], others: NDArray[np.uint64], image_size: int
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.uint16]]:
+    """Which of N hashes (N, 4) are near one of the others (M, 4): positions (K,); of all N the position of the nearest
+    (N,), and in how many bits it differs (N,).
+    """
+    bits = np.full(len(looks), FREQUENCIES**2, np.uint16)
+    nearest = np.zeros(len(looks), np.int64)
+    for start, distance in _distances(looks, others):
+        best = distance.argmin(1)
+        closer = (found := distance[np.arange(len(looks)), best]) < bits
+        bits[closer], nearest[closer] = found[closer], start + best[closer]
+    return (bits <= _most(image_size)).nonzero()[0], nearest, bits
+
+
+def _distances(looks: NDArray[np.uint64], others: NDArray[np.uint64]) -> Iterator[tuple[int, NDArray[np.uint16]]]:
+    """In how many bits N hashes (N, 4) differ from some others (N, M), and the position of the first of these."""
+    for start in range(0, len(others), CHUNK):
+        part = others[start : start + CHUNK]
+        distance = np.zeros((len(looks), len(part)), np.uint16)
+        for word in range(looks.shape[1]):
+            distance += np.bitwise_count(looks[:, word, None] ^ part[None, :, word])
+        yield start, distance
+
+
+def _most(image_size: int) -> float:
+    """The largest distance of hashes that are near; small images have fewer bits."""
+    return NEAR * min(FREQUENCIES, image_size) ** 2

@@ -13,7 +13,8 @@ import pyarrow.parquet
 import torch
 from torch import Tensor
 
-from ferbench.data.face_boxes import Box, read_boxes
+from ferbench.data.decode import Box
+from ferbench.data.face_boxes import read_boxes
 from ferbench.errors import DataError
 from ferbench.records.cell import digest
 
@@ -97,6 +98,11 @@ class Packed:
     def labels(self) -> list[str | None]:
         return list(self._manifest["label"].to_pylist())
 
+    @cached_property
+    def contents(self) -> list[str]:
+        """SHA-256 of each encoded image."""
+        return list(self._manifest["sha256"].to_pylist())
+
     def content(self, rows: list[int]) -> list[list[object]]:
         """Id, image and face box of these rows: what a method sees of them without their labels."""
         part = self._manifest.select(["id", "sha256", "box"]).take(pyarrow.array(rows, pyarrow.int64()))
@@ -118,6 +124,10 @@ class Packed:
     @cached_property
     def _detected(self) -> Mapping[str, Box]:
         return read_boxes(self.name, str(self.meta["source_digest"]))
+
+    def known_groups(self, kind: str) -> int:
+        """How many subjects or videos there are."""
+        return len(set(self._manifest[kind].to_pylist()) - {None})
 
     def groups(self, kind: str) -> list[str]:
         """What a rank is given to: the image's id, or its subject or video."""

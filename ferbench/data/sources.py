@@ -1,33 +1,45 @@
 """From what the user typed after `--dataset` to a data set."""
 
 import os
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
 from ferbench.contract.dataset import DESCRIPTION, Dataset, ParquetDataset
 from ferbench.contract.streams import is_stream, open_stream
+from ferbench.data.prepared import open_prepared, open_reader, read_prepared
 from ferbench.errors import DataError, UsageError
 from ferbench.plugins import registry
+from ferbench.records.cell import NAME_PATTERN
 
 SYNTHFACES_HINT = "in a clone of the repository: pip install -e plugins/ferbench-synthfaces"
 
 
 def open_dataset(name: str) -> Dataset:
-    """The data set of a registered name, or of a folder that holds a `dataset.json`.
+    """The data set of a registered or prepared name, or of a folder that holds a `dataset.json`.
 
-    Raises UsageError for an unknown name (with the nearest), DataError where the source is missing or unreadable.
+    Raises UsageError for an unknown name (with the nearest), DataError where the source is missing or unreadable or
+    has to be prepared first.
     """
     if os.sep in name or name.startswith(".") or Path(name).is_dir():
         return _open_folder(Path(name))
     known = registry().names("datasets")
     if name.startswith("synthfaces") and name not in known and not any(k.startswith("synthfaces") for k in known):
         raise PluginMissing(f"dataset '{name}' is not installed: {SYNTHFACES_HINT}")
-    dataset = registry().get("datasets", name).load()()
-    if not isinstance(dataset, Dataset):
-        raise DataError(
-            f"dataset '{name}': {type(dataset).__name__} does not subclass ferbench.contract.dataset.Dataset"
-        )
-    return dataset
+    if prepared := read_prepared(name):
+        return open_prepared(registry().get("datasets", prepared.reader), prepared)
+    entry = registry().get("datasets", name)
+    if getattr(entry.load(), "needs_root", False):
+        raise DataError(f"dataset '{name}' is yours to bring: run ferbench prepare {name} --root DIR once")
+    return open_reader(entry, None, None)
+
+
+def check_name(name: str) -> None:
+    """Raises UsageError for a name that a user's data set cannot have."""
+    if not re.fullmatch(NAME_PATTERN, name):
+        raise UsageError(f"--name {name}: use lower-case letters, digits, '.', '_' and '-', such as my-faces")
+    if name in registry().names("datasets"):
+        raise UsageError(f"--name {name}: this name belongs to an installed data set; choose another")
 
 
 def _open_folder(folder: Path) -> Dataset:

@@ -76,7 +76,10 @@ def make_split(
         train, test = _apart(packed, test, folds[fold.number])
         by_fold["folds"] = digest(folds)
     if not test:
-        raise DataError(f"dataset '{packed.name}': no test images of the classes {', '.join(class_names)}")
+        raise DataError(
+            f"dataset '{packed.name}': no test images of the classes {', '.join(class_names)}; a set without a test "
+            "split takes --protocol subject-folds-v1"
+        )
     labeled, counts = _choose(packed, train, class_names, budget, seed, rule, groups)
     chosen = set(labeled)
     unlabeled = [row for row in train if row not in chosen]
@@ -114,7 +117,7 @@ def subject_folds(packed: Packed, rows: Sequence[int], rule: str, count: int) ->
 
 def pool_rows(packed: Packed) -> list[int]:
     """All training and unlabeled rows of a pool."""
-    return [row for row, split in enumerate(packed.splits) if split != "test"]
+    return [row for row, split in enumerate(packed.splits) if split in ("train", "unlabeled")]
 
 
 def without_labels(packed: Packed, rows: list[int]) -> str:

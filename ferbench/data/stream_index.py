@@ -22,9 +22,11 @@ import torch
 from numpy.typing import NDArray
 from torch.utils.data import DataLoader
 
-from ferbench.contract.streams import Damage, StreamedDataset
+from ferbench.contract.dataset import Damage
+from ferbench.contract.streams import StreamedDataset
+from ferbench.data.decode import UNDECODABLE, decode_pixels
 from ferbench.data.overlap import CHUNK, Hashes, hash_images
-from ferbench.data.pack import UNDECODABLE, cache_root, decode_pixels, problem_text
+from ferbench.data.pack import cache_root, problem_text
 from ferbench.data.packed import CENTRAL_BOX, UNKNOWN, Pool
 from ferbench.errors import DataError
 from ferbench.records.cell import digest
@@ -160,7 +162,9 @@ def _write(dataset: StreamedDataset, image_size: int, folder: Path) -> None:
         n, fingerprint = _hash(dataset, image_size, scratch, damaged)
         _stop_at_damage(dataset, damaged)
         if not n:
-            raise DataError(f"dataset '{dataset.info.name}': no images found; is the folder complete?")
+            raise DataError(
+                f"dataset '{dataset.info.name}': no images found in {dataset.root}; is the folder complete?"
+            )
         (scratch / "damaged.txt").write_text("".join(f"{line}\n" for line in damaged), "utf-8")
         meta = {"fingerprint": fingerprint, "image_size": image_size, "images": n, "damaged": len(damaged)}
         (scratch / "meta.json").write_text(json.dumps(meta, indent=1, sort_keys=True), "utf-8")
@@ -173,7 +177,7 @@ def _write(dataset: StreamedDataset, image_size: int, folder: Path) -> None:
 def _stop_at_damage(dataset: StreamedDataset, damaged: list[str]) -> None:
     if damaged and dataset.on_bad_record == "stop":
         text = problem_text(dataset.info.name, damaged)
-        raise DataError(f'{text}\nor write "on_bad_record": "skip" into its dataset.json')
+        raise DataError(f"{text}\nor {dataset.how_to_skip}")
 
 
 def _find(dataset: StreamedDataset, path: Path) -> list[str]:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from ferbench.leaderboard.exports import render_csv, render_json
 from ferbench.leaderboard.markdown import render_markdown
+from ferbench.leaderboard.reported import FOLDER, read_reported
 from ferbench.leaderboard.tables import Board, make_board
 from ferbench.records.checks import check_record
 from ferbench.records.files import write_atomic
@@ -49,8 +50,8 @@ def render(board: Board) -> dict[str, bytes]:
 
 
 def build(records: tuple[Record, ...], folder: Path, include_nonstandard: bool) -> tuple[Board, list[Path]]:
-    """Write the files; returns the board and their paths."""
-    board = make_board(records, include_nonstandard)
+    """Write the files, with what papers print beside them; returns the board and their paths."""
+    board = make_board(records, include_nonstandard, read_reported(folder / FOLDER))
     files = render(board)
     for name, content in files.items():
         write_atomic(folder / name, content)
@@ -58,8 +59,8 @@ def build(records: tuple[Record, ...], folder: Path, include_nonstandard: bool) 
 
 
 def stale(records: tuple[Record, ...], folder: Path, include_nonstandard: bool) -> list[Path]:
-    """The files that are missing or do not say what the records say."""
-    files = render(make_board(records, include_nonstandard))
+    """The files that are missing or do not say what the records and the papers say."""
+    files = render(make_board(records, include_nonstandard, read_reported(folder / FOLDER)))
     return [folder / name for name, content in files.items() if _content(folder / name) != content]
 
 

@@ -3,7 +3,9 @@
 import re
 import unicodedata
 
+# Names and sentences, in characters.
 LONGEST = 200
+LONG = 5000
 
 # Control codes drive terminals, format characters turn reading order around, the others break lines.
 _INVISIBLE = {"Cc", "Cf", "Cs", "Co", "Zl", "Zp"}
@@ -28,7 +30,7 @@ def markdown(text: str, longest: int = LONGEST) -> str:
     return _LINKS.sub(lambda match: match[0].replace(":", "&#58;").replace(".", "&#46;"), entities)
 
 
-def csv_field(text: str) -> str:
+def csv_field(text: str, longest: int = LONGEST) -> str:
     """The text as a CSV value that no spreadsheet takes for a formula."""
-    line = plain(text)
+    line = plain(text, longest)
     return f"'{line}" if line.startswith(_FORMULA) else line

@@ -2,11 +2,13 @@
 
 import csv
 import io
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
-from ferbench.leaderboard.escape import csv_field
+from ferbench.leaderboard.escape import LONG, csv_field
 from ferbench.leaderboard.keys import Key
+from ferbench.leaderboard.reported import Published
 from ferbench.leaderboard.statistics import Paired, Spread
 from ferbench.leaderboard.tables import METRICS, Board, Row, Table
 from ferbench.records.schema import pretty_json
@@ -16,10 +18,11 @@ DIGITS = 6
 
 
 def render_json(board: Board) -> bytes:
-    """Tables, rows and failures; scores are fractions of 1."""
+    """Tables, rows, failures and what papers print; scores are fractions of 1, published values percent."""
     return pretty_json(
         {
             "failures": [asdict(failure) for failure in board.failures],
+            "not_reproduced": [_published(value) for value in board.not_reproduced],
             "records": board.records,
             "tables": [_table(table) for table in board.tables],
         }
@@ -27,13 +30,18 @@ def render_json(board: Board) -> bytes:
 
 
 def render_csv(board: Board) -> str:
-    """One line per row of each table; scores are fractions of 1, empty where a row is incomplete."""
+    """One line per row of each table, and per published value without a row; columns `published_...` hold what papers
+    print, in percent. Scores are fractions of 1, empty where a row is incomplete.
+    """
     lines = [_line(table, row) for table in board.tables for row in table.rows]
+    lines += [_published_line(value) for value in board.not_reproduced]
     buffer = io.StringIO()
     writer = csv.DictWriter(buffer, fieldnames=_columns(), lineterminator="\n")
     writer.writeheader()
     for line in lines:
-        writer.writerow({name: csv_field(value) if isinstance(value, str) else value for name, value in line.items()})
+        writer.writerow(
+            {name: csv_field(value, LONG) if isinstance(value, str) else value for name, value in line.items()}
+        )
     return buffer.getvalue()
 
 
@@ -44,6 +52,7 @@ def _columns() -> list[str]:
         *(f"{metric}_{part}" for metric in METRICS for part in ("mean", "sd")),
         *("gain_over", "gain_mean", "gain_low", "gain_high", "gain_pairs"),
         *("optimism_mean", "image_passes", "minutes_median"),
+        *(f"published_{name}" for name in ("percent", "metric", "selected_on", "backbone", "source", "address")),
     ]
 
 
@@ -66,7 +75,27 @@ def _line(table: Table, row: Row) -> dict[str, Any]:
     for metric, value in row.metrics.items():
         line[f"{metric}_mean"], line[f"{metric}_sd"] = _rounded(value.mean), _rounded(value.sd)
     line["standard"] = "yes" if table.key.standard else "no"
+    line |= _published_columns([value for value in table.published if value.method == row.name])
     return {name: line.get(name) for name in _columns()}
+
+
+def _published_line(value: Published) -> dict[str, Any]:
+    place = {"dataset": value.block.dataset, "classes": value.block.classes, "budget": value.budget.label()}
+    return {**place, "method": value.method, "title": value.title, **_published_columns([value])}
+
+
+def _published_columns(values: Sequence[Published]) -> dict[str, str]:
+    """Several values of one row are parted by bars, in the same order in each column."""
+    origins = [value.block.origin for value in values]
+    columns: dict[str, Sequence[str]] = {
+        "percent": [f"{value.percent:f}" for value in values],
+        "metric": [origin.metric for origin in origins],
+        "selected_on": [origin.selected_on for origin in origins],
+        "backbone": [origin.backbone or "not stated" for origin in origins],
+        "source": [f"{origin.citation}, {origin.source}" for origin in origins],
+        "address": [origin.address for origin in origins],
+    }
+    return {f"published_{name}": " | ".join(texts) for name, texts in columns.items()}
 
 
 def _table(table: Table) -> dict[str, Any]:
@@ -76,6 +105,19 @@ def _table(table: Table) -> dict[str, Any]:
         "notes": list(table.notes),
         "test_images": dict(zip(table.key.class_names, table.class_counts, strict=True)),
         "rows": [_row(row) for row in table.rows],
+        "published": [_published(value) for value in table.published],
+    }
+
+
+def _published(value: Published) -> dict[str, Any]:
+    block = asdict(value.block)
+    return {
+        **block.pop("origin"),
+        **block,
+        "title": value.title,
+        "method": value.method,
+        "budget": value.budget.label(),
+        "percent": float(value.percent),
     }
 
 

@@ -1,17 +1,38 @@
 """A board as Markdown."""
 
 from collections.abc import Iterable, Sequence
+from itertools import groupby
 
-from ferbench.leaderboard.escape import markdown
+from ferbench.leaderboard.escape import LONG, markdown
+from ferbench.leaderboard.reported import Block, Published
 from ferbench.leaderboard.tables import Board, Failure, Table
-from ferbench.leaderboard.wording import COLUMNS, EXPLANATION, caption, cells, heading, recall_cells, recall_columns
-
-LONG = 5000
+from ferbench.leaderboard.wording import (
+    EXPLANATION,
+    PUBLISHED,
+    block_heading,
+    caption,
+    cells,
+    columns,
+    footnotes,
+    heading,
+    origin_heading,
+    provenance,
+    published_columns,
+    published_rows,
+    recall_cells,
+    recall_columns,
+)
 
 
 def render_markdown(board: Board) -> str:
     """The whole page; equal boards give equal bytes."""
-    return "\n".join([*_introduction(board), *_tables(board.tables), *_failures(board.failures)])
+    sections = (
+        _introduction(board),
+        _tables(board.tables),
+        _failures(board.failures),
+        _not_reproduced(board.not_reproduced),
+    )
+    return "\n".join(line for section in sections for line in section)
 
 
 def _introduction(board: Board) -> Iterable[str]:
@@ -31,6 +52,8 @@ def _introduction(board: Board) -> Iterable[str]:
     yield ""
     for name, meaning in EXPLANATION:
         yield f"- **{name}**: {meaning}"
+    if any(table.published for table in board.tables):
+        yield f"- **{PUBLISHED}**: what papers print, in percent, and where; part of no gain, mean or order"
     yield ""
 
 
@@ -40,9 +63,9 @@ def _tables(tables: Iterable[Table]) -> Iterable[str]:
         yield ""
         yield f"{markdown(caption(table.key, sum(table.class_counts)))}"
         yield ""
-        yield from _grid(COLUMNS, [cells(row, table.baseline) for row in table.rows])
+        yield from _grid(columns(table), [cells(row, table) for row in table.rows])
         yield ""
-        for note in table.notes:
+        for note in (*table.notes, *footnotes(table)):
             yield f"- {markdown(note, LONG)}"
         yield ""
         yield "Recall of each class, in percent (number of test images):"
@@ -58,6 +81,35 @@ def _failures(failures: Sequence[Failure]) -> Iterable[str]:
     yield ""
     yield from _grid(("Cell", "Status", "Reason"), [(item.folder, item.status, item.reason) for item in failures], "")
     yield ""
+
+
+def _not_reproduced(published: Sequence[Published]) -> Iterable[str]:
+    if not published:
+        return
+    yield "## Published, not reproduced"
+    yield ""
+    yield "What papers or their authors' code print, in percent, and no record measures. Protocol, selection, backbone"
+    yield "and even test set are their own: these numbers compare neither with those above nor, across papers, with"
+    yield "each other."
+    yield ""
+    for origin, values in groupby(published, key=lambda value: value.block.origin):
+        yield f"### {markdown(origin_heading(origin), LONG)}"
+        yield ""
+        for name, text in provenance(origin):
+            yield f"- {name}: {markdown(text, LONG)}"
+        yield ""
+        for block, printed in groupby(values, key=lambda value: value.block):
+            yield from _block(block, list(printed))
+
+
+def _block(block: Block, values: Sequence[Published]) -> Iterable[str]:
+    yield f"#### {markdown(block_heading(block))}"
+    yield ""
+    yield from _grid(published_columns(values), published_rows(values))
+    yield ""
+    if block.note:
+        yield f"Note: {markdown(block.note, LONG)}"
+        yield ""
 
 
 def _grid(columns: Sequence[str], rows: Iterable[Sequence[str]], numbers: str = "right") -> Iterable[str]:

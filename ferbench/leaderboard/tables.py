@@ -14,6 +14,7 @@ from ferbench.leaderboard.notes import (
     fold_notes,
     row_notes,
 )
+from ferbench.leaderboard.reported import Block, Published
 from ferbench.leaderboard.statistics import Paired, Spread, paired, spread
 from ferbench.records.cell import Budget
 from ferbench.records.schema import Record
@@ -59,6 +60,12 @@ class Table:
     class_counts: tuple[int, ...]
     baseline: str | None
     notes: tuple[str, ...]
+    published: tuple[Published, ...] = ()
+
+    @property
+    def blocks(self) -> tuple[Block, ...]:
+        """Where the published values of its rows come from, in the order of their footnotes."""
+        return tuple(dict.fromkeys(value.block for value in self.published))
 
 
 @dataclass(frozen=True)
@@ -77,10 +84,13 @@ class Board:
     tables: tuple[Table, ...]
     failures: tuple[Failure, ...]
     records: int
+    not_reproduced: tuple[Published, ...] = ()
 
 
-def make_board(records: Iterable[Record], include_nonstandard: bool = False) -> Board:
-    """A pure function of the records, whatever their order."""
+def make_board(
+    records: Iterable[Record], include_nonstandard: bool = False, published: Sequence[Published] = ()
+) -> Board:
+    """A pure function of the records, whatever their order, and of what papers print."""
     admitted = sorted(
         (record for record in records if record.standard or include_nonstandard),
         key=lambda record: str(record.cell.folder()),
@@ -96,7 +106,11 @@ def make_board(records: Iterable[Record], include_nonstandard: bool = False) -> 
         for record in admitted
         if record.result is None
     ]
-    return Board(tuple(_table(key, groups) for key in keys), tuple(failures), len(admitted))
+    # Only here do published values come in: everything that is computed is computed without them.
+    tables = tuple(_beside_published(_table(key, groups), published) for key in keys)
+    shown = {value for table in tables for value in table.published}
+    rest = tuple(value for value in published if value not in shown)
+    return Board(tables, tuple(failures), len(admitted), rest)
 
 
 def better_baseline(group: Group) -> str | None:
@@ -144,6 +158,24 @@ def _table(key: Key, groups: Mapping[Key, Group]) -> Table:
 def _class_counts(key: Key, group: Group) -> tuple[int, ...]:
     tests = {item.record.cell.seed if key.folds else 0: item.result for row in group.values() for item in row.values()}
     return tuple(sum(sum(result.confusion[i]) for result in tests.values()) for i in range(len(key.class_names)))
+
+
+def _beside_published(table: Table, published: Iterable[Published]) -> Table:
+    """The table with what papers print for its rows on the same data set, classes, labels and test set."""
+    key = table.key
+    if not key.standard or key.pool is not None or key.test_on is not None:
+        return table
+    place = (key.dataset, key.classes, key.budget)
+    sizes = (None, sum(table.class_counts))
+    methods = {row.name for row in table.rows}
+    same = (
+        value
+        for value in published
+        if (value.block.dataset, value.block.classes, value.budget) == place
+        and value.block.test_images in sizes
+        and value.method in methods
+    )
+    return replace(table, published=tuple(same))
 
 
 def _has_ceiling(key: Key) -> bool:

@@ -8,13 +8,12 @@ from rich.measure import Measurement
 from rich.table import Table as Grid
 from rich.text import Text
 
-from ferbench.leaderboard.escape import plain
+from ferbench.leaderboard.escape import LONG, plain
 from ferbench.leaderboard.tables import Board, Table
-from ferbench.leaderboard.wording import COLUMNS, caption, cells, heading
+from ferbench.leaderboard.wording import caption, cells, columns, footnotes, heading
 
 # What a narrow terminal goes without, the first first.
 OPTIONAL = ("Labels", "Image passes", "Minutes", "ECE", "Balanced acc.", "Optimism", "Macro-F1")
-LONG = 5000
 
 
 def print_board(board: Board) -> None:
@@ -26,20 +25,22 @@ def print_board(board: Board) -> None:
         console.print(Text("Cells without a result", "bold red"))
     for failure in board.failures:
         console.print(Text(plain(f"{failure.folder}: {failure.status}: {failure.reason}", LONG)))
+    if board.not_reproduced:
+        console.print(Text(f"Published values without a measured row: {len(board.not_reproduced)}", "dim"))
 
 
 def _print_table(console: Console, table: Table) -> None:
     console.print(Text(plain(heading(table.key)), "bold"))
     console.print(Text(plain(caption(table.key, sum(table.class_counts)), LONG), "dim"))
     console.print(_fitting(console, table))
-    for note in table.notes:
+    for note in (*table.notes, *footnotes(table)):
         console.print(Text(plain(note, LONG)))
     console.print()
 
 
 def _fitting(console: Console, table: Table) -> Grid:
     """The table with as many columns as the terminal is wide enough for."""
-    shown = list(COLUMNS)
+    shown = list(columns(table))
     for name in OPTIONAL:
         grid = _grid(table, shown)
         if Measurement.get(console, console.options, grid).maximum < console.width:
@@ -54,7 +55,7 @@ def _grid(table: Table, shown: list[str]) -> Grid:
         left = name == "Method"
         grid.add_column(name, justify="left" if left else "right", style="cyan" if left else None, overflow="fold")
     for row in table.rows:
-        texts = dict(zip(COLUMNS, cells(row, table.baseline), strict=True))
+        texts = dict(zip(columns(table), cells(row, table), strict=True))
         if not row.complete:  # a note below the table says so in full
             texts["Seeds"] = f"{len(row.by_seed)} of {row.most_seeds}"
         grid.add_row(*(Text(plain(texts[name])) for name in shown), style=None if row.complete else "dim")

@@ -1,10 +1,14 @@
 """The words and numbers of a table, the same in Markdown and on a terminal; escaping is up to them."""
 
+from collections.abc import Sequence
+
 from ferbench.leaderboard.keys import HEADLINES, Key
+from ferbench.leaderboard.reported import Block, Origin, Published
 from ferbench.leaderboard.statistics import Paired, Spread
 from ferbench.leaderboard.tables import Row, Table
 
 NONE = "–"
+MEASURED = "above"
 
 COLUMNS = (
     "Method",
@@ -19,10 +23,21 @@ COLUMNS = (
     "Minutes",
     "Labels",
 )
+PUBLISHED = "Published"
 
 
-def cells(row: Row, baseline: str | None) -> tuple[str, ...]:
+def columns(table: Table) -> tuple[str, ...]:
+    """The columns of a table; the last only where papers print something for its rows."""
+    return (*COLUMNS, PUBLISHED) if table.published else COLUMNS
+
+
+def cells(row: Row, table: Table) -> tuple[str, ...]:
     """One text per column."""
+    published = [_published(row, table)] if table.published else []
+    return (*_measured(row, table.baseline), *published)
+
+
+def _measured(row: Row, baseline: str | None) -> tuple[str, ...]:
     shown = [percent(row.metrics.get(name)) for name in ("accuracy", "balanced_accuracy", "macro_f1", "ece")]
     return (
         row.title,
@@ -34,6 +49,64 @@ def cells(row: Row, baseline: str | None) -> tuple[str, ...]:
         NONE if row.minutes is None else f"{row.minutes:.1f}",
         str(row.labels[0]) if row.labels[0] == row.labels[1] else f"{row.labels[0]}–{row.labels[1]}",
     )
+
+
+def _published(row: Row, table: Table) -> str:
+    """`84.42 [1]`: what papers print for the row, and which footnote says where."""
+    marks = {block: mark for mark, block in enumerate(table.blocks, 1)}
+    values = [value for value in table.published if value.method == row.name]
+    return ", ".join(f"{_printed(value)} [{marks[value.block]}]" for value in values) or NONE
+
+
+def _printed(value: Published) -> str:
+    metric = value.block.origin.metric
+    return f"{value.percent:f}" + ("" if metric == "accuracy" else f" {HEADLINES[metric]}")
+
+
+def footnotes(table: Table) -> tuple[str, ...]:
+    """Where published values come from, what they were selected on, and what else is not as in the table."""
+    return tuple(f"[{mark}] {_footnote(block, table.key)}" for mark, block in enumerate(table.blocks, 1))
+
+
+def _footnote(block: Block, key: Key) -> str:
+    facts = [f"{name}: {text}." for name, text in provenance(block.origin)]
+    here = f"Here: {key.backbone}, {_weights(key)}."
+    return " ".join([f"{origin_heading(block.origin)}.", *facts, here, *([block.note] if block.note else [])])
+
+
+def origin_heading(origin: Origin) -> str:
+    """`Li et al., CVPR 2022: Table 3`."""
+    return f"{origin.citation}: {origin.source}"
+
+
+def provenance(origin: Origin) -> tuple[tuple[str, str], ...]:
+    """What a reader must know of published numbers, each fact with its name."""
+    return (
+        ("Address", origin.address),
+        ("Selected on", origin.selected_on),
+        ("Backbone", origin.backbone or "not stated"),
+        ("Protocol", origin.protocol),
+    )
+
+
+def block_heading(block: Block) -> str:
+    """`raf-db, 7 classes, 3068 test images: accuracy`."""
+    test = "" if block.test_images is None else f", {block.test_images} test images"
+    return f"{block.dataset}, {block.classes} classes{test}: {HEADLINES[block.origin.metric]}"
+
+
+def published_columns(values: Sequence[Published]) -> tuple[str, ...]:
+    """The budgets of one block of published values."""
+    budgets = sorted({value.budget for value in values}, key=lambda budget: budget.order())
+    return ("Method", *(budget.title() for budget in budgets))
+
+
+def published_rows(values: Sequence[Published]) -> list[tuple[str, ...]]:
+    """The methods of one block of published values; a value that is missing stands in a measured table."""
+    texts = {(value.title, value.budget.title()): f"{value.percent:f}" for value in values}
+    budgets = published_columns(values)[1:]
+    titles = dict.fromkeys(value.title for value in values)
+    return [(title, *(texts.get((title, budget), MEASURED) for budget in budgets)) for title in titles]
 
 
 def recall_columns(table: Table) -> tuple[str, ...]:
@@ -88,13 +161,16 @@ def heading(key: Key) -> str:
 
 def caption(key: Key, test_images: int) -> str:
     """What all rows of a table share, besides what its heading says."""
-    init = "trained from scratch" if key.init == "scratch" else f"initial weights {key.init[:19]}"
     folds = f" in {key.folds} folds of subjects" if key.folds else ""
     order = "" if key.headline == "accuracy" else f", ordered by {HEADLINES[key.headline]}, which gains are in"
     return (
-        f"Protocol {key.protocol}{order}, backbone {key.backbone}, {init}, {key.precision}, "
+        f"Protocol {key.protocol}{order}, backbone {key.backbone}, {_weights(key)}, {key.precision}, "
         f"{test_images} test images{folds}, data {key.data[:12] or 'unknown'}"
     )
+
+
+def _weights(key: Key) -> str:
+    return "trained from scratch" if key.init == "scratch" else f"initial weights {key.init[:19]}"
 
 
 EXPLANATION = (

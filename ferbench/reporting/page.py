@@ -2,36 +2,28 @@
 
 import re
 import shlex
-import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass
-from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
-from ferbench import __version__
 from ferbench.contract.dataset import Dataset
 from ferbench.data.sources import open_dataset
 from ferbench.errors import FerbenchError
-from ferbench.leaderboard.escape import plain
 from ferbench.leaderboard.keys import row_title
 from ferbench.leaderboard.notes import Scored
 from ferbench.records.schema import Record
 from ferbench.reporting import tables
 from ferbench.reporting.history import Chart, charts, usable_rows
-from ferbench.reporting.palette import DARK, LIGHT, series_name
+from ferbench.reporting.html import render
 from ferbench.reporting.plots import MAX_MATRIX, confusion_matrix, line_chart
 from ferbench.reporting.run_files import RunFiles
 from ferbench.reporting.svg import themed
 
 if TYPE_CHECKING:
     from ferbench.reporting.face_sheets import Sheet
-
-LONG = 400
-MAX_BLOCK = 20_000
 
 
 @dataclass(frozen=True)
@@ -67,7 +59,8 @@ def report_page(run: RunFiles, dataset: Dataset | None = None, test_set: Dataset
     if result and confusion is None:
         problems.append("No confusion matrix: the one in the record does not fit its classes.")
     class_table = tables.class_rows(result, confusion, rows) if result and confusion else []
-    return _render(
+    return render(
+        "report.html.j2",
         record=record,
         result=result,
         title=_title(record),
@@ -101,18 +94,6 @@ def curve_files(run: RunFiles) -> Iterator[tuple[str, bytes]]:
     for chart in charts(usable_rows(run.history), names):
         slug = re.sub(r"[^a-z0-9]+", "-", chart.title.lower()).strip("-")
         yield f"{slug}.svg", line_chart(chart).encode("utf-8")
-
-
-def _render(**content: object) -> bytes:
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    environment.filters.update(
-        line=lambda text: plain(str(text), LONG), block=_block, percent=tables.percent, grouped=tables.grouped
-    )
-    source = files("ferbench.reporting").joinpath("report.html.j2").read_text("utf-8")
-    page = environment.from_string(source).render(
-        **content, light=LIGHT, dark=DARK, series_name=series_name, none=tables.NONE, version=__version__
-    )
-    return page.encode("utf-8", "replace")
 
 
 def _title(record: Record) -> str:
@@ -178,9 +159,3 @@ def _stage_sheets(folder: Path) -> "list[tuple[str, Sheet]]":
     from ferbench.reporting.face_sheets import picture_sheets
 
     return picture_sheets(folder)
-
-
-def _block(text: str) -> str:
-    """Several lines as they stand, the end of them where they are too many; what is invisible becomes a space."""
-    kept = text if len(text) <= MAX_BLOCK else f"…\n{text[-MAX_BLOCK:]}"
-    return "".join(char if char == "\n" or unicodedata.category(char)[0] != "C" else " " for char in kept)

@@ -1,10 +1,13 @@
 import json
 import re
+from pathlib import Path
 
 import pytest
 
 from ferbench.cli.main import main
 from tests.unit.records.factory import make_cell, write_failure, write_record
+
+REPORTED = Path(__file__).parents[2] / "leaderboard" / "reported"
 
 
 @pytest.fixture
@@ -49,6 +52,23 @@ def test_a_broken_record_is_named_left_out_and_ends_in_5(board, capsys):
     assert str(path.relative_to(board.parent)) in error
     assert json.loads((board / "leaderboard.json").read_text())["records"] == 4
     assert main(["leaderboard", "check"]) == 5
+
+
+def test_published_numbers_are_read_beside_the_tables_and_a_defect_ends_in_5(board, capsys):
+    assert main(["leaderboard", "build"]) == 0
+    (board / "reported").mkdir()
+    for paper in REPORTED.glob("*.toml"):
+        (board / "reported" / paper.name).write_bytes(paper.read_bytes())
+    assert main(["leaderboard", "check"]) == 5
+    assert main(["leaderboard", "build"]) == 0
+    assert main(["leaderboard", "check"]) == 0
+    assert "Published values without a measured row: 121" in capsys.readouterr().out
+    paper = board / "reported" / "ada-cm.toml"
+    paper.write_text(paper.read_text().replace("84.42", "884.42"))
+    for command in ("build", "check"):
+        assert main(["leaderboard", command]) == 5
+        error = capsys.readouterr().err
+        assert "leaderboard/reported/ada-cm.toml: " in error and "('Ada-CM') = 884.42" in error
 
 
 def test_no_folder_of_records_is_a_usage_error(board, capsys):

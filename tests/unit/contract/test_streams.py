@@ -1,15 +1,29 @@
 """Readers of archives, against archives written by hand; what is damaged is named."""
 
+import re
 import struct
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from ferbench.contract.streams import Damage, Place, StreamedDataset, is_stream, open_stream
-from ferbench.errors import DataError
+from ferbench.contract.dataset import Damage, DatasetInfo
+from ferbench.contract.layout import require
+from ferbench.contract.streams import (
+    STREAMS,
+    FolderStream,
+    Place,
+    RecordIOStream,
+    StreamedDataset,
+    WebDatasetStream,
+    is_stream,
+    open_stream,
+)
+from ferbench.errors import DataError, UsageError
 from tests.support.archives import MAGIC, describe, face, labeled, png, record, write_records, write_tar
 
 IMAGES = [png(face(i)) for i in range(6)]
+POOLS_PAGE = Path(__file__).parents[3] / "docs" / "pools.md"
 
 
 def read(dataset: StreamedDataset) -> dict[str, object]:
@@ -131,3 +145,100 @@ def test_a_description_that_cannot_be_followed_is_named(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"train\.idx: not an index of keys and offsets"):
         read(open_stream(folder))
     assert is_stream(folder)
+
+
+def test_anybodys_files_need_a_name_and_nothing_written_beside_them(tmp_path: Path) -> None:
+    write_tar(tmp_path / "0.tar", IMAGES[:2])
+    (tmp_path / "deep").mkdir()
+    write_records(tmp_path / "deep" / "train.rec", [(key, record(labeled(IMAGES[key], key))) for key in range(2)])
+    (tmp_path / "deep" / "2.png").write_bytes(IMAGES[2])
+    expected = {
+        "webdataset": {"0.tar/000000.jpg": IMAGES[0], "0.tar/000001.jpg": IMAGES[1]},
+        "recordio": {"deep/train.rec/0": IMAGES[0], "deep/train.rec/1": IMAGES[1]},
+        "folder": {"deep/2.png": IMAGES[2]},
+    }
+    for kind, stream in STREAMS.items():
+        assert stream.needs_name
+        dataset = stream(tmp_path, "mine")
+        assert read(dataset) == expected[kind]
+        assert (dataset.info.name, dataset.info.family, dataset.on_bad_record) == ("mine", "mine", "stop")
+        with pytest.raises(UsageError, match="--name"):
+            _ = stream(tmp_path).info
+    assert not list(tmp_path.rglob("dataset.json"))
+    with pytest.raises(DataError, match="no such folder"):
+        FolderStream(tmp_path / "elsewhere", "mine").shards()
+
+
+def test_the_digest_is_of_the_files_and_of_what_damage_does(tmp_path: Path) -> None:
+    write_tar(tmp_path / "0.tar", IMAGES[:2])
+    dataset = WebDatasetStream(tmp_path, "mine")
+    before = dataset.source_digest()
+    assert WebDatasetStream(tmp_path, "mine").source_digest() == before
+    dataset.on_bad_record = "skip"
+    assert dataset.source_digest() != before
+    write_tar(tmp_path / "1.tar", IMAGES[2:])
+    assert WebDatasetStream(tmp_path, "mine").source_digest() != before
+
+
+def test_no_link_leads_out_of_a_folder(tmp_path: Path) -> None:
+    root, outside = tmp_path / "faces", tmp_path / "outside"
+    outside.mkdir()
+    (outside / "private.png").write_bytes(IMAGES[5])
+    root.mkdir()
+    (root / "0.png").write_bytes(IMAGES[0])
+    (root / "1.png").symlink_to("0.png")
+    (root / "2.png").symlink_to(outside / "private.png")
+    (root / "3.png").symlink_to("nowhere.png")
+    (root / "4.png").symlink_to("4.png")
+    (root / "folder").symlink_to(outside)
+    (root / "._0.png").write_bytes(b"what another system keeps beside a file")
+    dataset = FolderStream(root, "mine")
+    assert read(dataset) == {"0.png": IMAGES[0], "1.png": IMAGES[0]}
+    found = {damage.record: damage.reason for _, damage in damages(dataset)}
+    assert list(found) == ["2.png", "3.png", "4.png"]
+    assert "leads out of" in found["2.png"]
+    assert "No such file" in found["3.png"]
+    (tmp_path / "link").symlink_to(root)
+    assert read(FolderStream(tmp_path / "link", "mine")) == read(dataset)
+
+
+def test_no_link_leads_out_to_an_archive_or_its_index(tmp_path: Path) -> None:
+    root, outside = tmp_path / "root", tmp_path / "outside"
+    root.mkdir()
+    outside.mkdir()
+    write_tar(outside / "0.tar", IMAGES[:1])
+    write_records(outside / "train.rec", [(1, record(labeled(IMAGES[1], 1)))])
+    for name in ("0.tar", "train.rec", "train.idx"):
+        (root / name).symlink_to(outside / name)
+    (root / "1.tar").mkdir()
+    (root / "train-2.rec").mkdir()
+    for stream in (WebDatasetStream, RecordIOStream):
+        found = sorted(
+            (damage.reason for _, damage in damages(stream(root, "mine"))), key=lambda r: "leads out of" not in r
+        )
+        assert "leads out of" in found[0]
+        assert len(found) == 2 and found[1].endswith(": not a file")
+    (root / "train-2.rec").rmdir()
+    (root / "train.rec").unlink()
+    (root / "train.rec").write_bytes((outside / "train.rec").read_bytes())
+    with pytest.raises(DataError, match=r"train\.idx: not an index .*leads out of"):
+        read(RecordIOStream(root, "mine"))
+
+
+def test_the_pool_of_the_documentation_says_where_its_images_lie(tmp_path: Path) -> None:
+    code = re.search(r"```python\n(.+?)```", POOLS_PAGE.read_text("utf-8"), re.DOTALL)
+    assert code
+    names: dict[str, Any] = {"FolderStream": FolderStream, "DatasetInfo": DatasetInfo, "Path": Path, "require": require}
+    exec(code[1], names)
+    crowd = names["Crowd"]
+    for name in ("root/faces/train/n1", "root/faces/test/n1", "outside"):
+        (tmp_path / name).mkdir(parents=True)
+        (tmp_path / name / "1.png").write_bytes(IMAGES[0])
+    assert read(crowd(tmp_path / "root")) == {"n1/1.png": IMAGES[0]}
+    assert crowd(tmp_path / "root").info.name == "crowd"
+    (tmp_path / "other" / "faces").mkdir(parents=True)
+    with pytest.raises(DataError, match=r"no faces/train here .*; --root is the folder"):
+        crowd(tmp_path / "other").shards()
+    (tmp_path / "other" / "faces" / "train").symlink_to(tmp_path / "outside")
+    with pytest.raises(DataError, match="leads out of"):
+        crowd(tmp_path / "other").shards()

@@ -95,6 +95,12 @@ def test_a_class_without_training_images_is_named(packed: Packed) -> None:
         split(packed, "0.1", names=(*CLASSES, "anger"))
 
 
+def test_a_set_without_a_test_split_is_sent_to_folds(tmp_path: Path) -> None:
+    packed = Packed(ensure_packed(ParquetDataset(write_pattern_set(tmp_path / "whole", name="whole", n_test=0)), 16))
+    with pytest.raises(DataError, match=r"'whole': no test images .*--protocol subject-folds-v1"):
+        split(packed, "0.1")
+
+
 def test_numbers_of_labels_take_the_same_ranks_as_ratios(packed: Packed) -> None:
     def labeled(budget: Budget) -> Counter[str]:
         made = make_split(packed, CLASSES, budget, 0, rule="sha256-v1")

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from ferbench.contract.dataset import ParquetDataset
-from ferbench.contract.streams import open_stream
+from ferbench.contract.streams import FolderStream, open_stream
 from ferbench.data import stream_index
 from ferbench.data.external import open_external
 from ferbench.data.pack import ensure_packed
@@ -153,6 +153,18 @@ def test_damaged_records_are_skipped_where_that_is_asked_for(tmp_path: Path) -> 
         np.array_equal(image, np.asarray(face(stored[int(i)])))
         for image, i in zip(drawn.images.numpy(), drawn.index, strict=True)
     )
+
+
+def test_a_set_that_nobody_described_is_asked_for_in_another_way(tmp_path: Path) -> None:
+    (tmp_path / "faces").mkdir()
+    for i in range(3):
+        (tmp_path / "faces" / f"{i}.png").write_bytes(png(face(i))[: 60 if i == 1 else None])
+    dataset = FolderStream(tmp_path / "faces", "mine")
+    with pytest.raises(DataError, match=r"record 1\.png: .*\nor leave them out with ferbench prepare"):
+        ensure_index(dataset, 16)
+    dataset.on_bad_record = "skip"
+    index = ensure_index(dataset, 16)
+    assert (index.ids.to_pylist(), index.damaged) == (["0.png", "2.png"], 1)
 
 
 def test_a_set_without_one_good_image_says_so(tmp_path: Path) -> None:

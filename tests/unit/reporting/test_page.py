@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from ferbench.reporting.page import MAX_BLOCK, report_page
+from ferbench.reporting.html import MAX_BLOCK
+from ferbench.reporting.page import report_page
 from ferbench.reporting.run_files import RunFiles, read_run
 from tests.unit.records.factory import CLASS_NAMES, make_cell, write_failure
 from tests.unit.reporting.samples import HOSTILE, PageReader, hostile_failure, hostile_run, write_run

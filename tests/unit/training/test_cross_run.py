@@ -99,7 +99,7 @@ def test_logits_are_restricted_to_the_shared_classes(plan: Plan, others: dict[st
         assert (record.status, record.cell.base, result.class_names) == ("ok", base.cell, names)
         samples = [s for s in ParquetDataset(others[str(record.cell.test_on)]).samples() if s.split == "test"]
         samples = sorted((s for s in samples if s.label in names), key=lambda s: s.id)
-        full = forward(folder / MODEL, [s.encoded() for s in samples])
+        full = forward(folder / MODEL, [bytes(s.image) for s in samples])
         logits = full[:, [CLASSES.index(name) for name in names]]
         stored = read_predictions(store.folder(item.cell) / "predictions.parquet")
         assert stored.ids == [s.id for s in samples]

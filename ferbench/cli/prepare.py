@@ -1,0 +1,230 @@
+"""`ferbench prepare`: from the folder of an official copy to a data set that runs can name."""
+
+import os
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from ferbench.cli.output import print_table, print_warning
+from ferbench.errors import DataError, UsageError, listed
+from ferbench.leaderboard.escape import plain
+from ferbench.plugins import registry
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from ferbench.contract.dataset import Damage, Dataset
+    from ferbench.data.pack import Progress
+    from ferbench.reporting.data_card import CountTable
+
+LINE_SECONDS = 10.0
+
+
+@click.command()
+@click.argument("dataset")
+@click.option("--root", required=True, metavar="DIR", help="Where your copy lies; its layout is found below it.")
+@click.option("--name", metavar="NAME", help="What runs call it, for readers of anybody's images (image-folder, ...).")
+@click.option("--size", type=click.IntRange(8, 1024), metavar="PX", help="Side of the images; the protocols' if away.")
+@click.option("--crop", type=click.FloatRange(0, 2), metavar="MARGIN", help="Cut to the face box and this part more.")
+@click.option("--no-crop", is_flag=True, help="Keep whole images where the reader would cut them to the face box.")
+@click.option(
+    "--on-bad-record",
+    type=click.Choice(["stop", "skip"]),
+    default="stop",
+    show_default=True,
+    help="What a damaged image or line does; skip leaves it out and counts it.",
+)
+@click.option("--workers", type=click.IntRange(1), help="Processes that decode; one per processor if left away.")
+@click.option("--check", is_flag=True, help="Read and decode everything, report, keep nothing.")
+def prepare(
+    dataset: str,
+    root: str,
+    name: str | None,
+    size: int | None,
+    crop: float | None,
+    no_crop: bool,
+    on_bad_record: str,
+    workers: int | None,
+    check: bool,
+) -> None:
+    """Prepare your copy of DATASET, so that `ferbench run --dataset DATASET` can use it.
+
+    Every image is decoded once and packed; the source is never changed. A data card shows the counts beside the
+    official ones, damaged and missing images, images that stand in two splits, and faces of each class. Interrupted
+    and started again it goes on where it was.
+    """
+    # Not at the top: help must not wait for pyarrow.
+    from ferbench.data.pack import inspect
+
+    reader = _open(dataset, root, name)
+    if no_crop or crop is not None:
+        reader.crop = None if no_crop else crop
+    reader.on_bad_record = "skip" if on_bad_record == "skip" else "stop"
+    size = size or _usual_size(reader)
+    workers = workers or len(os.sched_getaffinity(0))
+    click.echo(f"{reader.info.title}: {reader.info.rule}" if reader.info.rule else reader.info.title)
+    if check:
+        with _progress(reader) as progress:
+            found = inspect(reader, size, workers=workers, progress=progress)
+        _show_counts(reader, found.counts)
+        if found.damages:
+            raise DataError(_damage_text(reader, found.damages))
+        click.echo("every image can be decoded; nothing was kept (--check)")
+    elif _is_stream(reader):
+        _index(dataset, reader, size)
+    else:
+        _pack(dataset, reader, size, workers)
+
+
+def _open(dataset: str, root: str, name: str | None) -> "Dataset":
+    from ferbench.data.prepared import open_reader
+    from ferbench.data.sources import check_name
+
+    entry = registry().get("datasets", dataset)
+    reader = entry.load()
+    if not getattr(reader, "needs_root", False):
+        raise UsageError(f"dataset '{dataset}' brings its images along; there is nothing to prepare")
+    needs_name = getattr(reader, "needs_name", False)
+    if needs_name and name is None:
+        raise UsageError(f"'{dataset}' reads anybody's images; say with --name what runs shall call them")
+    if name is not None and not needs_name:
+        raise UsageError(f"--name {name}: '{dataset}' has its name; leave --name away")
+    if name is not None:
+        check_name(name)
+    return open_reader(entry, Path(root).resolve() if Path(root).exists() else Path(root), name)
+
+
+def _usual_size(reader: "Dataset") -> int:
+    from ferbench.training.resolution import load_protocol
+
+    return load_protocol("ratio-v1").recipe_for(reader.info.family).image_size
+
+
+def _is_stream(reader: "Dataset") -> bool:
+    from ferbench.contract.streams import StreamedDataset
+
+    return isinstance(reader, StreamedDataset)
+
+
+def _pack(dataset: str, reader: "Dataset", size: int, workers: int) -> None:
+    from ferbench.data.duplicates import across_splits
+    from ferbench.data.pack import DamagedImages, ensure_packed, read_inspection
+    from ferbench.data.packed import Packed
+    from ferbench.data.prepared import prepared_folder
+    from ferbench.records.files import write_atomic
+    from ferbench.reporting.data_card import Findings, card_page, damages_csv, duplicates_csv
+
+    folder = prepared_folder(reader.info.name)
+    try:
+        with _progress(reader) as progress:
+            packed = Packed(ensure_packed(reader, size, workers=workers, progress=progress))
+    except DamagedImages as error:
+        write_atomic(folder / "damaged.csv", damages_csv(error.damages))
+        raise DataError(_damage_text(reader, error.damages, folder / "damaged.csv")) from None
+    found = read_inspection(packed.folder)
+    table = _show_counts(reader, found.counts)
+    duplicates = across_splits(packed)
+    findings = Findings(table, found.damages, duplicates, found.converted, reader.on_bad_record == "skip")
+    write_atomic(folder / "damaged.csv", damages_csv(found.damages))
+    write_atomic(folder / "duplicates.csv", duplicates_csv(duplicates))
+    write_atomic(folder / "card.html", card_page(reader, packed, findings))
+    _remember(dataset, reader)
+    if found.damages:
+        print_warning(f"{len(found.damages)} damaged or missing images are left out; {folder / 'damaged.csv'}")
+    if duplicates.found:
+        print_warning(f"{len(duplicates.found)} images stand in two splits; {folder / 'duplicates.csv'}")
+    click.echo(f"{len(packed.ids):,} images of {size} pixels in {packed.folder}")
+    click.echo(f"data card: {folder / 'card.html'}")
+    click.echo(_next_step(reader))
+
+
+def _index(dataset: str, reader: "Dataset", size: int) -> None:
+    from ferbench.contract.streams import StreamedDataset
+    from ferbench.data.stream_index import ensure_index
+
+    assert isinstance(reader, StreamedDataset)
+    index = ensure_index(reader, size)
+    _remember(dataset, reader)
+    click.echo(f"{len(index):,} images, {index.damaged:,} damaged records left out; index in {index.folder}")
+    click.echo(_next_step(reader))
+
+
+def _remember(dataset: str, reader: "Dataset") -> None:
+    from ferbench.data.prepared import Prepared, write_prepared
+
+    assert reader.root is not None
+    write_prepared(
+        Prepared(
+            name=reader.info.name,
+            reader=dataset,
+            root=reader.root,
+            crop=reader.crop,
+            on_bad_record=reader.on_bad_record,
+            source_digest=reader.source_digest(),
+            info=None if _is_stream(reader) else reader.info,
+        )
+    )
+
+
+def _next_step(reader: "Dataset") -> str:
+    if reader.info.classes:
+        return f"now: ferbench run --method fixmatch --dataset {reader.info.name} --ratio 0.05"
+    return f"now: ferbench run --method fixmatch --protocol external-v1 --unlabeled {reader.info.name} --ratio 0.05"
+
+
+def _show_counts(reader: "Dataset", counts: "Mapping[str, int]") -> "CountTable":
+    from ferbench.reporting.data_card import count_table
+
+    table = count_table(counts, reader.info.official)
+    rows = [(name, *(count.words for count in of_class)) for name, of_class in table.rows]
+    print_table(("class", *table.splits), rows)
+    if table.differences:
+        print_warning(f"{table.differences} counts are not the official ones")
+    return table
+
+
+def _damage_text(reader: "Dataset", damages: "Sequence[Damage]", path: Path | None = None) -> str:
+    lines = [plain(f"{damage.record}: {damage.reason}", 400) for damage in damages]
+    where = f"; all stand in {path}" if path else ""
+    return (
+        f"dataset '{reader.info.name}': {len(damages)} entries give no image{where}. Repair them and run this command "
+        f"again (what is decoded is kept), or leave them out with --on-bad-record skip:{listed(lines)}"
+    )
+
+
+@contextmanager
+def _progress(reader: "Dataset") -> "Iterator[Progress]":
+    """A bar with the time left on a terminal, a line now and then elsewhere."""
+    total = sum(1 for _ in reader.samples())
+    if not sys.stdout.isatty():
+        yield _Lines(total)
+        return
+    # rich takes longer to import than help may last.
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = TextColumn("decoding"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(compact=True)
+    with Progress(*columns, TextColumn("{task.fields[line]}")) as bars:
+        task = bars.add_task("decoding", total=total, line="")
+
+        def update(looked_at: int, damaged: int) -> None:
+            bars.update(task, completed=looked_at, line=f"{damaged} damaged" if damaged else "")
+
+        yield update
+
+
+class _Lines:
+    def __init__(self, total: int) -> None:
+        self._total, self._began, self._next = total, time.monotonic(), LINE_SECONDS
+
+    def __call__(self, looked_at: int, damaged: int) -> None:
+        seconds = time.monotonic() - self._began
+        if seconds >= self._next and looked_at:
+            self._next = seconds + LINE_SECONDS
+            left = seconds / looked_at * (self._total - looked_at)
+            words = f", {damaged} damaged" if damaged else ""
+            click.echo(f"{looked_at:,} of {self._total:,} decoded{words}, about {left:.0f} s left")

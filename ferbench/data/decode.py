@@ -1,0 +1,108 @@
+"""From the bytes of an image file to pixels in RGB."""
+
+import io
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
+
+UNDECODABLE = (OSError, ValueError, SyntaxError, Image.DecompressionBombError)
+FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF", "PPM")
+"""Others are not opened: PIL would call Ghostscript for one of them."""
+BEHIND = (255, 255, 255)
+"""The ground of transparent images."""
+CONVERTED = {
+    "1": "grey",
+    "L": "grey",
+    "LA": "grey",
+    "P": "palette",
+    "CMYK": "CMYK",
+    "RGBA": "transparent",
+    "F": "16-bit",
+}
+TURNED = range(2, 9)
+"""EXIF orientations that are not upright."""
+Box = tuple[float, float, float, float]
+
+
+@dataclass(frozen=True)
+class Face:
+    """A decoded image in RGB, with the face box in its pixels, and what it was converted from (empty for RGB)."""
+
+    image: Image.Image
+    box: Box | None
+    converted: str
+
+
+def decode_pixels(content: bytes, size: int) -> NDArray[np.uint8]:
+    """Pixels (size, size, 3) uint8 of an encoded image; raises one of `UNDECODABLE` where it is damaged."""
+    return resized(decode_image(content), size)
+
+
+def decode_image(content: bytes) -> Image.Image:
+    """An encoded image in RGB, upright; raises one of `UNDECODABLE` where it is damaged."""
+    return decode_face(content).image
+
+
+def decode_face(content: bytes, box: Box | None = None, crop: float | None = None) -> Face:
+    """An encoded image in RGB, upright; with `crop` only its box, enlarged by this part of its sides on each side.
+
+    A box is in pixels as they are stored, before an EXIF orientation turns them; of a turned image it is dropped. Of a
+    file with several frames the first is taken. Raises one of `UNDECODABLE`.
+    """
+    try:
+        with Image.open(io.BytesIO(content), formats=FORMATS) as opened:
+            if opened.width * opened.height > (Image.MAX_IMAGE_PIXELS or math.inf):
+                raise ValueError(f"{opened.width} x {opened.height} pixels are more than any photograph has")
+            converted = CONVERTED.get(opened.mode, "16-bit" if opened.mode.startswith("I") else "")
+            turned = _orientation(opened) in TURNED
+            image: Image.Image = opened
+            if box is not None and crop is not None:
+                image, box = _cut(opened, box, crop)
+            image = _rgb(ImageOps.exif_transpose(image) if turned else image)
+            return Face(image, None if turned else box, "EXIF" if turned else converted)
+    except UnidentifiedImageError:
+        raise ValueError(f"these {len(content)} bytes are no image") from None
+    except UNDECODABLE:
+        raise
+    except Exception as error:  # whatever a decoder does with bytes that were made to break it
+        raise ValueError(f"cannot be decoded ({type(error).__name__}: {error})") from None
+
+
+def resized(image: Image.Image, size: int) -> NDArray[np.uint8]:
+    """Pixels (size, size, 3) uint8."""
+    if image.size != (size, size):
+        image = image.resize((size, size), Image.Resampling.BICUBIC)
+    return np.asarray(image)
+
+
+def _orientation(image: Image.Image) -> int:
+    # Only TIFF keeps it elsewhere; to parse what is not there would cost a thirtieth of the decoding.
+    has = "exif" in image.info or image.format == "TIFF"
+    return int(image.getexif().get(ExifTags.Base.Orientation, 1)) if has else 1
+
+
+def _cut(image: Image.Image, box: Box, margin: float) -> tuple[Image.Image, Box]:
+    x0, y0, x1, y1 = box
+    wider, higher = margin * (x1 - x0), margin * (y1 - y0)
+    left, top = max(0, round(x0 - wider)), max(0, round(y0 - higher))
+    right, bottom = min(image.width, round(x1 + wider)), min(image.height, round(y1 + higher))
+    if left >= right or top >= bottom:
+        raise ValueError(f"the face box {box} has nothing of this image of {image.width} x {image.height} pixels")
+    return image.crop((left, top, right, bottom)), (x0 - left, y0 - top, x1 - left, y1 - top)
+
+
+def _rgb(image: Image.Image) -> Image.Image:
+    if image.mode == "RGB":
+        image.load()
+        return image
+    if image.mode.startswith("I") or image.mode == "F":
+        levels = np.asarray(image).astype(np.float64)
+        high = 65535 if image.mode.startswith("I") else max(float(levels.max()), 1.0)
+        return Image.fromarray((levels.clip(0, high) * (255 / high)).round().astype(np.uint8)).convert("RGB")
+    if image.has_transparency_data:
+        ground = Image.new("RGBA", image.size, BEHIND)
+        return Image.alpha_composite(ground, image.convert("RGBA")).convert("RGB")
+    return image.convert("RGB")

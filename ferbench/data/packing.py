@@ -1,0 +1,320 @@
+"""A packed folder that is being made: images in slots, and a journal of what is in them.
+
+The journal has a line per image and is written after the pixels are on disk. Whoever opens the folder again decodes
+what has no line, or has another label, box or file than its line says.
+"""
+
+import hashlib
+import io
+import json
+import os
+import signal
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
+from functools import partial
+from itertools import islice
+from pathlib import Path
+from typing import Any, NamedTuple, Self, get_args
+
+import numpy as np
+
+from ferbench.contract.dataset import EIGHT_CLASSES, Damage, Dataset, Sample, Split
+from ferbench.contract.layout import encoded
+from ferbench.data.decode import UNDECODABLE, decode_face, resized
+from ferbench.errors import DataError
+
+JOURNAL, IMAGES = "journal.jsonl", "images.npy"
+CHUNK = 64
+WINDOW = 4
+"""Chunks per worker that are under way at a time."""
+SAVE_SECONDS = 5.0
+HEADER = 128
+"""Bytes of the header of `images.npy`: NumPy pads it to a multiple of 64, with room for the number to grow."""
+SPLITS = get_args(Split)
+LABELS = (*EIGHT_CLASSES, "other")
+Row = dict[str, Any]
+
+
+class Decoded(NamedTuple):
+    """An image in its slot, and its line of the journal."""
+
+    id: str
+    slot: int
+    line: bytes
+
+
+Result = Decoded | Damage
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """Samples and the slot of the first of them."""
+
+    samples: list[Sample]
+    slot: int
+
+
+class Packing:
+    """The folder of an unfinished packed set; a context that closes its files."""
+
+    def __init__(self, folder: Path, dataset: Dataset, size: int, *, keep: bool = True) -> None:
+        """Open the folder, new or unfinished; without `keep` pixels are decoded and thrown away."""
+        self.keep = keep
+        self.folder, self.dataset, self.size = folder, dataset, size
+        self._image_bytes = size * size * 3
+        folder.mkdir(exist_ok=True)
+        self._journal = (folder / JOURNAL).open("a+b")
+        self._images = os.open(folder / IMAGES, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        self._known: dict[str, tuple[list[Any], int, int]] = {}
+        """By id what a line was made of, its slot, and where it stands in the journal."""
+        self.rows: dict[str, tuple[int, int]] = {}
+        """By id the slot and the place in the journal of what the data set has now."""
+        self._unsaved: list[Decoded] = []
+        self._slots = 0
+        self._read_journal()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._save()
+        self._journal.close()
+        os.close(self._images)
+
+    # -- decoding ----------------------------------------------------------------------------------------------------
+
+    def decode(self, workers: int, progress: Callable[[int, int], None]) -> list[Damage]:
+        """Decode every sample that has no line yet, in so many processes; returns what gives no image."""
+        damages: list[Damage] = []
+        saved = time.monotonic()
+        images = self.folder / IMAGES if self.keep else Path(os.devnull)
+        work = partial(decode_chunk, root=self.dataset.root, crop=self.dataset.crop, size=self.size, images=images)
+        for results in _in_order(workers, work, self._chunks(damages)):
+            damages += [result for result in results if isinstance(result, Damage)]
+            self._unsaved += [result for result in results if not isinstance(result, Damage)]
+            progress(len(self.rows) + len(self._unsaved) + len(damages), len(damages))
+            if time.monotonic() - saved > SAVE_SECONDS:
+                self._save()
+                saved = time.monotonic()
+        self._save()
+        return damages
+
+    def _chunks(self, damages: list[Damage]) -> Iterator[Chunk]:
+        samples = self._missing(damages)
+        while some := list(islice(samples, CHUNK)):
+            yield Chunk(some, self._slots)
+            self._slots += len(some)
+
+    def _missing(self, damages: list[Damage]) -> Iterator[Sample]:
+        """The samples to decode; of the others the line is taken, or the damage noted."""
+        seen: set[str] = set()
+        for sample in read_samples(self.dataset):
+            problem = sample if isinstance(sample, Damage) else self._problem(sample, seen)
+            if problem is not None:
+                damages.append(problem)
+                continue
+            assert isinstance(sample, Sample)
+            seen.add(sample.id)
+            known = self._known.get(sample.id)
+            if known is not None and known[0] == _made_of(sample, self.dataset.crop):
+                self.rows[sample.id] = known[1:]
+            else:
+                yield sample
+
+    def _problem(self, sample: Sample, seen: set[str]) -> Damage | None:
+        reason = "this id occurs twice" if sample.id in seen else name_problem(sample)
+        return Damage(where(sample), reason) if reason else None
+
+    # -- the journal -------------------------------------------------------------------------------------------------
+
+    def _save(self) -> None:
+        """Note decoded images, after their pixels have reached the disk."""
+        os.fdatasync(self._images)
+        place = self._journal.seek(0, os.SEEK_END)
+        for decoded in self._unsaved:
+            self._journal.write(decoded.line)
+            self.rows[decoded.id] = decoded.slot, place
+            place += len(decoded.line)
+        self._journal.flush()
+        self._unsaved = []
+
+    def _read_journal(self) -> None:
+        self._journal.seek(0)
+        place = 0
+        for line in self._journal:
+            # A kill may have cut the last line; what follows it would be lost on it.
+            if not line.endswith(b"\n"):
+                self._journal.truncate(place)
+                break
+            row = json.loads(line)
+            self._known[row["id"]] = row["made_of"], row["slot"], place
+            self._slots = max(self._slots, row["slot"] + 1)
+            place += len(line)
+
+    def in_order(self) -> Iterator[Row]:
+        """The rows in the order of the images."""
+        return self._at(sorted(self.rows.values()))
+
+    def by_id(self) -> Iterator[Row]:
+        """The rows in the order of their ids."""
+        return self._at([self.rows[sample_id] for sample_id in sorted(self.rows)])
+
+    def _at(self, places: Iterable[tuple[int, int]]) -> Iterator[Row]:
+        for _, place in places:
+            self._journal.seek(place)
+            yield json.loads(self._journal.readline())
+
+    # -- the end -----------------------------------------------------------------------------------------------------
+
+    def finish(self) -> None:
+        """Leave `images.npy` whole, without gaps where damaged or replaced images were, and no journal."""
+        slots = sorted(slot for slot, _ in self.rows.values())
+        whole = self.folder / "whole.npy"
+        if slots != list(range(len(slots))):
+            # Not in place: until the journal is gone, it must be true.
+            with whole.open("wb") as file:
+                file.write(_header(len(slots), self.size))
+                for slot in slots:
+                    file.write(os.pread(self._images, self._image_bytes, self._offset(slot)))
+        else:
+            os.truncate(self._images, self._offset(len(slots)))
+            os.pwrite(self._images, _header(len(slots), self.size), 0)
+        (self.folder / JOURNAL).unlink()
+        if whole.exists():
+            whole.replace(self.folder / IMAGES)
+
+    def _offset(self, slot: int) -> int:
+        return HEADER + slot * self._image_bytes
+
+
+def decode_chunk(chunk: Chunk, root: Path | None, crop: float | None, size: int, images: Path) -> list[Result]:
+    """Decode samples into the file at their slots; a row of each, or why it gives no image."""
+    with images.open("r+b") as file:
+        results: list[Result] = []
+        for slot, sample in enumerate(chunk.samples, chunk.slot):
+            try:
+                pixels, row = decode_sample(sample, size, root, crop)
+            except UNDECODABLE as error:
+                results.append(Damage(where(sample), _reason(error)))
+                continue
+            file.seek(HEADER + slot * pixels.nbytes)
+            file.write(pixels.data)
+            results.append(Decoded(sample.id, slot, json.dumps({**row, "slot": slot}).encode() + b"\n"))
+        return results
+
+
+def decode_sample(
+    sample: Sample, size: int, root: Path | None = None, crop: float | None = None
+) -> tuple[np.ndarray, Row]:
+    """Pixels (size, size, 3) uint8 and the manifest row; the box is scaled with the image."""
+    made_of = _made_of(sample, crop)
+    content = encoded(sample, root)
+    face = decode_face(content, sample.box, crop)
+    scale = (size / face.image.width, size / face.image.height) * 2
+    distribution = sample.label if isinstance(sample.label, Mapping) else None
+    return resized(face.image, size), {
+        "id": sample.id,
+        "split": sample.split,
+        "label": max(distribution, key=distribution.__getitem__) if distribution else sample.label,
+        "label_distribution": list(distribution.items()) if distribution else None,
+        "subject": sample.subject,
+        "video": sample.video,
+        "box": [value * factor for value, factor in zip(face.box, scale, strict=True)] if face.box else None,
+        "sha256": hashlib.sha256(content).hexdigest(),
+        "converted": face.converted,
+        "made_of": made_of,
+    }
+
+
+def read_samples(dataset: Dataset) -> Iterator[Sample | Damage]:
+    """What the data set's reader yields; a file that cannot be read is a DataError that names it."""
+    try:
+        yield from dataset.samples()
+    except OSError as error:
+        raise DataError(
+            f"dataset '{dataset.info.name}': cannot be read ({error.filename or ''}: {error.strerror or error})"
+        ) from None
+
+
+def name_problem(sample: Sample) -> str | None:
+    """What is wrong with the names that a sample has, if anything."""
+    if not sample.id.isprintable():
+        return "this id is no printable text"
+    if sample.split not in SPLITS:
+        return f"split '{sample.split}' is none of {', '.join(SPLITS)}"
+    if not isinstance(sample.label, Mapping):
+        return None if sample.label is None or sample.label in LABELS else _no_class(sample.label)
+    for name, share in sample.label.items():
+        if name not in LABELS:
+            return _no_class(name)
+        if not 0 <= share < float("inf"):
+            return f"label '{name}' has the share {share}"
+    return None
+
+
+def _no_class(name: str) -> str:
+    return f"label '{name}' is no canonical class ({', '.join(LABELS)})"
+
+
+def where(sample: Sample) -> str:
+    """What names a sample for people."""
+    return sample.id if isinstance(sample.image, bytes) else f"{sample.image} ({sample.id})"
+
+
+def _reason(error: Exception) -> str:
+    return error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+
+
+def _made_of(sample: Sample, crop: float | None) -> list[Any]:
+    """What a line of the journal depends on; of a file its size and time stand for its content."""
+    label = sorted(map(list, sample.label.items())) if isinstance(sample.label, Mapping) else sample.label
+    box = list(sample.box) if sample.box else None
+    return [sample.split, label, sample.subject, sample.video, box, crop, *_source(sample.image)]
+
+
+def _source(image: bytes | Path) -> tuple[str | int, ...]:
+    if isinstance(image, bytes):
+        return (hashlib.sha256(image).hexdigest(),)
+    try:
+        found = os.stat(image)
+    except OSError:
+        return (os.fspath(image),)
+    return os.fspath(image), found.st_size, found.st_mtime_ns
+
+
+def _in_order(workers: int, work: Callable[[Chunk], list[Result]], chunks: Iterator[Chunk]) -> Iterator[list[Result]]:
+    """The results of each chunk, in the order of chunks; only some are held at a time."""
+    if workers == 1:
+        yield from map(work, chunks)
+        return
+    with ProcessPoolExecutor(workers, initializer=_leave_interrupts_to_the_parent) as pool:
+        running: deque[Future[list[Result]]] = deque()
+        try:
+            for chunk in chunks:
+                running.append(pool.submit(work, chunk))
+                if len(running) > WINDOW * workers:
+                    yield running.popleft().result()
+            while running:
+                yield running.popleft().result()
+        except BrokenProcessPool:
+            raise DataError(
+                "a process that decodes images was killed; is there enough memory? try --workers 1"
+            ) from None
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _leave_interrupts_to_the_parent() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def _header(n: int, size: int) -> bytes:
+    buffer = io.BytesIO()
+    header = {"descr": "|u1", "fortran_order": False, "shape": (n, size, size, 3)}
+    np.lib.format.write_array_header_1_0(buffer, header)
+    assert buffer.tell() == HEADER
+    return buffer.getvalue()

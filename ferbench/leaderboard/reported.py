@@ -1,0 +1,185 @@
+"""Numbers that papers print: TOML files that name source, protocol and selection of each."""
+
+import tomllib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, ValidationError, model_validator
+
+from ferbench.contract.protocol import Headline
+from ferbench.errors import VerificationError, suggestion
+from ferbench.leaderboard.escape import plain
+from ferbench.records.cell import NAME_PATTERN, Budget, Name
+from ferbench.records.schema import Strict
+
+FOLDER = "reported"
+GUIDE = "leaderboard/reported/README.md"
+
+_NAME = NAME_PATTERN.removeprefix("^").removesuffix("$")
+ROW_PATTERN = rf"^{_NAME}(?:@{_NAME})?(?:\+{_NAME})?$"
+
+Text = Annotated[str, Field(min_length=1, max_length=400)]
+# Not strict, so that a number printed without decimals may be written without them.
+Percent = Annotated[Decimal, Field(strict=False, ge=0, le=100, max_digits=7, decimal_places=4)]
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where numbers come from and how they came about."""
+
+    citation: str
+    source: str
+    address: str
+    metric: Headline
+    selected_on: str
+    protocol: str
+    backbone: str | None
+
+
+@dataclass(frozen=True)
+class Block:
+    """The numbers of one origin on one data set."""
+
+    origin: Origin
+    dataset: str
+    classes: str
+    test_images: int | None
+    note: str | None
+
+
+@dataclass(frozen=True)
+class Published:
+    """One number that a paper prints, in percent."""
+
+    block: Block
+    title: str
+    method: str | None
+    budget: Budget
+    percent: Decimal
+
+
+class PaperRow(Strict):
+    """One method of a paper."""
+
+    title: Text = Field(description="the method's name in the paper")
+    method: str | None = Field(
+        default=None,
+        pattern=ROW_PATTERN,
+        description="ferbench's row of the same method: `method[@variant][+head]`; none if ferbench has no such row",
+    )
+    percent: list[Percent] = Field(description="the values in percent, as printed: one for each budget")
+
+
+class Results(Strict):
+    """One data set in a paper's table: methods by label budgets."""
+
+    dataset: Name = Field(description="ferbench's name of the labeled data set")
+    classes: Name = Field(description="class set: '7' basic expressions, or another the data set offers")
+    budgets: list[Budget] = Field(
+        min_length=1,
+        description='labels of each column: `{ ratio = 0.05 }`, `{ count = 400, allocation = "adacm" }` or '
+        "`{ per_class = 10 }`",
+    )
+    test_images: int | None = Field(
+        default=None,
+        ge=1,
+        description="size of the test set: a table measured on another number of images does not show the values",
+    )
+    note: Text | None = Field(default=None, description="what else a reader must know")
+    rows: list[PaperRow] = Field(min_length=1, description="the methods")
+
+    @model_validator(mode="after")
+    def _one_value_per_place(self) -> "Results":
+        _refuse_twice("budget", [budget.label() for budget in self.budgets])
+        _refuse_twice("title", [row.title for row in self.rows])
+        _refuse_twice("method", [row.method for row in self.rows if row.method])
+        for row in self.rows:
+            if len(row.percent) != len(self.budgets):
+                raise ValueError(f"'{row.title}' has {len(row.percent)} values for {len(self.budgets)} budgets")
+        return self
+
+
+class PaperTable(Strict):
+    """A table, figure or sentence of a paper, and how its numbers came about."""
+
+    source: Text = Field(description="where the numbers stand: `Table I`")
+    address: str = Field(pattern=r"^https://[^\s<>]{1,300}$", description="where that can be read")
+    metric: Headline = Field(description="`accuracy`, `balanced_accuracy` or `macro_f1`, on the test set")
+    selected_on: Text = Field(description="what the evaluated model was chosen on: `best test epoch`, `not stated`")
+    protocol: Text = Field(description="steps, batch sizes, split, repetitions: what the table leaves to the text")
+    backbone: Text | None = Field(default=None, description="backbone and its initial weights, as the paper names them")
+    results: list[Results] = Field(min_length=1, description="a block of values for each data set")
+
+
+class Paper(Strict):
+    """The file of one paper."""
+
+    format: Literal[1] = Field(description="version of this format")
+    citation: Text = Field(description="authors, venue, year, arXiv number")
+    tables: list[PaperTable] = Field(min_length=1, description="the places that numbers are taken from")
+
+    def values(self) -> Iterator[Published]:
+        """Every number by itself, in the order of the file."""
+        for table in self.tables:
+            origin = Origin(self.citation, **table.model_dump(exclude={"results"}))
+            for results in table.results:
+                block = Block(origin, **results.model_dump(exclude={"budgets", "rows"}))
+                for row in results.rows:
+                    for budget, percent in zip(results.budgets, row.percent, strict=True):
+                        yield Published(block, row.title, row.method, budget, percent)
+
+
+FIELDS = [*Paper.model_fields, *PaperTable.model_fields, *Results.model_fields, *PaperRow.model_fields]
+
+
+def read_reported(folder: Path) -> tuple[Published, ...]:
+    """The numbers of all papers in a folder, by file name; none where there is no folder."""
+    return tuple(value for path in sorted(folder.glob("*.toml")) for value in read_paper(path).values())
+
+
+def read_paper(path: Path) -> Paper:
+    """One file; every defect is a VerificationError that names the entry, its value and what to do."""
+    try:
+        fields = tomllib.loads(path.read_text("utf-8"), parse_float=Decimal)
+    except OSError as error:
+        raise VerificationError(f"{path}: {error.strerror}; make it readable or remove it") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise VerificationError(f"{path}: not TOML ({error}); {GUIDE} shows an example") from None
+    try:
+        return Paper.model_validate(fields)
+    except ValidationError as error:
+        defect = plain(_first_defect(error, fields), 1000)
+        raise VerificationError(f"{path}: {defect}; {GUIDE} describes each field") from None
+
+
+def _refuse_twice(what: str, names: Sequence[str]) -> None:
+    if twice := [name for name in dict.fromkeys(names) if names.count(name) > 1]:
+        raise ValueError(f"{what} '{twice[0]}' stands twice in one block")
+
+
+def _first_defect(error: ValidationError, fields: dict[str, Any]) -> str:
+    first = error.errors(include_url=False)[0]
+    place = _place(first["loc"], fields)
+    if first["type"] == "extra_forbidden":
+        return f"{place}: there is no such field{suggestion(str(first['loc'][-1]), [*FIELDS, *Budget.model_fields])}"
+    message = first["msg"].removeprefix("Value error, ")
+    given = first["input"]
+    if isinstance(given, (dict, list, Strict)):  # the whole block, where a field is absent or several do not fit
+        return f"{place}: {message}"
+    return f"{place} = {given if isinstance(given, Decimal) else repr(given)}: {message}"
+
+
+def _place(location: Sequence[str | int], fields: dict[str, Any]) -> str:
+    """`tables[0].results[1].rows[2].percent[3] ('VAT')`: a path in the file, and the nearest name on it."""
+    path, name = "", ""
+    node: Any = fields
+    for part in location:
+        path += f"[{part}]" if isinstance(part, int) else f".{part}"
+        inside = isinstance(node, list) or (isinstance(node, dict) and part in node)
+        node = node[part] if inside else None
+        if isinstance(node, dict):
+            name = next((str(node[key]) for key in ("title", "dataset", "source") if key in node), name)
+    return path.removeprefix(".") + (f" ({name!r})" if name else "")

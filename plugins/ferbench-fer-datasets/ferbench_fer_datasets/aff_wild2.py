@@ -1,0 +1,119 @@
+"""Aff-Wild2, EXPR: videos whose frames have one of eight expressions, as the ABAW challenges use them."""
+
+import hashlib
+import json
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from ferbench.contract.dataset import SEVEN_CLASSES, Damage, Dataset, DatasetInfo, Sample, Split, tree_digest
+from ferbench.contract.layout import find, number_in, read_lines, require, subfolders
+from ferbench.errors import DataError
+
+NAMES = ("neutral", "anger", "disgust", "fear", "happiness", "sadness", "surprise", "other")
+HEADERS = (NAMES, NAMES[:-1])
+"""Of the challenges since 2022, and of those of 2020 and 2021, which had no `other`."""
+NOT_ANNOTATED = -1
+
+CHALLENGES = ("EXPR_Classification_Challenge", "EXPR_Recognition_Challenge", "EXPR_Set")
+SETS: Mapping[Split, tuple[str, ...]] = {"train": ("Train_Set", "Training_Set"), "test": ("Validation_Set",)}
+ALIGNED, LATER = "cropped_aligned", "cropped_aligned_new_50_vids"
+# The usable frames that authors report for the challenges of 2022 and 2024.
+OFFICIAL = {"train": dict(zip(NAMES, (177198, 16573, 10771, 9080, 95463, 78751, 31615, 165866), strict=True))}
+
+
+class AffWild2(Dataset):
+    """Line i after the header of an annotation is the frame i; frames without a found face have no image."""
+
+    @property
+    def info(self) -> DatasetInfo:
+        return DatasetInfo(
+            name="aff-wild2",
+            title="Aff-Wild2, EXPR (cropped and aligned frames)",
+            licence="non-commercial research, by agreement that a permanent academic signs (ibug.doc.ic.ac.uk)",
+            classes={"8": (*SEVEN_CLASSES, "other"), "7": SEVEN_CLASSES},
+            default_classes="8",
+            family="aff-wild2",
+            citation="Kollias and Zafeiriou, BMVC 2019; Kollias, CVPR Workshops 2022",
+            gated=True,
+            native={str(code): name for code, name in enumerate(NAMES)},
+            rule="a frame has the label of its line in Train_Set (training) or Validation_Set (test); -1 and frames "
+            "without an image in cropped_aligned are left out; 8 classes are with 'other', which is not contempt",
+            official=OFFICIAL,
+        )
+
+    def samples(self) -> Iterator[Sample | Damage]:
+        annotations, crops = self._annotations(), self._crops()
+        folders = {split: require(annotations, *names, depth=0) for split, names in SETS.items()}
+        for split, folder in folders.items():
+            for path in sorted(folder.glob("[!.]*.txt")):
+                try:
+                    yield from self._video(split, path, crops)
+                except (DataError, OSError) as error:
+                    yield Damage(str(path.relative_to(self.folder)), str(error))
+
+    def source_digest(self) -> str:
+        """Of the annotations, and of names and times of the folders of frames: the frames are millions."""
+        folders = [(folder.name, folder.stat().st_mtime_ns) for crop in self._crops() for folder in subfolders(crop)]
+        return hashlib.sha256(json.dumps([tree_digest(self._annotations()), folders]).encode()).hexdigest()
+
+    def _annotations(self) -> Path:
+        return require(self.folder, *CHALLENGES, hint="unpack the annotations of a challenge into --root")
+
+    def _crops(self) -> list[Path]:
+        """The folders that have a folder of frames for each video; the second batch was published later."""
+        hint = "unpack the cropped and aligned frames into --root"
+        first = require(self.folder, f"{ALIGNED}/{ALIGNED}", ALIGNED, hint=hint)
+        second = find(self.folder, f"{LATER}/{LATER}", LATER)
+        return [first, second] if second else [first]
+
+    def _video(self, split: Split, annotation: Path, crops: list[Path]) -> Iterator[Sample | Damage]:
+        where = str(annotation.relative_to(self.folder))
+        folder = next((crop / annotation.stem for crop in crops if (crop / annotation.stem).is_dir()), None)
+        if folder is None:
+            yield Damage(where, f"there are no frames of {annotation.stem} in {' or '.join(map(str, crops))}")
+            return
+        lines = read_lines(self.folder, annotation)
+        try:
+            names = _header(next(lines, (1, ""))[1])
+        except ValueError as error:
+            yield Damage(f"{where}:1", str(error))
+            return
+        images = set(os.listdir(folder))  # once, instead of asking for each of half a million frames
+        labeled, found = 0, 0
+        for number, label in _labels(lines, names):
+            if isinstance(label, ValueError):
+                yield Damage(f"{where}:{number}", str(label))
+                continue
+            labeled += 1
+            if (image := f"{number - 1:05d}.jpg") in images:
+                found += 1
+                yield _frame(split, folder / image, annotation.stem, label)
+        if labeled and not found:
+            yield Damage(where, f"none of its {labeled} labeled frames is in {folder}")
+
+
+def _labels(lines: Iterator[tuple[int, str]], names: tuple[str, ...]) -> Iterator[tuple[int, str | ValueError]]:
+    """The lines that are annotated, each with its class or with why it has none."""
+    for number, line in lines:
+        if line.strip():
+            try:
+                label = number_in(line, range(NOT_ANNOTATED, len(names)))
+            except ValueError as error:
+                yield number, error
+            else:
+                if label != NOT_ANNOTATED:
+                    yield number, names[label]
+
+
+def _frame(split: Split, path: Path, track: str, label: str) -> Sample:
+    """Two people of one video are two tracks, told apart by an ending."""
+    video = track.removesuffix("_left").removesuffix("_right")
+    return Sample(f"{track}/{path.stem}", path, split, label, video=video)
+
+
+def _header(line: str) -> tuple[str, ...]:
+    names = tuple(name.strip().lower() for name in line.split(","))
+    if names not in HEADERS:
+        raise ValueError(f"the header is '{line[:200]}'; it must be {','.join(NAMES)}, or the same without other")
+    return names

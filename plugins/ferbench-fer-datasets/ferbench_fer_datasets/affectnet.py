@@ -1,0 +1,114 @@
+"""AffectNet, release of 2021: 287,651 + 3,999 cut-out faces with one of eight expressions."""
+
+import functools
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from ferbench.contract.dataset import EIGHT_CLASSES, SEVEN_CLASSES, Damage, Dataset, DatasetInfo, Sample, Split
+from ferbench.contract.layout import files, image_files, number_in, parsed, real, require
+
+NAMES = {
+    0: "neutral",
+    1: "happiness",
+    2: "sadness",
+    3: "surprise",
+    4: "fear",
+    5: "disgust",
+    6: "anger",
+    7: "contempt",
+    8: None,
+    9: None,
+    10: None,
+}
+"""None, Uncertain and No-Face (8 to 10) are no expressions."""
+NO_EXPRESSION = "None, Uncertain and No-Face (8 to 10) give no sample"
+TEST = "test is the published validation set, since the official test set was never released"
+TRAIN = dict(zip(EIGHT_CLASSES, (74874, 134415, 25459, 14090, 6378, 3803, 24882, 3750), strict=True))
+LICENCE = "signed agreement, research only, no redistribution (mohammadmahoor.com/affectnet)"
+CITATION = "Mollahosseini et al., IEEE TAC 2019"
+
+LABEL = "_exp.npy"
+MAX_BYTES = 1024
+_ARRAY = re.compile(
+    rb"\x93NUMPY\x01\x00..\{'descr': '([<>|])([iuSU])(\d\d?)', 'fortran_order': False, 'shape': \((?:1,)?\), \} *\n",
+    re.DOTALL,
+)
+
+
+def class_of(label: str) -> str | None:
+    """The class of a label, None where it is no expression; raises ValueError where it is no label."""
+    return NAMES[number_in(label, NAMES)]
+
+
+def scalar(content: bytes) -> str:
+    """The integer or string in a file of NumPy as a text; raises ValueError where it holds something else.
+
+    numpy.load would make room for whatever shape the header claims, and fails hard on a string that is no text.
+    """
+    header = _ARRAY.match(content)
+    if not header or len(content) > MAX_BYTES:
+        raise ValueError("not a file of NumPy with one integer or string")
+    order, kind, size = (group.decode() for group in header.groups())
+    value = content[header.end() :]
+    if len(value) != int(size) * (4 if kind == "U" else 1):
+        raise ValueError(f"{len(value)} bytes are not one value of type {kind}{size}")
+    if kind == "U":
+        return value.decode("utf-32-be" if order == ">" else "utf-32-le").rstrip("\0")
+    if kind == "S":
+        return value.decode("ascii").rstrip("\0")
+    return str(int.from_bytes(value, "big" if order == ">" else "little", signed=kind == "i"))
+
+
+class AffectNet(Dataset):
+    """The folders train_set and val_set, a label per image in a file of NumPy."""
+
+    @property
+    def info(self) -> DatasetInfo:
+        return DatasetInfo(
+            name="affectnet",
+            title="AffectNet (2021, cut-out faces)",
+            licence=LICENCE,
+            classes={"7": SEVEN_CLASSES, "8": EIGHT_CLASSES},
+            default_classes="7",
+            family="affectnet",
+            citation=CITATION,
+            gated=True,
+            native={str(code): name for code, name in NAMES.items() if name},
+            rule=f"expressions 0 to 7 of *{LABEL}; {NO_EXPRESSION}; {TEST}; ids are names of images",
+            official={"train": TRAIN, "test": dict.fromkeys(EIGHT_CLASSES, 500) | {"contempt": 499}},
+        )
+
+    def samples(self) -> Iterator[Sample | Damage]:
+        train = require(
+            self.folder,
+            "train_set/annotations",
+            hint="--root holds train_set and val_set, each with the folders images and annotations",
+            others={"Manually_Annotated_file_lists": "'affectnet-2017' reads these lists"},
+        )
+        test = require(train.parents[1], "val_set/annotations", "valid_set/annotations", depth=0)
+        yield from parsed(self._pairs(train), functools.partial(self._sample, "train", "train"))
+        yield from parsed(self._pairs(test), functools.partial(self._sample, "test", "val"))
+
+    def _pairs(self, annotations: Path) -> Iterator[tuple[str, tuple[Path, Path]] | Damage]:
+        """Each image and its label; one without the other is Damage. Ids have gaps, so the files are the list."""
+        labels = {path.name[: -len(LABEL)]: path for path in files(annotations, LABEL)}
+        alone = dict(labels)
+        for image in image_files(require(annotations.parent, "images", depth=0)):
+            where = str(image.relative_to(self.folder))
+            alone.pop(image.stem, None)
+            if image.stem in labels:
+                yield where, (image, labels[image.stem])
+            else:
+                yield Damage(where, f"no {annotations.name}/{image.stem}{LABEL}")
+        for label in alone.values():
+            yield Damage(str(label.relative_to(self.folder)), "no image of this id")
+
+    def _sample(self, split: Split, prefix: str, pair: tuple[Path, Path]) -> Sample | None:
+        image, label = pair
+        try:
+            with real(self.folder, label).open("rb") as file:
+                expression = class_of(scalar(file.read(MAX_BYTES + 1)))
+        except (OSError, ValueError) as error:
+            raise ValueError(f"{label.name}: {error}") from None
+        return Sample(f"{prefix}/{image.stem}", image, split, expression) if expression else None

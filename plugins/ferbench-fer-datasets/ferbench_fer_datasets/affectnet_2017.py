@@ -1,0 +1,71 @@
+"""AffectNet, release of 2017: images as found on the web, with face boxes and labels in lists."""
+
+import functools
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from ferbench.contract.dataset import EIGHT_CLASSES, SEVEN_CLASSES, Damage, Dataset, DatasetInfo, Sample, Split
+from ferbench.contract.layout import below, face_box, float_in, parsed, read_table, require
+from ferbench_fer_datasets.affectnet import CITATION, LICENCE, NAMES, NO_EXPRESSION, TEST, TRAIN, class_of
+
+LISTS: Mapping[str, Split] = {"training.csv": "train", "validation.csv": "test"}
+COLUMNS = (
+    "subDirectory_filePath",
+    "face_x",
+    "face_y",
+    "face_width",
+    "face_height",
+    "facial_landmarks",
+    "expression",
+    "valence",
+    "arousal",
+)
+
+
+class AffectNet2017(Dataset):
+    """The manually annotated images, cut to the face box of the lists."""
+
+    crop = 0.0
+
+    @property
+    def info(self) -> DatasetInfo:
+        return DatasetInfo(
+            name="affectnet-2017",
+            title="AffectNet (2017, manually annotated, cut to the face box)",
+            licence=LICENCE,
+            classes={"7": SEVEN_CLASSES, "8": EIGHT_CLASSES},
+            default_classes="7",
+            family="affectnet",
+            citation=CITATION,
+            gated=True,
+            native={str(code): name for code, name in NAMES.items() if name},
+            rule=(
+                f"expressions 0 to 7 of {' and '.join(LISTS)}; {NO_EXPRESSION}, nor do faces of negative width; "
+                f"{TEST}; ids are paths"
+            ),
+            official={"train": TRAIN, "test": dict.fromkeys(EIGHT_CLASSES, 500)},
+        )
+
+    def samples(self) -> Iterator[Sample | Damage]:
+        lists = require(
+            self.folder,
+            "Manually_Annotated_file_lists",
+            hint="--root holds Manually_Annotated_file_lists and Manually_Annotated_Images",
+            others={"train_set/annotations": "'affectnet' reads this release"},
+        )
+        images = require(self.folder, "Manually_Annotated_Images", hint="unpack Manually_Annotated_compressed there")
+        for name, split in LISTS.items():
+            rows = read_table(self.folder, require(lists, name, depth=0), COLUMNS, header=False)
+            yield from parsed(rows, functools.partial(_sample, images, split))
+
+
+def _sample(images: Path, split: Split, fields: Mapping[str, str]) -> Sample | None:
+    expression = class_of(fields["expression"])
+    if not expression:
+        return None
+    x, y, width, height = (float_in(fields[f"face_{side}"]) for side in ("x", "y", "width", "height"))
+    if width < 0:
+        return None
+    path = below(images, fields["subdirectory_filepath"])
+    box = face_box(x, y, x + width, y + height)
+    return Sample(path.relative_to(images).as_posix(), path, split, expression, box=box)

@@ -1,0 +1,133 @@
+"""FER2013: 35,887 grey faces of 48 px with one of seven expressions, as a CSV file or as folders."""
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from ferbench.contract.dataset import SEVEN_CLASSES, Damage, Dataset, DatasetInfo, Sample, Split
+from ferbench.contract.layout import class_folders, class_name, number_in, parsed, quoted, read_table, require
+
+NAMES = {0: "anger", 1: "disgust", 2: "fear", 3: "happiness", 4: "sadness", 5: "surprise", 6: "neutral"}
+USAGES: dict[str, Split] = {"Training": "train", "PublicTest": "validation", "PrivateTest": "test"}
+SIDE = 48
+FOLDERS = "train/angry"
+LICENCE = "research; collected from the web, under the rules of Kaggle's competition"
+CITATION = "Goodfellow et al., ICONIP 2013"
+
+# Not in an official file; the sums are those that the competition states.
+OFFICIAL = {
+    "train": dict(zip(NAMES.values(), (3995, 436, 4097, 7215, 4830, 3171, 4965), strict=True)),
+    "validation": dict(zip(NAMES.values(), (467, 56, 496, 895, 653, 415, 607), strict=True)),
+    "test": dict(zip(NAMES.values(), (491, 55, 528, 879, 594, 416, 626), strict=True)),
+}
+
+# Quicker than int(), which tells with 83 million pixels, and knows no 1_0.
+_GREY = {str(value): value for value in range(256)}
+
+
+def split_of(usage: str) -> Split:
+    """The split of a value of the column `Usage`; raises ValueError for another one."""
+    if usage.strip() not in USAGES:
+        raise ValueError(f"usage {quoted(usage)} is none of {', '.join(USAGES)}")
+    return USAGES[usage.strip()]
+
+
+def pgm(pixels: str) -> bytes:
+    """The column `pixels` as an image file (binary PGM); raises ValueError where it is no image of 48 px."""
+    try:
+        grey = bytes([_GREY[pixel] for pixel in pixels.split()])
+    except KeyError:
+        raise ValueError("a pixel is no integer of 0 to 255") from None
+    if len(grey) != SIDE * SIDE:
+        raise ValueError(f"{len(grey)} pixels instead of {SIDE * SIDE}")
+    return b"P5 %d %d 255\n" % (SIDE, SIDE) + grey
+
+
+def row_id(number: int) -> str:
+    """The id of the image in a row, counted from 0: nothing else tells images with the same pixels apart."""
+    return f"row{number:05d}"
+
+
+class Fer2013(Dataset):
+    """The rows of fer2013.csv, or of icml_face_data.csv, which has them with other names of columns."""
+
+    @property
+    def info(self) -> DatasetInfo:
+        return DatasetInfo(
+            name="fer2013",
+            title="FER2013",
+            licence=LICENCE,
+            classes={"7": SEVEN_CLASSES},
+            default_classes="7",
+            family="fer2013",
+            citation=CITATION,
+            native={str(code): name for code, name in NAMES.items()},
+            rule="labels 0 to 6; Training is train, PublicTest is validation, PrivateTest is test; ids are rows from 0",
+            official=OFFICIAL,
+        )
+
+    def samples(self) -> Iterator[Sample | Damage]:
+        table = require(
+            self.folder,
+            "fer2013.csv",
+            "icml_face_data.csv",
+            hint="both are in Kaggle's challenges-in-representation-learning-facial-expression-recognition-challenge",
+            others={
+                "train.csv": "it has no splits and test.csv no labels, so neither can stand for fer2013.csv",
+                FOLDERS: "folders of images are read by 'fer2013-folders'",
+            },
+        )
+        rows = read_table(self.folder, table, ("emotion", "pixels", "Usage"))
+        numbered = (row if isinstance(row, Damage) else (row[0], (i, row[1])) for i, row in enumerate(rows))
+        return parsed(numbered, _from_row)
+
+
+def _from_row(row: tuple[int, Mapping[str, str]]) -> Sample:
+    number, fields = row
+    label = NAMES[number_in(fields["emotion"], NAMES)]
+    return Sample(row_id(number), pgm(fields["pixels"]), split_of(fields["usage"]), label)
+
+
+class Fer2013Folders(Dataset):
+    """The image folders that Kaggle's users share; their test split is the public and the private one together."""
+
+    @property
+    def info(self) -> DatasetInfo:
+        return DatasetInfo(
+            name="fer2013-folders",
+            title="FER2013 (image folders, public and private test together)",
+            licence=LICENCE,
+            classes={"7": SEVEN_CLASSES},
+            default_classes="7",
+            family="fer2013",
+            citation=CITATION,
+            native={str(code): name for code, name in NAMES.items()},
+            rule="labels are names of folders; test is PublicTest and PrivateTest together; ids are paths",
+            official={
+                "train": OFFICIAL["train"],
+                "test": Counter(OFFICIAL["validation"]) + Counter(OFFICIAL["test"]),
+            },
+        )
+
+    def samples(self) -> Iterator[Sample | Damage]:
+        base = require(
+            self.folder,
+            FOLDERS,
+            hint="--root holds the folders train and test, each with a folder per class",
+            others={name: f"'fer2013' reads {name}" for name in ("fer2013.csv", "icml_face_data.csv")},
+        ).parents[1]
+        splits: tuple[Split, ...] = ("train", "test")
+        for split in splits:
+            for image in class_folders(self.folder, require(base, split, depth=0), _class_of_folder):
+                yield image if isinstance(image, Damage) else _from_folder(base, split, *image[1])
+
+
+def _class_of_folder(name: str) -> str:
+    label = class_name(name)
+    if label not in SEVEN_CLASSES:
+        raise ValueError(f"FER2013 has no class {quoted(name)}")
+    return label
+
+
+def _from_folder(base: Path, split: Split, path: Path, label: str) -> Sample:
+    return Sample(path.relative_to(base).as_posix(), path, split, label)

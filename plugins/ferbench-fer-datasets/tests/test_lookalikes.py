@@ -1,0 +1,79 @@
+"""What holds for every look-alike and each reader of it."""
+
+import time
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+from PIL import Image
+
+from ferbench.contract.dataset import EIGHT_CLASSES, Sample
+
+from fer_lookalikes import MODULES
+from fer_lookalikes.expected import by_id, open_set, read
+
+look_alikes = pytest.mark.parametrize("look_alike", MODULES, ids=lambda module: module.__name__.rpartition(".")[2])
+
+
+def contents(root: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(root)): path.read_bytes() for path in root.rglob("*") if path.is_file()}
+
+
+@look_alikes
+def test_it_is_built_fast_and_always_the_same(tmp_path: Path, look_alike: ModuleType) -> None:
+    start = time.process_time()
+    first = look_alike.build(tmp_path / "a")
+    assert time.process_time() - start < 0.2
+    assert look_alike.build(tmp_path / "b") == first
+    assert contents(tmp_path / "a") == contents(tmp_path / "b")
+    for name in first:
+        assert read(name, tmp_path / "a") == read(name, tmp_path / "b")
+
+
+@look_alikes
+def test_all_that_is_there_is_read(tmp_path: Path, look_alike: ModuleType) -> None:
+    for name, expected in look_alike.build(tmp_path).items():
+        samples, damages = read(name, tmp_path)
+        assert (by_id(samples), damages) == (by_id(expected), [])
+
+
+@look_alikes
+def test_every_image_is_one_and_lies_below_the_root(tmp_path: Path, look_alike: ModuleType) -> None:
+    for name in look_alike.build(tmp_path):
+        for sample in open_set(name, tmp_path).samples():
+            assert isinstance(sample, Sample)
+            if isinstance(sample.image, Path):
+                assert sample.image.is_relative_to(tmp_path)
+                with Image.open(sample.image) as image:
+                    image.load()
+
+
+@look_alikes
+def test_labels_are_of_a_task_and_ids_are_unique(tmp_path: Path, look_alike: ModuleType) -> None:
+    for name, expected in look_alike.build(tmp_path).items():
+        known = {label for classes in open_set(name, tmp_path).info.classes.values() for label in classes}
+        found = {label for row in expected if row.label for label in _names(row.label)}
+        assert found <= known <= {*EIGHT_CLASSES, "other"}
+        assert len({row.id for row in expected}) == len(expected)
+
+
+def _names(label: object) -> list[str]:
+    return [label] if isinstance(label, str) else list(label)  # type: ignore[call-overload]
+
+
+@look_alikes
+def test_the_digest_follows_the_files(tmp_path: Path, look_alike: ModuleType) -> None:
+    for name in look_alike.build(tmp_path):
+        before = open_set(name, tmp_path).source_digest()
+        assert open_set(name, tmp_path).source_digest() == before
+        sample = next(iter(open_set(name, tmp_path).samples()))
+        assert isinstance(sample, Sample)
+        path = sample.image if isinstance(sample.image, Path) else _first_file(tmp_path)
+        content = path.read_bytes()
+        path.unlink()
+        assert open_set(name, tmp_path).source_digest() != before
+        path.write_bytes(content)
+
+
+def _first_file(root: Path) -> Path:
+    return min(path for path in root.rglob("*") if path.is_file() and path.name[0] != ".")

@@ -1,0 +1,122 @@
+"""Preparing a data set: nearly as fast as Pillow decodes, in memory that does not grow with the set.
+
+The images are made here. BENCH_IMAGES sets their number, 12,000 if it is left away; 300,000 take 1.3 GB of disk, and
+11 GB for the packed pixels. Both ways have as many processes and take turns, so that a noisy machine slows both.
+"""
+
+import os
+import shutil
+import statistics
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
+from multiprocessing import active_children
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+from pytest_benchmark.fixture import BenchmarkFixture
+
+from ferbench.contract.dataset import SEVEN_CLASSES, Dataset, DatasetInfo, Sample
+from ferbench.data.packing import Packing
+
+IMAGES = int(os.environ.get("BENCH_IMAGES", "12000"))
+PARTS = 4
+"""Turns that each way takes, each with images of its own."""
+SIZE = 112
+WORKERS = len(os.sched_getaffinity(0))
+LEAST_SPEED = 0.85
+LARGEST_GROWTH = 2**30 // 8 + 200 * IMAGES
+"""An eighth of a GB for buffers, and what is remembered of each image; its pixels take 37,632 bytes."""
+
+
+class Faces(Dataset):
+    """JPEGs of 100 px in folders of a thousand, with labels."""
+
+    info = DatasetInfo("bench-faces", "Faces", "CC0", {"7": SEVEN_CLASSES}, "7", "synthfaces")
+
+    def __init__(self, root: Path, numbers: Sequence[int]) -> None:
+        super().__init__(root)
+        self.numbers = numbers
+
+    def samples(self) -> Iterator[Sample]:
+        for number in self.numbers:
+            yield Sample(str(number), path_of(self.folder, number), "train", SEVEN_CLASSES[number % 7])
+
+
+def path_of(root: Path, number: int) -> Path:
+    return root / f"{number // 1000:03d}" / f"{number}.jpg"
+
+
+def write_faces(root: Path) -> Path:
+    rng = np.random.default_rng(0)
+    for number in range(IMAGES):
+        small = rng.integers(0, 256, (12, 12, 3), dtype=np.uint8)
+        path = path_of(root, number)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(small).resize((100, 100), Image.Resampling.BICUBIC).save(path, quality=90)
+    return root
+
+
+def decode_with_pillow(paths: Sequence[Path], size: int) -> None:
+    for path in paths:
+        with Image.open(path) as image:
+            np.asarray(image.convert("RGB").resize((size, size), Image.Resampling.BICUBIC))
+
+
+def seconds_of_pillow(root: Path, numbers: Sequence[int]) -> float:
+    paths = [path_of(root, number) for number in numbers]
+    chunks = [paths[start : start + 64] for start in range(0, len(paths), 64)]
+    began = time.monotonic()
+    with ProcessPoolExecutor(WORKERS) as pool:
+        list(pool.map(partial(decode_with_pillow, size=SIZE), chunks))
+    return time.monotonic() - began
+
+
+def seconds_of_packing(root: Path, numbers: Sequence[int], folder: Path, memory: list[int]) -> float:
+    began = time.monotonic()
+
+    def progress(looked_at: int, damaged: int) -> None:
+        if looked_at % 1024 == 0:
+            memory.append(memory_held())
+
+    with Packing(folder, Faces(root, numbers), SIZE) as packing:
+        damages = packing.decode(WORKERS, progress)
+    seconds = time.monotonic() - began
+    assert not damages
+    shutil.rmtree(folder)
+    return seconds
+
+
+def memory_held() -> int:
+    """Private bytes of this process and of those that decode."""
+    pids = (os.getpid(), *(child.pid for child in active_children()))
+    return sum(private_bytes(pid) for pid in pids)
+
+
+def private_bytes(pid: int | None) -> int:
+    for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
+        if line.startswith("Private_Dirty:"):
+            return int(line.split()[1]) * 1024
+    raise AssertionError("smaps_rollup has no Private_Dirty")
+
+
+def test_packing_keeps_up_with_pillow_and_memory_stays_flat(tmp_path: Path, benchmark: BenchmarkFixture) -> None:
+    root = write_faces(tmp_path / "faces")
+    parts = [range(start, IMAGES, PARTS) for start in range(PARTS)]
+    shares: list[float] = []
+    memory: list[int] = []
+
+    def turn() -> None:
+        numbers = parts[len(shares)]
+        pillow = seconds_of_pillow(root, numbers)
+        shares.append(pillow / seconds_of_packing(root, numbers, tmp_path / "packed", memory))
+
+    benchmark.pedantic(turn, rounds=PARTS)
+    share, grown = statistics.median(shares), max(memory) - memory[0]
+    print(f"\n{IMAGES} images: {100 * share:.0f} % of Pillow's speed, memory grew by {grown / 2**20:.0f} MiB")
+    benchmark.extra_info |= {"part of Pillow's speed": round(share, 3), "MiB grown": round(grown / 2**20, 1)}
+    shutil.rmtree(root)
+    assert share >= LEAST_SPEED
+    assert grown < LARGEST_GROWTH

@@ -1,0 +1,213 @@
+"""`ferbench prepare` through the real command: from a user's folder to a run, and what is wrong on the way."""
+
+import csv
+import io
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tests.support.command import call
+
+CLASSES = ("neutral", "happiness", "fear")
+SIZE = 16
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("FERBENCH_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
+def face(number: int) -> bytes:
+    """A learnable image: its class is a bright third of it."""
+    pixels = np.random.default_rng(number).integers(0, 90, (SIZE, SIZE, 3), dtype=np.uint8)
+    third = number % 3
+    pixels[third * 5 : third * 5 + 5] += 120
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def write_faces(root: Path, n_train: int = 90, n_test: int = 30) -> Path:
+    for number in range(n_train + n_test):
+        split = "train" if number < n_train else "test"
+        path = root / split / CLASSES[number % 3] / f"{number:03d}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(face(number))
+    return root
+
+
+def prepare(root: Path, *options: str, name: str = "my-faces"):  # type: ignore[no-untyped-def]
+    arguments = ("--root", str(root), "--name", name, "--size", str(SIZE), "--workers", "1")
+    return call("prepare", "image-folder", *arguments, *options)
+
+
+def snapshot(root: Path) -> dict[str, tuple[int, bytes]]:
+    return {str(p): (p.stat().st_mtime_ns, p.read_bytes()) for p in root.rglob("*") if p.is_file()}
+
+
+def test_a_users_folder_becomes_a_set_that_runs_can_name(tmp_path: Path) -> None:
+    root = write_faces(tmp_path / "faces")
+    before = snapshot(root)
+    done = prepare(root)
+    assert done.code == 0, done.err
+    assert snapshot(root) == before
+    assert "120 images of 16 pixels" in done.out
+    assert re.search(r"^neutral +30 +10$", done.out, re.M)
+    settings = ["--set", "image_size=16", "--set", "steps=20", "--set", "labeled_batch=8", "--set", "unlabeled_batch=8"]
+    small = [*settings, "--set", "weak.padding=1", "--backbone", "small-resnet/8", "--runs", str(tmp_path / "runs")]
+    run = call("run", "--method", "fixmatch", "--dataset", "my-faces", "--ratio", "0.2", *small)
+    assert run.code == 0, run.err
+    (record,) = (tmp_path / "runs").rglob("record.json")
+    result = json.loads(record.read_text())["result"]
+    assert result["labeled_counts"] == dict.fromkeys(CLASSES, 6)
+    assert (result["n_test"], result["n_unlabeled"]) == (30, 72)
+    assert call("verify", str(record)).code == 0
+
+
+def test_the_source_may_be_gone_once_it_is_prepared(tmp_path: Path) -> None:
+    root = write_faces(tmp_path / "faces")
+    assert prepare(root).code == 0
+    root.rename(tmp_path / "elsewhere")
+    options = ("--set", "image_size=16", "--backbone", "small-resnet/8", "--runs", str(tmp_path / "runs"))
+    plan = call("run", "--method", "supervised", "--dataset", "my-faces", "--ratio", "0.2", *options, "--dry-run")
+    assert plan.code == 0, plan.err
+
+
+def test_what_is_wrong_is_listed_whole_and_repaired_without_starting_again(tmp_path: Path, own_cache: Path) -> None:
+    root = write_faces(tmp_path / "faces")
+    damaged = [root / "train" / "neutral" / "003.png", root / "test" / "fear" / "092.png"]
+    whole = [path.read_bytes() for path in damaged]
+    damaged[0].write_bytes(whole[0][:100])
+    damaged[1].write_bytes(b"=cmd()")
+    done = prepare(root)
+    assert done.code == 4
+    assert "2 entries give no image" in done.err
+    assert "--on-bad-record skip" in done.err
+    table = own_cache / "prepared" / "my-faces" / "damaged.csv"
+    assert str(table) in done.err
+    rows = list(csv.reader(table.open()))
+    assert rows[0] == ["record", "reason"]
+    assert all(any(str(path) in row[0] for row in rows[1:]) for path in damaged)
+    assert call("run", "--method", "fixmatch", "--dataset", "my-faces", "--ratio", "0.2").code == 2
+
+    for path, content in zip(damaged, whole, strict=True):
+        path.write_bytes(content)
+    assert "120 images" in prepare(root).out
+
+
+def test_damage_is_left_out_and_counted_where_that_is_asked_for(tmp_path: Path, own_cache: Path) -> None:
+    root = write_faces(tmp_path / "faces")
+    (root / "train" / "neutral" / "003.png").write_bytes(b"no image")
+    done = prepare(root, "--on-bad-record", "skip")
+    assert done.code == 0, done.err
+    assert "1 damaged or missing images are left out" in done.err
+    assert "119 images" in done.out
+    card = (own_cache / "prepared" / "my-faces" / "card.html").read_text()
+    assert "1 entries give no image and are left out" in card
+    assert "these 8 bytes are no image" in card
+
+
+def test_images_in_two_splits_are_found(tmp_path: Path, own_cache: Path) -> None:
+    root = write_faces(tmp_path / "faces")
+    same = root / "train" / "neutral" / "000.png"
+    (root / "test" / "neutral" / "copy.png").write_bytes(same.read_bytes())
+    mirrored = Image.open(root / "train" / "fear" / "002.png").transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+    mirrored.save(root / "test" / "fear" / "mirrored.png")
+    done = prepare(root)
+    assert done.code == 0, done.err
+    rows = list(csv.DictReader((own_cache / "prepared" / "my-faces" / "duplicates.csv").open()))
+    found = {(row["id"], row["other_id"], row["bits"]) for row in rows}
+    assert ("test/neutral/copy.png", "train/neutral/000.png", "") in found
+    assert ("test/fear/mirrored.png", "train/fear/002.png", "0") in found
+    assert "images stand in two splits" in done.err
+
+
+def test_a_check_decodes_everything_and_keeps_nothing(tmp_path: Path, own_cache: Path) -> None:
+    root = write_faces(tmp_path / "faces")
+    done = prepare(root, "--check")
+    assert done.code == 0, done.err
+    assert "nothing was kept" in done.out
+    assert not list(own_cache.rglob("*.npy"))
+    (root / "train" / "neutral" / "003.png").write_bytes(b"no image")
+    assert prepare(root, "--check").code == 4
+    assert call("run", "--method", "fixmatch", "--dataset", "my-faces", "--ratio", "0.2").code == 2
+
+
+def test_text_of_strangers_is_escaped_on_the_card(tmp_path: Path, own_cache: Path) -> None:
+    root = write_faces(tmp_path / "faces", n_train=9, n_test=3)
+    name = "<img src=x onerror=alert(1)>.png"
+    (root / "train" / "fear" / name).write_bytes(b"no image")
+    assert prepare(root, "--on-bad-record", "skip").code == 0
+    card = (own_cache / "prepared" / "my-faces" / "card.html").read_text()
+    assert "onerror" in card
+    assert "<img src=x" not in card
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "text"),
+    [
+        (("prepare", "synthfaces", "--root", "."), 2, "brings its images along"),
+        (("prepare", "image-folder", "--root", "."), 2, "say with --name"),
+        (("prepare", "image-folder", "--root", ".", "--name", "My Faces"), 2, "lower-case letters"),
+        (("prepare", "image-folder", "--root", ".", "--name", "../x"), 2, "lower-case letters"),
+        (("prepare", "image-folder", "--root", ".", "--name", "synthfaces"), 2, "belongs to an installed data set"),
+        (("prepare", "image-folder", "--root", "/nowhere/at/all", "--name", "mine"), 4, "no such folder"),
+        (("prepare", "image-foldr", "--root", "."), 2, "did you mean 'image-folder'"),
+        (("run", "--method", "fixmatch", "--ratio", "0.1", "--dataset", "image-folder"), 4, "ferbench prepare"),
+    ],
+)
+def test_wrong_commands_say_what_to_do(arguments: tuple[str, ...], code: int, text: str) -> None:
+    done = call(*arguments)
+    assert (done.code, text in done.err) == (code, True), done.err
+
+
+def test_an_empty_folder_is_named(tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    done = prepare(tmp_path / "empty")
+    assert done.code == 4
+    assert "no samples found" in done.err
+
+
+def test_a_damaged_registration_says_to_prepare_again(tmp_path: Path, own_cache: Path) -> None:
+    assert prepare(write_faces(tmp_path / "faces", 9, 3)).code == 0
+    (own_cache / "prepared" / "my-faces" / "source.json").write_text('{"name": "my-faces"}')
+    done = call("run", "--method", "supervised", "--dataset", "my-faces", "--ratio", "0.5", "--dry-run")
+    assert done.code == 4
+    assert "prepare 'my-faces' again" in done.err
+
+
+def test_ctrl_c_keeps_what_is_decoded(tmp_path: Path, own_cache: Path) -> None:
+    root = tmp_path / "faces"
+    noise = np.random.default_rng(0).integers(0, 256, (400, 400, 3), dtype=np.uint8)
+    for number in range(600):
+        path = root / "train" / CLASSES[number % 3] / f"{number:03d}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if number < 3:
+            Image.fromarray(noise).save(path)
+        else:
+            os.link(root / "train" / CLASSES[number % 3] / f"{number % 3:03d}.png", path)
+    options = ("--root", str(root), "--name", "slow", "--size", "16", "--workers", "2")
+    command = [sys.executable, "-m", "ferbench", "prepare", "image-folder", *options]
+    running = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    images = own_cache / "packed" / ".slow-16px" / "images.npy"
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline and not (images.exists() and images.stat().st_size > 200 * 16 * 16 * 3):
+        time.sleep(0.02)
+    running.send_signal(signal.SIGINT)
+    _, errors = running.communicate(timeout=60)
+    assert running.returncode == 130, errors
+    assert "Traceback" not in errors
+    assert len((images.parent / "journal.jsonl").read_text().splitlines()) >= 64
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "600 images" in done.stdout

@@ -1,0 +1,227 @@
+"""Readers of anybody's images give exactly what lies there."""
+
+import csv
+import io
+import json
+import tarfile
+from pathlib import Path
+
+import pyarrow
+import pyarrow.parquet
+import pytest
+from PIL import Image
+
+from ferbench.builtin.datasets.image_folder import ImageFolder
+from ferbench.builtin.datasets.manifest import Manifest
+from ferbench.builtin.datasets.named import NamedDataset
+from ferbench.builtin.datasets.shards import Shards
+from ferbench.contract.dataset import Damage, Sample
+from ferbench.errors import DataError
+
+
+def png(level: int = 0) -> bytes:
+    buffer = io.BytesIO()
+    Image.new("RGB", (4, 4), (level, 0, 0)).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def place(root: Path, *names: str) -> None:
+    for name in names:
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(png())
+
+
+def found(dataset: NamedDataset) -> list[tuple[str, str, object]]:
+    return [(s.id, s.split, s.label) for s in dataset.samples() if isinstance(s, Sample)]
+
+
+def damages(dataset: NamedDataset) -> list[tuple[str, str]]:
+    return [(s.record, s.reason) for s in dataset.samples() if isinstance(s, Damage)]
+
+
+# -- folders ---------------------------------------------------------------------------------------------------------
+
+
+def test_folders_of_splits_and_classes(tmp_path: Path) -> None:
+    place(tmp_path, "train/Happy/a.jpg", "train/angry/b.PNG", "val/happy/c.png", "test/sad/d.png", "test/sad/.DS_Store")
+    place(tmp_path, "unlabeled/e.png", "unlabeled/deep/er/f.png", "notes/g.png", "train/happy-not/h.png")
+    dataset = ImageFolder(tmp_path, "mine")
+    assert found(dataset) == [
+        ("test/sad/d.png", "test", "sadness"),
+        ("train/Happy/a.jpg", "train", "happiness"),
+        ("train/angry/b.PNG", "train", "anger"),
+        ("unlabeled/e.png", "unlabeled", None),
+        ("unlabeled/deep/er/f.png", "unlabeled", None),
+        ("val/happy/c.png", "validation", "happiness"),
+    ]
+    assert [record for record, _ in damages(dataset)] == ["train/happy-not"]
+    assert dataset.info.classes == {"3": ("happiness", "sadness", "anger")}
+
+
+def test_folders_of_classes_alone_are_for_training(tmp_path: Path) -> None:
+    place(tmp_path, "fear/a.png", "surprise/b.png")
+    assert found(ImageFolder(tmp_path, "mine")) == [
+        ("fear/a.png", "train", "fear"),
+        ("surprise/b.png", "train", "surprise"),
+    ]
+
+
+def test_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="no such folder"):
+        list(ImageFolder(tmp_path / "gone", "mine").samples())
+
+
+# -- manifests -------------------------------------------------------------------------------------------------------
+
+COLUMNS = ["path", "label", "split", "subject", "video", "x0", "y0", "x1", "y1", "remark"]
+ROWS = [
+    ["a.png", "Happy", "train", "s1", "", "1", "0", "3", "4", "!"],
+    ["b/b.png", "fear", "test", "", "v7", "", "", "", "", ""],
+    ["b/c.png", "", "", "", "", "", "", "", "", ""],
+    ["b/d.png", "sad", "", "", "", "", "", "", "", ""],
+]
+SAMPLES = [
+    ("a.png", "train", "happiness", "s1", None, (1, 0, 3, 4)),
+    ("b/b.png", "test", "fear", None, "v7", None),
+    ("b/c.png", "unlabeled", None, None, None, None),
+    ("b/d.png", "train", "sadness", None, None, None),
+]
+WRONG = [
+    (["../a.png", "happy", "", "", "", "", "", "", "", ""], "is no path below"),
+    (["/etc/passwd", "happy", "", "", "", "", "", "", "", ""], "is no path below"),
+    (["a.png", "hungry", "", "", "", "", "", "", "", ""], "'hungry' is no expression"),
+    (["a.png", "happy", "holdout", "", "", "", "", "", "", ""], "'holdout' is no split"),
+    (["a.png", "happy", "", "", "", "1", "2", "", "", ""], "'' is no number"),
+    (["a.png", "happy", "", "", "", "3", "0", "1", "4", ""], "no face box"),
+]
+
+
+def write_csv(root: Path, rows: list[list[str]], delimiter: str = ",") -> None:
+    with (root / "manifest.csv").open("w", newline="", encoding="utf-8-sig") as file:
+        csv.writer(file, delimiter=delimiter).writerows([COLUMNS, *rows])
+
+
+def write_parquet(root: Path, rows: list[list[str]]) -> None:
+    table = pyarrow.Table.from_pylist([dict(zip(COLUMNS, row, strict=True)) for row in rows])
+    pyarrow.parquet.write_table(table, root / "manifest.parquet")
+
+
+@pytest.mark.parametrize("write", [write_csv, write_parquet])
+def test_a_manifest_says_what_is_known_of_each_image(tmp_path: Path, write) -> None:  # type: ignore[no-untyped-def]
+    write(tmp_path, ROWS)
+    dataset = Manifest(tmp_path, "mine")
+    samples = [s for s in dataset.samples() if isinstance(s, Sample)]
+    assert [(s.id, s.split, s.label, s.subject, s.video, s.box) for s in samples] == SAMPLES
+    assert [s.image for s in samples] == [tmp_path / row[0] for row in ROWS]
+    assert dataset.info.classes == {"3": ("happiness", "sadness", "fear")}
+
+
+def test_numbers_of_a_parquet_manifest_are_boxes(tmp_path: Path) -> None:
+    row = {"path": "a.png", "label": "happy", "x0": 1.5, "y0": 0, "x1": 3.0, "y1": 4}
+    pyarrow.parquet.write_table(pyarrow.Table.from_pylist([row]), tmp_path / "manifest.parquet")
+    (sample,) = Manifest(tmp_path, "mine").samples()
+    assert isinstance(sample, Sample)
+    assert sample.box == (1.5, 0.0, 3.0, 4.0)
+
+
+@pytest.mark.parametrize(("row", "reason"), WRONG, ids=[reason for _, reason in WRONG])
+@pytest.mark.parametrize("write", [write_csv, write_parquet])
+def test_a_wrong_row_is_damage_and_the_others_stay(tmp_path: Path, write, row, reason) -> None:  # type: ignore[no-untyped-def]
+    write(tmp_path, [ROWS[0], row, ROWS[1]])
+    dataset = Manifest(tmp_path, "mine")
+    assert len(found(dataset)) == 2
+    ((record, said),) = damages(dataset)
+    assert reason in said
+    assert record == ("manifest.csv:3" if write is write_csv else "manifest.parquet, row 2")
+
+
+@pytest.mark.parametrize("content", [b"name,label\na.png,happy\n", b""], ids=["no path", "empty"])
+def test_a_manifest_without_paths_is_refused(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "manifest.csv").write_bytes(content)
+    with pytest.raises(DataError, match=r"manifest\.csv:1.*path"):
+        list(Manifest(tmp_path, "mine").samples())
+
+
+def test_a_torn_parquet_manifest_is_named(tmp_path: Path) -> None:
+    write_parquet(tmp_path, ROWS)
+    path = tmp_path / "manifest.parquet"
+    path.write_bytes(path.read_bytes()[:-9])
+    with pytest.raises(DataError, match=r"manifest\.parquet: cannot be read"):
+        list(Manifest(tmp_path, "mine").samples())
+
+
+def test_a_folder_without_manifest_says_what_it_wants(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"no manifest\.csv or manifest\.parquet"):
+        list(Manifest(tmp_path, "mine").samples())
+
+
+# -- shards ----------------------------------------------------------------------------------------------------------
+
+
+def shard(path: Path, members: dict[str, bytes]) -> None:
+    with tarfile.open(path, "w") as archive:
+        for name, content in members.items():
+            member = tarfile.TarInfo(name)
+            member.size = len(content)
+            archive.addfile(member, io.BytesIO(content))
+
+
+def test_shards_have_class_names_beside_their_images(tmp_path: Path) -> None:
+    about = {"label": "fear", "split": "val", "subject": 7, "video": "v"}
+    shard(
+        tmp_path / "train-00000.tar",
+        {"a.jpg": png(1), "a.cls": b"happy\n", "b.json": json.dumps(about).encode(), "b.png": png(2), "c.png": png(3)},
+    )
+    shard(tmp_path / "test-0.tar", {"x/a.png": png(4), "x/a.txt": b"sad", "y/a.png": png(5), "y/a.txt": b"fear"})
+    dataset = Shards(tmp_path, "mine")
+    assert found(dataset) == [
+        ("test-0.tar/x/a", "test", "sadness"),
+        ("test-0.tar/y/a", "test", "fear"),
+        ("train-00000.tar/a", "train", "happiness"),
+        ("train-00000.tar/b", "validation", "fear"),
+        ("train-00000.tar/c", "train", None),
+    ]
+    b = next(s for s in dataset.samples() if isinstance(s, Sample) and s.id.endswith("/b"))
+    assert (b.image, b.subject, b.video) == (png(2), "7", "v")
+    assert dataset.info.classes == {"3": ("happiness", "sadness", "fear")}
+
+
+@pytest.mark.parametrize(
+    ("members", "reason"),
+    [
+        ({"a.jpg": png(), "a.cls": b"3"}, "'3' is no expression"),
+        ({"a.jpg": png(), "a.json": b"[3]"}, "no object"),
+        ({"a.jpg": png(), "a.json": b'{"label": '}, "Expecting value"),
+        ({"a.jpg": png(), "a.cls": b"\xff\xfe"}, "codec can't decode"),
+        ({"a.jpg": png(), "a.json": b'{"label": "fear", "split": "x"}'}, "'x' is no split"),
+    ],
+    ids=["number", "list", "cut", "encoding", "split"],
+)
+def test_a_wrong_label_is_damage(tmp_path: Path, members: dict[str, bytes], reason: str) -> None:
+    shard(tmp_path / "train-0.tar", {**members, "b.jpg": png(), "b.cls": b"fear"})
+    dataset = Shards(tmp_path, "mine")
+    assert found(dataset) == [("train-0.tar/b", "train", "fear")]
+    ((record, said),) = damages(dataset)
+    assert record == "train-0.tar/a"
+    assert reason in said
+
+
+def test_a_shard_cut_short_keeps_what_came_before(tmp_path: Path) -> None:
+    members = {f"{n}.{suffix}": part for n in range(9) for suffix, part in (("jpg", png(n)), ("cls", b"fear"))}
+    shard(tmp_path / "train-0.tar", members)
+    path = tmp_path / "train-0.tar"
+    path.write_bytes(path.read_bytes()[: 512 * 14 + 100])
+    dataset = Shards(tmp_path, "mine")
+    assert [sample[0] for sample in found(dataset)] == ["train-0.tar/0", "train-0.tar/1", "train-0.tar/2"]
+    assert "what follows cannot be read" in damages(dataset)[0][1]
+
+
+def test_members_that_lead_elsewhere_are_only_names(tmp_path: Path) -> None:
+    shard(tmp_path / "train-0.tar", {"../../etc/a.jpg": png(), "../../etc/a.cls": b"fear"})
+    assert found(Shards(tmp_path, "mine")) == [("train-0.tar/../../etc/a", "train", "fear")]
+
+
+def test_no_shards_are_an_error(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"no shard \*\.tar here"):
+        list(Shards(tmp_path, "mine").samples())
