@@ -20,6 +20,7 @@ SYNTHFACES = Recipe(
         "fixmatch": {"threshold": 0.8},
         "ada-cm": MARGINS_OF_SYNTHFACES,
         "leaf": MARGINS_OF_SYNTHFACES,
+        "dtm": {"balanced": False, "unlabeled_weight": 0.5},
         # Of a size that trains on one thread; the learning rates are not tuned yet.
         "fr-pretrain-mixup": {"decoder_depth": 2, "pretraining_rate": 1e-3, "finetuning_rate": 1e-3},
     },
