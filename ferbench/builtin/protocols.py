@@ -20,8 +20,15 @@ SYNTHFACES = Recipe(
         "fixmatch": {"threshold": 0.8},
         "ada-cm": MARGINS_OF_SYNTHFACES,
         "leaf": MARGINS_OF_SYNTHFACES,
-        # Of a size that trains on one thread; the learning rates are not tuned yet.
-        "fr-pretrain-mixup": {"decoder_depth": 2, "pretraining_rate": 1e-3, "finetuning_rate": 1e-3},
+        "dtm": {"balanced": False, "unlabeled_weight": 0.5},
+        # A decoder of a size that trains on one thread.
+        "fr-pretrain-mixup": {
+            "pretraining": 6.0,
+            "decoder_depth": 2,
+            "normalize_patches": True,
+            "pretraining_rate": 1e-3,
+            "finetuning_rate": 1e-3,
+        },
     },
     backbone_defaults={"small-vit": {"learning_rate": 1e-3}},
     head_defaults={"ada-cm": {"dropout": 0.0}, "leaf": {"dropout": 0.0}},
