@@ -124,7 +124,7 @@ def _pack(dataset: Dataset, image_size: int, folder: Path, workers: int, progres
         if damages and dataset.on_bad_record == "stop":
             raise DamagedImages(dataset.info.name, damages)
         if not packing.rows:
-            raise DataError(f"dataset '{dataset.info.name}': no samples found in {dataset.root}; is the folder complete?")
+            raise DataError(f"{dataset.root}: no samples found for '{dataset.info.name}'; is the folder complete?")
         _write_manifest(packing, folder / "manifest.parquet")
         meta = _meta(dataset, image_size, packing, damages)
         (folder / "meta.json").write_text(json.dumps(meta, indent=1, sort_keys=True), "utf-8")

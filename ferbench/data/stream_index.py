@@ -162,7 +162,7 @@ def _write(dataset: StreamedDataset, image_size: int, folder: Path) -> None:
         n, fingerprint = _hash(dataset, image_size, scratch, damaged)
         _stop_at_damage(dataset, damaged)
         if not n:
-            raise DataError(f"dataset '{dataset.info.name}': no images found in {dataset.root}; is the folder complete?")
+            raise DataError(f"{dataset.root}: no images found for '{dataset.info.name}'; is the folder complete?")
         (scratch / "damaged.txt").write_text("".join(f"{line}\n" for line in damaged), "utf-8")
         meta = {"fingerprint": fingerprint, "image_size": image_size, "images": n, "damaged": len(damaged)}
         (scratch / "meta.json").write_text(json.dumps(meta, indent=1, sort_keys=True), "utf-8")

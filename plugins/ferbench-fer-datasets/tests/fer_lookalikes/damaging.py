@@ -16,7 +16,8 @@ from fer_lookalikes.expected import grey_image, write, write_image
 
 SECRET = "CANARY"
 """What stands in every text outside the root."""
-SECRET_SHADE = 231
+SECRET_SHADE, SECRET_SIZE = 231, (9, 9)
+"""Of every image outside; none in a tree is so large."""
 IMAGES = (".jpg", ".jpeg", ".png", ".tiff", ".tif", ".bmp")
 TEXTS = (".csv", ".txt", ".lst", ".idx")
 
@@ -37,7 +38,7 @@ class Tree:
 
     def damage(self) -> str:
         """Damage something; returns how."""
-        path = self.chance.choice(sorted(path for path in self.root.rglob("*") if not path.is_symlink()))
+        path = self.chance.choice(sorted(path for path in self.root.rglob("*") if not path.is_symlink()) or [self.root])
         kinds = [*(ANY_FOLDER if path.is_dir() else ANY_FILE)]
         if path.is_file():
             suffix = path.suffix.lower()
@@ -49,8 +50,8 @@ class Tree:
 
 def plant(outside: Path) -> None:
     """The folder beside the root: whatever a reader might look for, with contents that can be told."""
-    write_image(outside / "canary.jpg", SECRET_SHADE)
-    write_image(outside / "canary.png", SECRET_SHADE)
+    write_image(outside / "canary.jpg", SECRET_SHADE, size=SECRET_SIZE)
+    write_image(outside / "canary.png", SECRET_SHADE, size=SECRET_SIZE)
     write(outside / "canary.txt", f"{SECRET},1,2,3\n" * 3)
 
 
@@ -131,10 +132,11 @@ def link_out(tree: Tree, path: Path) -> None:
 def turned_inside_out(tree: Tree, path: Path) -> None:
     """The folder itself lies outside, and a link stands in its place."""
     place = tree.outside / f"moved{tree.chance.randrange(10**9)}"
-    shutil.copytree(path, place, symlinks=True)
+    with contextlib.suppress(shutil.Error):  # of pipes
+        shutil.copytree(path, place, symlinks=True)
     for file in place.rglob("*"):
         if file.suffix.lower() in IMAGES and file.is_file() and not file.is_symlink():
-            file.write_bytes(grey_image(SECRET_SHADE))
+            file.write_bytes(grey_image(SECRET_SHADE, "JPEG", SECRET_SIZE))
     _clear(tree, path)
     path.symlink_to(place)
 
@@ -292,11 +294,11 @@ def members_that_lead_out(tree: Tree, path: Path) -> None:
 
 def boastful_member(tree: Tree, path: Path) -> None:
     """A header that declares 4 GiB behind itself."""
-    _clear_archive = path.read_bytes()
+    content = path.read_bytes()
     member = tarfile.TarInfo("zz/huge.jpg")
     member.size = 2**32
     tree.touched.add(path)
-    path.write_bytes(_clear_archive[:1024] + member.tobuf())
+    path.write_bytes(content[:1024] + member.tobuf())
 
 
 ANY_FILE: list[Damaging] = [
