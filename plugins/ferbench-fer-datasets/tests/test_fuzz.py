@@ -24,7 +24,7 @@ from ferbench.data.packing import read_samples
 from ferbench.errors import FerbenchError
 
 from fer_lookalikes import MODULES
-from fer_lookalikes.damaging import IMAGES, SECRET, SECRET_SHADE, SECRET_SIZE, Tree, plant
+from fer_lookalikes.damaging import ARCHIVES, IMAGES, SECRET, SECRET_SHADE, SECRET_SIZE, Tree, plant
 from fer_lookalikes.expected import grey_image, open_set
 
 TREES = 400
@@ -128,6 +128,8 @@ def _names(sample: Sample) -> set[str]:
 def _hurt_by_file(path: Path, known: Known, names: dict[str, set[str]]) -> set[str]:
     if path.suffix.lower() in IMAGES:
         return {key for key in known if _image(key, known) == path or path.as_posix().endswith(f"/{key}")}
+    if path.suffix in ARCHIVES:
+        return {key for key in known if f"/{path.name}/" in f"/{key}"}
     within = {key for key in known if (image := _image(key, known)) and path in image.parents}
     if not path.suffix and not path.is_file():
         return within

@@ -19,6 +19,7 @@ SECRET = "CANARY"
 SECRET_SHADE, SECRET_SIZE = 231, (9, 9)
 """Of every image outside; none in a tree is so large."""
 IMAGES = (".jpg", ".jpeg", ".png", ".tiff", ".tif", ".bmp")
+ARCHIVES = (".tar", ".rec")
 TEXTS = (".csv", ".txt", ".lst", ".idx")
 
 
@@ -39,7 +40,7 @@ class Tree:
     def damage(self) -> str:
         """Damage something; returns how."""
         path = self.chance.choice(sorted(path for path in self.root.rglob("*") if not path.is_symlink()) or [self.root])
-        kinds = [*(ANY_FOLDER if path.is_dir() else ANY_FILE)]
+        kinds = [*(BESIDE if path == self.root else ANY_FOLDER if path.is_dir() else ANY_FILE)]
         if path.is_file():
             suffix = path.suffix.lower()
             kinds += 2 * LINES if suffix in TEXTS else OF_KIND.get("image" if suffix in IMAGES else suffix, [])
@@ -305,9 +306,10 @@ ANY_FILE: list[Damaging] = [
     *(missing, truncated, empty, garbage, flipped_bytes, folder_instead, pipe_instead),
     *(link_to_itself, dangling_link, link_out),
 ]
+BESIDE: list[Damaging] = [link_out_beside, loop_beside, pipe_beside, strange_names_beside]
 ANY_FOLDER: list[Damaging] = [
     *(missing, file_instead, pipe_instead, link_to_itself, dangling_link, link_out, turned_inside_out),
-    *(2 * [link_out_beside, loop_beside, pipe_beside, strange_names_beside]),
+    *(2 * BESIDE),
 ]
 CHANGES = (
     *(wrong_label, further_column, missing_column, other_encoding, endless, absolute, climbing, control_characters),
