@@ -1,8 +1,10 @@
 """Errors that reach a person: one line that names the file, the value and the remedy, and an exit code."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 from typing import ClassVar
+
+MAX_LISTED = 20
 
 
 class FerbenchError(Exception):
@@ -45,3 +47,9 @@ def suggestion(name: str, known: Iterable[str]) -> str:
     """`; did you mean 'fixmatch'?` for the nearest known name, else the empty string."""
     nearest = get_close_matches(name, list(known), n=1, cutoff=0.5)
     return f"; did you mean '{nearest[0]}'?" if nearest else ""
+
+
+def listed(lines: Sequence[str]) -> str:
+    """The beginning of a list as indented lines, each after a line break, and how many more there are."""
+    more = [f"and {len(lines) - MAX_LISTED} more"] if len(lines) > MAX_LISTED else []
+    return "".join(f"\n  {line}" for line in [*lines[:MAX_LISTED], *more])

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from ferbench.cli.output import print_table, print_warning
-from ferbench.errors import DataError, UsageError
+from ferbench.errors import DataError, UsageError, listed
 from ferbench.leaderboard.escape import plain
 from ferbench.plugins import registry
 
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from ferbench.data.pack import Progress
     from ferbench.reporting.data_card import CountTable
 
-LISTED = 20
 LINE_SECONDS = 10.0
 
 
@@ -190,12 +189,11 @@ def _show_counts(reader: "Dataset", counts: "Mapping[str, int]") -> "CountTable"
 
 
 def _damage_text(reader: "Dataset", damages: "Sequence[Damage]", path: Path | None = None) -> str:
-    listed = "\n  ".join(plain(f"{damage.record}: {damage.reason}", 400) for damage in damages[:LISTED])
-    more = f"\n  and {len(damages) - LISTED} more" if len(damages) > LISTED else ""
+    lines = [plain(f"{damage.record}: {damage.reason}", 400) for damage in damages]
     where = f"; all stand in {path}" if path else ""
     return (
         f"dataset '{reader.info.name}': {len(damages)} entries give no image{where}. Repair them and run this command "
-        f"again (what is decoded is kept), or leave them out with --on-bad-record skip:\n  {listed}{more}"
+        f"again (what is decoded is kept), or leave them out with --on-bad-record skip:{listed(lines)}"
     )
 
 

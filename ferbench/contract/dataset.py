@@ -55,8 +55,9 @@ class DatasetInfo:
 
     `classes` maps the name of a task (`"7"`, `"8"`) to its class names in canonical order; it is empty for a pool.
     `family` names the budget of a protocol that applies (several renders share `synthfaces`). `rule` says in a sentence
-    what of the layout is read and how labels and splits come about. `official` maps a split to the number of images of
-    each class that the publishers or papers give, for the data card.
+    what of the layout is read and how labels and splits come about. `native` maps the codes of its label files to
+    canonical names, in its own order. `official` maps a split to the number of images of each class that the publishers
+    or papers give, for the data card.
     """
 
     name: str
@@ -68,6 +69,7 @@ class DatasetInfo:
     citation: str = ""
     gated: bool = False
     rule: str = ""
+    native: Mapping[str, str] = field(default_factory=dict)
     official: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
 
 

@@ -11,11 +11,11 @@ from numpy.typing import NDArray
 from ferbench.contract.dataset import Dataset
 from ferbench.contract.streams import StreamedDataset
 from ferbench.data.overlap import Hashes, Overlap, find_overlap, in_chunks
-from ferbench.data.pack import MAX_LISTED, ensure_packed, packed_folder
+from ferbench.data.pack import ensure_packed, packed_folder
 from ferbench.data.packed import Packed
 from ferbench.data.splits import SplitPlan, pool_rows, without_labels
 from ferbench.data.stream_index import StreamIndex, ensure_index, index_folder
-from ferbench.errors import DataError
+from ferbench.errors import DataError, listed
 from ferbench.records.cell import digest
 from ferbench.records.files import write_atomic
 
@@ -93,9 +93,7 @@ def _overlap(folder: Path, hashes: Iterable[Hashes], test: Packed) -> Overlap:
 
 
 def _overlap_text(pool: str, dataset: str, ids: list[str]) -> str:
-    listed = "\n  ".join(ids[:MAX_LISTED])
-    more = f"\n  and {len(ids) - MAX_LISTED} more" if len(ids) > MAX_LISTED else ""
     return (
         f"pool '{pool}': {len(ids)} image(s) are test images of '{dataset}', pixel for pixel; remove them from the "
-        f"pool or name another:\n  {listed}{more}"
+        f"pool or name another:{listed(ids)}"
     )

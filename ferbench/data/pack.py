@@ -22,11 +22,10 @@ import pyarrow.parquet
 
 from ferbench.contract.dataset import Damage, Dataset
 from ferbench.data.packing import Packing, Row
-from ferbench.errors import DataError
+from ferbench.errors import DataError, listed
 from ferbench.records.cell import canonical_json, digest
 
 PACK_VERSION = 2
-MAX_LISTED = 20
 BATCH = 4096
 Progress = Callable[[int, int], None]
 """Called with how many samples were looked at, and how many of them give no image."""
@@ -124,7 +123,9 @@ def _pack(dataset: Dataset, image_size: int, folder: Path, workers: int, progres
         if damages and dataset.on_bad_record == "stop":
             raise DamagedImages(dataset.info.name, damages)
         if not packing.rows:
-            raise DataError(f"{dataset.root}: no samples found for '{dataset.info.name}'; is the folder complete?")
+            raise DataError(
+                f"dataset '{dataset.info.name}': no samples found in {dataset.root}; is the folder complete?"
+            )
         _write_manifest(packing, folder / "manifest.parquet")
         meta = _meta(dataset, image_size, packing, damages)
         (folder / "meta.json").write_text(json.dumps(meta, indent=1, sort_keys=True), "utf-8")
@@ -160,10 +161,8 @@ def _write_manifest(packing: Packing, path: Path) -> None:
 
 def problem_text(name: str, problems: list[str]) -> str:
     """All that is wrong with a data set, or its beginning, with the remedy."""
-    listed = "\n  ".join(problems[:MAX_LISTED])
-    more = f"\n  and {len(problems) - MAX_LISTED} more" if len(problems) > MAX_LISTED else ""
     return (
-        f"dataset '{name}': {len(problems)} damaged image(s); replace or remove them, then run again:\n  {listed}{more}"
+        f"dataset '{name}': {len(problems)} damaged image(s); replace or remove them, then run again:{listed(problems)}"
     )
 
 
@@ -174,6 +173,7 @@ def _meta(dataset: Dataset, image_size: int, packing: Packing, left_out: Sequenc
         "pack_version": PACK_VERSION,
         "name": dataset.info.name,
         "title": dataset.info.title,
+        "native": dict(dataset.info.native),
         "licence": dataset.info.licence,
         "source_digest": dataset.source_digest(),
         "image_size": image_size,

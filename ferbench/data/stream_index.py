@@ -162,7 +162,9 @@ def _write(dataset: StreamedDataset, image_size: int, folder: Path) -> None:
         n, fingerprint = _hash(dataset, image_size, scratch, damaged)
         _stop_at_damage(dataset, damaged)
         if not n:
-            raise DataError(f"{dataset.root}: no images found for '{dataset.info.name}'; is the folder complete?")
+            raise DataError(
+                f"dataset '{dataset.info.name}': no images found in {dataset.root}; is the folder complete?"
+            )
         (scratch / "damaged.txt").write_text("".join(f"{line}\n" for line in damaged), "utf-8")
         meta = {"fingerprint": fingerprint, "image_size": image_size, "images": n, "damaged": len(damaged)}
         (scratch / "meta.json").write_text(json.dumps(meta, indent=1, sort_keys=True), "utf-8")
@@ -186,7 +188,7 @@ def _find(dataset: StreamedDataset, path: Path) -> list[str]:
         for number, shard in enumerate(dataset.shards()):
             for place in dataset.places(shard):
                 if isinstance(place, Damage):
-                    damaged.append(f"{_visible(shard)}, record {_visible(place.record)}: {place.reason}")
+                    damaged.append(f"{_visible(shard)}, record {_visible(place.record)}: {_visible(place.reason)}")
                 elif not place.id.isprintable():  # it would drive a terminal, or break lines and encodings
                     damaged.append(f"{_visible(shard)}, record {_visible(place.id)}: the name is not printable text")
                 else:

@@ -99,6 +99,7 @@ def card_page(dataset: Dataset, packed: Packed, findings: Findings) -> bytes:
     info = dataset.info
     fields = {
         "Rule": info.rule,
+        "Native labels": ", ".join(f"{code} {name}" for code, name in info.native.items()),
         "Licence": info.licence,
         "Citation": info.citation,
         "Folder": str(dataset.root),

@@ -36,6 +36,7 @@ class AffWild2(Dataset):
             family="aff-wild2",
             citation="Kollias and Zafeiriou, BMVC 2019; Kollias, CVPR Workshops 2022",
             gated=True,
+            native={str(code): name for code, name in enumerate(NAMES)},
             rule="a frame has the label of its line in Train_Set (training) or Validation_Set (test); -1 and frames "
             "without an image in cropped_aligned are left out; 8 classes are with 'other', which is not contempt",
             official=OFFICIAL,

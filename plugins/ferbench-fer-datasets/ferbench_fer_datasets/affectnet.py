@@ -74,6 +74,7 @@ class AffectNet(Dataset):
             family="affectnet",
             citation=CITATION,
             gated=True,
+            native={str(code): name for code, name in NAMES.items() if name},
             rule=f"expressions 0 to 7 of *{LABEL}; {NO_EXPRESSION}; {TEST}; ids are names of images",
             official={"train": TRAIN, "test": dict.fromkeys(EIGHT_CLASSES, 500) | {"contempt": 499}},
         )

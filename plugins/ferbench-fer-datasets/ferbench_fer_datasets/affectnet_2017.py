@@ -6,7 +6,7 @@ from pathlib import Path
 
 from ferbench.contract.dataset import EIGHT_CLASSES, SEVEN_CLASSES, Damage, Dataset, DatasetInfo, Sample, Split
 from ferbench.contract.layout import below, face_box, float_in, parsed, read_table, require
-from ferbench_fer_datasets.affectnet import CITATION, LICENCE, NO_EXPRESSION, TEST, TRAIN, class_of
+from ferbench_fer_datasets.affectnet import CITATION, LICENCE, NAMES, NO_EXPRESSION, TEST, TRAIN, class_of
 
 LISTS: Mapping[str, Split] = {"training.csv": "train", "validation.csv": "test"}
 COLUMNS = (
@@ -38,6 +38,7 @@ class AffectNet2017(Dataset):
             family="affectnet",
             citation=CITATION,
             gated=True,
+            native={str(code): name for code, name in NAMES.items() if name},
             rule=(
                 f"expressions 0 to 7 of {' and '.join(LISTS)}; {NO_EXPRESSION}, nor do faces of negative width; "
                 f"{TEST}; ids are paths"

@@ -34,6 +34,7 @@ class CkPlus(Dataset):
             family="ck-plus",
             citation="Lucey et al., CVPR Workshops 2010",
             gated=True,
+            native={str(code): name for code, name in NAMES.items()},
             rule="the last three frames of a sequence have the expression of its label file, a sequence without one is "
             "left out; 7 classes have contempt and no neutral, 6 have neither; no official split, folds are by subject",
             official={"train": {name: PEAK_FRAMES * n for name, n in SEQUENCES.items()}},
@@ -86,6 +87,7 @@ class CkPlusNeutral(CkPlus):
             title="CK+ (last three frames of each labeled sequence, and the first as neutral)",
             classes={"8": EIGHT_CLASSES, "7": SEVEN_CLASSES},
             default_classes="8",
+            native={str(code): name for code, name in NAMES.items()},
             rule="the last three frames of a sequence have the expression of its label file, the first is neutral, a "
             "sequence without one is left out; 7 classes are without contempt; no official split, folds are by subject",
             official={"train": {**peaks.official["train"], "neutral": sum(SEQUENCES.values())}},

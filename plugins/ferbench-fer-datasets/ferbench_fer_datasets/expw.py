@@ -31,6 +31,7 @@ class ExpW(Dataset):
             family="expw",
             citation="Zhang et al., ICCV 2015; Zhang et al., IJCV 2018",
             gated=True,
+            native={str(code): name for code, name in NAMES.items()},
             rule="each distinct line of label.lst is a face; no official split: the faces of an image are in the test "
             "set where the first 8 bytes of the SHA-256 of its name, as a big-endian integer, are below 15 % of 2^64",
             official=OFFICIAL,

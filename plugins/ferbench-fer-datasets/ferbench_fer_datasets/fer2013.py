@@ -61,6 +61,7 @@ class Fer2013(Dataset):
             default_classes="7",
             family="fer2013",
             citation=CITATION,
+            native={str(code): name for code, name in NAMES.items()},
             rule="labels 0 to 6; Training is train, PublicTest is validation, PrivateTest is test; ids are rows from 0",
             official=OFFICIAL,
         )
@@ -100,6 +101,7 @@ class Fer2013Folders(Dataset):
             default_classes="7",
             family="fer2013",
             citation=CITATION,
+            native={str(code): name for code, name in NAMES.items()},
             rule="labels are names of folders; test is PublicTest and PrivateTest together; ids are paths",
             official={
                 "train": OFFICIAL["train"],

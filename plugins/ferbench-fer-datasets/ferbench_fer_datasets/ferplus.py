@@ -15,6 +15,7 @@ from ferbench_fer_datasets.ferplus_rules import (
     ARGMAX,
     ARGMAX_EMOTIONS,
     COLUMNS,
+    EMOTIONS,
     MAJORITY,
     MULTI_TARGET,
     PROBABILITY,
@@ -50,6 +51,7 @@ class FerPlus(Dataset):
             default_classes="8",
             family="ferplus",
             citation="Barsoum et al., ICMI 2016",
+            native={str(column): name for column, name in enumerate(EMOTIONS)},
             rule=f"{self.rule.text}; votes of {self.file}, {self.source}; rows without an image's name are left out",
             official=OFFICIAL.get(name, {}),
         )

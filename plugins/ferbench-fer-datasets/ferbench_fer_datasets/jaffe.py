@@ -36,6 +36,7 @@ class Jaffe(Dataset):
             family="jaffe",
             citation="Lyons et al., FG 1998; Lyons, arXiv 2107.13998",
             gated=True,
+            native=NAMES,
             rule="subject and label are in the name of each image; no official split, folds are by subject",
             official=OFFICIAL,
         )

@@ -39,6 +39,7 @@ class Kdef(Dataset):
             family="kdef",
             citation="Lundqvist, Flykt and Öhman, Karolinska Institutet 1998, ISBN 91-630-7164-9",
             gated=True,
+            native=NAMES,
             rule="subject, label and angle are in the name of each image; only S, straight; both sessions of a person "
             "are one subject; no official split, folds are by subject",
             official={"train": dict.fromkeys(NAMES.values(), PER_CLASS)},
@@ -72,6 +73,7 @@ class KdefAllAngles(Kdef):
             frontal,
             name="kdef-all-angles",
             title="KDEF (all five angles)",
+            native=NAMES,
             rule="subject, label and angle are in the name of each image; both sessions of a person are one subject; "
             "no official split, folds are by subject",
             official={"train": dict.fromkeys(NAMES.values(), PER_CLASS * len(self.angles))},

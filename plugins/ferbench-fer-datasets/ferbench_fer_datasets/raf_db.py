@@ -64,6 +64,7 @@ class RafDb(Dataset):
             family="raf-db",
             citation="Li et al., CVPR 2017; Li and Deng, IEEE TIP 2019",
             gated=True,
+            native={str(code): name for code, name in NAMES.items()},
             rule=f"{self.labels}, images of Image/{self.images}; 'train' or 'test' begins each name",
             official=OFFICIAL,
         )

@@ -40,6 +40,7 @@ class Sfew(Dataset):
             family="sfew",
             citation="Dhall et al., ICCV Workshops 2011; Dhall et al., ICMI 2015",
             gated=True,
+            native=NAMES,
             rule="labels are the names of the class folders; Val is the test set, as the labels of Test are private",
             official=OFFICIAL,
         )

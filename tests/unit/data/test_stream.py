@@ -160,7 +160,7 @@ def test_a_set_that_nobody_described_is_asked_for_in_another_way(tmp_path: Path)
     for i in range(3):
         (tmp_path / "faces" / f"{i}.png").write_bytes(png(face(i))[: 60 if i == 1 else None])
     dataset = FolderStream(tmp_path / "faces", "mine")
-    with pytest.raises(DataError, match=r"record 1\.png: .*\nor ask 'ferbench prepare'"):
+    with pytest.raises(DataError, match=r"record 1\.png: .*\nor leave them out with ferbench prepare"):
         ensure_index(dataset, 16)
     dataset.on_bad_record = "skip"
     index = ensure_index(dataset, 16)
