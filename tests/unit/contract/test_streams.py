@@ -118,8 +118,13 @@ def test_a_first_record_that_promises_endless_images_is_damage(tmp_path: Path) -
 def test_bytes_that_are_no_record_say_so(tmp_path: Path, content: bytes, reason: str) -> None:
     folder = describe(tmp_path / "rec", "recordio")
     write_records(folder / "train.rec", [(1, content)])
+    dataset = open_stream(folder)
     with pytest.raises(ValueError, match=reason):
-        read(open_stream(folder))
+        dataset.unwrap(content)
+    (damage,) = dataset.samples()
+    assert isinstance(damage, Damage)
+    assert damage.record == "train.rec/1"
+    assert reason in damage.reason
 
 
 def test_folders_of_any_depth(tmp_path: Path) -> None:

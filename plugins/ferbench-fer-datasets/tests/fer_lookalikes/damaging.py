@@ -198,6 +198,8 @@ def _line(change: Callable[[Tree, str], str]) -> Damaging:
         changed = change(tree, line)
         lines[number] = changed.encode(errors="surrogateescape")
         _note(tree, path, number, line)
+        if change in (other_encoding, endless):
+            tree.touched.add(path)  # nothing can be read from there on
         if not (line.strip() and changed.strip()) or "\n" in changed:
             _move(tree, path, number)
         path.write_bytes(b"\n".join(lines))
