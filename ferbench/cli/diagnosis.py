@@ -168,15 +168,14 @@ def _plugins(registry: Registry) -> Iterator[Check]:
 
 
 def _datasets(registry: Registry) -> Iterator[Check]:
+    from ferbench.data.prepared import prepared_names
     from ferbench.data.sources import SYNTHFACES_HINT
 
-    names = registry.names("datasets")
-    if not names:
-        yield Check("data sets", "none is installed", SYNTHFACES_HINT, DataError.exit_code)
-        return
-    yield Check("data sets", ", ".join(names))
+    names, prepared = registry.names("datasets"), prepared_names()
+    yield Check("data sets", f"readers: {', '.join(names)}; prepared: {', '.join(prepared) or 'none'}")
     if "synthfaces" not in names:
-        yield Check("data sets", "the built-in default, synthfaces, is not installed", SYNTHFACES_HINT)
+        detail = "the default, synthfaces, is not installed" + ("" if prepared else ", and none of yours is prepared")
+        yield Check("data sets", detail, SYNTHFACES_HINT, 0 if prepared else DataError.exit_code)
 
 
 def _size(count: int) -> str:

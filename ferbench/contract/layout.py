@@ -12,7 +12,6 @@ import math
 import os
 import stat
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from functools import cache
 from pathlib import Path, PurePosixPath
 from typing import TypeVar
 
@@ -268,36 +267,46 @@ def number_in(text: str, known: Mapping[int, str] | Iterable[int]) -> int:
     return value
 
 
-def encoded(sample: Sample, root: Path | None) -> bytes:
-    """The bytes of a sample's image file, which must lie below `root`, or anywhere for None.
+class ImageFiles:
+    """Reads the image files of samples, which must lie below `root`, or anywhere for None.
 
-    Raises ValueError where links lead out of `root`, for what is no file and for a file above `MAX_FILE`; OSError where
-    nothing is.
+    Whether a folder is below is looked up once, so this is for one pass: a link that is put there later is not noticed.
     """
-    if isinstance(sample.image, bytes):
-        return sample.image
-    path = os.fspath(sample.image)
-    if root is not None and not _stays(os.fspath(root), os.path.dirname(path)):
-        path = os.fspath(real(root, sample.image))
-    flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK  # a pipe would make it wait
-    try:
-        descriptor = os.open(path, flags | os.O_NOFOLLOW)
-    except OSError as error:
-        if error.errno != errno.ELOOP or root is None:
-            raise
-        descriptor = os.open(real(root, sample.image), flags)
-    with open(descriptor, "rb", buffering=0) as file:
-        found = os.fstat(descriptor)
-        if not stat.S_ISREG(found.st_mode):
-            raise ValueError(f"{path}: is no file")
-        if found.st_size > MAX_FILE:
-            raise ValueError(f"{path}: has {found.st_size} bytes, more than any image ({MAX_FILE})")
-        return file.read()
 
+    def __init__(self, root: Path | None) -> None:
+        self._root = root
+        self._below: dict[str, bool] = {}
 
-@cache
-def _stays(root: str, folder: str) -> bool:
-    return Path(folder).resolve().is_relative_to(Path(root).resolve())
+    def read(self, sample: Sample) -> bytes:
+        """The bytes of an image file.
+
+        Raises ValueError where links lead out of the root, for what is no file and for a file above `MAX_FILE`; OSError
+        where nothing is.
+        """
+        if isinstance(sample.image, bytes):
+            return sample.image
+        path = os.fspath(sample.image)
+        if self._root is not None and not self._is_below(self._root, os.path.dirname(path)):
+            path = os.fspath(real(self._root, sample.image))
+        flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK  # a pipe would make it wait
+        try:
+            descriptor = os.open(path, flags | os.O_NOFOLLOW)
+        except OSError as error:
+            if error.errno != errno.ELOOP or self._root is None:
+                raise
+            descriptor = os.open(real(self._root, sample.image), flags)
+        with open(descriptor, "rb", buffering=0) as file:
+            found = os.fstat(descriptor)
+            if not stat.S_ISREG(found.st_mode):
+                raise ValueError(f"{path}: is no file")
+            if found.st_size > MAX_FILE:
+                raise ValueError(f"{path}: has {found.st_size} bytes, more than any image ({MAX_FILE})")
+            return file.read()
+
+    def _is_below(self, root: Path, folder: str) -> bool:
+        if folder not in self._below:
+            self._below[folder] = Path(os.path.realpath(folder)).is_relative_to(os.path.realpath(root))
+        return self._below[folder]
 
 
 def float_in(text: str) -> float:

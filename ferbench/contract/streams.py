@@ -61,11 +61,16 @@ class StreamedDataset(Dataset):
         """The encoded image within the bytes of a place; raises ValueError where the record is damaged."""
         return record
 
-    def samples(self) -> Iterator[Sample]:
+    def samples(self) -> Iterator[Sample | Damage]:
         for shard in self.shards():
             for place in self.places(shard):
-                if isinstance(place, Place):
-                    yield Sample(place.id, self.unwrap(self._bytes(shard, place)), "unlabeled")
+                yield self._sample(shard, place) if isinstance(place, Place) else place
+
+    def _sample(self, shard: str, place: Place) -> Sample | Damage:
+        try:
+            return Sample(place.id, self.unwrap(self._bytes(shard, place)), "unlabeled")
+        except (OSError, ValueError) as error:
+            return Damage(place.id, str(error))
 
     def source_digest(self) -> str:
         """Of the files and of what is asked to be done with damaged ones."""

@@ -20,7 +20,7 @@ import pyarrow.parquet
 from PIL import Image, ImageOps
 
 from ferbench.contract.dataset import Dataset, Sample
-from ferbench.contract.layout import encoded
+from ferbench.contract.layout import ImageFiles
 from ferbench.data.decode import UNDECODABLE, Box, decode_image
 from ferbench.data.pack import cache_root
 from ferbench.errors import DataError, UsageError
@@ -99,7 +99,7 @@ def detect(image: Image.Image) -> Box | None:
 
 def _box(sample: Sample, root: Path | None) -> Box | None:
     try:
-        return detect(decode_image(encoded(sample, root)))
+        return detect(decode_image(ImageFiles(root).read(sample)))
     except UNDECODABLE as error:
         raise DataError(f"{sample.id}: {error}; replace or remove this image, then run again") from None
 

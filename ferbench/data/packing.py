@@ -23,7 +23,7 @@ from typing import Any, NamedTuple, Self, get_args
 import numpy as np
 
 from ferbench.contract.dataset import EIGHT_CLASSES, Damage, Dataset, Sample, Split
-from ferbench.contract.layout import encoded
+from ferbench.contract.layout import ImageFiles
 from ferbench.data.decode import UNDECODABLE, decode_face, resized
 from ferbench.errors import DataError
 
@@ -193,11 +193,12 @@ class Packing:
 
 def decode_chunk(chunk: Chunk, root: Path | None, crop: float | None, size: int, images: Path) -> list[Result]:
     """Decode samples into the file at their slots; a row of each, or why it gives no image."""
+    files = ImageFiles(root)
     with images.open("r+b") as file:
         results: list[Result] = []
         for slot, sample in enumerate(chunk.samples, chunk.slot):
             try:
-                pixels, row = decode_sample(sample, size, root, crop)
+                pixels, row = decode_sample(sample, size, files, crop)
             except UNDECODABLE as error:
                 results.append(Damage(where(sample), _reason(error)))
                 continue
@@ -208,11 +209,11 @@ def decode_chunk(chunk: Chunk, root: Path | None, crop: float | None, size: int,
 
 
 def decode_sample(
-    sample: Sample, size: int, root: Path | None = None, crop: float | None = None
+    sample: Sample, size: int, files: ImageFiles | None = None, crop: float | None = None
 ) -> tuple[np.ndarray, Row]:
     """Pixels (size, size, 3) uint8 and the manifest row; the box is scaled with the image."""
     made_of = _made_of(sample, crop)
-    content = encoded(sample, root)
+    content = (files or ImageFiles(None)).read(sample)
     face = decode_face(content, sample.box, crop)
     scale = (size / face.image.width, size / face.image.height) * 2
     distribution = sample.label if isinstance(sample.label, Mapping) else None

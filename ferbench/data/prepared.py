@@ -33,6 +33,11 @@ def prepared_folder(name: str) -> Path:
     return cache_root() / "prepared" / name
 
 
+def prepared_names() -> list[str]:
+    """What the user has prepared, by name."""
+    return sorted(path.parent.name for path in (cache_root() / "prepared").glob("*/source.json"))
+
+
 def write_prepared(prepared: Prepared) -> None:
     """Remember it; from now on the name opens this copy."""
     write_atomic(prepared_folder(prepared.name) / "source.json", canonical_json(prepared.model_dump(mode="json")))

@@ -188,7 +188,7 @@ def _find(dataset: StreamedDataset, path: Path) -> list[str]:
         for number, shard in enumerate(dataset.shards()):
             for place in dataset.places(shard):
                 if isinstance(place, Damage):
-                    damaged.append(f"{_visible(shard)}, record {_visible(place.record)}: {place.reason}")
+                    damaged.append(f"{_visible(shard)}, record {_visible(place.record)}: {_visible(place.reason)}")
                 elif not place.id.isprintable():  # it would drive a terminal, or break lines and encodings
                     damaged.append(f"{_visible(shard)}, record {_visible(place.id)}: the name is not printable text")
                 else:

@@ -6,6 +6,7 @@ import pytest
 
 from ferbench.cli import diagnosis
 from ferbench.cli.diagnosis import check_folder
+from ferbench.plugins import load_registry
 
 
 def test_folder_that_does_not_exist_yet_is_fine_and_stays_absent(tmp_path: Path) -> None:
@@ -26,6 +27,24 @@ def test_little_space_is_a_warning(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     (check,) = check_folder("data cache", tmp_path, "FERBENCH_CACHE")
     assert (check.result, check.exit_code) == ("warning", 0)
     assert "FERBENCH_CACHE" in check.remedy
+
+
+def test_without_a_set_to_run_on_the_way_to_the_default_is_a_failure(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FERBENCH_CACHE", str(tmp_path))
+    registry = load_registry({}, [])  # the core alone: its readers of anybody's images are no data
+    found, missing = diagnosis._datasets(registry)
+    assert "image-folder" in found.detail
+    assert (missing.result, missing.exit_code) == ("FAILED", 4)
+    assert "plugins/ferbench-synthfaces" in missing.remedy
+
+    (tmp_path / "prepared" / "mine").mkdir(parents=True)
+    (tmp_path / "prepared" / "mine" / "source.json").touch()
+    found, missing = diagnosis._datasets(registry)
+    assert found.detail.endswith("prepared: mine")
+    assert (missing.result, missing.exit_code) == ("warning", 0)
+    assert "plugins/ferbench-synthfaces" in missing.remedy
 
 
 def test_check_that_breaks_stops_no_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

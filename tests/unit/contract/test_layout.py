@@ -19,6 +19,7 @@ from ferbench.contract.layout import (
     find,
     float_in,
     image_files,
+    inside,
     number_in,
     parsed,
     quoted,
@@ -122,6 +123,14 @@ def test_links_are_followed_within_the_root_alone(tmp_path: Path) -> None:
     for name in ("gone.txt", "loop.txt"):
         with pytest.raises(OSError):
             real(root, root / name)
+
+
+def test_a_folder_may_be_inside_and_is_no_file(tmp_path: Path) -> None:
+    write(tmp_path / "root/data/a.txt")
+    assert inside(tmp_path / "root", tmp_path / "root/data") == tmp_path / "root/data"
+    (tmp_path / "root/out").symlink_to(tmp_path)
+    with pytest.raises(ValueError, match="leads out of"):
+        inside(tmp_path / "root", tmp_path / "root/out")
 
 
 def test_a_root_may_be_a_link(tmp_path: Path) -> None:

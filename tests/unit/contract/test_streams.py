@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from ferbench.contract.dataset import Damage, DatasetInfo
+from ferbench.contract.dataset import Damage, DatasetInfo, Sample
 from ferbench.contract.layout import require
 from ferbench.contract.streams import (
     STREAMS,
@@ -27,7 +27,7 @@ POOLS_PAGE = Path(__file__).parents[3] / "docs" / "pools.md"
 
 
 def read(dataset: StreamedDataset) -> dict[str, object]:
-    return {sample.id: sample.image for sample in dataset.samples()}
+    return {sample.id: sample.image for sample in dataset.samples() if isinstance(sample, Sample)}
 
 
 def damages(dataset: StreamedDataset) -> list[tuple[str, Damage]]:
@@ -96,8 +96,8 @@ def test_records_cut_short_are_named(tmp_path: Path) -> None:
     assert damages(dataset) == [("train.rec", Damage("4", text))]
     places = [place for place in dataset.places("train.rec") if isinstance(place, Place)]
     assert places[3].length == 50
-    with pytest.raises(ValueError, match="cut short: 42 of"):
-        read(dataset)
+    reasons = [sample.reason for sample in dataset.samples() if isinstance(sample, Damage)]
+    assert len(reasons) == 2 and reasons[0].startswith("cut short: 42 of") and reasons[1] == text
 
 
 def test_a_first_record_that_promises_endless_images_is_damage(tmp_path: Path) -> None:
@@ -118,8 +118,13 @@ def test_a_first_record_that_promises_endless_images_is_damage(tmp_path: Path) -
 def test_bytes_that_are_no_record_say_so(tmp_path: Path, content: bytes, reason: str) -> None:
     folder = describe(tmp_path / "rec", "recordio")
     write_records(folder / "train.rec", [(1, content)])
+    dataset = open_stream(folder)
     with pytest.raises(ValueError, match=reason):
-        read(open_stream(folder))
+        dataset.unwrap(content)
+    (damage,) = dataset.samples()
+    assert isinstance(damage, Damage)
+    assert damage.record == "train.rec/1"
+    assert reason in damage.reason
 
 
 def test_folders_of_any_depth(tmp_path: Path) -> None:
@@ -200,6 +205,14 @@ def test_no_link_leads_out_of_a_folder(tmp_path: Path) -> None:
     assert "No such file" in found["3.png"]
     (tmp_path / "link").symlink_to(root)
     assert read(FolderStream(tmp_path / "link", "mine")) == read(dataset)
+
+
+def test_all_of_a_pool_is_read_past_what_is_damaged(tmp_path: Path) -> None:
+    write_records(tmp_path / "train.rec", [(1, record(labeled(IMAGES[0], 1))), (2, b"torn"), (3, b"")])
+    first, second, third = RecordIOStream(tmp_path, "mine").samples()
+    assert (first.id, first.image) == ("train.rec/1", IMAGES[0])
+    assert (second.record, second.reason) == ("train.rec/2", "no record begins here")
+    assert third.record == "3"
 
 
 def test_no_link_leads_out_to_an_archive_or_its_index(tmp_path: Path) -> None:

@@ -190,6 +190,17 @@ def test_nothing_outside_the_root_is_read(root: Path, tmp_path: Path, kind: str)
         ensure_packed(dataset, SIZE)
 
 
+def test_a_link_that_replaces_a_folder_between_two_passes_is_noticed(root: Path, tmp_path: Path) -> None:
+    (root / "inner").mkdir()
+    write(root / "inner/300.png", 7)
+    sample = Sample("300", root / "inner/300.png", "train", "neutral")
+    assert levels(ensure_packed(Faces(root, extra=(sample,)), SIZE))["300"] == 7
+    (root / "inner").rename(tmp_path / "elsewhere")
+    (root / "inner").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(DamagedImages, match="leads out of"):
+        ensure_packed(Faces(root, "again", extra=(sample,)), SIZE)
+
+
 def test_a_link_within_the_root_is_followed(root: Path) -> None:
     (root / "300.png").symlink_to("007.png")
     assert levels(ensure_packed(Faces(root), SIZE))["300"] == 7

@@ -186,6 +186,16 @@ def test_names_that_would_drive_a_terminal_are_damage(tmp_path: Path) -> None:
     assert all(line.isprintable() and "not printable text" in line for line in damaged)
 
 
+def test_a_link_out_whose_name_is_no_text_is_damage(tmp_path: Path) -> None:
+    folder = describe(tmp_path / "crowd", "folder", on_bad_record="skip")
+    (folder / "good.png").write_bytes(png(face(1)))
+    (tmp_path / "out.png").write_bytes(png(face(2)))
+    (folder / "latin-\udcff.png").symlink_to(tmp_path / "out.png")
+    index = ensure_index(open_stream(folder), 16)
+    assert index.ids.to_pylist() == ["good.png"]
+    assert "leads out of" in (index.folder / "damaged.txt").read_text()
+
+
 def test_a_stream_beside_a_rest_of_nothing_has_no_truth(crowd: Path) -> None:
     stream = stream_of(ensure_index(open_stream(crowd), 16)).after(toy_pool(0, 1))
     assert stream.truth(torch.tensor([0, 49])).tolist() == [UNKNOWN, UNKNOWN]

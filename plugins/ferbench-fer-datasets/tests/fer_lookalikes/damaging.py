@@ -16,8 +16,10 @@ from fer_lookalikes.expected import grey_image, write, write_image
 
 SECRET = "CANARY"
 """What stands in every text outside the root."""
-SECRET_SHADE = 231
+SECRET_SHADE, SECRET_SIZE = 231, (9, 9)
+"""Of every image outside; none in a tree is so large."""
 IMAGES = (".jpg", ".jpeg", ".png", ".tiff", ".tif", ".bmp")
+ARCHIVES = (".tar", ".rec")
 TEXTS = (".csv", ".txt", ".lst", ".idx")
 
 
@@ -37,8 +39,8 @@ class Tree:
 
     def damage(self) -> str:
         """Damage something; returns how."""
-        path = self.chance.choice(sorted(path for path in self.root.rglob("*") if not path.is_symlink()))
-        kinds = [*(ANY_FOLDER if path.is_dir() else ANY_FILE)]
+        path = self.chance.choice(sorted(path for path in self.root.rglob("*") if not path.is_symlink()) or [self.root])
+        kinds = [*(BESIDE if path == self.root else ANY_FOLDER if path.is_dir() else ANY_FILE)]
         if path.is_file():
             suffix = path.suffix.lower()
             kinds += 2 * LINES if suffix in TEXTS else OF_KIND.get("image" if suffix in IMAGES else suffix, [])
@@ -49,8 +51,8 @@ class Tree:
 
 def plant(outside: Path) -> None:
     """The folder beside the root: whatever a reader might look for, with contents that can be told."""
-    write_image(outside / "canary.jpg", SECRET_SHADE)
-    write_image(outside / "canary.png", SECRET_SHADE)
+    write_image(outside / "canary.jpg", SECRET_SHADE, size=SECRET_SIZE)
+    write_image(outside / "canary.png", SECRET_SHADE, size=SECRET_SIZE)
     write(outside / "canary.txt", f"{SECRET},1,2,3\n" * 3)
 
 
@@ -131,10 +133,11 @@ def link_out(tree: Tree, path: Path) -> None:
 def turned_inside_out(tree: Tree, path: Path) -> None:
     """The folder itself lies outside, and a link stands in its place."""
     place = tree.outside / f"moved{tree.chance.randrange(10**9)}"
-    shutil.copytree(path, place, symlinks=True)
+    with contextlib.suppress(shutil.Error):  # of pipes
+        shutil.copytree(path, place, symlinks=True)
     for file in place.rglob("*"):
         if file.suffix.lower() in IMAGES and file.is_file() and not file.is_symlink():
-            file.write_bytes(grey_image(SECRET_SHADE))
+            file.write_bytes(grey_image(SECRET_SHADE, "JPEG", SECRET_SIZE))
     _clear(tree, path)
     path.symlink_to(place)
 
@@ -195,6 +198,8 @@ def _line(change: Callable[[Tree, str], str]) -> Damaging:
         changed = change(tree, line)
         lines[number] = changed.encode(errors="surrogateescape")
         _note(tree, path, number, line)
+        if change in (other_encoding, endless):
+            tree.touched.add(path)  # nothing can be read from there on
         if not (line.strip() and changed.strip()) or "\n" in changed:
             _move(tree, path, number)
         path.write_bytes(b"\n".join(lines))
@@ -292,20 +297,21 @@ def members_that_lead_out(tree: Tree, path: Path) -> None:
 
 def boastful_member(tree: Tree, path: Path) -> None:
     """A header that declares 4 GiB behind itself."""
-    _clear_archive = path.read_bytes()
+    content = path.read_bytes()
     member = tarfile.TarInfo("zz/huge.jpg")
     member.size = 2**32
     tree.touched.add(path)
-    path.write_bytes(_clear_archive[:1024] + member.tobuf())
+    path.write_bytes(content[:1024] + member.tobuf())
 
 
 ANY_FILE: list[Damaging] = [
     *(missing, truncated, empty, garbage, flipped_bytes, folder_instead, pipe_instead),
     *(link_to_itself, dangling_link, link_out),
 ]
+BESIDE: list[Damaging] = [link_out_beside, loop_beside, pipe_beside, strange_names_beside]
 ANY_FOLDER: list[Damaging] = [
     *(missing, file_instead, pipe_instead, link_to_itself, dangling_link, link_out, turned_inside_out),
-    *(2 * [link_out_beside, loop_beside, pipe_beside, strange_names_beside]),
+    *(2 * BESIDE),
 ]
 CHANGES = (
     *(wrong_label, further_column, missing_column, other_encoding, endless, absolute, climbing, control_characters),

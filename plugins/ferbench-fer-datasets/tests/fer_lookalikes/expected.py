@@ -15,7 +15,7 @@ from typing import NamedTuple
 from PIL import Image
 
 from ferbench.contract.dataset import Damage, Dataset, Sample
-from ferbench.contract.layout import encoded
+from ferbench.contract.layout import ImageFiles
 from ferbench.data.prepared import open_reader
 from ferbench.plugins import load_registry
 
@@ -104,7 +104,7 @@ def replace_line(path: Path, number: int, line: str) -> None:
 
 
 def _seen(sample: Sample) -> Expected:
-    with Image.open(io.BytesIO(encoded(sample, None))) as image:
+    with Image.open(io.BytesIO(ImageFiles(None).read(sample))) as image:
         shade = image.convert("L").getpixel((image.width // 2, image.height // 2))
     label = dict(sample.label) if isinstance(sample.label, Mapping) else sample.label
     return Expected(sample.id, sample.split, label, shade, sample.subject, sample.video, sample.box)  # type: ignore[arg-type]

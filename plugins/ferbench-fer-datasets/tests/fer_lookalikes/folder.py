@@ -4,7 +4,7 @@ from pathlib import Path
 
 from fer_lookalikes.expected import Expected, shade_of, write, write_image
 
-NAMES = ("a.jpg", "b.png", "inner/c.jpg", "inner/deeper/d.jpg", "inner/deeper/e.JPG")
+NAMES = ("face1.jpg", "face2.png", "inner/face3.jpg", "inner/deeper/face4.jpg", "inner/deeper/face5.JPG")
 
 
 def build(root: Path) -> dict[str, list[Expected]]:

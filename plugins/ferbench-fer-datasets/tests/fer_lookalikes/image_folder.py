@@ -5,15 +5,15 @@ from pathlib import Path
 from fer_lookalikes.expected import Expected, shade_of, write, write_image
 
 PLACES = {
-    "train/Happy/a.jpg": ("train", "happiness"),
-    "train/Happy/b.PNG": ("train", "happiness"),
-    "train/fear/c.jpg": ("train", "fear"),
-    "train/fear/d.tiff": ("train", "fear"),
-    "val/happy/e.jpg": ("validation", "happiness"),
-    "test/fear/f.jpg": ("test", "fear"),
-    "test/happy/g.jpg": ("test", "happiness"),
-    "unlabeled/h.jpg": ("unlabeled", None),
-    "unlabeled/deep/er/i.jpg": ("unlabeled", None),
+    "train/Happy/face1.jpg": ("train", "happiness"),
+    "train/Happy/face2.PNG": ("train", "happiness"),
+    "train/fear/face3.jpg": ("train", "fear"),
+    "train/fear/face4.tiff": ("train", "fear"),
+    "val/happy/face5.jpg": ("validation", "happiness"),
+    "test/fear/face6.jpg": ("test", "fear"),
+    "test/happy/face7.jpg": ("test", "happiness"),
+    "unlabeled/face8.jpg": ("unlabeled", None),
+    "unlabeled/deep/er/face9.jpg": ("unlabeled", None),
 }
 
 

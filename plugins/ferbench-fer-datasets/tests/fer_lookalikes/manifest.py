@@ -5,11 +5,11 @@ from pathlib import Path
 from fer_lookalikes.expected import Expected, shade_of, write, write_image
 
 SAMPLES = [
-    Expected("a.jpg", "train", "happiness", shade_of("a.jpg"), "s1", None, (1.0, 0.0, 3.0, 4.0)),
-    Expected("b/b.png", "test", "fear", shade_of("b.png"), None, "v7"),
-    Expected("b/c.jpg", "unlabeled", None, shade_of("c.jpg")),
-    Expected("b/d.jpg", "train", "sadness", shade_of("d.jpg"), "s2"),
-    Expected("b/e.jpg", "validation", "fear", shade_of("e.jpg"), "s2", "v8"),
+    Expected("face1.jpg", "train", "happiness", shade_of("face1.jpg"), "s1", None, (1.0, 0.0, 3.0, 4.0)),
+    Expected("b/face2.png", "test", "fear", shade_of("face2.png"), None, "v7"),
+    Expected("b/face3.jpg", "unlabeled", None, shade_of("face3.jpg")),
+    Expected("b/face4.jpg", "train", "sadness", shade_of("face4.jpg"), "s2"),
+    Expected("b/face5.jpg", "validation", "fear", shade_of("face5.jpg"), "s2", "v8"),
 ]
 
 

@@ -1,0 +1,121 @@
+"""Images in two splits are those that a comparison of every pair finds."""
+
+import hashlib
+import io
+from collections.abc import Iterator
+from itertools import combinations, product
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from PIL import Image
+
+from ferbench.contract.dataset import Dataset, DatasetInfo, Sample
+from ferbench.data import duplicates
+from ferbench.data.duplicates import SPLITS, across_splits
+from ferbench.data.overlap import NEAR, hash_images
+from ferbench.data.pack import ensure_packed
+from ferbench.data.packed import Packed
+
+SIZE = 32
+CHANCE = np.random.default_rng(0)
+
+
+def scene() -> Image.Image:
+    """An image with all the frequencies that looks are made of: of a smooth one a JPEG changes every bit beyond."""
+    return Image.fromarray(CHANCE.integers(0, 256, (SIZE, SIZE), dtype=np.uint8)).convert("RGB")
+
+
+def encoded(image: Image.Image, kind: str = "PNG", **options: int) -> bytes:
+    file = io.BytesIO()
+    image.save(file, kind, **options)
+    return file.getvalue()
+
+
+def mirrored(image: Image.Image) -> Image.Image:
+    return image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+
+
+class Scenes(Dataset):
+    """Scenes of four splits, and copies of some in others."""
+
+    info = DatasetInfo("scenes", "Scenes", "CC0", {"2": ("neutral", "fear")}, "2", "scenes")
+
+    def __init__(self) -> None:
+        super().__init__()
+        first = {split: [scene() for _ in range(12)] for split in SPLITS}
+        images = {f"{split}/{n}": encoded(image) for split in SPLITS for n, image in enumerate(first[split])}
+        images["train/same"] = images["test/0"]
+        images["train/same-within"] = images["train/0"]
+        images["train/mirrored"] = encoded(mirrored(first["test"][1]))
+        images["unlabeled/jpeg"] = encoded(first["test"][2], "JPEG", quality=90)
+        images["validation/mirrored-jpeg"] = encoded(mirrored(first["train"][3]), "JPEG", quality=80)
+        images["unlabeled/same-in-three"] = images["test/0"]
+        self.images = images
+
+    def samples(self) -> Iterator[Sample]:
+        for name, content in self.images.items():
+            split = name.partition("/")[0]
+            yield Sample(name, content, split, None if split == "unlabeled" else "fear")  # type: ignore[arg-type]
+
+    def source_digest(self) -> str:
+        return hashlib.sha256(b"".join(self.images.values())).hexdigest()
+
+
+@pytest.fixture
+def packed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Packed:
+    monkeypatch.setenv("FERBENCH_CACHE", str(tmp_path))
+    return Packed(ensure_packed(Scenes(), SIZE))
+
+
+def bits_apart(one: NDArray[np.uint8], other: NDArray[np.uint8]) -> int:
+    """In how many bits two images, or one and the mirror image of the other, look different."""
+    looks, *others = (
+        np.unpackbits(hash_images(image[None]).looks.view(np.uint8)) for image in (one, other, other[:, ::-1])
+    )
+    return min(int((looks != seen).sum()) for seen in others)
+
+
+def by_brute_force(packed: Packed) -> tuple[set[tuple[str, str]], dict[tuple[str, str], int]]:
+    """Pairs of equal files; and of each image with its nearest of another split, where that is near enough."""
+    rows = {split: [row for row, s in enumerate(packed.splits) if s == split] for split in SPLITS}
+    same, near = set(), {}
+    for first, second in combinations(SPLITS, 2):
+        for row, other in product(rows[first], rows[second]):
+            if packed.contents[row] == packed.contents[other]:
+                same.add((packed.ids[row], packed.ids[other]))
+        for other in rows[second]:
+            bits, row = min((bits_apart(packed.images[row], packed.images[other]), row) for row in rows[first])
+            if bits <= NEAR * 256:
+                near[packed.ids[row], packed.ids[other]] = bits
+    return same, {pair: bits for pair, bits in near.items() if pair not in same}
+
+
+def test_what_is_found_is_what_comparing_every_pair_finds(packed: Packed) -> None:
+    found = across_splits(packed)
+    same, near = by_brute_force(packed)
+    assert {(d.id, d.other_id) for d in found.found if d.bits is None} == same
+    assert {(d.id, d.other_id): d.bits for d in found.found if d.bits is not None} == near
+    assert len(found.found) == len(same) + len(near)
+    assert found.not_compared == []
+
+
+def test_copies_are_found_from_the_split_that_must_not_have_them(packed: Packed) -> None:
+    found = {(d.split, d.id, d.other_split, d.other_id): d for d in across_splits(packed).found}
+    same = found["test", "test/0", "train", "train/same"]
+    assert same.kind == "the same file"
+    assert found["test", "test/1", "train", "train/mirrored"].bits == 0
+    assert "bits differ" in found["test", "test/2", "unlabeled", "unlabeled/jpeg"].kind
+    assert ("validation", "validation/mirrored-jpeg", "train", "train/3") in found
+    assert not any("same-within" in d.id + d.other_id for d in found.values()), "both are in one split"
+
+
+def test_splits_too_large_are_named_and_equal_files_found_all_the_same(
+    packed: Packed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(duplicates, "MOST_PAIRS", 13 * 14)
+    found = across_splits(packed)
+    assert "train and unlabeled" in found.not_compared
+    assert "test and validation" not in found.not_compared
+    assert {(d.id, d.other_id) for d in found.found if d.bits is None} == by_brute_force(packed)[0]
