@@ -39,7 +39,8 @@ class Tree:
 
     def damage(self) -> str:
         """Damage something; returns how."""
-        path = self.chance.choice(sorted(path for path in self.root.rglob("*") if not path.is_symlink()) or [self.root])
+        found = (path for path in self.root.rglob("*") if not path.is_symlink())
+        path = self.chance.choice(sorted(path for path in found if path.is_dir() or path.is_file()) or [self.root])
         kinds = [*(BESIDE if path == self.root else ANY_FOLDER if path.is_dir() else ANY_FILE)]
         if path.is_file():
             suffix = path.suffix.lower()
@@ -200,7 +201,7 @@ def _line(change: Callable[[Tree, str], str]) -> Damaging:
         _note(tree, path, number, line)
         if change in (other_encoding, endless):
             tree.touched.add(path)  # nothing can be read from there on
-        if not (line.strip() and changed.strip()) or "\n" in changed:
+        if not (line.strip() and changed.strip()) or {"\n", "\r"} & set(changed):
             _move(tree, path, number)
         path.write_bytes(b"\n".join(lines))
 
