@@ -140,7 +140,7 @@ def _pack(dataset: str, reader: "Dataset", size: int, workers: int) -> None:
         print_warning(f"{len(duplicates.found)} images stand in two splits; {folder / 'duplicates.csv'}")
     click.echo(f"{len(packed.ids):,} images of {size} pixels in {packed.folder}")
     click.echo(f"data card: {folder / 'card.html'}")
-    click.echo(_next_step(reader))
+    click.echo(_next_step(reader, table.splits))
 
 
 def _index(dataset: str, reader: "Dataset", size: int) -> None:
@@ -151,7 +151,7 @@ def _index(dataset: str, reader: "Dataset", size: int) -> None:
     index = ensure_index(reader, size)
     _remember(dataset, reader)
     click.echo(f"{len(index):,} images, {index.damaged:,} damaged records left out; index in {index.folder}")
-    click.echo(_next_step(reader))
+    click.echo(_next_step(reader, ("unlabeled",)))
 
 
 def _remember(dataset: str, reader: "Dataset") -> None:
@@ -171,10 +171,12 @@ def _remember(dataset: str, reader: "Dataset") -> None:
     )
 
 
-def _next_step(reader: "Dataset") -> str:
-    if reader.info.classes:
-        return f"now: ferbench run --method fixmatch --dataset {reader.info.name} --ratio 0.05"
-    return f"now: ferbench run --method fixmatch --protocol external-v1 --unlabeled {reader.info.name} --ratio 0.05"
+def _next_step(reader: "Dataset", splits: "Sequence[str]") -> str:
+    name = reader.info.name
+    if not reader.info.classes:
+        return f"now: ferbench run --method fixmatch --protocol external-v1 --unlabeled {name} --ratio 0.05"
+    protocol = "" if "test" in splits else " --protocol subject-folds-v1"
+    return f"now: ferbench run --method fixmatch --dataset {name}{protocol} --ratio 0.05"
 
 
 def _show_counts(reader: "Dataset", counts: "Mapping[str, int]") -> "CountTable":
