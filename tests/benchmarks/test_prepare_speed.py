@@ -66,9 +66,9 @@ def decode_with_pillow(paths: Sequence[Path], size: int) -> None:
 
 
 def seconds_of_pillow(root: Path, numbers: Sequence[int]) -> float:
+    began = time.monotonic()
     paths = [path_of(root, number) for number in numbers]
     chunks = [paths[start : start + 64] for start in range(0, len(paths), 64)]
-    began = time.monotonic()
     with ProcessPoolExecutor(WORKERS) as pool:
         list(pool.map(partial(decode_with_pillow, size=SIZE), chunks))
     return time.monotonic() - began
