@@ -4,6 +4,8 @@ The journal has a line per image and is written after the pixels are on disk. Wh
 what has no line, or has another label, box or file than its line says.
 """
 
+import errno
+import gc
 import hashlib
 import io
 import json
@@ -11,8 +13,8 @@ import os
 import signal
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from concurrent.futures import Future, ProcessPoolExecutor
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from functools import partial
@@ -29,14 +31,19 @@ from ferbench.errors import DataError
 
 JOURNAL, IMAGES = "journal.jsonl", "images.npy"
 CHUNK = 64
+WRITTEN_TOGETHER = 8
+"""Images per call: fewer cost the kernel more, and more would not stay in a processor's cache."""
 WINDOW = 4
 """Chunks per worker that are under way at a time."""
-SAVE_SECONDS = 5.0
+SAVE_SECONDS = 0.5
+"""How often pixels are brought to the disk, while decoding goes on."""
 HEADER = 128
 """Bytes of the header of `images.npy`: NumPy pads it to a multiple of 64, with room for the number to grow."""
 SPLITS = get_args(Split)
 LABELS = (*EIGHT_CLASSES, "other")
 Row = dict[str, Any]
+Results = list[bytes | Damage]
+"""A line of the journal for each sample, or why it gives no image."""
 
 
 class Decoded(NamedTuple):
@@ -47,15 +54,26 @@ class Decoded(NamedTuple):
     line: bytes
 
 
-Result = Decoded | Damage
-
-
 @dataclass(frozen=True)
 class Chunk:
     """Samples and the slot of the first of them."""
 
-    samples: list[Sample]
+    samples: Sequence[Sample]
     slot: int
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # On the way to a worker a Path is ten times as expensive as its text.
+        fields = [
+            (s.id, s.image if isinstance(s.image, bytes) else str(s.image), s.split, s.label, s.subject, s.video, s.box)
+            for s in self.samples
+        ]
+        return _chunk, (fields, self.slot)
+
+
+def _chunk(fields: list[tuple[Any, ...]], slot: int) -> Chunk:
+    return Chunk(
+        [Sample(id_, Path(image) if isinstance(image, str) else image, *rest) for id_, image, *rest in fields], slot
+    )
 
 
 class Packing:
@@ -74,6 +92,9 @@ class Packing:
         self.rows: dict[str, tuple[int, int]] = {}
         """By id the slot and the place in the journal of what the data set has now."""
         self._unsaved: list[Decoded] = []
+        self._saving: tuple[Future[None], list[Decoded]] | None = None
+        """What is on its way to the disk."""
+        self._disk = ThreadPoolExecutor(1)
         self._slots = 0
         self._read_journal()
 
@@ -81,9 +102,12 @@ class Packing:
         return self
 
     def __exit__(self, *exception: object) -> None:
-        self._save()
-        self._journal.close()
-        os.close(self._images)
+        try:
+            self._save()
+        finally:
+            self._disk.shutdown()
+            self._journal.close()
+            os.close(self._images)
 
     # -- decoding ----------------------------------------------------------------------------------------------------
 
@@ -93,15 +117,21 @@ class Packing:
         saved = time.monotonic()
         images = self.folder / IMAGES if self.keep else Path(os.devnull)
         work = partial(decode_chunk, root=self.dataset.root, crop=self.dataset.crop, size=self.size, images=images)
-        for results in _in_order(workers, work, self._chunks(damages)):
-            damages += [result for result in results if isinstance(result, Damage)]
-            self._unsaved += [result for result in results if not isinstance(result, Damage)]
-            progress(len(self.rows) + len(self._unsaved) + len(damages), len(damages))
-            if time.monotonic() - saved > SAVE_SECONDS:
-                self._save()
+        for chunk, results in _in_order(workers, work, self._chunks(damages)):
+            for slot, (sample, result) in enumerate(zip(chunk.samples, results, strict=True), chunk.slot):
+                if isinstance(result, Damage):
+                    damages.append(result)
+                else:
+                    self._unsaved.append(Decoded(sample.id, slot, result))
+            progress(self._decoded() + len(damages), len(damages))
+            if time.monotonic() - saved > SAVE_SECONDS and (self._saving is None or self._saving[0].done()):
+                self._begin_to_save()
                 saved = time.monotonic()
         self._save()
         return damages
+
+    def _decoded(self) -> int:
+        return len(self.rows) + len(self._unsaved) + (len(self._saving[1]) if self._saving else 0)
 
     def _chunks(self, damages: list[Damage]) -> Iterator[Chunk]:
         samples = self._missing(damages)
@@ -132,15 +162,28 @@ class Packing:
     # -- the journal -------------------------------------------------------------------------------------------------
 
     def _save(self) -> None:
-        """Note decoded images, after their pixels have reached the disk."""
-        os.fdatasync(self._images)
+        """Note all decoded images."""
+        self._begin_to_save()
+        self._note_saved()
+
+    def _begin_to_save(self) -> None:
+        self._note_saved()
+        self._saving = self._disk.submit(os.fdatasync, self._images), self._unsaved
+        self._unsaved = []
+
+    def _note_saved(self) -> None:
+        """Note the images that were on their way to the disk, once they are there."""
+        if self._saving is None:
+            return
+        on_disk, saved = self._saving
+        on_disk.result()
         place = self._journal.seek(0, os.SEEK_END)
-        for decoded in self._unsaved:
+        for decoded in saved:
             self._journal.write(decoded.line)
             self.rows[decoded.id] = decoded.slot, place
             place += len(decoded.line)
         self._journal.flush()
-        self._unsaved = []
+        self._saving = None
 
     def _read_journal(self) -> None:
         self._journal.seek(0)
@@ -191,21 +234,29 @@ class Packing:
         return HEADER + slot * self._image_bytes
 
 
-def decode_chunk(chunk: Chunk, root: Path | None, crop: float | None, size: int, images: Path) -> list[Result]:
-    """Decode samples into the file at their slots; a row of each, or why it gives no image."""
+def decode_chunk(chunk: Chunk, root: Path | None, crop: float | None, size: int, images: Path) -> Results:
+    """Decode samples into the file at their slots; a line of the journal for each, or why it gives no image."""
     files = ImageFiles(root)
-    with images.open("r+b") as file:
-        results: list[Result] = []
-        for slot, sample in enumerate(chunk.samples, chunk.slot):
-            try:
-                pixels, row = decode_sample(sample, size, files, crop)
-            except UNDECODABLE as error:
-                results.append(Damage(where(sample), _reason(error)))
-                continue
-            file.seek(HEADER + slot * pixels.nbytes)
-            file.write(pixels.data)
-            results.append(Decoded(sample.id, slot, json.dumps({**row, "slot": slot}).encode() + b"\n"))
-        return results
+    results: Results = []
+    with images.open("r+b", buffering=0) as file:
+        for start in range(0, len(chunk.samples), WRITTEN_TOGETHER):
+            pixels: list[bytes | memoryview] = []
+            for slot, sample in enumerate(chunk.samples[start : start + WRITTEN_TOGETHER], chunk.slot + start):
+                try:
+                    image, row = decode_sample(sample, size, files, crop)
+                except UNDECODABLE as error:
+                    pixels.append(bytes(size * size * 3))
+                    results.append(Damage(where(sample), _reason(error)))
+                    continue
+                pixels.append(image.data)
+                results.append(json.dumps({**row, "slot": slot}).encode() + b"\n")
+            _write(file.fileno(), pixels, chunk.slot + start, size * size * 3)
+    return results
+
+
+def _write(file: int, images: Sequence[bytes | memoryview], slot: int, image_bytes: int) -> None:
+    if os.pwritev(file, images, HEADER + slot * image_bytes) < len(images) * image_bytes:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
 def decode_sample(
@@ -287,20 +338,22 @@ def _source(image: bytes | Path) -> tuple[str | int, ...]:
     return os.fspath(image), found.st_size, found.st_mtime_ns
 
 
-def _in_order(workers: int, work: Callable[[Chunk], list[Result]], chunks: Iterator[Chunk]) -> Iterator[list[Result]]:
-    """The results of each chunk, in the order of chunks; only some are held at a time."""
+def _in_order(
+    workers: int, work: Callable[[Chunk], Results], chunks: Iterator[Chunk]
+) -> Iterator[tuple[Chunk, Results]]:
+    """Each chunk with its results, in their order; only some are held at a time."""
     if workers == 1:
-        yield from map(work, chunks)
+        yield from ((chunk, work(chunk)) for chunk in chunks)
         return
-    with ProcessPoolExecutor(workers, initializer=_leave_interrupts_to_the_parent) as pool:
-        running: deque[Future[list[Result]]] = deque()
+    with ProcessPoolExecutor(workers, initializer=_begin_worker) as pool:
+        running: deque[tuple[Chunk, Future[Results]]] = deque()
         try:
             for chunk in chunks:
-                running.append(pool.submit(work, chunk))
+                running.append((chunk, pool.submit(work, chunk)))
                 if len(running) > WINDOW * workers:
-                    yield running.popleft().result()
+                    yield _finished(running)
             while running:
-                yield running.popleft().result()
+                yield _finished(running)
         except BrokenProcessPool:
             raise DataError(
                 "a process that decodes images was killed; is there enough memory? try --workers 1"
@@ -309,8 +362,14 @@ def _in_order(workers: int, work: Callable[[Chunk], list[Result]], chunks: Itera
             pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _leave_interrupts_to_the_parent() -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+def _finished(running: deque[tuple[Chunk, Future[Results]]]) -> tuple[Chunk, Results]:
+    chunk, results = running.popleft()
+    return chunk, results.result()
+
+
+def _begin_worker() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # interrupts are the parent's
+    gc.freeze()  # to look through what the parent has left here would copy it
 
 
 def _header(n: int, size: int) -> bytes:
