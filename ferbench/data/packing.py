@@ -5,7 +5,6 @@ what has no line, or has another label, box or file than its line says.
 """
 
 import errno
-import gc
 import hashlib
 import io
 import json
@@ -345,7 +344,7 @@ def _in_order(
     if workers == 1:
         yield from ((chunk, work(chunk)) for chunk in chunks)
         return
-    with ProcessPoolExecutor(workers, initializer=_begin_worker) as pool:
+    with ProcessPoolExecutor(workers, initializer=_leave_interrupts_to_the_parent) as pool:
         running: deque[tuple[Chunk, Future[Results]]] = deque()
         try:
             for chunk in chunks:
@@ -367,9 +366,8 @@ def _finished(running: deque[tuple[Chunk, Future[Results]]]) -> tuple[Chunk, Res
     return chunk, results.result()
 
 
-def _begin_worker() -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # interrupts are the parent's
-    gc.freeze()  # to look through what the parent has left here would copy it
+def _leave_interrupts_to_the_parent() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def _header(n: int, size: int) -> bytes:

@@ -1,9 +1,11 @@
 """What was decoded is kept: interruptions, repaired and changed images, processes, files outside the root."""
 
+import errno
 import hashlib
 import io
 import json
 import os
+import resource
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -97,6 +99,53 @@ def test_it_ends_in_the_same_folder_as_one_that_was_not_interrupted(root: Path, 
     assert (resumed / "images.npy").read_bytes() == (whole / "images.npy").read_bytes()
     assert Packed(resumed).fingerprint == Packed(whole).fingerprint
     assert sorted(path.name for path in resumed.iterdir()) == ["images.npy", "manifest.parquet", "meta.json"]
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_file_that_may_not_grow_is_an_error_and_what_was_written_is_kept(
+    root: Path, decoded: list[str], workers: int
+) -> None:
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (packing.HEADER + 100 * SIZE * SIZE * 3, limits[1]))
+    try:
+        with pytest.raises(DataError, match=r"cannot write the packed data set \((No space left|File too large)"):
+            ensure_packed(Faces(root), SIZE, workers=workers)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    decoded.clear()
+    assert levels(ensure_packed(Faces(root), SIZE)) == {f"{n:03d}": n for n in range(200)}
+    assert decoded[0] == "064"
+
+
+def test_images_that_did_not_reach_the_disk_are_not_noted(
+    root: Path, decoded: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(descriptor: int) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    with monkeypatch.context() as patch, pytest.raises(DataError, match="Input/output error"):
+        patch.setattr(os, "fdatasync", broken)
+        ensure_packed(Faces(root), SIZE)
+    decoded.clear()
+    assert levels(ensure_packed(Faces(root), SIZE)) == {f"{n:03d}": n for n in range(200)}
+    assert len(decoded) == 200
+
+
+def test_pixels_go_to_the_disk_while_others_are_decoded(
+    root: Path, decoded: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun: list[int] = []
+    fdatasync = os.fdatasync
+
+    def noted(descriptor: int) -> None:
+        begun.append(len(decoded))
+        fdatasync(descriptor)
+
+    monkeypatch.setattr(os, "fdatasync", noted)
+    monkeypatch.setattr(packing, "SAVE_SECONDS", 0.0)
+    assert levels(ensure_packed(Faces(root), SIZE)) == {f"{n:03d}": n for n in range(200)}
+    assert begun[0] < 200
+    assert begun[-1] == 200
 
 
 def test_a_journal_cut_within_a_line_costs_that_line(root: Path, decoded: list[str]) -> None:
