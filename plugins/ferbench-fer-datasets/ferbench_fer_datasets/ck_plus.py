@@ -62,6 +62,9 @@ class CkPlus(Dataset):
             raise ValueError(f"the peak frame {peak} is missing among the images")
         if len(frames) < PEAK_FRAMES + self.first_is_neutral:
             raise ValueError(f"only {len(frames)} frames up to the peak")
+        first, last = (int(path.stem.rpartition("_")[2]) for path in (frames[-PEAK_FRAMES], frames[-1]))
+        if last - first >= PEAK_FRAMES:
+            raise ValueError(f"a frame just before the peak {peak} is missing among the images")
         chosen = [(path, expression) for path in frames[-PEAK_FRAMES:]]
         if self.first_is_neutral:
             chosen.insert(0, (frames[0], "neutral"))

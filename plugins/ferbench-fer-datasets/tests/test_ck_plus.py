@@ -77,6 +77,19 @@ def test_frames_that_are_missing_are_reported_for_each_sequence(tmp_path: Path) 
     assert "No such file" in damages[2].reason
 
 
+def test_an_earlier_frame_does_not_stand_in_for_one_before_the_peak(tmp_path: Path) -> None:
+    expected = build(tmp_path)["ck-plus"]
+    (tmp_path / "cohn-kanade-images" / "S005" / "001" / "S005_001_00000004.png").unlink()
+    samples, damages = read("ck-plus", tmp_path)
+    assert samples == [row for row in expected if row.video != "S005_001"]
+    assert damages == [
+        Damage(
+            "Emotion/S005/001/S005_001_00000005_emotion.txt",
+            "a frame just before the peak S005_001_00000005 is missing among the images",
+        )
+    ]
+
+
 def test_three_frames_are_too_few_where_the_first_is_neutral(tmp_path: Path) -> None:
     build(tmp_path)
     (tmp_path / "cohn-kanade-images" / "S010" / "004" / "S010_004_00000001.png").unlink()
