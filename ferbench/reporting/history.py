@@ -14,7 +14,7 @@ MAX_CURVES = 12
 MAX_METHOD_CHARTS = 24
 LARGEST = 1e30  # beyond it an axis has no sensible ticks
 LABEL = 18
-STAGE_LABEL = 10
+STAGE_LABEL = 14
 
 EVALUATION_NOTE = (
     "Measured on the test set for the oracle only, never for selection: the reported model is fixed before the run."

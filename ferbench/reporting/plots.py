@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from itertools import pairwise
 
 from matplotlib.axes import Axes
 from matplotlib.collections import PatchCollection
@@ -11,13 +12,15 @@ from matplotlib.patches import Rectangle
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from ferbench.leaderboard.escape import plain
-from ferbench.reporting.history import Chart, Curve
+from ferbench.reporting.history import STAGE_LABEL, Chart, Curve
 from ferbench.reporting.palette import LIGHT, SERIES, series_name
 from ferbench.reporting.svg import draw
 
 NARROW, WIDE, HEIGHT = 434.0, 892.0, 236.0
 TOP, BOTTOM, LEFT, RIGHT = 34.0, 40.0, 46.0, 14.0
 LETTER = 6.3  # mean width of a letter of the labels, generously
+STAGE_LETTER = 5.6
+LEAST_STAGE_NAME = 4  # letters
 LABEL_GAP = 13.5
 LEADER = 16.0
 
@@ -38,6 +41,7 @@ def line_chart(chart: Chart) -> str:
         axes = figure.add_axes(box)
         _lines(axes, chart)
         _frame(axes, chart)
+        _stages(axes, chart.stages, width - LEFT - right)
         figure.text(2 / width, 1 - 6 / HEIGHT, chart.title, ha="left", va="top", fontsize=12.5, fontweight=700)
         if named:
             _end_labels(axes, chart.curves, HEIGHT - TOP - BOTTOM, width - LEFT - right)
@@ -68,26 +72,41 @@ def _frame(axes: Axes, chart: Chart) -> None:
     axes.xaxis.set_major_locator(MaxNLocator(7 if chart.wide else 5, integer=True))
     axes.yaxis.set_major_locator(MaxNLocator(5))
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-    end = max((step for curve in chart.curves for step in curve.steps), default=0.0)
-    axes.set_xlim(0, max(end, 1))
+    axes.set_xlim(*_extent(chart))
     if chart.percent:
         axes.set_ylim(0, 1)
         axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:.0f} %"))
     else:
         axes.set_ylim(*_limits(chart.curves))
-    for step, name in chart.stages:
-        if step > 0:
+
+
+def _extent(chart: Chart) -> tuple[float, float]:
+    """From the beginning of the first stage that has a value to the last step."""
+    end = max((step for curve in chart.curves for step in curve.steps), default=0.0)
+    known = (x for curve in chart.curves for x, y in zip(curve.steps, curve.values, strict=True) if y is not None)
+    first = min(known, default=0.0)
+    return max((step for step, _ in chart.stages if step < first), default=0.0), max(end, 1)
+
+
+def _stages(axes: Axes, stages: Sequence[tuple[float, str]], width: float) -> None:
+    """A line where a stage begins, and its name as far as there is room before the next."""
+    begin, end = axes.get_xlim()
+    shown = [(step, name) for step, name in stages if step >= begin]
+    for (step, name), (following, _) in pairwise([*shown, (math.inf, "")]):
+        if step > begin:
             axes.axvline(step, color=LIGHT["muted"], linewidth=0.8, linestyle=(0, (2, 2)))
-        axes.annotate(
-            name,
-            (step, 1),
-            (3, 3),
-            xycoords=("data", "axes fraction"),
-            textcoords="offset points",
-            fontsize=9.5,
-            color=LIGHT["muted"],
-            annotation_clip=False,
-        )
+        room = min((following - step) / (end - begin) * width / STAGE_LETTER, STAGE_LABEL)
+        if room >= min(len(name), LEAST_STAGE_NAME):
+            axes.annotate(
+                plain(name, int(room)),
+                (step, 1),
+                (3, 3),
+                xycoords=("data", "axes fraction"),
+                textcoords="offset points",
+                fontsize=9.5,
+                color=LIGHT["muted"],
+                annotation_clip=False,
+            )
 
 
 def _limits(curves: Sequence[Curve]) -> tuple[float, float]:
@@ -101,12 +120,14 @@ def _limits(curves: Sequence[Curve]) -> tuple[float, float]:
 def _end_labels(axes: Axes, curves: Sequence[Curve], height: float, width: float) -> None:
     """Names at the ends of lines, moved apart where the lines end close together."""
     ends = []
-    (low, high), (_, last) = axes.get_ylim(), axes.get_xlim()
+    (low, high), (begin, last) = axes.get_ylim(), axes.get_xlim()
     for curve in curves:
         known = [(x, y) for x, y in zip(curve.steps, curve.values, strict=True) if y is not None]
         if known:
             x, y = known[-1]
-            ends.append((min(max((y - low) / (high - low), 0), 1) * height, x / last * width, curve))
+            ends.append(
+                (min(max((y - low) / (high - low), 0), 1) * height, (x - begin) / (last - begin) * width, curve)
+            )
     # Of lines that end at one height, those that ended early stand above: leaders then cross no other name.
     ends.sort(key=lambda end: (end[0], end[1] < width, -end[2].color))
     for (y, x, curve), place in zip(ends, _apart([end[0] for end in ends], height), strict=True):

@@ -41,6 +41,26 @@ def test_every_line_is_named_also_with_an_underscore_in_front() -> None:
     assert "Title $" in shown
 
 
+STAGES = ((0.0, "reconstruct"), (900.0, "facemix"), (910.0, "pseudo-label"))
+
+
+def staged(*values: float | None) -> Chart:
+    steps = (450.0, 900.0, 905.0, 950.0, 1000.0)
+    return Chart("Loss", (Curve("total", steps, values, 0),), stages=STAGES)
+
+
+def test_a_stage_too_short_for_its_name_has_none_and_the_last_has_all_of_its_own() -> None:
+    shown = texts(line_chart(staged(3.0, 2.0, 1.0, 1.0, 1.0)))
+    assert {"reconstruct", "pseudo-label"} <= set(shown)
+    assert not [text for text in shown if text.startswith("f")]
+
+
+def test_the_axis_begins_with_the_first_stage_that_has_a_value() -> None:
+    shown = texts(line_chart(staged(None, None, None, 0.5, 0.7)))
+    assert set(shown) & {name for _, name in STAGES} == {"pseudo-label"}
+    assert min(float(text) for text in shown if text.isdecimal() and len(text) > 2) >= 910
+
+
 def test_equal_input_gives_equal_bytes_whatever_style_the_user_has_set() -> None:
     found = charts(usable_rows(full_history()), CLASS_NAMES)
     first = [line_chart(item) for item in found]
