@@ -16,10 +16,15 @@ COMMAND = [
     "--set", "steps=240", "--set", "image_size=16", "--set", "labeled_batch=6", "--set", "unlabeled_batch=8",
     "--set", "fixmatch.align=true",
 ]  # fmt: skip
+SHARED = [
+    "run", "--method", "fixmatch", "--ratio", "0.1", "--seed", "3", "--device", "cpu", "--backbone", "small-vit",
+    "--set", "steps=120", "--set", "image_size=16", "--set", "labeled_batch=6", "--set", "unlabeled_batch=8",
+    "--processes", "2",
+]  # fmt: skip
 
 
-def start(patterns: Path, runs: Path) -> "subprocess.Popen[str]":
-    arguments = [sys.executable, "-m", "ferbench", *COMMAND, "--dataset", str(patterns), "--runs", str(runs)]
+def start(patterns: Path, runs: Path, command: list[str] = COMMAND) -> "subprocess.Popen[str]":
+    arguments = [sys.executable, "-m", "ferbench", *command, "--dataset", str(patterns), "--runs", str(runs)]
     return subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 
 
@@ -97,6 +102,23 @@ def test_ctrl_c_saves_and_exits_130_and_workers_die_with_their_parent(patterns: 
         time.sleep(0.02)
     else:
         pytest.fail("the worker outlived its parent")
+
+
+@pytest.mark.slow
+def test_processes_that_share_a_cell_go_on_where_they_were(patterns: Path, tmp_path: Path) -> None:
+    whole = start(patterns, tmp_path / "whole", SHARED)
+    assert whole.wait() == 0, whole.stdout.read() if whole.stdout else ""
+
+    process = start(patterns, tmp_path / "stopped", SHARED)
+    assert wait_for_checkpoint(tmp_path / "stopped", process, 0) is not None
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    last = start(patterns, tmp_path / "stopped", SHARED)
+    assert last.wait() == 0, last.stdout.read() if last.stdout else ""
+
+    record = json.loads(next((tmp_path / "stopped").rglob("record.json")).read_text())
+    assert (record["measured"]["processes"], record["measured"]["resumed"]) == (2, 1)
+    assert outcome(tmp_path / "stopped") == outcome(tmp_path / "whole")
 
 
 @pytest.mark.slow
