@@ -71,7 +71,7 @@ COUNT_V1 = Protocol(
     budget="count",
     counts=(100, 400, 1000, 2000, 4000),
     per_class=(10, 25, 100, 250),
-    allocations=("balanced", "adacm"),
+    allocations=("balanced", "adacm", "leaf"),
     recipes=RECIPES,
 )
 

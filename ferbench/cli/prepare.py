@@ -68,8 +68,9 @@ def prepare(
     size = size or _usual_size(reader)
     workers = workers or len(os.sched_getaffinity(0))
     click.echo(f"{reader.info.title}: {reader.info.rule}" if reader.info.rule else reader.info.title)
+    total = None if _is_stream(reader) else _find_layout(reader)
     if check:
-        with _progress(reader) as progress:
+        with _progress(total) as progress:
             found = inspect(reader, size, workers=workers, progress=progress)
         _show_counts(reader, found.counts)
         if found.damages:
@@ -78,7 +79,18 @@ def prepare(
     elif _is_stream(reader):
         _index(dataset, reader, size)
     else:
-        _pack(dataset, reader, size, workers)
+        _pack(dataset, reader, size, workers, total or 0)
+
+
+def _find_layout(reader: "Dataset") -> int:
+    """Say which files and folders the reader has found; returns how many samples it sees in them."""
+    from ferbench.contract.layout import noting_what_is_found
+
+    with noting_what_is_found() as found:
+        total = sum(1 for _ in reader.samples())
+    places = dict.fromkeys(str(path.relative_to(reader.folder)) for path in found)
+    click.echo(f"found {plain(', '.join(places), 1000) or 'images'} in {reader.folder}: {total:,} entries")
+    return total
 
 
 def _open(dataset: str, root: str, name: str | None) -> "Dataset":
@@ -111,7 +123,7 @@ def _is_stream(reader: "Dataset") -> bool:
     return isinstance(reader, StreamedDataset)
 
 
-def _pack(dataset: str, reader: "Dataset", size: int, workers: int) -> None:
+def _pack(dataset: str, reader: "Dataset", size: int, workers: int, total: int) -> None:
     from ferbench.data.duplicates import across_splits
     from ferbench.data.pack import DamagedImages, ensure_packed, read_inspection
     from ferbench.data.packed import Packed
@@ -121,7 +133,7 @@ def _pack(dataset: str, reader: "Dataset", size: int, workers: int) -> None:
 
     folder = prepared_folder(reader.info.name)
     try:
-        with _progress(reader) as progress:
+        with _progress(total) as progress:
             packed = Packed(ensure_packed(reader, size, workers=workers, progress=progress))
     except DamagedImages as error:
         write_atomic(folder / "damaged.csv", damages_csv(error.damages))
@@ -175,8 +187,17 @@ def _next_step(reader: "Dataset", splits: "Sequence[str]") -> str:
     name = reader.info.name
     if not reader.info.classes:
         return f"now: ferbench run --method fixmatch --protocol external-v1 --unlabeled {name} --ratio 0.05"
-    protocol = "" if "test" in splits else " --protocol subject-folds-v1"
-    return f"now: ferbench run --method fixmatch --dataset {name}{protocol} --ratio 0.05"
+    protocol = _usual_protocol(reader, splits)
+    return f"now: ferbench run --method fixmatch --dataset {name}{protocol and f' --protocol {protocol}'} --ratio 0.05"
+
+
+def _usual_protocol(reader: "Dataset", splits: "Sequence[str]") -> str:
+    """Empty for the one that runs have anyway."""
+    from ferbench.training.resolution import protocols_by
+
+    if reader.info.rank_groups != "image":
+        return next(iter(protocols_by(reader.info.rank_groups)), "")
+    return "" if "test" in splits else "subject-folds-v1"
 
 
 def _show_counts(reader: "Dataset", counts: "Mapping[str, int]") -> "CountTable":
@@ -200,11 +221,10 @@ def _damage_text(reader: "Dataset", damages: "Sequence[Damage]", path: Path | No
 
 
 @contextmanager
-def _progress(reader: "Dataset") -> "Iterator[Progress]":
+def _progress(total: int | None) -> "Iterator[Progress]":
     """A bar with the time left on a terminal, a line now and then elsewhere."""
-    total = sum(1 for _ in reader.samples())
     if not sys.stdout.isatty():
-        yield _Lines(total)
+        yield _Lines(total or 0)
         return
     # rich takes longer to import than help may last.
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn

@@ -83,7 +83,9 @@ def _text(value: Any) -> str:
 )
 @click.option("--labels", "counts", multiple=True, metavar="NUMBERS", help="Number of labels in all (list).")
 @click.option("--per-class", multiple=True, metavar="NUMBERS", help="Number of labels of each class (list).")
-@click.option("--allocation", metavar="NAME", help="How --labels spread over the classes: balanced (default), adacm.")
+@click.option(
+    "--allocation", metavar="NAME", help="How --labels spread over the classes: balanced (default), adacm, leaf."
+)
 @click.option(
     "--dataset",
     "datasets",

@@ -19,6 +19,7 @@ EIGHT_CLASSES = (*SEVEN_CLASSES, "contempt")
 
 OnBadRecord = Literal["stop", "skip"]
 Split = Literal["train", "validation", "test", "unlabeled"]
+RankGroups = Literal["image", "subject", "video"]
 
 
 @dataclass(frozen=True)
@@ -56,8 +57,10 @@ class DatasetInfo:
     `classes` maps the name of a task (`"7"`, `"8"`) to its class names in canonical order; it is empty for a pool.
     `family` names the budget of a protocol that applies (several renders share `synthfaces`). `rule` says in a sentence
     what of the layout is read and how labels and splits come about. `native` maps the codes of its label files to
-    canonical names, in its own order. `official` maps a split to the number of images of each class that the publishers
-    or papers give, for the data card.
+    canonical names, in its own order. `official` maps a split, or `all` for them together, to the number of images of
+    each class that the publishers or papers give, for the data card; where only a sum is known, to `{"all": sum}`.
+    `rank_groups` is what labels must be drawn by: of frames of one video, some labeled and some not, a method would
+    know the answers.
     """
 
     name: str
@@ -71,6 +74,7 @@ class DatasetInfo:
     rule: str = ""
     native: Mapping[str, str] = field(default_factory=dict)
     official: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    rank_groups: RankGroups = "image"
 
 
 class Dataset(ABC):

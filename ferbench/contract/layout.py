@@ -5,6 +5,7 @@ line may never end. These functions turn that into `Damage` of one entry, or int
 """
 
 import contextlib
+import contextvars
 import csv
 import errno
 import itertools
@@ -24,6 +25,8 @@ MAX_LINE = 2**20
 MAX_FOLDERS = 1000
 MAX_FILE = 2**28
 MAX_QUOTED = 100
+
+_noted: contextvars.ContextVar[list[Path] | None] = contextvars.ContextVar("noted", default=None)
 
 Row = TypeVar("Row")
 
@@ -87,15 +90,39 @@ def real(root: Path, path: Path) -> Path:
 
 def find(root: Path, *names: str, depth: int = 2) -> Path | None:
     """The first of `names` (relative paths) that exists in `root` or in a folder at most `depth` below it."""
+    found = next(_places(root, names, depth), None)
+    noted = _noted.get()
+    if found is not None and noted is not None:
+        noted.append(found)
+    return found
+
+
+def _places(root: Path, names: Sequence[str], depth: int) -> Iterator[Path]:
     folders = [root]
     for level in range(depth + 1):
         if level:
             folders = [inner for folder in folders for inner in subfolders(folder)][:MAX_FOLDERS]
-        for folder in folders:
-            for name in names:
-                if (folder / name).exists():
-                    return folder / name
-    return None
+        yield from (folder / name for folder in folders for name in names if (folder / name).exists())
+
+
+@contextlib.contextmanager
+def noting_what_is_found() -> Iterator[list[Path]]:
+    """A list that gets every path that `find` and `require` return meanwhile, to show what a reader reads."""
+    noted: list[Path] = []
+    token = _noted.set(noted)
+    try:
+        yield noted
+    finally:
+        _noted.reset(token)
+
+
+def require_one(root: Path, *names: str, depth: int = 2, hint: str = "") -> Path:
+    """What `require` finds; raises DataError also where there are several, since they would be different data."""
+    found = list(_places(root, names, depth))
+    if len(found) > 1:
+        places = ", ".join(str(path.relative_to(root)) for path in found)
+        raise DataError(f"{root}: {places} are here, and one is read; move the others out of --root")
+    return require(root, *names, depth=depth, hint=hint)
 
 
 def require(root: Path, *names: str, depth: int = 2, hint: str = "", others: Mapping[str, str] | None = None) -> Path:

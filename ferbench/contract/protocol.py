@@ -5,6 +5,8 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from ferbench.contract.dataset import RankGroups
+
 Headline = Literal["accuracy", "balanced_accuracy", "macro_f1"]
 
 EPOCHS = 20
@@ -89,7 +91,7 @@ class Protocol(_Declaration):
         ("proportional",), description="ways to spread the labels over the classes; the first is the default"
     )
     seeds: tuple[int, ...] = (0, 1, 2, 3, 4)
-    rank_groups: Literal["image", "subject", "video"] = Field("image", description="what a rank is given to")
+    rank_groups: RankGroups = Field("image", description="what a rank is given to")
     folds: int | None = Field(
         None,
         ge=2,

@@ -14,7 +14,8 @@ def labeled_counts(dataset: str, budget: Budget, sizes: Mapping[str, int]) -> di
     """Labels of each class, from the number of its training images.
 
     A ratio keeps max(1, round-half-even(ratio * n)) of a class with n images. A number of labels N is spread as in
-    Ada-CM's table (`adacm`) or as N // C per class (`balanced`, LEAF's code); a number per class is what it says.
+    Ada-CM's table (`adacm`) or as N // C per class (`balanced`; `leaf` takes all of a class that has fewer, as LEAF's
+    code does, so that there are fewer labels than N); a number per class is what it says.
     Raises UsageError where a class has too few images or the allocation does not know the number or the classes.
     """
     if budget.ratio is not None and budget.allocation == "proportional":
@@ -23,10 +24,14 @@ def labeled_counts(dataset: str, budget: Budget, sizes: Mapping[str, int]) -> di
         counts = dict.fromkeys(sizes, budget.per_class)
     elif budget.count is not None and budget.allocation == "balanced":
         counts = dict.fromkeys(sizes, _balanced(budget.count, len(sizes)))
+    elif budget.count is not None and budget.allocation == "leaf":
+        counts = {name: min(n, _balanced(budget.count, len(sizes))) for name, n in sizes.items()}
     elif budget.count is not None and budget.allocation == "adacm":
         counts = _adacm(budget.count, tuple(sizes))
     else:
-        raise UsageError(f"{budget.title()}: there is no such allocation; numbers of labels take balanced or adacm")
+        raise UsageError(
+            f"{budget.title()}: there is no such allocation; numbers of labels take balanced, adacm or leaf"
+        )
     lacking = [f"{name} ({n} images, {counts[name]} wanted)" for name, n in sizes.items() if n < counts[name]]
     if lacking:
         raise UsageError(

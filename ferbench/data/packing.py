@@ -293,8 +293,9 @@ def read_samples(dataset: Dataset) -> Iterator[Sample | Damage]:
 
 def name_problem(sample: Sample) -> str | None:
     """What is wrong with the names that a sample has, if anything."""
-    if not sample.id.isprintable():
-        return "this id is no printable text"
+    for kind, value in (("id", sample.id), ("subject", sample.subject), ("video", sample.video)):
+        if value is not None and not value.isprintable():
+            return f"this {kind} is no printable text"
     if sample.split not in SPLITS:
         return f"split '{sample.split}' is none of {', '.join(SPLITS)}"
     if not isinstance(sample.label, Mapping):

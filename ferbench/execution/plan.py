@@ -31,6 +31,7 @@ from ferbench.training.processes import check_parts, check_processes
 from ferbench.training.resolution import (
     Resolved,
     build_backbone,
+    check_groups,
     load_method,
     load_protocol,
     method_config,
@@ -173,6 +174,7 @@ class _Planner:
         method_class = load_method(method)
         variant = variant or request.variant or next(iter(method_class.variants))
         fields, options = sort_settings(request.set, self.methods, method)
+        check_groups(protocol, dataset.info)
         task, class_names = classes_of(dataset, request.classes)
         recipe = recipe_of(protocol, dataset, backbone, fields)
         configured = partial(method_config, method, method_class, variant, recipe)

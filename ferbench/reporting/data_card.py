@@ -2,6 +2,7 @@
 
 import csv
 import io
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -17,6 +18,7 @@ from ferbench.reporting.html import render
 from ferbench.reporting.tiles import contact_sheet
 
 SPLITS = ("train", "validation", "test", "unlabeled")
+ALL = "all"
 UNKNOWN = "unknown"
 ORDER = (*EIGHT_CLASSES, "other", UNKNOWN)
 FACES = 8
@@ -56,31 +58,38 @@ class CountTable:
 
     @property
     def differences(self) -> int:
-        """In how many classes and splits the counts are others; the sums are not counted."""
-        return sum(count.differs for _, counts in self.rows[:-1] for count in counts)
+        """In how many classes and splits the counts are others; a sum counts where it is all that is known."""
+        columns = zip(*(counts for _, counts in self.rows), strict=True)
+        return sum(sum(count.differs for count in classes) or total.differs for *classes, total in columns)
 
 
 def count_table(counts: Mapping[str, int], official: Mapping[str, Mapping[str, int]]) -> CountTable:
     """From counts by `split/class`, as packed sets have them."""
-    found = {tuple(key.split("/", 1)): n for key, n in counts.items()}
-    wanted = {(split, name): n for split, names in official.items() for name, n in names.items()}
-    splits = tuple(split for split in SPLITS if any(split == key[0] for key in found.keys() | wanted.keys()))
-    names = [name for name in ORDER if any(name == key[1] for key in found.keys() | wanted.keys())]
+    found = Counter({tuple(key.split("/", 1)): n for key, n in counts.items()})
+    wanted = {(split, name) for split, names in official.items() for name in names.keys() - {ALL}}
+    splits = tuple(split for split in SPLITS if any(split == key[0] for key in {*found, *wanted}) or split in official)
+    if ALL in official:
+        splits = (*splits, ALL)
+        for (_, name), n in list(found.items()):
+            found[ALL, name] += n
+    names = [name for name in ORDER if any(name == key[1] for key in {*found, *wanted})]
     rows = [
-        (name, tuple(Count(found.get((split, name), 0), _official(official, split, name)) for split in splits))
-        for name in names
+        (name, tuple(Count(found[split, name], _official(official, split, name)) for split in splits)) for name in names
     ]
     sums = tuple(
-        Count(sum(n for key, n in found.items() if key[0] == split), sum(official[split].values()) or None)
-        if split in official
-        else Count(sum(n for key, n in found.items() if key[0] == split), None)
+        Count(sum(n for key, n in found.items() if key[0] == split), _official_sum(official.get(split, {})))
         for split in splits
     )
-    return CountTable(splits, (*rows, ("all", sums)))
+    return CountTable(splits, (*rows, (ALL, sums)))
 
 
 def _official(official: Mapping[str, Mapping[str, int]], split: str, name: str) -> int | None:
-    return official[split].get(name, 0) if split in official and name != UNKNOWN else None
+    known = official.get(split, {})
+    return known.get(name, 0) if known and ALL not in known and name != UNKNOWN else None
+
+
+def _official_sum(known: Mapping[str, int]) -> int | None:
+    return known.get(ALL) or sum(known.values()) or None
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from ferbench.contract.backbone import Backbone, BackboneRequest
-from ferbench.contract.dataset import Dataset
+from ferbench.contract.dataset import Dataset, DatasetInfo, RankGroups
 from ferbench.contract.head import Head
 from ferbench.contract.method import Method, MethodConfig
 from ferbench.contract.protocol import TUNED, Protocol, Recipe
@@ -103,6 +103,21 @@ def load_protocol(name: str) -> Protocol:
     if not isinstance(protocol, Protocol):
         raise PluginError(f"protocol '{name}': {protocol!r} is no ferbench.contract.protocol.Protocol")
     return protocol
+
+
+def check_groups(protocol: Protocol, info: DatasetInfo) -> None:
+    """Raises UsageError where a protocol would draw labels by image from frames of videos."""
+    if info.rank_groups not in ("image", protocol.rank_groups):
+        fitting = " or ".join(protocols_by(info.rank_groups))
+        raise UsageError(
+            f"protocol '{protocol.name}' draws labels by {protocol.rank_groups}; those of '{info.name}' must be drawn "
+            f"by {info.rank_groups}, as its images are frames; choose --protocol {fitting or 'of a plugin that does'}"
+        )
+
+
+def protocols_by(groups: RankGroups) -> list[str]:
+    """The protocols that draw labels by image, subject or video."""
+    return [name for name in registry().names("protocols") if load_protocol(name).rank_groups == groups]
 
 
 def load_method(name: str) -> type[Method]:

@@ -61,6 +61,7 @@ def test_a_users_folder_becomes_a_set_that_runs_can_name(tmp_path: Path) -> None
     done = prepare(root)
     assert done.code == 0, done.err
     assert snapshot(root) == before
+    assert f"found images in {root}: 120 entries" in done.out
     assert "120 images of 16 pixels" in done.out
     assert re.search(r"^neutral +30 +10$", done.out, re.M)
     settings = ["--set", "image_size=16", "--set", "steps=20", "--set", "labeled_batch=8", "--set", "unlabeled_batch=8"]

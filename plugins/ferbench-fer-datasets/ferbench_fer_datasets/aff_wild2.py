@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from ferbench.contract.dataset import SEVEN_CLASSES, Damage, Dataset, DatasetInfo, Sample, Split, tree_digest
-from ferbench.contract.layout import find, number_in, read_lines, require, subfolders
+from ferbench.contract.layout import find, inside, number_in, read_lines, require, require_one, subfolders
 from ferbench.errors import DataError
 
 NAMES = ("neutral", "anger", "disgust", "fear", "happiness", "sadness", "surprise", "other")
@@ -19,7 +19,10 @@ CHALLENGES = ("EXPR_Classification_Challenge", "EXPR_Recognition_Challenge", "EX
 SETS: Mapping[Split, tuple[str, ...]] = {"train": ("Train_Set", "Training_Set"), "test": ("Validation_Set",)}
 ALIGNED, LATER = "cropped_aligned", "cropped_aligned_new_50_vids"
 # The usable frames that authors report for the challenges of 2022 and 2024.
-OFFICIAL = {"train": dict(zip(NAMES, (177198, 16573, 10771, 9080, 95463, 78751, 31615, 165866), strict=True))}
+OFFICIAL = {
+    "train": dict(zip(NAMES, (177198, 16573, 10771, 9080, 95463, 78751, 31615, 165866), strict=True)),
+    "test": {"all": 280532},
+}
 
 
 class AffWild2(Dataset):
@@ -40,6 +43,7 @@ class AffWild2(Dataset):
             rule="a frame has the label of its line in Train_Set (training) or Validation_Set (test); -1 and frames "
             "without an image in cropped_aligned are left out; 8 classes are with 'other', which is not contempt",
             official=OFFICIAL,
+            rank_groups="video",
         )
 
     def samples(self) -> Iterator[Sample | Damage]:
@@ -49,7 +53,7 @@ class AffWild2(Dataset):
             for path in sorted(folder.glob("[!.]*.txt")):
                 try:
                     yield from self._video(split, path, crops)
-                except (DataError, OSError) as error:
+                except (DataError, OSError, ValueError) as error:
                     yield Damage(str(path.relative_to(self.folder)), str(error))
 
     def source_digest(self) -> str:
@@ -58,7 +62,7 @@ class AffWild2(Dataset):
         return hashlib.sha256(json.dumps([tree_digest(self._annotations()), folders]).encode()).hexdigest()
 
     def _annotations(self) -> Path:
-        return require(self.folder, *CHALLENGES, hint="unpack the annotations of a challenge into --root")
+        return require_one(self.folder, *CHALLENGES, hint="unpack the annotations of a challenge into --root")
 
     def _crops(self) -> list[Path]:
         """The folders that have a folder of frames for each video; the second batch was published later."""
@@ -73,6 +77,7 @@ class AffWild2(Dataset):
         if folder is None:
             yield Damage(where, f"there are no frames of {annotation.stem} in {' or '.join(map(str, crops))}")
             return
+        inside(self.folder, folder)  # a link that leads out must not even show names
         lines = read_lines(self.folder, annotation)
         try:
             names = _header(next(lines, (1, ""))[1])

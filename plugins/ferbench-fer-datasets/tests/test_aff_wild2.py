@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from ferbench.contract.dataset import Damage
-from ferbench.errors import DataError
+from ferbench.errors import DataError, UsageError
+from ferbench.training.resolution import check_groups, load_protocol
 from ferbench_fer_datasets.aff_wild2 import AffWild2
 
 from fer_lookalikes.aff_wild2 import CHALLENGE, HEADER, build
@@ -30,6 +31,31 @@ def test_class_sets(tmp_path: Path) -> None:
     info = AffWild2(tmp_path).info
     assert info.classes[info.default_classes] == (*info.classes["7"], "other")
     assert sum(info.official["train"].values()) == 585_317
+
+
+def test_annotations_of_two_challenges_are_not_one_set(tmp_path: Path) -> None:
+    build(tmp_path)
+    shutil.copytree(tmp_path / CHALLENGE, tmp_path / "3rd ABAW Annotations" / "EXPR_Classification_Challenge")
+    with pytest.raises(DataError, match=r"ABAW Annotations.* are here, and one is read; move the others out"):
+        read("aff-wild2", tmp_path)
+
+
+def test_a_folder_of_frames_that_leads_out_costs_its_video(tmp_path: Path) -> None:
+    expected = build(tmp_path / "set")["aff-wild2"]
+    frames = tmp_path / "set" / "cropped_aligned_new_50_vids" / "video74"
+    frames.rename(tmp_path / "video74")
+    frames.symlink_to(tmp_path / "video74")
+    samples, (damage,) = read("aff-wild2", tmp_path / "set")
+    assert samples == [row for row in expected if row.video != "video74"]
+    assert "leads out of" in damage.reason
+
+
+def test_its_labels_are_drawn_by_video(tmp_path: Path) -> None:
+    info = AffWild2(tmp_path).info
+    check_groups(load_protocol("abaw-expr-v1"), info)
+    for name in ("ratio-v1", "count-v1", "external-v1", "subject-folds-v1"):
+        with pytest.raises(UsageError, match=f"protocol '{name}' draws .* by video, .* --protocol abaw-expr-v1"):
+            check_groups(load_protocol(name), info)
 
 
 def test_the_challenges_without_other(tmp_path: Path) -> None:

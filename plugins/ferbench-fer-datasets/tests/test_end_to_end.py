@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import re
 from pathlib import Path
 
 import numpy as np
@@ -86,6 +87,7 @@ def test_a_copy_is_prepared_trained_on_and_verified(  # type: ignore[no-untyped-
     prepared = call("prepare", name, "--root", str(root), "--size", str(SIZE), "--workers", "1")
     assert prepared.code == 0, prepared.err
     assert "counts are not the official ones" in prepared.err
+    assert re.search(rf"^found .+ in {re.escape(str(root))}: [\d,]+ entries$", prepared.out, re.M)
     assert snapshot(root) == before
     os.rename(root, tmp_path / "elsewhere")
 

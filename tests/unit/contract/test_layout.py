@@ -20,6 +20,7 @@ from ferbench.contract.layout import (
     float_in,
     image_files,
     inside,
+    noting_what_is_found,
     number_in,
     parsed,
     quoted,
@@ -27,6 +28,7 @@ from ferbench.contract.layout import (
     read_table,
     real,
     require,
+    require_one,
     subfolders,
 )
 from ferbench.errors import DataError
@@ -150,6 +152,24 @@ def test_the_nearest_is_found_first_and_then_the_first_name(tmp_path: Path) -> N
     beside = write(tmp_path / "z/list.csv")
     assert find(tmp_path, "list.csv", "other.csv") == beside
     assert find(tmp_path, "b/list.csv", depth=1) == deep
+
+
+def test_what_is_found_can_be_noted(tmp_path: Path) -> None:
+    (tmp_path / "a" / "b").mkdir(parents=True)
+    with noting_what_is_found() as found:
+        find(tmp_path, "b")
+        find(tmp_path, "c")
+        require(tmp_path, "a")
+    find(tmp_path, "b")
+    assert found == [tmp_path / "a" / "b", tmp_path / "a"]
+
+
+def test_of_several_none_is_taken_where_there_must_be_one(tmp_path: Path) -> None:
+    (tmp_path / "x" / "a").mkdir(parents=True)
+    assert require_one(tmp_path, "a", "b") == tmp_path / "x" / "a"
+    (tmp_path / "y" / "b").mkdir(parents=True)
+    with pytest.raises(DataError, match=r"x/a, y/b are here, and one is read; move the others out of --root"):
+        require_one(tmp_path, "a", "b")
 
 
 def test_hidden_folders_and_links_are_not_searched(tmp_path: Path) -> None:

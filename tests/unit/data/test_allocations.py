@@ -33,6 +33,13 @@ def test_balanced_is_the_whole_part_of_labels_by_classes(labels: int, in_fact: i
     assert sum(made.values()) == in_fact
 
 
+@pytest.mark.parametrize(("labels", "in_fact"), [(400, 399), (1000, 994), (2000, 1991), (4000, 3707)])
+def test_leaf_takes_all_of_a_class_that_has_fewer(labels: int, in_fact: int) -> None:
+    made = counts(count=labels, allocation="leaf")
+    assert sum(made.values()) == in_fact
+    assert made["fear"] == min(281, labels // 7)
+
+
 @pytest.mark.parametrize("labels", [10, 25, 100, 250])
 def test_a_number_per_class_is_what_it_says(labels: int) -> None:
     assert counts(per_class=labels) == dict.fromkeys(RAF_DB, labels)
@@ -46,7 +53,7 @@ def test_a_number_per_class_is_what_it_says(labels: int) -> None:
         ({"per_class": 700}, ["fear (281 images, 700 wanted)"]),
         ({"count": 300, "allocation": "adacm"}, ["--labels 300", "100, 400, 1000, 2000, 4000", "--allocation"]),
         ({"count": 5, "allocation": "balanced"}, ["--labels 5", "7 classes"]),
-        ({"count": 400}, ["400 labels", "balanced or adacm"]),
+        ({"count": 400}, ["400 labels", "balanced, adacm or leaf"]),
         ({"ratio": "0.05", "allocation": "adacm"}, ["5 % of the labels (adacm)"]),
     ],
 )  # fmt: skip

@@ -47,3 +47,19 @@ def test_without_official_counts_nothing_differs() -> None:
     table = count_table({"validation/fear": 2}, {})
     assert table.rows == (("fear", (Count(2, None),)), ("all", (Count(2, None),)))
     assert (table.compared, table.differences) == (False, 0)
+
+
+def test_counts_of_all_splits_together_stand_in_a_column_of_their_own() -> None:
+    table = count_table({"train/neutral": 5, "test/neutral": 2, "test/fear": 1}, {"all": {"neutral": 7, "fear": 2}})
+    rows = dict(table.rows)
+    assert table.splits == ("train", "test", "all")
+    assert rows["neutral"] == (Count(5, None), Count(2, None), Count(7, 7))
+    assert rows["fear"][2] == Count(1, 2)
+    assert rows["all"] == (Count(5, None), Count(3, None), Count(8, 9))
+    assert table.differences == 1
+
+
+def test_of_some_splits_only_a_sum_is_known() -> None:
+    table = count_table({"test/neutral": 2, "test/fear": 1}, {"test": {"all": 4}})
+    assert dict(table.rows) == {"neutral": (Count(2, None),), "fear": (Count(1, None),), "all": (Count(3, 4),)}
+    assert (table.compared, table.differences) == (True, 1)
