@@ -5,6 +5,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -62,6 +63,9 @@ def prepare(
     from ferbench.data.pack import inspect
 
     reader = _open(dataset, root, name)
+    digest = reader.source_digest
+    # What is packed, its key and what is remembered must be of one state, whatever happens to the source meanwhile.
+    reader.source_digest = cache(digest)  # type: ignore[method-assign]
     if no_crop or crop is not None:
         reader.crop = None if no_crop else crop
     reader.on_bad_record = "skip" if on_bad_record == "skip" else "stop"
@@ -80,6 +84,8 @@ def prepare(
         _index(dataset, reader, size)
     else:
         _pack(dataset, reader, size, workers, total or 0)
+    if not check and digest() != reader.source_digest():
+        print_warning("the source has changed while it was read; run this command again to take in the changes")
 
 
 def _find_layout(reader: "Dataset") -> int:
@@ -94,6 +100,7 @@ def _find_layout(reader: "Dataset") -> int:
 
 
 def _open(dataset: str, root: str, name: str | None) -> "Dataset":
+    from ferbench.data.pack import cache_root
     from ferbench.data.prepared import open_reader
     from ferbench.data.sources import check_name
 
@@ -108,7 +115,12 @@ def _open(dataset: str, root: str, name: str | None) -> "Dataset":
         raise UsageError(f"--name {name}: '{dataset}' has its name; leave --name away")
     if name is not None:
         check_name(name)
-    return open_reader(entry, Path(root).resolve() if Path(root).exists() else Path(root), name)
+    folder = Path(root).resolve() if Path(root).exists() else Path(root)
+    if not str(folder).isprintable():
+        raise DataError(f"{str(folder)!a}: the name of this folder is no printable text; rename it")
+    if cache_root().resolve().is_relative_to(folder):
+        raise UsageError(f"FERBENCH_CACHE ({cache_root()}) is within --root, which must not change; choose another")
+    return open_reader(entry, folder, name)
 
 
 def _usual_size(reader: "Dataset") -> int:

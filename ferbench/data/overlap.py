@@ -20,6 +20,8 @@ FREQUENCIES = 16
 NEAR = 1 / 8  # of the bits
 GREY = (0.299, 0.587, 0.114)
 CHUNK = 1024
+PIXELS = 2**21
+"""That are looked at at a time, as 24 bytes each."""
 
 
 @dataclass(frozen=True)
@@ -54,8 +56,9 @@ def hash_images(images: NDArray[np.uint8]) -> Hashes:
 
 def in_chunks(images: NDArray[np.uint8], rows: NDArray[np.int64]) -> Iterator[Hashes]:
     """The hashes of some rows of a memory map, so many at a time that memory stays flat."""
-    for start in range(0, len(rows), CHUNK):
-        yield hash_images(images[rows[start : start + CHUNK]])
+    count = max(1, PIXELS // images.shape[1] ** 2)
+    for start in range(0, len(rows), count):
+        yield hash_images(images[rows[start : start + count]])
 
 
 def find_overlap(test_images: NDArray[np.uint8], pool: Iterable[Hashes]) -> Overlap:

@@ -55,6 +55,8 @@ def packed_folder(dataset: Dataset, image_size: int) -> Path:
     if dataset.on_bad_record == "skip":
         treatment["damaged"] = "left out"
     parts = [PACK_VERSION, dataset.info.name, dataset.source_digest(), image_size]
+    if dataset.info.rule:
+        parts.append(dataset.info.rule)  # two readers may read one folder, and a reader may be mended
     key = digest([*parts, treatment] if treatment else parts)
     return cache_root() / "packed" / f"{dataset.info.name}-{image_size}px-{key[:12]}"
 
@@ -63,7 +65,8 @@ def find_packed(dataset: Dataset) -> Path | None:
     """A packed copy of a data set at any size, if one is here; splits do not depend on the size."""
     source = dataset.source_digest()
     for meta in sorted((cache_root() / "packed").glob(f"{dataset.info.name}-*px-*/meta.json")):
-        if json.loads(meta.read_text("utf-8")).get("source_digest") == source:
+        known = json.loads(meta.read_text("utf-8"))
+        if (known.get("source_digest"), known.get("rule", "")) == (source, dataset.info.rule):
             return meta.parent
     return None
 
@@ -175,6 +178,7 @@ def _meta(dataset: Dataset, image_size: int, packing: Packing, left_out: Sequenc
         "title": dataset.info.title,
         "native": dict(dataset.info.native),
         "licence": dataset.info.licence,
+        "rule": dataset.info.rule,
         "source_digest": dataset.source_digest(),
         "image_size": image_size,
         "fingerprint": _fingerprint(packing.by_id(), treatment),

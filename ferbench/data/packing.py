@@ -5,11 +5,14 @@ what has no line, or has another label, box or file than its line says.
 """
 
 import errno
+import fcntl
 import hashlib
 import io
 import json
+import multiprocessing
 import os
 import signal
+import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -29,6 +32,8 @@ from ferbench.data.decode import UNDECODABLE, decode_face, resized
 from ferbench.errors import DataError
 
 JOURNAL, IMAGES = "journal.jsonl", "images.npy"
+WORKERS = "workers.lock"
+"""Held by every process that writes pixels, so that those of a run that was killed are gone before another begins."""
 CHUNK = 64
 WRITTEN_TOGETHER = 8
 """Images per call: fewer cost the kernel more, and more would not stay in a processor's cache."""
@@ -84,6 +89,8 @@ class Packing:
         self.folder, self.dataset, self.size = folder, dataset, size
         self._image_bytes = size * size * 3
         folder.mkdir(exist_ok=True)
+        with (folder / WORKERS).open("a") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
         self._journal = (folder / JOURNAL).open("a+b")
         self._images = os.open(folder / IMAGES, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
         self._known: dict[str, tuple[list[Any], int, int]] = {}
@@ -105,8 +112,8 @@ class Packing:
             self._save()
         finally:
             self._disk.shutdown()
-            self._journal.close()
             os.close(self._images)
+            self._journal.close()
 
     # -- decoding ----------------------------------------------------------------------------------------------------
 
@@ -116,7 +123,8 @@ class Packing:
         saved = time.monotonic()
         images = self.folder / IMAGES if self.keep else Path(os.devnull)
         work = partial(decode_chunk, root=self.dataset.root, crop=self.dataset.crop, size=self.size, images=images)
-        for chunk, results in _in_order(workers, work, self._chunks(damages)):
+        lock = self.folder / WORKERS
+        for chunk, results in _in_order(workers, work, self._chunks(damages), lock):
             for slot, (sample, result) in enumerate(zip(chunk.samples, results, strict=True), chunk.slot):
                 if isinstance(result, Damage):
                     damages.append(result)
@@ -188,11 +196,10 @@ class Packing:
         self._journal.seek(0)
         place = 0
         for line in self._journal:
-            # A kill may have cut the last line; what follows it would be lost on it.
-            if not line.endswith(b"\n"):
+            # A kill may have cut the last line, a loss of power may have left zeros; what follows would be lost.
+            if (row := _journal_row(line)) is None:
                 self._journal.truncate(place)
                 break
-            row = json.loads(line)
             self._known[row["id"]] = row["made_of"], row["slot"], place
             self._slots = max(self._slots, row["slot"] + 1)
             place += len(line)
@@ -216,6 +223,7 @@ class Packing:
         """Leave `images.npy` whole, without gaps where damaged or replaced images were, and no journal."""
         slots = sorted(slot for slot, _ in self.rows.values())
         whole = self.folder / "whole.npy"
+        whole.unlink(missing_ok=True)
         if slots != list(range(len(slots))):
             # Not in place: until the journal is gone, it must be true.
             with whole.open("wb") as file:
@@ -226,6 +234,7 @@ class Packing:
             os.truncate(self._images, self._offset(len(slots)))
             os.pwrite(self._images, _header(len(slots), self.size), 0)
         (self.folder / JOURNAL).unlink()
+        (self.folder / WORKERS).unlink()
         if whole.exists():
             whole.replace(self.folder / IMAGES)
 
@@ -279,6 +288,15 @@ def decode_sample(
         "converted": face.converted,
         "made_of": made_of,
     }
+
+
+def _journal_row(line: bytes) -> Row | None:
+    """None for a line that is not whole."""
+    try:
+        row = json.loads(line)
+        return row if line.endswith(b"\n") and {"id", "made_of", "slot"} <= row.keys() else None
+    except (ValueError, AttributeError):
+        return None
 
 
 def read_samples(dataset: Dataset) -> Iterator[Sample | Damage]:
@@ -339,13 +357,13 @@ def _source(image: bytes | Path) -> tuple[str | int, ...]:
 
 
 def _in_order(
-    workers: int, work: Callable[[Chunk], Results], chunks: Iterator[Chunk]
+    workers: int, work: Callable[[Chunk], Results], chunks: Iterator[Chunk], lock: Path
 ) -> Iterator[tuple[Chunk, Results]]:
     """Each chunk with its results, in their order; only some are held at a time."""
     if workers == 1:
         yield from ((chunk, work(chunk)) for chunk in chunks)
         return
-    with ProcessPoolExecutor(workers, initializer=_leave_interrupts_to_the_parent) as pool:
+    with ProcessPoolExecutor(workers, initializer=_begin_worker, initargs=(lock,)) as pool:
         running: deque[tuple[Chunk, Future[Results]]] = deque()
         try:
             for chunk in chunks:
@@ -367,8 +385,18 @@ def _finished(running: deque[tuple[Chunk, Future[Results]]]) -> tuple[Chunk, Res
     return chunk, results.result()
 
 
-def _leave_interrupts_to_the_parent() -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+def _begin_worker(lock: Path) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # interrupts are the parent's
+    held = os.open(lock, os.O_RDONLY | os.O_CLOEXEC)  # until this process ends
+    fcntl.flock(held, fcntl.LOCK_SH)
+    threading.Thread(target=_die_with_parent, daemon=True).start()
+
+
+def _die_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    parent.join()
+    os._exit(1)
 
 
 def _header(n: int, size: int) -> bytes:

@@ -21,12 +21,13 @@ def open_dataset(name: str) -> Dataset:
     Raises UsageError for an unknown name (with the nearest), DataError where the source is missing or unreadable or
     has to be prepared first.
     """
-    if os.sep in name or name.startswith(".") or Path(name).is_dir():
+    known, prepared = registry().names("datasets"), None if os.sep in name else read_prepared(name)
+    nameless = name not in known and prepared is None
+    if os.sep in name or name.startswith(".") or (nameless and Path(name).is_dir()):
         return _open_folder(Path(name))
-    known = registry().names("datasets")
     if name.startswith("synthfaces") and name not in known and not any(k.startswith("synthfaces") for k in known):
         raise PluginMissing(f"dataset '{name}' is not installed: {SYNTHFACES_HINT}")
-    if prepared := read_prepared(name):
+    if prepared:
         return open_prepared(registry().get("datasets", prepared.reader), prepared)
     entry = registry().get("datasets", name)
     if getattr(entry.load(), "needs_root", False):

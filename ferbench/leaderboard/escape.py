@@ -17,8 +17,7 @@ _FORMULA = ("=", "+", "-", "@")
 
 def plain(text: str, longest: int = LONGEST) -> str:
     """One line of visible characters, of bounded length."""
-    visible = "".join(" " if unicodedata.category(char) in _INVISIBLE else char for char in text)
-    line = " ".join(visible.split())
+    line = " ".join(_visible(text).split())
     return line if len(line) <= longest else line[: longest - 1] + "…"
 
 
@@ -32,5 +31,17 @@ def markdown(text: str, longest: int = LONGEST) -> str:
 
 def csv_field(text: str, longest: int = LONGEST) -> str:
     """The text as a CSV value that no spreadsheet takes for a formula."""
-    line = plain(text, longest)
-    return f"'{line}" if line.startswith(_FORMULA) else line
+    return _no_formula(plain(text, longest))
+
+
+def csv_path(text: str) -> str:
+    """A path or a sentence with one as a CSV value, with all of its spaces."""
+    return _no_formula(_visible(text)[:LONG])
+
+
+def _visible(text: str) -> str:
+    return "".join(" " if unicodedata.category(char) in _INVISIBLE else char for char in text)
+
+
+def _no_formula(line: str) -> str:
+    return f"'{line}" if line.lstrip().startswith(_FORMULA) else line

@@ -12,7 +12,7 @@ import numpy as np
 from ferbench.contract.dataset import EIGHT_CLASSES, Damage, Dataset
 from ferbench.data.duplicates import Duplicates
 from ferbench.data.packed import Packed
-from ferbench.leaderboard.escape import csv_field
+from ferbench.leaderboard.escape import csv_path
 from ferbench.reporting.face_sheets import Sheet
 from ferbench.reporting.html import render
 from ferbench.reporting.tiles import contact_sheet
@@ -168,5 +168,5 @@ def _csv(header: Sequence[str], rows: Sequence[Sequence[str]]) -> bytes:
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
     writer.writerow(header)
-    writer.writerows([csv_field(value) for value in row] for row in rows)
+    writer.writerows([csv_path(value) for value in row] for row in rows)
     return buffer.getvalue().encode("utf-8", "replace")

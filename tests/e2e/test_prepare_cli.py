@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from ferbench.data.duplicates import Duplicates
 from tests.support.command import call
 
 CLASSES = ("neutral", "happiness", "fear")
@@ -187,8 +188,58 @@ def test_a_damaged_registration_says_to_prepare_again(tmp_path: Path, own_cache:
     assert "prepare 'my-faces' again" in done.err
 
 
-def test_ctrl_c_keeps_what_is_decoded(tmp_path: Path, own_cache: Path) -> None:
-    root = tmp_path / "faces"
+def test_a_folder_of_the_same_name_where_it_runs_does_not_hide_the_set(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = write_faces(tmp_path / "my-faces")
+    monkeypatch.chdir(tmp_path)
+    assert prepare(root).code == 0
+    assert call("run", "--method", "fixmatch", "--dataset", "my-faces", "--ratio", "0.2", "--dry-run").code == 0
+
+
+def test_a_source_that_changes_meanwhile_is_told_and_the_set_can_be_used(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = write_faces(tmp_path / "faces")
+
+    def changing(packed: object) -> Duplicates:
+        (root / "notes.txt").write_text("new")
+        return Duplicates([], [])
+
+    monkeypatch.setattr("ferbench.data.duplicates.across_splits", changing)
+    done = prepare(root)
+    assert done.code == 0, done.err
+    assert "the source has changed while it was read" in done.err
+    root.rename(tmp_path / "elsewhere")
+    assert call("run", "--method", "fixmatch", "--dataset", "my-faces", "--ratio", "0.2", "--dry-run").code == 0
+
+
+def test_the_cache_may_not_lie_in_the_source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    root = write_faces(tmp_path / "faces")
+    monkeypatch.setenv("FERBENCH_CACHE", str(root / "cache"))
+    done = prepare(root)
+    assert (done.code, "is within --root" in done.err) == (2, True)
+    assert not (root / "cache").exists()
+
+
+def test_a_root_whose_name_is_no_text_is_refused(tmp_path: Path) -> None:
+    root = write_faces(Path(os.fsdecode(os.fsencode(tmp_path) + b"/f\xffaces")))
+    done = prepare(root)
+    assert (done.code, "the name of this folder is no printable text" in done.err) == (4, True)
+
+
+def test_lists_name_whole_paths(tmp_path: Path, own_cache: Path) -> None:
+    root = write_faces(tmp_path / "faces")
+    names = [f"{'long' * 50}{end}  x.png" for end in "ab"]
+    for name in names:
+        (root / "train" / "fear" / name).write_bytes(b"broken")
+    assert prepare(root).code == 4
+    listed = (own_cache / "prepared" / "my-faces" / "damaged.csv").read_text()
+    assert all(name in listed for name in names)
+
+
+def slow_set(root: Path) -> list[str]:
+    """The command that prepares 600 images which take a while."""
     noise = np.random.default_rng(0).integers(0, 256, (400, 400, 3), dtype=np.uint8)
     for number in range(600):
         path = root / "train" / CLASSES[number % 3] / f"{number:03d}.png"
@@ -198,17 +249,42 @@ def test_ctrl_c_keeps_what_is_decoded(tmp_path: Path, own_cache: Path) -> None:
         else:
             os.link(root / "train" / CLASSES[number % 3] / f"{number % 3:03d}.png", path)
     options = ("--root", str(root), "--name", "slow", "--size", "16", "--workers", "2")
-    command = [sys.executable, "-m", "ferbench", "prepare", "image-folder", *options]
+    return [sys.executable, "-m", "ferbench", "prepare", "image-folder", *options]
+
+
+def start_and_wait_for_images(command: list[str], cache: Path) -> "subprocess.Popen[str]":
     running = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    images = own_cache / "packed" / ".slow-16px" / "images.npy"
+    images = cache / "packed" / ".slow-16px" / "images.npy"
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline and not (images.exists() and images.stat().st_size > 200 * 16 * 16 * 3):
         time.sleep(0.02)
+    return running
+
+
+def test_ctrl_c_keeps_what_is_decoded(tmp_path: Path, own_cache: Path) -> None:
+    command = slow_set(tmp_path / "faces")
+    running = start_and_wait_for_images(command, own_cache)
     running.send_signal(signal.SIGINT)
     _, errors = running.communicate(timeout=60)
     assert running.returncode == 130, errors
     assert "Traceback" not in errors
-    assert len((images.parent / "journal.jsonl").read_text().splitlines()) >= 64
+    assert len((own_cache / "packed" / ".slow-16px" / "journal.jsonl").read_text().splitlines()) >= 64
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 0, done.stderr
     assert "600 images" in done.stdout
+
+
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM])
+def test_processes_that_decode_end_with_one_that_is_killed(
+    tmp_path: Path, own_cache: Path, how: signal.Signals
+) -> None:
+    running = start_and_wait_for_images(slow_set(tmp_path / "faces"), own_cache)
+    children = Path(f"/proc/{running.pid}/task/{running.pid}/children").read_text().split()
+    assert len(children) >= 2
+    running.send_signal(how)
+    running.communicate(timeout=60)  # ends when nobody holds its output any more
+    assert not [pid for pid in children if Path(f"/proc/{pid}/cmdline").exists() and is_alive(pid)]
+
+
+def is_alive(pid: str) -> bool:
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"

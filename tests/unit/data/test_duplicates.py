@@ -52,6 +52,8 @@ class Scenes(Dataset):
         images["unlabeled/jpeg"] = encoded(first["test"][2], "JPEG", quality=90)
         images["validation/mirrored-jpeg"] = encoded(mirrored(first["train"][3]), "JPEG", quality=80)
         images["unlabeled/same-in-three"] = images["test/0"]
+        images["test/jpeg-of-train"] = encoded(first["train"][5], "JPEG", quality=85)
+        images["test/mirrored-train"] = encoded(mirrored(first["train"][5]))
         self.images = images
 
     def samples(self) -> Iterator[Sample]:
@@ -85,10 +87,12 @@ def by_brute_force(packed: Packed) -> tuple[set[tuple[str, str]], dict[tuple[str
         for row, other in product(rows[first], rows[second]):
             if packed.contents[row] == packed.contents[other]:
                 same.add((packed.ids[row], packed.ids[other]))
-        for other in rows[second]:
-            bits, row = min((bits_apart(packed.images[row], packed.images[other]), row) for row in rows[first])
-            if bits <= NEAR * 256:
-                near[packed.ids[row], packed.ids[other]] = bits
+        apart = {
+            (row, other): bits_apart(packed.images[row], packed.images[other])
+            for row, other in product(rows[first], rows[second])
+        }
+        nearest = [min((apart[pair], pair) for pair in apart if row in pair) for row in rows[first] + rows[second]]
+        near |= {(packed.ids[row], packed.ids[other]): bits for bits, (row, other) in nearest if bits <= NEAR * 256}
     return same, {pair: bits for pair, bits in near.items() if pair not in same}
 
 
@@ -111,10 +115,32 @@ def test_copies_are_found_from_the_split_that_must_not_have_them(packed: Packed)
     assert not any("same-within" in d.id + d.other_id for d in found.values()), "both are in one split"
 
 
+def test_every_copy_of_a_training_image_is_found(packed: Packed) -> None:
+    found = {d.id for d in across_splits(packed).found if d.other_id == "train/5"}
+    assert found == {"test/jpeg-of-train", "test/mirrored-train"}
+
+
+class Copies(Scenes):
+    """One image many times, in two splits."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        one = self.images["test/0"]
+        self.images = {f"{split}/{n}": one for split in ("test", "train") for n in range(40)}
+
+
+def test_many_copies_of_one_image_are_named_once_each(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FERBENCH_CACHE", str(tmp_path))
+    found = across_splits(Packed(ensure_packed(Copies(), SIZE))).found
+    assert {d.id for d in found} == {f"test/{n}" for n in range(40)}
+    assert {d.other_id for d in found} == {f"train/{n}" for n in range(40)}
+    assert len(found) == 79
+
+
 def test_splits_too_large_are_named_and_equal_files_found_all_the_same(
     packed: Packed, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(duplicates, "MOST_PAIRS", 13 * 14)
+    monkeypatch.setattr(duplicates, "MOST_PAIRS", 14 * 14)
     found = across_splits(packed)
     assert "train and unlabeled" in found.not_compared
     assert "test and validation" not in found.not_compared

@@ -1,12 +1,15 @@
 """What was decoded is kept: interruptions, repaired and changed images, processes, files outside the root."""
 
 import errno
+import fcntl
 import hashlib
 import io
 import json
 import os
 import resource
+import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +18,15 @@ from PIL import Image
 
 from ferbench.contract.dataset import Damage, Dataset, DatasetInfo, Sample
 from ferbench.data import packing
-from ferbench.data.pack import DamagedImages, Progress, ensure_packed, inspect, packed_folder, read_inspection
+from ferbench.data.pack import (
+    DamagedImages,
+    Progress,
+    ensure_packed,
+    find_packed,
+    inspect,
+    packed_folder,
+    read_inspection,
+)
 from ferbench.data.packed import Packed
 from ferbench.errors import DataError
 
@@ -99,6 +110,56 @@ def test_it_ends_in_the_same_folder_as_one_that_was_not_interrupted(root: Path, 
     assert (resumed / "images.npy").read_bytes() == (whole / "images.npy").read_bytes()
     assert Packed(resumed).fingerprint == Packed(whole).fingerprint
     assert sorted(path.name for path in resumed.iterdir()) == ["images.npy", "manifest.parquet", "meta.json"]
+
+
+@pytest.mark.parametrize("line", [b"\0" * 40 + b"\n", b"[1]\n", b"{}\n", b"\xff\n"])
+def test_what_a_loss_of_power_has_left_of_the_journal_is_decoded_again(
+    root: Path, decoded: list[str], line: bytes
+) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        ensure_packed(Faces(root), SIZE, progress=interrupt_after(64))
+    (journal,) = (root.parent / "cache" / "packed").glob(".*/journal.jsonl")
+    lines = journal.read_bytes().splitlines(keepends=True)
+    journal.write_bytes(b"".join([*lines[:50], line, *lines[51:]]))
+    decoded.clear()
+    assert levels(ensure_packed(Faces(root), SIZE)) == {f"{n:03d}": n for n in range(200)}
+    assert decoded[0] == "050"
+
+
+def test_it_waits_for_processes_of_a_run_that_was_killed(root: Path) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        ensure_packed(Faces(root), SIZE, progress=interrupt_after(64))
+    (lock,) = (root.parent / "cache" / "packed").glob(f".*/{packing.WORKERS}")
+    left_over = os.open(lock, os.O_RDONLY)
+    fcntl.flock(left_over, fcntl.LOCK_SH)
+    again = threading.Thread(target=ensure_packed, args=(Faces(root), SIZE))
+    again.start()
+    again.join(0.5)
+    assert again.is_alive()
+    os.close(left_over)
+    again.join(60)
+    assert levels(packed_folder(Faces(root), SIZE)) == {f"{n:03d}": n for n in range(200)}
+
+
+class ByRule(Faces):
+    """Another reader of the same folder."""
+
+    @property
+    def info(self) -> DatasetInfo:
+        return replace(super().info, rule="all are happy")
+
+    def samples(self) -> Iterator[Sample | Damage]:
+        for sample in super().samples():
+            assert isinstance(sample, Sample)
+            yield replace(sample, label="happiness")
+
+
+def test_another_reader_of_the_folder_makes_another_copy(root: Path) -> None:
+    first = ensure_packed(Faces(root), SIZE)
+    second = ensure_packed(ByRule(root), SIZE)
+    assert read_inspection(first).counts == {"train/happiness": 100, "train/neutral": 100}
+    assert read_inspection(second).counts == {"train/happiness": 200}
+    assert (find_packed(Faces(root)), find_packed(ByRule(root))) == (first, second)
 
 
 @pytest.mark.parametrize("workers", [1, 2])
