@@ -170,12 +170,18 @@ def class_folders(
 ) -> Iterator[tuple[str, tuple[Path, str]] | Damage]:
     """The images of a folder with one folder per class: where each stands below `root`, its path and its class.
 
-    A folder of another name is Damage.
+    A folder of another name is Damage, and one that links lead out of `root` to, of which nothing is listed.
     """
+    try:
+        inside(root, folder)
+    except ValueError as error:
+        yield Damage(str(folder.relative_to(root)), str(error))
+        return
     for inner in (Path(entry) for entry in _visible(folder) if entry.is_dir()):
         try:
+            inside(root, inner)
             name = name_of(inner.name)
-        except ValueError as error:
+        except (OSError, ValueError) as error:
             yield Damage(str(inner.relative_to(root)), str(error))
             continue
         yield from ((str(path.relative_to(root)), (path, name)) for path in image_files(inner))

@@ -6,7 +6,6 @@ Python's own struct and tarfile read the archives, and no link is followed out o
 """
 
 import hashlib
-import math
 import os
 import struct
 import tarfile
@@ -21,10 +20,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ferbench.contract.dataset import DESCRIPTION, Damage, Dataset, DatasetInfo, Sample, read_description, tree_digest
-from ferbench.contract.layout import IMAGE_SUFFIXES, inside, real
+from ferbench.contract.layout import IMAGE_SUFFIXES, MAX_FILE, inside, quoted, real
 from ferbench.errors import DataError, UsageError, suggestion
 
 ALL = 2**62
+BAD_TAR = (tarfile.TarError, OSError, ValueError, OverflowError, RecursionError)
+"""What tarfile raises for headers that are damaged, or made to break it."""
 
 
 @dataclass(frozen=True)
@@ -61,9 +62,17 @@ class StreamedDataset(Dataset):
         """The encoded image within the bytes of a place; raises ValueError where the record is damaged."""
         return record
 
+    def readable_places(self, shard: str) -> Iterator[Place | Damage]:
+        """What `places` gives; a place that is larger than any image is Damage, as reading it would fill the memory."""
+        for place in self.places(shard):
+            if isinstance(place, Place) and not 0 <= place.length <= MAX_FILE:
+                yield Damage(place.id, f"has {place.length} bytes, which no image has (at most {MAX_FILE})")
+            else:
+                yield place
+
     def samples(self) -> Iterator[Sample | Damage]:
         for shard in self.shards():
-            for place in self.places(shard):
+            for place in self.readable_places(shard):
                 yield self._sample(shard, place) if isinstance(place, Place) else place
 
     def _sample(self, shard: str, place: Place) -> Sample | Damage:
@@ -147,6 +156,8 @@ class WebDatasetStream(_Archives):
             with path.open("rb") as file, tarfile.open(fileobj=file, mode="r:") as archive:
                 while (member := archive.next()) is not None:
                     archive.members.clear()  # type: ignore[attr-defined]  # it would keep all of them
+                    if member.size < 0:  # the next header would be sought before this one, for ever
+                        raise tarfile.ReadError(f"{quoted(member.name)} has {member.size} bytes")
                     last = member.name
                     if not (member.isfile() and member.name.lower().endswith(IMAGE_SUFFIXES)):
                         continue
@@ -158,8 +169,8 @@ class WebDatasetStream(_Archives):
                 file.seek(archive.offset)
                 if file.read(tarfile.BLOCKSIZE) != bytes(tarfile.BLOCKSIZE):
                     yield Damage(f"after {last}", "the file is cut short or damaged; what follows cannot be read")
-        except tarfile.TarError as error:
-            yield Damage(f"after {last}", f"{error}; what follows cannot be read")
+        except BAD_TAR as error:
+            yield Damage(f"after {last}", f"what follows cannot be read ({error})")
 
 
 class RecordIOStream(_Archives):
@@ -171,12 +182,14 @@ class RecordIOStream(_Archives):
 
     def _records(self, shard: str, path: Path) -> Iterator[Place | Damage]:
         size = path.stat().st_size
-        keys, offsets = self._index((self.base / shard).with_suffix(".idx"))
+        index = (self.base / shard).with_suffix(".idx")
+        keys, offsets = self._index(index)
         try:
             images = self._image_keys(path, keys, offsets)
         except ValueError as error:
             yield Damage("0", f"{error}; every other key is taken for an image")
             images = range(1, ALL)
+        yield from _missing(index.name, keys, images)
         ends = np.append(offsets[1:], size).clip(max=size)
         for key, offset, end in zip(keys, offsets, ends, strict=True):
             if offset >= size:
@@ -184,7 +197,8 @@ class RecordIOStream(_Archives):
                 yield Damage(str(key), f"the file is cut short before this record; {lost} record(s) are lost")
                 return
             if int(key) in images:
-                yield Place(f"{shard}/{key}", int(offset), int(end - offset))
+                length = self._length(path, int(offset), int(end - offset), last=end == size)
+                yield Place(f"{shard}/{key}", int(offset), length)
 
     def unwrap(self, record: bytes) -> bytes:
         payload = self._payload(record)
@@ -213,24 +227,61 @@ class RecordIOStream(_Archives):
             raise ValueError("no record begins here")
         flag, *_ = self.LABELS.unpack_from(record, 8)
         (end,) = struct.unpack_from("<f", record, 8 + self.LABELS.size)
-        if flag and not math.isfinite(end):
+        if flag and not 1 <= end < ALL:  # nor is it so for NaN
             raise ValueError(f"one past the last image is {end}")
         return range(1, int(end)) if flag else range(ALL)
+
+    def _length(self, path: Path, offset: int, span: int, *, last: bool) -> int:
+        """Bytes of the record at `offset`, of which the next one that the index names is `span` bytes away.
+
+        Of the last record, and where records were lost from the index, the span is too long; the record's own length is
+        taken, where it is not in parts. To look at that of every record would read the file twice.
+        """
+        if offset < 0 or not (last or span > MAX_FILE):
+            return span
+        with path.open("rb") as file:
+            file.seek(offset)
+            start = file.read(8)
+        kind, length = self._part(start) or (None, 0)
+        return min(8 + length, span) if kind == 0 else span
+
+    def _part(self, start: bytes) -> tuple[int, int] | None:
+        """Kind and length of the part that begins with these 8 bytes; None where none begins."""
+        if start[:4] != self.MAGIC or len(start) < 8:
+            return None
+        (word,) = struct.unpack_from("<I", start, 4)
+        return word >> 29, word & (2**29 - 1)
 
     def _payload(self, record: bytes) -> bytes:
         """The parts of a record put together; where they were cut, the magic number was left out."""
         parts, at = [], 0
         while True:
-            if record[at : at + 4] != self.MAGIC or len(record) < at + 8:
+            if (part := self._part(record[at : at + 8])) is None:
                 raise ValueError("no record begins here" if at == 0 else "a part of this record is missing")
-            (word,) = struct.unpack_from("<I", record, at + 4)
-            kind, length = word >> 29, word & (2**29 - 1)
+            kind, length = part
             parts.append(record[at + 8 : at + 8 + length])
             if len(parts[-1]) < length:
                 raise ValueError(f"cut short: {len(parts[-1])} of {length} bytes")
             if kind in (0, 3):
                 return self.MAGIC.join(parts)
             at += 8 + length + -length % 4
+
+
+def _missing(name: str, keys: NDArray[np.int64], images: range) -> Iterator[Damage]:
+    """One entry for all images that the index `name` has no key for, where it is known how many there are."""
+    if images.stop == ALL:
+        return
+    # The end is written as a float32, which is not exact above 2**24.
+    stop = images.stop - int(np.spacing(np.float32(images.stop)) / 2)
+    found = np.unique(keys[(keys >= images.start) & (keys < stop)])
+    if lost := stop - images.start - len(found):
+        # Without a gap both would be the number of each key that is found.
+        before = found == images.start + np.arange(len(found))
+        behind = found == stop - len(found) + np.arange(len(found))
+        first = images.start + int(before.sum())
+        last = stop - 1 - int(behind.sum())
+        text = f"{name} has no place of {lost:,} of {stop - images.start:,} images; copy it again"
+        yield Damage(str(first) if lost == 1 else f"{first} to {last}", text)
 
 
 class FolderStream(NamedStream):

@@ -186,7 +186,7 @@ def _find(dataset: StreamedDataset, path: Path) -> list[str]:
 
     def rows() -> Iterator[dict[str, Any]]:
         for number, shard in enumerate(dataset.shards()):
-            for place in dataset.places(shard):
+            for place in dataset.readable_places(shard):
                 if isinstance(place, Damage):
                     damaged.append(f"{_visible(shard)}, record {_visible(place.record)}: {_visible(place.reason)}")
                 elif not place.id.isprintable():  # it would drive a terminal, or break lines and encodings

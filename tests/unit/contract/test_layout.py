@@ -1,6 +1,7 @@
 """Lists and folders come from strangers: they become paths below the root, Damage, or an error with its line."""
 
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -221,6 +222,22 @@ def test_folders_of_classes_label_their_images(tmp_path: Path) -> None:
         ("train/sad/a.png", (images[2], "sadness")),
         ("train/surprise/a.png", (tmp_path / "train/surprise/a.png", "surprise")),
     ]
+
+
+@pytest.mark.parametrize("link", ["root/train/happy", "root/train"])
+def test_a_folder_of_classes_out_of_the_root_is_not_listed(tmp_path: Path, link: str) -> None:
+    kept = write(tmp_path / "root/train/sad/a.png")
+    for name in ("secret.png", "happy/secret.png", "secret/a.png"):
+        write(tmp_path / "elsewhere" / name)
+    if link == "root/train":
+        shutil.rmtree(tmp_path / link)
+    (tmp_path / link).symlink_to(tmp_path / "elsewhere")
+    damage, *rest = class_folders(tmp_path / "root", tmp_path / "root/train")
+    assert isinstance(damage, Damage)
+    assert damage.record == link.removeprefix("root/")
+    assert "leads out of" in damage.reason
+    assert "secret" not in str(damage)
+    assert rest == ([("train/sad/a.png", (kept, "sadness"))] if link != "root/train" else [])
 
 
 # -- lists

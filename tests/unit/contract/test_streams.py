@@ -1,14 +1,17 @@
 """Readers of archives, against archives written by hand; what is damaged is named."""
 
+import io
 import re
 import struct
+import tarfile
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from ferbench.contract.dataset import Damage, DatasetInfo, Sample
-from ferbench.contract.layout import require
+from ferbench.contract.layout import MAX_FILE, require
 from ferbench.contract.streams import (
     STREAMS,
     FolderStream,
@@ -16,6 +19,7 @@ from ferbench.contract.streams import (
     RecordIOStream,
     StreamedDataset,
     WebDatasetStream,
+    _missing,
     is_stream,
     open_stream,
 )
@@ -62,6 +66,58 @@ def test_a_tar_cut_short_names_the_record_and_keeps_what_is_whole(tmp_path: Path
         assert damage.record == "after 000002.cls"
 
 
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"GNU.sparse.map": "a,b"},
+        {"GNU.sparse.major": "1", "GNU.sparse.minor": "0", "GNU.sparse.realsize": "x"},
+        {"size": "-512"},
+        {"size": "-1536"},  # back to its own header
+        {"size": str(2**80)},
+    ],
+)
+@pytest.mark.parametrize("name", ["bad.jpg", "bad.cls"])
+def test_a_tar_with_a_header_made_to_break_it_is_damage(tmp_path: Path, headers: dict[str, str], name: str) -> None:
+    folder = describe(tmp_path / "tars", "webdataset")
+    write_tar(folder / "0.tar", IMAGES[:1])
+    bad = tarfile.TarInfo(name)
+    bad.pax_headers = headers
+    with tarfile.open(folder / "0.tar", "a", format=tarfile.PAX_FORMAT) as archive:
+        archive.addfile(bad)
+    dataset = open_stream(folder)
+    assert list(read(dataset).values()) == IMAGES[:1]
+    ((shard, damage),) = damages(dataset)
+    assert shard == "0.tar"
+    assert damage.record in ("after 000000.cls", f"after {name}", name)
+    assert "cut short" in damage.reason or "what follows cannot be read (" in damage.reason
+
+
+def test_a_tar_of_headers_within_headers_is_damage(tmp_path: Path) -> None:
+    folder = describe(tmp_path / "tars", "webdataset")
+    write_tar(folder / "0.tar", IMAGES[:1])
+    long_name = tarfile.TarInfo("././@LongLink")
+    long_name.type, long_name.size = tarfile.GNUTYPE_LONGNAME, 1
+    with tarfile.open(folder / "0.tar", "a") as archive:
+        for _ in range(3000):
+            archive.addfile(long_name, io.BytesIO(b"x"))
+    assert list(read(open_stream(folder)).values()) == IMAGES[:1]
+    ((_, damage),) = damages(open_stream(folder))
+    assert damage.record == "after 000000.cls"
+
+
+def test_what_is_larger_than_any_image_is_damage(tmp_path: Path) -> None:
+    (tmp_path / "1.png").write_bytes(IMAGES[1])
+    for name, size in {"0.jpg": MAX_FILE + 1, "2.jpg": 2**43}.items():
+        with (tmp_path / name).open("wb") as file:
+            file.truncate(size)  # what is not written takes no room
+    first, image, last = FolderStream(tmp_path, "mine").samples()
+    assert first == Damage("0.jpg", f"has {MAX_FILE + 1} bytes, which no image has (at most {MAX_FILE})")
+    assert isinstance(image, Sample)
+    assert image.image == IMAGES[1]
+    assert isinstance(last, Damage)
+    assert last.record == "2.jpg"
+
+
 def test_records_with_a_header_record_and_identities(tmp_path: Path) -> None:
     folder = describe(tmp_path / "rec", "recordio")
     header = (0, record(labeled(b"", 0, (4.0, 6.0))))
@@ -100,9 +156,67 @@ def test_records_cut_short_are_named(tmp_path: Path) -> None:
     assert len(reasons) == 2 and reasons[0].startswith("cut short: 42 of") and reasons[1] == text
 
 
-def test_a_first_record_that_promises_endless_images_is_damage(tmp_path: Path) -> None:
+def three_images(folder: Path, end: float = 4.0, identities: bool = True) -> list[str]:
+    """A face-recognition set whose first record promises images 1, 2 and 3; the lines of its index."""
+    records = [(0, labeled(b"", 0, (end, 6.0))), *((key, labeled(IMAGES[key], key)) for key in (1, 2, 3))]
+    records += [(key, labeled(b"", key, (1.0, 2.0))) for key in (4, 5) if identities]
+    write_records(folder / "train.rec", [(key, record(content)) for key, content in records])
+    return (folder / "train.idx").read_text().splitlines(keepends=True)
+
+
+@pytest.mark.parametrize(
+    ("kept", "record"),
+    [
+        ((0,), "1 to 3"),
+        ((0, 1), "2 to 3"),
+        ((0, 1, 2), "3"),
+        ((0, 1, 3, 4, 5), "2"),
+        ((0, 2, 4, 5), "1 to 3"),
+        ((0, 2, 3), "1"),
+        ((0, 4, 5), "1 to 3"),
+        ((0, 1, 2, 3), None),
+        ((0, 3, 1, 2, 3), None),
+    ],
+)
+def test_images_that_the_index_has_lost_are_named(tmp_path: Path, kept: tuple[int, ...], record: str | None) -> None:
     folder = describe(tmp_path / "rec", "recordio")
-    header = labeled(b"", 0, [float("inf"), 0.0])
+    lines = three_images(folder)
+    (folder / "train.idx").write_text("".join(lines[key] for key in kept))
+    there = sorted({1, 2, 3} & set(kept))
+    assert set(read(open_stream(folder)).values()) == {IMAGES[key] for key in there}
+    expected = f"train.idx has no place of {3 - len(there)} of 3 images; copy it again"
+    assert damages(open_stream(folder)) == ([("train.rec", Damage(record, expected))] if record else [])
+
+
+def test_a_number_of_images_that_no_float_holds_loses_none() -> None:
+    keys = np.array([*range(2**24 - 3, 2**24 + 3)])
+    header_says = range(2**24 - 3, int(np.float32(2**24 + 3)))
+    assert header_says.stop == 2**24 + 4
+    assert not list(_missing("train.idx", keys, header_says))
+    (damage,) = _missing("train.idx", keys[:-1], header_says)
+    assert damage.record == str(2**24 + 2)
+
+
+def test_a_record_ends_where_it_says_however_far_the_next_one_is(tmp_path: Path) -> None:
+    folder = describe(tmp_path / "rec", "recordio")
+    lines = three_images(folder)
+    (folder / "train.idx").write_text("".join(lines[:2]))
+    with (folder / "train.rec").open("r+b") as file:
+        file.truncate(2**43)  # what is not written takes no room
+    assert [place for place in open_stream(folder).places("train.rec") if isinstance(place, Place)] == [
+        Place("train.rec/1", int(lines[1].split()[1]), len(record(labeled(IMAGES[1], 1)).rstrip(b"\0")))
+    ]
+    assert list(read(open_stream(folder)).values()) == [IMAGES[1]]
+    (folder / "train.idx").write_text("".join([*lines[:2], f"2\t{2**42}\n"]))
+    assert read(open_stream(folder)) == {"train.rec/1": IMAGES[1]}
+    entries = list(open_stream(folder).samples())
+    assert Damage("train.rec/2", f"has {2**42} bytes, which no image has (at most {MAX_FILE})") in entries
+
+
+@pytest.mark.parametrize("end", [float("inf"), float("nan"), 1e30, 0.0, -5.0])
+def test_a_first_record_that_promises_endless_images_is_damage(tmp_path: Path, end: float) -> None:
+    folder = describe(tmp_path / "rec", "recordio")
+    header = labeled(b"", 0, [end, 0.0])
     write_records(folder / "train.rec", [(0, record(header)), (1, record(labeled(IMAGES[0], 1)))])
     assert [damage.record for _, damage in damages(open_stream(folder))] == ["0"]
 

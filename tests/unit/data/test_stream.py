@@ -167,6 +167,20 @@ def test_a_set_that_nobody_described_is_asked_for_in_another_way(tmp_path: Path)
     assert (index.ids.to_pylist(), index.damaged) == (["0.png", "2.png"], 1)
 
 
+def test_a_file_larger_than_any_image_stops_or_is_left_out(tmp_path: Path) -> None:
+    folder = tmp_path / "faces"
+    folder.mkdir()
+    (folder / "good.png").write_bytes(png(face(1)))
+    with (folder / "big.jpg").open("wb") as file:
+        file.truncate(2**43)  # what is not written takes no room
+    dataset = FolderStream(folder, "mine")
+    with pytest.raises(DataError, match=rf"record big\.jpg: has {2**43} bytes, which no image has"):
+        ensure_index(dataset, 16)
+    dataset.on_bad_record = "skip"
+    index = ensure_index(dataset, 16)
+    assert (index.ids.to_pylist(), index.damaged) == (["good.png"], 1)
+
+
 def test_a_set_without_one_good_image_says_so(tmp_path: Path) -> None:
     folder = describe(tmp_path / "crowd", "folder", on_bad_record="skip")
     for i in range(3):
