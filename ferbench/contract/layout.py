@@ -27,7 +27,18 @@ MAX_QUOTED = 100
 
 Row = TypeVar("Row")
 
-ALIASES = {
+CODES = {
+    "ha": "happiness",
+    "sa": "sadness",
+    "su": "surprise",
+    "af": "fear",
+    "fe": "fear",
+    "di": "disgust",
+    "an": "anger",
+    "ne": "neutral",
+}
+"""The codes of KDEF and JAFFE, which differ in fear alone: KDEF has AF, JAFFE has FE."""
+WORDS = {
     **{name: name for name in (*EIGHT_CLASSES, "other")},
     "happy": "happiness",
     "joy": "happiness",
@@ -39,19 +50,30 @@ ALIASES = {
     "angry": "anger",
     "contemptuous": "contempt",
 }
+ALIASES = {**WORDS, **CODES}
 
 
 def class_name(text: str) -> str:
     """The canonical name of a class that a layout spells its own way; raises ValueError for no expression."""
     name = text.strip().lower()
     if name not in ALIASES:
-        raise ValueError(f"{quoted(text.strip())} is no expression{suggestion(name[:MAX_QUOTED], ALIASES)}")
+        raise ValueError(f"{quoted(text.strip())} is no expression{suggestion(name[:MAX_QUOTED], WORDS)}")
     return ALIASES[name]
 
 
 def quoted(text: str) -> str:
     """The beginning of a text as a message can show it: in quotes, without control characters."""
     return repr(text if len(text) <= MAX_QUOTED else f"{text[:MAX_QUOTED]}...")
+
+
+def printable(text: str) -> str:
+    r"""A text that names something; raises ValueError where it has a control character, or half a character.
+
+    JSON can write such a half (`"\ud800"`), which no file can hold.
+    """
+    if not text.isprintable():
+        raise ValueError(f"{quoted(text)} is no printable text")
+    return text
 
 
 def below(root: Path, name: str) -> Path:

@@ -6,7 +6,7 @@ from typing import Any
 
 from ferbench.builtin.datasets.named import NamedDataset, split_name
 from ferbench.contract.dataset import Damage, Sample
-from ferbench.contract.layout import below, class_name, face_box, float_in, parsed, read_table, real, require
+from ferbench.contract.layout import below, class_name, face_box, float_in, parsed, printable, read_table, real, require
 from ferbench.errors import DataError
 
 FILES = ("manifest.csv", "manifest.parquet")
@@ -40,8 +40,8 @@ class Manifest(NamedDataset):
             image=path,
             split=split,
             label=label,
-            subject=_text(row, "subject") or None,
-            video=_text(row, "video") or None,
+            subject=printable(_text(row, "subject")) or None,
+            video=printable(_text(row, "video")) or None,
             box=_box(row),
         )
 

@@ -94,6 +94,8 @@ WRONG = [
     (["a.png", "happy", "holdout", "", "", "", "", "", "", ""], "'holdout' is no split"),
     (["a.png", "happy", "", "", "", "1", "2", "", "", ""], "'' is no number"),
     (["a.png", "happy", "", "", "", "3", "0", "1", "4", ""], "no face box"),
+    (["a.png", "happy", "", "s\x1b[2J", "", "", "", "", "", ""], "is no printable text"),
+    (["a.png", "happy", "", "", "v\x07", "", "", "", "", ""], "is no printable text"),
 ]
 
 
@@ -133,6 +135,7 @@ def test_a_wrong_row_is_damage_and_the_others_stay(tmp_path: Path, write, row, r
     assert len(found(dataset)) == 2
     ((record, said),) = damages(dataset)
     assert reason in said
+    assert said.isprintable()
     assert record == ("manifest.csv:3" if write is write_csv else "manifest.parquet, row 2")
 
 
@@ -195,8 +198,12 @@ def test_shards_have_class_names_beside_their_images(tmp_path: Path) -> None:
         ({"a.jpg": png(), "a.json": b'{"label": '}, "Expecting value"),
         ({"a.jpg": png(), "a.cls": b"\xff\xfe"}, "codec can't decode"),
         ({"a.jpg": png(), "a.json": b'{"label": "fear", "split": "x"}'}, "'x' is no split"),
+        ({"a.jpg": png(), "a.json": b'{"label": "fear", "split": "\\ud800"}'}, "is no split"),
+        ({"a.jpg": png(), "a.json": b'{"label": "fear", "subject": "\\ud800"}'}, "is no printable text"),
+        ({"a.jpg": png(), "a.json": b'{"label": "fear", "video": "a\\nb"}'}, "is no printable text"),
+        ({"a.jpg": png(), "a.json": b"[" * 60_000}, "nested too deeply"),
     ],
-    ids=["number", "list", "cut", "encoding", "split"],
+    ids=["number", "list", "cut", "encoding", "split", "half a split", "half a subject", "line break", "nested"],
 )
 def test_a_wrong_label_is_damage(tmp_path: Path, members: dict[str, bytes], reason: str) -> None:
     shard(tmp_path / "train-0.tar", {**members, "b.jpg": png(), "b.cls": b"fear"})
@@ -205,6 +212,7 @@ def test_a_wrong_label_is_damage(tmp_path: Path, members: dict[str, bytes], reas
     ((record, said),) = damages(dataset)
     assert record == "train-0.tar/a"
     assert reason in said
+    assert said.isprintable()
 
 
 def test_a_shard_cut_short_keeps_what_came_before(tmp_path: Path) -> None:

@@ -22,6 +22,7 @@ from ferbench.contract.layout import (
     inside,
     number_in,
     parsed,
+    printable,
     quoted,
     read_lines,
     read_table,
@@ -43,7 +44,16 @@ def write(path: Path, content: str | bytes = "") -> Path:
 
 @pytest.mark.parametrize(
     ("text", "name"),
-    [("Happy", "happiness"), (" SAD ", "sadness"), ("surprised", "surprise"), ("Afraid", "fear"), ("other", "other")],
+    [
+        ("Happy", "happiness"),
+        (" SAD ", "sadness"),
+        ("surprised", "surprise"),
+        ("Afraid", "fear"),
+        ("other", "other"),
+        ("AF", "fear"),
+        ("FE", "fear"),
+        ("Su", "surprise"),
+    ],
 )
 def test_spellings_have_one_name(text: str, name: str) -> None:
     assert class_name(text) == name
@@ -56,6 +66,20 @@ def test_every_alias_is_a_canonical_class() -> None:
 def test_what_is_no_expression_is_answered_with_the_nearest() -> None:
     with pytest.raises(ValueError, match=r"'Hapy' is no expression; did you mean 'happy'\?"):
         class_name("Hapy")
+
+
+def test_codes_of_two_letters_are_no_suggestion() -> None:
+    with pytest.raises(ValueError, match=r"'hap' is no expression; did you mean 'happy'\?"):
+        class_name("hap")
+
+
+def test_a_name_is_printable() -> None:
+    assert printable("Zoë 7") == "Zoë 7"
+    assert printable("") == ""
+    for text in ("\ud800", "a\nb", "\x1b[2J"):
+        with pytest.raises(ValueError, match="is no printable text") as caught:
+            printable(text)
+        assert str(caught.value).isprintable()
 
 
 def test_messages_show_the_beginning_of_a_text_without_control_characters() -> None:
