@@ -165,8 +165,12 @@ def class_folders(
 ) -> Iterator[tuple[str, tuple[Path, str]] | Damage]:
     """The images of a folder with one folder per class: where each stands below `root`, its path and its class.
 
-    A folder of another name is Damage.
+    Damage is what would be left out: a folder of another name, an image beside the folders, and a folder with images
+    inside one of them.
     """
+    for path in image_files(folder):
+        if not path.is_dir():
+            yield Damage(str(path.relative_to(root)), "lies in no class folder; move it into that of its class")
     for inner in (Path(entry) for entry in _visible(folder) if entry.is_dir()):
         try:
             name = name_of(inner.name)
@@ -174,6 +178,22 @@ def class_folders(
             yield Damage(str(inner.relative_to(root)), str(error))
             continue
         yield from ((str(path.relative_to(root)), (path, name)) for path in image_files(inner))
+        for nested in (Path(entry) for entry in _visible(inner) if entry.is_dir()):
+            # What links lead to is not looked through: it may be the whole disk.
+            if inner.is_symlink() or nested.is_symlink() or _holds_images(nested):
+                reason = "is not read, as it lies in a class folder; move its images up into that"
+                yield Damage(str(nested.relative_to(root)), reason)
+
+
+def _holds_images(folder: Path) -> bool:
+    """Whether there is an image file in a folder, at any depth."""
+    folders = [folder]
+    while folders:
+        current = folders.pop()
+        if image_files(current):
+            return True
+        folders += subfolders(current)
+    return False
 
 
 def read_lines(root: Path, path: Path) -> Iterator[tuple[int, str]]:

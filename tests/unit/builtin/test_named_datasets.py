@@ -67,6 +67,22 @@ def test_folders_of_classes_alone_are_for_training(tmp_path: Path) -> None:
     ]
 
 
+def test_images_in_no_class_folder_and_too_deep_are_damage(tmp_path: Path) -> None:
+    place(tmp_path, "train/happy/s1/1.jpg", "train/loose.jpg", "train/sad/a.png", "test/happy/b.png", "cover.png")
+    dataset = ImageFolder(tmp_path, "mine")
+    assert [sample[0] for sample in found(dataset)] == ["test/happy/b.png", "train/sad/a.png"]
+    assert [record for record, _ in damages(dataset)] == ["train/loose.jpg", "train/happy/s1"]
+
+
+def test_class_folders_beside_splits_are_refused(tmp_path: Path) -> None:
+    place(tmp_path, "happy/a.png", "Sad/b.png", "unlabeled/c.png")
+    dataset = ImageFolder(tmp_path, "mine")
+    with pytest.raises(DataError, match=r"\(Sad, happy\) stand beside folders of splits \(unlabeled\); move them"):
+        list(dataset.samples())
+    with pytest.raises(DataError, match="stand beside"):
+        _ = dataset.info
+
+
 def test_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no such folder"):
         list(ImageFolder(tmp_path / "gone", "mine").samples())

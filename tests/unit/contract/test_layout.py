@@ -227,6 +227,30 @@ def test_folders_of_classes_label_their_images(tmp_path: Path) -> None:
     ]
 
 
+def test_images_that_have_no_class_or_lie_too_deep_are_named(tmp_path: Path) -> None:
+    image = write(tmp_path / "train/happy/a.png")
+    write(tmp_path / "train/loose.jpg")
+    write(tmp_path / "train/.hidden.jpg")
+    write(tmp_path / "train/happy/s1/deep/1.jpg")
+    write(tmp_path / "train/happy/notes/about.txt")
+    write(tmp_path / "train/happy/.cache/1.jpg")
+    write(tmp_path / "train/happy/__MACOSX/._1.jpg")
+    (tmp_path / "train/happy/link").symlink_to(tmp_path)
+    write(tmp_path / "elsewhere/notes/about.txt")
+    (tmp_path / "train/sad").symlink_to(tmp_path / "elsewhere")
+    beside, inside = (
+        "lies in no class folder; move it into that of its class",
+        "is not read, as it lies in a class folder; move its images up into that",
+    )
+    assert list(class_folders(tmp_path, tmp_path / "train")) == [
+        Damage("train/loose.jpg", beside),
+        ("train/happy/a.png", (image, "happiness")),
+        Damage("train/happy/link", inside),
+        Damage("train/happy/s1", inside),
+        Damage("train/sad/notes", inside),
+    ]
+
+
 # -- lists
 
 
