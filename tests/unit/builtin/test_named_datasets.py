@@ -16,6 +16,8 @@ from ferbench.builtin.datasets.manifest import Manifest
 from ferbench.builtin.datasets.named import NamedDataset
 from ferbench.builtin.datasets.shards import Shards
 from ferbench.contract.dataset import Damage, Sample
+from ferbench.data.pack import ensure_packed
+from ferbench.data.packed import Packed
 from ferbench.errors import DataError
 
 
@@ -141,6 +143,30 @@ def test_numbers_of_a_parquet_manifest_are_boxes(tmp_path: Path) -> None:
     (sample,) = Manifest(tmp_path, "mine").samples()
     assert isinstance(sample, Sample)
     assert sample.box == (1.5, 0.0, 3.0, 4.0)
+
+
+@pytest.mark.parametrize("suffix", ["csv", "parquet"])
+def test_two_faces_of_an_image_have_ids_of_their_own(tmp_path: Path, suffix: str) -> None:
+    place(tmp_path, "a.png", "b.png")
+    columns = ["path", "id", "label", "x0", "y0", "x1", "y1"]
+    rows = [
+        ["a.png", "left", "happy", "0", "0", "2", "4"],
+        ["a.png", "right", "sad", "2", "0", "4", "4"],
+        ["b.png", "", "sad", "", "", "", ""],
+    ]
+    if suffix == "csv":
+        (tmp_path / "manifest.csv").write_text("\n".join(map(",".join, [columns, *rows])))
+    else:
+        table = pyarrow.Table.from_pylist([dict(zip(columns, row, strict=True)) for row in rows])
+        pyarrow.parquet.write_table(table, tmp_path / "manifest.parquet")
+    dataset = Manifest(tmp_path, f"two-faces-{suffix}")
+    dataset.crop = 0
+    packed = Packed(ensure_packed(dataset, 4))
+    assert dict(zip(packed.ids, packed.labels, strict=True)) == {
+        "left": "happiness",
+        "right": "sadness",
+        "b.png": "sadness",
+    }
 
 
 @pytest.mark.parametrize(("row", "reason"), WRONG, ids=[reason for _, reason in WRONG])
