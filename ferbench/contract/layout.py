@@ -30,7 +30,18 @@ _noted: contextvars.ContextVar[list[Path] | None] = contextvars.ContextVar("note
 
 Row = TypeVar("Row")
 
-ALIASES = {
+CODES = {
+    "ha": "happiness",
+    "sa": "sadness",
+    "su": "surprise",
+    "af": "fear",
+    "fe": "fear",
+    "di": "disgust",
+    "an": "anger",
+    "ne": "neutral",
+}
+"""The codes of KDEF and JAFFE, which differ in fear alone: KDEF has AF, JAFFE has FE."""
+WORDS = {
     **{name: name for name in (*EIGHT_CLASSES, "other")},
     "happy": "happiness",
     "joy": "happiness",
@@ -42,19 +53,30 @@ ALIASES = {
     "angry": "anger",
     "contemptuous": "contempt",
 }
+ALIASES = {**WORDS, **CODES}
 
 
 def class_name(text: str) -> str:
     """The canonical name of a class that a layout spells its own way; raises ValueError for no expression."""
     name = text.strip().lower()
     if name not in ALIASES:
-        raise ValueError(f"{quoted(text.strip())} is no expression{suggestion(name[:MAX_QUOTED], ALIASES)}")
+        raise ValueError(f"{quoted(text.strip())} is no expression{suggestion(name[:MAX_QUOTED], WORDS)}")
     return ALIASES[name]
 
 
 def quoted(text: str) -> str:
     """The beginning of a text as a message can show it: in quotes, without control characters."""
     return repr(text if len(text) <= MAX_QUOTED else f"{text[:MAX_QUOTED]}...")
+
+
+def printable(text: str) -> str:
+    r"""A text that names something; raises ValueError where it has a control character, or half a character.
+
+    JSON can write such a half (`"\ud800"`), which no file can hold.
+    """
+    if not text.isprintable():
+        raise ValueError(f"{quoted(text)} is no printable text")
+    return text
 
 
 def below(root: Path, name: str) -> Path:
@@ -170,13 +192,17 @@ def class_folders(
 ) -> Iterator[tuple[str, tuple[Path, str]] | Damage]:
     """The images of a folder with one folder per class: where each stands below `root`, its path and its class.
 
-    A folder of another name is Damage, and one that links lead out of `root` to, of which nothing is listed.
+    Damage is what would be left out: a folder of another name, one that links lead out of `root` to, of which nothing
+    is listed, an image beside the folders, and a folder with images inside one of them.
     """
     try:
         inside(root, folder)
     except ValueError as error:
         yield Damage(str(folder.relative_to(root)), str(error))
         return
+    for path in image_files(folder):
+        if not path.is_dir():
+            yield Damage(str(path.relative_to(root)), "lies in no class folder; move it into that of its class")
     for inner in (Path(entry) for entry in _visible(folder) if entry.is_dir()):
         try:
             inside(root, inner)
@@ -185,6 +211,22 @@ def class_folders(
             yield Damage(str(inner.relative_to(root)), str(error))
             continue
         yield from ((str(path.relative_to(root)), (path, name)) for path in image_files(inner))
+        for nested in (Path(entry) for entry in _visible(inner) if entry.is_dir()):
+            # What links lead to is not looked through: it may be the whole disk.
+            if inner.is_symlink() or nested.is_symlink() or _holds_images(nested):
+                reason = "is not read, as it lies in a class folder; move its images up into that"
+                yield Damage(str(nested.relative_to(root)), reason)
+
+
+def _holds_images(folder: Path) -> bool:
+    """Whether there is an image file in a folder, at any depth."""
+    folders = [folder]
+    while folders:
+        current = folders.pop()
+        if image_files(current):
+            return True
+        folders += subfolders(current)
+    return False
 
 
 def read_lines(root: Path, path: Path) -> Iterator[tuple[int, str]]:

@@ -1,55 +1,66 @@
 """A data set that Hugging Face `datasets` loads: saved to disk, a folder that it understands, or one of the hub."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from functools import cached_property
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 from ferbench.builtin.datasets.named import NamedDataset, split_name
 from ferbench.contract.dataset import Damage, Sample, tree_digest
-from ferbench.contract.layout import class_name
+from ferbench.contract.layout import class_name, quoted, real
 from ferbench.errors import DataError, UsageError
 
 LABELS = ("label", "labels", "emotion", "expression")
 
 
 class HuggingFace(NamedDataset):
-    """The first Image column, and the label by the *name* of its ClassLabel; a number without names is refused.
+    """The first Image column, and the label as text or by the *name* of its ClassLabel; other numbers are refused.
 
     The root is a folder written by `save_to_disk`, a folder that `load_dataset` reads (imagefolder, Parquet, ...), or
     the name of a set of the hub (`user/name`), which is downloaded. Needs `pip install 'ferbench[huggingface]'`.
     """
 
-    rule = "loaded by Hugging Face datasets; class names come from the ClassLabel feature"
+    rule = "loaded by Hugging Face datasets; class names are text or come from the ClassLabel feature"
 
     def found_classes(self) -> Iterator[str]:
         for rows in self._splits.values():
-            for name in _class_names(rows):
-                try:
+            columns = _label_columns(rows)
+            for name in chain(*columns.values(), _names_in_rows(rows, columns)):
+                with suppress(ValueError):
                     yield class_name(name)
-                except ValueError:
-                    continue
 
     def source_digest(self) -> str:
         """Of the folder; of a set of the hub its fingerprints."""
-        if self.root is not None and self.root.is_dir():
-            return tree_digest(self.root)
+        if self._is_local:
+            return tree_digest(self.folder)
         return " ".join(f"{split} {rows._fingerprint}" for split, rows in sorted(self._splits.items()))
 
     def samples(self) -> Iterator[Sample | Damage]:
         for split, rows in self._splits.items():
-            column, names = _image_column(rows), _class_names(rows)
+            column, labels = _image_column(rows), _label_columns(rows)
             for number, row in enumerate(rows):
                 where = f"{split}/{number}"
                 try:
-                    yield self._sample(where, split, row[column], _label(row, names))
+                    yield self._sample(where, split, row[column], _label(row, labels))
                 except ValueError as error:
                     yield Damage(where, str(error))
 
-    def _sample(self, where: str, split: str, image: dict[str, Any], label: str | None) -> Sample:
+    def _sample(self, where: str, split: str, image: dict[str, Any] | None, label: str | None) -> Sample:
         expression = None if label is None else class_name(label)
-        content = image["bytes"] or Path(image["path"])
-        return Sample(where, content, split_name(split) if expression else "unlabeled", expression)
+        return Sample(where, self._content(image), split_name(split) if expression else "unlabeled", expression)
+
+    def _content(self, image: dict[str, Any] | None) -> bytes | Path:
+        if image is None or not (image["bytes"] or image["path"]):
+            raise ValueError("this row has no image")
+        if image["bytes"]:
+            return bytes(image["bytes"])
+        return Path(image["path"]) if self._is_local else _downloaded(image["path"])
+
+    @property
+    def _is_local(self) -> bool:
+        return self.root is not None and self.root.is_dir()
 
     @cached_property
     def _splits(self) -> dict[str, Any]:
@@ -82,19 +93,46 @@ def _image_column(rows: Any) -> str:
     raise DataError(f"it has no column of images, but {', '.join(rows.features)}")
 
 
-def _class_names(rows: Any) -> list[str]:
-    for column in LABELS:
-        if names := getattr(rows.features.get(column), "names", None):
-            return [str(name) for name in names]
-    return []
+def _downloaded(path: str) -> bytes:
+    """An image file of a set of the hub; raises ValueError for what the library has not put into its caches.
+
+    A row may name any file of this machine.
+    """
+    import huggingface_hub
+
+    config = _library().config
+    for cache in (huggingface_hub.constants.HF_HUB_CACHE, config.DOWNLOADED_DATASETS_PATH, config.HF_DATASETS_CACHE):
+        with suppress(OSError, ValueError):
+            return real(Path(cache), Path(path)).read_bytes()
+    raise ValueError(f"{quoted(path)} is no file that Hugging Face datasets has downloaded")
 
 
-def _label(row: dict[str, Any], names: list[str]) -> str | None:
-    value = next((row[column] for column in LABELS if row.get(column) is not None), None)
-    if value is None or value == -1:
+def _label_columns(rows: Any) -> dict[str, list[str]]:
+    """The columns that may hold labels, with the class names of each that has the feature ClassLabel."""
+    columns = {column: rows.features[column] for column in LABELS if column in rows.features}
+    return {column: list(map(str, getattr(feature, "names", None) or ())) for column, feature in columns.items()}
+
+
+def _names_in_rows(rows: Any, columns: Mapping[str, list[str]]) -> Iterator[str]:
+    """The labels of the rows, as often as they occur; nothing where all columns have class names anyway."""
+    if all(columns.values()):
+        return
+    for row in rows.select_columns(list(columns)):
+        with suppress(ValueError):
+            if label := _label(row, columns):
+                yield label
+
+
+def _label(row: Mapping[str, Any], columns: Mapping[str, list[str]]) -> str | None:
+    """The first label of a row, None for none; raises ValueError for a number without a name."""
+    column = next((column for column in columns if row[column] is not None), None)
+    if column is None or row[column] == -1:
         return None
-    if isinstance(value, int):
-        if not names:
-            raise ValueError(f"label {value} is a number without a name; give the column the feature ClassLabel")
-        return names[value]
-    return str(value)
+    value, names = row[column], columns[column]
+    if not isinstance(value, int):
+        return str(value)
+    if not names:
+        raise ValueError(f"label {value} is a number without a name; give the column the feature ClassLabel")
+    if not 0 <= value < len(names):
+        raise ValueError(f"label {value} is none of the {len(names)} of its ClassLabel (0 to {len(names) - 1})")
+    return names[value]

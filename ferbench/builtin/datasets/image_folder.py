@@ -6,13 +6,15 @@ from pathlib import Path
 
 from ferbench.builtin.datasets.named import SPLITS, NamedDataset, split_name
 from ferbench.contract.dataset import Damage, Sample, Split
-from ferbench.contract.layout import class_folders, class_name, image_files, parsed, subfolders
+from ferbench.contract.layout import ALIASES, class_folders, class_name, image_files, parsed, subfolders
+from ferbench.errors import DataError
 
 
 class ImageFolder(NamedDataset):
     """Folders of splits (train, validation, test, unlabeled) with a folder of each class.
 
-    Without folders of splits all images are training images. Below `unlabeled` images may lie at any depth.
+    Without folders of splits all images are training images; beside folders of splits no class folder may stand, as its
+    images would belong to no split. Below `unlabeled` images may lie at any depth.
     """
 
     rule = "folders of splits, in them a folder of each class; the folder's name is the label"
@@ -33,9 +35,14 @@ class ImageFolder(NamedDataset):
                 yield from parsed(class_folders(self.folder, folder), partial(self._labeled, split))
 
     def _splits(self) -> list[tuple[Split, Path]]:
-        found = [
-            (split_name(folder.name), folder) for folder in subfolders(self.folder) if folder.name.lower() in SPLITS
-        ]
+        folders = subfolders(self.folder)
+        found = [(split_name(folder.name), folder) for folder in folders if folder.name.lower() in SPLITS]
+        classes = [folder.name for folder in folders if folder.name.lower() in ALIASES]
+        if found and classes:
+            raise DataError(
+                f"{self.folder}: folders of classes ({', '.join(classes)}) stand beside folders of splits "
+                f"({', '.join(folder.name for _, folder in found)}); move them into one of these, such as train"
+            )
         return found or [("train", self.folder)]
 
     def _labeled(self, split: Split, found: tuple[Path, str]) -> Sample:

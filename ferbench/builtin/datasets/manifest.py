@@ -6,7 +6,7 @@ from typing import Any
 
 from ferbench.builtin.datasets.named import NamedDataset, split_name
 from ferbench.contract.dataset import Damage, Sample
-from ferbench.contract.layout import below, class_name, face_box, float_in, parsed, read_table, real, require
+from ferbench.contract.layout import below, class_name, face_box, float_in, parsed, printable, read_table, real, require
 from ferbench.errors import DataError
 
 FILES = ("manifest.csv", "manifest.parquet")
@@ -15,13 +15,14 @@ Row = Mapping[str, Any]
 
 
 class Manifest(NamedDataset):
-    """`manifest.csv` or `manifest.parquet` with the columns path, label, split, subject, video, x0, y0, x1, y1.
+    """`manifest.csv` or `manifest.parquet` with the columns path, id, label, split, subject, video, x0, y0, x1, y1.
 
-    Only `path` must be there. An empty label is none; an empty split is train, or unlabeled without a label; the box is
-    in pixels of the stored image.
+    Only `path` must be there. An empty id is the path; an image of several faces has a row with its own id for each.
+    An empty label is none; an empty split is train, or unlabeled without a label; the box is in pixels of the stored
+    image.
     """
 
-    rule = "manifest.csv or manifest.parquet: path, and where known label, split, subject, video, x0, y0, x1, y1"
+    rule = "manifest.csv or manifest.parquet: path, and where known id, label, split, subject, video, x0, y0, x1, y1"
 
     def found_classes(self) -> Iterator[str]:
         return (str(sample.label) for sample in self.samples() if isinstance(sample, Sample) and sample.label)
@@ -36,12 +37,12 @@ class Manifest(NamedDataset):
         label = class_name(text) if (text := _text(row, "label")) else None
         split = split_name(text) if (text := _text(row, "split")) else "train" if label else "unlabeled"
         return Sample(
-            id=path.relative_to(self.folder).as_posix(),
+            id=_text(row, "id") or path.relative_to(self.folder).as_posix(),
             image=path,
             split=split,
             label=label,
-            subject=_text(row, "subject") or None,
-            video=_text(row, "video") or None,
+            subject=printable(_text(row, "subject")) or None,
+            video=printable(_text(row, "video")) or None,
             box=_box(row),
         )
 

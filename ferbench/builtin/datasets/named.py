@@ -6,6 +6,7 @@ from functools import cached_property
 from typing import ClassVar
 
 from ferbench.contract.dataset import EIGHT_CLASSES, Dataset, DatasetInfo, Split
+from ferbench.contract.layout import quoted
 
 CLASSES = (*EIGHT_CLASSES, "other")
 SPLITS: dict[str, Split] = {
@@ -26,7 +27,7 @@ def split_name(text: str) -> Split:
     """The split that a layout spells its own way; raises ValueError for none."""
     name = text.strip().lower()
     if name not in SPLITS:
-        raise ValueError(f"'{text.strip()[:100]}' is no split; write train, validation, test or unlabeled")
+        raise ValueError(f"{quoted(text.strip())} is no split; write train, validation, test or unlabeled")
     return SPLITS[name]
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from ferbench.builtin.datasets.named import SPLITS, NamedDataset, split_name
 from ferbench.contract.dataset import Damage, Sample, Split
-from ferbench.contract.layout import IMAGE_SUFFIXES, MAX_FILE, class_name, files, real
+from ferbench.contract.layout import IMAGE_SUFFIXES, MAX_FILE, class_name, files, printable, real
 from ferbench.errors import DataError
 
 LABELS = (".cls", ".txt", ".json")
@@ -74,8 +74,8 @@ def _sample(shard: Path, key: str, parts: dict[str, bytes], split: Split | None)
             image,
             named or ("train" if label else "unlabeled"),
             label,
-            subject=str(about["subject"]) if about.get("subject") else None,
-            video=str(about["video"]) if about.get("video") else None,
+            subject=printable(str(about["subject"])) if about.get("subject") else None,
+            video=printable(str(about["video"])) if about.get("video") else None,
         )
     except ValueError as error:
         yield Damage(where, str(error))
@@ -88,7 +88,10 @@ def _about(parts: dict[str, bytes]) -> dict[str, Any]:
     text = parts[suffix].decode()
     if suffix != ".json":
         return {"label": text}
-    about = json.loads(text)
+    try:
+        about = json.loads(text)
+    except RecursionError:
+        raise ValueError("its JSON is nested too deeply") from None
     if not isinstance(about, dict):
         raise ValueError("its JSON is no object")
     return about

@@ -1,6 +1,7 @@
 """Hugging Face data sets: saved to disk, and folders that its library reads."""
 
 import io
+import json
 from pathlib import Path
 
 import numpy as np
@@ -86,8 +87,55 @@ def test_a_number_without_a_name_is_refused(tmp_path: Path) -> None:
 
 
 def test_names_as_text_are_labels(tmp_path: Path) -> None:
-    table(["joy", "Neutral"], datasets.Value("string")).save_to_disk(tmp_path / "saved")
-    assert [label for *_, label in found(HuggingFace(tmp_path / "saved", "mine"))] == ["happiness", "neutral"]
+    table(["joy", "Neutral", None, "hungry"], datasets.Value("string")).save_to_disk(tmp_path / "saved")
+    dataset = HuggingFace(tmp_path / "saved", "mine")
+    assert [label for *_, label in found(dataset)] == ["happiness", "neutral", None]
+    assert dataset.info.classes == {"2": ("neutral", "happiness")}
+
+
+def test_a_number_is_not_named_by_another_column(tmp_path: Path) -> None:
+    features = datasets.Features(
+        {
+            "face": datasets.Image(),
+            "label": datasets.Value("int64"),
+            "emotion": datasets.ClassLabel(names=["sad", "fear"]),
+        }
+    )
+    columns = {"face": [picture(0), picture(1)], "label": [1, None], "emotion": [0, 0]}
+    datasets.Dataset.from_dict(columns, features).save_to_disk(tmp_path / "saved")
+    first, second = HuggingFace(tmp_path / "saved", "mine").samples()
+    assert isinstance(first, Damage) and "a number without a name" in first.reason
+    assert isinstance(second, Sample) and second.label == "sadness"
+
+
+def test_a_row_without_an_image_is_damage(tmp_path: Path) -> None:
+    features = datasets.Features({"face": datasets.Image(), "label": datasets.Value("string")})
+    columns = {"face": [None, picture(1)], "label": ["sad", "fear"]}
+    datasets.Dataset.from_dict(columns, features).save_to_disk(tmp_path / "saved")
+    dataset = HuggingFace(tmp_path / "saved", "mine")
+    assert found(dataset) == [("train/1", "train", "fear")]
+    assert [s for s in dataset.samples() if isinstance(s, Damage)] == [Damage("train/0", "this row has no image")]
+
+
+def test_a_label_that_its_class_label_does_not_have_is_damage(tmp_path: Path) -> None:
+    table([0, 1, 2], datasets.ClassLabel(names=["sad", "fear", "joy"])).save_to_disk(tmp_path / "saved")
+    # Written so by nobody who asks the library, which does not look when it reads.
+    path = tmp_path / "saved" / "dataset_info.json"
+    info = json.loads(path.read_text())
+    info["features"]["label"]["names"] = ["sad", "fear"]
+    path.write_text(json.dumps(info))
+    first, second, third = HuggingFace(tmp_path / "saved", "mine").samples()
+    assert isinstance(first, Sample) and isinstance(second, Sample)
+    assert third == Damage("train/2", "label 2 is none of the 2 of its ClassLabel (0 to 1)")
+
+
+def test_a_negative_label_counts_from_no_end(tmp_path: Path) -> None:
+    numbers = table([-2, -1, 1], datasets.Value("int64"))
+    numbers.cast_column("label", datasets.ClassLabel(names=["sad", "fear"])).save_to_disk(tmp_path / "saved")
+    first, second, third = HuggingFace(tmp_path / "saved", "mine").samples()
+    assert first == Damage("train/0", "label -2 is none of the 2 of its ClassLabel (0 to 1)")
+    assert isinstance(second, Sample) and second.split == "unlabeled"
+    assert isinstance(third, Sample) and third.label == "fear"
 
 
 def test_what_it_cannot_load_is_named(tmp_path: Path) -> None:
@@ -110,3 +158,30 @@ def test_png_bytes_are_kept_as_they_are(tmp_path: Path) -> None:
     (sample,) = HuggingFace(tmp_path / "saved", "mine").samples()
     assert isinstance(sample, Sample)
     assert sample.image == buffer.getvalue()
+
+
+def test_images_that_the_hub_stores_as_files_are_read_where_they_were_downloaded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # As huggingface_hub lays its cache out: a snapshot is links to blobs.
+    cache = tmp_path / "hub"
+    blob = cache / "datasets--user--name" / "blobs" / "0a1b"
+    image = cache / "datasets--user--name" / "snapshots" / "5c7d" / "train" / "a.png"
+    for path in (blob, image):
+        path.parent.mkdir(parents=True)
+    picture(7).save(blob, "PNG")
+    image.symlink_to("../../../blobs/0a1b")
+    private = tmp_path / "private.png"
+    picture(9).save(private)
+    paths = [str(image), str(private), str(image.with_stem("gone"))]
+    rows = datasets.Dataset.from_dict({"face": paths, "label": ["fear", "joy", "joy"]})
+    downloaded = datasets.DatasetDict(train=rows.cast_column("face", datasets.Image()))
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(cache))
+    monkeypatch.setattr(datasets, "load_dataset", lambda name: {"user/name": downloaded}[name])
+    monkeypatch.chdir(tmp_path)
+    first, second, third = HuggingFace(Path("user/name"), "mine").samples()
+    assert isinstance(first, Sample)
+    assert (first.id, first.image, first.label) == ("train/0", blob.read_bytes(), "fear")
+    for damage in (second, third):
+        assert isinstance(damage, Damage)
+        assert "no file that Hugging Face datasets has downloaded" in damage.reason

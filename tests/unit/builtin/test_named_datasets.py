@@ -16,6 +16,8 @@ from ferbench.builtin.datasets.manifest import Manifest
 from ferbench.builtin.datasets.named import NamedDataset
 from ferbench.builtin.datasets.shards import Shards
 from ferbench.contract.dataset import Damage, Sample
+from ferbench.data.pack import ensure_packed
+from ferbench.data.packed import Packed
 from ferbench.errors import DataError
 
 
@@ -67,6 +69,22 @@ def test_folders_of_classes_alone_are_for_training(tmp_path: Path) -> None:
     ]
 
 
+def test_images_in_no_class_folder_and_too_deep_are_damage(tmp_path: Path) -> None:
+    place(tmp_path, "train/happy/s1/1.jpg", "train/loose.jpg", "train/sad/a.png", "test/happy/b.png", "cover.png")
+    dataset = ImageFolder(tmp_path, "mine")
+    assert [sample[0] for sample in found(dataset)] == ["test/happy/b.png", "train/sad/a.png"]
+    assert [record for record, _ in damages(dataset)] == ["train/loose.jpg", "train/happy/s1"]
+
+
+def test_class_folders_beside_splits_are_refused(tmp_path: Path) -> None:
+    place(tmp_path, "happy/a.png", "Sad/b.png", "unlabeled/c.png")
+    dataset = ImageFolder(tmp_path, "mine")
+    with pytest.raises(DataError, match=r"\(Sad, happy\) stand beside folders of splits \(unlabeled\); move them"):
+        list(dataset.samples())
+    with pytest.raises(DataError, match="stand beside"):
+        _ = dataset.info
+
+
 def test_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no such folder"):
         list(ImageFolder(tmp_path / "gone", "mine").samples())
@@ -94,6 +112,8 @@ WRONG = [
     (["a.png", "happy", "holdout", "", "", "", "", "", "", ""], "'holdout' is no split"),
     (["a.png", "happy", "", "", "", "1", "2", "", "", ""], "'' is no number"),
     (["a.png", "happy", "", "", "", "3", "0", "1", "4", ""], "no face box"),
+    (["a.png", "happy", "", "s\x1b[2J", "", "", "", "", "", ""], "is no printable text"),
+    (["a.png", "happy", "", "", "v\x07", "", "", "", "", ""], "is no printable text"),
 ]
 
 
@@ -125,6 +145,30 @@ def test_numbers_of_a_parquet_manifest_are_boxes(tmp_path: Path) -> None:
     assert sample.box == (1.5, 0.0, 3.0, 4.0)
 
 
+@pytest.mark.parametrize("suffix", ["csv", "parquet"])
+def test_two_faces_of_an_image_have_ids_of_their_own(tmp_path: Path, suffix: str) -> None:
+    place(tmp_path, "a.png", "b.png")
+    columns = ["path", "id", "label", "x0", "y0", "x1", "y1"]
+    rows = [
+        ["a.png", "left", "happy", "0", "0", "2", "4"],
+        ["a.png", "right", "sad", "2", "0", "4", "4"],
+        ["b.png", "", "sad", "", "", "", ""],
+    ]
+    if suffix == "csv":
+        (tmp_path / "manifest.csv").write_text("\n".join(map(",".join, [columns, *rows])))
+    else:
+        table = pyarrow.Table.from_pylist([dict(zip(columns, row, strict=True)) for row in rows])
+        pyarrow.parquet.write_table(table, tmp_path / "manifest.parquet")
+    dataset = Manifest(tmp_path, f"two-faces-{suffix}")
+    dataset.crop = 0
+    packed = Packed(ensure_packed(dataset, 4))
+    assert dict(zip(packed.ids, packed.labels, strict=True)) == {
+        "left": "happiness",
+        "right": "sadness",
+        "b.png": "sadness",
+    }
+
+
 @pytest.mark.parametrize(("row", "reason"), WRONG, ids=[reason for _, reason in WRONG])
 @pytest.mark.parametrize("write", [write_csv, write_parquet])
 def test_a_wrong_row_is_damage_and_the_others_stay(tmp_path: Path, write, row, reason) -> None:  # type: ignore[no-untyped-def]
@@ -133,6 +177,7 @@ def test_a_wrong_row_is_damage_and_the_others_stay(tmp_path: Path, write, row, r
     assert len(found(dataset)) == 2
     ((record, said),) = damages(dataset)
     assert reason in said
+    assert said.isprintable()
     assert record == ("manifest.csv:3" if write is write_csv else "manifest.parquet, row 2")
 
 
@@ -195,8 +240,12 @@ def test_shards_have_class_names_beside_their_images(tmp_path: Path) -> None:
         ({"a.jpg": png(), "a.json": b'{"label": '}, "Expecting value"),
         ({"a.jpg": png(), "a.cls": b"\xff\xfe"}, "codec can't decode"),
         ({"a.jpg": png(), "a.json": b'{"label": "fear", "split": "x"}'}, "'x' is no split"),
+        ({"a.jpg": png(), "a.json": b'{"label": "fear", "split": "\\ud800"}'}, "is no split"),
+        ({"a.jpg": png(), "a.json": b'{"label": "fear", "subject": "\\ud800"}'}, "is no printable text"),
+        ({"a.jpg": png(), "a.json": b'{"label": "fear", "video": "a\\nb"}'}, "is no printable text"),
+        ({"a.jpg": png(), "a.json": b"[" * 60_000}, "nested too deeply"),
     ],
-    ids=["number", "list", "cut", "encoding", "split"],
+    ids=["number", "list", "cut", "encoding", "split", "half a split", "half a subject", "line break", "nested"],
 )
 def test_a_wrong_label_is_damage(tmp_path: Path, members: dict[str, bytes], reason: str) -> None:
     shard(tmp_path / "train-0.tar", {**members, "b.jpg": png(), "b.cls": b"fear"})
@@ -205,6 +254,7 @@ def test_a_wrong_label_is_damage(tmp_path: Path, members: dict[str, bytes], reas
     ((record, said),) = damages(dataset)
     assert record == "train-0.tar/a"
     assert reason in said
+    assert said.isprintable()
 
 
 def test_a_shard_cut_short_keeps_what_came_before(tmp_path: Path) -> None:

@@ -24,6 +24,7 @@ from ferbench.contract.layout import (
     noting_what_is_found,
     number_in,
     parsed,
+    printable,
     quoted,
     read_lines,
     read_table,
@@ -46,7 +47,16 @@ def write(path: Path, content: str | bytes = "") -> Path:
 
 @pytest.mark.parametrize(
     ("text", "name"),
-    [("Happy", "happiness"), (" SAD ", "sadness"), ("surprised", "surprise"), ("Afraid", "fear"), ("other", "other")],
+    [
+        ("Happy", "happiness"),
+        (" SAD ", "sadness"),
+        ("surprised", "surprise"),
+        ("Afraid", "fear"),
+        ("other", "other"),
+        ("AF", "fear"),
+        ("FE", "fear"),
+        ("Su", "surprise"),
+    ],
 )
 def test_spellings_have_one_name(text: str, name: str) -> None:
     assert class_name(text) == name
@@ -59,6 +69,20 @@ def test_every_alias_is_a_canonical_class() -> None:
 def test_what_is_no_expression_is_answered_with_the_nearest() -> None:
     with pytest.raises(ValueError, match=r"'Hapy' is no expression; did you mean 'happy'\?"):
         class_name("Hapy")
+
+
+def test_codes_of_two_letters_are_no_suggestion() -> None:
+    with pytest.raises(ValueError, match=r"'hap' is no expression; did you mean 'happy'\?"):
+        class_name("hap")
+
+
+def test_a_name_is_printable() -> None:
+    assert printable("Zoë 7") == "Zoë 7"
+    assert printable("") == ""
+    for text in ("\ud800", "a\nb", "\x1b[2J"):
+        with pytest.raises(ValueError, match="is no printable text") as caught:
+            printable(text)
+        assert str(caught.value).isprintable()
 
 
 def test_messages_show_the_beginning_of_a_text_without_control_characters() -> None:
@@ -238,6 +262,30 @@ def test_a_folder_of_classes_out_of_the_root_is_not_listed(tmp_path: Path, link:
     assert "leads out of" in damage.reason
     assert "secret" not in str(damage)
     assert rest == ([("train/sad/a.png", (kept, "sadness"))] if link != "root/train" else [])
+
+
+def test_images_that_have_no_class_or_lie_too_deep_are_named(tmp_path: Path) -> None:
+    image = write(tmp_path / "train/happy/a.png")
+    write(tmp_path / "train/loose.jpg")
+    write(tmp_path / "train/.hidden.jpg")
+    write(tmp_path / "train/happy/s1/deep/1.jpg")
+    write(tmp_path / "train/happy/notes/about.txt")
+    write(tmp_path / "train/happy/.cache/1.jpg")
+    write(tmp_path / "train/happy/__MACOSX/._1.jpg")
+    (tmp_path / "train/happy/link").symlink_to(tmp_path)
+    write(tmp_path / "elsewhere/notes/about.txt")
+    (tmp_path / "train/sad").symlink_to(tmp_path / "elsewhere")
+    beside, inside = (
+        "lies in no class folder; move it into that of its class",
+        "is not read, as it lies in a class folder; move its images up into that",
+    )
+    assert list(class_folders(tmp_path, tmp_path / "train")) == [
+        Damage("train/loose.jpg", beside),
+        ("train/happy/a.png", (image, "happiness")),
+        Damage("train/happy/link", inside),
+        Damage("train/happy/s1", inside),
+        Damage("train/sad/notes", inside),
+    ]
 
 
 # -- lists
