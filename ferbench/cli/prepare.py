@@ -77,8 +77,10 @@ def prepare(
         with _progress(total) as progress:
             found = inspect(reader, size, workers=workers, progress=progress)
         _show_counts(reader, found.counts)
+        for damage in found.damages:
+            click.echo(plain(f"{damage.record}: {damage.reason}", 1000))
         if found.damages:
-            raise DataError(_damage_text(reader, found.damages))
+            raise DataError(f"{len(found.damages)} entries give no image")
         click.echo("every image can be decoded; nothing was kept (--check)")
     elif _is_stream(reader):
         _index(dataset, reader, size)
@@ -168,11 +170,21 @@ def _pack(dataset: str, reader: "Dataset", size: int, workers: int, total: int) 
 
 
 def _index(dataset: str, reader: "Dataset", size: int) -> None:
+    from ferbench.contract.dataset import Damage
     from ferbench.contract.streams import StreamedDataset
-    from ferbench.data.stream_index import ensure_index
+    from ferbench.data.prepared import prepared_folder
+    from ferbench.data.stream_index import DamagedRecords, ensure_index
+    from ferbench.records.files import write_atomic
+    from ferbench.reporting.data_card import damages_csv
 
     assert isinstance(reader, StreamedDataset)
-    index = ensure_index(reader, size)
+    path = prepared_folder(reader.info.name) / "damaged.csv"
+    try:
+        index = ensure_index(reader, size)
+    except DamagedRecords as error:
+        parts = [line.partition(": ") for line in error.records]
+        write_atomic(path, damages_csv([Damage(record, reason) for record, _, reason in parts]))
+        raise DataError(f"{error}\nall stand in {path}") from None
     _remember(dataset, reader)
     click.echo(f"{len(index):,} images, {index.damaged:,} damaged records left out; index in {index.folder}")
     click.echo(_next_step(reader, ("unlabeled",)))

@@ -176,8 +176,15 @@ def _write(dataset: StreamedDataset, image_size: int, folder: Path) -> None:
 
 def _stop_at_damage(dataset: StreamedDataset, damaged: list[str]) -> None:
     if damaged and dataset.on_bad_record == "stop":
-        text = problem_text(dataset.info.name, damaged)
-        raise DataError(f"{text}\nor {dataset.how_to_skip}")
+        raise DamagedRecords(dataset, damaged)
+
+
+class DamagedRecords(DataError):
+    """A stream was read to its end, and some of its records give no image; each is named as `record: reason`."""
+
+    def __init__(self, dataset: StreamedDataset, records: list[str]) -> None:
+        super().__init__(f"{problem_text(dataset.info.name, records)}\nor {dataset.how_to_skip}")
+        self.records = records
 
 
 def _find(dataset: StreamedDataset, path: Path) -> list[str]:
