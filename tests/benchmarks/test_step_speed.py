@@ -18,26 +18,15 @@ from ferbench.contract.backbone import Network
 from ferbench.contract.batch import MethodInfo
 from ferbench.contract.head import LinearHead
 from ferbench.data.batches import ViewMaker
-from ferbench.data.packed import Pool
 from ferbench.training.engine import Task, Trainer
 from ferbench.training.optimization import learning_rate, set_learning_rate
 from ferbench.training.stage_cache import StageCache
 from ferbench.training.teacher import Teacher
+from tests.support.random_pool import random_pool
 
 RECIPE = RATIO_V1.recipes["synthfaces"]
 STEPS = 20
 LARGEST_SHARE = 0.15
-
-
-def random_pool(count: int) -> Pool:
-    labels = torch.arange(count) % 7
-    return Pool(
-        images=torch.randint(0, 256, (count, RECIPE.image_size, RECIPE.image_size, 3), dtype=torch.uint8),
-        labels=labels,
-        label_probs=torch.nn.functional.one_hot(labels, 7).float(),
-        boxes=torch.tensor([[4.0, 4.0, 40.0, 40.0]]).repeat(count, 1),
-        ids=tuple(map(str, range(count))),
-    )
 
 
 @pytest.fixture
@@ -50,7 +39,14 @@ def trainer(tmp_path: Path) -> Trainer:
     cpu = torch.device("cpu")
     maker = ViewMaker(RECIPE, backbone.mean, backbone.std, cpu)
     names = tuple("abcdefg")
-    task = Task(random_pool(400), random_pool(4000), random_pool(70), maker, names, cpu)
+    task = Task(
+        random_pool(400, RECIPE.image_size),
+        random_pool(4000, RECIPE.image_size),
+        random_pool(70, RECIPE.image_size),
+        maker,
+        names,
+        cpu,
+    )
     info = MethodInfo(names, (57,) * 7, 400, 4000, RECIPE.steps, RECIPE.steps // 20, backbone.feature_size)
     method = FixMatch(FixMatch.Config(threshold=0.8))
     method.setup(net, info)

@@ -24,7 +24,6 @@ from ferbench.contract.batch import MethodInfo
 from ferbench.contract.head import LinearHead
 from ferbench.contract.streams import open_stream
 from ferbench.data.batches import ViewMaker
-from ferbench.data.packed import Pool
 from ferbench.data.stream import Stream
 from ferbench.data.stream_index import ensure_index
 from ferbench.training.engine import Task, Trainer
@@ -32,6 +31,7 @@ from ferbench.training.optimization import learning_rate, set_learning_rate
 from ferbench.training.stage_cache import StageCache
 from ferbench.training.teacher import Teacher
 from tests.support.archives import describe, labeled, record
+from tests.support.random_pool import random_pool
 
 RECIPE = EXTERNAL_V1.recipes["synthfaces"]
 IMAGES = int(os.environ.get("BENCH_IMAGES", "10000"))
@@ -78,17 +78,6 @@ def private_bytes(pid: int | None) -> int:
     raise AssertionError("/proc/self/smaps_rollup has no Private_Dirty")
 
 
-def random_pool(count: int) -> Pool:
-    labels = torch.arange(count) % 7
-    return Pool(
-        images=torch.randint(0, 256, (count, RECIPE.image_size, RECIPE.image_size, 3), dtype=torch.uint8),
-        labels=labels,
-        label_probs=torch.nn.functional.one_hot(labels, 7).float(),
-        boxes=torch.tensor([[4.0, 4.0, 40.0, 40.0]]).repeat(count, 1),
-        ids=tuple(map(str, range(count))),
-    )
-
-
 def trainer_on(stream: Stream, folder: Path) -> Trainer:
     torch.set_num_threads(1)
     torch.manual_seed(0)
@@ -96,7 +85,12 @@ def trainer_on(stream: Stream, folder: Path) -> Trainer:
     net = Network(backbone, LinearHead(backbone.feature_size, 7)).to(memory_format=torch.channels_last)
     names = tuple("abcdefg")
     task = Task(
-        random_pool(400), stream, random_pool(70), ViewMaker(RECIPE, backbone.mean, backbone.std, CPU), names, CPU
+        random_pool(400, RECIPE.image_size),
+        stream,
+        random_pool(70, RECIPE.image_size),
+        ViewMaker(RECIPE, backbone.mean, backbone.std, CPU),
+        names,
+        CPU,
     )
     info = MethodInfo(names, (57,) * 7, 400, len(stream), RECIPE.steps, RECIPE.steps // 20, backbone.feature_size)
     method = FixMatch(FixMatch.Config(threshold=0.8))

@@ -1,0 +1,17 @@
+"""A pool of noise, for timings that images play no part in."""
+
+import torch
+
+from ferbench.data.packed import Pool
+
+
+def random_pool(count: int, image_size: int) -> Pool:
+    """Seven classes in turn, each image with one box."""
+    labels = torch.arange(count) % 7
+    return Pool(
+        images=torch.randint(0, 256, (count, image_size, image_size, 3), dtype=torch.uint8),
+        labels=labels,
+        label_probs=torch.nn.functional.one_hot(labels, 7).float(),
+        boxes=torch.tensor([[4.0, 4.0, 40.0, 40.0]]).repeat(count, 1),
+        ids=tuple(map(str, range(count))),
+    )
