@@ -1,5 +1,6 @@
 """`ferbench run --unlabeled` with archives: streamed, recorded, verified, reported; damage named or left out."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -51,3 +52,20 @@ def test_an_archive_cut_short_stops_or_goes_on_as_asked(patterns: Path, tmp_path
     gone_on = call("run", *arguments)
     assert gone_on.code == 0, gone_on.out + gone_on.err
     assert "1 damaged record(s) are left out" in gone_on.out + gone_on.err
+
+
+@pytest.mark.slow
+def test_processes_share_the_batches_of_a_stream(patterns: Path, tmp_path: Path) -> None:
+    folder = describe(tmp_path / "crowd", "webdataset")
+    write_tar(folder / "0.tar", [png(face(i)) for i in range(30)])
+    vit = [option.replace("small-resnet/4", "small-vit") for option in SMALL]
+    losses = []
+    for count in ("1", "2"):
+        runs = tmp_path / count
+        arguments = ("--dataset", str(patterns), "--unlabeled", str(folder), "--runs", str(runs), "--processes", count)
+        done = call("run", *arguments, *vit)
+        assert done.code == 0, done.out + done.err
+        ((path, record),) = RunStore(runs).iterate()
+        assert record.measured.processes == int(count)  # type: ignore[union-attr]
+        losses.append([row["loss"] for row in json.loads((path.parent / "history.json").read_text())])
+    assert losses[1] == pytest.approx(losses[0], rel=1e-3)
