@@ -34,7 +34,7 @@ demo: $(VENV)/.installed ## install, train two methods on the built-in faces, sh
 	@echo "The records of the standard runs, and their table: leaderboard/"
 
 test: $(VENV)/.installed-test ## install what tests need, run them (PYTEST_FLAGS="-k name")
-	$(ACTIVE) python -m pytest $(PYTEST_FLAGS)
+	$(ACTIVE) OMP_NUM_THREADS=1 python -m pytest --numprocesses auto $(PYTEST_FLAGS)
 
 lint: $(VENV)/.installed-lint ## ruff, mypy and the layering of imports
 	$(ACTIVE) ruff check $(SOURCES)
