@@ -1,8 +1,8 @@
 """Preparing a data set: nearly as fast as Pillow decodes, in memory that does not grow with the set.
 
-The images are made here. BENCH_IMAGES sets their number, 24,000 if it is left away; 300,000 take 1.3 GB of disk, and
+The images are made here. BENCH_IMAGES sets their number, 60,000 if it is left away; 300,000 take 1.3 GB of disk, and
 1.4 GB for the packed pixels of a turn. Both ways have as many processes and take turns, so that a noisy machine slows
-both.
+both; of fewer images the start and the last write are a larger part.
 """
 
 import os
@@ -22,7 +22,7 @@ from pytest_benchmark.fixture import BenchmarkFixture
 from ferbench.contract.dataset import SEVEN_CLASSES, Dataset, DatasetInfo, Sample
 from ferbench.data.packing import Packing
 
-IMAGES = int(os.environ.get("BENCH_IMAGES", "24000"))
+IMAGES = int(os.environ.get("BENCH_IMAGES", "60000"))
 PARTS = 8
 """Turns that each way takes, each with images of its own."""
 SIZE = 112
