@@ -72,7 +72,7 @@ def prepare(
     size = size or _usual_size(reader)
     workers = workers or len(os.sched_getaffinity(0))
     click.echo(f"{reader.info.title}: {reader.info.rule}" if reader.info.rule else reader.info.title)
-    total = None if _is_stream(reader) else _find_layout(reader)
+    total = 0 if _is_stream(reader) and not check else _find_layout(reader)
     if check:
         with _progress(total) as progress:
             found = inspect(reader, size, workers=workers, progress=progress)
@@ -85,7 +85,7 @@ def prepare(
     elif _is_stream(reader):
         _index(dataset, reader, size)
     else:
-        _pack(dataset, reader, size, workers, total or 0)
+        _pack(dataset, reader, size, workers, total)
     if not check and digest() != reader.source_digest():
         print_warning("the source has changed while it was read; run this command again to take in the changes")
 
@@ -245,10 +245,10 @@ def _damage_text(reader: "Dataset", damages: "Sequence[Damage]", path: Path | No
 
 
 @contextmanager
-def _progress(total: int | None) -> "Iterator[Progress]":
+def _progress(total: int) -> "Iterator[Progress]":
     """A bar with the time left on a terminal, a line now and then elsewhere."""
     if not sys.stdout.isatty():
-        yield _Lines(total or 0)
+        yield _Lines(total)
         return
     # rich takes longer to import than help may last.
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn

@@ -149,6 +149,12 @@ def test_a_check_decodes_everything_and_keeps_nothing(tmp_path: Path, own_cache:
     assert call("run", "--method", "fixmatch", "--dataset", "my-faces", "--ratio", "0.2").code == 2
 
 
+def test_a_check_of_a_stream_knows_how_many_there_are(tmp_path: Path) -> None:
+    root = write_faces(tmp_path / "faces")
+    done = call("prepare", "folder", "--name", "crowd", "--root", str(root), "--size", str(SIZE), "--check")
+    assert (done.code, f"found images in {root}: 120 entries" in done.out) == (0, True), done.err
+
+
 def test_all_that_is_wrong_with_a_stream_is_listed(tmp_path: Path, own_cache: Path) -> None:
     root = write_faces(tmp_path / "faces")
     for number in range(30):
