@@ -170,7 +170,6 @@ def _pack(dataset: str, reader: "Dataset", size: int, workers: int, total: int) 
 
 
 def _index(dataset: str, reader: "Dataset", size: int) -> None:
-    from ferbench.contract.dataset import Damage
     from ferbench.contract.streams import StreamedDataset
     from ferbench.data.prepared import prepared_folder
     from ferbench.data.stream_index import DamagedRecords, ensure_index
@@ -182,8 +181,7 @@ def _index(dataset: str, reader: "Dataset", size: int) -> None:
     try:
         index = ensure_index(reader, size)
     except DamagedRecords as error:
-        parts = [line.partition(": ") for line in error.records]
-        write_atomic(path, damages_csv([Damage(record, reason) for record, _, reason in parts]))
+        write_atomic(path, damages_csv(error.damages))
         raise DataError(f"{error}\nall stand in {path}") from None
     _remember(dataset, reader)
     click.echo(f"{len(index):,} images, {index.damaged:,} damaged records left out; index in {index.folder}")

@@ -199,6 +199,8 @@ class RecordIOStream(_Archives):
             if int(key) in images:
                 length = self._length(path, int(offset), int(end - offset), last=end == size)
                 yield Place(f"{shard}/{key}", int(offset), length)
+        if images.stop == ALL and len(keys) and (left := size - self._end(path, int(offsets[-1]), size)) > 0:
+            yield Damage(f"after {keys[-1]}", f"{index.name} names nothing of the last {left:,} bytes; copy it again")
 
     def unwrap(self, record: bytes) -> bytes:
         payload = self._payload(record)
@@ -244,6 +246,18 @@ class RecordIOStream(_Archives):
             start = file.read(8)
         kind, length = self._part(start) or (None, 0)
         return min(8 + length, span) if kind == 0 else span
+
+    def _end(self, path: Path, offset: int, size: int) -> int:
+        """Where the record at `offset` ends with all its parts; `size` where no record is found."""
+        kind = 1
+        with path.open("rb") as file:
+            while kind not in (0, 3):
+                file.seek(offset)
+                if (part := self._part(file.read(8))) is None:
+                    return size
+                kind, length = part
+                offset += 8 + length + -length % 4
+        return offset
 
     def _part(self, start: bytes) -> tuple[int, int] | None:
         """Kind and length of the part that begins with these 8 bytes; None where none begins."""

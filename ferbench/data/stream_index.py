@@ -165,7 +165,7 @@ def _write(dataset: StreamedDataset, image_size: int, folder: Path) -> None:
             raise DataError(
                 f"dataset '{dataset.info.name}': no images found in {dataset.root}; is the folder complete?"
             )
-        (scratch / "damaged.txt").write_text("".join(f"{line}\n" for line in damaged), "utf-8")
+        (scratch / "damaged.txt").write_text("".join(f"{line}\n" for line in _lines(damaged)), "utf-8")
         meta = {"fingerprint": fingerprint, "image_size": image_size, "images": n, "damaged": len(damaged)}
         (scratch / "meta.json").write_text(json.dumps(meta, indent=1, sort_keys=True), "utf-8")
         (scratch / "places.arrow").unlink()
@@ -174,30 +174,34 @@ def _write(dataset: StreamedDataset, image_size: int, folder: Path) -> None:
         shutil.rmtree(scratch, ignore_errors=True)
 
 
-def _stop_at_damage(dataset: StreamedDataset, damaged: list[str]) -> None:
+def _stop_at_damage(dataset: StreamedDataset, damaged: list[Damage]) -> None:
     if damaged and dataset.on_bad_record == "stop":
         raise DamagedRecords(dataset, damaged)
 
 
 class DamagedRecords(DataError):
-    """A stream was read to its end, and some of its records give no image; each is named as `record: reason`."""
+    """A stream was read to its end, and some of its records give no image."""
 
-    def __init__(self, dataset: StreamedDataset, records: list[str]) -> None:
-        super().__init__(f"{problem_text(dataset.info.name, records)}\nor {dataset.how_to_skip}")
-        self.records = records
+    def __init__(self, dataset: StreamedDataset, damages: list[Damage]) -> None:
+        super().__init__(f"{problem_text(dataset.info.name, _lines(damages))}\nor {dataset.how_to_skip}")
+        self.damages = damages
 
 
-def _find(dataset: StreamedDataset, path: Path) -> list[str]:
+def _lines(damages: list[Damage]) -> list[str]:
+    return [f"{damage.record}: {damage.reason}" for damage in damages]
+
+
+def _find(dataset: StreamedDataset, path: Path) -> list[Damage]:
     """Write where the images lie; returns what the archives themselves show to be damaged."""
-    damaged: list[str] = []
+    damaged: list[Damage] = []
 
     def rows() -> Iterator[dict[str, Any]]:
         for number, shard in enumerate(dataset.shards()):
             for place in dataset.readable_places(shard):
                 if isinstance(place, Damage):
-                    damaged.append(f"{_visible(shard)}, record {_visible(place.record)}: {_visible(place.reason)}")
+                    damaged.append(Damage(_record(shard, place.record), _visible(place.reason)))
                 elif not place.id.isprintable():  # it would drive a terminal, or break lines and encodings
-                    damaged.append(f"{_visible(shard)}, record {_visible(place.id)}: the name is not printable text")
+                    damaged.append(Damage(_record(shard, place.id), "the name is not printable text"))
                 else:
                     yield {"shard": number, **place.__dict__}
 
@@ -208,7 +212,7 @@ def _find(dataset: StreamedDataset, path: Path) -> list[str]:
     return damaged
 
 
-def _hash(dataset: StreamedDataset, image_size: int, folder: Path, damaged: list[str]) -> tuple[int, str]:
+def _hash(dataset: StreamedDataset, image_size: int, folder: Path, damaged: list[Damage]) -> tuple[int, str]:
     """Decode every image in worker processes and write those that can be; their number and fingerprint."""
     places = _mapped(folder / "places.arrow")
     reader = StreamReader(dataset, places, image_size)
@@ -230,7 +234,7 @@ def _hash(dataset: StreamedDataset, image_size: int, folder: Path, damaged: list
     return n, content.hexdigest()
 
 
-class _Chunks(torch.utils.data.Dataset[tuple[NDArray[np.int64], Hashes, list[str]]]):
+class _Chunks(torch.utils.data.Dataset[tuple[NDArray[np.int64], Hashes, list[Damage]]]):
     """Rows that can be decoded, their hashes, and what is wrong with the others; a chunk at a time."""
 
     def __init__(self, reader: StreamReader) -> None:
@@ -239,17 +243,21 @@ class _Chunks(torch.utils.data.Dataset[tuple[NDArray[np.int64], Hashes, list[str
     def __len__(self) -> int:
         return -(-len(self.reader) // CHUNK)
 
-    def __getitem__(self, chunk: int) -> tuple[NDArray[np.int64], Hashes, list[str]]:
+    def __getitem__(self, chunk: int) -> tuple[NDArray[np.int64], Hashes, list[Damage]]:
         images, rows, problems = [], [], []
         for row in range(chunk * CHUNK, min((chunk + 1) * CHUNK, len(self.reader))):
             try:
                 images.append(self.reader.image(row))
                 rows.append(row)
             except UNDECODABLE as error:
-                problems.append(f"{self.reader.where(row)}: {error}")
+                problems.append(Damage(self.reader.where(row), str(error)))
         size = self.reader.image_size
         stacked = np.stack(images) if images else np.empty((0, size, size, 3), np.uint8)
         return np.array(rows, np.int64), hash_images(stacked), problems
+
+
+def _record(shard: str, name: str) -> str:
+    return f"{_visible(shard)}, record {_visible(name)}"
 
 
 def _visible(name: str) -> str:

@@ -188,6 +188,30 @@ def test_images_that_the_index_has_lost_are_named(tmp_path: Path, kept: tuple[in
     assert damages(open_stream(folder)) == ([("train.rec", Damage(record, expected))] if record else [])
 
 
+@pytest.mark.parametrize("kept", [1, 2, 3])
+def test_without_a_header_record_what_follows_the_last_key_is_named(tmp_path: Path, kept: int) -> None:
+    folder = describe(tmp_path / "rec", "recordio")
+    in_parts = record(b"", (labeled(b"abcd", 1), b"efghijk"))
+    offsets = write_records(
+        folder / "train.rec", [(0, record(labeled(IMAGES[0], 0))), (1, in_parts), (2, record(labeled(IMAGES[2], 2)))]
+    )
+    size = (folder / "train.rec").stat().st_size
+    lines = (folder / "train.idx").read_text().splitlines(keepends=True)
+    (folder / "train.idx").write_text("".join(lines[:kept]))
+    assert len(read(open_stream(folder))) == kept
+    lost = (
+        [
+            Damage(
+                f"after {kept - 1}",
+                f"train.idx names nothing of the last {size - offsets[kept]:,} bytes; copy it again",
+            )
+        ]
+        if kept < 3
+        else []
+    )
+    assert damages(open_stream(folder)) == [("train.rec", damage) for damage in lost]
+
+
 def test_a_number_of_images_that_no_float_holds_loses_none() -> None:
     keys = np.array([*range(2**24 - 3, 2**24 + 3)])
     header_says = range(2**24 - 3, int(np.float32(2**24 + 3)))
