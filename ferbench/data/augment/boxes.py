@@ -1,14 +1,7 @@
-"""Boxes under crop, flip and affine operations. A box is float32 x0, y0, x1, y1 in pixels; pixel i covers i..i+1."""
-
-from typing import TYPE_CHECKING
+"""Boxes under affine operations. A box is float32 x0, y0, x1, y1 in pixels; pixel i covers i..i+1."""
 
 import torch
 from torch import Tensor
-
-from ferbench.data.augment.pixels import to_device
-
-if TYPE_CHECKING:
-    from ferbench.data.augment.weak import WeakParameters
 
 
 def follow(boxes: Tensor, inverses: Tensor, height: int, width: int) -> Tensor:
@@ -27,15 +20,3 @@ def follow(boxes: Tensor, inverses: Tensor, height: int, width: int) -> Tensor:
     size = corners.new_tensor((width, height))
     first, last = corners.amin(1), corners.amax(1)
     return torch.cat((torch.minimum(first.clamp_min(0), size), torch.minimum(last.clamp_min(0), size)), dim=1)
-
-
-def shift_and_flip(boxes: Tensor, parameters: "WeakParameters", height: int, width: int) -> Tensor:
-    """(B, 4) boxes -> new (B, 4): moved with the crop, clipped to the image, then mirrored with the flip.
-
-    A box that the crop leaves outside becomes empty (x0 == x1 or y0 == y1) at the border.
-    """
-    dx, dy, flip = (to_device(p, boxes.device) for p in (parameters.dx, parameters.dy, parameters.flip))
-    x = (boxes[:, 0::2] - dx[:, None]).clamp(0, width)
-    y = (boxes[:, 1::2] - dy[:, None]).clamp(0, height)
-    x = torch.where(flip[:, None], width - x.flip(1), x)
-    return torch.stack((x[:, 0], y[:, 0], x[:, 1], y[:, 1]), dim=1)

@@ -5,11 +5,10 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from ferbench.data.augment.boxes import shift_and_flip
 from ferbench.data.augment.cutout import Cutout
 from ferbench.data.augment.pixels import pack, unpack
 from ferbench.data.augment.randaugment import RandAugment
-from ferbench.data.augment.weak import Weak
+from ferbench.data.augment.weak import Weak, shift_and_flip
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ferbench.data.augment.boxes import shift_and_flip
 from ferbench.data.augment.pixels import check_images, to_device
 
 
@@ -85,3 +84,15 @@ class Weak:
         runs = padded.as_strided((max(padded.numel() - run + 1, 0), run), (1, 1))  # every run of the padded batch
         views = runs.index_select(0, to_device(torch.from_numpy(start.ravel()), images.device))
         return views.view(count, height, width, channels)
+
+
+def shift_and_flip(boxes: Tensor, parameters: WeakParameters, height: int, width: int) -> Tensor:
+    """(B, 4) boxes -> new (B, 4): moved with the crop, clipped to the image, then mirrored with the flip.
+
+    A box that the crop leaves outside becomes empty (x0 == x1 or y0 == y1) at the border.
+    """
+    dx, dy, flip = (to_device(p, boxes.device) for p in (parameters.dx, parameters.dy, parameters.flip))
+    x = (boxes[:, 0::2] - dx[:, None]).clamp(0, width)
+    y = (boxes[:, 1::2] - dy[:, None]).clamp(0, height)
+    x = torch.where(flip[:, None], width - x.flip(1), x)
+    return torch.stack((x[:, 0], y[:, 0], x[:, 1], y[:, 1]), dim=1)

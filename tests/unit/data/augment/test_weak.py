@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from ferbench.data.augment.boxes import shift_and_flip
-from ferbench.data.augment.weak import Weak
+from ferbench.data.augment.weak import Weak, shift_and_flip
 from tests.unit.data.augment import pil_policy
 from tests.unit.data.augment.backends import gpu
 from tests.unit.data.augment.samples import from_pil, random_images, to_pil
