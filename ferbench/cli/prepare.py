@@ -78,7 +78,7 @@ def prepare(
             found = inspect(reader, size, workers=workers, progress=progress)
         _show_counts(reader, found.counts)
         for damage in found.damages:
-            click.echo(plain(f"{damage.record}: {damage.reason}", 1000))
+            click.echo(plain(str(damage), 1000))
         if found.damages:
             raise DataError(f"{len(found.damages)} entries give no image")
         click.echo("every image can be decoded; nothing was kept (--check)")
@@ -234,7 +234,7 @@ def _show_counts(reader: "Dataset", counts: "Mapping[str, int]") -> "CountTable"
 
 
 def _damage_text(reader: "Dataset", damages: "Sequence[Damage]", path: Path | None = None) -> str:
-    lines = [plain(f"{damage.record}: {damage.reason}", 400) for damage in damages]
+    lines = [plain(str(damage), 400) for damage in damages]
     where = f"; all stand in {path}" if path else ""
     return (
         f"dataset '{reader.info.name}': {len(damages)} entries give no image{where}. Repair them and run this command "

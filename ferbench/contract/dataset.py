@@ -49,6 +49,9 @@ class Damage:
     record: str
     reason: str
 
+    def __str__(self) -> str:
+        return f"{self.record}: {self.reason}"
+
 
 @dataclass(frozen=True)
 class DatasetInfo:

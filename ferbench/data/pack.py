@@ -39,7 +39,7 @@ class DamagedImages(DataError):
     """A data set was read to its end, and some of it gives no image."""
 
     def __init__(self, name: str, damages: list[Damage]) -> None:
-        super().__init__(problem_text(name, [f"{damage.record}: {damage.reason}" for damage in damages]))
+        super().__init__(problem_text(name, damages))
         self.damages = damages
 
 
@@ -162,11 +162,10 @@ def _write_manifest(packing: Packing, path: Path) -> None:
         writer.write_table(pyarrow.Table.from_pylist(batch, schema=MANIFEST_SCHEMA))
 
 
-def problem_text(name: str, problems: list[str]) -> str:
+def problem_text(name: str, damages: Sequence[Damage]) -> str:
     """All that is wrong with a data set, or its beginning, with the remedy."""
-    return (
-        f"dataset '{name}': {len(problems)} damaged image(s); replace or remove them, then run again:{listed(problems)}"
-    )
+    lines = listed([str(damage) for damage in damages])
+    return f"dataset '{name}': {len(damages)} damaged image(s); replace or remove them, then run again:{lines}"
 
 
 def _meta(dataset: Dataset, image_size: int, packing: Packing, left_out: Sequence[Damage]) -> Mapping[str, Any]:

@@ -60,7 +60,7 @@ class StreamReader:
     def where(self, row: int) -> str:
         """Shard and record, for people."""
         shard = self.shards[self._shard[row]]
-        return f"{shard}, record {str(self._ids[row]).removeprefix(f'{shard}/')}"
+        return _record(shard, str(self._ids[row]).removeprefix(f"{shard}/"))
 
     def image(self, row: int) -> np.ndarray:
         """Pixels (S, S, 3) uint8 of a row; raises one of `UNDECODABLE`."""
@@ -165,7 +165,7 @@ def _write(dataset: StreamedDataset, image_size: int, folder: Path) -> None:
             raise DataError(
                 f"dataset '{dataset.info.name}': no images found in {dataset.root}; is the folder complete?"
             )
-        (scratch / "damaged.txt").write_text("".join(f"{line}\n" for line in _lines(damaged)), "utf-8")
+        (scratch / "damaged.txt").write_text("".join(f"{damage}\n" for damage in damaged), "utf-8")
         meta = {"fingerprint": fingerprint, "image_size": image_size, "images": n, "damaged": len(damaged)}
         (scratch / "meta.json").write_text(json.dumps(meta, indent=1, sort_keys=True), "utf-8")
         (scratch / "places.arrow").unlink()
@@ -183,12 +183,8 @@ class DamagedRecords(DataError):
     """A stream was read to its end, and some of its records give no image."""
 
     def __init__(self, dataset: StreamedDataset, damages: list[Damage]) -> None:
-        super().__init__(f"{problem_text(dataset.info.name, _lines(damages))}\nor {dataset.how_to_skip}")
+        super().__init__(f"{problem_text(dataset.info.name, damages)}\nor {dataset.how_to_skip}")
         self.damages = damages
-
-
-def _lines(damages: list[Damage]) -> list[str]:
-    return [f"{damage.record}: {damage.reason}" for damage in damages]
 
 
 def _find(dataset: StreamedDataset, path: Path) -> list[Damage]:

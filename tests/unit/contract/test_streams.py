@@ -199,17 +199,9 @@ def test_without_a_header_record_what_follows_the_last_key_is_named(tmp_path: Pa
     lines = (folder / "train.idx").read_text().splitlines(keepends=True)
     (folder / "train.idx").write_text("".join(lines[:kept]))
     assert len(read(open_stream(folder))) == kept
-    lost = (
-        [
-            Damage(
-                f"after {kept - 1}",
-                f"train.idx names nothing of the last {size - offsets[kept]:,} bytes; copy it again",
-            )
-        ]
-        if kept < 3
-        else []
-    )
-    assert damages(open_stream(folder)) == [("train.rec", damage) for damage in lost]
+    left = f"train.idx names nothing of the last {size - [*offsets, size][kept]:,} bytes; copy it again"
+    lost = [("train.rec", Damage(f"after {kept - 1}", left))]
+    assert damages(open_stream(folder)) == (lost if kept < 3 else [])
 
 
 def test_a_number_of_images_that_no_float_holds_loses_none() -> None:
