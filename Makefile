@@ -12,17 +12,18 @@ PLUGIN_PROJECTS := $(wildcard plugins/*/pyproject.toml)
 PLUGIN_FLAGS := $(patsubst %/pyproject.toml,-e %,$(PLUGIN_PROJECTS))
 PLUGIN_TEST_FLAGS := $(patsubst %/pyproject.toml,-e '%[test]',$(PLUGIN_PROJECTS))
 PROJECTS := pyproject.toml $(PLUGIN_PROJECTS)
-SOURCES := ferbench plugins tests
+SOURCES := ferbench plugins tests conftest.py
 PYTEST_FLAGS ?=
+TESTS = $(ACTIVE) OMP_NUM_THREADS=1 python -m pytest --numprocesses auto
 
 DEMO_RUNS ?= runs/demo
 DEMO_STEPS ?= 800
 
-.PHONY: help demo test lint format bench clean FORCE
+.PHONY: help demo check test test-all lint format bench clean FORCE
 .DEFAULT_GOAL := help
 
 help: ## show this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: $(VENV)/.installed ## install, train two methods on the built-in faces, show the leaderboard
 	@echo "Two methods on the built-in faces, 5 % of the labels, one seed, $(DEMO_STEPS) of the standard 1800 steps."
@@ -33,8 +34,14 @@ demo: $(VENV)/.installed ## install, train two methods on the built-in faces, sh
 	@echo "Fewer steps than the standard are marked 'not standard' and never stand in a standard table."
 	@echo "The records of the standard runs, and their table: leaderboard/"
 
-test: $(VENV)/.installed-test ## install what tests need, run them (PYTEST_FLAGS="-k name")
-	$(ACTIVE) OMP_NUM_THREADS=1 python -m pytest --numprocesses auto $(PYTEST_FLAGS)
+check: $(VENV)/.installed-test ## the quick tests: under a minute, no processes (PYTEST_FLAGS="-k name")
+	$(TESTS) -m "not process and not slow and not storm and not fuzz and not gpu" $(PYTEST_FLAGS)
+
+test: $(VENV)/.installed-test ## install what tests need, run what CI runs
+	$(TESTS) -m "not storm and not fuzz and not gpu" $(PYTEST_FLAGS)
+
+test-all: $(VENV)/.installed-test ## all tests: processes that train together or are killed, fuzzing, GPUs
+	$(TESTS) $(PYTEST_FLAGS)
 
 lint: $(VENV)/.installed-lint ## ruff, mypy and the layering of imports
 	$(ACTIVE) ruff check $(SOURCES)

@@ -6,7 +6,7 @@ from contextlib import AbstractContextManager, nullcontext
 import torch
 from torch import Tensor, nn
 
-from ferbench.contract.batch import Predictions
+from ferbench.contract.batch import PoolPredictions
 
 FAR_BELOW = -1e9  # of a similarity that is left out: finite, so that rows without any other stay finite too
 
@@ -43,7 +43,7 @@ def class_confidence(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
     return (right * confidence.unsqueeze(1)).sum(0) / counts.clamp_min(1), counts
 
 
-def confidence_margin(labeled: Predictions, epoch: int, *, floor: float, decay: float) -> Tensor:
+def confidence_margin(labeled: PoolPredictions, epoch: int, *, floor: float, decay: float) -> Tensor:
     """Ada-CM's margin of each class after an epoch (Li et al., CVPR 2022), which LEAF uses too.
 
     T_c = max(floor, m_c * decay / (1 + exp(-epoch))), (C,) float32, with `class_confidence`'s m_c over the labeled

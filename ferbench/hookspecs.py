@@ -3,11 +3,11 @@
 A plugin is a module named by an entry point of group `ferbench`. It imports nothing heavy: what it registers are
 strings, `"package.module:Class"`, which are imported when they are used. Every `register` call takes
 
-    register(name, target, *, summary, paper="", title="", api=1)
+    register(name, target, *, summary, paper="", title="", example="", api=1)
 
 `name` in lower case with hyphens; `summary` one line for `ferbench list`; `paper` a citation or address; `title` what
-people read in tables and reports, where the name would mislead; `api` the version of the contract the target is
-written for.
+people read in tables and reports, where the name would mislead; `example` the full name of a backbone that stands for
+a family which has none of its own (`timm/resnet18`); `api` the version of the contract the target is written for.
 """
 
 from collections.abc import Callable, Mapping

@@ -20,9 +20,15 @@ def pytest_collection_modifyitems(session: pytest.Session, config: pytest.Config
 
 def _checks(session: pytest.Session, name: str) -> Iterator[pytest.Item]:
     # Imported only when asked for: this module is loaded by every pytest in the environment.
-    from ferbench.training.conformance import planned_checks
+    from ferbench.conformance.checks import planned_checks
+    from ferbench.discovery.loader import load_registry
+    from ferbench.errors import FerbenchError
 
-    for title, check in planned_checks(name):
+    try:
+        checks = list(planned_checks(load_registry(), name))
+    except FerbenchError as error:
+        raise pytest.UsageError(f"--ferbench {name}: {error}") from None
+    for title, check in checks:
         yield ConformanceItem.from_parent(session, name=f"ferbench[{title}]", check=check)
 
 

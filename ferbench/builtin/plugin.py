@@ -50,17 +50,17 @@ def ferbench_register_datasets(register: Register) -> None:
     )
     register(
         "recordio",
-        "ferbench.contract.streams:RecordIOStream",
+        "ferbench.readers.recordio:RecordIOStream",
         summary="An unlabeled pool in RecordIO files, as face-recognition sets are published",
     )
     register(
         "webdataset",
-        "ferbench.contract.streams:WebDatasetStream",
+        "ferbench.readers.webdataset:WebDatasetStream",
         summary="An unlabeled pool in tar files, as WebDataset has them",
     )
     register(
         "folder",
-        "ferbench.contract.streams:FolderStream",
+        "ferbench.readers.folders:FolderStream",
         summary="An unlabeled pool of image files in folders of any depth",
     )
 
@@ -82,6 +82,7 @@ def ferbench_register_backbones(register: Register) -> None:
         "timm",
         "ferbench.builtin.backbones.timm_adapter:build",
         summary="Any timm image classifier by name, e.g. `--backbone timm/resnet18`",
+        example="timm/resnet18",
     )
 
 
@@ -123,6 +124,11 @@ def ferbench_register_executors(register: Register) -> None:
         "ferbench.execution.local:LocalExecutor",
         summary="Processes of this machine, one per cell",
     )
+    register(
+        "inline",
+        "ferbench.execution.inline:InlineExecutor",
+        summary="This process, one cell after the other: for debugging and notebooks; never standard",
+    )
 
 
 @hookimpl
@@ -130,13 +136,13 @@ def ferbench_register_commands(register: Register) -> None:
     """The verbs of the command line, in the order of its help."""
     register("run", "ferbench.cli.run:run", summary="Train and evaluate methods; finished cells are kept")
     register("status", "ferbench.cli.status:status", summary="Show which cells are done, failed or running")
-    register("list", "ferbench.cli.listing:list_", summary="List methods, data sets and whatever a run can name")
+    register("list", "ferbench.cli.listing:list_", summary="List methods, datasets and whatever a run can name")
     register("plugins", "ferbench.cli.plugins:plugins", summary="List, check or create plugins")
     register("report", "ferbench.cli.report:report", summary="Write the HTML report of a run")
     register("compare", "ferbench.cli.compare:compare", summary="Compare runs side by side")
     register("verify", "ferbench.cli.verify:verify", summary="Recompute the metrics of records")
     register("leaderboard", "ferbench.cli.leaderboard:leaderboard", summary="Build or check the leaderboard")
-    register("prepare", "ferbench.cli.prepare:prepare", summary="Prepare your copy of a data set for runs")
-    register("boxes", "ferbench.cli.boxes:boxes", summary="Find the faces of a data set that has no face boxes")
+    register("prepare", "ferbench.cli.prepare:prepare", summary="Prepare your copy of a dataset for runs")
+    register("boxes", "ferbench.cli.boxes:boxes", summary="Find the faces of a dataset that has no face boxes")
     register("reproduce", "ferbench.cli.reproduce:reproduce", summary="Run a record's cell again and compare")
     register("doctor", "ferbench.cli.doctor:doctor", summary="Check this installation; say how to repair it")

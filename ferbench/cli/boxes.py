@@ -1,23 +1,26 @@
-"""`ferbench boxes`: find the faces of a data set that has no boxes."""
+"""`ferbench boxes`: find the faces of a dataset that has no boxes."""
 
 import sys
 
 import click
 
+from ferbench.cli.session import Session
+
 
 @click.command("boxes")
 @click.argument("dataset")
-def boxes(dataset: str) -> None:
+@click.pass_obj
+def boxes(session: Session, dataset: str) -> None:
     """Find the face in every image of DATASET that has no face box, once, and keep the boxes in the cache.
 
     Methods that use boxes (fr-pretrain-mixup) then read them; an image in which no face or several are found keeps the
     central box. Needs scikit-image: pip install 'ferbench[boxes]'.
     """
     # Not at the top: help must not wait for pyarrow.
-    from ferbench.data.face_boxes import boxes_path, find_boxes
+    from ferbench.data.prepare.face_boxes import boxes_path, find_boxes
     from ferbench.data.sources import open_dataset
 
-    source = open_dataset(dataset)
+    source = open_dataset(session.registry, dataset)
     looked = found = 0
     for looked, found in find_boxes(source):
         if sys.stderr.isatty():

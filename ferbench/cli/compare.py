@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ferbench.cli.output import print_json, print_table, print_warning
+from ferbench.cli.output import print_json, print_warning
 from ferbench.errors import UsageError, VerificationError, suggestion
+from ferbench.render.text import print_table
 
 if TYPE_CHECKING:
     from ferbench.leaderboard.comparison import Comparison, Located
@@ -107,7 +108,7 @@ def _only_row(rows: "dict[str, dict[int, Located]]", name: str) -> "dict[int, Lo
 
 
 def _print(title: str, comparison: "Comparison") -> None:
-    from ferbench.leaderboard.escape import plain
+    from ferbench.render.escape import plain
 
     a, b = plain(comparison.a), plain(comparison.b)
     click.echo(click.style(plain(f"{a} against {b}: {title}", LONG), bold=True))

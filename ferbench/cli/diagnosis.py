@@ -13,16 +13,16 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+from ferbench.discovery.loader import load_registry
+from ferbench.discovery.registry import Registry, describe
 from ferbench.errors import DataError, FerbenchError, PluginError
-from ferbench.plugins import load_registry
-from ferbench.registry import Registry, describe
 
 LOW_DISK = 2 * 2**30
 LOW_MEMORY = 2 * 2**30
 
 
 @dataclass(frozen=True)
-class Check:
+class InstallationCheck:
     """What was found. `exit_code` is 0 where all is well; a warning has a remedy and exit code 0."""
 
     name: str
@@ -36,11 +36,11 @@ class Check:
         return "FAILED" if self.exit_code else "warning" if self.remedy else "ok"
 
 
-def diagnose(runs: Path) -> Iterator[Check]:
+def diagnose(runs: Path) -> Iterator[InstallationCheck]:
     """All checks, one after the other; one that breaks is a failed check and stops no other."""
     # Strict mode would hide every later check behind the first problem.
     registry = load_registry({**os.environ, "FERBENCH_STRICT_PLUGINS": ""})
-    checks: dict[str, Callable[[], Iterator[Check]]] = {
+    checks: dict[str, Callable[[], Iterator[InstallationCheck]]] = {
         "python": _python,
         "packages": _packages,
         "torch": _torch,
@@ -49,22 +49,22 @@ def diagnose(runs: Path) -> Iterator[Check]:
         "runs folder": lambda: check_folder("runs folder", runs, "--runs or FERBENCH_RUNS"),
         "data cache": _data_cache,
         "plugins": lambda: _plugins(registry),
-        "data sets": lambda: _datasets(registry),
+        "datasets": lambda: _datasets(registry),
     }
     for name, check in checks.items():
         try:
             yield from check()
         except FerbenchError as error:
-            yield Check(name, str(error), "see the message", error.exit_code)
+            yield InstallationCheck(name, str(error), "see the message", error.exit_code)
         except Exception as error:
-            yield Check(name, describe(error), "install ferbench again, in an environment of its own", 1)
+            yield InstallationCheck(name, describe(error), "install ferbench again, in an environment of its own", 1)
 
 
-def _python() -> Iterator[Check]:
-    yield Check("python", f"{platform.python_version()} at {sys.executable} on {platform.platform()}")
+def _python() -> Iterator[InstallationCheck]:
+    yield InstallationCheck("python", f"{platform.python_version()} at {sys.executable} on {platform.platform()}")
 
 
-def _packages() -> Iterator[Check]:
+def _packages() -> Iterator[InstallationCheck]:
     """The versions of what ferbench itself requires."""
     found, missing = [], []
     for requirement in importlib.metadata.requires("ferbench") or ():
@@ -75,46 +75,50 @@ def _packages() -> Iterator[Check]:
             found.append(f"{name} {importlib.metadata.version(name)}")
         except importlib.metadata.PackageNotFoundError:
             missing.append(requirement)
-    yield Check("packages", ", ".join(found))
+    yield InstallationCheck("packages", ", ".join(found))
     if missing:
-        yield Check("packages", f"missing: {', '.join(missing)}", "pip install " + " ".join(map(repr, missing)), 1)
+        yield InstallationCheck(
+            "packages", f"missing: {', '.join(missing)}", "pip install " + " ".join(map(repr, missing)), 1
+        )
 
 
-def _torch() -> Iterator[Check]:
+def _torch() -> Iterator[InstallationCheck]:
     for name in ("torch", "torchvision", "timm"):
         try:
             import_module(name)
         except Exception as error:
             remedy = "install torch, torchvision and timm again in one pip command, so that their versions match"
-            yield Check(name, f"cannot be imported ({describe(error)})", remedy, 1)
+            yield InstallationCheck(name, f"cannot be imported ({describe(error)})", remedy, 1)
             return
     torch: Any = import_module("torch")
     if torch.cuda.is_available():
         for index in range(torch.cuda.device_count()):
             device = torch.cuda.get_device_properties(index)
-            yield Check(
+            yield InstallationCheck(
                 "device", f"cuda:{index} {device.name}, {_size(device.total_memory)}, CUDA {torch.version.cuda}"
             )
     elif torch.version.cuda and shutil.which("nvidia-smi"):
-        yield Check(
+        yield InstallationCheck(
             "device",
             "cpu, though an NVIDIA driver is installed",
             "run nvidia-smi: a driver older than torch's CUDA, or a CUDA_VISIBLE_DEVICES that hides the device",
         )
     else:
-        yield Check("device", "cpu")
+        yield InstallationCheck("device", "cpu")
 
 
-def _processor() -> Iterator[Check]:
+def _processor() -> Iterator[InstallationCheck]:
     torch: Any = import_module("torch")
     usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    yield Check("processor", f"{usable} of {os.cpu_count()} cores usable, torch uses {torch.get_num_threads()} threads")
+    yield InstallationCheck(
+        "processor", f"{usable} of {os.cpu_count()} cores usable, torch uses {torch.get_num_threads()} threads"
+    )
 
 
-def _memory() -> Iterator[Check]:
+def _memory() -> Iterator[InstallationCheck]:
     total, free = _memory_bytes()
     remedy = "close other programs, or use --jobs 1" if free < LOW_MEMORY else ""
-    yield Check("memory", f"{_size(free)} of {_size(total)} free", remedy)
+    yield InstallationCheck("memory", f"{_size(free)} of {_size(total)} free", remedy)
 
 
 def _memory_bytes() -> tuple[int, int]:
@@ -131,13 +135,13 @@ def _memory_bytes() -> tuple[int, int]:
     return total, max(free, 0)
 
 
-def _data_cache() -> Iterator[Check]:
-    from ferbench.data.pack import cache_root
+def _data_cache() -> Iterator[InstallationCheck]:
+    from ferbench.data.cache import cache_root
 
     yield from check_folder("data cache", cache_root(), "FERBENCH_CACHE")
 
 
-def check_folder(name: str, folder: Path, chosen_by: str) -> Iterator[Check]:
+def check_folder(name: str, folder: Path, chosen_by: str) -> Iterator[InstallationCheck]:
     """Space, write access and file locks, tried in the nearest folder that exists; nothing stays behind."""
     from filelock import FileLock
 
@@ -149,33 +153,37 @@ def check_folder(name: str, folder: Path, chosen_by: str) -> Iterator[Check]:
         with FileLock(probe, timeout=5):
             probe.write_bytes(b"ok")
     except (OSError, NotImplementedError) as error:
-        yield Check(name, f"{folder}: {describe(error)}", f"make it writable, or choose another with {chosen_by}", 1)
+        yield InstallationCheck(
+            name, f"{folder}: {describe(error)}", f"make it writable, or choose another with {chosen_by}", 1
+        )
         return
     finally:
         with suppress(OSError):
             probe.unlink(missing_ok=True)
     free = shutil.disk_usage(place).free
     remedy = f"free some space, or choose another with {chosen_by}" if free < LOW_DISK else ""
-    yield Check(name, f"{folder}: writable, file locks work, {_size(free)} free", remedy)
+    yield InstallationCheck(name, f"{folder}: writable, file locks work, {_size(free)} free", remedy)
 
 
-def _plugins(registry: Registry) -> Iterator[Check]:
+def _plugins(registry: Registry) -> Iterator[InstallationCheck]:
     third_party = [f"{p.distribution} {p.version}" for p in registry.plugins if p.distribution != "ferbench"]
-    yield Check("plugins", ", ".join(dict.fromkeys(third_party)) or "only the built-ins")
+    yield InstallationCheck("plugins", ", ".join(dict.fromkeys(third_party)) or "only the built-ins")
     for problem in registry.problems:
         detail = f"'{problem.plugin}' of {problem.distribution} {problem.version}: {problem.message}"
-        yield Check("plugins", detail, problem.remedy, PluginError.exit_code)
+        yield InstallationCheck("plugins", detail, problem.remedy, PluginError.exit_code)
 
 
-def _datasets(registry: Registry) -> Iterator[Check]:
-    from ferbench.data.prepared import prepared_names
-    from ferbench.data.sources import SYNTHFACES_HINT
+def _datasets(registry: Registry) -> Iterator[InstallationCheck]:
+    from ferbench.data.prepare.registered_copies import prepared_names
+    from ferbench.data.sources import DEFAULT_DATASET, DEFAULT_HINT
 
     names, prepared = registry.names("datasets"), prepared_names()
-    yield Check("data sets", f"readers: {', '.join(names)}; prepared: {', '.join(prepared) or 'none'}")
-    if "synthfaces" not in names:
-        detail = "the default, synthfaces, is not installed" + ("" if prepared else ", and none of yours is prepared")
-        yield Check("data sets", detail, SYNTHFACES_HINT, 0 if prepared else DataError.exit_code)
+    yield InstallationCheck("datasets", f"readers: {', '.join(names)}; prepared: {', '.join(prepared) or 'none'}")
+    if DEFAULT_DATASET not in names:
+        detail = f"the default, {DEFAULT_DATASET}, is not installed" + (
+            "" if prepared else ", and none of yours is prepared"
+        )
+        yield InstallationCheck("datasets", detail, DEFAULT_HINT, 0 if prepared else DataError.exit_code)
 
 
 def _size(count: int) -> str:

@@ -6,8 +6,9 @@ from pathlib import Path
 import click
 
 from ferbench.cli.diagnosis import diagnose
-from ferbench.cli.output import print_json, print_table
+from ferbench.cli.output import print_json
 from ferbench.errors import DataError, PluginError
+from ferbench.render.text import print_table
 
 
 @click.command()
@@ -21,9 +22,9 @@ from ferbench.errors import DataError, PluginError
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_context
 def doctor(ctx: click.Context, runs: Path, as_json: bool) -> None:
-    """Check versions, device, memory, folders, plugins and data sets; name the remedy of what is wrong.
+    """Check versions, device, memory, folders, plugins and datasets; name the remedy of what is wrong.
 
-    Exit code 3 if a plugin has a problem, 4 if no data set is there, 1 for anything else.
+    Exit code 3 if a plugin has a problem, 4 if no dataset is there, 1 for anything else.
     """
     checks = list(diagnose(runs))
     if as_json:

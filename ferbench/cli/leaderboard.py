@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ferbench.cli.output import print_warning
+from ferbench.cli.session import Session
 from ferbench.errors import UsageError, VerificationError
 
 if TYPE_CHECKING:
@@ -52,7 +53,8 @@ def _options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 @leaderboard.command()
 @_options
-def build(records: Path, out: Path, include_nonstandard: bool) -> None:
+@click.pass_obj
+def build(session: Session, records: Path, out: Path, include_nonstandard: bool) -> None:
     """Write leaderboard.md, leaderboard.csv and leaderboard.json, and show the tables.
 
     The files are a pure function of the records and of the published numbers (reported/*.toml in the output folder):
@@ -61,7 +63,7 @@ def build(records: Path, out: Path, include_nonstandard: bool) -> None:
     from ferbench.leaderboard.build import build as write
     from ferbench.leaderboard.terminal import print_board
 
-    found = _collect(records)
+    found = _collect(session, records)
     board, paths = write(found.records, out, include_nonstandard)
     print_board(board)
     click.echo(f"wrote {', '.join(map(str, paths))}")
@@ -70,11 +72,12 @@ def build(records: Path, out: Path, include_nonstandard: bool) -> None:
 
 @leaderboard.command()
 @_options
-def check(records: Path, out: Path, include_nonstandard: bool) -> None:
+@click.pass_obj
+def check(session: Session, records: Path, out: Path, include_nonstandard: bool) -> None:
     """Exit with 5 if the files are not what the records and the published numbers give."""
     from ferbench.leaderboard.build import stale
 
-    found = _collect(records)
+    found = _collect(session, records)
     if old := stale(found.records, out, include_nonstandard):
         command = ["ferbench", "leaderboard", "build", "--records", str(records), "--out", str(out)]
         command += ["--include-nonstandard"] if include_nonstandard else []
@@ -85,13 +88,13 @@ def check(records: Path, out: Path, include_nonstandard: bool) -> None:
     click.echo(f"{out} is up to date with {records}")
 
 
-def _collect(records: Path) -> "Collected":
+def _collect(session: Session, records: Path) -> "Collected":
     from ferbench.leaderboard.build import collect
-    from ferbench.leaderboard.escape import plain
+    from ferbench.render.escape import plain
 
     if not records.is_dir():
         raise UsageError(f"there is no folder {records}; name the folder of the records with --records")
-    found = collect(records)
+    found = collect(records, session.protocols)
     for path, reason in found.problems.items():
         print_warning(plain(f"{path}: {reason}; left out", 1000))
     return found

@@ -4,9 +4,10 @@ from dataclasses import asdict
 
 import click
 
-from ferbench.cli.output import print_json, print_table, warn_problems
-from ferbench.plugins import KINDS, registry
-from ferbench.registry import Entry
+from ferbench.cli.output import print_json, warn_problems
+from ferbench.cli.session import Session
+from ferbench.discovery.registry import KINDS, Entry
+from ferbench.render.text import print_table
 
 LISTED = tuple(kind for kind in KINDS if kind != "commands")
 
@@ -14,9 +15,10 @@ LISTED = tuple(kind for kind in KINDS if kind != "commands")
 @click.command("list")
 @click.argument("kind", type=click.Choice(LISTED), required=False)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def list_(kind: str | None, as_json: bool) -> None:
+@click.pass_obj
+def list_(session: Session, kind: str | None, as_json: bool) -> None:
     """List what can be named in a run, from the core and from plugins; without KIND, everything."""
-    known = registry()
+    known = session.registry
     warn_problems(known.problems)
     kinds = (kind,) if kind else LISTED
     entries = [known.entries[kind][name] for kind in kinds for name in known.names(kind)]

@@ -4,23 +4,15 @@ import logging
 import os
 import traceback
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import click
 
 from ferbench import __version__
 from ferbench.cli.output import use_color
+from ferbench.cli.session import Session
 from ferbench.errors import FerbenchError, PluginError
-from ferbench.plugins import builtin_registry, registry
 
 INTERRUPTED = 130
-
-
-@dataclass
-class Session:
-    """What `main` must still know when a command has failed."""
-
-    verbose: bool
 
 
 class VerbGroup(click.Group):
@@ -28,13 +20,14 @@ class VerbGroup(click.Group):
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """The core's verbs in the order of their registration, then those of plugins."""
-        verbs = list(builtin_registry().entries["commands"])
-        return verbs + [name for name in registry().names("commands") if name not in verbs]
+        session = _session(ctx)
+        verbs = list(session.builtins.entries["commands"])
+        return verbs + [name for name in session.registry.names("commands") if name not in verbs]
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Import one verb; those of the core are found without looking for plugins."""
-        commands = builtin_registry().entries["commands"]
-        entry = commands.get(cmd_name) or registry().entries["commands"].get(cmd_name)
+        session = _session(ctx)
+        entry = session.builtins.entries["commands"].get(cmd_name) or session.registry.entries["commands"].get(cmd_name)
         if entry is None:
             return None
         command = entry.load()
@@ -50,19 +43,25 @@ class VerbGroup(click.Group):
     ) -> tuple[str | None, click.Command | None, list[str]]:
         """As click does it, but an unknown verb is answered with the nearest, or the plugin that should have it."""
         if not args[0].startswith("-") and self.get_command(ctx, args[0]) is None:
-            registry().get("commands", args[0])
+            _session(ctx).registry.get("commands", args[0])
         return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """The list of verbs."""
-        known = registry().entries["commands"]
+        known = _session(ctx).registry.entries["commands"]
         with formatter.section("Commands"):
             formatter.write_dl([(name, known[name].summary) for name in self.list_commands(ctx)])
 
 
+def _session(ctx: click.Context) -> Session:
+    session = ctx.find_object(Session)
+    assert session is not None, "main makes one for every call"
+    return session
+
+
 def _set_verbose(ctx: click.Context, parameter: click.Parameter, value: bool) -> None:
     # While options are read, not when the group runs: a verb that cannot be imported fails before that.
-    ctx.find_object(Session).verbose |= value  # type: ignore[union-attr]
+    _session(ctx).verbose |= value
 
 
 @click.command(cls=VerbGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120})

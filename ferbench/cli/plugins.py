@@ -6,9 +6,12 @@ from pathlib import Path
 
 import click
 
-from ferbench.cli.output import print_json, print_table
+from ferbench.cli.output import print_json
+from ferbench.cli.session import Session
+from ferbench.discovery.loader import is_strict, load_registry
+from ferbench.discovery.registry import KINDS, LoadedPlugin, PluginProblem, Registry
 from ferbench.errors import PluginError, UsageError
-from ferbench.plugins import KINDS, LoadedPlugin, Problem, Registry, is_strict, load_registry
+from ferbench.render.text import print_table
 
 
 @click.group()
@@ -50,11 +53,12 @@ def list_(ctx: click.Context, as_json: bool) -> None:
     default=Path(),
     help="Folder in which to make ferbench-NAME; the current one if not given.",
 )
-def new(name: str, parent: Path) -> None:
+@click.pass_obj
+def new(session: Session, name: str, parent: Path) -> None:
     """Make a package with a working method, its tests and its CI, to be edited into your own."""
     from ferbench.cli.scaffold import write_plugin
 
-    folder = write_plugin(name, parent)
+    folder = write_plugin(session.registry, name, parent)
     click.echo(f"wrote {folder}")
     click.echo(f"next: pip install -e '{folder}[test]' && pytest {folder} && ferbench run --method {name} --ratio 0.05")
 
@@ -64,9 +68,9 @@ def new(name: str, parent: Path) -> None:
 @click.pass_context
 def check(ctx: click.Context, name: str) -> None:
     """Run the conformance checks on a plugin or a method; exit code 3 if one fails."""
-    from ferbench.training.conformance import check_plugin
+    from ferbench.conformance.checks import check_plugin
 
-    results = check_plugin(name)
+    results = check_plugin(ctx.find_object(Session).registry, name)  # type: ignore[union-attr]
     if not results:
         raise UsageError(f"nothing to check in '{name}'; `ferbench plugins list` shows what each plugin provides")
     print_table(("check", "result", "detail"), ((r.name, "ok" if r.ok else "FAILED", r.detail) for r in results))
@@ -96,7 +100,7 @@ def _row(plugin: LoadedPlugin, found: Registry) -> tuple[str, str, str]:
     return plugin.name, f"{plugin.distribution} {plugin.version}", provides or "events only"
 
 
-def _print_problem(problem: Problem) -> None:
+def _print_problem(problem: PluginProblem) -> None:
     click.echo(f"\nproblem: plugin '{problem.plugin}' of {problem.distribution} {problem.version}")
     click.echo(f"   what: {problem.message}")
     click.echo(f" remedy: {problem.remedy}")

@@ -1,4 +1,4 @@
-"""`ferbench prepare`: from the folder of an official copy to a data set that runs can name."""
+"""`ferbench prepare`: from the folder of an official copy to a dataset that runs can name."""
 
 import os
 import sys
@@ -11,16 +11,17 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ferbench.cli.output import print_table, print_warning
+from ferbench.cli.output import print_warning
+from ferbench.cli.session import Session
 from ferbench.errors import DataError, UsageError, listed
-from ferbench.leaderboard.escape import plain
-from ferbench.plugins import registry
+from ferbench.render.escape import plain
+from ferbench.render.text import print_table
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from ferbench.contract.dataset import Damage, Dataset
-    from ferbench.data.pack import Progress
+    from ferbench.data.prepare.pack import DecodingProgress
     from ferbench.reporting.data_card import CountTable
 
 LINE_SECONDS = 10.0
@@ -42,7 +43,9 @@ LINE_SECONDS = 10.0
 )
 @click.option("--workers", type=click.IntRange(1), help="Processes that decode; one per processor if left away.")
 @click.option("--check", is_flag=True, help="Read and decode everything, report, keep nothing.")
+@click.pass_obj
 def prepare(
+    session: Session,
     dataset: str,
     root: str,
     name: str | None,
@@ -60,16 +63,16 @@ def prepare(
     and started again it goes on where it was.
     """
     # Not at the top: help must not wait for pyarrow.
-    from ferbench.data.pack import inspect
+    from ferbench.data.prepare.pack import inspect
 
-    reader = _open(dataset, root, name)
+    reader = _open(session, dataset, root, name)
     digest = reader.source_digest
     # What is packed, its key and what is remembered must be of one state, whatever happens to the source meanwhile.
     reader.source_digest = cache(digest)  # type: ignore[method-assign]
     if no_crop or crop is not None:
         reader.crop = None if no_crop else crop
     reader.on_bad_record = "skip" if on_bad_record == "skip" else "stop"
-    size = size or _usual_size(reader)
+    size = size or _usual_size(session, reader)
     workers = workers or len(os.sched_getaffinity(0))
     click.echo(f"{reader.info.title}: {reader.info.rule}" if reader.info.rule else reader.info.title)
     total = 0 if _is_stream(reader) and not check else _find_layout(reader)
@@ -83,30 +86,29 @@ def prepare(
             raise DataError(f"{len(found.damages)} entries give no image")
         click.echo("every image can be decoded; nothing was kept (--check)")
     elif _is_stream(reader):
-        _index(dataset, reader, size)
+        _index(session, dataset, reader, size)
     else:
-        _pack(dataset, reader, size, workers, total)
+        _pack(session, dataset, reader, size, workers, total)
     if not check and digest() != reader.source_digest():
         print_warning("the source has changed while it was read; run this command again to take in the changes")
 
 
 def _find_layout(reader: "Dataset") -> int:
     """Say which files and folders the reader has found; returns how many samples it sees in them."""
-    from ferbench.contract.layout import noting_what_is_found
+    from ferbench.readers.layout import LayoutReader
 
-    with noting_what_is_found() as found:
-        total = sum(1 for _ in reader.samples())
-    places = dict.fromkeys(str(path.relative_to(reader.folder)) for path in found)
+    total = sum(1 for _ in reader.samples())
+    places = [str(path.relative_to(reader.folder)) for path in reader.found] if isinstance(reader, LayoutReader) else []
     click.echo(f"found {plain(', '.join(places), 1000) or 'images'} in {reader.folder}: {total:,} entries")
     return total
 
 
-def _open(dataset: str, root: str, name: str | None) -> "Dataset":
-    from ferbench.data.pack import cache_root
-    from ferbench.data.prepared import open_reader
+def _open(session: Session, dataset: str, root: str, name: str | None) -> "Dataset":
+    from ferbench.data.cache import cache_root
+    from ferbench.data.prepare.registered_copies import open_reader
     from ferbench.data.sources import check_name
 
-    entry = registry().get("datasets", dataset)
+    entry = session.registry.get("datasets", dataset)
     reader = entry.load()
     if not getattr(reader, "needs_root", False):
         raise UsageError(f"dataset '{dataset}' brings its images along; there is nothing to prepare")
@@ -116,7 +118,7 @@ def _open(dataset: str, root: str, name: str | None) -> "Dataset":
     if name is not None and not needs_name:
         raise UsageError(f"--name {name}: '{dataset}' has its name; leave --name away")
     if name is not None:
-        check_name(name)
+        check_name(session.registry, name)
     folder = Path(root).resolve() if Path(root).exists() else Path(root)
     if not str(folder).isprintable():
         raise DataError(f"{str(folder)!a}: the name of this folder is no printable text; rename it")
@@ -125,30 +127,28 @@ def _open(dataset: str, root: str, name: str | None) -> "Dataset":
     return open_reader(entry, folder, name)
 
 
-def _usual_size(reader: "Dataset") -> int:
-    from ferbench.training.resolution import load_protocol
-
-    return load_protocol("ratio-v1").recipe_for(reader.info.family).image_size
+def _usual_size(session: Session, reader: "Dataset") -> int:
+    return session.protocols["ratio-v1"].recipe_for(reader.info.family).image_size
 
 
 def _is_stream(reader: "Dataset") -> bool:
-    from ferbench.contract.streams import StreamedDataset
+    from ferbench.readers.streams import StreamedDataset
 
     return isinstance(reader, StreamedDataset)
 
 
-def _pack(dataset: str, reader: "Dataset", size: int, workers: int, total: int) -> None:
-    from ferbench.data.duplicates import across_splits
-    from ferbench.data.pack import DamagedImages, ensure_packed, read_inspection
-    from ferbench.data.packed import Packed
-    from ferbench.data.prepared import prepared_folder
+def _pack(session: Session, dataset: str, reader: "Dataset", size: int, workers: int, total: int) -> None:
+    from ferbench.data.load.image_store import ImageStore
+    from ferbench.data.prepare.pack import DamagedImages, ensure_packed, read_inspection
+    from ferbench.data.prepare.registered_copies import prepared_folder
+    from ferbench.data.select.duplicate_report import across_splits
     from ferbench.records.files import write_atomic
     from ferbench.reporting.data_card import Findings, card_page, damages_csv, duplicates_csv
 
     folder = prepared_folder(reader.info.name)
     try:
         with _progress(total) as progress:
-            packed = Packed(ensure_packed(reader, size, workers=workers, progress=progress))
+            packed = ImageStore(ensure_packed(reader, size, workers=workers, progress=progress, renew=True))
     except DamagedImages as error:
         write_atomic(folder / "damaged.csv", damages_csv(error.damages))
         raise DataError(_damage_text(reader, error.damages, folder / "damaged.csv")) from None
@@ -166,30 +166,30 @@ def _pack(dataset: str, reader: "Dataset", size: int, workers: int, total: int) 
         print_warning(f"{len(duplicates.found)} images stand in two splits; {folder / 'duplicates.csv'}")
     click.echo(f"{len(packed.ids):,} images of {size} pixels in {packed.folder}")
     click.echo(f"data card: {folder / 'card.html'}")
-    click.echo(_next_step(reader, table.splits))
+    click.echo(_next_step(session, reader, table.splits))
 
 
-def _index(dataset: str, reader: "Dataset", size: int) -> None:
-    from ferbench.contract.streams import StreamedDataset
-    from ferbench.data.prepared import prepared_folder
-    from ferbench.data.stream_index import DamagedRecords, ensure_index
+def _index(session: Session, dataset: str, reader: "Dataset", size: int) -> None:
+    from ferbench.data.prepare.registered_copies import prepared_folder
+    from ferbench.data.prepare.stream_index import DamagedRecords, ensure_index
+    from ferbench.readers.streams import StreamedDataset
     from ferbench.records.files import write_atomic
     from ferbench.reporting.data_card import damages_csv
 
     assert isinstance(reader, StreamedDataset)
     path = prepared_folder(reader.info.name) / "damaged.csv"
     try:
-        index = ensure_index(reader, size)
+        index = ensure_index(reader, size, renew=True)
     except DamagedRecords as error:
         write_atomic(path, damages_csv(error.damages))
         raise DataError(f"{error}\nall stand in {path}") from None
     _remember(dataset, reader)
     click.echo(f"{len(index):,} images, {index.damaged:,} damaged records left out; index in {index.folder}")
-    click.echo(_next_step(reader, ("unlabeled",)))
+    click.echo(_next_step(session, reader, ("unlabeled",)))
 
 
 def _remember(dataset: str, reader: "Dataset") -> None:
-    from ferbench.data.prepared import Prepared, write_prepared
+    from ferbench.data.prepare.registered_copies import Prepared, write_prepared
 
     assert reader.root is not None
     write_prepared(
@@ -205,20 +205,20 @@ def _remember(dataset: str, reader: "Dataset") -> None:
     )
 
 
-def _next_step(reader: "Dataset", splits: "Sequence[str]") -> str:
+def _next_step(session: Session, reader: "Dataset", splits: "Sequence[str]") -> str:
     name = reader.info.name
     if not reader.info.classes:
         return f"now: ferbench run --method fixmatch --protocol external-v1 --unlabeled {name} --ratio 0.05"
-    protocol = _usual_protocol(reader, splits)
+    protocol = _usual_protocol(session, reader, splits)
     return f"now: ferbench run --method fixmatch --dataset {name}{protocol and f' --protocol {protocol}'} --ratio 0.05"
 
 
-def _usual_protocol(reader: "Dataset", splits: "Sequence[str]") -> str:
+def _usual_protocol(session: Session, reader: "Dataset", splits: "Sequence[str]") -> str:
     """Empty for the one that runs have anyway."""
-    from ferbench.training.resolution import protocols_by
+    from ferbench.cells.resolve import protocols_by
 
     if reader.info.rank_groups != "image":
-        return next(iter(protocols_by(reader.info.rank_groups)), "")
+        return next(iter(protocols_by(session.registry, reader.info.rank_groups)), "")
     return "" if "test" in splits else "subject-folds-v1"
 
 
@@ -243,7 +243,7 @@ def _damage_text(reader: "Dataset", damages: "Sequence[Damage]", path: Path | No
 
 
 @contextmanager
-def _progress(total: int) -> "Iterator[Progress]":
+def _progress(total: int) -> "Iterator[DecodingProgress]":
     """A bar with the time left on a terminal, a line now and then elsewhere."""
     if not sys.stdout.isatty():
         yield _Lines(total)

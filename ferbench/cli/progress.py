@@ -11,6 +11,7 @@ import click
 
 from ferbench.cli.output import shown_row
 from ferbench.contract.executor import Job
+from ferbench.discovery.registry import Registry
 
 if TYPE_CHECKING:
     from ferbench.records.cell import Cell
@@ -24,8 +25,8 @@ class RunDisplay:
     What goes wrong in showing them is logged and stops nothing: a closed pipe or terminal must not cost a result.
     """
 
-    def __init__(self, jobs: Sequence[Job]) -> None:
-        self._total = len(jobs)
+    def __init__(self, jobs: Sequence[Job], registry: Registry) -> None:
+        self._total, self._registry = len(jobs), registry
         self._finished = 0
         self._bars = _Bars(len(jobs)) if sys.stdout.isatty() and jobs else None
         self._with_backbone = len({job.cell["backbone"] for job in jobs}) > 1
@@ -50,7 +51,7 @@ class RunDisplay:
             self._show(Cell.model_validate(dict(job.cell)), event)
 
     def _show(self, cell: "Cell", event: Mapping[str, Any]) -> None:
-        name = cell_name(cell, with_backbone=self._with_backbone)
+        name = cell_name(self._registry, cell, with_backbone=self._with_backbone)
         kind = event["kind"]
         if kind == "finished":
             self._print(f"[{self._finished}/{self._total}] {name}: {outcome(event)}")
@@ -80,11 +81,11 @@ def _harmless() -> Iterator[None]:
         _log.info("the display failed; the run goes on", exc_info=True)
 
 
-def cell_name(cell: "Cell", *, with_backbone: bool = False) -> str:
+def cell_name(registry: Registry, cell: "Cell", *, with_backbone: bool = False) -> str:
     """`fixmatch synthfaces ratio-0.05 seed 0`, with the backbone where cells differ in it."""
     backbone = f" {cell.backbone}" if with_backbone else ""
     test_on = f" on {cell.test_on}" if cell.test_on else ""
-    return f"{shown_row(cell.row)} {cell.dataset} {cell.budget.label()}{backbone} seed {cell.seed}{test_on}"
+    return f"{shown_row(registry, cell.row)} {cell.dataset} {cell.budget.label()}{backbone} seed {cell.seed}{test_on}"
 
 
 def outcome(event: Mapping[str, Any]) -> str:

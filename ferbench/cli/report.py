@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from ferbench.cli.session import Session
 from ferbench.errors import DataError, UsageError
 
 if TYPE_CHECKING:
@@ -17,22 +18,29 @@ SUFFIXES = (".html", ".htm")
 @click.command()
 @click.argument("run", type=click.Path(path_type=Path, exists=True))
 @click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="The file  [default: beside the record]")
-@click.option("--dataset", metavar="FOLDER", help="Where the data set lies, if it is not known by its name.")
+@click.option("--dataset", metavar="FOLDER", help="Where the dataset lies, if it is not known by its name.")
 @click.option(
     "--test-on", metavar="FOLDER", help="Where the other set that is tested lies, if it is not known by its name."
 )
 @click.option("--plots", type=click.Path(path_type=Path, file_okay=False), help="Folder for the curves as SVG files.")
 @click.option("--open/--no-open", "open_it", default=False, help="Show the report in the browser.")
+@click.pass_obj
 def report(
-    run: Path, out: Path | None, dataset: str | None, test_on: str | None, plots: Path | None, open_it: bool
+    session: Session,
+    run: Path,
+    out: Path | None,
+    dataset: str | None,
+    test_on: str | None,
+    plots: Path | None,
+    open_it: bool,
 ) -> None:
     """Write the report of RUN: one HTML file that needs nothing else.
 
     RUN is a record.json, its folder, or a folder with one run below it. The report shows scores, curves, confusion
-    matrix, pseudo-labels, configuration and, where the data set is on this machine, sheets of the views and of the
+    matrix, pseudo-labels, configuration and, where the dataset is on this machine, sheets of the views and of the
     faces that the model got wrong. A failed run is reported with its reason.
     """
-    from ferbench.records.store import write_atomic
+    from ferbench.records.files import write_atomic
     from ferbench.reporting.page import curve_files, report_page
     from ferbench.reporting.run_files import find_record, read_run
 
@@ -45,8 +53,9 @@ def report(
     cell = files.record.cell
     page = report_page(
         files,
-        _open_named(dataset, cell.dataset, "--dataset") if dataset else None,
-        _open_named(test_on, cell.test_on, "--test-on") if test_on else None,
+        session.registry,
+        _open_named(session, dataset, cell.dataset, "--dataset") if dataset else None,
+        _open_named(session, test_on, cell.test_on, "--test-on") if test_on else None,
     )
     target = out or path.parent / REPORT
     try:
@@ -62,10 +71,10 @@ def report(
         click.launch(str(target))
 
 
-def _open_named(name: str, expected: str | None, option: str) -> "Dataset":
+def _open_named(session: Session, name: str, expected: str | None, option: str) -> "Dataset":
     from ferbench.data.sources import open_dataset
 
-    dataset = open_dataset(name)
+    dataset = open_dataset(session.registry, name)
     if dataset.info.name != expected:
         run = f"is on '{expected}'" if expected else "is tested on no other set"
         raise UsageError(f"{option} {name}: this is '{dataset.info.name}'; the run {run}")

@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ferbench.cli.output import print_table, print_warning
+from ferbench.cli.output import print_warning
+from ferbench.cli.session import Session
 from ferbench.errors import FerbenchError, PluginError, UsageError, VerificationError
+from ferbench.render.text import print_table
 
 if TYPE_CHECKING:
     from ferbench.records.cell import Cell
@@ -28,14 +30,16 @@ LONG = 200
     show_default=True,
     help="With --run: folder of the new record.",
 )
-@click.option("--dataset", metavar="FOLDER", help="Where the data set lies, if it is not known by its name.")
+@click.option("--dataset", metavar="FOLDER", help="Where the dataset lies, if it is not known by its name.")
 @click.option("--unlabeled", metavar="FOLDER", help="Where the unlabeled pool lies, if it is not known by its name.")
 @click.option(
     "--test-on", metavar="FOLDER", help="Where the other set that is tested lies, if it is not known by its name."
 )
 @click.option("--init", metavar="FILE", help="The file of initial weights; a record keeps only its SHA-256.")
 @click.option("--device", default="auto", show_default=True, help="With --run: cpu, cuda, cuda:1.")
+@click.pass_obj
 def reproduce(
+    session: Session,
     record: Path,
     run_it: bool,
     runs: Path,
@@ -51,9 +55,9 @@ def reproduce(
     bit for bit on one machine and the same versions; elsewhere the last digits may differ, and predictions with them.
     Where a model is tested on another set, it is trained first.
     """
-    from ferbench.leaderboard.escape import plain
     from ferbench.records.reproduction import Sources, run_command
     from ferbench.records.store import RECORD, read_record
+    from ferbench.render.escape import plain
 
     path = record / RECORD if record.is_dir() else record
     found = read_record(path)
@@ -65,7 +69,7 @@ def reproduce(
     click.echo(shlex.join([*run_command(found.cell, shown), "--device", device]))
     if weights:
         print_warning(f"replace {weights} by the file whose hash is {found.cell.init}, or name it with --init")
-    differences = _circumstances(found)
+    differences = _circumstances(session, found)
     if differences:
         print_table(("here is different", "in the record", "here"), [_row(difference) for difference in differences])
     else:
@@ -109,13 +113,13 @@ def _run_and_compare(record: "Record", path: Path, runs: Path, sources: "Sources
         )
 
 
-def _circumstances(record: "Record") -> "list[Difference]":
+def _circumstances(session: Session, record: "Record") -> "list[Difference]":
     """Versions, hardware and code that are not those of the record."""
     import torch
 
+    from ferbench.execution.provenance import environment
+    from ferbench.records.formats import ENGINE_VERSION
     from ferbench.records.reproduction import Difference, text_differences
-    from ferbench.training.engine import ENGINE_VERSION
-    from ferbench.training.provenance import environment
 
     on_gpu = record.measured.device != "cpu" and torch.cuda.is_available()
     here = environment(torch.device("cuda" if on_gpu else "cpu"))
@@ -126,17 +130,17 @@ def _circumstances(record: "Record") -> "list[Difference]":
     texts = {
         role: f"{stamp.distribution} {stamp.version}, code {stamp.source_hash[:12]}" for role, stamp in recorded.items()
     }
-    return differences + text_differences(texts, _code_here(record.cell, texts))
+    return differences + text_differences(texts, _code_here(session, record.cell, texts))
 
 
-def _code_here(cell: "Cell", roles: Mapping[str, str]) -> dict[str, str]:
-    from ferbench.training.provenance import named_parts, stamp
+def _code_here(session: Session, cell: "Cell", roles: Mapping[str, str]) -> dict[str, str]:
+    from ferbench.cells.code_stamps import named_parts, stamp
 
     names = named_parts(cell)
     here = {}
     for role in roles.keys() & names.keys():
         try:
-            found = stamp(*names[role])
+            found = stamp(session.registry, *names[role])
             here[role] = f"{found.distribution} {found.version}, code {found.source_hash[:12]}"
         except (PluginError, UsageError):
             here[role] = "not installed"
@@ -144,6 +148,6 @@ def _code_here(cell: "Cell", roles: Mapping[str, str]) -> dict[str, str]:
 
 
 def _row(difference: "Difference") -> tuple[str, str, str]:
-    from ferbench.leaderboard.escape import plain
+    from ferbench.render.escape import plain
 
     return plain(difference.name), plain(difference.recorded, LONG), plain(difference.now, LONG)

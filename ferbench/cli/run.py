@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ferbench.cli.output import print_table, warn_problems
+from ferbench.cli.output import warn_problems
 from ferbench.cli.progress import RunDisplay
+from ferbench.cli.session import Session
 from ferbench.cli.values import parse_settings, split_integers, split_list
 from ferbench.errors import InterruptedRun, UsageError, suggestion
-from ferbench.plugins import registry
+from ferbench.render.text import print_table
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -93,20 +94,20 @@ def _text(value: Any) -> str:
     default=["synthfaces"],
     show_default=True,
     metavar="NAMES",
-    help="Data sets, or folders with a dataset.json (list).",
+    help="Datasets, or folders with a dataset.json (list).",
 )
-@click.option("--classes", help="Task of the data set, such as 7 or 8; the data set's default if left away.")
+@click.option("--classes", help="Task of the dataset, such as 7 or 8; the dataset's default if left away.")
 @click.option(
     "--unlabeled",
     metavar="NAME",
-    help="Data set whose images are unlabeled, instead of the rest of the training set; rest+NAME: beside it.",
+    help="Dataset whose images are unlabeled, instead of the rest of the training set; rest+NAME: beside it.",
 )
 @click.option(
     "--test-on",
     "test_on",
     multiple=True,
     metavar="NAMES",
-    help="Other data sets that each trained model is tested on too, by the classes that both have (list).",
+    help="Other datasets that each trained model is tested on too, by the classes that both have (list).",
 )
 @click.option(
     "--backbone",
@@ -166,7 +167,9 @@ def _text(value: Any) -> str:
     help="Folder of records.",
 )
 @click.option("--dry-run", is_flag=True, help="Show the grid and what is cached; run nothing.")
+@click.pass_obj
 def run(
+    session: Session,
     methods: tuple[str, ...],
     ratios: tuple[str, ...],
     counts: tuple[str, ...],
@@ -177,7 +180,6 @@ def run(
     seeds: tuple[str, ...],
     settings: tuple[str, ...],
     jobs: int,
-    executor: str,
     limit: int | None,
     dry_run: bool,
     **options: Any,
@@ -188,8 +190,9 @@ def run(
     is not run again, and one that was interrupted goes on where it stopped.
     """
     # Not at the top: help must not wait for torch.
+    from ferbench.cells.request import RunRequest
     from ferbench.execution.api import execute
-    from ferbench.execution.plan import RunRequest, make_plan
+    from ferbench.execution.plan import make_plan
 
     request = RunRequest(
         methods=split_list(methods),
@@ -200,21 +203,21 @@ def run(
         test_on=split_list(test_on),
         backbones=split_list(backbones),
         seeds=split_integers(seeds, "--seed"),
-        set=parse_settings(settings),
+        overrides=parse_settings(settings),
         **options,
     )
     with _ending_at_sigterm():
-        plan = make_plan(request, check_data=not dry_run)
-        warn_problems(registry().problems)
+        plan = make_plan(request, session.registry, check_data=not dry_run)
+        warn_problems(session.registry.problems)
         if dry_run:
             _show_plan(plan, request.runs)
             return 0
         missing = [item for item in plan if not item.cached][:limit]
         cached = sum(item.cached for item in plan)
         click.echo(f"{len(plan)} cells: {cached} cached, {len(missing)} to run, {jobs} at a time")
-        with RunDisplay([item.job for item in missing]) as display:
+        with RunDisplay([item.job for item in missing], session.registry) as display:
             try:
-                statuses = execute(missing, executor, jobs, display)
+                statuses = execute(missing, session.registry, jobs, display)
             except KeyboardInterrupt:
                 raise InterruptedRun(
                     "interrupted; what was computed is saved, the same command goes on from there"

@@ -6,7 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ferbench.cli.output import print_json, print_table, shown_row
+from ferbench.cli.output import print_json, shown_row
+from ferbench.cli.session import Session
+from ferbench.render.text import print_table
 
 if TYPE_CHECKING:
     from ferbench.records.progress import RunsProgress
@@ -24,15 +26,16 @@ LONG = 1000
     help="Folder of records.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def status(runs: Path, as_json: bool) -> None:
+@click.pass_obj
+def status(session: Session, runs: Path, as_json: bool) -> None:
     """Count what is done, failed, running and interrupted, with the reason of each failure.
 
     A cell runs while a process holds its lock. An interrupted one goes on from its checkpoint when it is run again; a
     failed one starts again.
     """
-    from ferbench.leaderboard.escape import plain
     from ferbench.records.progress import STATES, progress_of
     from ferbench.records.store import RunStore
+    from ferbench.render.escape import plain
 
     found = progress_of(RunStore(runs))
     if as_json:
@@ -42,7 +45,7 @@ def status(runs: Path, as_json: bool) -> None:
         for place, group in groupby(found.counts.items(), key=lambda item: (item[0].dataset, item[0].protocol)):
             click.echo(click.style(f"{place[0]}, {place[1]}", bold=True))
             rows = [
-                (shown_row(each.row), each.budget.label(), *(str(n[name] or "-") for name in STATES))
+                (shown_row(session.registry, each.row), each.budget.label(), *(str(n[name] or "-") for name in STATES))
                 for each, n in group
             ]
             print_table(("method", "labels", *STATES), rows)

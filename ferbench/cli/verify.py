@@ -1,19 +1,23 @@
 """`ferbench verify`: whether records hold, from the files beside them."""
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from ferbench.cli.output import print_json, print_table
+from ferbench.cli.output import print_json
+from ferbench.cli.session import Session
 from ferbench.errors import UsageError, VerificationError
+from ferbench.render.text import print_table
 
 if TYPE_CHECKING:
     from ferbench.records.cell import Cell
-    from ferbench.records.verification import Verification
+    from ferbench.records.schema import Fingerprints
+    from ferbench.records.verification import Recomputed, Verification
 
 LONG = 2000
 
@@ -22,7 +26,8 @@ LONG = 2000
 @click.argument("paths", nargs=-1, type=click.Path(path_type=Path, exists=True))
 @click.option("--json", "as_json", is_flag=True, help="Print every check of every record as JSON.")
 @click.option("--print-schema", is_flag=True, help="Print the JSON Schema of records and do nothing else.")
-def verify(paths: Sequence[Path], as_json: bool, print_schema: bool) -> None:
+@click.pass_obj
+def verify(session: Session, paths: Sequence[Path], as_json: bool, print_schema: bool) -> None:
     """Recompute the numbers of records; needs no GPU and runs no method.
 
     PATHS are record files or folders of them; without any it is the runs folder (FERBENCH_RUNS, else `runs`). Checked
@@ -37,7 +42,7 @@ def verify(paths: Sequence[Path], as_json: bool, print_schema: bool) -> None:
         click.echo(record_schema(), nl=False)
         return
     paths = paths or (Path(os.environ.get("FERBENCH_RUNS") or "runs"),)
-    found = [verify_record(path, _fingerprints_of) for path in _record_files(paths)]
+    found = [verify_record(path, session.protocols, partial(_recompute, session)) for path in _record_files(paths)]
     if not found:
         raise UsageError(f"no record.json under {', '.join(map(str, paths))}; name a record or a folder of records")
     broken = [verification for verification in found if not verification.holds]
@@ -62,14 +67,14 @@ def _record_files(paths: Sequence[Path]) -> Iterator[Path]:
             yield from (record for record, _ in RunStore(path).iterate())
 
 
-def _fingerprints_of(cell: "Cell") -> Mapping[str, str] | None:
-    from ferbench.data.fingerprints import split_fingerprints
+def _recompute(session: Session, cell: "Cell", recorded: "Fingerprints") -> "Recomputed":
+    from ferbench.cells.fingerprints import recompute
 
-    return split_fingerprints(cell)
+    return recompute(cell, recorded, session.registry)
 
 
 def _print(found: Sequence["Verification"]) -> None:
-    from ferbench.leaderboard.escape import plain
+    from ferbench.render.escape import plain
 
     verified = [tuple(check.name for check in item.checks if check.state == "verified") for item in found]
     rows = [

@@ -57,25 +57,25 @@ class TokenBackbone(Backbone):
 class Network(nn.Module):
     """A backbone with a head: the part of a method that EMA averages, that is evaluated and that is saved."""
 
-    images_forwarded: int
-    """Images that went through the net since it was made."""
-
     def __init__(self, backbone: Backbone, head: Head) -> None:
         super().__init__()
         self.backbone = backbone
         self.head = head
-        self.images_forwarded = 0
 
-    def forward(self, images: Tensor) -> Output:
-        """Normalised images (B, 3, S, S) to the `Output` of the head, in float32 also under bf16 autocast."""
-        self.images_forwarded += len(images)
+    def forward(self, images: Tensor, kept: Tensor | None = None) -> Output | Tensor:
+        """Normalised images (B, 3, S, S) to the `Output` of the head, in float32 also under bf16 autocast.
+
+        With `kept` (B, K) to the tokens of these patches, as `encode` says.
+        """
+        if kept is not None:
+            return token_backbone(self.backbone).encode(images, kept)
         output = self.head(self.backbone(images))
         return replace(output, logits=output.logits.float(), features=output.features.float())
 
     def encode(self, images: Tensor, kept: Tensor) -> Tensor:
         """`TokenBackbone.encode`; a UsageError says what to choose where the backbone has no tokens."""
-        self.images_forwarded += len(images)
-        return token_backbone(self.backbone).encode(images, kept)
+        tokens: Tensor = self(images, kept)  # not past `__call__`, whose hooks note every forward
+        return tokens
 
 
 def token_backbone(backbone: nn.Module, name: str = "") -> TokenBackbone:

@@ -111,7 +111,7 @@ class MethodInfo:
 
 
 @dataclass(frozen=True)
-class Predictions:
+class PoolPredictions:
     """Logits (N, C) float32, labels (N,) int64 and pool positions (N,) of a pass over labeled images."""
 
     logits: Tensor

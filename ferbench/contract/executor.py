@@ -6,6 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+INLINE = "inline"
+"""The executor that runs cells in the process that asks for them; what it makes is never standard."""
+
 
 @dataclass(frozen=True)
 class Job:
@@ -22,9 +25,12 @@ class Job:
     processes: int = 1
     """How many share the cell; each has its part of every batch."""
     test_on: str | None = None
-    """Where another data set that the cell is tested on is opened."""
+    """Where another dataset that the cell is tested on is opened."""
     needs_model: bool = False
     """Whether the trained model must be there too: a cell that has a record alone is then trained again."""
+
+    executor: str = "local"
+    """The name of the executor that runs the job; the record has it."""
 
     def to_json(self) -> dict[str, Any]:
         """The job as JSON values, for another process."""
@@ -36,7 +42,7 @@ class Job:
         return cls(**{**value, "runs": Path(value["runs"])})
 
 
-class Progress(Protocol):
+class JobListener(Protocol):
     """Receives what happens to a job: `event` has a key `kind` (started, step, epoch, notice, finished)."""
 
     def __call__(self, job: Job, event: Mapping[str, Any]) -> None: ...
@@ -46,5 +52,5 @@ class Executor(ABC):
     """Runs jobs until each has left a record; a crash of one costs that one only."""
 
     @abstractmethod
-    def run(self, jobs: Sequence[Job], progress: Progress, slots: int) -> list[str]:
+    def run(self, jobs: Sequence[Job], progress: JobListener, slots: int) -> list[str]:
         """Run the jobs, `slots` at a time; returns the status of each, in order ('ok', 'failed', ...)."""

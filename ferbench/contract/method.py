@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict
 from torch import Tensor, nn
 
 from ferbench.contract.backbone import Network
-from ferbench.contract.batch import Batch, Losses, MethodInfo, NamedOutputs, Predictions, Views
+from ferbench.contract.batch import Batch, Losses, MethodInfo, NamedOutputs, PoolPredictions, Views
 from ferbench.contract.head import Head, LinearHead, Output
 
 
@@ -68,6 +68,23 @@ class Stage:
     show: Callable[[Batch], Mapping[str, Tensor]] | None = None
     """From a batch of the stage to rows of pictures: title to (B, 3, S, S), normalised as the batch's images are."""
 
+    @property
+    def is_cached(self) -> bool:
+        """Whether what the stage leaves is kept for other cells."""
+        return self.cache or self.pretraining
+
+
+@dataclass(frozen=True)
+class Handles:
+    """What the engine gives a method for a run; plain, so that no net in it becomes a submodule of the method."""
+
+    net: Network
+    teacher: Network
+    random: torch.Generator
+    info: MethodInfo
+    joint_forward: bool
+    processes: Processes
+
 
 class EpochContext(Protocol):
     """What `Method.end_epoch` may use."""
@@ -83,7 +100,7 @@ class EpochContext(Protocol):
         view: str = "plain",
         net: Literal["teacher", "student"] = "teacher",
         drop_last: bool = False,
-    ) -> Predictions:
+    ) -> PoolPredictions:
         """One pass in evaluation mode over the labeled pool under a kind of view, with its labels.
 
         With `drop_last` a random remainder, what a shuffled loader of the training batch size drops, is left out.
@@ -94,8 +111,7 @@ class Method(nn.Module):
     """Subclass it, name the views, fill in `loss`.
 
     State (margins, thresholds, banks) lives in buffers, so that device moves, checkpoints and resuming come for free.
-    `net` is the trained network and `teacher` its EMA copy; neither is a submodule. `random` is a seeded generator on
-    the device for the method's own draws. Shapes are static and nothing in `loss` waits for the device: no `.item()`,
+    `net` and `teacher` are no submodules. Shapes are static and nothing in `loss` waits for the device: no `.item()`,
     `.cpu()` or `.tolist()`, no boolean-mask indexing.
     """
 
@@ -103,19 +119,13 @@ class Method(nn.Module):
     variants: ClassVar[Mapping[str, Mapping[str, Any]]] = {"described": {}}
     """Presets of config fields; the first is the default."""
     views: Views
-    net: Network
-    teacher: Network
-    random: torch.Generator
-    info: MethodInfo
     joint_forward: bool | None = None
     """Whether gradient views go through the net in one forward; None is the protocol's rule. The record shows it."""
 
     def __init__(self, config: MethodConfig) -> None:
         super().__init__()
         self.config = config
-        self._aux_losses: list[tuple[Tensor, int]] = []
-        self._extras: list[Mapping[str, Tensor]] = []
-        self._processes = Processes()
+        self._handles: Handles | None = None
 
     # -- what the engine calls ---------------------------------------------------------------------------------------
 
@@ -129,12 +139,8 @@ class Method(nn.Module):
         joint_forward: bool = True,
         processes: Processes | None = None,
     ) -> None:
-        """The engine's handles; kept out of the module tree, so that the method's state is its own only."""
-        for name, value in {"net": net, "teacher": teacher, "random": random, "info": info}.items():
-            object.__setattr__(self, name, value)
-        if self.joint_forward is None:
-            self.joint_forward = joint_forward
-        self._processes = processes or Processes()
+        """Give the method what it works with in a run."""
+        self._handles = Handles(net, teacher, random, info, joint_forward, processes or Processes())
 
     def make_head(self, feature_size: int, n_classes: int) -> Head:
         """The head that the method is described with; `--head` puts another in its place."""
@@ -165,23 +171,27 @@ class Method(nn.Module):
         """The network that is evaluated and saved: the teacher, unless a paper's code says otherwise."""
         return self.teacher
 
-    def take_aux_loss(self) -> Tensor | None:
-        """Mean over images of the head's auxiliary losses since the last call; the engine adds it to the total.
-
-        A mean, so that its weight does not depend on how many forwards the images are spread over.
-        """
-        losses, self._aux_losses = self._aux_losses, []
-        if not losses:
-            return None
-        images = sum(count for _, count in losses)
-        return torch.stack([loss * (count / images) for loss, count in losses]).sum()
-
-    def take_extras(self) -> list[Mapping[str, Tensor]]:
-        """The heads' extras since the last call, one mapping per forward with gradient."""
-        extras, self._extras = self._extras, []
-        return extras
-
     # -- what a method uses ------------------------------------------------------------------------------------------
+
+    @property
+    def net(self) -> Network:
+        """The network that is trained."""
+        return self._attached.net
+
+    @property
+    def teacher(self) -> Network:
+        """The EMA copy of the net."""
+        return self._attached.teacher
+
+    @property
+    def random(self) -> torch.Generator:
+        """A seeded generator on the device, for the method's own draws."""
+        return self._attached.random
+
+    @property
+    def info(self) -> MethodInfo:
+        """What the method may know of its task."""
+        return self._attached.info
 
     @property
     def requires(self) -> frozenset[str]:
@@ -213,9 +223,8 @@ class Method(nn.Module):
         return self._processes.part(torch.empty(size, device=images.device).uniform_(generator=self.random))
 
     def forward_images(self, images: Tensor) -> Output:
-        """Forward images (B, 3, S, S) that are no declared view, such as mixed ones; aux loss and extras are kept."""
+        """Forward images (B, 3, S, S) that are no declared view, such as mixed ones."""
         output: Output = self.net(images)
-        self._collect(output)
         return output
 
     def forward_views(
@@ -230,7 +239,7 @@ class Method(nn.Module):
         labeled, unlabeled = batch.labeled.images, batch.unlabeled.images if batch.unlabeled else {}
         inputs = {("labeled", name): images for name, images in labeled.items()}
         inputs |= {("unlabeled", name): images for name, images in unlabeled.items() if name not in no_grad}
-        outputs = self._forward_all(inputs, bool(self.joint_forward) if joint is None else joint)
+        outputs = self._forward_all(inputs, self._joins if joint is None else joint)
         if unknown := set(no_grad) - set(unlabeled):
             raise ValueError(f"no_grad names {sorted(unknown)}; the unlabeled views are {sorted(unlabeled)}")
         with torch.no_grad(), frozen_bn(self.net):
@@ -249,11 +258,20 @@ class Method(nn.Module):
             return dict(zip(inputs, split_output(whole, [len(images) for images in inputs.values()]), strict=True))
         return {key: self.forward_images(images) for key, images in inputs.items()}
 
-    def _collect(self, output: Output) -> None:
-        if output.aux_loss is not None:
-            self._aux_losses.append((output.aux_loss, len(output.logits)))
-        if output.extras:
-            self._extras.append({name: value.detach() for name, value in output.extras.items()})
+    @property
+    def _joins(self) -> bool:
+        """Whether gradient views go through the net in one forward: the method's rule, else the protocol's."""
+        return self._attached.joint_forward if self.joint_forward is None else self.joint_forward
+
+    @property
+    def _processes(self) -> Processes:
+        return self._handles.processes if self._handles else Processes()
+
+    @property
+    def _attached(self) -> Handles:
+        if self._handles is None:  # not an AttributeError, which nn.Module would answer with "has no attribute 'net'"
+            raise RuntimeError(f"{type(self).__name__} belongs to no run yet: net, teacher, random and info come later")
+        return self._handles
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from ferbench.contract.dataset import RankGroups
 Headline = Literal["accuracy", "balanced_accuracy", "macro_f1"]
 
 EPOCHS = 20
-"""An epoch is this fraction of the steps, equal for all methods, never a pass over data."""
+"""Number of epochs of every run: an epoch is steps / 20, whatever the method, never a pass over data."""
 
 
 class _Declaration(BaseModel):
@@ -96,14 +96,14 @@ class Protocol(_Declaration):
         None,
         ge=2,
         description="folds of subjects, where seed k tests fold k and the training and test split are joined; "
-        "None tests the data set's own test split",
+        "None tests the dataset's own test split",
     )
     needs_pool: bool = Field(
         False, description="whether methods that use unlabeled images are given a pool by --unlabeled"
     )
     headline: Headline = Field("accuracy", description="the metric that rows are ordered by and gains are in")
     selection: str = "EMA model after the last step"
-    recipes: Mapping[str, Recipe] = Field(description="by family of data set; `default` for all others")
+    recipes: Mapping[str, Recipe] = Field(description="by family of dataset; `default` for all others")
 
     @model_validator(mode="after")
     def _each_seed_has_a_fold(self) -> "Protocol":
@@ -112,5 +112,5 @@ class Protocol(_Declaration):
         return self
 
     def recipe_for(self, family: str) -> Recipe:
-        """The recipe of a family of data sets."""
+        """The recipe of a family of datasets."""
         return self.recipes.get(family, self.recipes["default"])

@@ -1,53 +1,61 @@
-"""From what the user typed after `--dataset` to a data set."""
+"""From what the user typed after `--dataset` to a dataset."""
 
 import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from ferbench.contract.dataset import DESCRIPTION, Dataset, ParquetDataset
-from ferbench.contract.streams import is_stream, open_stream
-from ferbench.data.prepared import open_prepared, open_reader, read_prepared
+from ferbench.contract.dataset import Dataset
+from ferbench.data.prepare.registered_copies import open_prepared, open_reader, read_prepared
+from ferbench.discovery.registry import Registry
 from ferbench.errors import DataError, UsageError
-from ferbench.plugins import registry
+from ferbench.readers.description import DESCRIPTION
+from ferbench.readers.open_stream import is_stream, open_stream
+from ferbench.readers.parquet import ParquetDataset
 from ferbench.records.cell import NAME_PATTERN
 
-SYNTHFACES_HINT = "in a clone of the repository: pip install -e plugins/ferbench-synthfaces"
+DEFAULT_DATASET = "synthfaces"
+DEFAULT_HINT = "in a clone of the repository: pip install -e plugins/ferbench-synthfaces"
 
 
-def open_dataset(name: str) -> Dataset:
-    """The data set of a registered or prepared name, or of a folder that holds a `dataset.json`.
+def open_dataset(registry: Registry, name: str) -> Dataset:
+    """The dataset of a registered or prepared name, or of a folder that holds a `dataset.json`.
 
     Raises UsageError for an unknown name (with the nearest), DataError where the source is missing or unreadable or
     has to be prepared first.
     """
-    known, prepared = registry().names("datasets"), None if os.sep in name else read_prepared(name)
+    known, prepared = registry.names("datasets"), None if os.sep in name else read_prepared(name)
     nameless = name not in known and prepared is None
     if os.sep in name or name.startswith(".") or (nameless and Path(name).is_dir()):
-        return _open_folder(Path(name))
-    if name.startswith("synthfaces") and name not in known and not any(k.startswith("synthfaces") for k in known):
-        raise PluginMissing(f"dataset '{name}' is not installed: {SYNTHFACES_HINT}")
+        return _open_folder(registry, Path(name))
+    if _is_default(name) and not any(map(_is_default, known)):
+        raise PluginMissing(f"dataset '{name}' is not installed: {DEFAULT_HINT}")
     if prepared:
-        return open_prepared(registry().get("datasets", prepared.reader), prepared)
-    entry = registry().get("datasets", name)
+        return open_prepared(registry.get("datasets", prepared.reader), prepared)
+    entry = registry.get("datasets", name)
     if getattr(entry.load(), "needs_root", False):
         raise DataError(f"dataset '{name}' is yours to bring: run ferbench prepare {name} --root DIR once")
     return open_reader(entry, None, None)
 
 
-def check_name(name: str) -> None:
-    """Raises UsageError for a name that a user's data set cannot have."""
+def _is_default(name: str) -> bool:
+    """Whether a name is that of the default dataset, or of one that its distribution brings along."""
+    return name.partition("-")[0] == DEFAULT_DATASET
+
+
+def check_name(registry: Registry, name: str) -> None:
+    """Raises UsageError for a name that a user's dataset cannot have."""
     if not re.fullmatch(NAME_PATTERN, name):
         raise UsageError(f"--name {name}: use lower-case letters, digits, '.', '_' and '-', such as my-faces")
-    if name in registry().names("datasets"):
-        raise UsageError(f"--name {name}: this name belongs to an installed data set; choose another")
+    if name in registry.names("datasets"):
+        raise UsageError(f"--name {name}: this name belongs to an installed dataset; choose another")
 
 
-def _open_folder(folder: Path) -> Dataset:
+def _open_folder(registry: Registry, folder: Path) -> Dataset:
     dataset = open_stream(folder) if is_stream(folder) else ParquetDataset(folder)
-    if dataset.info.name in registry().names("datasets"):
+    if dataset.info.name in registry.names("datasets"):
         raise UsageError(
-            f"{folder / DESCRIPTION}: the name '{dataset.info.name}' belongs to an installed data set; "
+            f"{folder / DESCRIPTION}: the name '{dataset.info.name}' belongs to an installed dataset; "
             "give yours another name in that file"
         )
     return dataset
@@ -60,7 +68,7 @@ class PluginMissing(UsageError):
 
 
 def classes_of(dataset: Dataset, task: str | None) -> tuple[str, tuple[str, ...]]:
-    """The task's name and its class names; the data set's default task for None."""
+    """The task's name and its class names; the dataset's default task for None."""
     info = dataset.info
     task = task or info.default_classes
     if not info.classes:
@@ -71,19 +79,19 @@ def classes_of(dataset: Dataset, task: str | None) -> tuple[str, tuple[str, ...]
 
 
 def shared_classes(dataset: Dataset, class_names: Sequence[str], other: Dataset) -> tuple[str, ...]:
-    """The trained classes that another data set has under any of its tasks, joined by name, in the trained order.
+    """The trained classes that another dataset has under any of its tasks, joined by name, in the trained order.
 
     Raises UsageError for a pool, for the set itself, and where fewer than two classes are shared.
     """
     name, theirs = other.info.name, list(dict.fromkeys(one for names in other.info.classes.values() for one in names))
     if not theirs:
-        raise UsageError(f"--test-on {name}: this is an unlabeled pool; name a data set with classes")
+        raise UsageError(f"--test-on {name}: this is an unlabeled pool; name a dataset with classes")
     if name == dataset.info.name:
-        raise UsageError(f"--test-on {name}: every run on '{name}' is tested on it anyway; name another data set")
+        raise UsageError(f"--test-on {name}: every run on '{name}' is tested on it anyway; name another dataset")
     shared = tuple(one for one in class_names if one in theirs)
     if len(shared) < 2:
         raise UsageError(
             f"--test-on {name}: '{dataset.info.name}' ({', '.join(class_names)}) and '{name}' ({', '.join(theirs)}) "
-            f"share {'one class' if shared else 'no class'}, and two are needed; name another data set or --classes"
+            f"share {'one class' if shared else 'no class'}, and two are needed; name another dataset or --classes"
         )
     return shared

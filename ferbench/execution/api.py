@@ -4,10 +4,12 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from ferbench.contract.executor import Executor, Progress
-from ferbench.errors import PluginError
-from ferbench.execution.plan import PlannedCell, RunRequest, make_plan
-from ferbench.plugins import registry
+from ferbench.cells.request import RunRequest
+from ferbench.contract.executor import Executor, JobListener
+from ferbench.data.sources import DEFAULT_DATASET
+from ferbench.discovery.loader import load_registry
+from ferbench.discovery.registry import Registry
+from ferbench.execution.plan import PlannedCell, make_plan
 from ferbench.records.schema import Record
 from ferbench.records.store import RunStore
 
@@ -18,21 +20,21 @@ def run(
     ratio: Any = (),
     labels: Any = (),
     per_class: Any = (),
-    dataset: str | Iterable[str] = "synthfaces",
+    dataset: str | Iterable[str] = DEFAULT_DATASET,
     backbone: str | Iterable[str] = (),
     seed: int | Iterable[int] = 0,
     test_on: str | Iterable[str] = (),
     jobs: int = 1,
     executor: str = "local",
     runs: str | Path = "runs",
-    set: Mapping[str, Any] | None = None,
+    overrides: Mapping[str, Any] | None = None,
     **options: Any,
 ) -> list[Record]:
     """Run every cell of the grid that has no result yet and return the records of all, in the grid's order.
 
     With `test_on` the record of each cell is followed by those of its tests on other sets. The options are those of
-    `ferbench run`. Cells that failed are in the list with their reason; a cell that left no record is not. Raises
-    FerbenchError as the command line would print it.
+    `ferbench run`; `overrides` are those of --set. Cells that failed are in the list with their reason; a cell that
+    left no record is not. Raises FerbenchError as the command line would print it.
     """
     request = RunRequest(
         methods=_several(method),
@@ -44,30 +46,32 @@ def run(
         seeds=_several(seed),
         test_on=_several(test_on),
         runs=Path(runs),
-        set=set or {},
+        overrides=overrides or {},
+        executor=executor,
         **options,
     )
-    plan = make_plan(request)
-    execute(plan, executor, jobs, lambda job, event: None)
+    registry = load_registry()
+    plan = make_plan(request, registry)
+    execute(plan, registry, jobs, lambda job, event: None)
     store = RunStore(request.runs)
     found = [store.read(item.cell) for item in plan]
     return [record for record in found if record is not None]
 
 
-def execute(plan: Iterable[PlannedCell], executor: str, slots: int, progress: Progress) -> list[str]:
+def execute(plan: Iterable[PlannedCell], registry: Registry, slots: int, progress: JobListener) -> list[str]:
     """Run the cells of a plan that are not cached; returns their statuses in order.
 
     What tests a model on another set runs once all models are trained, and not after an interruption.
     """
-    target = registry().get("executors", executor).load()()
-    if not isinstance(target, Executor):
-        raise PluginError(f"executor '{executor}': {type(target).__name__} is no ferbench.contract.executor.Executor")
     jobs = [item.job for item in plan if not item.cached]
+    if not jobs:
+        return []
+    executor: Executor = registry.load("executors", jobs[0].executor)()
     statuses = ["missing"] * len(jobs)
     for tests in (False, True):
         part = [index for index, job in enumerate(jobs) if (job.test_on is not None) == tests]
         if part and "interrupted" not in statuses:
-            for index, status in zip(part, target.run([jobs[i] for i in part], progress, slots), strict=True):
+            for index, status in zip(part, executor.run([jobs[i] for i in part], progress, slots), strict=True):
                 statuses[index] = status
     return statuses
 

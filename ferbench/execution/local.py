@@ -14,8 +14,9 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import IO, Any
 
-from ferbench.contract.executor import Executor, Job, Progress
-from ferbench.execution.aftermath import Started, keep_log, leave_record
+from ferbench.contract.executor import Executor, Job, JobListener
+from ferbench.discovery.loader import load_registry
+from ferbench.execution.crash_record import Started, keep_log, leave_record
 from ferbench.records.schema import ErrorReport, Status
 
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
@@ -49,7 +50,7 @@ class _Running:
 class LocalExecutor(Executor):
     """One process per cell, `slots` at a time; a process that crashes or hangs costs its own cell only."""
 
-    def run(self, jobs: Sequence[Job], progress: Progress, slots: int) -> list[str]:
+    def run(self, jobs: Sequence[Job], progress: JobListener, slots: int) -> list[str]:
         statuses = ["missing"] * len(jobs)
         waiting = deque(enumerate(jobs))
         with selectors.DefaultSelector() as selector, _ending_children() as running:
@@ -99,7 +100,7 @@ def _start(index: int, job: Job) -> _Running:
     return _Running(index, job, process, log, time.monotonic() + allowed)
 
 
-def _forward_events(child: _Running, progress: Progress) -> None:
+def _forward_events(child: _Running, progress: JobListener) -> None:
     """Pass on the events that have arrived."""
     # Not readline: what it buffers is invisible to the selector, and events would wait for the next one.
     received = os.read(child.stdout.fileno(), 1 << 16)
@@ -126,7 +127,7 @@ def _event(line: bytes) -> dict[str, Any] | None:
     return value if isinstance(value, dict) and "kind" in value else None
 
 
-def _finish(child: _Running, progress: Progress) -> str:
+def _finish(child: _Running, progress: JobListener) -> str:
     if not child.silent:
         child.process.kill()
     if child.process.stdin is not None:
@@ -161,7 +162,7 @@ def _crash(child: _Running, code: int, log: bytes) -> dict[str, Any]:
         message = f"its process ended with code {code}: {lines[-1] if lines else 'no message'}"
     report = ErrorReport(type="WorkerDied", message=message, traceback="\n".join(lines[-LAST_LINES:]))
     try:
-        leave_record(child.job, status, report, child.started)
+        leave_record(child.job, load_registry(), status, report, child.started)
     except Exception as error:  # a plugin's code runs here too, and other cells do not depend on this one
         message += f" (and its record cannot be written: {error})"
     return {"kind": "finished", "status": status, "message": message}

@@ -7,14 +7,14 @@ writes. Not meant to be called by people.
 import json
 import logging
 import os
-import signal
 import sys
 import threading
-import time
 from collections.abc import Mapping
 from typing import Any
 
-from ferbench.errors import FerbenchError, InterruptedRun
+from ferbench.errors import FerbenchError
+from ferbench.execution.endings import finished, unfinished
+from ferbench.execution.stopping import StopRequests
 
 
 def main() -> int:
@@ -22,14 +22,13 @@ def main() -> int:
     emit = _Events()
     threading.Thread(target=_die_with_parent, daemon=True).start()
     logging.basicConfig(level=logging.WARNING, handlers=[logging.StreamHandler(), _Notices(emit)])
-    stop = _Stop()
-    try:
-        return _run(json.loads(sys.argv[1]), emit, stop)
-    except FerbenchError as error:
-        emit(
-            {"kind": "finished", "status": "interrupted" if error.exit_code == 130 else "failed", "message": str(error)}
-        )
-        return error.exit_code
+    stop = StopRequests()
+    with stop.heeding_signals():
+        try:
+            return _run(json.loads(sys.argv[1]), emit, stop)
+        except FerbenchError as error:
+            emit(unfinished(error))
+            return error.exit_code
 
 
 class _Events:
@@ -62,46 +61,17 @@ class _Notices(logging.Handler):
         self._emit({"kind": "notice", "text": f"warning: {record.getMessage()}"})
 
 
-def _run(value: Mapping[str, Any], emit: _Events, stop: "_Stop") -> int:
+def _run(value: Mapping[str, Any], emit: _Events, stop: StopRequests) -> int:
     from ferbench.contract.executor import Job
-    from ferbench.training.cell_run import run_cell
+    from ferbench.discovery.loader import load_registry
+    from ferbench.execution.run_cell import run_cell
 
     job = Job.from_json(value)
-    stop.deadline = None if job.timeout is None else time.monotonic() + job.timeout
+    stop.allow(job.timeout)
     emit({"kind": "started", "pid": os.getpid()})
-    record = run_cell(job, emit, stop)
-    emit(
-        {
-            "kind": "finished",
-            "status": record.status,
-            "message": record.error.line if record.error else "",
-            "metrics": record.result.metrics.model_dump(exclude={"per_class_recall"}) if record.result else None,
-            "wall_seconds": record.measured.wall_seconds,
-        }
-    )
+    record = run_cell(job, load_registry(), emit, stop)
+    emit(finished(record))
     return 0 if record.status == "ok" else 1
-
-
-class _Stop:
-    """Asked once a step: None, or the reason to save and leave."""
-
-    def __init__(self) -> None:
-        self.deadline: float | None = None
-        self._signal: str | None = None
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, self._on_signal)
-
-    def _on_signal(self, number: int, frame: Any) -> None:
-        self._signal = signal.Signals(number).name
-
-    def __call__(self) -> FerbenchError | None:
-        if self._signal is not None:
-            return InterruptedRun(f"stopped by {self._signal}; run the same command again to go on")
-        if self.deadline is not None and time.monotonic() > self.deadline:
-            from ferbench.training.cell_run import TimeoutReached
-
-            return TimeoutReached("the time of --timeout is used up; run again with more to go on from here")
-        return None
 
 
 def _die_with_parent() -> None:

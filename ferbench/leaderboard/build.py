@@ -8,10 +8,10 @@ from ferbench.leaderboard.exports import render_csv, render_json
 from ferbench.leaderboard.markdown import render_markdown
 from ferbench.leaderboard.reported import FOLDER, read_reported
 from ferbench.leaderboard.tables import Board, make_board
-from ferbench.records.checks import check_record
+from ferbench.records.checks import Protocols, check_record
 from ferbench.records.files import write_atomic
 from ferbench.records.schema import Record
-from ferbench.records.store import Problem, RunStore
+from ferbench.records.store import BrokenRecord, RunStore
 
 
 @dataclass(frozen=True)
@@ -22,15 +22,15 @@ class Collected:
     problems: Mapping[Path, str]
 
 
-def collect(root: Path) -> Collected:
+def collect(root: Path, protocols: Protocols) -> Collected:
     """Read every record below the folder. A record that contradicts itself or another is left out."""
     records: dict[Path, Record] = {}
     problems: dict[Path, str] = {}
     first: dict[str, Path] = {}
     for path, found in RunStore(root).iterate():
-        if isinstance(found, Problem):
+        if isinstance(found, BrokenRecord):
             problems[path] = found.reason
-        elif failed := [check for check in check_record(found) if check.state == "failed"]:
+        elif failed := [check for check in check_record(found, protocols) if check.state == "failed"]:
             problems[path] = "; ".join(f"{check.name}: {check.detail}" for check in failed)
         else:
             records[path] = found

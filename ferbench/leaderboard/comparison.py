@@ -114,7 +114,7 @@ def mcnemar(a: Located, b: Located) -> McNemar | None:
 def _refuse_other_split(a: Located, b: Located) -> None:
     same_pool = a.record.cell.pool == b.record.cell.pool
     for part in (*SPLIT, "unlabeled") if same_pool else SPLIT:
-        if a.result.fingerprints.get(part) != b.result.fingerprints.get(part):
+        if getattr(a.result.fingerprints, part) != getattr(b.result.fingerprints, part):
             raise UsageError(
                 f"{a.path} and {b.path} do not compare: their {part} fingerprints differ; run both on the same data, "
                 "protocol, budget and seed"

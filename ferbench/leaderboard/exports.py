@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
-from ferbench.leaderboard.escape import LONG, csv_field
 from ferbench.leaderboard.keys import Key
 from ferbench.leaderboard.reported import Published
 from ferbench.leaderboard.statistics import Paired, Spread
 from ferbench.leaderboard.tables import METRICS, Board, Row, Table
 from ferbench.records.schema import pretty_json
+from ferbench.render.escape import LONG, csv_field
 
 # The last bits of a mean differ between machines; the files must not.
 DIGITS = 6

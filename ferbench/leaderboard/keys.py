@@ -68,10 +68,10 @@ def table_key(record: Record, result: Result) -> Key:
         backbone=cell.backbone,
         init=cell.init,
         precision=cell.precision,
-        data=fingerprints.get("data", ""),
+        data=fingerprints.data,
         # The test images of a fold are those of its seed; the subjects of all folds are what the seeds share.
-        test=fingerprints.get("folds") or fingerprints.get("test", ""),
-        folds=_folds(record) if "folds" in fingerprints else None,
+        test=fingerprints.folds or fingerprints.test,
+        folds=_folds(record) if fingerprints.folds else None,
         headline=record.headline,
         class_names=tuple(result.class_names),
         protocol_overrides=_changes(changes),

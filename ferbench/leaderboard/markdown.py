@@ -3,8 +3,7 @@
 from collections.abc import Iterable, Sequence
 from itertools import groupby
 
-from ferbench.leaderboard.escape import LONG, markdown
-from ferbench.leaderboard.reported import Block, Published
+from ferbench.leaderboard.reported import Published, ReportedBlock
 from ferbench.leaderboard.tables import Board, Failure, Table
 from ferbench.leaderboard.wording import (
     EXPLANATION,
@@ -22,6 +21,7 @@ from ferbench.leaderboard.wording import (
     recall_cells,
     recall_columns,
 )
+from ferbench.render.escape import LONG, markdown
 
 
 def render_markdown(board: Board) -> str:
@@ -102,7 +102,7 @@ def _not_reproduced(published: Sequence[Published]) -> Iterable[str]:
             yield from _block(block, list(printed))
 
 
-def _block(block: Block, values: Sequence[Published]) -> Iterable[str]:
+def _block(block: ReportedBlock, values: Sequence[Published]) -> Iterable[str]:
     yield f"#### {markdown(block_heading(block))}"
     yield ""
     yield from _grid(published_columns(values), published_rows(values))

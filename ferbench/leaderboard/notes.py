@@ -30,7 +30,7 @@ class Scored:
     @property
     def labeled(self) -> str:
         """Which images were labeled."""
-        return self.result.fingerprints.get("labeled", "")
+        return self.result.fingerprints.labeled
 
 
 Group = dict[str, dict[int, Scored]]

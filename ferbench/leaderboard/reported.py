@@ -11,9 +11,9 @@ from pydantic import Field, ValidationError, model_validator
 
 from ferbench.contract.protocol import Headline
 from ferbench.errors import VerificationError, suggestion
-from ferbench.leaderboard.escape import plain
 from ferbench.records.cell import NAME_PATTERN, Budget, Name
 from ferbench.records.schema import Strict
+from ferbench.render.escape import plain
 
 FOLDER = "reported"
 GUIDE = "leaderboard/reported/README.md"
@@ -40,8 +40,8 @@ class Origin:
 
 
 @dataclass(frozen=True)
-class Block:
-    """The numbers of one origin on one data set."""
+class ReportedBlock:
+    """The numbers of one origin on one dataset."""
 
     origin: Origin
     dataset: str
@@ -54,7 +54,7 @@ class Block:
 class Published:
     """One number that a paper prints, in percent."""
 
-    block: Block
+    block: ReportedBlock
     title: str
     method: str | None
     budget: Budget
@@ -74,10 +74,10 @@ class PaperRow(Strict):
 
 
 class Results(Strict):
-    """One data set in a paper's table: methods by label budgets."""
+    """One dataset in a paper's table: methods by label budgets."""
 
-    dataset: Name = Field(description="ferbench's name of the labeled data set")
-    classes: Name = Field(description="class set: '7' basic expressions, or another the data set offers")
+    dataset: Name = Field(description="ferbench's name of the labeled dataset")
+    classes: Name = Field(description="class set: '7' basic expressions, or another the dataset offers")
     budgets: list[Budget] = Field(
         min_length=1,
         description='labels of each column: `{ ratio = 0.05 }`, `{ count = 400, allocation = "adacm" }` or '
@@ -111,7 +111,7 @@ class PaperTable(Strict):
     selected_on: Text = Field(description="what the evaluated model was chosen on: `best test epoch`, `not stated`")
     protocol: Text = Field(description="steps, batch sizes, split, repetitions: what the table leaves to the text")
     backbone: Text | None = Field(default=None, description="backbone and its initial weights, as the paper names them")
-    results: list[Results] = Field(min_length=1, description="a block of values for each data set")
+    results: list[Results] = Field(min_length=1, description="a block of values for each dataset")
 
 
 class Paper(Strict):
@@ -126,7 +126,7 @@ class Paper(Strict):
         for table in self.tables:
             origin = Origin(self.citation, **table.model_dump(exclude={"results"}))
             for results in table.results:
-                block = Block(origin, **results.model_dump(exclude={"budgets", "rows"}))
+                block = ReportedBlock(origin, **results.model_dump(exclude={"budgets", "rows"}))
                 for row in results.rows:
                     for budget, percent in zip(results.budgets, row.percent, strict=True):
                         yield Published(block, row.title, row.method, budget, percent)

@@ -5,16 +5,8 @@ from dataclasses import dataclass, field, replace
 from statistics import median, median_low
 
 from ferbench.leaderboard.keys import BASELINES, Key, row_name, row_title, table_key
-from ferbench.leaderboard.notes import (
-    Group,
-    Scored,
-    baseline_notes,
-    ceiling_notes,
-    cross_notes,
-    fold_notes,
-    row_notes,
-)
-from ferbench.leaderboard.reported import Block, Published
+from ferbench.leaderboard.notes import Group, Scored, baseline_notes, ceiling_notes, cross_notes, fold_notes, row_notes
+from ferbench.leaderboard.reported import Published, ReportedBlock
 from ferbench.leaderboard.statistics import Paired, Spread, paired, spread
 from ferbench.records.cell import Budget
 from ferbench.records.schema import Record
@@ -63,7 +55,7 @@ class Table:
     published: tuple[Published, ...] = ()
 
     @property
-    def blocks(self) -> tuple[Block, ...]:
+    def blocks(self) -> tuple[ReportedBlock, ...]:
         """Where the published values of its rows come from, in the order of their footnotes."""
         return tuple(dict.fromkeys(value.block for value in self.published))
 
@@ -161,7 +153,7 @@ def _class_counts(key: Key, group: Group) -> tuple[int, ...]:
 
 
 def _beside_published(table: Table, published: Iterable[Published]) -> Table:
-    """The table with what papers print for its rows on the same data set, classes, labels and test set."""
+    """The table with what papers print for its rows on the same dataset, classes, labels and test set."""
     key = table.key
     if not key.standard or key.pool is not None or key.test_on is not None:
         return table

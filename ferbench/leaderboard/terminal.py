@@ -8,9 +8,9 @@ from rich.measure import Measurement
 from rich.table import Table as Grid
 from rich.text import Text
 
-from ferbench.leaderboard.escape import LONG, plain
 from ferbench.leaderboard.tables import Board, Table
 from ferbench.leaderboard.wording import caption, cells, columns, footnotes, heading
+from ferbench.render.escape import LONG, plain
 
 # What a narrow terminal goes without, the first first.
 OPTIONAL = ("Labels", "Image passes", "Minutes", "ECE", "Balanced acc.", "Optimism", "Macro-F1")

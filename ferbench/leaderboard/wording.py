@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from ferbench.leaderboard.keys import HEADLINES, Key
-from ferbench.leaderboard.reported import Block, Origin, Published
+from ferbench.leaderboard.reported import Origin, Published, ReportedBlock
 from ferbench.leaderboard.statistics import Paired, Spread
 from ferbench.leaderboard.tables import Row, Table
 
@@ -68,7 +68,7 @@ def footnotes(table: Table) -> tuple[str, ...]:
     return tuple(f"[{mark}] {_footnote(block, table.key)}" for mark, block in enumerate(table.blocks, 1))
 
 
-def _footnote(block: Block, key: Key) -> str:
+def _footnote(block: ReportedBlock, key: Key) -> str:
     facts = [f"{name}: {text}." for name, text in provenance(block.origin)]
     here = f"Here: {key.backbone}, {_weights(key)}."
     return " ".join([f"{origin_heading(block.origin)}.", *facts, here, *([block.note] if block.note else [])])
@@ -89,7 +89,7 @@ def provenance(origin: Origin) -> tuple[tuple[str, str], ...]:
     )
 
 
-def block_heading(block: Block) -> str:
+def block_heading(block: ReportedBlock) -> str:
     """`raf-db, 7 classes, 3068 test images: accuracy`."""
     test = "" if block.test_images is None else f", {block.test_images} test images"
     return f"{block.dataset}, {block.classes} classes{test}: {HEADLINES[block.origin.metric]}"

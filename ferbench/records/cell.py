@@ -135,12 +135,12 @@ class Cell(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
     protocol: Name = Field(description="name of the protocol, with its version: ratio-v1")
-    dataset: Name = Field(description="name of the labeled data set")
-    classes: Name = Field(default="7", description="class set: '7' basic expressions, or another the data set offers")
+    dataset: Name = Field(description="name of the labeled dataset")
+    classes: Name = Field(default="7", description="class set: '7' basic expressions, or another the dataset offers")
     pool: str | None = Field(
         default=None,
         pattern=POOL_PATTERN,
-        description="other data set whose images are unlabeled, instead of the rest of the training set; "
+        description="other dataset whose images are unlabeled, instead of the rest of the training set; "
         "with 'rest+' before its name, beside it",
     )
     budget: Budget = Field(description="how many labels the method sees")
@@ -158,8 +158,8 @@ class Cell(BaseModel):
     precision: Name = Field(default="fp32", description="arithmetic of the forward pass: fp32 or bf16")
     test_on: Name | None = Field(
         default=None,
-        description="another data set whose test images the trained model is evaluated on, by the classes that both "
-        "have; left away where the data set's own are",
+        description="another dataset whose test images the trained model is evaluated on, by the classes that both "
+        "have; left away where the dataset's own are",
     )
 
     @model_serializer(mode="wrap")
@@ -207,7 +207,7 @@ class Cell(BaseModel):
 
     @property
     def pool_name(self) -> str | None:
-        """The name of the data set that the pool comes from."""
+        """The name of the dataset that the pool comes from."""
         return None if self.pool is None else self.pool.removeprefix(REST)
 
     @property
@@ -236,21 +236,30 @@ class Cell(BaseModel):
             for name, value in sorted(fields.items())
         )
 
-    def folder(self) -> PurePosixPath:
-        """Where the record lies below the runs folder; no two different cells share it."""
-        # Two "@" say that another set is tested: a class set and a data set may have the same name.
+    @property
+    def dataset_label(self) -> str:
+        """The dataset as folders name it: with class set, pool and the other set that is tested, where there are."""
+        # Two "@" say that another set is tested: a class set and a dataset may have the same name.
         test_on = "" if self.test_on is None else f"@{self.test_on}"
         classes = "" if self.classes == "7" and not test_on else f"@{self.classes}"
         pool = "" if self.pool is None else f"+{self.pool}"
+        return f"{self.dataset}{classes}{pool}{test_on}"
+
+    @property
+    def row_label(self) -> str:
+        """The row as folders name it: with a digest of what is not standard."""
         precision = {} if self.precision == "fp32" else {"precision": self.precision}
         departures: dict[str, Any] = {**precision, **self.model_dump(mode="json")["overrides"]}
-        mark = f"~{digest(departures)[:8]}" if departures else ""
+        return f"{self.row}~{digest(departures)[:8]}" if departures else self.row
+
+    def folder(self) -> PurePosixPath:
+        """Where the record lies below the runs folder; no two different cells share it."""
         init = "" if self.init == "scratch" else f"-{self.init.removeprefix('sha256:')[:8]}"
         return PurePosixPath(
             self.protocol,
-            f"{self.dataset}{classes}{pool}{test_on}",
+            self.dataset_label,
             self.budget.label(),
-            f"{self.row}{mark}",
+            self.row_label,
             f"{self.backbone.replace('/', '_')}{init}",
             f"seed{self.seed}",
         )

@@ -1,25 +1,27 @@
 """What must hold inside one record, whatever lies beside it."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 
+from ferbench.contract.executor import INLINE
 from ferbench.contract.protocol import Protocol
-from ferbench.plugins import builtin_registry
 from ferbench.records.cell import Cell
 from ferbench.records.metrics import metrics_of
 from ferbench.records.schema import MAX_ORACLE_EVALUATIONS, Metrics, Record, Result
 
 State = Literal["verified", "failed", "unchecked"]
+Protocols = Mapping[str, Protocol]
+"""The protocols whose rules records are checked by: the built-in ones, which need no plugin's code."""
 
 # Sums of a few thousand float64 values differ in their last bits between machines, by far less than this.
 TOLERANCE = 1e-9
 
 
 @dataclass(frozen=True)
-class Check:
+class RecordCheck:
     """One thing that was looked at: whether it holds, and what was found or why it could not be checked."""
 
     name: str
@@ -27,15 +29,15 @@ class Check:
     detail: str = ""
 
 
-def passed(name: str, problems: list[str]) -> Check:
+def passed(name: str, problems: list[str]) -> RecordCheck:
     """`verified` without problems, else `failed` with all of them."""
-    return Check(name, "failed", "; ".join(problems)) if problems else Check(name, "verified")
+    return RecordCheck(name, "failed", "; ".join(problems)) if problems else RecordCheck(name, "verified")
 
 
-def check_record(record: Record) -> Iterator[Check]:
+def check_record(record: Record, protocols: Protocols) -> Iterator[RecordCheck]:
     """Identity, and every number that follows from another number of the same record."""
     yield passed("cell id", _id_problems(record))
-    yield _standard(record)
+    yield _standard(record, protocols)
     if record.result is None:
         return
     shape = passed("counts", _count_problems(record.result, record.cell))
@@ -85,24 +87,29 @@ def is_standard(cell: Cell, protocol: Protocol, *, relabels: bool) -> bool:
     return listed and spread and cell.seed in protocol.seeds and not cell.overrides and not relabels
 
 
-def _standard(record: Record) -> Check:
+def _standard(record: Record, protocols: Protocols) -> RecordCheck:
     """A record that calls itself standard must be."""
     cell = record.cell
-    entry = builtin_registry().entries["protocols"].get(cell.protocol)
     if record.standard and cell.overrides:
-        return Check("standard", "failed", f"recorded as true, but the cell has overrides {cell.changes}")
-    if entry is None:
-        return Check("standard", "unchecked", f"protocol '{cell.protocol}' is not built in")
-    relabels = record.result is not None and "relabeled" in record.result.fingerprints
-    protocol = entry.load()
+        return RecordCheck("standard", "failed", f"recorded as true, but the cell has overrides {cell.changes}")
+    if (protocol := protocols.get(cell.protocol)) is None:
+        return RecordCheck("standard", "unchecked", f"protocol '{cell.protocol}' is not built in")
+    relabels = record.result is not None and record.result.fingerprints.relabeled is not None
     if record.headline != protocol.headline:
-        return Check("standard", "failed", f"its headline is {record.headline}, the protocol's {protocol.headline}")
-    expected = is_standard(cell, protocol, relabels=relabels)
+        return RecordCheck(
+            "standard", "failed", f"its headline is {record.headline}, the protocol's {protocol.headline}"
+        )
+    inline = record.measured.executor == INLINE
+    expected = is_standard(cell, protocol, relabels=relabels) and not inline
     if record.standard == expected:
-        return Check("standard", "verified")
+        return RecordCheck("standard", "verified")
     if record.result is None and not record.standard:
-        return Check("standard", "unchecked", "only a result says whether its method saw more labels than the budget")
-    return Check("standard", "failed", f"recorded as {str(record.standard).lower()}, the cell gives {expected}".lower())
+        return RecordCheck(
+            "standard", "unchecked", "only a result says whether its method saw more labels than the budget"
+        )
+    return RecordCheck(
+        "standard", "failed", f"recorded as {str(record.standard).lower()}, the cell gives {expected}".lower()
+    )
 
 
 def _count_problems(result: Result, cell: Cell) -> list[str]:
@@ -117,7 +124,7 @@ def _count_problems(result: Result, cell: Cell) -> list[str]:
     if cell.test_on is not None and not set(result.class_names) <= set(result.labeled_counts):
         problems.append("a class is tested that was not trained")
     if (result.n_test_left_out is None) != (cell.test_on is None):
-        problems.append("test images are left out, or counted as such, only where another data set is tested")
+        problems.append("test images are left out, or counted as such, only where another dataset is tested")
     if min(result.labeled_counts.values(), default=0) < 0 or sum(result.labeled_counts.values()) != result.n_labeled:
         problems.append(f"the labels per class do not add up to n_labeled = {result.n_labeled}")
     if len(result.confusion) != classes or any(len(row) != classes for row in result.confusion):
@@ -128,13 +135,13 @@ def _count_problems(result: Result, cell: Cell) -> list[str]:
     return problems
 
 
-def _oracle(result: Result, record: Record) -> Check:
+def _oracle(result: Result, record: Record) -> RecordCheck:
     """Its predictions are not stored, so the most that can be said is that it is possible."""
     oracle, final, headline = result.oracle, result.metrics, record.headline
     if record.cell.test_on is not None:
-        return passed("oracle", [] if oracle is None else ["another data set is tested once, after training"])
+        return passed("oracle", [] if oracle is None else ["another dataset is tested once, after training"])
     if oracle is None:
-        return Check("oracle", "failed", "absent")
+        return RecordCheck("oracle", "failed", "absent")
     problems = []
     if oracle.evaluations > MAX_ORACLE_EVALUATIONS:
         problems.append(f"{oracle.evaluations} evaluations, at most {MAX_ORACLE_EVALUATIONS} are allowed")
@@ -150,8 +157,8 @@ def _oracle(result: Result, record: Record) -> Check:
             if not _same(getattr(oracle, name), getattr(final, name))
         ]
     if problems:
-        return Check("oracle", "failed", "; ".join(problems))
-    return Check("oracle", "unchecked", "possible, but predictions of earlier steps are not stored")
+        return RecordCheck("oracle", "failed", "; ".join(problems))
+    return RecordCheck("oracle", "unchecked", "possible, but predictions of earlier steps are not stored")
 
 
 def _same(one: float | None, other: float | None) -> bool:

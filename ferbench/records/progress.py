@@ -57,11 +57,11 @@ def progress_of(store: RunStore) -> RunsProgress:
         states[found.cell] = _OF_STATUS[found.status]
         if found.status != "ok":
             failures[path.parent] = f"{found.status}: {found.error.line if found.error else 'no reason recorded'}"
-    for attempt, held in store.attempts():
+    for marker, held in store.begun():
         if held:
-            states[attempt.cell] = "running"
+            states[marker.cell] = "running"
         else:  # an attempt that failed has left a record, which says more
-            states.setdefault(attempt.cell, "interrupted")
+            states.setdefault(marker.cell, "interrupted")
     counts: dict[Series, Counter[State]] = {}
     for cell, state in states.items():
         counts.setdefault(_series(cell), Counter())[state] += 1
@@ -70,5 +70,4 @@ def progress_of(store: RunStore) -> RunsProgress:
 
 
 def _series(cell: Cell) -> Series:
-    dataset, row = cell.folder().parts[1], cell.folder().parts[3]
-    return Series(cell.protocol, dataset, cell.budget, row)
+    return Series(cell.protocol, cell.dataset_label, cell.budget, cell.row_label)

@@ -48,7 +48,7 @@ def run_options(cell: Cell, sources: Sources) -> dict[str, Any]:
         "protocol": cell.protocol,
         "precision": cell.precision,
         "test_on": cell.test_on and (sources.test_on or cell.test_on),
-        "set": {
+        "overrides": {
             **cell.overrides.get("protocol", {}),
             **{f"{cell.method}.{name}": value for name, value in cell.overrides.get("method", {}).items()},
         },
@@ -60,7 +60,7 @@ def run_command(cell: Cell, sources: Sources) -> list[str]:
     """The command that runs the cell, as a list of arguments."""
     command = ["ferbench", "run"]
     for name, value in run_options(cell, sources).items():
-        if name == "set":
+        if name == "overrides":
             for key, setting in value.items():
                 command += ["--set", f"{key}={json.dumps(setting)}"]
         else:

@@ -3,7 +3,16 @@
 import json
 from typing import Any, Final, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    JsonValue,
+    SerializerFunctionWrapHandler,
+    ValidationError,
+    model_serializer,
+    model_validator,
+)
 
 from ferbench.contract.protocol import Headline
 from ferbench.errors import VerificationError
@@ -56,6 +65,35 @@ class Oracle(Strict):
     )
 
 
+class Fingerprints(Strict):
+    """What data a cell ran on: SHA-256 of each part of it, as it is known without one image.
+
+    The optional ones are there for cells that have the part; a record holds no nulls.
+    """
+
+    data: str = Field(description="of the packed dataset: ids, splits, labels and encoded images")
+    labeled: str = Field(description="of the labeled images, with their labels")
+    unlabeled: str | None = Field(
+        default=None, description="of the unlabeled images, without labels; those of a named pool too"
+    )
+    test: str = Field(description="of the test images, with their labels")
+    split_rule: str | None = Field(default=None, description="name of the rule that ranks images for the split")
+    folds: str | None = Field(default=None, description="of the subjects of every fold")
+    pool: str | None = Field(default=None, description="of the dataset or stream that the named pool comes from")
+    boxes: str | None = Field(default=None, description="of the face boxes that a detector has found")
+    relabeled: str | None = Field(default=None, description="of the second draw of labeled images")
+    test_data: str | None = Field(default=None, description="of the packed data of another set that is tested")
+
+    @model_serializer(mode="wrap")
+    def _without_nulls(self, serialize: SerializerFunctionWrapHandler) -> dict[str, str]:
+        # Records of 0.1 have no nulls here, and equal results must stay equal.
+        return {name: value for name, value in serialize(self).items() if value is not None}
+
+    def by_name(self) -> dict[str, str]:
+        """Those that are there."""
+        return self.model_dump()
+
+
 class Result(Strict):
     """What the cell determines: equal on each run of it on one machine, bit for bit."""
 
@@ -84,15 +122,12 @@ class Result(Strict):
         "set's own are tested",
     )
     labeled_counts: dict[str, int] = Field(description="number of labeled images of each class that was trained")
-    fingerprints: dict[str, str] = Field(
-        description="SHA-256 of the packed data and of each part of the split (with folds, of the subjects of every "
-        "fold; of the packed data of another set that is tested), and the name of the split rule"
-    )
+    fingerprints: Fingerprints = Field(description="what data the cell ran on")
     predictions_digest: str = Field(pattern=HEX64, description="SHA-256 over test ids, labels and logits")
     history_digest: str = Field(pattern=HEX64, description="SHA-256 over the canonical JSON of the history")
     model_digest: str = Field(pattern=HEX64, description="SHA-256 over the tensors of the selected model")
     oracle: Oracle | None = Field(
-        description="the best test evaluation during training, never the headline; null where another data set is "
+        description="the best test evaluation during training, never the headline; null where another dataset is "
         "tested, which is evaluated once, after training",
     )
     steps: int = Field(ge=0, description="optimizer steps over all stages")
@@ -123,6 +158,9 @@ class Measured(Strict):
     threads: int = Field(default=0, ge=0, description="processor threads of the process; 0 if not known")
     processes: int = Field(default=1, ge=1, description="processes that shared every batch")
     device: str = Field(default="", description="the device that trained: cpu, or the name of the GPU")
+    executor: str = Field(
+        default="", description="name of the executor; 'inline' is never standard; empty in records of 0.1"
+    )
     host: str = Field(default="", description="name of the machine; empty unless the person asked for it")
     resumed: int = Field(default=0, ge=0, description="how often the cell was continued from a checkpoint")
 
@@ -160,7 +198,7 @@ class ErrorReport(Strict):
         return f"{self.type}: {text[0]}{place}"
 
 
-class Config(Strict):
+class RecordConfig(Strict):
     """Every field of the configuration with the value that was used."""
 
     protocol: dict[str, JsonValue] = Field(description="the protocol's fields, overrides applied")
@@ -176,7 +214,7 @@ class Record(Strict):
     cell: Cell = Field(description="what was run")
     cell_id: str = Field(pattern=HEX64, description="SHA-256 of the canonical JSON of the cell")
     standard: bool = Field(description="whether the protocol and the method ran without overrides")
-    config: Config = Field(description="the resolved configuration")
+    config: RecordConfig = Field(description="the resolved configuration")
     result: Result | None = Field(default=None, description="what the cell determines; null unless the status is 'ok'")
     measured: Measured = Field(description="what was observed while it ran")
     plugin: PluginStamp = Field(description="the code of the method")

@@ -12,29 +12,21 @@ from typing import Any
 from filelock import FileLock, Timeout
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from ferbench.errors import FerbenchError, VerificationError
+from ferbench.errors import DataError, FerbenchError, VerificationError
 from ferbench.records.cell import Cell, digest
 from ferbench.records.files import read_bounded, remove_leftovers, unwritable, write_atomic, write_together
-from ferbench.records.predictions import MAX_PREDICTIONS_BYTES, Predictions, predictions_digest
-from ferbench.records.schema import MAX_RECORD_BYTES, Record, parse_json, pretty_json
-
-__all__ = [
-    "CellBusyError",
-    "Predictions",
-    "Problem",
-    "RunStore",
-    "predictions_digest",
-    "read_history",
-    "read_predictions",
-    "read_record",
-    "write_atomic",
-]
+from ferbench.records.formats import FORMAT, RUNS_FORMAT, check_format
+from ferbench.records.predictions import MAX_PREDICTIONS_BYTES, Predictions
+from ferbench.records.schema import MAX_RECORD_BYTES, Fingerprints, Record, parse_json, pretty_json
 
 RECORD = "record.json"
 PREDICTIONS = "predictions.parquet"
 HISTORY = "history.json"
+CHECKPOINT = "checkpoint.safetensors"
 RUNNING = "running.json"
 LOCK = ".lock"
+MARKER = "ferbench-runs.json"
+"""Says which format a runs folder has; records themselves are read whatever it says."""
 # `status` holds a lock for a moment to see whether it is free; a run that starts just then waits that long.
 LOCK_PATIENCE_SECONDS = 1.0
 MAX_HISTORY_BYTES = 50_000_000
@@ -45,13 +37,13 @@ class CellBusyError(FerbenchError):
 
 
 @dataclass(frozen=True)
-class Problem:
+class BrokenRecord:
     """Why a record.json cannot be used."""
 
     reason: str
 
 
-class Attempt(BaseModel):
+class RunningMarker(BaseModel):
     """Who works, or worked until it was killed, on a cell: the content of running.json."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -77,6 +69,7 @@ class RunStore:
         """Hold the cell's folder alone; a second process gets a CellBusyError that names the holder."""
         folder = self.folder(cell)
         lock = FileLock(folder / LOCK, timeout=LOCK_PATIENCE_SECONDS)
+        self._check_format()
         try:
             folder.mkdir(parents=True, exist_ok=True)
             lock.acquire()
@@ -86,15 +79,32 @@ class RunStore:
             raise unwritable(error, folder) from error
         try:
             remove_leftovers(folder)
+            self._write_format()
             now = datetime.now(UTC).isoformat(timespec="seconds")
-            attempt = Attempt(cell=cell, pid=os.getpid(), host=socket.gethostname(), started_at=now)
+            marker = RunningMarker(cell=cell, pid=os.getpid(), host=socket.gethostname(), started_at=now)
             # stays behind where the block is left by an exception or a kill: so `status` knows of interrupted cells
-            write_atomic(folder / RUNNING, pretty_json(attempt.model_dump(mode="json")))
+            write_atomic(folder / RUNNING, pretty_json(marker.model_dump(mode="json")))
             yield folder
             with suppress(OSError):
                 (folder / RUNNING).unlink(missing_ok=True)
         finally:
             lock.release()
+
+    def _check_format(self) -> None:
+        """Raises DataError for a folder that another format was written into; one without a number is of 0.1."""
+        path = self.root / MARKER
+        if not path.is_file():
+            return
+        try:
+            found = parse_json(read_bounded(path, MAX_RECORD_BYTES))
+        except VerificationError as error:
+            raise DataError(f"{path}: {error}; remove it, then run again") from None
+        remedy = "name another folder with --runs, or update ferbench"
+        check_format(path, found, RUNS_FORMAT, remedy)
+
+    def _write_format(self) -> None:
+        if not (self.root / MARKER).exists():
+            write_atomic(self.root / MARKER, pretty_json({FORMAT: RUNS_FORMAT}))
 
     def read(self, cell: Cell) -> Record | None:
         """The cell's record; None if there is none, a VerificationError if it is broken or of another cell."""
@@ -106,7 +116,7 @@ class RunStore:
             raise VerificationError(f"{path} is the record of another cell; move it away, then run again")
         return record
 
-    def is_done(self, cell: Cell, fingerprints: Mapping[str, str] | None = None) -> bool:
+    def is_done(self, cell: Cell, fingerprints: Fingerprints | None = None) -> bool:
         """Whether the cell has a whole result, on the same data where fingerprints are given."""
         try:
             record = self.read(cell)
@@ -117,8 +127,7 @@ class RunStore:
         folder = self.folder(cell)
         if not ((folder / PREDICTIONS).is_file() and (folder / HISTORY).is_file()):
             return False
-        stored = record.result.fingerprints
-        return all(stored.get(name) == value for name, value in (fingerprints or {}).items())
+        return fingerprints is None or record.result.fingerprints == fingerprints
 
     def write_result(
         self,
@@ -145,20 +154,20 @@ class RunStore:
         )
         return folder / RECORD
 
-    def iterate(self) -> Iterator[tuple[Path, Record | Problem]]:
+    def iterate(self) -> Iterator[tuple[Path, Record | BrokenRecord]]:
         """Every record.json below the root with its record or what is wrong with it, sorted by path."""
         for path in self._paths(RECORD):
             try:
                 yield path, read_record(path)
             except VerificationError as error:
-                yield path, Problem(str(error))
+                yield path, BrokenRecord(str(error))
 
-    def attempts(self) -> Iterator[tuple[Attempt, bool]]:
+    def begun(self) -> Iterator[tuple[RunningMarker, bool]]:
         """Every cell that has been begun and not ended, and whether its process still holds the lock."""
         for path in self._paths(RUNNING):
             with suppress(VerificationError, ValidationError):
-                attempt = Attempt.model_validate(parse_json(read_bounded(path, MAX_RECORD_BYTES)))
-                yield attempt, _is_locked(path.parent)
+                marker = RunningMarker.model_validate(parse_json(read_bounded(path, MAX_RECORD_BYTES)))
+                yield marker, _is_locked(path.parent)
 
     def _paths(self, name: str) -> Iterator[Path]:
         """Files of that name, sorted; links that lead out of the root are neither followed nor read."""
@@ -202,6 +211,6 @@ def _is_locked(folder: Path) -> bool:
 def _busy(folder: Path) -> str:
     holder = "another process"
     with suppress(VerificationError, ValidationError):
-        attempt = Attempt.model_validate(parse_json(read_bounded(folder / RUNNING, MAX_RECORD_BYTES)))
-        holder = f"process {attempt.pid} on {attempt.host}, since {attempt.started_at},"
+        marker = RunningMarker.model_validate(parse_json(read_bounded(folder / RUNNING, MAX_RECORD_BYTES)))
+        holder = f"process {marker.pid} on {marker.host}, since {marker.started_at},"
     return f"{folder}: {holder} works on this cell; wait for it, or end it and run again"

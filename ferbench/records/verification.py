@@ -1,18 +1,30 @@
-"""Whether a record holds: recomputed from the files beside it, without a GPU and without any plugin's code."""
+"""Whether a record holds: recomputed from the files beside it, without a GPU and without any method's code."""
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 from ferbench.errors import VerificationError
 from ferbench.records.cell import Cell, digest
-from ferbench.records.checks import Check, check_record, differences, passed
+from ferbench.records.checks import Protocols, RecordCheck, check_record, differences, passed
 from ferbench.records.metrics import evaluate
 from ferbench.records.predictions import Predictions, labeled_fingerprint
-from ferbench.records.schema import Record, Result
+from ferbench.records.schema import Fingerprints, Record, Result
 from ferbench.records.store import HISTORY, PREDICTIONS, RECORD, read_history, read_predictions, read_record
 
-FingerprintsOf = Callable[[Cell], Mapping[str, str] | None]
+
+class Recomputed(Protocol):
+    """The fingerprints of a cell as the data at hand gives them, and why some could not be recomputed."""
+
+    @property
+    def values(self) -> Mapping[str, str]: ...
+
+    @property
+    def unchecked(self) -> Mapping[str, str]: ...
+
+
+Recompute = Callable[[Cell, Fingerprints], Recomputed]
 
 
 @dataclass(frozen=True)
@@ -21,7 +33,7 @@ class Verification:
 
     path: Path
     record: Record | None
-    checks: tuple[Check, ...]
+    checks: tuple[RecordCheck, ...]
 
     @property
     def holds(self) -> bool:
@@ -29,59 +41,60 @@ class Verification:
         return not self.failures
 
     @property
-    def failures(self) -> tuple[Check, ...]:
+    def failures(self) -> tuple[RecordCheck, ...]:
         """The checks that failed."""
         return tuple(check for check in self.checks if check.state == "failed")
 
     @property
-    def unchecked(self) -> tuple[Check, ...]:
+    def unchecked(self) -> tuple[RecordCheck, ...]:
         """What could not be checked, with the reason."""
         return tuple(check for check in self.checks if check.state == "unchecked")
 
 
-def verify_record(path: Path, fingerprints_of: FingerprintsOf | None = None) -> Verification:
-    """Check one record.json. `fingerprints_of` gives a cell's split fingerprints where its data is at hand."""
+def verify_record(path: Path, protocols: Protocols, recompute: Recompute | None = None) -> Verification:
+    """Check one record.json by the rules of its protocol; `recompute` gives fingerprints where the data is at hand."""
     try:
         record = read_record(path)
     except VerificationError as error:
-        return Verification(path, None, (Check("schema", "failed", str(error)),))
+        return Verification(path, None, (RecordCheck("schema", "failed", str(error)),))
     folder = _folder(path, record.cell)
-    checks = [Check("schema", "verified"), *check_record(record), folder]
+    checks = [RecordCheck("schema", "verified"), *check_record(record, protocols), folder]
     if record.result is not None:
         consistent = not any(check.name == "counts" and check.state == "failed" for check in checks)
         if consistent:
             checks += _predictions(path.parent / PREDICTIONS, record.result)
-        checks += [_history(path.parent / HISTORY, record.result), _split(record.cell, record.result, fingerprints_of)]
+        checks.append(_history(path.parent / HISTORY, record.result))
+        checks += _fingerprints(record.cell, record.result.fingerprints, recompute)
         if record.cell.test_on is not None and folder.state == "verified":
             checks.append(_model(path, record.cell, record.result))
     return Verification(path, record, tuple(checks))
 
 
-def _folder(path: Path, cell: Cell) -> Check:
+def _folder(path: Path, cell: Cell) -> RecordCheck:
     expected = cell.folder()
     if path.absolute().parent.parts[-len(expected.parts) :] == expected.parts:
-        return Check("folder", "verified")
-    return Check("folder", "failed", f"the cell belongs in {expected}")
+        return RecordCheck("folder", "verified")
+    return RecordCheck("folder", "failed", f"the cell belongs in {expected}")
 
 
-def _predictions(path: Path, result: Result) -> Iterator[Check]:
+def _predictions(path: Path, result: Result) -> Iterator[RecordCheck]:
     try:
         predictions = read_predictions(path)
     except VerificationError as error:
-        yield Check("predictions", "failed", str(error))
+        yield RecordCheck("predictions", "failed", str(error))
         return
     yield passed("predictions", _prediction_problems(predictions, result))
     try:
         metrics, confusion = evaluate(predictions.logits, predictions.labels, result.class_names)
     except ValueError as error:
-        yield Check("recomputed metrics", "failed", str(error))
+        yield RecordCheck("recomputed metrics", "failed", str(error))
         return
     problems = differences(result.metrics, metrics, source="the predictions file")
     if confusion != result.confusion:
         problems.append("the confusion matrix is not that of the predictions file")
     yield passed("recomputed metrics", problems)
     names = [result.class_names[label] for label in predictions.labels]
-    tied = result.fingerprints.get("test") == labeled_fingerprint(predictions.ids, names)
+    tied = result.fingerprints.test == labeled_fingerprint(predictions.ids, names)
     yield passed("test labels", [] if tied else ["ids and labels of the predictions are not those of the test split"])
 
 
@@ -96,27 +109,39 @@ def _prediction_problems(predictions: Predictions, result: Result) -> list[str]:
     return problems
 
 
-def _history(path: Path, result: Result) -> Check:
+def _history(path: Path, result: Result) -> RecordCheck:
     try:
         rows = read_history(path)
     except VerificationError as error:
-        return Check("history", "failed", str(error))
+        return RecordCheck("history", "failed", str(error))
     return passed("history", [] if digest(rows) == result.history_digest else ["its digest is not the recorded one"])
 
 
-def _model(path: Path, cell: Cell, result: Result) -> Check:
+def _model(path: Path, cell: Cell, result: Result) -> RecordCheck:
     """Whether the model that is tested on another set is that of the base cell, where its record is in this tree."""
     root = path.absolute().parent.parents[len(cell.folder().parts) - 1]
     try:
         base = read_record(root / cell.base.folder() / RECORD)
     except VerificationError:
-        return Check("model", "unchecked", f"there is no record in {cell.base.folder()}, whose model it is")
+        return RecordCheck("model", "unchecked", f"there is no record in {cell.base.folder()}, whose model it is")
     same = base.cell == cell.base and base.result is not None and base.result.model_digest == result.model_digest
     return passed("model", [] if same else [f"it is not that of {cell.base.folder()}; run the cell again"])
 
 
-def _split(cell: Cell, result: Result, fingerprints_of: FingerprintsOf | None) -> Check:
-    if fingerprints_of is None or (present := fingerprints_of(cell)) is None:
-        return Check("split", "unchecked", f"data set '{cell.dataset}' is not prepared on this machine")
-    wrong = [name for name, value in sorted(present.items()) if result.fingerprints.get(name) != value]
-    return passed("split", [f"{name} is not that of the data on this machine" for name in wrong])
+def _fingerprints(cell: Cell, recorded: Fingerprints, recompute: Recompute | None) -> Iterator[RecordCheck]:
+    """Every fingerprint of the record is recomputed, or named as one that could not be."""
+    if recompute is None:
+        yield RecordCheck("split", "unchecked", "nothing is recomputed from data here")
+        return
+    found, names = recompute(cell, recorded), recorded.by_name()
+    wrong = [
+        f"{name} is not that of the data on this machine"
+        for name in sorted(names.keys() | found.values.keys() - found.unchecked.keys())
+        if name not in found.unchecked and names.get(name) != found.values.get(name)
+    ]
+    if wrong or len(found.unchecked) < len(names):
+        yield passed("split", wrong)
+    for reason in dict.fromkeys(found.unchecked.values()):
+        unchecked = [name for name, why in found.unchecked.items() if why == reason]
+        whole = "split" if len(unchecked) == len(names) else f"split: {', '.join(unchecked)}"
+        yield RecordCheck(whole, "unchecked", reason)

@@ -10,11 +10,11 @@ from datetime import UTC, datetime
 import numpy as np
 
 from ferbench.contract.dataset import EIGHT_CLASSES, Damage, Dataset
-from ferbench.data.duplicates import Duplicates
-from ferbench.data.packed import Packed
-from ferbench.leaderboard.escape import csv_path
+from ferbench.data.load.image_store import ImageStore
+from ferbench.data.select.duplicate_report import Duplicates
+from ferbench.render.escape import csv_path
+from ferbench.render.html import render
 from ferbench.reporting.face_sheets import Sheet
-from ferbench.reporting.html import render
 from ferbench.reporting.tiles import contact_sheet
 
 SPLITS = ("train", "validation", "test", "unlabeled")
@@ -103,7 +103,7 @@ class Findings:
     damaged_left_out: bool
 
 
-def card_page(dataset: Dataset, packed: Packed, findings: Findings) -> bytes:
+def card_page(dataset: Dataset, packed: ImageStore, findings: Findings) -> bytes:
     """The card as one HTML file. It shows faces: of a gated set it stays on this machine."""
     info = dataset.info
     fields = {
@@ -121,6 +121,7 @@ def card_page(dataset: Dataset, packed: Packed, findings: Findings) -> bytes:
         "Prepared": datetime.now(UTC).isoformat(timespec="seconds"),
     }
     return render(
+        "ferbench.reporting",
         "data_card.html.j2",
         title=info.title,
         subtitle="data card",
@@ -133,7 +134,7 @@ def card_page(dataset: Dataset, packed: Packed, findings: Findings) -> bytes:
     )
 
 
-def class_sheet(packed: Packed) -> Sheet:
+def class_sheet(packed: ImageStore) -> Sheet:
     """A row of faces for each class, training images first; images without labels in rows of their own."""
     rows: dict[str, list[int]] = {}
     for row in sorted(range(len(packed.ids)), key=lambda row: SPLITS.index(packed.splits[row])):
@@ -146,7 +147,7 @@ def class_sheet(packed: Packed) -> Sheet:
     return Sheet(contact_sheet(np.array(grid)), tuple(names), ())
 
 
-def _groups(packed: Packed, kind: str) -> str:
+def _groups(packed: ImageStore, kind: str) -> str:
     known = packed.known_groups(kind)
     return f"{known:,}" if known else ""
 

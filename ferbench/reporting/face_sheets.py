@@ -11,13 +11,13 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 
 from ferbench.contract.protocol import Recipe
-from ferbench.data.batches import ViewMaker
-from ferbench.data.packed import Packed, Pool
+from ferbench.data.load.image_set import ImageSet, image_set
+from ferbench.data.load.image_store import ImageStore
+from ferbench.data.load.views import ViewMaker
 from ferbench.data.seeds import derive
-from ferbench.data.splits import SplitPlan, pool_rows
-from ferbench.data.stream_index import StreamIndex
-from ferbench.leaderboard.escape import plain
+from ferbench.data.select.splits import Selection
 from ferbench.records.predictions import Predictions
+from ferbench.render.escape import plain
 from ferbench.reporting.local_data import MAX_IMAGE_SIZE, LocalData
 from ferbench.reporting.tiles import contact_sheet
 
@@ -56,26 +56,26 @@ class ConfidentError:
     confidence: float
 
 
-def labeled_sheet(data: LocalData, seed: int) -> Sheet:
+def labeled_sheet(local: LocalData, seed: int) -> Sheet:
     """Labeled images of as many classes as there is room for, as stored and in the views of the record's recipe."""
-    rows = spread_over_classes(data.packed, data.plan, data.class_names)
-    captions = tuple((str(data.packed.labels[row]),) for row in rows)
-    return view_sheet(data.packed.pool(rows, data.class_names, CPU), data.recipe, LABELED_VIEWS, seed, captions)
+    images, names = local.data.images, local.class_names
+    rows = spread_over_classes(images, local.data.selection, names)
+    captions = tuple((str(images.labels[row]),) for row in rows)
+    return view_sheet(image_set(images, rows, names, CPU), local.recipe, LABELED_VIEWS, seed, captions)
 
 
-def unlabeled_sheet(data: LocalData, seed: int) -> Sheet | None:
+def unlabeled_sheet(local: LocalData, seed: int) -> Sheet | None:
     """Images of the unlabeled pool in their views; None where there is no pool."""
-    source: Packed | StreamIndex = data.packed if data.pool is None else data.pool
-    rows: Sequence[int] = data.plan.unlabeled
-    if data.pool is not None:
-        rows = range(len(data.pool)) if isinstance(data.pool, StreamIndex) else pool_rows(data.pool)
+    pool = local.data.pool
+    source = pool.source if pool else local.data.images
+    rows: list[int] = pool.rows.tolist() if pool else local.data.selection.unlabeled
     if not rows:
         return None
     chosen = [rows[i * len(rows) // COLUMNS] for i in range(min(COLUMNS, len(rows)))]
-    return view_sheet(source.pool(chosen, data.class_names, CPU), data.recipe, UNLABELED_VIEWS, seed, ())
+    return view_sheet(image_set(source, chosen, local.class_names, CPU), local.recipe, UNLABELED_VIEWS, seed, ())
 
 
-def view_sheet(pool: Pool, recipe: Recipe, kinds: Sequence[str], seed: int, captions: tuple[Caption, ...]) -> Sheet:
+def view_sheet(pool: ImageSet, recipe: Recipe, kinds: Sequence[str], seed: int, captions: tuple[Caption, ...]) -> Sheet:
     """One column per image, one row per view, made by the code that makes the views of training."""
     maker = ViewMaker(recipe, (0.0, 0.0, 0.0), (1.0, 1.0, 1.0), CPU)  # views are made before normalisation
     views = []
@@ -85,14 +85,14 @@ def view_sheet(pool: Pool, recipe: Recipe, kinds: Sequence[str], seed: int, capt
     return Sheet(contact_sheet(np.stack(views)), tuple(VIEW_TITLES[kind] for kind in kinds), captions)
 
 
-def error_sheets(packed: Packed, errors: Sequence[ConfidentError], class_names: Sequence[str]) -> list[Sheet]:
+def error_sheets(packed: ImageStore, errors: Sequence[ConfidentError], class_names: Sequence[str]) -> list[Sheet]:
     """The faces of errors that are in the packed data, one sheet per row."""
     row_of = {image: row for row, image in enumerate(packed.ids)}
     known = [error for error in errors if error.id in row_of]
     sheets = []
     for start in range(0, len(known), COLUMNS):
         part = known[start : start + COLUMNS]
-        pool = packed.pool([row_of[error.id] for error in part], tuple(class_names), CPU)
+        pool = image_set(packed, [row_of[error.id] for error in part], class_names, CPU)
         captions = tuple(
             (f"true {class_names[e.label]}", f"said {class_names[e.predicted]}", f"{_percent(e.confidence)} sure")
             for e in part
@@ -141,9 +141,9 @@ def confident_errors(predictions: Predictions, count: int = COLUMNS * ERROR_ROWS
     ]
 
 
-def spread_over_classes(packed: Packed, plan: SplitPlan, class_names: Sequence[str]) -> list[int]:
+def spread_over_classes(packed: ImageStore, selection: Selection, class_names: Sequence[str]) -> list[int]:
     """Up to `COLUMNS` labeled rows: the first of each class, then the second of each, in the order of the classes."""
-    members = [[row for row in plan.labeled if packed.labels[row] == name] for name in class_names]
+    members = [[row for row in selection.labeled if packed.labels[row] == name] for name in class_names]
     turns = max(map(len, members), default=0)
     rows = [
         (rank, turn, of_class[turn])

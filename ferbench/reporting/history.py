@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ferbench.leaderboard.escape import plain
+from ferbench.render.escape import plain
 
 Row = Mapping[str, Any]
 

@@ -10,17 +10,20 @@ from typing import TYPE_CHECKING
 from markupsafe import Markup
 
 from ferbench.contract.dataset import Dataset
-from ferbench.data.sources import open_dataset
+from ferbench.contract.executor import INLINE
+from ferbench.discovery.registry import Registry
 from ferbench.errors import FerbenchError
 from ferbench.leaderboard.keys import row_title
 from ferbench.leaderboard.notes import Scored
 from ferbench.records.schema import Record
+from ferbench.render.html import render
+from ferbench.render.numbers import NONE
+from ferbench.render.svg import themed
 from ferbench.reporting import tables
 from ferbench.reporting.history import Chart, charts, usable_rows
-from ferbench.reporting.html import render
+from ferbench.reporting.local_data import open_data
 from ferbench.reporting.plots import MAX_MATRIX, confusion_matrix, line_chart
 from ferbench.reporting.run_files import RunFiles
-from ferbench.reporting.svg import themed
 
 if TYPE_CHECKING:
     from ferbench.reporting.face_sheets import Sheet
@@ -46,7 +49,9 @@ class Faces:
     missing: str = ""
 
 
-def report_page(run: RunFiles, dataset: Dataset | None = None, test_set: Dataset | None = None) -> bytes:
+def report_page(
+    run: RunFiles, registry: Registry, dataset: Dataset | None = None, test_set: Dataset | None = None
+) -> bytes:
     """The HTML file, self-contained and equal for equal input.
 
     `dataset` is the record's, and `test_set` the other that it is tested on, if they have no known name.
@@ -60,6 +65,7 @@ def report_page(run: RunFiles, dataset: Dataset | None = None, test_set: Dataset
         problems.append("No confusion matrix: the one in the record does not fit its classes.")
     class_table = tables.class_rows(result, confusion, rows) if result and confusion else []
     return render(
+        "ferbench.reporting",
         "report.html.j2",
         record=record,
         result=result,
@@ -74,8 +80,8 @@ def report_page(run: RunFiles, dataset: Dataset | None = None, test_set: Dataset
         plots=[_plot(chart) for chart in charts(rows, result.class_names if result else ())],
         confusion=_matrix(confusion, result.class_names) if result and confusion else None,
         class_table=class_table,
-        pseudo_labels=any(row.mask_rate != tables.NONE for row in class_table),
-        faces=_faces(run, dataset, test_set),
+        pseudo_labels=any(row.mask_rate != NONE for row in class_table),
+        faces=_faces(run, registry, dataset, test_set),
         stage_sheets=_stage_sheets(run.path.parent),
         cell=tables.cell_fields(record.cell),
         protocol=tables.config_fields(record.config.protocol, record.cell.overrides.get("protocol", {})),
@@ -109,6 +115,8 @@ def _subtitle(record: Record) -> str:
 
 
 def _not_standard(record: Record) -> str:
+    if record.measured.executor == INLINE:
+        return "It ran in the process that asked for it (--executor inline)."
     if record.cell.overrides:
         return f"Set away from protocol and method: {record.cell.changes}."
     return f"Its label budget or its seed is not among those of protocol {record.cell.protocol}."
@@ -119,7 +127,7 @@ def _fingerprints(record: Record) -> dict[str, str]:
         return {}
     result = record.result
     return {
-        **result.fingerprints,
+        **result.fingerprints.by_name(),
         "predictions": result.predictions_digest,
         "history": result.history_digest,
         "model": result.model_digest,
@@ -134,14 +142,11 @@ def _matrix(confusion: list[list[int]], class_names: list[str]) -> Markup | None
     return Markup(themed(confusion_matrix(confusion, class_names))) if len(class_names) <= MAX_MATRIX else None
 
 
-def _faces(run: RunFiles, dataset: Dataset | None, test_set: Dataset | None) -> Faces:
-    """Made where the data set is here; torch is imported only then."""
+def _faces(run: RunFiles, registry: Registry, dataset: Dataset | None, test_set: Dataset | None) -> Faces:
+    """Made where the dataset is here; torch is imported only then."""
     record, seed = run.record, run.record.cell.seed
     try:
-        opened = dataset or open_dataset(record.cell.dataset)
-        from ferbench.reporting.local_data import open_data
-
-        data = open_data(record, opened, test_set)
+        data = open_data(record, registry, dataset, test_set)
     except FerbenchError as error:
         return Faces(missing=str(error))
     from ferbench.reporting.face_sheets import confident_errors, error_sheets, labeled_sheet, unlabeled_sheet
@@ -149,7 +154,7 @@ def _faces(run: RunFiles, dataset: Dataset | None, test_set: Dataset | None) -> 
     used = record.result is None or record.result.n_unlabeled is not None
     errors = []
     if run.predictions and record.result:
-        errors = error_sheets(data.tested, confident_errors(run.predictions), record.result.class_names)
+        errors = error_sheets(data.data.tested, confident_errors(run.predictions), record.result.class_names)
     return Faces(labeled_sheet(data, seed), unlabeled_sheet(data, seed) if used else None, tuple(errors))
 
 

@@ -11,10 +11,10 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-from ferbench.leaderboard.escape import plain
+from ferbench.render.escape import plain
+from ferbench.render.palette import LIGHT, SERIES, series_name
+from ferbench.render.svg import draw
 from ferbench.reporting.history import STAGE_LABEL, Chart, Curve
-from ferbench.reporting.palette import LIGHT, SERIES, series_name
-from ferbench.reporting.svg import draw
 
 NARROW, WIDE, HEIGHT = 434.0, 892.0, 236.0
 TOP, BOTTOM, LEFT, RIGHT = 34.0, 40.0, 46.0, 14.0

@@ -5,11 +5,13 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from ferbench.errors import UsageError, VerificationError
+from ferbench.errors import DataError, UsageError, VerificationError
 from ferbench.records.cell import digest
+from ferbench.records.formats import CHECKPOINT_FORMAT, check_format
 from ferbench.records.predictions import Predictions
 from ferbench.records.schema import Record, Result, parse_json
 from ferbench.records.store import (
+    CHECKPOINT,
     HISTORY,
     MAX_HISTORY_BYTES,
     PREDICTIONS,
@@ -20,7 +22,6 @@ from ferbench.records.store import (
     read_record,
 )
 
-CHECKPOINT = "checkpoint.safetensors"
 MAX_LISTED = 10
 
 
@@ -102,10 +103,11 @@ def _checkpoint_history(path: Path, problems: list[str]) -> list[dict[str, Any]]
     try:
         with safe_open(path, framework="np") as file:
             state = parse_json((file.metadata() or {})["ferbench"].encode(), MAX_HISTORY_BYTES)
+        check_format(path, state, CHECKPOINT_FORMAT, "remove it, then run the cell again")
         rows = state["progress"]["history"]
         if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
             raise TypeError("its history is not a list of rows")
-    except (SafetensorError, OSError, VerificationError, KeyError, TypeError, ValueError) as error:
+    except (SafetensorError, OSError, DataError, VerificationError, KeyError, TypeError, ValueError) as error:
         problems.append(f"No curves: {path.name} cannot be read ({error}).")
         return []
     return rows

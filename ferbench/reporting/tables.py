@@ -7,9 +7,9 @@ from typing import Any
 
 from ferbench.records.cell import Cell
 from ferbench.records.schema import Measured, PluginStamp, Record, Result
+from ferbench.render.numbers import NONE, grouped, percent
 from ferbench.reporting.history import Row, last_values
 
-NONE = "–"
 LARGEST_COUNT = 10**9
 
 
@@ -44,16 +44,6 @@ class ClassRow:
     f1: str
     mask_rate: str
     pseudo_label_precision: str
-
-
-def percent(value: float | None) -> str:
-    """`81.2 %`."""
-    return NONE if value is None else f"{100 * value:.1f} %"
-
-
-def grouped(value: float) -> str:
-    """`1 234 567`."""
-    return f"{value:,.0f}".replace(",", "\u2009")
 
 
 def headline(result: Result, first: str) -> list[Number]:

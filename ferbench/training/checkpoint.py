@@ -13,7 +13,10 @@ from torch.optim import Optimizer
 
 from ferbench.errors import DataError
 from ferbench.records.cell import canonical_json
-from ferbench.records.store import write_atomic
+from ferbench.records.files import write_atomic
+from ferbench.records.formats import CHECKPOINT_FORMAT, FORMAT, check_format
+from ferbench.training.epoch_stats import EpochStats
+from ferbench.training.run import Run, RunProgress
 
 # Several metadata keys would be serialised in random order; one key with canonical JSON keeps the bytes equal.
 METADATA_KEY = "ferbench"
@@ -43,12 +46,21 @@ def checkpoint_bytes(checkpoint: Checkpoint) -> bytes:
 
 
 def write_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
-    """Write atomically; the old file stays until the new one is whole."""
-    write_atomic(path, checkpoint_bytes(checkpoint))
+    """Write atomically, with the number of the format; the old file stays until the new one is whole."""
+    state = {FORMAT: CHECKPOINT_FORMAT, **checkpoint.state}
+    write_atomic(path, checkpoint_bytes(Checkpoint(checkpoint.tensors, state)))
 
 
 def read_checkpoint(path: Path) -> Checkpoint:
-    """Read a file that nobody vouches for; raises DataError if it is anything but a checkpoint."""
+    """Read what `write_checkpoint` has written; raises DataError for any other file, and for another format."""
+    checkpoint = read_tensors(path)
+    remedy = f"remove it (rm {path}) and give the same command again, which begins anew"
+    check_format(path, checkpoint.state, CHECKPOINT_FORMAT, remedy)
+    return checkpoint
+
+
+def read_tensors(path: Path) -> Checkpoint:
+    """Read a file of tensors that nobody vouches for; raises DataError if it is none of ferbench's."""
     try:
         with safe_open(path, framework="pt") as file:
             state = json.loads((file.metadata() or {})[METADATA_KEY])
@@ -94,3 +106,30 @@ def load_rng(tensors: dict[str, Tensor], device: torch.device, method: torch.Gen
     method.set_state(tensors["method"])
     if device.type == "cuda":
         torch.cuda.set_rng_state(tensors["cuda"], device)
+
+
+def save_run(
+    path: Path, identity: str, run: Run, progress: RunProgress, stats: EpochStats, optimizer: Optimizer
+) -> None:
+    """Write all that the rest of a run depends on; what comes after it is lost when the process is killed."""
+    checkpoint = Checkpoint(state={"identity": identity, "progress": progress.__dict__})
+    for prefix, module in run.modules.items():
+        checkpoint.put(prefix, module.state_dict())
+    checkpoint.put("optimizer", optimizer_tensors(optimizer))
+    checkpoint.put("meter", stats.state)
+    checkpoint.put("rng", rng_tensors(run.task.device, run.method.random))
+    write_checkpoint(path, checkpoint)
+
+
+def restore_run(path: Path, identity: str, run: Run, progress: RunProgress, stats: EpochStats) -> Checkpoint | None:
+    """Put everything back but the optimizer, which the stage makes; None for a checkpoint of another identity."""
+    checkpoint = read_checkpoint(path)
+    if checkpoint.state.get("identity") != identity:
+        return None
+    for prefix, module in run.modules.items():
+        module.load_state_dict(checkpoint.get(prefix))
+    stats.state = {name: value.to(run.task.device) for name, value in checkpoint.get("meter").items()}
+    load_rng(checkpoint.get("rng"), run.task.device, run.method.random)
+    progress.__dict__.update(RunProgress(**checkpoint.state["progress"]).__dict__)
+    progress.resumed += 1
+    return checkpoint

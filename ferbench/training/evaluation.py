@@ -6,14 +6,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ferbench.contract.backbone import Network
-from ferbench.data.batches import ViewMaker
-from ferbench.data.packed import Pool
+from ferbench.data.load.image_set import ImageSet
+from ferbench.data.load.views import ViewMaker
 from ferbench.records.metrics import to_float16
 
 
 @torch.no_grad()
 def logits_of(
-    net: Network, pool: Pool, maker: ViewMaker, batch_size: int, *, view: str = "plain", seed: int = 0
+    net: Network, pool: ImageSet, maker: ViewMaker, batch_size: int, *, view: str = "plain", seed: int = 0
 ) -> Tensor:
     """Logits (N, C) float32 on the pool's device, in the pool's order; the net's mode is restored."""
     training = net.training

@@ -7,7 +7,7 @@ from pathlib import Path
 from torch import nn
 
 from ferbench.errors import DataError
-from ferbench.training.checkpoint import Checkpoint, checkpoint_bytes, read_checkpoint
+from ferbench.training.checkpoint import Checkpoint, checkpoint_bytes, read_tensors
 
 MODEL = "model.safetensors"
 
@@ -30,7 +30,7 @@ def load_model(net: nn.Module, path: Path, digest: str) -> None:
     if not is_model(path, digest):
         raise DataError(f"{path}: not there, or not the model of the record beside it; run its cell again")
     try:
-        net.load_state_dict(read_checkpoint(path).tensors)
+        net.load_state_dict(read_tensors(path).tensors)
     except RuntimeError as error:
         raise DataError(
             f"{path}: does not fit the net of its cell ({str(error).splitlines()[0]}); run its cell again"

@@ -3,10 +3,13 @@
 import math
 from collections.abc import Iterable
 
+import torch
 from torch import nn
 from torch.optim import SGD, Adam, AdamW, Optimizer
 
+from ferbench.contract.method import Method, Processes
 from ferbench.contract.protocol import Recipe
+from ferbench.training.stages import PlannedStage
 
 
 def make_optimizer(parameters: Iterable[nn.Parameter], recipe: Recipe) -> Optimizer:
@@ -19,6 +22,23 @@ def make_optimizer(parameters: Iterable[nn.Parameter], recipe: Recipe) -> Optimi
         )
     kind = AdamW if recipe.optimizer == "adamw" else Adam
     return kind(trained, rate, weight_decay=decay, fused=True)
+
+
+def stage_optimizer(method: Method, planned: PlannedStage) -> Optimizer:
+    """The optimizer of a stage over what it trains: all of net and method, unless it picks."""
+    if planned.stage.parameters is not None:
+        return make_optimizer(planned.stage.parameters(method.net), planned.recipe)
+    return make_optimizer([*method.net.parameters(), *method.parameters()], planned.recipe)
+
+
+def average_gradients(optimizer: Optimizer, processes: Processes) -> None:
+    """Give all processes the gradient of the mean of their losses, in one exchange."""
+    if processes.count == 1:
+        return
+    gradients = [p.grad for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
+    mean = processes.mean(torch.cat([gradient.flatten() for gradient in gradients]))
+    parts = mean.split([gradient.numel() for gradient in gradients])
+    torch._foreach_copy_(gradients, [part.view(g.shape) for part, g in zip(parts, gradients, strict=True)])
 
 
 def learning_rate(recipe: Recipe, step: int, steps: int) -> float:

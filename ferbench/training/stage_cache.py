@@ -4,11 +4,12 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import filelock
+from torch import Tensor, nn
 
 from ferbench.contract.method import Stage
-from ferbench.errors import FerbenchError
 from ferbench.records.cell import digest
 from ferbench.training.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
+from ferbench.training.run import Run, RunProgress, Stop
 
 PATIENCE_SECONDS = 1.0
 
@@ -30,12 +31,12 @@ class StageCache:
         self.folder, self.content, self.shared = folder, content, shared
         self._lock: filelock.BaseFileLock | None = None
 
-    def restore(self, stage: Stage, stop: Callable[[], FerbenchError | None], *, begun: bool) -> Checkpoint | None:
+    def restore(self, stage: Stage, stop: Stop, *, begun: bool) -> Checkpoint | None:
         """What another cell has left of the stage; else None, and the stage is locked until `keep`.
 
         While another process trains the stage this waits, and raises what `stop` returns.
         """
-        path = self._path(stage)
+        path = self.path(stage)
         path.parent.mkdir(parents=True, exist_ok=True)
         lock = filelock.FileLock(path.with_suffix(".lock"))
         while True:
@@ -53,11 +54,11 @@ class StageCache:
 
     def read(self, stage: Stage) -> Checkpoint:
         """What is left of a stage that another process has found."""
-        return read_checkpoint(self._path(stage))
+        return read_checkpoint(self.path(stage))
 
     def keep(self, stage: Stage, checkpoint: Checkpoint) -> None:
         """Leave the stage's result for other cells."""
-        write_checkpoint(self._path(stage), checkpoint)
+        write_checkpoint(self.path(stage), checkpoint)
         self.release()
 
     def release(self) -> None:
@@ -66,7 +67,8 @@ class StageCache:
             self._lock.release()
             self._lock = None
 
-    def _path(self, stage: Stage) -> Path:
+    def path(self, stage: Stage) -> Path:
+        """The file of a stage, whether or not it exists."""
         views = {
             role: {name: spec.kind for name, spec in (declared or {}).items()}
             for role, declared in (("labeled", stage.views.labeled), ("unlabeled", stage.views.unlabeled))
@@ -74,3 +76,47 @@ class StageCache:
         declaration = [stage.name, stage.data, stage.sampler, stage.share, dict(stage.optimizer or {}), views]
         content = self.shared(stage) if stage.pretraining and self.shared else self.content
         return self.folder / f"{stage.name}-{digest([declaration, dict(content)])[:16]}.safetensors"
+
+
+def restore_stage(
+    cache: StageCache, run: Run, stage: Stage, progress: RunProgress, stop: Stop
+) -> dict[str, Tensor] | None:
+    """Take a finished stage from the cache: nets, the method's state, rows of the history and cost.
+
+    Returns its pictures; None for a stage that is not cached or not there, and is then to be trained.
+    """
+    if not stage.is_cached:
+        return None
+    saved = None
+    if run.processes.rank == 0:
+        saved = cache.restore(stage, stop, begun=progress.step > 0)
+    if not run.anywhere(saved is not None):
+        return None
+    saved = saved or cache.read(stage)
+    for prefix, module in _kept_modules(run, stage).items():
+        module.load_state_dict(saved.get(prefix))
+    progress.history += saved.state["history"]
+    # What the stage has cost whoever trained it, so that cells can be compared.
+    progress.image_passes += saved.state["image_passes"]
+    progress.train_seconds += saved.state["train_seconds"]
+    progress.wall_seconds += saved.state["train_seconds"]
+    return saved.get("pictures")
+
+
+def kept_stage(run: Run, stage: Stage, progress: RunProgress, pictures: dict[str, Tensor]) -> Checkpoint:
+    """What a finished stage leaves for other cells."""
+    cost = {
+        "image_passes": progress.image_passes - progress.passes_before,
+        "train_seconds": progress.train_seconds - progress.seconds_before,
+    }
+    rows = [row for row in progress.history if row["stage"] == stage.name]
+    checkpoint = Checkpoint(state={"history": rows, **cost})
+    for prefix, module in _kept_modules(run, stage).items():
+        checkpoint.put(prefix, module.state_dict())
+    checkpoint.put("pictures", pictures)
+    return checkpoint
+
+
+def _kept_modules(run: Run, stage: Stage) -> dict[str, nn.Module]:
+    """Modules saved for a cached stage. For pre-training only the backbone: everything else depends on the cell."""
+    return {"backbone": run.net.backbone} if stage.pretraining else run.modules

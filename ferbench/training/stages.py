@@ -1,10 +1,79 @@
 """How a run is cut into stages and epochs."""
 
 import math
+from dataclasses import dataclass
+
+from pydantic import ValidationError
 
 from ferbench.contract.method import Method, Stage
-from ferbench.contract.protocol import EPOCHS
+from ferbench.contract.protocol import EPOCHS, Recipe
+from ferbench.data.load.batches import Batches
+from ferbench.data.seeds import derive
 from ferbench.errors import PluginError
+from ferbench.training.run import Run
+
+PRETRAINING_SEED = 0  # of stages that cells of all seeds share
+
+
+@dataclass(frozen=True)
+class PlannedStage:
+    """A stage with its place in the run.
+
+    `begins` is the number of steps of the stages before it, `ema_begins` that of the pre-training stages, which the EMA
+    knows nothing of. `recipe` has the stage's own optimizer settings.
+    """
+
+    stage: Stage
+    number: int
+    steps: int
+    begins: int
+    ema_begins: int
+    recipe: Recipe
+
+    @property
+    def ends(self) -> int:
+        """Steps of the run once the stage is over."""
+        return self.begins + self.steps
+
+    def steps_per_epoch(self, of_run: int) -> int:
+        """Steps of an epoch: a part of the protocol's steps, in pre-training of the stage's."""
+        return steps_per_epoch(self.steps) if self.stage.pretraining else of_run
+
+    def seed(self, seed: int, purpose: str) -> int:
+        """The stage's seed for a purpose; stages that cells of all seeds share have one of their own."""
+        return derive(PRETRAINING_SEED if self.stage.pretraining else seed, purpose, self.stage.name)
+
+
+def plan_stages(method: Method, recipe: Recipe) -> list[PlannedStage]:
+    """The stages of a run in order; raises PluginError where they cannot be run as declared."""
+    stages = checked_stages(method)
+    steps = stage_steps(recipe.steps, stages)
+    extra = sum(n for stage, n in zip(stages, steps, strict=True) if stage.pretraining)
+    return [
+        PlannedStage(stage, number, steps[number], sum(steps[:number]), extra, _recipe(recipe, stage))
+        for number, stage in enumerate(stages)
+    ]
+
+
+def stage_batches(run: Run, planned: PlannedStage) -> Batches:
+    """The batches of a stage."""
+    return Batches(
+        *run.task.images_of(planned.stage),
+        planned.stage.views,
+        run.recipe,
+        run.task.maker,
+        seed=planned.seed(run.seed, "batches"),
+        steps=planned.steps,
+        sampler=planned.stage.sampler,
+        processes=run.processes,
+    )
+
+
+def _recipe(recipe: Recipe, stage: Stage) -> Recipe:
+    try:
+        return Recipe.model_validate({**recipe.model_dump(), **(stage.optimizer or {})})
+    except ValidationError as error:
+        raise PluginError(f"stage '{stage.name}': optimizer settings {stage.optimizer}: {error}") from None
 
 
 def checked_stages(method: Method) -> list[Stage]:

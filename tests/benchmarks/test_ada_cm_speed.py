@@ -25,14 +25,18 @@ from torchvision import transforms
 from ferbench.contract.backbone import Network
 from ferbench.contract.batch import Batch, MethodInfo
 from ferbench.contract.protocol import Recipe, WeakView
-from ferbench.data.batches import ViewMaker
-from ferbench.data.packed import Pool
-from ferbench.training.engine import Task, Trainer
-from ferbench.training.layout import lay_out
-from ferbench.training.resolution import build_backbone
+from ferbench.data.load.image_set import ImageSet
+from ferbench.data.load.views import ViewMaker
+from ferbench.discovery.loader import load_registry
+from ferbench.execution.build import build_backbone
+from ferbench.training.loop import Training
+from ferbench.training.memory_format import lay_out
+from ferbench.training.run import Run
 from ferbench.training.stage_cache import StageCache
+from ferbench.training.task import Task
 from ferbench.training.teacher import Teacher
 from ferbench_ada_cm.method import AdaCM
+from tests.support.stepping import Stepper
 from tests.unit.data.augment import pil_policy
 
 RECIPE = Recipe(
@@ -64,16 +68,16 @@ class Clock:
         return [1e3 * sum(values) for values in zip(*self.parts.values(), strict=True)][WARM_UP:]
 
 
-def pool(count: int) -> Pool:
+def pool(count: int) -> ImageSet:
     labels = torch.arange(count) % 7
     images = torch.randint(0, 256, (count, 48, 48, 3), dtype=torch.uint8)
     boxes = torch.tensor([[4.0, 4.0, 40.0, 40.0]]).repeat(count, 1)
-    return Pool(images, labels, F.one_hot(labels, 7).float(), boxes, tuple(map(str, range(count))))
+    return ImageSet(images, labels, F.one_hot(labels, 7).float(), boxes, tuple(map(str, range(count))))
 
 
 def network() -> Network:
     torch.manual_seed(0)
-    backbone = build_backbone("timm/resnet10t", 48, None)
+    backbone = build_backbone(load_registry(), "timm/resnet10t", 48, None)
     return Network(backbone, AdaCM(AdaCM.Config()).make_head(backbone.feature_size, 7)).train()
 
 
@@ -88,21 +92,14 @@ class Ours:
         method, teacher = AdaCM(AdaCM.Config()), Teacher(net, RECIPE.ema_decay)
         method.setup(net, info)
         method.attach(net, teacher.net, torch.Generator(), info)
-        path, cache = folder / "checkpoint.safetensors", StageCache(folder, {})
-        self.trainer = Trainer(
-            method, teacher, RECIPE, task, info, seed=0, identity="", checkpoint_path=path, stage_cache=cache
-        )
-        (self.stage,) = self.trainer.stages
-        labeled, self.unlabeled = self.trainer._pools(self.stage)
-        self.batches = self.trainer._batches(self.stage, labeled, self.unlabeled, RECIPE.steps)
-        self.optimizer = self.trainer._optimizer(self.stage, RECIPE)
+        run = Run(method, teacher, RECIPE, task, info, seed=0)
+        self.stepper = Stepper(Training(run, folder / "checkpoint.safetensors", StageCache(folder, {})))
 
     def step(self, number: int, clock: Clock) -> None:
-        batch = clock("views", lambda: self.batches.at(number, RECIPE.learning_rate))
+        batch = clock("views", lambda: self.stepper.batch(number))
         assert isinstance(batch, Batch)
-        whole = Clock()
-        model = Clock()
-        loss = self.trainer.method.loss
+        whole, model = Clock(), Clock()
+        loss = self.stepper.run.method.loss
 
         def timed(batch: Batch):  # type: ignore[no-untyped-def]
             losses = model("forward", lambda: loss(batch))
@@ -110,9 +107,8 @@ class Ours:
             losses.total.backward = lambda: model("backward", backward)  # type: ignore[attr-defined]
             return losses
 
-        stage = copy.copy(self.stage)
-        object.__setattr__(stage, "loss", timed)
-        whole("all", lambda: self.trainer._step(stage, batch, self.optimizer, number, self.unlabeled))
+        self.stepper.with_loss(timed)
+        whole("all", lambda: self.stepper.step(number, batch))
         inner = {name: values[0] for name, values in model.parts.items()}
         for name, seconds in inner.items():
             clock.parts[name].append(seconds)
@@ -144,7 +140,7 @@ class Theirs:
         clock("optimizer, EMA, records", self.update)
 
     def views(self, number: int) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-        def images(of: Pool, strong: bool = False) -> Tensor:
+        def images(of: ImageSet, strong: bool = False) -> Tensor:
             chosen = [Image.fromarray(of.images[(16 * number + i) % len(of)].numpy()) for i in range(16)]
             chosen = [pil_policy.strong(image, self.randomness) for image in chosen] if strong else chosen
             return torch.stack([self.weak(image) for image in chosen])

@@ -1,4 +1,4 @@
-"""Preparing a data set: nearly as fast as Pillow decodes, in memory that does not grow with the set.
+"""Preparing a dataset: nearly as fast as Pillow decodes, in memory that does not grow with the set.
 
 The images are made here. BENCH_IMAGES sets their number, 60,000 if it is left away; 300,000 take 1.3 GB of disk, and
 1.4 GB for the packed pixels of a turn. Both ways have as many processes and take turns, so that a noisy machine slows
@@ -20,7 +20,7 @@ from PIL import Image
 from pytest_benchmark.fixture import BenchmarkFixture
 
 from ferbench.contract.dataset import SEVEN_CLASSES, Dataset, DatasetInfo, Sample
-from ferbench.data.packing import Packing
+from ferbench.data.prepare.writer import Packing
 
 IMAGES = int(os.environ.get("BENCH_IMAGES", "60000"))
 PARTS = 8

@@ -17,12 +17,14 @@ from ferbench.builtin.protocols import RATIO_V1
 from ferbench.contract.backbone import Network
 from ferbench.contract.batch import MethodInfo
 from ferbench.contract.head import LinearHead
-from ferbench.data.batches import ViewMaker
-from ferbench.training.engine import Task, Trainer
-from ferbench.training.optimization import learning_rate, set_learning_rate
+from ferbench.data.load.views import ViewMaker
+from ferbench.training.loop import Training
+from ferbench.training.run import Run
 from ferbench.training.stage_cache import StageCache
+from ferbench.training.task import Task
 from ferbench.training.teacher import Teacher
 from tests.support.random_pool import random_pool
+from tests.support.stepping import Stepper
 
 RECIPE = RATIO_V1.recipes["synthfaces"]
 STEPS = 20
@@ -30,8 +32,8 @@ LARGEST_SHARE = 0.15
 
 
 @pytest.fixture
-def trainer(tmp_path: Path) -> Trainer:
-    """A FixMatch trainer with the standard recipe of SynthFaces on random images."""
+def stepper(tmp_path: Path) -> Stepper:
+    """A run of FixMatch with the standard recipe of SynthFaces on random images."""
     torch.set_num_threads(1)
     torch.manual_seed(0)
     backbone = SmallResNet(int(RECIPE.backbone.partition("/")[2]))
@@ -52,35 +54,23 @@ def trainer(tmp_path: Path) -> Trainer:
     method.setup(net, info)
     teacher = Teacher(net, RECIPE.ema_decay)
     method.attach(net, teacher.net, torch.Generator(), info)
-    path = tmp_path / "checkpoint.safetensors"
-    return Trainer(
-        method, teacher, RECIPE, task, info,
-        seed=0, identity="", checkpoint_path=path, stage_cache=StageCache(tmp_path, {}),
-    )  # fmt: skip
+    run = Run(method, teacher, RECIPE, task, info, seed=0)
+    return Stepper(Training(run, tmp_path / "checkpoint.safetensors", StageCache(tmp_path, {})))
 
 
 @pytest.mark.benchmark(group="training step, 48 px")
-def test_all_but_forward_and_backward_is_a_small_share(trainer: Trainer, benchmark: BenchmarkFixture) -> None:
-    stage = trainer.stages[0]
-    labeled, unlabeled = trainer._pools(stage)
-    optimizer = trainer._optimizer(stage, RECIPE)
-    batches = trainer._batches(stage, labeled, unlabeled, RECIPE.steps)
+def test_all_but_forward_and_backward_is_a_small_share(stepper: Stepper, benchmark: BenchmarkFixture) -> None:
     whole: list[float] = []
     model: list[float] = []
-    trainer.net.train()
-
-    def step(number: int) -> None:
-        set_learning_rate(optimizer, learning_rate(RECIPE, number, RECIPE.steps))
-        trainer._step(stage, batches.at(number), optimizer, number, unlabeled)
 
     def both() -> None:
         number = len(whole)
         start = time.process_time()
-        step(number)
+        stepper.step(number)
         whole.append(time.process_time() - start)
-        batch = batches.at(number)
+        batch = stepper.batch(number)
         start = time.process_time()
-        trainer.method.loss(batch).total.backward()
+        stepper.run.method.loss(batch).total.backward()
         model.append(time.process_time() - start)
 
     benchmark.pedantic(both, rounds=STEPS, warmup_rounds=3)

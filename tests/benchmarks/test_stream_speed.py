@@ -22,16 +22,18 @@ from ferbench.builtin.protocols import EXTERNAL_V1
 from ferbench.contract.backbone import Network
 from ferbench.contract.batch import MethodInfo
 from ferbench.contract.head import LinearHead
-from ferbench.contract.streams import open_stream
-from ferbench.data.batches import ViewMaker
-from ferbench.data.stream import Stream
-from ferbench.data.stream_index import ensure_index
-from ferbench.training.engine import Task, Trainer
-from ferbench.training.optimization import learning_rate, set_learning_rate
+from ferbench.data.load.stream import Stream
+from ferbench.data.load.views import ViewMaker
+from ferbench.data.prepare.stream_index import ensure_index
+from ferbench.readers.open_stream import open_stream
+from ferbench.training.loop import Training
+from ferbench.training.run import Run
 from ferbench.training.stage_cache import StageCache
+from ferbench.training.task import Task
 from ferbench.training.teacher import Teacher
 from tests.support.archives import describe, labeled, record
 from tests.support.random_pool import random_pool
+from tests.support.stepping import Stepper
 
 RECIPE = EXTERNAL_V1.recipes["synthfaces"]
 IMAGES = int(os.environ.get("BENCH_IMAGES", "10000"))
@@ -78,7 +80,7 @@ def private_bytes(pid: int | None) -> int:
     raise AssertionError("/proc/self/smaps_rollup has no Private_Dirty")
 
 
-def trainer_on(stream: Stream, folder: Path) -> Trainer:
+def stepper_on(stream: Stream, folder: Path) -> Stepper:
     torch.set_num_threads(1)
     torch.manual_seed(0)
     backbone = SmallResNet(int(RECIPE.backbone.partition("/")[2]))
@@ -97,10 +99,8 @@ def trainer_on(stream: Stream, folder: Path) -> Trainer:
     method.setup(net, info)
     teacher = Teacher(net, RECIPE.ema_decay)
     method.attach(net, teacher.net, torch.Generator(), info)
-    return Trainer(
-        method, teacher, RECIPE, task, info,
-        seed=0, identity="", checkpoint_path=folder / "checkpoint", stage_cache=StageCache(folder, {}),
-    )  # fmt: skip
+    run = Run(method, teacher, RECIPE, task, info, seed=0)
+    return Stepper(Training(run, folder / "checkpoint", StageCache(folder, {})))
 
 
 @pytest.mark.benchmark(group="streamed pool, 112 px JPEG to 48 px")
@@ -111,26 +111,20 @@ def test_the_engine_hardly_waits_and_memory_stays_flat(tmp_path: Path, benchmark
     started = time.monotonic()
     index = ensure_index(open_stream(source), RECIPE.image_size)
     indexing, indexed = time.monotonic() - started, memory_held() - before
-    trainer = trainer_on(Stream(index, np.arange(len(index)), CPU), tmp_path)
-    stage = trainer.stages[0]
-    optimizer = trainer._optimizer(stage, RECIPE)
-    batches = trainer._batches(stage, *trainer._pools(stage), RECIPE.steps)
-    trainer.net.train()
+    stepper = stepper_on(Stream(index, np.arange(len(index)), CPU), tmp_path)
     memory: list[int] = []
 
     def step() -> None:
-        number = len(memory)
-        set_learning_rate(optimizer, learning_rate(RECIPE, number, RECIPE.steps))
-        trainer._step(stage, batches.at(number), optimizer, number, trainer.task.unlabeled)
+        stepper.step(len(memory))
         memory.append(memory_held())
 
     warm_up = 15
     for _ in range(warm_up):
         step()
-    batches.take_waited()
+    stepper.batches.take_waited()
     started = time.monotonic()
     benchmark.pedantic(step, rounds=STEPS)
-    share = batches.take_waited() / (time.monotonic() - started)
+    share = stepper.batches.take_waited() / (time.monotonic() - started)
     grown = int(np.median(memory[-10:]) - np.median(memory[warm_up : warm_up + 10]))
     print(
         f"\n{IMAGES} images indexed in {indexing:.0f} s with {indexed / 2**20:.0f} MiB; "

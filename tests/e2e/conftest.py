@@ -1,4 +1,4 @@
-"""The command line as a person runs it: another process, its exit code and its two streams."""
+"""The command line as a person runs it: its exit code and its two streams."""
 
 import os
 import subprocess
@@ -8,16 +8,29 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.command import call
+
 Ferbench = Callable[..., "subprocess.CompletedProcess[str]"]
 
 
 @pytest.fixture
-def ferbench(tmp_path: Path) -> Ferbench:
-    """`ferbench("run", "--method", "fixmatch", env={...})` in an empty folder; never waits for input."""
+def ferbench(request: pytest.FixtureRequest, tmp_path: Path) -> Ferbench:
+    """`ferbench("run", "--method", "fixmatch", env={...})` in an empty folder; never waits for input.
+
+    In another process where the test is marked so, else in this one.
+    """
+    apart = request.node.get_closest_marker("process") is not None
 
     def run(
         *arguments: str, env: Mapping[str, str] | None = None, cwd: Path = tmp_path, timeout: float = 120
     ) -> "subprocess.CompletedProcess[str]":
+        if not apart:
+            with pytest.MonkeyPatch.context() as patch:
+                patch.chdir(cwd)
+                for name, value in (env or {}).items():
+                    patch.setenv(name, value)
+                done = call(*arguments)
+            return subprocess.CompletedProcess(arguments, done.code, done.out, done.err)
         return subprocess.run(
             [sys.executable, "-m", "ferbench", *arguments],
             env={**os.environ, **(env or {})},

@@ -9,10 +9,11 @@ from typing import Any
 import pyarrow.parquet
 import pytest
 
-from ferbench.data.pack import ensure_packed
-from ferbench.data.packed import Packed
+from ferbench.data.load.image_store import ImageStore
+from ferbench.data.prepare.pack import ensure_packed
 from ferbench.data.sources import open_dataset
-from ferbench.training.cell_run import _missing_boxes
+from ferbench.discovery.registry import Registry
+from ferbench.execution.run_cell import missing_boxes
 from tests.support.command import call
 
 
@@ -26,6 +27,7 @@ def boxless(patterns: Path, tmp_path: Path) -> Path:
     return folder
 
 
+@pytest.mark.process
 def test_faces_are_looked_for_once_and_counted(boxless: Path) -> None:
     done = call("boxes", str(boxless))
     assert done.code == 0, done.err
@@ -42,13 +44,13 @@ def test_a_set_with_boxes_needs_none(patterns: Path) -> None:
     assert (done.code, done.out) == (0, "every image of 'patterns' has a box; there is nothing to look for\n")
 
 
-def test_a_cell_says_what_stands_for_missing_boxes(boxless: Path) -> None:
-    packed = Packed(ensure_packed(open_dataset(str(boxless)), 16))
-    split: Any = SimpleNamespace(packed=packed, plan=SimpleNamespace(labeled=[0, 1, 2]))
+def test_a_cell_says_what_stands_formissing_boxes(boxless: Path, registry: Registry) -> None:
+    images = ImageStore(ensure_packed(open_dataset(registry, str(boxless)), 16))
+    data: Any = SimpleNamespace(images=images, selection=SimpleNamespace(labeled=[0, 1, 2]))
     resolved: Any = SimpleNamespace(recipe=SimpleNamespace(image_size=100), cell=SimpleNamespace(dataset="patterns"))
-    assert _missing_boxes(resolved, split) == (
-        "3 labeled images of 'patterns' have no face box; 3 get the central one (11.0, 11.0, 98.0, 98.0) of 100 pixels "
-        "(`ferbench boxes patterns` looks for faces)"
-    )
-    packed.__dict__["_detected"] = {packed.ids[1]: (0.1, 0.1, 0.9, 0.9)}
-    assert "; 1 have one that the detector found, 2 get the central one" in str(_missing_boxes(resolved, split))
+    text = str(missing_boxes(resolved, data))
+    assert "3 labeled images of 'patterns' have no face box" in text
+    assert "(11.0, 11.0, 98.0, 98.0) of 100 pixels" in text
+    assert "`ferbench boxes patterns`" in text
+    images.__dict__["_detected"] = {images.ids[1]: (0.1, 0.1, 0.9, 0.9)}
+    assert "1 have one that the detector found, 2 get the central one" in str(missing_boxes(resolved, data))

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from ferbench import __version__
-from ferbench.plugins import builtin_registry
+from ferbench.discovery.loader import builtin_registry
 
 Ferbench = Callable[..., "subprocess.CompletedProcess[str]"]
 
@@ -21,6 +21,7 @@ print([name for name in ("torch", "pandas", "pydantic", "rich") if name in sys.m
 """
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("command", [["--help"], ["list"], ["list", "methods", "--json"], ["plugins", "list"]])
 def test_help_and_lists_import_nothing_heavy(command: list[str]) -> None:
     """Also holds for every plugin that is installed: their hook modules are imported here."""
@@ -79,7 +80,7 @@ def test_list_as_json(ferbench: Ferbench) -> None:
 def test_doctor_checks_everything_and_leaves_nothing_behind(ferbench: Ferbench, tmp_path: Path) -> None:
     shown = ferbench("doctor", "--json")
     checks = {check["name"]: check for check in json.loads(shown.stdout)}
-    assert {"python", "packages", "device", "processor", "memory", "runs folder", "plugins", "data sets"} <= set(checks)
+    assert {"python", "packages", "device", "processor", "memory", "runs folder", "plugins", "datasets"} <= set(checks)
     assert all(check["remedy"] for check in checks.values() if check["exit_code"])
     assert checks["runs folder"]["exit_code"] == 0
     assert list(tmp_path.iterdir()) == []

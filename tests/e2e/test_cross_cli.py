@@ -11,7 +11,7 @@ from ferbench.records.store import RunStore
 from tests.support.archives import face, png
 from tests.support.command import Outcome, call
 from tests.support.pattern_set import write_pattern_set
-from tests.unit.data.test_cross import images, with_test_images
+from tests.unit.data.select.test_cross_test import images, with_test_images
 from tests.unit.reporting.samples import PageReader
 
 OPTIONS = {"steps": 20, "image_size": 16, "labeled_batch": 6, "unlabeled_batch": 8}
@@ -50,7 +50,6 @@ def crossed(runs: Path) -> Path:
     return path
 
 
-@pytest.mark.slow
 def test_a_later_set_is_tested_without_another_training(patterns: Path, eight: Path, six: Path, finished: Path) -> None:
     base = next((finished / "ratio-v1" / "patterns@3").rglob("record.json"))
     before = base.stat().st_mtime_ns
@@ -73,7 +72,6 @@ def test_a_later_set_is_tested_without_another_training(patterns: Path, eight: P
     }  # fmt: skip
 
 
-@pytest.mark.slow
 def test_it_is_verified_counted_compared_and_tabled(finished: Path, tmp_path: Path) -> None:
     verified = call("verify", str(finished))
     assert verified.code == 0, verified.out
@@ -90,7 +88,6 @@ def test_it_is_verified_counted_compared_and_tabled(finished: Path, tmp_path: Pa
     assert page.index("): patterns, 3 classes") < page.index("): trained on patterns, 3 classes, tested on eight")
 
 
-@pytest.mark.slow
 def test_it_is_reported_with_the_faces_of_both_sets(finished: Path, patterns: Path, eight: Path) -> None:
     path = crossed(finished)
     page = path.parent / "report.html"
@@ -106,7 +103,7 @@ def test_it_is_reported_with_the_faces_of_both_sets(finished: Path, patterns: Pa
     assert "this is 'patterns'; the run is on 'eight'" in swapped.err
 
 
-@pytest.mark.slow
+@pytest.mark.process
 def test_it_is_reproduced_with_its_training(finished: Path, patterns: Path, eight: Path, tmp_path: Path) -> None:
     sets = ("--dataset", str(patterns), "--test-on", str(eight))
     again = call("reproduce", str(crossed(finished)), *sets, "--device=cpu", "--run", "--runs", str(tmp_path / "again"))
@@ -115,7 +112,6 @@ def test_it_is_reproduced_with_its_training(finished: Path, patterns: Path, eigh
     assert "in every field" in again.out
 
 
-@pytest.mark.slow
 def test_the_api_gives_the_record_of_the_training_first(
     finished: Path, patterns: Path, eight: Path, tmp_path: Path
 ) -> None:
@@ -127,12 +123,12 @@ def test_the_api_gives_the_record_of_the_training_first(
         backbone="small-resnet/4",
         device="cpu",
         runs=finished,
-        set=OPTIONS,
+        overrides=OPTIONS,
+        executor="inline",
     )
     assert [record.cell.test_on for record in records] == [None, "eight"]
 
 
-@pytest.mark.slow
 def test_a_training_that_fails_leaves_nothing_to_test(patterns: Path, eight: Path, tmp_path: Path) -> None:
     broken = ("--method=supervised", "--set=learning_rate=1e30", "--test-on", str(eight))
     made = run(patterns, tmp_path / "runs", *broken)

@@ -3,9 +3,7 @@
 from collections import Counter
 from pathlib import Path
 
-import pytest
-
-from ferbench.contract.dataset import ParquetDataset
+from ferbench.readers.parquet import ParquetDataset
 from ferbench.records.schema import Record
 from ferbench.records.store import RunStore, read_predictions
 from tests.support.command import call
@@ -18,7 +16,6 @@ FOLDS = (
 )  # fmt: skip
 
 
-@pytest.mark.slow
 def test_each_seed_tests_its_fold(tmp_path: Path) -> None:
     posed = write_pattern_set(tmp_path / "posed", name="posed", subjects=11, n_test=0)
     runs = tmp_path / "runs"

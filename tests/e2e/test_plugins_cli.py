@@ -11,6 +11,8 @@ import pytest
 
 from tests.support.distributions import pip_install, write_wheel
 
+pytestmark = pytest.mark.process
+
 Ferbench = Callable[..., "subprocess.CompletedProcess[str]"]
 
 HEAD = "from ferbench.hookspecs import hookimpl\n"
@@ -155,7 +157,6 @@ def test_interrupt_while_plugins_load_ends_with_130(ferbench: Ferbench, tmp_path
     assert shown.stderr.strip().endswith("error: interrupted")
 
 
-@pytest.mark.slow
 def test_new_plugin_passes_its_own_tests(ferbench: Ferbench, tmp_path: Path) -> None:
     made = ferbench("plugins", "new", "soft-labels")
     assert made.returncode == 0, made.stderr

@@ -15,7 +15,7 @@ SMALL = (
 )  # fmt: skip
 
 
-@pytest.mark.slow
+@pytest.mark.process
 @pytest.mark.parametrize("beside", ["", "rest+"])
 def test_a_streamed_pool_is_part_of_the_record(patterns: Path, tmp_path: Path, beside: str) -> None:
     folder = describe(tmp_path / "crowd", "webdataset")
@@ -38,7 +38,7 @@ def test_a_streamed_pool_is_part_of_the_record(patterns: Path, tmp_path: Path, b
     assert call("report", str(path)).code == 0
 
 
-@pytest.mark.slow
+@pytest.mark.process
 def test_an_archive_cut_short_stops_or_goes_on_as_asked(patterns: Path, tmp_path: Path) -> None:
     folder = describe(tmp_path / "crowd", "webdataset", name="torn")
     write_tar(folder / "0.tar", [png(face(i)) for i in range(12)])
@@ -54,7 +54,7 @@ def test_an_archive_cut_short_stops_or_goes_on_as_asked(patterns: Path, tmp_path
     assert "1 damaged record(s) are left out" in gone_on.out + gone_on.err
 
 
-@pytest.mark.slow
+@pytest.mark.storm
 def test_processes_share_the_batches_of_a_stream(patterns: Path, tmp_path: Path) -> None:
     folder = describe(tmp_path / "crowd", "webdataset")
     write_tar(folder / "0.tar", [png(face(i)) for i in range(30)])

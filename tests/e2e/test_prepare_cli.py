@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ferbench.data.duplicates import Duplicates
+from ferbench.data.select.duplicate_report import Duplicates
 from tests.support.command import call
 
 CLASSES = ("neutral", "happiness", "fear")
@@ -149,12 +149,14 @@ def test_a_check_decodes_everything_and_keeps_nothing(tmp_path: Path, own_cache:
     assert call("run", "--method", "fixmatch", "--dataset", "my-faces", "--ratio", "0.2").code == 2
 
 
+@pytest.mark.process
 def test_a_check_of_a_stream_knows_how_many_there_are(tmp_path: Path) -> None:
     root = write_faces(tmp_path / "faces")
     done = call("prepare", "folder", "--name", "crowd", "--root", str(root), "--size", str(SIZE), "--check")
     assert (done.code, f"found images in {root}: 120 entries" in done.out) == (0, True), done.err
 
 
+@pytest.mark.process
 def test_all_that_is_wrong_with_a_stream_is_listed(tmp_path: Path, own_cache: Path) -> None:
     root = write_faces(tmp_path / "faces")
     for number in range(30):
@@ -183,7 +185,7 @@ def test_text_of_strangers_is_escaped_on_the_card(tmp_path: Path, own_cache: Pat
         (("prepare", "image-folder", "--root", "."), 2, "say with --name"),
         (("prepare", "image-folder", "--root", ".", "--name", "My Faces"), 2, "lower-case letters"),
         (("prepare", "image-folder", "--root", ".", "--name", "../x"), 2, "lower-case letters"),
-        (("prepare", "image-folder", "--root", ".", "--name", "synthfaces"), 2, "belongs to an installed data set"),
+        (("prepare", "image-folder", "--root", ".", "--name", "synthfaces"), 2, "belongs to an installed dataset"),
         (("prepare", "image-folder", "--root", "/nowhere/at/all", "--name", "mine"), 4, "no such folder"),
         (("prepare", "image-foldr", "--root", "."), 2, "did you mean 'image-folder'"),
         (("run", "--method", "fixmatch", "--ratio", "0.1", "--dataset", "image-folder"), 4, "ferbench prepare"),
@@ -227,7 +229,7 @@ def test_a_source_that_changes_meanwhile_is_told_and_the_set_can_be_used(
         (root / "notes.txt").write_text("new")
         return Duplicates([], [])
 
-    monkeypatch.setattr("ferbench.data.duplicates.across_splits", changing)
+    monkeypatch.setattr("ferbench.data.select.duplicate_report.across_splits", changing)
     done = prepare(root)
     assert done.code == 0, done.err
     assert "the source has changed while it was read" in done.err
@@ -282,6 +284,7 @@ def start_and_wait_for_images(command: list[str], cache: Path) -> "subprocess.Po
     return running
 
 
+@pytest.mark.process
 def test_ctrl_c_keeps_what_is_decoded(tmp_path: Path, own_cache: Path) -> None:
     command = slow_set(tmp_path / "faces")
     running = start_and_wait_for_images(command, own_cache)
@@ -295,6 +298,7 @@ def test_ctrl_c_keeps_what_is_decoded(tmp_path: Path, own_cache: Path) -> None:
     assert "600 images" in done.stdout
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM])
 def test_processes_that_decode_end_with_one_that_is_killed(
     tmp_path: Path, own_cache: Path, how: signal.Signals

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from ferbench.contract.dataset import ParquetDataset
-from ferbench.data.pack import ensure_packed
+from ferbench.data.prepare.pack import ensure_packed
+from ferbench.discovery.loader import load_registry
+from ferbench.readers.parquet import ParquetDataset
 from ferbench.reporting.page import report_page
 from ferbench.reporting.run_files import read_run
 from tests.support.pattern_set import write_pattern_set
@@ -139,6 +140,7 @@ def test_a_place_that_cannot_be_written_is_named(ferbench: Ferbench, tmp_path: P
     assert "name another file with --out" in shown.stderr
 
 
+@pytest.mark.process
 def test_help_is_light() -> None:
     shown = subprocess.run([sys.executable, "-c", HELP], capture_output=True, text=True)
     assert "--dataset FOLDER" in shown.stdout
@@ -147,7 +149,7 @@ def test_help_is_light() -> None:
 
 def test_the_api_gives_the_bytes_of_the_command(ferbench: Ferbench, finished: Path, tmp_path: Path) -> None:
     assert ferbench("report", str(finished), "--out", "page.html").returncode == 0
-    assert report_page(read_run(finished)) == (tmp_path / "page.html").read_bytes()
+    assert report_page(read_run(finished), load_registry()) == (tmp_path / "page.html").read_bytes()
 
 
 def test_curves_are_written_as_files_too(finished: Path, ferbench: Ferbench, tmp_path: Path) -> None:

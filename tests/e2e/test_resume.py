@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.storm
+
 COMMAND = [
     "run", "--method", "fixmatch", "--ratio", "0.1", "--seed", "3", "--device", "cpu", "--backbone", "small-resnet/4",
     "--set", "steps=240", "--set", "image_size=16", "--set", "labeled_batch=6", "--set", "unlabeled_batch=8",
@@ -49,7 +51,6 @@ def wait_for_checkpoint(runs: Path, process: "subprocess.Popen[str]", newer_than
     return None
 
 
-@pytest.mark.slow
 def test_sigkill_at_random_moments_changes_nothing(patterns: Path, tmp_path: Path) -> None:
     whole = start(patterns, tmp_path / "whole")
     assert whole.wait() == 0, whole.stdout.read() if whole.stdout else ""
@@ -75,7 +76,6 @@ def test_sigkill_at_random_moments_changes_nothing(patterns: Path, tmp_path: Pat
     assert not list((tmp_path / "killed").rglob("checkpoint.safetensors"))
 
 
-@pytest.mark.slow
 def test_ctrl_c_saves_and_exits_130_and_workers_die_with_their_parent(patterns: Path, tmp_path: Path) -> None:
     process = start(patterns, tmp_path / "runs")
     assert wait_for_checkpoint(tmp_path / "runs", process, 0) is not None
@@ -104,7 +104,6 @@ def test_ctrl_c_saves_and_exits_130_and_workers_die_with_their_parent(patterns: 
         pytest.fail("the worker outlived its parent")
 
 
-@pytest.mark.slow
 def test_processes_that_share_a_cell_go_on_where_they_were(patterns: Path, tmp_path: Path) -> None:
     whole = start(patterns, tmp_path / "whole", SHARED)
     assert whole.wait() == 0, whole.stdout.read() if whole.stdout else ""
@@ -121,7 +120,6 @@ def test_processes_that_share_a_cell_go_on_where_they_were(patterns: Path, tmp_p
     assert outcome(tmp_path / "stopped") == outcome(tmp_path / "whole")
 
 
-@pytest.mark.slow
 def test_a_checkpoint_replaced_by_a_pickle_is_refused(patterns: Path, tmp_path: Path) -> None:
     process = start(patterns, tmp_path / "runs")
     assert wait_for_checkpoint(tmp_path / "runs", process, 0) is not None

@@ -185,7 +185,7 @@ def test_a_dry_run_packs_and_writes_nothing(run, tmp_path: Path, monkeypatch: py
     assert not (tmp_path / "runs").exists()
 
 
-@pytest.mark.slow
+@pytest.mark.process
 def test_sigterm_saves_and_exits_130(patterns: Path, tmp_path: Path) -> None:
     grid = ("--method", "supervised", "--ratio", "0.1", "--dataset", str(patterns), "--runs", str(tmp_path))
     command = [sys.executable, "-m", "ferbench", "run", *grid, *SMALL[1:], "--set=steps=100000"]

@@ -3,7 +3,7 @@
     python tests/golden/six_cells.py run FOLDER                  six cells of the code that is installed, on the CPU
     python tests/golden/six_cells.py compare BEFORE AFTER        exit code 1 unless the results are equal
 
-Run it before a change and after it, on one machine, and compare. Model files must be equal byte for byte. Of the results
+Run it before a change and after it, on one machine, and compare. Model files must be equal byte for byte. Of results
 and histories every field that BEFORE has must be equal; fields that only AFTER has are new, and are named.
 """
 
@@ -53,10 +53,9 @@ def differences(before: Path, after: Path) -> Iterator[str]:
         digests = [_sha256(folder / place / "model.safetensors") for folder in (before, after)]
         if digests[0] != digests[1]:
             yield f"{place}: model.safetensors differs"
-        results = [_json(folder / place / "record.json")["result"] for folder in (before, after)]
+        results = [_without_digests(folder / place / "record.json") for folder in (before, after)]
         histories = [_json(folder / place / "history.json") for folder in (before, after)]
-        kept = {name: value for name, value in results[0].items() if name not in DIGESTS}
-        yield from _lost(f"{place}: result", kept, results[1])
+        yield from _lost(f"{place}: result", *results)
         yield from _lost(f"{place}: history", histories[0], histories[1])
 
 
@@ -72,6 +71,10 @@ def _lost(name: str, before: Any, after: Any) -> Iterator[str]:
             yield from _lost(f"{name}[{index}]", one, other)
     elif before != after:
         yield f"{name}: {before!r} became {after!r}"
+
+
+def _without_digests(path: Path) -> dict[str, Any]:
+    return {name: value for name, value in _json(path)["result"].items() if name not in DIGESTS}
 
 
 def _json(path: Path) -> Any:

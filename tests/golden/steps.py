@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ferbench.contract.batch import MethodInfo, NamedOutputs, Predictions
+from ferbench.contract.batch import MethodInfo, NamedOutputs, PoolPredictions
 from ferbench.contract.head import Output
 from ferbench.contract.method import ForwardedViews
 
@@ -17,9 +17,9 @@ class LabeledPass:
     def __init__(self, epoch: int, logits: Tensor, labels: Tensor) -> None:
         self.epoch = epoch
         self.asked: dict[str, object] = {}
-        self._predictions = Predictions(logits, labels, torch.arange(len(labels)))
+        self._predictions = PoolPredictions(logits, labels, torch.arange(len(labels)))
 
-    def predict(self, pool: str, **options: object) -> Predictions:
+    def predict(self, pool: str, **options: object) -> PoolPredictions:
         assert pool == "labeled"
         self.asked = options
         return self._predictions

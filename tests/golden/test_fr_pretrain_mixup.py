@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 import torch
 
-from ferbench.data.allocations import proportional_count
+from ferbench.data.select.allocations import proportional_count
 from ferbench_fr_pretrain_mixup.facemix import facemix_loss, iou
 
 TOLERANCE = {"rtol": 1e-6, "atol": 1e-6}

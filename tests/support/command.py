@@ -22,3 +22,10 @@ def call(*arguments: str) -> Outcome:
     with redirect_stdout(out), redirect_stderr(err):
         code = main(arguments)
     return Outcome(code, out.getvalue(), err.getvalue())
+
+
+def succeed(*arguments: str) -> str:
+    """What a command prints that must end well."""
+    done = call(*arguments)
+    assert done.code == 0, done.out + done.err
+    return done.out

@@ -1,4 +1,4 @@
-"""A tiny learnable data set, made in milliseconds: each class is a bright bar of its own height or colour."""
+"""A tiny learnable dataset, made in milliseconds: each class is a bright bar of its own height or colour."""
 
 import io
 import json

@@ -7,7 +7,7 @@ from ferbench.contract.dataset import Dataset, DatasetInfo, Sample
 
 
 class PoolSet(Dataset):
-    """Encoded images as an unlabeled data set; `extra` are further samples."""
+    """Encoded images as an unlabeled dataset; `extra` are further samples."""
 
     needs_root = False
 

@@ -2,13 +2,13 @@
 
 import torch
 
-from ferbench.data.packed import Pool
+from ferbench.data.load.image_set import ImageSet
 
 
-def random_pool(count: int, image_size: int) -> Pool:
+def random_pool(count: int, image_size: int) -> ImageSet:
     """Seven classes in turn, each image with one box."""
     labels = torch.arange(count) % 7
-    return Pool(
+    return ImageSet(
         images=torch.randint(0, 256, (count, image_size, image_size, 3), dtype=torch.uint8),
         labels=labels,
         label_probs=torch.nn.functional.one_hot(labels, 7).float(),

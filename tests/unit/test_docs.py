@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from ferbench import hookspecs
-from ferbench.plugins import HOOKS, KINDS
+from ferbench.discovery.registration import HOOKS
+from ferbench.discovery.registry import KINDS
 
 PLUGINS_PAGE = Path(__file__).parents[2] / "docs" / "plugins.md"
 

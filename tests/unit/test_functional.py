@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from ferbench.contract.batch import Predictions
+from ferbench.contract.batch import PoolPredictions
 from ferbench.functional import class_confidence, confidence_margin, decay_state, nt_xent
 
 TEMPERATURE = 0.07
@@ -86,12 +86,12 @@ def test_class_confidence_is_the_mean_over_correct_images() -> None:
 
 
 def test_the_margin_rises_with_epochs_and_stays_between_floor_and_decay() -> None:
-    sure = Predictions(20.0 * torch.eye(3), torch.arange(3), torch.arange(3))
+    sure = PoolPredictions(20.0 * torch.eye(3), torch.arange(3), torch.arange(3))
     margins = [confidence_margin(sure, epoch, floor=0.8, decay=0.97)[0].item() for epoch in range(1, 21)]
     assert margins[:2] == pytest.approx([0.8, 0.854], abs=1e-3)  # 0.97 / (1 + e^-t) is 0.709, 0.854, ...
     assert margins == sorted(margins)
     assert margins[-1] == pytest.approx(0.97, abs=1e-6)
-    wrong = Predictions(20.0 * torch.eye(3), torch.tensor([1, 2, 0]), torch.arange(3))
+    wrong = PoolPredictions(20.0 * torch.eye(3), torch.tensor([1, 2, 0]), torch.arange(3))
     assert confidence_margin(wrong, 20, floor=0.8, decay=0.97).tolist() == pytest.approx([0.8] * 3)
 
 

@@ -9,7 +9,7 @@ from ferbench.errors import UsageError
 WIDTHS = (2, 4, 6)
 
 
-class Block(nn.Module):
+class ResidualBlock(nn.Module):
     """Two 3x3 convolutions with a shortcut (ResNet-D: the shortcut averages before it strides)."""
 
     def __init__(self, inputs: int, outputs: int, stride: int) -> None:
@@ -44,7 +44,7 @@ class SmallResNet(Backbone):
             nn.Conv2d(3, width, 3, 2, 1, bias=False), nn.BatchNorm2d(width), nn.ReLU(inplace=True)
         )
         inputs = [width, *channels[:-1]]
-        self.blocks = nn.Sequential(*(Block(i, o, 2) for i, o in zip(inputs, channels, strict=True)))
+        self.blocks = nn.Sequential(*(ResidualBlock(i, o, 2) for i, o in zip(inputs, channels, strict=True)))
         self.feature_size = channels[-1]
 
     def forward(self, images: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""A data set that Hugging Face `datasets` loads: saved to disk, a folder that it understands, or one of the hub."""
+"""A dataset that Hugging Face `datasets` loads: saved to disk, a folder that it understands, or one of the hub."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
@@ -9,8 +9,10 @@ from typing import Any
 
 from ferbench.builtin.datasets.named import NamedDataset, split_name
 from ferbench.contract.dataset import Damage, Sample, tree_digest
-from ferbench.contract.layout import class_name, quoted, real
 from ferbench.errors import DataError, UsageError
+from ferbench.readers.classes import class_name
+from ferbench.readers.paths import real
+from ferbench.readers.text import quoted
 
 LABELS = ("label", "labels", "emotion", "expression")
 

@@ -5,9 +5,11 @@ from functools import partial
 from pathlib import Path
 
 from ferbench.builtin.datasets.named import SPLITS, NamedDataset, split_name
-from ferbench.contract.dataset import Damage, Sample, Split
-from ferbench.contract.layout import ALIASES, class_folders, class_name, image_files, parsed, subfolders
+from ferbench.contract.dataset import Damage, Sample, SplitName
 from ferbench.errors import DataError
+from ferbench.readers.classes import ALIASES, class_folders, class_name
+from ferbench.readers.paths import image_files, subfolders
+from ferbench.readers.tables import parsed
 
 
 class ImageFolder(NamedDataset):
@@ -34,7 +36,7 @@ class ImageFolder(NamedDataset):
             else:
                 yield from parsed(class_folders(self.folder, folder), partial(self._labeled, split))
 
-    def _splits(self) -> list[tuple[Split, Path]]:
+    def _splits(self) -> list[tuple[SplitName, Path]]:
         folders = subfolders(self.folder)
         found = [(split_name(folder.name), folder) for folder in folders if folder.name.lower() in SPLITS]
         classes = [folder.name for folder in folders if folder.name.lower() in ALIASES]
@@ -45,7 +47,7 @@ class ImageFolder(NamedDataset):
             )
         return found or [("train", self.folder)]
 
-    def _labeled(self, split: Split, found: tuple[Path, str]) -> Sample:
+    def _labeled(self, split: SplitName, found: tuple[Path, str]) -> Sample:
         path, label = found
         return Sample(path.relative_to(self.folder).as_posix(), path, split, label)
 

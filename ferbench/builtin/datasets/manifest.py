@@ -6,8 +6,11 @@ from typing import Any
 
 from ferbench.builtin.datasets.named import NamedDataset, split_name
 from ferbench.contract.dataset import Damage, Sample
-from ferbench.contract.layout import below, class_name, face_box, float_in, parsed, printable, read_table, real, require
 from ferbench.errors import DataError
+from ferbench.readers.classes import class_name
+from ferbench.readers.paths import below, real
+from ferbench.readers.tables import face_box, float_in, parsed, read_table
+from ferbench.readers.text import printable
 
 FILES = ("manifest.csv", "manifest.parquet")
 BOX = ("x0", "y0", "x1", "y1")
@@ -28,7 +31,7 @@ class Manifest(NamedDataset):
         return (str(sample.label) for sample in self.samples() if isinstance(sample, Sample) and sample.label)
 
     def samples(self) -> Iterator[Sample | Damage]:
-        path = require(self.folder, *FILES, depth=0)
+        path = self.require(*FILES, depth=0)
         rows = read_table(self.folder, path, ("path",)) if path.suffix == ".csv" else self._parquet(path)
         return parsed(rows, self._sample)
 

@@ -5,11 +5,12 @@ from collections.abc import Iterable
 from functools import cached_property
 from typing import ClassVar
 
-from ferbench.contract.dataset import EIGHT_CLASSES, Dataset, DatasetInfo, Split
-from ferbench.contract.layout import quoted
+from ferbench.contract.dataset import EIGHT_CLASSES, DatasetInfo, SplitName
+from ferbench.readers.layout import LayoutReader
+from ferbench.readers.text import quoted
 
 CLASSES = (*EIGHT_CLASSES, "other")
-SPLITS: dict[str, Split] = {
+SPLITS: dict[str, SplitName] = {
     "train": "train",
     "training": "train",
     "val": "validation",
@@ -23,7 +24,7 @@ SPLITS: dict[str, Split] = {
 }
 
 
-def split_name(text: str) -> Split:
+def split_name(text: str) -> SplitName:
     """The split that a layout spells its own way; raises ValueError for none."""
     name = text.strip().lower()
     if name not in SPLITS:
@@ -31,7 +32,7 @@ def split_name(text: str) -> Split:
     return SPLITS[name]
 
 
-class NamedDataset(Dataset):
+class NamedDataset(LayoutReader):
     """A set of the user's; its task has all the classes that occur, and is named by their number."""
 
     needs_name: ClassVar[bool] = True

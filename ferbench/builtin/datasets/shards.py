@@ -7,9 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from ferbench.builtin.datasets.named import SPLITS, NamedDataset, split_name
-from ferbench.contract.dataset import Damage, Sample, Split
-from ferbench.contract.layout import IMAGE_SUFFIXES, MAX_FILE, class_name, files, printable, real
+from ferbench.contract.dataset import Damage, Sample, SplitName
 from ferbench.errors import DataError
+from ferbench.readers.classes import class_name
+from ferbench.readers.paths import IMAGE_SUFFIXES, MAX_FILE, files, real
+from ferbench.readers.text import printable
 
 LABELS = (".cls", ".txt", ".json")
 MAX_LABEL = 2**16
@@ -60,7 +62,7 @@ class Shards(NamedDataset):
             yield Damage(f"{shard.name} after {key or 'its beginning'}", f"{error}; what follows cannot be read")
 
 
-def _sample(shard: Path, key: str, parts: dict[str, bytes], split: Split | None) -> Iterator[Sample | Damage]:
+def _sample(shard: Path, key: str, parts: dict[str, bytes], split: SplitName | None) -> Iterator[Sample | Damage]:
     image = next((content for suffix, content in parts.items() if suffix in IMAGE_SUFFIXES), None)
     if image is None:
         return

@@ -9,14 +9,14 @@ from pathlib import Path
 import jinja2
 
 from ferbench import __version__
+from ferbench.discovery.registry import Registry
 from ferbench.errors import DataError, UsageError
-from ferbench.plugins import registry
 
 _NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
 _SUFFIX = ".j2"
 
 
-def write_plugin(name: str, parent: Path) -> Path:
+def write_plugin(registry: Registry, name: str, parent: Path) -> Path:
     """Write `parent/ferbench-NAME` and return it; nothing that exists is touched."""
     name = name.removeprefix("ferbench-")
     if not _NAME.fullmatch(name) or keyword.iskeyword(name):
@@ -24,8 +24,8 @@ def write_plugin(name: str, parent: Path) -> Path:
             f"plugin name '{name}': use lower-case letters, digits and single hyphens, as in 'soft-labels'; "
             "the first is a letter"
         )
-    if name in registry().entries["methods"]:
-        owner = registry().entries["methods"][name].distribution
+    if name in registry.entries["methods"]:
+        owner = registry.entries["methods"][name].distribution
         raise UsageError(f"a method '{name}' exists already (of {owner}); choose another name")
     folder = parent / f"ferbench-{name}"
     files = _render(name)

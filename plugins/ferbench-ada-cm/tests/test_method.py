@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ferbench.contract.backbone import Backbone, Network
-from ferbench.contract.batch import Batch, Losses, MethodInfo, Predictions, ViewSet
+from ferbench.contract.batch import Batch, Losses, MethodInfo, PoolPredictions, ViewSet
 from ferbench_ada_cm.method import AdaCM
 
 INFO = MethodInfo(("neutral", "happiness", "sadness"), (2, 2, 2), 6, 40, steps=40, steps_per_epoch=2, feature_size=12)
@@ -73,9 +73,9 @@ class Context:
     def __init__(self) -> None:
         self.asked: dict[str, Any] = {}
 
-    def predict(self, pool: str, **options: Any) -> Predictions:
+    def predict(self, pool: str, **options: Any) -> PoolPredictions:
         self.asked = {"pool": pool, **options}
-        return Predictions(9.0 * torch.eye(3), torch.arange(3), torch.arange(3))
+        return PoolPredictions(9.0 * torch.eye(3), torch.arange(3), torch.arange(3))
 
 
 def test_every_unlabeled_image_is_used_by_one_loss_or_the_other() -> None:

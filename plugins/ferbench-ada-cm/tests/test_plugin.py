@@ -6,19 +6,17 @@ import sys
 from pathlib import Path
 
 import pytest
+from tests.support.command import succeed as ferbench
 
 SHORT = ("--set", "steps=20", "--device", "cpu", "--backbone", "small-resnet/4", "--jobs", "2")
 
 
-def ferbench(*arguments: str) -> None:
-    done = subprocess.run([sys.executable, "-m", "ferbench", *arguments], capture_output=True, text=True)
-    assert done.returncode == 0, done.stdout + done.stderr
-
-
+@pytest.mark.slow
 def test_conformance() -> None:
     ferbench("plugins", "check", "ada-cm")
 
 
+@pytest.mark.process
 def test_the_hooks_import_nothing_heavy() -> None:
     code = "import sys, ferbench_ada_cm.plugin; print(sorted({'torch', 'pandas', 'pydantic'} & sys.modules.keys()))"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"

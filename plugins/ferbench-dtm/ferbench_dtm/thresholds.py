@@ -9,7 +9,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from ferbench.contract.batch import Predictions
+from ferbench.contract.batch import PoolPredictions
 from ferbench.functional import class_confidence
 
 
@@ -26,7 +26,7 @@ class Schedule(nn.Module):
     def observe(self, predictions: Tensor, index: Tensor) -> None:
         """Learn from the predictions (B, C) of a step's unlabeled weak views and their places in the pool (B,)."""
 
-    def end_epoch(self, labeled: Predictions, epoch: int) -> None:
+    def end_epoch(self, labeled: PoolPredictions, epoch: int) -> None:
         """Learn from the teacher's pass over the labeled images."""
 
     def _running(self, average: Tensor, value: Tensor) -> None:
@@ -85,7 +85,7 @@ class LabeledConfidence(Schedule):
     T_c = ceiling * m_c / (1 + exp(-epoch)), after each epoch; m_c is 1/C for a class without a correct image.
     """
 
-    def end_epoch(self, labeled: Predictions, epoch: int) -> None:
+    def end_epoch(self, labeled: PoolPredictions, epoch: int) -> None:
         confidence, counts = class_confidence(labeled.logits, labeled.labels)
         learned = torch.where(counts > 0, confidence, 1 / len(counts))
         self._set(self.ceiling * learned / (1 + math.exp(-epoch)))

@@ -8,7 +8,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from ferbench.contract.batch import Predictions
+from ferbench.contract.batch import PoolPredictions
 from ferbench_dtm.thresholds import ClassConfidence, LabeledConfidence, LearningStatus, UnlabeledConfidence
 
 C, B, POOL, STEPS = 5, 32, 60, 40
@@ -79,7 +79,7 @@ def test_learning_status_is_flexmatchs(batches: Batches) -> None:
 def test_labeled_confidence_follows_the_teacher() -> None:
     schedule = LabeledConfidence(3, CEILING, MOMENTUM)
     logits = torch.tensor([[3.0, 0, 0], [2, 0, 0], [0, 1, 0], [1, 0, 0]])
-    schedule.end_epoch(Predictions(logits, torch.tensor([0, 0, 1, 2]), torch.arange(4)), epoch=3)
+    schedule.end_epoch(PoolPredictions(logits, torch.tensor([0, 0, 1, 2]), torch.arange(4)), epoch=3)
 
     def confidence(logit: float) -> float:
         return math.exp(logit) / (math.exp(logit) + 2)

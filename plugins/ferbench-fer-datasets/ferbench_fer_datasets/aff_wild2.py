@@ -6,9 +6,11 @@ import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from ferbench.contract.dataset import SEVEN_CLASSES, Damage, Dataset, DatasetInfo, Sample, Split, tree_digest
-from ferbench.contract.layout import find, inside, number_in, read_lines, require, require_one, subfolders
+from ferbench.contract.dataset import SEVEN_CLASSES, Damage, DatasetInfo, Sample, SplitName, tree_digest
 from ferbench.errors import DataError
+from ferbench.readers.layout import LayoutReader
+from ferbench.readers.paths import inside, subfolders
+from ferbench.readers.tables import number_in, read_lines
 
 NAMES = ("neutral", "anger", "disgust", "fear", "happiness", "sadness", "surprise", "other")
 HEADERS = (NAMES, NAMES[:-1])
@@ -16,7 +18,7 @@ HEADERS = (NAMES, NAMES[:-1])
 NOT_ANNOTATED = -1
 
 CHALLENGES = ("EXPR_Classification_Challenge", "EXPR_Recognition_Challenge", "EXPR_Set")
-SETS: Mapping[Split, tuple[str, ...]] = {"train": ("Train_Set", "Training_Set"), "test": ("Validation_Set",)}
+SETS: Mapping[SplitName, tuple[str, ...]] = {"train": ("Train_Set", "Training_Set"), "test": ("Validation_Set",)}
 ALIGNED, LATER = "cropped_aligned", "cropped_aligned_new_50_vids"
 # The usable frames that authors report for the challenges of 2022 and 2024.
 OFFICIAL = {
@@ -25,7 +27,7 @@ OFFICIAL = {
 }
 
 
-class AffWild2(Dataset):
+class AffWild2(LayoutReader):
     """Line i after the header of an annotation is the frame i; frames without a found face have no image."""
 
     @property
@@ -48,7 +50,7 @@ class AffWild2(Dataset):
 
     def samples(self) -> Iterator[Sample | Damage]:
         annotations, crops = self._annotations(), self._crops()
-        folders = {split: require(annotations, *names, depth=0) for split, names in SETS.items()}
+        folders = {split: self.require(*names, within=annotations, depth=0) for split, names in SETS.items()}
         for split, folder in folders.items():
             for path in sorted(folder.glob("[!.]*.txt")):
                 try:
@@ -62,16 +64,16 @@ class AffWild2(Dataset):
         return hashlib.sha256(json.dumps([tree_digest(self._annotations()), folders]).encode()).hexdigest()
 
     def _annotations(self) -> Path:
-        return require_one(self.folder, *CHALLENGES, hint="unpack the annotations of a challenge into --root")
+        return self.require_one(*CHALLENGES, hint="unpack the annotations of a challenge into --root")
 
     def _crops(self) -> list[Path]:
         """The folders that have a folder of frames for each video; the second batch was published later."""
         hint = "unpack the cropped and aligned frames into --root"
-        first = require(self.folder, f"{ALIGNED}/{ALIGNED}", ALIGNED, hint=hint)
-        second = find(self.folder, f"{LATER}/{LATER}", LATER)
+        first = self.require(f"{ALIGNED}/{ALIGNED}", ALIGNED, hint=hint)
+        second = self.find(f"{LATER}/{LATER}", LATER)
         return [first, second] if second else [first]
 
-    def _video(self, split: Split, annotation: Path, crops: list[Path]) -> Iterator[Sample | Damage]:
+    def _video(self, split: SplitName, annotation: Path, crops: list[Path]) -> Iterator[Sample | Damage]:
         where = str(annotation.relative_to(self.folder))
         folder = next((crop / annotation.stem for crop in crops if (crop / annotation.stem).is_dir()), None)
         if folder is None:
@@ -111,7 +113,7 @@ def _labels(lines: Iterator[tuple[int, str]], names: tuple[str, ...]) -> Iterato
                     yield number, names[label]
 
 
-def _frame(split: Split, path: Path, track: str, label: str) -> Sample:
+def _frame(split: SplitName, path: Path, track: str, label: str) -> Sample:
     """Two people of one video are two tracks, told apart by an ending."""
     video = track.removesuffix("_left").removesuffix("_right")
     return Sample(f"{track}/{path.stem}", path, split, label, video=video)

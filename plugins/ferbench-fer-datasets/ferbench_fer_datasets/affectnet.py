@@ -5,8 +5,10 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from ferbench.contract.dataset import EIGHT_CLASSES, SEVEN_CLASSES, Damage, Dataset, DatasetInfo, Sample, Split
-from ferbench.contract.layout import files, image_files, number_in, parsed, real, require
+from ferbench.contract.dataset import EIGHT_CLASSES, SEVEN_CLASSES, Damage, DatasetInfo, Sample, SplitName
+from ferbench.readers.layout import LayoutReader
+from ferbench.readers.paths import files, image_files, real
+from ferbench.readers.tables import number_in, parsed
 
 NAMES = {
     0: "neutral",
@@ -60,7 +62,7 @@ def scalar(content: bytes) -> str:
     return str(int.from_bytes(value, "big" if order == ">" else "little", signed=kind == "i"))
 
 
-class AffectNet(Dataset):
+class AffectNet(LayoutReader):
     """The folders train_set and val_set, a label per image in a file of NumPy."""
 
     @property
@@ -80,13 +82,12 @@ class AffectNet(Dataset):
         )
 
     def samples(self) -> Iterator[Sample | Damage]:
-        train = require(
-            self.folder,
+        train = self.require(
             "train_set/annotations",
             hint="--root holds train_set and val_set, each with the folders images and annotations",
             others={"Manually_Annotated_file_lists": "'affectnet-2017' reads these lists"},
         )
-        test = require(train.parents[1], "val_set/annotations", "valid_set/annotations", depth=0)
+        test = self.require("val_set/annotations", "valid_set/annotations", within=train.parents[1], depth=0)
         yield from parsed(self._pairs(train), functools.partial(self._sample, "train", "train"))
         yield from parsed(self._pairs(test), functools.partial(self._sample, "test", "val"))
 
@@ -94,7 +95,7 @@ class AffectNet(Dataset):
         """Each image and its label; one without the other is Damage. Ids have gaps, so the files are the list."""
         labels = {path.name[: -len(LABEL)]: path for path in files(annotations, LABEL)}
         alone = dict(labels)
-        for image in image_files(require(annotations.parent, "images", depth=0)):
+        for image in image_files(self.require("images", within=annotations.parent, depth=0)):
             where = str(image.relative_to(self.folder))
             alone.pop(image.stem, None)
             if image.stem in labels:
@@ -104,7 +105,7 @@ class AffectNet(Dataset):
         for label in alone.values():
             yield Damage(str(label.relative_to(self.folder)), "no image of this id")
 
-    def _sample(self, split: Split, prefix: str, pair: tuple[Path, Path]) -> Sample | None:
+    def _sample(self, split: SplitName, prefix: str, pair: tuple[Path, Path]) -> Sample | None:
         image, label = pair
         try:
             with real(self.folder, label).open("rb") as file:

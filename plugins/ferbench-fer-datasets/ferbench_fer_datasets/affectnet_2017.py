@@ -4,11 +4,13 @@ import functools
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from ferbench.contract.dataset import EIGHT_CLASSES, SEVEN_CLASSES, Damage, Dataset, DatasetInfo, Sample, Split
-from ferbench.contract.layout import below, face_box, float_in, parsed, read_table, require
+from ferbench.contract.dataset import EIGHT_CLASSES, SEVEN_CLASSES, Damage, DatasetInfo, Sample, SplitName
+from ferbench.readers.layout import LayoutReader
+from ferbench.readers.paths import below
+from ferbench.readers.tables import face_box, float_in, parsed, read_table
 from ferbench_fer_datasets.affectnet import CITATION, LICENCE, NAMES, NO_EXPRESSION, TEST, TRAIN, class_of
 
-LISTS: Mapping[str, Split] = {"training.csv": "train", "validation.csv": "test"}
+LISTS: Mapping[str, SplitName] = {"training.csv": "train", "validation.csv": "test"}
 COLUMNS = (
     "subDirectory_filePath",
     "face_x",
@@ -22,7 +24,7 @@ COLUMNS = (
 )
 
 
-class AffectNet2017(Dataset):
+class AffectNet2017(LayoutReader):
     """The manually annotated images, cut to the face box of the lists."""
 
     crop = 0.0
@@ -47,19 +49,18 @@ class AffectNet2017(Dataset):
         )
 
     def samples(self) -> Iterator[Sample | Damage]:
-        lists = require(
-            self.folder,
+        lists = self.require(
             "Manually_Annotated_file_lists",
             hint="--root holds Manually_Annotated_file_lists and Manually_Annotated_Images",
             others={"train_set/annotations": "'affectnet' reads this release"},
         )
-        images = require(self.folder, "Manually_Annotated_Images", hint="unpack Manually_Annotated_compressed there")
+        images = self.require("Manually_Annotated_Images", hint="unpack Manually_Annotated_compressed there")
         for name, split in LISTS.items():
-            rows = read_table(self.folder, require(lists, name, depth=0), COLUMNS, header=False)
+            rows = read_table(self.folder, self.require(name, within=lists, depth=0), COLUMNS, header=False)
             yield from parsed(rows, functools.partial(_sample, images, split))
 
 
-def _sample(images: Path, split: Split, fields: Mapping[str, str]) -> Sample | None:
+def _sample(images: Path, split: SplitName, fields: Mapping[str, str]) -> Sample | None:
     expression = class_of(fields["expression"])
     if not expression:
         return None

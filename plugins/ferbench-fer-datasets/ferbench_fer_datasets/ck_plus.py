@@ -5,9 +5,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import ClassVar
 
-from ferbench.contract.dataset import EIGHT_CLASSES, SEVEN_CLASSES, Damage, Dataset, DatasetInfo, Sample
-from ferbench.contract.layout import image_files, number_in, read_lines, require, subfolders
+from ferbench.contract.dataset import EIGHT_CLASSES, SEVEN_CLASSES, Damage, DatasetInfo, Sample
 from ferbench.errors import DataError
+from ferbench.readers.layout import LayoutReader
+from ferbench.readers.paths import image_files, subfolders
+from ferbench.readers.tables import number_in, read_lines
 
 # The code list has 0 for neutral as well, and no sequence has it.
 NAMES = {1: "anger", 2: "contempt", 3: "disgust", 4: "fear", 5: "happiness", 6: "sadness", 7: "surprise"}
@@ -18,7 +20,7 @@ LABEL_SUFFIX = "_emotion.txt"
 SEQUENCES = dict(zip(NAMES.values(), (45, 18, 59, 25, 69, 28, 83), strict=True))
 
 
-class CkPlus(Dataset):
+class CkPlus(LayoutReader):
     """The last three frames of each labeled sequence."""
 
     first_is_neutral: ClassVar[bool] = False
@@ -42,8 +44,8 @@ class CkPlus(Dataset):
 
     def samples(self) -> Iterator[Sample | Damage]:
         hint = "unpack the images and Emotion_labels.zip into --root"
-        images = require(self.folder, "cohn-kanade-images", hint=hint)
-        labels = require(self.folder, "Emotion", "Emotion_labels/Emotion", "Emotion_labels", hint=hint)
+        images = self.require("cohn-kanade-images", hint=hint)
+        labels = self.require("Emotion", "Emotion_labels/Emotion", "Emotion_labels", hint=hint)
         for subject in subfolders(labels):
             for sequence in subfolders(subject):
                 for path in sorted(sequence.glob(f"[!.]*{LABEL_SUFFIX}")):  # none where no emotion was coded

@@ -5,8 +5,10 @@ import math
 from collections.abc import Iterator
 from pathlib import Path
 
-from ferbench.contract.dataset import SEVEN_CLASSES, Damage, Dataset, DatasetInfo, Sample, Split
-from ferbench.contract.layout import below, number_in, read_lines, require
+from ferbench.contract.dataset import SEVEN_CLASSES, Damage, DatasetInfo, Sample, SplitName
+from ferbench.readers.layout import LayoutReader
+from ferbench.readers.paths import below
+from ferbench.readers.tables import number_in, read_lines
 
 NAMES = {0: "anger", 1: "disgust", 2: "fear", 3: "happiness", 4: "sadness", 5: "surprise", 6: "neutral"}
 FIELDS = ("image_name", "face_id", "top", "left", "right", "bottom", "confidence", "label")
@@ -15,7 +17,7 @@ TEST_PART = 0.15
 OFFICIAL = {"all": dict(zip(NAMES.values(), (3671, 3995, 1088, 30537, 10559, 7060, 34883), strict=True))}
 
 
-class ExpW(Dataset):
+class ExpW(LayoutReader):
     """Faces cut out of photographs; each line of the list is one face."""
 
     crop: float | None = 0.0
@@ -38,9 +40,9 @@ class ExpW(Dataset):
         )
 
     def samples(self) -> Iterator[Sample | Damage]:
-        labels = require(self.folder, "label/label.lst", "label.lst", hint="--root is the folder with label and data")
-        images = require(
-            self.folder, "data/image/origin", "image/origin", "origin", hint="unpack the parts of the image archive"
+        labels = self.require("label/label.lst", "label.lst", hint="--root is the folder with label and data")
+        images = self.require(
+            "data/image/origin", "image/origin", "origin", hint="unpack the parts of the image archive"
         )
         seen: set[tuple[str, ...]] = set()
         for number, line in read_lines(self.folder, labels):
@@ -73,7 +75,7 @@ def _sample(images: Path, fields: tuple[str, ...]) -> Sample:
     )
 
 
-def _split(name: str) -> Split:
+def _split(name: str) -> SplitName:
     """One side for all faces of an image, on every machine."""
     rank = int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big")
     return "test" if rank < TEST_PART * 2**64 else "train"

@@ -4,8 +4,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from ferbench.contract.dataset import Damage, DatasetInfo
-from ferbench.contract.layout import find, read_lines, require
-from ferbench.contract.streams import FolderStream, Place, RecordIOStream
+from ferbench.readers.folders import FolderStream
+from ferbench.readers.recordio import RecordIOStream
+from ferbench.readers.streams import Place
+from ferbench.readers.tables import read_lines
 
 
 def _described(name: str, title: str, licence: str, citation: str, rule: str) -> DatasetInfo:
@@ -27,7 +29,7 @@ class VggFace2(FolderStream):
     )
 
     def locate(self) -> Path:
-        return require(self.folder, "train", hint="--root is the folder with train/n000002")
+        return self.require("train", hint="--root is the folder with train/n000002")
 
 
 class CasiaWebFace(FolderStream):
@@ -44,7 +46,7 @@ class CasiaWebFace(FolderStream):
 
     def locate(self) -> Path:
         hint = "--root is the folder with a folder for each person; train.rec is read as casia-webface-112"
-        return require(self.folder, "0000045", hint=hint).parent
+        return self.require("0000045", hint=hint).parent
 
 
 class CasiaWebFace112(RecordIOStream):
@@ -61,7 +63,7 @@ class CasiaWebFace112(RecordIOStream):
 
     def locate(self) -> Path:
         hint = "--root is the folder faces_webface_112x112; folders of people are read as casia-webface"
-        return require(self.folder, "train.rec", hint=hint).parent
+        return self.require("train.rec", hint=hint).parent
 
 
 class CelebA(FolderStream):
@@ -78,14 +80,14 @@ class CelebA(FolderStream):
 
     def locate(self) -> Path:
         name = "img_align_celeba"
-        return require(self.folder, f"{name}/{name}", name, hint=f"--root is the folder that holds {name}")
+        return self.require(f"{name}/{name}", name, hint=f"--root is the folder that holds {name}")
 
     def places(self, shard: str) -> Iterator[Place | Damage]:
         seen = set()
         for place in super().places(shard):
             seen.add(place.id if isinstance(place, Place) else place.record)
             yield place
-        if shard == "." and (partition := find(self.folder, "list_eval_partition.txt")):
+        if shard == "." and (partition := self.find("list_eval_partition.txt")):
             for number, line in read_lines(self.folder, partition):
                 if (fields := line.split()) and fields[0] not in seen:
                     yield Damage(fields[0], f"is missing, and {partition.name}:{number} names it")
@@ -104,4 +106,4 @@ class Lfw(FolderStream):
     )
 
     def locate(self) -> Path:
-        return require(self.folder, "Aaron_Eckhart", hint="--root is the folder with a folder for each person").parent
+        return self.require("Aaron_Eckhart", hint="--root is the folder with a folder for each person").parent

@@ -4,11 +4,14 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from ferbench.contract.dataset import SEVEN_CLASSES, Damage, Dataset, DatasetInfo, Sample, Split
-from ferbench.contract.layout import class_folders, class_name, number_in, parsed, quoted, read_table, require
+from ferbench.contract.dataset import SEVEN_CLASSES, Damage, DatasetInfo, Sample, SplitName
+from ferbench.readers.classes import class_folders, class_name
+from ferbench.readers.layout import LayoutReader
+from ferbench.readers.tables import number_in, parsed, read_table
+from ferbench.readers.text import quoted
 
 NAMES = {0: "anger", 1: "disgust", 2: "fear", 3: "happiness", 4: "sadness", 5: "surprise", 6: "neutral"}
-USAGES: dict[str, Split] = {"Training": "train", "PublicTest": "validation", "PrivateTest": "test"}
+USAGES: dict[str, SplitName] = {"Training": "train", "PublicTest": "validation", "PrivateTest": "test"}
 SIDE = 48
 FOLDERS = "train/angry"
 LICENCE = "research; collected from the web, under the rules of Kaggle's competition"
@@ -25,7 +28,7 @@ OFFICIAL = {
 _GREY = {str(value): value for value in range(256)}
 
 
-def split_of(usage: str) -> Split:
+def split_of(usage: str) -> SplitName:
     """The split of a value of the column `Usage`; raises ValueError for another one."""
     if usage.strip() not in USAGES:
         raise ValueError(f"usage {quoted(usage)} is none of {', '.join(USAGES)}")
@@ -48,7 +51,7 @@ def row_id(number: int) -> str:
     return f"row{number:05d}"
 
 
-class Fer2013(Dataset):
+class Fer2013(LayoutReader):
     """The rows of fer2013.csv, or of icml_face_data.csv, which has them with other names of columns."""
 
     @property
@@ -67,8 +70,7 @@ class Fer2013(Dataset):
         )
 
     def samples(self) -> Iterator[Sample | Damage]:
-        table = require(
-            self.folder,
+        table = self.require(
             "fer2013.csv",
             "icml_face_data.csv",
             hint="both are in Kaggle's challenges-in-representation-learning-facial-expression-recognition-challenge",
@@ -88,7 +90,7 @@ def _from_row(row: tuple[int, Mapping[str, str]]) -> Sample:
     return Sample(row_id(number), pgm(fields["pixels"]), split_of(fields["usage"]), label)
 
 
-class Fer2013Folders(Dataset):
+class Fer2013Folders(LayoutReader):
     """The image folders that Kaggle's users share; their test split is the public and the private one together."""
 
     @property
@@ -110,15 +112,14 @@ class Fer2013Folders(Dataset):
         )
 
     def samples(self) -> Iterator[Sample | Damage]:
-        base = require(
-            self.folder,
+        base = self.require(
             FOLDERS,
             hint="--root holds the folders train and test, each with a folder per class",
             others={name: f"'fer2013' reads {name}" for name in ("fer2013.csv", "icml_face_data.csv")},
         ).parents[1]
-        splits: tuple[Split, ...] = ("train", "test")
+        splits: tuple[SplitName, ...] = ("train", "test")
         for split in splits:
-            for image in class_folders(self.folder, require(base, split, depth=0), _class_of_folder):
+            for image in class_folders(self.folder, self.require(split, within=base, depth=0), _class_of_folder):
                 yield image if isinstance(image, Damage) else _from_folder(base, split, *image[1])
 
 
@@ -129,5 +130,5 @@ def _class_of_folder(name: str) -> str:
     return label
 
 
-def _from_folder(base: Path, split: Split, path: Path, label: str) -> Sample:
+def _from_folder(base: Path, split: SplitName, path: Path, label: str) -> Sample:
     return Sample(path.relative_to(base).as_posix(), path, split, label)

@@ -6,9 +6,12 @@ from itertools import zip_longest
 from pathlib import Path
 from typing import ClassVar
 
-from ferbench.contract.dataset import EIGHT_CLASSES, SEVEN_CLASSES, Damage, Dataset, DatasetInfo, Sample, Split
-from ferbench.contract.layout import below, face_box, float_in, parsed, quoted, read_table, require
+from ferbench.contract.dataset import EIGHT_CLASSES, SEVEN_CLASSES, Damage, DatasetInfo, Sample, SplitName
 from ferbench.errors import DataError
+from ferbench.readers.layout import LayoutReader
+from ferbench.readers.paths import below
+from ferbench.readers.tables import face_box, float_in, parsed, read_table
+from ferbench.readers.text import quoted
 from ferbench_fer_datasets.fer2013 import pgm, row_id, split_of
 from ferbench_fer_datasets.ferplus_counts import OFFICIAL
 from ferbench_fer_datasets.ferplus_rules import (
@@ -29,7 +32,7 @@ LIST = "FER2013Train/label.csv"
 Fields = Mapping[str, str]
 
 
-class FerPlus(Dataset):
+class FerPlus(LayoutReader):
     """The votes of fer2013new.csv on the images of fer2013.csv, row by row: the names in it are no row numbers."""
 
     layout: ClassVar[str] = "ferplus"
@@ -60,13 +63,12 @@ class FerPlus(Dataset):
         return layout if self.rule is MAJORITY else f"{layout}-{self.rule.name}"
 
     def samples(self) -> Iterator[Sample | Damage]:
-        votes = require(
-            self.folder,
+        votes = self.require(
             VOTES,
             hint=f"it is in github.com/microsoft/FERPlus; --root holds it and {IMAGES}",
             others={LIST: f"'{self._name('ferplus-label-csv')}' reads it"},
         )
-        images = require(self.folder, IMAGES, hint=f"{VOTES} has votes alone, the images are in {IMAGES} of FER2013")
+        images = self.require(IMAGES, hint=f"{VOTES} has votes alone, the images are in {IMAGES} of FER2013")
         return parsed(self._joined(votes, images), self._of_row)
 
     def _joined(self, votes: Path, images: Path) -> Iterator[tuple[str, tuple[int, Fields, Fields]] | Damage]:
@@ -126,15 +128,14 @@ class FerPlusLabelCsv(FerPlus):
     layout = "ferplus-label-csv"
     file = "label.csv"
     source = "whose folders FER2013Train, FER2013Valid and FER2013Test are train, validation and test"
-    folders: ClassVar[Mapping[str, Split]] = {
+    folders: ClassVar[Mapping[str, SplitName]] = {
         "FER2013Train": "train",
         "FER2013Valid": "validation",
         "FER2013Test": "test",
     }
 
     def samples(self) -> Iterator[Sample | Damage]:
-        base = require(
-            self.folder,
+        base = self.require(
             LIST,
             hint=f"--root holds the folders {', '.join(self.folders)}",
             others={VOTES: f"'{self._name('ferplus')}' reads it"},
@@ -142,14 +143,14 @@ class FerPlusLabelCsv(FerPlus):
         for name, split in self.folders.items():
             rows = read_table(
                 self.folder,
-                require(base, f"{name}/label.csv", depth=0),
+                self.require(f"{name}/label.csv", within=base, depth=0),
                 ("Image name", "box", *COLUMNS),
                 header=False,
                 hint=f"a list without boxes has the votes of {VOTES}, which '{self._name('ferplus')}' reads",
             )
             yield from parsed(rows, functools.partial(self._of_image, base / name, split))
 
-    def _of_image(self, folder: Path, split: Split, fields: Fields) -> Sample | None:
+    def _of_image(self, folder: Path, split: SplitName, fields: Fields) -> Sample | None:
         if not fields["image name"].strip():
             return None
         path = below(folder, fields["image name"])

@@ -1,6 +1,6 @@
 """How many images of FERPlus each rule keeps, by class: counted from the published votes, file by file.
 
-The two files disagree in the votes on 1,602 images. The names are those of data sets; where no count is known, the
+The two files disagree in the votes on 1,602 images. The names are those of datasets; where no count is known, the
 name is missing.
 """
 

@@ -17,7 +17,7 @@ Votes = Sequence[int]
 
 @dataclass(frozen=True)
 class Rule:
-    """A rule, the part of a data set's name that says so, and what it does in words."""
+    """A rule, the part of a dataset's name that says so, and what it does in words."""
 
     name: str
     kept: Callable[[Votes], Votes]

@@ -3,9 +3,10 @@
 import re
 from collections.abc import Iterator
 
-from ferbench.contract.dataset import SEVEN_CLASSES, Damage, Dataset, DatasetInfo, Sample
-from ferbench.contract.layout import find, image_files
+from ferbench.contract.dataset import SEVEN_CLASSES, Damage, DatasetInfo, Sample
 from ferbench.errors import DataError
+from ferbench.readers.layout import LayoutReader
+from ferbench.readers.paths import image_files
 
 NAMES = {
     "AN": "anger",
@@ -22,7 +23,7 @@ STEM = re.compile(rf"([A-Z]{{2}})\.({'|'.join(NAMES)})\d\.\d+")
 OFFICIAL = {"train": dict(zip(NAMES.values(), (30, 29, 32, 31, 30, 31, 30), strict=True))}
 
 
-class Jaffe(Dataset):
+class Jaffe(LayoutReader):
     """Subject and label are in the name of the image."""
 
     @property
@@ -42,7 +43,7 @@ class Jaffe(Dataset):
         )
 
     def samples(self) -> Iterator[Sample | Damage]:
-        folder = find(self.folder, "jaffe", "jaffedbase") or self.folder
+        folder = self.find("jaffe", "jaffedbase") or self.folder
         images = image_files(folder)
         if not images:
             raise DataError(f"{folder}: no images here; --root is the folder of KA.AN1.39.tiff and the others")

@@ -5,9 +5,10 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import ClassVar
 
-from ferbench.contract.dataset import SEVEN_CLASSES, Damage, Dataset, DatasetInfo, Sample
-from ferbench.contract.layout import find, image_files, subfolders
+from ferbench.contract.dataset import SEVEN_CLASSES, Damage, DatasetInfo, Sample
 from ferbench.errors import DataError
+from ferbench.readers.layout import LayoutReader
+from ferbench.readers.paths import image_files, subfolders
 
 NAMES = {
     "AF": "fear",
@@ -23,7 +24,7 @@ STEM = re.compile(rf"([AB])([FM]\d\d)({'|'.join(NAMES)})(S|HL|HR|FL|FR)")
 PER_CLASS = 70 * 2
 
 
-class Kdef(Dataset):
+class Kdef(LayoutReader):
     """The frontal faces; all that is known of an image is in its name."""
 
     angles: ClassVar[tuple[str, ...]] = ("S",)
@@ -46,7 +47,7 @@ class Kdef(Dataset):
         )
 
     def samples(self) -> Iterator[Sample | Damage]:
-        folder = find(self.folder, "KDEF_and_AKDEF/KDEF", "KDEF") or self.folder
+        folder = self.find("KDEF_and_AKDEF/KDEF", "KDEF") or self.folder
         images = [path for part in (folder, *subfolders(folder)) for path in image_files(part)]
         if not images:
             raise DataError(f"{folder}: no images here or in its folders; --root is the folder of AF01/AF01ANS.JPG")

@@ -6,23 +6,16 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import ClassVar
 
-from ferbench.contract.dataset import SEVEN_CLASSES, Damage, Dataset, DatasetInfo, Sample, Split
-from ferbench.contract.layout import (
-    below,
-    class_folders,
-    face_box,
-    find,
-    float_in,
-    number_in,
-    parsed,
-    quoted,
-    read_lines,
-    require,
-)
+from ferbench.contract.dataset import SEVEN_CLASSES, Damage, DatasetInfo, Sample, SplitName
 from ferbench.errors import DataError
+from ferbench.readers.classes import class_folders
+from ferbench.readers.layout import LayoutReader
+from ferbench.readers.paths import below
+from ferbench.readers.tables import face_box, float_in, number_in, parsed, read_lines
+from ferbench.readers.text import quoted
 
 NAMES = {1: "surprise", 2: "fear", 3: "disgust", 4: "happiness", 5: "sadness", 6: "anger", 7: "neutral"}
-SPLITS: tuple[Split, ...] = ("train", "test")
+SPLITS: tuple[SplitName, ...] = ("train", "test")
 LISTS = ("EmoLabel/list_patition_label.txt", "EmoLabel/list_partition_label.txt")
 REUPLOAD = "DATASET/train"
 OFFICIAL = {
@@ -38,7 +31,7 @@ def class_of(number: str) -> str:
     return NAMES[number_in(number, NAMES)]
 
 
-def split_of(stem: str) -> Split:
+def split_of(stem: str) -> SplitName:
     """The split that begins the name of an image; raises ValueError for a name of another form."""
     match = _STEM.fullmatch(stem)
     if not match:
@@ -46,7 +39,7 @@ def split_of(stem: str) -> Split:
     return "train" if match[1] == "train" else "test"
 
 
-class RafDb(Dataset):
+class RafDb(LayoutReader):
     """The aligned faces of 100 px, as published or from a re-upload with one folder per class."""
 
     images: ClassVar[str] = "aligned"
@@ -70,25 +63,26 @@ class RafDb(Dataset):
         )
 
     def samples(self) -> Iterator[Sample | Damage]:
-        train = find(self.folder, REUPLOAD)
-        if train and not find(self.folder, *LISTS):
+        train = self.find(REUPLOAD)
+        if train and not self.find(*LISTS):
             return self._reuploaded(train.parent)
         return self._published()
 
     def _reuploaded(self, base: Path) -> Iterator[Sample | Damage]:
         for split in SPLITS:
-            images = class_folders(self.folder, require(base, split, depth=0), class_of)
+            images = class_folders(self.folder, self.require(split, within=base, depth=0), class_of)
             yield from parsed(images, functools.partial(_from_folder, split))
 
     def _published(self) -> Iterator[Sample | Damage]:
-        labels = require(
-            self.folder,
+        labels = self.require(
             *LISTS,
             hint="--root is the folder 'basic' of RAF-DB",
             others={REUPLOAD: "re-uploads have aligned faces alone, which 'raf-db' reads"},
         )
         base = labels.parent.parent
-        images = require(base, f"Image/{self.images}", depth=0, hint=f"unpack Image/{self.images}.zip there")
+        images = self.require(
+            f"Image/{self.images}", depth=0, hint=f"unpack Image/{self.images}.zip there", within=base
+        )
         place = labels.relative_to(self.folder)
         lines = ((f"{place}:{number}", line) for number, line in read_lines(self.folder, labels) if line.strip())
         return parsed(lines, functools.partial(self._sample, base, images))
@@ -133,7 +127,7 @@ class RafDbOriginal(RafDb):
         return face_box(*numbers)
 
 
-def _from_folder(split: Split, image: tuple[Path, str]) -> Sample:
+def _from_folder(split: SplitName, image: tuple[Path, str]) -> Sample:
     path, expression = image
     stem = path.stem.removesuffix("_aligned")
     if split_of(stem) != split:

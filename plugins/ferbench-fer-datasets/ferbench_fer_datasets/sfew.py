@@ -3,8 +3,9 @@
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from ferbench.contract.dataset import SEVEN_CLASSES, Damage, Dataset, DatasetInfo, Sample, Split
-from ferbench.contract.layout import image_files, require, subfolders
+from ferbench.contract.dataset import SEVEN_CLASSES, Damage, DatasetInfo, Sample, SplitName
+from ferbench.readers.layout import LayoutReader
+from ferbench.readers.paths import image_files, subfolders
 
 NAMES = {
     "angry": "anger",
@@ -15,7 +16,7 @@ NAMES = {
     "sad": "sadness",
     "surprise": "surprise",
 }
-FOLDERS: Mapping[Split, tuple[str, ...]] = {
+FOLDERS: Mapping[SplitName, tuple[str, ...]] = {
     "train": ("Train/Train_Aligned_Faces", "Train_Aligned_Faces"),
     "test": ("Val/Val_Aligned_Faces_new", "Val/Val_Aligned_Faces", "Val_Aligned_Faces_new", "Val_Aligned_Faces"),
 }
@@ -26,7 +27,7 @@ OFFICIAL = {
 }
 
 
-class Sfew(Dataset):
+class Sfew(LayoutReader):
     """A label is the name of a folder; Val is the test split, as the labels of Test are private."""
 
     @property
@@ -48,11 +49,11 @@ class Sfew(Dataset):
     def samples(self) -> Iterator[Sample | Damage]:
         hint = "unpack Train_Aligned_Faces.zip and Val_Aligned_Faces_new.zip into --root"
         for split, names in FOLDERS.items():
-            faces = require(self.folder, *names, hint=hint)
+            faces = self.require(*names, hint=hint)
             # An archive that was unpacked into a folder of its name lies one level further down.
-            yield from self._split(split, require(faces, "Angry", "angry", hint=hint).parent)
+            yield from self._split(split, self.require("Angry", "angry", hint=hint, within=faces).parent)
 
-    def _split(self, split: Split, faces: Path) -> Iterator[Sample | Damage]:
+    def _split(self, split: SplitName, faces: Path) -> Iterator[Sample | Damage]:
         folders = subfolders(faces)
         for folder in folders:
             label = NAMES.get(folder.name.lower())

@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from ferbench.cells.resolve import check_groups
 from ferbench.contract.dataset import Damage
+from ferbench.discovery.loader import builtin_protocols, builtin_registry
 from ferbench.errors import DataError, UsageError
-from ferbench.training.resolution import check_groups, load_protocol
 from ferbench_fer_datasets.aff_wild2 import AffWild2
 
 from fer_lookalikes.aff_wild2 import CHALLENGE, HEADER, build
@@ -52,10 +53,10 @@ def test_a_folder_of_frames_that_leads_out_costs_its_video(tmp_path: Path) -> No
 
 def test_its_labels_are_drawn_by_video(tmp_path: Path) -> None:
     info = AffWild2(tmp_path).info
-    check_groups(load_protocol("abaw-expr-v1"), info)
+    check_groups(builtin_registry(), builtin_protocols()["abaw-expr-v1"], info)
     for name in ("ratio-v1", "count-v1", "external-v1", "subject-folds-v1"):
         with pytest.raises(UsageError, match=f"protocol '{name}' draws .* by video, .* --protocol abaw-expr-v1"):
-            check_groups(load_protocol(name), info)
+            check_groups(builtin_registry(), builtin_protocols()[name], info)
 
 
 def test_the_challenges_without_other(tmp_path: Path) -> None:

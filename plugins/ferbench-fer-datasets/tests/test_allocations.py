@@ -6,10 +6,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ferbench.data.allocations import ADACM, labeled_counts
+from ferbench.data.select.allocations import ADACM, labeled_counts
+from ferbench.discovery.loader import builtin_protocols
 from ferbench.errors import UsageError
 from ferbench.records.cell import Budget
-from ferbench.training.resolution import load_protocol
 
 from fer_lookalikes.expected import REGISTRY, open_set
 
@@ -34,7 +34,7 @@ def test_most_sets_have_official_counts() -> None:
     assert {"raf-db", "fer2013", "affectnet", "ck-plus", "jaffe", "kdef", "aff-wild2"} <= set(NAMES)
 
 
-@pytest.mark.parametrize("ratio", load_protocol("ratio-v1").ratios)
+@pytest.mark.parametrize("ratio", builtin_protocols()["ratio-v1"].ratios)
 @pytest.mark.parametrize("name", NAMES)
 def test_a_ratio_is_one_of_each_class(name: str, ratio: str) -> None:
     sizes = official(name)
@@ -49,7 +49,7 @@ def test_a_ratio_is_one_of_each_class(name: str, ratio: str) -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_numbers_of_labels_are_spread_or_refused_with_the_class_that_lacks(name: str) -> None:
     sizes = official(name)
-    for count in load_protocol("count-v1").counts:
+    for count in builtin_protocols()["count-v1"].counts:
         each = count // len(sizes)
         capped = labeled_counts(name, Budget(count=count, allocation="leaf"), sizes)
         assert capped == {label: min(each, n) for label, n in sizes.items()}

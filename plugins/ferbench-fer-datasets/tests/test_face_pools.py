@@ -7,8 +7,8 @@ from types import ModuleType
 import pytest
 
 from ferbench.contract.dataset import Damage
-from ferbench.contract.streams import StreamedDataset
 from ferbench.errors import DataError
+from ferbench.readers.streams import StreamedDataset
 
 from fer_lookalikes import (
     casia_webface,

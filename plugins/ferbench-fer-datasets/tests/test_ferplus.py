@@ -105,7 +105,7 @@ def test_what_lacks_is_named(tmp_path: Path) -> None:
         read("ferplus-leaf", tmp_path)
 
 
-# The totals that are published or known, by data set.
+# The totals that are published or known, by dataset.
 TOTALS: Mapping[str, Mapping[str, int]] = {
     "ferplus": {"train": 25060, "validation": 3199, "test": 3153},
     "ferplus-label-csv": {"train": 25045, "validation": 3191, "test": 3137},

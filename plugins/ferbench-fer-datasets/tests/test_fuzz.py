@@ -15,13 +15,13 @@ from typing import Any
 import pytest
 
 from ferbench.contract.dataset import Damage, Dataset, Sample
-from ferbench.contract.layout import ImageFiles
-from ferbench.contract.streams import StreamedDataset
-from ferbench.data import stream_index
-from ferbench.data.pack import ensure_packed
-from ferbench.data.packed import Packed
-from ferbench.data.packing import read_samples
+from ferbench.data.load.image_store import ImageStore
+from ferbench.data.prepare import stream_index
+from ferbench.data.prepare.pack import ensure_packed
+from ferbench.data.prepare.writer import read_samples
 from ferbench.errors import FerbenchError
+from ferbench.readers.paths import ImageFiles
+from ferbench.readers.streams import StreamedDataset
 
 from fer_lookalikes import MODULES
 from fer_lookalikes.damaging import ARCHIVES, IMAGES, SECRET, SECRET_SHADE, SECRET_SIZE, Tree, plant
@@ -164,7 +164,7 @@ def packed(dataset: Dataset) -> dict[str, str]:
     """By id the SHA-256 of what was packed, or of the pixels of a stream."""
     if isinstance(dataset, StreamedDataset):
         return dict.fromkeys(map(str, stream_index.ensure_index(dataset, SIZE).ids), "")
-    found = Packed(ensure_packed(dataset, SIZE))
+    found = ImageStore(ensure_packed(dataset, SIZE))
     return dict(zip(found.ids, found.contents, strict=True))
 
 
@@ -184,6 +184,7 @@ def pristine(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[Path, 
     return found
 
 
+@pytest.mark.fuzz
 @pytest.mark.parametrize(
     ("module", "seed"), CASES, ids=[f"{module.__name__.rpartition('.')[2]}-{seed}" for module, seed in CASES]
 )

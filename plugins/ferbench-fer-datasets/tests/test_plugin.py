@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from ferbench.contract.dataset import EIGHT_CLASSES, Dataset
-from ferbench.contract.streams import StreamedDataset
 from ferbench.errors import DataError
+from ferbench.readers.streams import StreamedDataset
 
 from fer_lookalikes import MODULES
 from fer_lookalikes.expected import REGISTRY
@@ -27,6 +27,7 @@ def test_every_name_has_a_look_alike(tmp_path: Path) -> None:
     assert built >= set(NAMES)
 
 
+@pytest.mark.process
 def test_hooks_and_readers_import_nothing_heavy() -> None:
     modules = ["plugin", *sorted({REGISTRY.get("datasets", name).target.partition(":")[0] for name in NAMES})]
     names = ", ".join(name if "." in name else f"ferbench_fer_datasets.{name}" for name in modules)

@@ -1,35 +1,33 @@
 """The plugin from outside: ferbench's own checks, and runs of the real command on the built-in faces."""
 
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.support.command import call, succeed
 
 SHORT = ("--backbone", "small-vit/32", "--device", "cpu", "--set", "steps=20", "--set", "pretraining=1")
 
 
-def ferbench(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "ferbench", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, env={**os.environ, **environment})
-
-
 def trained(runs: Path, row: str, *options: str, **environment: str) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """Record and history of the only cell of a run."""
-    done = ferbench("run", "--method", row, "--runs", str(runs), *SHORT, *options, **environment)
-    assert done.returncode == 0, done.stdout + done.stderr
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in environment.items():
+            patch.setenv(name, value)
+        succeed("run", "--method", row, "--runs", str(runs), *SHORT, *options)
     (record,) = runs.rglob("record.json")
     return json.loads(record.read_text()), json.loads(record.with_name("history.json").read_text())
 
 
+@pytest.mark.slow
 def test_conformance() -> None:
-    done = ferbench("plugins", "check", "fr-pretrain-mixup")
-    assert done.returncode == 0, done.stdout + done.stderr
+    succeed("plugins", "check", "fr-pretrain-mixup")
 
 
+@pytest.mark.process
 def test_the_hooks_import_nothing_heavy() -> None:
     code = (
         "import sys, ferbench_fr_pretrain_mixup.plugin; "
@@ -39,11 +37,9 @@ def test_the_hooks_import_nothing_heavy() -> None:
 
 
 def test_a_backbone_without_patches_is_refused_when_planning() -> None:
-    done = ferbench(
-        "run", "--method", "fr-pretrain-mixup", "--ratio", "0.05", "--backbone", "small-resnet", "--dry-run"
-    )
-    assert done.returncode == 2
-    assert "is not made of patches" in " ".join((done.stdout + done.stderr).split())
+    done = call("run", "--method", "fr-pretrain-mixup", "--ratio", "0.05", "--backbone", "small-resnet", "--dry-run")
+    assert done.code == 2
+    assert "is not made of patches" in " ".join((done.out + done.err).split())
 
 
 @pytest.mark.slow
@@ -59,13 +55,12 @@ def test_variants_ratios_and_seeds_share_a_pretraining_that_the_report_shows(tmp
     assert "relabeled" not in described["result"]["fingerprints"]
 
     (record,) = (tmp_path / "a").rglob("record.json")
-    done = ferbench("report", str(record))
-    assert done.returncode == 0, done.stdout + done.stderr
+    succeed("report", str(record))
     page = record.with_name("report.html").read_text()
     assert all(f">{title}<" in page for title in ("masked", "reconstructed", "original"))
 
 
-@pytest.mark.slow
+@pytest.mark.storm
 def test_two_processes_reconstruct_as_one(tmp_path: Path) -> None:
     def run(count: int) -> tuple[dict[str, Any], list[dict[str, Any]]]:
         options = ("--ratio", "0.05", "--processes", str(count))

@@ -7,6 +7,7 @@ import torch
 import torch.nn.functional as F
 from pydantic import ValidationError
 
+from ferbench.conformance.toy_task import INFO
 from ferbench_leaf.category import ambiguous_loss
 from ferbench_leaf.method import Leaf
 
@@ -61,7 +62,7 @@ def test_after_a_step_only_released_decays_all_state() -> None:
     for variant, factor in (("released", 1 - 0.02 * 0.5), ("described", 1.0)):
         method = leaf(variant)
         net = torch.nn.BatchNorm1d(3)
-        object.__setattr__(method, "net", net)
+        method.attach(net, net, torch.Generator(), INFO)  # type: ignore[arg-type]
         method._learning_rate = torch.tensor(0.5)
         method.after_step()
         assert net.running_var.tolist() == pytest.approx([factor] * 3)

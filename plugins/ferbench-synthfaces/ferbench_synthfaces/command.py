@@ -27,7 +27,7 @@ def synthfaces() -> None:
 @click.option("--seed", type=click.IntRange(min=0), default=1, show_default=True, help="Another seed, other faces.")
 @click.option("--difficulty", "level", type=click.Choice(list(LEVELS)), default="standard", show_default=True)
 @click.option("--workers", type=click.IntRange(min=1), help="Processes.  [default: one per core]")
-@click.option("--name", help="Name of the data set in records.  [default: the name of the folder]")
+@click.option("--name", help="Name of the dataset in records.  [default: the name of the folder]")
 @click.option("--out", type=click.Path(path_type=Path, file_okay=False), required=True, help="Folder to write.")
 def render(
     train: int,

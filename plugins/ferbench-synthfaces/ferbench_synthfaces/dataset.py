@@ -1,4 +1,4 @@
-"""The data sets whose images ship inside this package."""
+"""The datasets whose images ship inside this package."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import ClassVar
 
-from ferbench.contract.dataset import ParquetDataset
+from ferbench.readers.parquet import ParquetDataset
 
 
 def packaged(name: str) -> Path:

@@ -1,4 +1,4 @@
-"""What SynthFaces adds to ferbench: two data sets and a command."""
+"""What SynthFaces adds to ferbench: two datasets and a command."""
 
 from collections.abc import Callable
 

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from ferbench.contract.dataset import ParquetDataset
 from ferbench.errors import InterruptedRun, PluginError, UsageError
+from ferbench.readers.parquet import ParquetDataset
 from ferbench_synthfaces.command import synthfaces
 
 
@@ -53,6 +53,7 @@ def test_an_interrupt_says_how_to_go_on(tmp_path: Path, monkeypatch: pytest.Monk
     assert "repeat the command" in str(result.exception)
 
 
+@pytest.mark.process
 def test_the_hooks_import_nothing_heavy() -> None:
     code = (
         "import sys, ferbench_synthfaces.plugin as plugin\n"

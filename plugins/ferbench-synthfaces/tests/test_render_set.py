@@ -8,8 +8,8 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from ferbench.contract.dataset import ParquetDataset
 from ferbench.errors import UsageError
+from ferbench.readers.parquet import ParquetDataset
 from ferbench_synthfaces.render import render_set as module
 from ferbench_synthfaces.render.plan import SetPlan, class_counts
 from ferbench_synthfaces.render.render_set import render_set
@@ -37,6 +37,7 @@ def test_files_and_counts(tiny_set: Path, tiny_plan: SetPlan) -> None:
     assert labels != sorted(labels)
 
 
+@pytest.mark.process
 def test_the_same_plan_gives_the_same_bytes_with_two_processes(
     tiny_set: Path, tiny_plan: SetPlan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

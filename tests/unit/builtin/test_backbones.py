@@ -8,8 +8,11 @@ import timm
 import torch
 
 from ferbench.contract.backbone import token_backbone
+from ferbench.discovery.loader import load_registry
 from ferbench.errors import DataError, UsageError
-from ferbench.training.resolution import build_backbone
+from ferbench.execution.build import build_backbone
+
+REGISTRY = load_registry()
 
 
 @pytest.mark.parametrize(
@@ -24,13 +27,13 @@ from ferbench.training.resolution import build_backbone
     ],
 )
 def test_features_have_the_promised_size(name: str) -> None:
-    backbone = build_backbone(name, 48, None).eval()
+    backbone = build_backbone(REGISTRY, name, 48, None).eval()
     assert backbone(torch.zeros(2, 3, 48, 48)).shape == (2, backbone.feature_size)
 
 
 def test_an_architecture_of_fixed_size_gets_its_input_size() -> None:
     """ViT is built for 48 px; a net that cannot be gets resized images."""
-    vit = build_backbone("timm/vit_tiny_patch16_224", 48, None)
+    vit = build_backbone(REGISTRY, "timm/vit_tiny_patch16_224", 48, None)
     assert vit.model.pos_embed.shape[1] == 1 + (48 // 16) ** 2  # type: ignore[union-attr, operator, index]
 
 
@@ -45,7 +48,7 @@ def test_weights_come_from_a_local_file(tmp_path: Path, suffix: str) -> None:
         torch.save({"state_dict": {f"module.{key}": value for key, value in model.state_dict().items()}}, path)
     else:
         safetensors.torch.save_file(model.state_dict(), path)
-    backbone = build_backbone("timm/resnet10t", 48, path)
+    backbone = build_backbone(REGISTRY, "timm/resnet10t", 48, path)
     assert torch.equal(backbone.model.conv1[0].weight, model.conv1[0].weight)  # type: ignore[union-attr, operator, index]
 
 
@@ -60,25 +63,25 @@ def test_a_pickle_is_not_executed(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     (tmp_path / "bare.pth").write_bytes(pickle.dumps(Executes(), protocol=2))
     for name in ("evil.pth", "bare.pth"):
         with pytest.raises(DataError, match=name):
-            build_backbone("timm/resnet10t", 48, tmp_path / name)
+            build_backbone(REGISTRY, "timm/resnet10t", 48, tmp_path / name)
     assert not (tmp_path / "executed").exists()
 
 
 def test_weights_of_another_net_are_refused(tmp_path: Path) -> None:
     torch.save(timm.create_model("resnet18", num_classes=0).state_dict(), tmp_path / "other.pth")
     with pytest.raises(DataError, match=r"other\.pth: lacks \d+ of the net's tensors"):
-        build_backbone("timm/resnet10t", 48, tmp_path / "other.pth")
+        build_backbone(REGISTRY, "timm/resnet10t", 48, tmp_path / "other.pth")
 
 
 def test_widths_that_make_no_sense_are_refused() -> None:
     with pytest.raises(UsageError, match="small-resnet/wide"):
-        build_backbone("small-resnet/wide", 48, None)
+        build_backbone(REGISTRY, "small-resnet/wide", 48, None)
 
 
 @pytest.mark.parametrize("name", ["small-vit/32", "timm/vit_tiny_patch16_224", "timm/deit_tiny_distilled_patch16_224"])
 def test_a_vit_encodes_the_patches_that_it_is_asked_for(name: str) -> None:
     torch.manual_seed(0)
-    vit = token_backbone(build_backbone(name, 48, None)).eval()
+    vit = token_backbone(build_backbone(REGISTRY, name, 48, None)).eval()
     assert vit.grid * vit.patch_size == 48
     images, everything = torch.randn(2, 3, 48, 48), torch.arange(vit.grid**2).expand(2, -1)
     tokens = vit.encode(images, everything)
@@ -96,10 +99,10 @@ def test_a_vit_encodes_the_patches_that_it_is_asked_for(name: str) -> None:
 
 def test_what_is_no_vit_has_no_tokens() -> None:
     with pytest.raises(UsageError, match="'small-resnet' is not made of patches"):
-        token_backbone(build_backbone("small-resnet", 48, None), "small-resnet")
+        token_backbone(build_backbone(REGISTRY, "small-resnet", 48, None), "small-resnet")
 
 
 @pytest.mark.parametrize(("name", "size"), [("small-vit/40", 48), ("small-vit/wide", 48), ("small-vit", 50)])
 def test_a_small_vit_that_cannot_be_is_refused(name: str, size: int) -> None:
     with pytest.raises(UsageError, match="small-vit"):
-        build_backbone(name, size, None)
+        build_backbone(REGISTRY, name, size, None)

@@ -6,15 +6,15 @@ import torch
 from scipy.special import log_softmax, softmax
 
 from ferbench.builtin.methods.fixmatch import FixMatch
+from ferbench.conformance.static_check import LABELED, UNLABELED, meta_batch
+from ferbench.conformance.toy_task import INFO, toy_network
 from ferbench.contract.backbone import Network
 from ferbench.contract.batch import Batch
-from ferbench.training.static_check import LABELED, UNLABELED, _batch
-from ferbench.training.toy import INFO, toy_network
 
 
 def random_batch() -> Batch:
     torch.manual_seed(5)
-    batch = _batch(FixMatch.views, INFO.n_classes)
+    batch = meta_batch(FixMatch.views, INFO.n_classes)
     for view_set in (batch.labeled, batch.unlabeled):
         assert view_set is not None
         for images in view_set.images.values():

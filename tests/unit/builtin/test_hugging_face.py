@@ -1,4 +1,4 @@
-"""Hugging Face data sets: saved to disk, and folders that its library reads."""
+"""Hugging Face datasets: saved to disk, and folders that its library reads."""
 
 import io
 import json
@@ -10,9 +10,9 @@ from PIL import Image
 
 from ferbench.builtin.datasets.hugging_face import HuggingFace
 from ferbench.contract.dataset import Damage, Sample
-from ferbench.data.decode import decode_image
-from ferbench.data.pack import ensure_packed
-from ferbench.data.packed import Packed
+from ferbench.data.load.image_store import ImageStore
+from ferbench.data.prepare.decode import decode_image
+from ferbench.data.prepare.pack import ensure_packed
 from ferbench.errors import DataError
 
 datasets = pytest.importorskip("datasets")
@@ -56,7 +56,7 @@ def test_names_come_from_the_feature_and_splits_from_the_dictionary(tmp_path: Pa
 
 def test_images_are_those_that_were_saved(tmp_path: Path) -> None:
     table([0, 1, 0], datasets.ClassLabel(names=["sad", "fear"])).save_to_disk(tmp_path / "saved")
-    packed = Packed(ensure_packed(HuggingFace(tmp_path / "saved", "hf-saved"), 6))
+    packed = ImageStore(ensure_packed(HuggingFace(tmp_path / "saved", "hf-saved"), 6))
     assert packed.images[:, 0, 0, 0].tolist() == [0, 1, 2]
 
 

@@ -16,8 +16,8 @@ from ferbench.builtin.datasets.manifest import Manifest
 from ferbench.builtin.datasets.named import NamedDataset
 from ferbench.builtin.datasets.shards import Shards
 from ferbench.contract.dataset import Damage, Sample
-from ferbench.data.pack import ensure_packed
-from ferbench.data.packed import Packed
+from ferbench.data.load.image_store import ImageStore
+from ferbench.data.prepare.pack import ensure_packed
 from ferbench.errors import DataError
 
 
@@ -161,7 +161,7 @@ def test_two_faces_of_an_image_have_ids_of_their_own(tmp_path: Path, suffix: str
         pyarrow.parquet.write_table(table, tmp_path / "manifest.parquet")
     dataset = Manifest(tmp_path, f"two-faces-{suffix}")
     dataset.crop = 0
-    packed = Packed(ensure_packed(dataset, 4))
+    packed = ImageStore(ensure_packed(dataset, 4))
     assert dict(zip(packed.ids, packed.labels, strict=True)) == {
         "left": "happiness",
         "right": "sadness",

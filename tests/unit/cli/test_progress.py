@@ -9,6 +9,7 @@ import pytest
 
 from ferbench.cli.progress import RunDisplay, cell_name
 from ferbench.contract.executor import Job
+from ferbench.discovery.loader import load_registry
 from ferbench.records.cell import Budget, Cell
 
 OK = {"status": "ok", "message": "", "metrics": {"accuracy": 0.5, "balanced_accuracy": 0.4}, "wall_seconds": 1.0}
@@ -36,7 +37,7 @@ def test_cells_of_equal_names_have_their_own_bars(stream: type[io.StringIO], mon
     out = stream()
     monkeypatch.setattr(sys, "stdout", out)
     jobs = [job(), job(backbone="timm/resnet18"), job(overrides={"method": {"threshold": 0.7}})]
-    with RunDisplay(jobs) as display:
+    with RunDisplay(jobs, load_registry()) as display:
         for one in jobs:
             display(one, {"kind": "started", "pid": 1})
         for one in jobs:
@@ -51,7 +52,7 @@ def test_cells_of_equal_names_have_their_own_bars(stream: type[io.StringIO], mon
 
 
 def test_one_backbone_is_not_repeated(capsys: pytest.CaptureFixture[str]) -> None:
-    with RunDisplay([job(), job(seed=1)]) as display:
+    with RunDisplay([job(), job(seed=1)], load_registry()) as display:
         display(job(seed=1), {"kind": "finished", **OK})
     assert "fixmatch patterns ratio-0.1 seed 1" in capsys.readouterr().out
 
@@ -62,7 +63,7 @@ def test_what_cannot_be_shown_ends_nothing(monkeypatch: pytest.MonkeyPatch) -> N
             raise BrokenPipeError
 
     monkeypatch.setattr(sys, "stdout", Closed())
-    with RunDisplay([job()]) as display:
+    with RunDisplay([job()], load_registry()) as display:
         display(job(), {"kind": "step", "step": 1})
         display(job(), {"kind": "finished", "status": "ok"})
         display(job(seed=5), {"kind": "step", "step": 1, "steps": 2})
@@ -70,5 +71,5 @@ def test_what_cannot_be_shown_ends_nothing(monkeypatch: pytest.MonkeyPatch) -> N
 
 def test_a_test_on_another_set_is_named() -> None:
     trained, tested = (Cell.model_validate(dict(job(**fields).cell)) for fields in ({}, {"test_on": "jaffe"}))
-    assert cell_name(trained) == "fixmatch patterns ratio-0.1 seed 0"
-    assert cell_name(tested) == "fixmatch patterns ratio-0.1 seed 0 on jaffe"
+    assert cell_name(load_registry(), trained) == "fixmatch patterns ratio-0.1 seed 0"
+    assert cell_name(load_registry(), tested) == "fixmatch patterns ratio-0.1 seed 0 on jaffe"

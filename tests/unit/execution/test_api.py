@@ -2,24 +2,31 @@
 
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
 import ferbench
 from ferbench.contract.executor import Executor, Job
-from ferbench.execution import api
+from ferbench.execution.api import execute
 from ferbench.execution.plan import PlannedCell
 from tests.unit.records.factory import make_cell
 
 
-@pytest.mark.slow
 def test_run_returns_the_records_of_the_grid(patterns: Path, tmp_path: Path) -> None:
     options = {
         "dataset": str(patterns),
         "backbone": "small-resnet/4",
         "device": "cpu",
         "runs": tmp_path / "runs",
-        "set": {"steps": 20, "image_size": 16, "labeled_batch": 6, "unlabeled_batch": 8, "fixmatch.threshold": 0.7},
+        "executor": "inline",
+        "overrides": {
+            "steps": 20,
+            "image_size": 16,
+            "labeled_batch": 6,
+            "unlabeled_batch": 8,
+            "fixmatch.threshold": 0.7,
+        },
     }
     first = ferbench.run(method=["supervised", "fixmatch"], ratio=0.1, **options)  # type: ignore[arg-type]
     assert [(record.cell.method, record.status) for record in first] == [("supervised", "ok"), ("fixmatch", "ok")]
@@ -43,7 +50,7 @@ def planned(test_on: str | None, *, cached: bool = False) -> PlannedCell:
     ],
 )
 def test_models_are_trained_before_they_are_tested_elsewhere(
-    monkeypatch: pytest.MonkeyPatch, first: str, calls: list[object], statuses: list[str]
+    first: str, calls: list[object], statuses: list[str]
 ) -> None:
     """Whatever the executor does side by side; an interruption ends the second part before it begins."""
     seen: list[object] = []
@@ -53,11 +60,10 @@ def test_models_are_trained_before_they_are_tested_elsewhere(
             seen.append([job.test_on for job in jobs])
             return [first if len(seen) == 1 else "second" for _ in jobs]
 
-    entry = SimpleNamespace(load=lambda: Recorder)
-    monkeypatch.setattr(api, "registry", lambda: SimpleNamespace(get=lambda kind, name: entry))
+    registry: Any = SimpleNamespace(load=lambda kind, name: Recorder)
     plan = [planned(None), planned("jaffe"), planned("ck-plus", cached=True), planned(None), planned("kdef")]
-    assert api.execute(plan, "any", 2, lambda job, event: None) == statuses
+    assert execute(plan, registry, 2, lambda job, event: None) == statuses
     assert seen == calls
     seen.clear()
-    assert api.execute([planned("jaffe")], "any", 1, lambda job, event: None) == [first]
+    assert execute([planned("jaffe")], registry, 1, lambda job, event: None) == [first]
     assert seen == [["jaffe"]]

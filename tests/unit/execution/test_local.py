@@ -11,9 +11,11 @@ from typing import Any
 
 import pytest
 
+from ferbench.cells.request import RunRequest
 from ferbench.contract.executor import Job
+from ferbench.discovery.loader import load_registry
 from ferbench.execution import local
-from ferbench.execution.plan import RunRequest, make_plan
+from ferbench.execution.plan import make_plan
 from ferbench.records.schema import Record
 from ferbench.records.store import RunStore
 
@@ -31,11 +33,11 @@ def jobs(patterns: Path, tmp_path: Path) -> list[Job]:
         ratios=["0.1"],
         seeds=[0, 1],
         backbones=["small-resnet/4"],
-        set={"image_size": 16},
+        overrides={"image_size": 16},
         runs=tmp_path / "runs",
         device="cpu",
     )
-    return [item.job for item in make_plan(request, check_data=False)]
+    return [item.job for item in make_plan(request, load_registry(), check_data=False)]
 
 
 @pytest.fixture
@@ -56,6 +58,7 @@ def records(jobs: list[Job]) -> list[Record]:
     return [record for _, record in RunStore(jobs[0].runs).iterate() if isinstance(record, Record)]
 
 
+@pytest.mark.process
 def test_lines_that_are_no_event_are_ignored_and_kept(run: Run, jobs: list[Job]) -> None:
     noise = 'os.write(1, b"a library\\n[1]\\n\\xff\\n{\\n" + b"[" * 100000 + b"\\n{\\"a\\": 1}\\n")\n'
     statuses, events = run(noise + FINISHED)
@@ -68,6 +71,7 @@ def test_lines_that_are_no_event_are_ignored_and_kept(run: Run, jobs: list[Job])
     assert b"a library" in next(jobs[0].runs.rglob("worker.log")).read_bytes()
 
 
+@pytest.mark.process
 def test_a_killed_worker_costs_its_cell_only_and_leaves_a_record(run: Run, jobs: list[Job]) -> None:
     dies = 'job["cell"]["seed"] == 0 and (print("last words", file=sys.stderr), os.kill(os.getpid(), signal.SIGKILL))\n'
     statuses, events = run(dies + FINISHED)
@@ -89,12 +93,14 @@ def test_a_killed_worker_costs_its_cell_only_and_leaves_a_record(run: Run, jobs:
     assert not (folder / "worker.log").exists()
 
 
+@pytest.mark.process
 def test_a_worker_that_exits_silently_has_failed(run: Run, jobs: list[Job]) -> None:
     statuses, _ = run("sys.exit(7)")
     assert statuses == ["failed", "failed"]
     assert ["ended with code 7: no message" in r.error.line for r in records(jobs) if r.error] == [True, True]
 
 
+@pytest.mark.process
 def test_a_crash_leaves_the_checkpoint_and_what_another_process_holds(run: Run, jobs: list[Job]) -> None:
     store = RunStore(jobs[0].runs)
     first, second = (Record.model_fields["cell"].annotation.model_validate(dict(job.cell)) for job in jobs)  # type: ignore[union-attr]
@@ -108,6 +114,7 @@ def test_a_crash_leaves_the_checkpoint_and_what_another_process_holds(run: Run, 
     assert any("cannot be written" in event["message"] and str(os.getpid()) in event["message"] for event in events)
 
 
+@pytest.mark.process
 def test_a_worker_that_hangs_beyond_its_time_is_killed(
     run: Run, jobs: list[Job], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -119,12 +126,14 @@ def test_a_worker_that_hangs_beyond_its_time_is_killed(
     assert [record.status for record in records(jobs)] == ["timeout", "timeout"]
 
 
+@pytest.mark.process
 def test_a_worker_that_does_not_exit_after_its_end_keeps_its_status(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(local, "GRACE_SECONDS", 0.2)
     statuses, _ = run(FINISHED + "\ntime.sleep(60)")
     assert statuses == ["ok", "ok"]
 
 
+@pytest.mark.process
 def test_interrupted_twice_the_workers_still_save(run: Run, tmp_path: Path) -> None:
     """timeout(1) signals its child and then the group that the child is in."""
     saves = (
@@ -149,6 +158,7 @@ def test_interrupted_twice_the_workers_still_save(run: Run, tmp_path: Path) -> N
     assert len(list(tmp_path.glob("*.saved"))) == 2
 
 
+@pytest.mark.process
 def test_the_real_worker_speaks_events_only(run: Run, jobs: list[Job], tmp_path: Path) -> None:
     """What is printed on descriptor 1 in the worker's process, as a C library does it, does not reach the parent."""
     prints = (

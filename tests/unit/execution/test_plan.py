@@ -7,16 +7,26 @@ import pytest
 import torch
 
 from ferbench.builtin.methods.fixmatch import FixMatch
-from ferbench.contract.dataset import EIGHT_CLASSES, ParquetDataset
+from ferbench.cells.request import RunRequest
+from ferbench.cells.resolve import resolve
+from ferbench.cells.select import select
+from ferbench.contract.dataset import EIGHT_CLASSES
+from ferbench.discovery.loader import load_registry
+from ferbench.discovery.registry import Registry
 from ferbench.errors import UsageError
-from ferbench.execution.plan import PlannedCell, RunRequest, check_backbone, choose_device, make_plan
+from ferbench.execution.build import build_network, build_task
+from ferbench.execution.devices import choose_device
+from ferbench.execution.plan import PlannedCell, check_backbone, make_plan
+from ferbench.execution.run_cell import sources_of
 from ferbench.execution.weights import resolve_init
-from ferbench.training.resolution import resolve
-from ferbench.training.task import build_network, build_task, split_of
+from ferbench.readers.parquet import ParquetDataset
+from ferbench.records.reproduction import Sources
 from tests.support.archives import describe
 from tests.support.pattern_set import write_pattern_set
 
 SMALL = {"image_size": 16, "steps": 20}
+
+REGISTRY = load_registry()
 
 
 @pytest.fixture
@@ -27,12 +37,12 @@ def plan(patterns: Path, tmp_path: Path) -> Any:
             datasets=[str(patterns)],
             ratios=options.pop("ratios", ["0.1"]),
             backbones=["small-resnet/4"],
-            set={**SMALL, **options.pop("set", {})},
+            overrides={**SMALL, **options.pop("set", {})},
             runs=tmp_path / "runs",
             device="cpu",
             **options,
         )
-        return make_plan(request, check_data=check_data)
+        return make_plan(request, REGISTRY, check_data=check_data)
 
     return make
 
@@ -90,7 +100,7 @@ def test_a_default_is_that_of_the_variant(plan: Any) -> None:
 
 def test_the_worker_resolves_what_was_planned(plan: Any, patterns: Path) -> None:
     (item,) = plan(set={"weak.padding": "3", "fixmatch.threshold": "0.7", "learning_rate": "1e-3"})
-    resolved = resolve(item.cell, str(patterns))
+    resolved = resolve(item.cell, REGISTRY, Sources(str(patterns)))
     assert (resolved.recipe.weak.padding, resolved.recipe.learning_rate, resolved.recipe.steps) == (3, 1e-3, 20)
     assert resolved.config.threshold == 0.7  # type: ignore[attr-defined]
 
@@ -113,10 +123,10 @@ def test_shared_work_is_done_once(plan: Any, monkeypatch: pytest.MonkeyPatch) ->
 
     def counted_split(resolved: Any) -> Any:
         calls["split"] += 1
-        return split_of(resolved)
+        return select(resolved)
 
     monkeypatch.setattr(ParquetDataset, "source_digest", counted_digest)
-    monkeypatch.setattr("ferbench.execution.plan.split_of", counted_split)
+    monkeypatch.setattr("ferbench.execution.plan.select", counted_split)
     grid = {"seeds": [0, 1], "ratios": ["0.1", "0.25"]}
     assert len(plan("fixmatch", "supervised", "supervised@strong", check_data=True, **grid)) == 12
     assert calls == {"hash": 1, "split": 4}
@@ -142,25 +152,25 @@ def test_a_device_that_is_not_there_is_named(monkeypatch: pytest.MonkeyPatch) ->
 @pytest.mark.parametrize(("name", "size"), [("timm/vit_tiny_patch16_224", 8), ("timm/convnext_atto", 8)])
 def test_an_impossible_image_size_is_found_in_planning(name: str, size: int) -> None:
     with pytest.raises(UsageError, match=rf"backbone '{name}' does not take images of {size} px") as caught:
-        check_backbone(name, size)
+        check_backbone(REGISTRY, name, size)
     assert "\n" not in str(caught.value)
 
 
 def test_a_net_that_looks_at_values_is_checked_on_real_ones(monkeypatch: pytest.MonkeyPatch) -> None:
-    def build(name: str, size: int, init: None) -> Any:
+    def build(registry: Registry, name: str, size: int, init: None) -> Any:
         return lambda images: float(images.sum())
 
     monkeypatch.setattr("ferbench.execution.plan.build_backbone", build)
-    check_backbone("any", 16)
+    check_backbone(REGISTRY, "any", 16)
 
 
 def test_hub_weights_are_kept_whole(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("FERBENCH_CACHE", str(tmp_path))
     monkeypatch.setattr("ferbench.execution.weights.build_backbone", lambda *_: torch.nn.Linear(2, 2))
-    name, path = resolve_init("hub", "timm/x", 48)
-    assert resolve_init("hub", "timm/x", 48) == (name, path)
+    name, path = resolve_init(REGISTRY, "hub", "timm/x", 48)
+    assert resolve_init(REGISTRY, "hub", "timm/x", 48) == (name, path)
     assert path is not None
-    assert resolve_init(path, "timm/x", 48) == (name, path)
+    assert resolve_init(REGISTRY, path, "timm/x", 48) == (name, path)
     assert [found.name for found in (tmp_path / "weights").iterdir()] == ["timm_x-48px.safetensors"]
 
 
@@ -182,15 +192,15 @@ def test_a_pool_stands_instead_of_the_rest_or_beside_it(plan: Any, patterns: Pat
     seen = {}
     for unlabeled in (None, pool, f"rest+{pool}"):
         (item,) = plan("fixmatch", unlabeled=unlabeled, check_data=True)
-        resolved = resolve(item.cell, item.job.dataset, item.job.pool)
+        resolved = resolve(item.cell, REGISTRY, sources_of(item.job))
         assert resolved.cell == item.cell
-        split = split_of(resolved)
+        split = select(resolved)
         net = build_network(resolved, None, torch.device("cpu"))
         seen[item.cell.pool] = build_task(resolved, split, net, torch.device("cpu")).unlabeled.ids, split.fingerprints
     rest, other, both = (set(ids) for ids, _ in seen.values())
     assert list(seen) == [None, "others", "rest+others"]
     assert (len(rest), len(other), both) == (108, 120, rest | other)
-    assert len({fingerprints["unlabeled"] for _, fingerprints in seen.values()}) == 3
+    assert len({fingerprints.unlabeled for _, fingerprints in seen.values()}) == 3
     assert str(item.cell.folder().parts[1]) == "patterns@3+rest+others"
 
 
@@ -208,10 +218,15 @@ def test_a_method_that_keeps_something_per_image_takes_no_stream(
 def test_a_backbone_has_what_the_recipe_declares_for_it(plan: Any, tmp_path: Path) -> None:
     def rate(backbone: str, **settings: Any) -> tuple[float, bool]:
         request = RunRequest(
-            methods=["supervised"], ratios=["0.05"], backbones=[backbone], set=settings, runs=tmp_path, device="cpu"
+            methods=["supervised"],
+            ratios=["0.05"],
+            backbones=[backbone],
+            overrides=settings,
+            runs=tmp_path,
+            device="cpu",
         )
-        (item,) = make_plan(request, check_data=False)
-        resolved = resolve(item.cell)
+        (item,) = make_plan(request, REGISTRY, check_data=False)
+        resolved = resolve(item.cell, REGISTRY)
         return resolved.recipe.learning_rate, resolved.standard
 
     assert rate("small-resnet/16") == (4e-3, True)
@@ -233,7 +248,7 @@ def test_a_cell_stands_before_its_tests_on_other_sets(
     assert (base.job.test_on, other.job.test_on) == (None, pool)
     assert (base.job.processes, other.job.processes) == (2, 1)
     assert (base.job.needs_model, other.job.needs_model) == (True, False)
-    resolved = resolve(other.cell, other.job.dataset, other.job.pool, other.job.test_on)
+    resolved = resolve(other.cell, REGISTRY, sources_of(other.job))
     assert resolved.cell == other.cell
     assert (resolved.base.cell, resolved.base.test_set) == (base.cell, None)
     assert [str(item.cell.folder().parts[1]) for item in planned[:3]] == [

@@ -6,6 +6,7 @@ import random
 import pytest
 from markdown_it import MarkdownIt
 
+from ferbench.discovery.loader import builtin_protocols
 from ferbench.leaderboard.build import build, collect, render, stale
 from ferbench.leaderboard.tables import make_board
 from ferbench.records.schema import ErrorReport, Measured
@@ -33,7 +34,7 @@ def records(tmp_path):
 
 
 def test_building_again_gives_the_same_bytes_in_any_order(records):
-    found = list(collect(records).records)
+    found = list(collect(records, builtin_protocols()).records)
     for nonstandard in (False, True):
         first = render(make_board(found, nonstandard))
         for seed in range(5):
@@ -43,15 +44,15 @@ def test_building_again_gives_the_same_bytes_in_any_order(records):
 
 def test_files_do_not_depend_on_where_the_records_lie(records, tmp_path_factory):
     moved = tmp_path_factory.mktemp("elsewhere") / "runs"
-    before = render(make_board(collect(records).records))
+    before = render(make_board(collect(records, builtin_protocols()).records))
     records.rename(moved)
-    assert render(make_board(collect(moved).records)) == before
+    assert render(make_board(collect(moved, builtin_protocols()).records)) == before
     records.mkdir()
 
 
 def test_tests_on_other_sets_are_apart_in_every_file(records):
     write_record(records, make_cell(test_on="jaffe"))
-    files = render(make_board(collect(records).records))
+    files = render(make_board(collect(records, builtin_protocols()).records))
     rows = list(csv.DictReader(io.StringIO(files["leaderboard.csv"].decode())))
     assert [row["test_on"] for row in rows] == ["", "", "", "jaffe"]
     own, crossed = json.loads(files["leaderboard.json"])["tables"]
@@ -62,7 +63,7 @@ def test_tests_on_other_sets_are_apart_in_every_file(records):
 
 def test_stale_files_are_named(records, tmp_path):
     out = tmp_path / "out"
-    found = collect(records).records
+    found = collect(records, builtin_protocols()).records
     assert len(stale(found, out, False)) == 3
     build(found, out, False)
     assert stale(found, out, False) == []
@@ -70,7 +71,7 @@ def test_stale_files_are_named(records, tmp_path):
     (out / "leaderboard.csv").write_text("edited")
     assert stale(found, out, False) == [out / "leaderboard.csv"]
     write_record(records, make_cell(seed=3))
-    assert len(stale(collect(records).records, out, False)) == 3
+    assert len(stale(collect(records, builtin_protocols()).records, out, False)) == 3
 
 
 def test_broken_and_edited_records_are_left_out(records):
@@ -79,7 +80,7 @@ def test_broken_and_edited_records_are_left_out(records):
     fields = json.loads(paths[1].read_text())
     fields["result"]["metrics"]["accuracy"] = 1.0
     paths[1].write_text(json.dumps(fields))
-    found = collect(records)
+    found = collect(records, builtin_protocols())
     assert set(found.problems) == set(paths)
     assert "accuracy is recorded as 1.0" in found.problems[paths[1]]
     assert {record.cell.seed for record in found.records if record.cell.row == "fixmatch" and record.standard} == {2}
@@ -90,7 +91,7 @@ def test_two_records_of_one_cell_are_both_left_out(records):
     twin = records / "copy"
     twin.mkdir()
     (twin / "record.json").write_bytes((path / "record.json").read_bytes())
-    found = collect(records)
+    found = collect(records, builtin_protocols())
     assert set(found.problems) == {path / "record.json", twin / "record.json"}
     assert "ada-cm" not in {record.cell.method for record in found.records}
 
@@ -130,7 +131,7 @@ def test_strings_of_strangers_are_no_formulas_in_csv():
 
 
 def test_csv_and_json_have_every_row(records):
-    board = make_board(collect(records).records)
+    board = make_board(collect(records, builtin_protocols()).records)
     files = render(board)
     rows = list(csv.DictReader(io.StringIO(files["leaderboard.csv"].decode())))
     assert [(row["method"], row["complete"], row["seeds"]) for row in rows] == [
@@ -150,7 +151,7 @@ def test_the_page_of_no_records_says_what_to_do():
 
 
 def test_the_page_marks_incomplete_rows(records):
-    page = render(make_board(collect(records).records))["leaderboard.md"].decode()
+    page = render(make_board(collect(records, builtin_protocols()).records))["leaderboard.md"].decode()
     assert "| ada-cm | incomplete (1 of 3 seeds) | – | – |" in page
     assert "| fixmatch | 3 (0–2) | " in page
     assert "Cells without a result" in page

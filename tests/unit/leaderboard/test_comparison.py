@@ -60,7 +60,7 @@ def test_predictions_that_are_missing_or_changed_are_not_counted(tmp_path):
 @pytest.mark.parametrize("part", ["data", "labeled", "test"])
 def test_different_splits_are_refused(tmp_path, part):
     a, b = row(tmp_path, "fixmatch", 2.5), row(tmp_path, "supervised", 1.5)
-    prints = {**b[1].result.fingerprints, part: "other"}
+    prints = b[1].result.fingerprints.model_copy(update={part: "other"})
     b[1] = Located(b[1].path, b[1].record, b[1].result.model_copy(update={"fingerprints": prints}))
     with pytest.raises(UsageError, match=f"their {part} fingerprints differ") as caught:
         compare_rows(a, b)

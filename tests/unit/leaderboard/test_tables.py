@@ -4,7 +4,7 @@ from ferbench.leaderboard.statistics import paired
 from ferbench.leaderboard.tables import make_board
 from ferbench.leaderboard.wording import caption, heading
 from ferbench.records.cell import Budget
-from ferbench.records.schema import Config, ErrorReport
+from ferbench.records.schema import ErrorReport, RecordConfig
 from tests.unit.records.factory import STAMP, make_cell, make_history, make_predictions, make_record
 
 STRONG = {"variant": "strong"}
@@ -83,7 +83,7 @@ def test_what_shares_a_table(change, tables):
 def test_other_data_or_another_test_set_never_share_a_table():
     mine, theirs = record(), record("ada-cm")
     for part in ("data", "test"):
-        prints = {**theirs.result.fingerprints, part: "other"}
+        prints = theirs.result.fingerprints.model_copy(update={part: "other"})
         other = theirs.model_copy(update={"result": theirs.result.model_copy(update={"fingerprints": prints})})
         assert len(make_board([mine, other]).tables) == 2
 
@@ -124,7 +124,7 @@ def test_a_pool_table_gains_over_supervised_rows_without_the_pool():
 def test_gain_pairs_only_seeds_with_the_same_labeled_images():
     records = supervised()
     odd = record("fixmatch", 0, 2.5)
-    prints = {**odd.result.fingerprints, "labeled": "other"}
+    prints = odd.result.fingerprints.model_copy(update={"labeled": "other"})
     odd = odd.model_copy(update={"result": odd.result.model_copy(update={"fingerprints": prints})})
     table = only_table([*records, odd, *sweep("fixmatch", 2.5, seeds=(1, 2))])
     assert table.rows[0].gain.pairs == 2
@@ -133,7 +133,7 @@ def test_gain_pairs_only_seeds_with_the_same_labeled_images():
 
 def fold(seed, *, without=None):
     made = record("fixmatch", seed, protocol="subject-folds-v1")
-    prints = {**made.result.fingerprints, "test": f"test of {seed}", "folds": "all folds"}
+    prints = made.result.fingerprints.model_copy(update={"test": f"test of {seed}", "folds": "all folds"})
     changes = {"fingerprints": prints}
     if without:
         recalls = {**made.result.metrics.per_class_recall, without: None}
@@ -207,7 +207,7 @@ def test_failures_are_apart_and_never_scored():
 def test_mixed_code_and_configurations_are_noted():
     other = {
         "plugin": STAMP.model_copy(update={"source_hash": "0" * 64}),
-        "config": Config(protocol={"steps": 60}, method={"threshold": 0.5}),
+        "config": RecordConfig(protocol={"steps": 60}, method={"threshold": 0.5}),
     }
     table = only_table([record(seed=0), record(seed=1, changes=other)])
     assert any("different versions of the method's code" in note for note in table.notes)

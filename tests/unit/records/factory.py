@@ -8,7 +8,7 @@ import numpy as np
 from ferbench.records.cell import Budget, Cell, digest
 from ferbench.records.metrics import evaluate, to_float16
 from ferbench.records.predictions import Predictions, labeled_fingerprint
-from ferbench.records.schema import Config, ErrorReport, Measured, Oracle, PluginStamp, Record, Result
+from ferbench.records.schema import ErrorReport, Measured, Oracle, PluginStamp, Record, RecordConfig, Result
 from ferbench.records.store import RunStore
 
 CLASS_NAMES = ["neutral", "happiness", "sadness", "surprise", "fear", "disgust", "anger"]
@@ -82,7 +82,7 @@ def make_record(cell: Cell, predictions: Predictions, history: list[dict[str, An
         "cell": cell,
         "cell_id": cell.cell_id,
         "standard": not cell.overrides,
-        "config": Config(protocol={"steps": 60}, method={"threshold": 0.95}),
+        "config": RecordConfig(protocol={"steps": 60}, method={"threshold": 0.95}),
         "measured": Measured(started_at="2026-01-01T00:00:00+00:00", wall_seconds=90.0 + cell.seed, device="cpu"),
         "plugin": STAMP,
         "plugins": {"dataset": STAMP},

@@ -11,14 +11,7 @@ import pytest
 from ferbench.errors import DataError, VerificationError
 from ferbench.records.cell import digest
 from ferbench.records.schema import Record
-from ferbench.records.store import (
-    CellBusyError,
-    Problem,
-    RunStore,
-    read_history,
-    read_predictions,
-    read_record,
-)
+from ferbench.records.store import BrokenRecord, CellBusyError, RunStore, read_history, read_predictions, read_record
 from tests.unit.records.factory import (
     make_cell,
     make_history,
@@ -48,8 +41,8 @@ def test_a_cell_is_done_when_its_result_is_whole_and_of_the_same_data(tmp_path):
     prints = store.read(CELL).result.fingerprints
     assert store.is_done(CELL)
     assert store.is_done(CELL, prints)
-    assert not store.is_done(CELL, {**prints, "data": "other"})
-    assert not store.is_done(CELL, {"pool": "not in the record"})
+    assert not store.is_done(CELL, prints.model_copy(update={"data": "other"}))
+    assert not store.is_done(CELL, prints.model_copy(update={"pool": "not in the record"}))
     assert not store.is_done(make_cell(seed=1))
     (path.parent / "history.json").unlink()
     assert not store.is_done(CELL)
@@ -151,14 +144,14 @@ def test_a_second_process_is_told_who_holds_the_cell(tmp_path, holder):
 
 def test_the_lock_of_a_killed_process_is_free_and_its_attempt_remembered(tmp_path, holder):
     store = RunStore(tmp_path)
-    assert [(attempt.cell, held) for attempt, held in store.attempts()] == [(CELL, True)]
+    assert [(marker.cell, held) for marker, held in store.begun()] == [(CELL, True)]
     holder.kill()
     holder.wait()
-    assert [(attempt.pid, held) for attempt, held in store.attempts()] == [(holder.pid, False)]
+    assert [(marker.pid, held) for marker, held in store.begun()] == [(holder.pid, False)]
     (store.folder(CELL) / ".record.json.0123.tmp").write_bytes(b"half")
     with store.lock(CELL) as folder:
         assert not list(folder.glob("*.tmp"))
-    assert list(store.attempts()) == []
+    assert list(store.begun()) == []
 
 
 def test_looking_at_locks_does_not_stop_runs_that_start(tmp_path):
@@ -169,7 +162,7 @@ def test_looking_at_locks_does_not_stop_runs_that_start(tmp_path):
 
     def look():
         while not enough.is_set():
-            list(store.attempts())
+            list(store.begun())
 
     watcher = threading.Thread(target=look)
     watcher.start()
@@ -189,7 +182,7 @@ def test_iterate_is_sorted_and_names_problems(tmp_path):
     paths[0].write_text("{}")
     found = dict(RunStore(tmp_path).iterate())
     assert list(found) == sorted(paths)
-    assert isinstance(found[paths[0]], Problem)
+    assert isinstance(found[paths[0]], BrokenRecord)
     assert all(isinstance(found[path], Record) for path in paths[1:])
 
 

@@ -3,6 +3,8 @@ import json
 import numpy as np
 import pytest
 
+from ferbench.cells.fingerprints import Recomputed
+from ferbench.discovery.loader import builtin_protocols
 from ferbench.records.cell import digest
 from ferbench.records.predictions import Predictions
 from ferbench.records.verification import verify_record
@@ -22,8 +24,15 @@ def path(tmp_path):
     return write_record(tmp_path, make_cell())
 
 
-def failed(path, **arguments):
-    return {check.name: check.detail for check in verify_record(path, **arguments).failures}
+PROTOCOLS = builtin_protocols()
+
+
+def verify(path, recompute=None):
+    return verify_record(path, PROTOCOLS, recompute)
+
+
+def failed(path, recompute=None):
+    return {check.name: check.detail for check in verify(path, recompute).failures}
 
 
 def edit(path, *keys, to):
@@ -37,7 +46,7 @@ def edit(path, *keys, to):
 
 
 def test_a_good_record_holds_and_says_what_was_not_checked(path):
-    found = verify_record(path)
+    found = verify(path)
     assert found.holds
     assert {check.name for check in found.unchecked} == {"oracle", "split"}
     assert all(check.detail for check in found.unchecked)
@@ -121,7 +130,7 @@ def test_an_edited_history_fails(path):
 def test_a_reformatted_history_holds(path):
     file = path.parent / "history.json"
     file.write_text(json.dumps(json.loads(file.read_text())))
-    assert verify_record(path).holds
+    assert verify(path).holds
 
 
 def test_a_record_in_a_wrong_folder_fails(path):
@@ -152,7 +161,7 @@ def test_what_the_protocol_does_not_list_is_not_standard(tmp_path, changes):
     path = write_record(tmp_path, make_cell(**changes), standard=True)
     assert set(failed(path)) == {"standard"}
     path = write_record(tmp_path, make_cell(**changes), standard=False)
-    assert verify_record(path).holds
+    assert verify(path).holds
 
 
 def test_the_headline_is_the_protocols(path):
@@ -166,7 +175,7 @@ def test_more_labels_than_the_budget_are_not_standard(path):
 
 
 def test_the_protocol_of_a_plugin_leaves_standard_unchecked(tmp_path):
-    found = verify_record(write_record(tmp_path, make_cell(protocol="theirs-v1")))
+    found = verify(write_record(tmp_path, make_cell(protocol="theirs-v1")))
     assert found.holds
     assert "standard" in {check.name for check in found.unchecked}
 
@@ -208,15 +217,34 @@ def test_counts_that_contradict_each_other_fail(path, keys, value, text):
     assert text in failed(path)["counts"]
 
 
-def test_the_split_is_compared_where_the_data_is(path):
+def test_every_fingerprint_is_recomputed_or_named(path):
     recorded = json.loads(path.read_text())["result"]["fingerprints"]
-    found = verify_record(path, lambda cell: recorded)
-    assert "split" in {check.name for check in found.checks if check.state == "verified"}
-    assert "labeled is not that" in failed(path, fingerprints_of=lambda cell: {**recorded, "labeled": "x"})["split"]
+
+    def given(unchecked=(), **values):
+        return lambda cell, fingerprints: Recomputed(values, dict.fromkeys(unchecked, "not here"))
+
+    assert "split" in {check.name for check in verify(path, given(**recorded)).checks if check.state == "verified"}
+    assert "labeled is not that" in failed(path, given(**{**recorded, "labeled": "x"}))["split"]
+    # What the data gives and the record lacks, and the other way round.
+    assert "folds is not that" in failed(path, given(**recorded, folds="f"))["split"]
+    edit(path, "result", "fingerprints", "boxes", to="0" * 64)
+    assert "boxes is not that" in failed(path, given(**recorded))["split"]
+    found = verify(path, given(unchecked=["boxes"], **recorded))
+    assert found.holds
+    assert "split: boxes" in {check.name for check in found.unchecked}
+    found = verify(path, given(unchecked=[*recorded, "boxes"]))
+    assert {check.name for check in found.unchecked} == {"oracle", "split"}
+
+
+def test_what_ran_inline_is_not_standard(path):
+    edit(path, "measured", "executor", to="inline")
+    assert "recorded as true" in failed(path)["standard"]
+    edit(path, "standard", to=False)
+    assert not failed(path)
 
 
 def test_a_failure_has_fewer_things_to_check(tmp_path):
-    found = verify_record(write_failure(tmp_path, make_cell()))
+    found = verify(write_failure(tmp_path, make_cell()))
     assert found.holds
     assert {check.name for check in found.checks} == {"schema", "cell id", "standard", "folder"}
 
@@ -224,7 +252,7 @@ def test_a_failure_has_fewer_things_to_check(tmp_path):
 def test_a_failure_may_be_of_a_method_that_sees_more_labels(tmp_path):
     path = write_failure(tmp_path, make_cell())
     edit(path, "standard", to=False)
-    found = verify_record(path)
+    found = verify(path)
     assert found.holds
     assert "standard" in {check.name for check in found.unchecked}
 
@@ -246,7 +274,7 @@ def crossed(path, tmp_path):
 
 
 def test_a_test_on_another_set_holds_with_the_model_of_its_base(crossed):
-    found = verify_record(crossed)
+    found = verify(crossed)
     assert found.holds, found.failures
     assert {check.name for check in found.unchecked} == {"split"}
     assert {"model", "oracle", "recomputed metrics", "test labels"} <= {check.name for check in found.checks}
@@ -256,26 +284,26 @@ def test_another_model_than_that_of_the_base_fails(crossed, path):
     edit(crossed, "result", "model_digest", to="0" * 64)
     assert "run the cell again" in failed(crossed)["model"]
     path.unlink()
-    (missing,) = [check for check in verify_record(crossed).unchecked if check.name == "model"]
+    (missing,) = [check for check in verify(crossed).unchecked if check.name == "model"]
     assert "there is no record in ratio-v1/synthfaces/ratio-0.05/fixmatch" in missing.detail
 
 
 def test_what_only_one_kind_of_test_has_fails_in_the_other(crossed, path):
     oracle = json.loads(path.read_text())["result"]["oracle"]
     edit(crossed, "result", "oracle", to=oracle)
-    assert failed(crossed) == {"oracle": "another data set is tested once, after training"}
+    assert failed(crossed) == {"oracle": "another dataset is tested once, after training"}
     edit(path, "result", "oracle", to=None)
     assert failed(path) == {"oracle": "absent"}
     edit(path, "result", "oracle", to=oracle)
     edit(path, "result", "n_test_left_out", to=3)
-    assert "only where another data set is tested" in failed(path)["counts"]
+    assert "only where another dataset is tested" in failed(path)["counts"]
 
 
 def test_labels_of_classes_that_are_not_tested_are_counted(crossed):
     more = {**dict.fromkeys(CLASS_NAMES, 10), "contempt": 5}
     edit(crossed, "result", "labeled_counts", to=more)
     edit(crossed, "result", "n_labeled", to=75)
-    assert verify_record(crossed).holds
+    assert verify(crossed).holds
     edit(crossed, "result", "labeled_counts", to={name: more[name] for name in [*CLASS_NAMES[1:], "contempt"]})
     edit(crossed, "result", "n_labeled", to=65)
     assert failed(crossed)["counts"] == "a class is tested that was not trained"

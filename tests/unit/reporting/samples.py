@@ -77,7 +77,7 @@ def hostile_run(root: Path) -> RunFiles:
     result = record["result"]
     result["class_names"] = names
     result["labeled_counts"] = dict.fromkeys(names, 10)
-    result["fingerprints"] |= {HOSTILE: HOSTILE}
+    result["fingerprints"] = dict.fromkeys(result["fingerprints"], HOSTILE)
     result["metrics"]["per_class_recall"] = dict.fromkeys(names, 0.5)
     result["history_digest"] = digest(history)
     path = RunStore(root).write_result(cell, Record.model_validate(record), make_predictions(), history)
@@ -86,7 +86,7 @@ def hostile_run(root: Path) -> RunFiles:
 
 def hostile_failure(root: Path) -> RunFiles:
     """A failed run whose error is markup."""
-    cell = make_cell()
+    cell = make_cell(dataset="unheard-of")
     error = ErrorReport(type=HOSTILE, message=HOSTILE, traceback=f"Traceback\n  {HOSTILE}\n", step=3, term=HOSTILE)
     record = make_record(cell, make_predictions(), [], status="failed", result=None, error=error)
     return read_run(RunStore(root).write_result(cell, record))

@@ -10,13 +10,15 @@ import torch
 from PIL import Image
 from safetensors.numpy import save_file
 
-from ferbench.builtin.protocols import RATIO_V1
-from ferbench.contract.dataset import ParquetDataset
-from ferbench.data.batches import ViewMaker
+from ferbench.data.load.image_set import image_set
+from ferbench.data.load.views import ViewMaker
 from ferbench.data.seeds import derive
-from ferbench.errors import DataError
+from ferbench.discovery.loader import load_registry
+from ferbench.discovery.registry import Registry
+from ferbench.errors import DataError, FerbenchError
+from ferbench.readers.parquet import ParquetDataset
 from ferbench.records.predictions import Predictions
-from ferbench.records.schema import Record
+from ferbench.records.schema import Fingerprints, Record
 from ferbench.reporting.face_sheets import (
     COLUMNS,
     CPU,
@@ -43,19 +45,20 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> ParquetDataset:
     return ParquetDataset(write_pattern_set(tmp_path_factory.mktemp("data"), size=SIZE))
 
 
-def record_with(protocol: dict[str, Any] | None = None, fingerprints: dict[str, str] | None = None) -> Record:
-    """A record on the pattern set; without fingerprints to compare unless they are given."""
-    cell = make_cell(dataset="patterns", classes="3")
-    recipe = RATIO_V1.recipe_for("synthfaces").model_dump(mode="json", exclude={"method_defaults", "head_defaults"})
+def record_with(protocol: dict[str, Any] | None = None, fingerprints: Fingerprints | None = None) -> Record:
+    """A record on the pattern set; a failed one, which has no fingerprints, unless they are given."""
+    cell = make_cell(dataset="patterns", classes="3", overrides={"protocol": protocol or {}})
     record = make_record(cell, make_predictions(), make_history()).model_dump(mode="json")
-    record["config"]["protocol"] = {"name": "ratio-v1", **recipe, **(protocol or {})}
-    record["result"]["fingerprints"] = fingerprints or {}
+    if fingerprints is None:
+        error = {"type": "E", "message": "m"}
+        return Record.model_validate({**record, "status": "failed", "result": None, "error": error})
+    record["result"]["fingerprints"] = fingerprints.by_name()
     return Record.model_validate(record)
 
 
 @pytest.fixture(scope="module")
 def data(dataset: ParquetDataset) -> LocalData:
-    return open_data(record_with(), dataset)
+    return open_data(record_with(), load_registry(), dataset)
 
 
 def tile(sheet: Sheet, row: int, column: int) -> np.ndarray:
@@ -70,7 +73,9 @@ def tile(sheet: Sheet, row: int, column: int) -> np.ndarray:
 
 def test_views_are_those_of_training(data: LocalData) -> None:
     sheet = labeled_sheet(data, seed=3)
-    pool = data.packed.pool(spread_over_classes(data.packed, data.plan, CLASSES), CLASSES, CPU)
+    pool = image_set(
+        data.data.images, spread_over_classes(data.data.images, data.data.selection, CLASSES), CLASSES, CPU
+    )
     maker = ViewMaker(data.recipe, (0.5, 0.5, 0.5), (0.2, 0.2, 0.2), CPU)
     for number, kind in enumerate(LABELED_VIEWS):
         generator = torch.Generator().manual_seed(derive(3, "report", kind, number))
@@ -81,10 +86,10 @@ def test_views_are_those_of_training(data: LocalData) -> None:
 
 
 def test_labeled_images_are_spread_over_the_classes(data: LocalData) -> None:
-    rows = spread_over_classes(data.packed, data.plan, CLASSES)
-    labels = [data.packed.labels[row] for row in rows]
+    rows = spread_over_classes(data.data.images, data.data.selection, CLASSES)
+    labels = [data.data.images.labels[row] for row in rows]
     assert labels == ["neutral", "neutral", "neutral", "happiness", "happiness", "sadness"]
-    assert set(rows) <= set(data.plan.labeled)
+    assert set(rows) <= set(data.data.selection.labeled)
     assert labeled_sheet(data, 0).captions == tuple((label,) for label in labels)
 
 
@@ -110,16 +115,16 @@ def test_the_surest_errors_come_first() -> None:
 
 def test_no_errors_no_sheet(data: LocalData) -> None:
     right = Predictions(["a"], np.array([1]), np.array([[0, 1, 0]], np.float16))
-    assert error_sheets(data.packed, confident_errors(right), CLASSES) == []
+    assert error_sheets(data.data.images, confident_errors(right), CLASSES) == []
 
 
 def test_error_sheets_name_what_is_true_and_what_was_said(data: LocalData) -> None:
-    ids = [data.packed.ids[row] for row in data.plan.test[: COLUMNS + 1]]
+    ids = [data.data.images.ids[row] for row in data.data.selection.test[: COLUMNS + 1]]
     errors = [ConfidentError(image, 0, 2, 0.999) for image in (*ids, "unknown")]
-    sheets = error_sheets(data.packed, errors, CLASSES)
+    sheets = error_sheets(data.data.images, errors, CLASSES)
     assert [len(sheet.captions) for sheet in sheets] == [COLUMNS, 1]
     assert sheets[0].captions[0] == ("true neutral", "said sadness", "> 99 % sure")
-    stored = data.packed.pool([data.packed.ids.index(ids[3])], CLASSES, CPU).images[0]
+    stored = image_set(data.data.images, [data.data.images.ids.index(ids[3])], CLASSES, CPU).images[0]
     np.testing.assert_array_equal(tile(sheets[0], 0, 3), stored.numpy())
 
 
@@ -128,23 +133,26 @@ def test_error_sheets_name_what_is_true_and_what_was_said(data: LocalData) -> No
     [
         ({"image_size": 100_000}, "beyond what a report draws"),
         ({"image_size": 40}, "not packed at 40 pixels"),
-        ({"strong": {"operations": 10**9, "cutout": 0.5}}, "beyond what a report draws"),
-        ({"weak": {"padding": 10**9}}, "not a recipe of this version"),
-        ({"steps": "many"}, "not a recipe"),
-        ({"optimizer": None}, "not a recipe"),
+        ({"strong.operations": 10**9}, "beyond what a report draws"),
+        ({"weak.padding": 10**9}, "must be below image_size"),
+        ({"steps": "many"}, "steps"),
+        ({"optimizer": None}, "optimizer"),
     ],
 )
 def test_a_recipe_that_costs_too_much_is_not_drawn(
     dataset: ParquetDataset, protocol: dict[str, Any], words: str
 ) -> None:
-    with pytest.raises(DataError, match=words):
-        open_data(record_with(protocol), dataset)
+    with pytest.raises(FerbenchError, match=words):
+        open_data(record_with(protocol), load_registry(), dataset)
 
 
-def test_other_data_is_not_shown(dataset: ParquetDataset, data: LocalData) -> None:
-    assert open_data(record_with(fingerprints=data.plan.fingerprints), dataset).plan == data.plan
+def test_other_data_is_not_shown(dataset: ParquetDataset, data: LocalData, registry: Registry) -> None:
+    prints = data.data.fingerprints
+    found = open_data(record_with(fingerprints=prints), registry, dataset)
+    assert found.data.selection == data.data.selection
+    other = prints.model_copy(update={"data": "0", "test": "0"})
     with pytest.raises(DataError, match="not the one of the record: data, test differ"):
-        open_data(record_with(fingerprints={**data.plan.fingerprints, "data": "0", "test": "0"}), dataset)
+        open_data(record_with(fingerprints=other), registry, dataset)
 
 
 @pytest.mark.parametrize(("size", "pitch"), [(16, 100), (48, 100), (64, 132), (112, 100), (300, 100)])

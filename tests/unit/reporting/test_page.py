@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from ferbench.reporting.html import MAX_BLOCK
+from ferbench.discovery.loader import load_registry
+from ferbench.render.html import MAX_BLOCK
 from ferbench.reporting.page import report_page
 from ferbench.reporting.run_files import RunFiles, read_run
 from tests.unit.records.factory import CLASS_NAMES, make_cell, write_failure
@@ -16,11 +17,16 @@ POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
 LOADED = """
 import sys
 from pathlib import Path
+from ferbench.discovery.loader import load_registry
+from ferbench.discovery.loader import load_registry
 from ferbench.reporting.page import report_page
 from ferbench.reporting.run_files import read_run
-report_page(read_run(Path(sys.argv[1])))
+report_page(read_run(Path(sys.argv[1])), load_registry())
 print("torch" in sys.modules)
 """
+
+
+REGISTRY = load_registry()
 
 
 @pytest.fixture(scope="module")
@@ -30,13 +36,16 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> RunFiles:
 
 @pytest.fixture(scope="module")
 def page(run: RunFiles) -> bytes:
-    return report_page(run)
+    return report_page(run, REGISTRY)
 
 
 @pytest.fixture(scope="module")
 def hostile(tmp_path_factory: pytest.TempPathFactory) -> list[bytes]:
     folder = tmp_path_factory.mktemp("hostile")
-    return [report_page(hostile_run(folder / "ok")), report_page(hostile_failure(folder / "failed"))]
+    return [
+        report_page(hostile_run(folder / "ok"), REGISTRY),
+        report_page(hostile_failure(folder / "failed"), REGISTRY),
+    ]
 
 
 def test_everything_is_said(page: bytes, run: RunFiles) -> None:
@@ -52,7 +61,7 @@ def test_everything_is_said(page: bytes, run: RunFiles) -> None:
         "Pseudo-label precision",
         "Method: margin",
         "EMA model after the last step",
-        run.record.result.fingerprints["data"],
+        run.record.result.fingerprints.data,
         run.record.result.predictions_digest,
         run.record.cell_id,
         "ferbench reproduce record.json --run",
@@ -65,7 +74,7 @@ def test_everything_is_said(page: bytes, run: RunFiles) -> None:
 
 
 def test_equal_input_gives_equal_bytes(page: bytes, run: RunFiles) -> None:
-    assert report_page(run) == page
+    assert report_page(run, REGISTRY) == page
 
 
 def test_the_page_needs_nothing_but_itself(page: bytes, hostile: list[bytes]) -> None:
@@ -112,14 +121,14 @@ def test_the_page_is_balanced(page: bytes) -> None:
 
 def test_overrides_are_named_and_marked(tmp_path: Path) -> None:
     cell = make_cell(overrides={"protocol": {"steps": 60}})
-    text = PageReader(report_page(read_run(write_run(tmp_path, cell)))).text
+    text = PageReader(report_page(read_run(write_run(tmp_path, cell)), REGISTRY)).text
     assert "not standard" in text
     assert "protocol.steps=60" in text
     assert "60 (override)" in text
 
 
 def test_a_run_may_be_not_standard_without_overrides(tmp_path: Path) -> None:
-    text = PageReader(report_page(read_run(write_run(tmp_path, make_cell(seed=77), standard=False)))).text
+    text = PageReader(report_page(read_run(write_run(tmp_path, make_cell(seed=77), standard=False)), REGISTRY)).text
     assert "its seed is not among those of protocol ratio-v1" in text
 
 
@@ -131,7 +140,7 @@ def test_a_test_on_another_set_has_no_oracle_and_says_what_was_left_out(tmp_path
     path.write_bytes(
         record.model_copy(update={"result": record.result.model_copy(update={"n_test_left_out": 12})}).to_json()
     )
-    reader = PageReader(report_page(read_run(path)))
+    reader = PageReader(report_page(read_run(path), REGISTRY))
     assert reader.unbalanced == []
     for words in (
         "fixmatch: synthfaces to jaffe",
@@ -145,7 +154,7 @@ def test_a_test_on_another_set_has_no_oracle_and_says_what_was_left_out(tmp_path
 
 
 def test_a_failed_run_says_why(tmp_path: Path) -> None:
-    reader = PageReader(report_page(read_run(write_failure(tmp_path, make_cell(), message="loss went away"))))
+    reader = PageReader(report_page(read_run(write_failure(tmp_path, make_cell(), message="loss went away")), REGISTRY))
     assert "loss went away" in reader.text
     assert "step 17" in reader.text
     assert "loss term unlabeled" in reader.text
@@ -158,7 +167,7 @@ def test_a_long_traceback_keeps_its_end(tmp_path: Path) -> None:
     run = hostile_failure(tmp_path)
     assert run.record.error is not None
     error = run.record.error.model_copy(update={"traceback": "x" * 10 * MAX_BLOCK + "\x00\nthe end"})
-    page = report_page(RunFiles(run.path, run.record.model_copy(update={"error": error}), [], None, ()))
+    page = report_page(RunFiles(run.path, run.record.model_copy(update={"error": error}), [], None, ()), REGISTRY)
     assert len(page) < 3 * MAX_BLOCK
     assert b"\nthe end</pre>" in page
     assert b"\x00" not in page
@@ -167,15 +176,16 @@ def test_a_long_traceback_keeps_its_end(tmp_path: Path) -> None:
 def test_problems_are_shown(tmp_path: Path) -> None:
     path = write_run(tmp_path)
     (path.parent / "history.json").unlink()
-    text = PageReader(report_page(read_run(path))).text
+    text = PageReader(report_page(read_run(path), REGISTRY)).text
     assert "No curves" in text
     assert "Confusion matrix" in text
 
 
-def test_without_the_data_set_the_page_says_how_to_get_it_and_torch_stays_away(tmp_path: Path) -> None:
+@pytest.mark.process
+def test_without_the_dataset_the_page_says_how_to_get_it_and_torch_stays_away(tmp_path: Path) -> None:
     path = write_run(tmp_path, make_cell(dataset="unheard-of"))
     shown = subprocess.run([sys.executable, "-c", LOADED, path], capture_output=True, text=True, check=True)
     assert shown.stdout == "False\n"
-    text = PageReader(report_page(read_run(path))).text
+    text = PageReader(report_page(read_run(path), REGISTRY)).text
     assert "No sheets of faces: no dataset 'unheard-of'" in text
     assert "--dataset FOLDER" in text

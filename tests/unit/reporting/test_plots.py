@@ -6,10 +6,10 @@ import xml.etree.ElementTree as ElementTree
 import matplotlib
 import pytest
 
+from ferbench.render.palette import DARK, LIGHT
+from ferbench.render.svg import draw, themed
 from ferbench.reporting.history import Chart, Curve, charts, usable_rows
-from ferbench.reporting.palette import DARK, LIGHT
 from ferbench.reporting.plots import LABEL_GAP, _apart, confusion_matrix, line_chart
-from ferbench.reporting.svg import draw, themed
 from tests.unit.records.factory import CLASS_NAMES
 from tests.unit.reporting.samples import full_history
 

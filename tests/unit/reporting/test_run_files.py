@@ -8,6 +8,7 @@ from safetensors.numpy import save_file
 
 from ferbench.errors import UsageError, VerificationError
 from ferbench.records.cell import canonical_json
+from ferbench.records.formats import CHECKPOINT_FORMAT
 from ferbench.reporting.run_files import find_record, read_run
 from tests.unit.records.factory import make_cell, write_failure
 from tests.unit.reporting.samples import full_history, write_run
@@ -85,7 +86,7 @@ def test_a_broken_record_is_an_error_that_names_the_file(tmp_path: Path) -> None
 def test_a_failed_run_has_the_history_of_its_checkpoint(tmp_path: Path) -> None:
     path = write_failure(tmp_path, make_cell())
     assert read_run(path).history == []
-    state = {"progress": {"history": full_history(epochs=3)}}
+    state = {"format": CHECKPOINT_FORMAT, "progress": {"history": full_history(epochs=3)}}
     metadata = {"ferbench": canonical_json(state).decode()}
     save_file({"x": np.zeros(1)}, path.parent / "checkpoint.safetensors", metadata)
     run = read_run(path)
@@ -93,7 +94,9 @@ def test_a_failed_run_has_the_history_of_its_checkpoint(tmp_path: Path) -> None:
     assert run.problems == ()
 
 
-@pytest.mark.parametrize("state", [None, [], {"progress": 1}, {"progress": {"history": [1]}}, {"progress": {}}])
+@pytest.mark.parametrize(
+    "state", [None, [], {"progress": 1}, {"progress": {"history": [1]}}, {"progress": {}}, {"format": 1, "progress": 1}]
+)
 def test_a_strange_checkpoint_is_a_problem_and_no_error(tmp_path: Path, state: object) -> None:
     path = write_failure(tmp_path, make_cell())
     checkpoint = path.parent / "checkpoint.safetensors"

@@ -7,13 +7,12 @@ import pytest
 import torch
 
 from ferbench.builtin.methods.fixmatch import FixMatch
+from ferbench.conformance.toy_task import toy_training
 from ferbench.contract.method import Method
-from ferbench.training.engine import Trainer
-from ferbench.training.stage_cache import StageCache
-from ferbench.training.teacher import Teacher
-from ferbench.training.toy import INFO, RECIPE, toy_network, toy_task
+from ferbench.training.loop import Training, train
 from ferbench_ada_cm.method import AdaCM
 from ferbench_leaf.method import Leaf
+from tests.support.stepping import Stepper
 
 pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="needs CUDA")]
 
@@ -35,41 +34,25 @@ def deterministic() -> Iterator[None]:
     torch.use_deterministic_algorithms(False)
 
 
-def cuda_trainer(folder: Path, method: Method, precision: str) -> Trainer:
-    device = torch.device("cuda")
-    net = toy_network(method).to(device)
-    method.setup(net, INFO)
-    method.to(device)
-    teacher = Teacher(net, RECIPE.ema_decay)
-    method.attach(net, teacher.net, torch.Generator(device).manual_seed(1), INFO)
-    task = toy_task(unlabeled=True, device=device)
-    path = folder / "checkpoint.safetensors"
-    cache = StageCache(folder, {})
-    return Trainer(
-        method, teacher, RECIPE, task, INFO,
-        seed=3, identity="", checkpoint_path=path, stage_cache=cache, precision=precision,
-    )  # fmt: skip
+def on_the_gpu(folder: Path, method: Method, precision: str) -> Training:
+    return toy_training(method, folder, device=torch.device("cuda"), precision=precision)
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 def test_a_run_on_the_gpu_learns(tmp_path: Path, precision: str) -> None:
-    history = cuda_trainer(tmp_path, METHODS[0](), precision).run().history
+    history = train(on_the_gpu(tmp_path, METHODS[0](), precision)).history
     assert history[-1]["evaluation"]["accuracy"] > 0.8
 
 
 @pytest.mark.parametrize("number", range(len(METHODS)))
 def test_no_step_waits_for_the_device(tmp_path: Path, number: int) -> None:
-    trainer = cuda_trainer(tmp_path, METHODS[number](), "bf16")
-    stage = trainer.stages[0]
-    optimizer = trainer._optimizer(stage, RECIPE)
-    labeled, unlabeled = trainer._pools(stage)
-    batches = trainer._batches(stage, labeled, unlabeled, RECIPE.steps)
+    stepper = Stepper(on_the_gpu(tmp_path, METHODS[number](), "bf16"))
     for step in range(3):
-        trainer._step(stage, batches.at(step), optimizer, step, unlabeled)
+        stepper.step(step)
     torch.cuda.synchronize()
     torch.cuda.set_sync_debug_mode("error")
     try:
         for step in range(3, 8):
-            trainer._step(stage, batches.at(step), optimizer, step, unlabeled)
+            stepper.step(step)
     finally:
         torch.cuda.set_sync_debug_mode("default")

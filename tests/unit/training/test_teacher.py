@@ -5,8 +5,8 @@ import copy
 import torch
 
 from ferbench.builtin.methods.fixmatch import FixMatch
+from ferbench.conformance.toy_task import toy_network
 from ferbench.training.teacher import Teacher
-from ferbench.training.toy import toy_network
 
 
 def test_the_teacher_is_the_moving_average_of_all_floating_state() -> None:

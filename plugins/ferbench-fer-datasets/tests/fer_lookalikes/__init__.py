@@ -1,7 +1,7 @@
-"""Look-alikes: small trees in the layouts of real data sets, with all their traps and no damage, and without the data.
+"""Look-alikes: small trees in the layouts of real datasets, with all their traps and no damage, and without the data.
 
 Every module of a layout has a function `build(root)`: it writes a tree and returns the samples that are in it, by
-the names of the data sets that read it. A tree is the same each time.
+the names of the datasets that read it. A tree is the same each time.
 """
 
 import pkgutil

@@ -1,4 +1,4 @@
-"""Ways in which a copy of a data set may be damaged, or made to lead a reader astray."""
+"""Ways in which a copy of a dataset may be damaged, or made to lead a reader astray."""
 
 import contextlib
 import io

@@ -15,9 +15,9 @@ from typing import NamedTuple
 from PIL import Image
 
 from ferbench.contract.dataset import Damage, Dataset, Sample
-from ferbench.contract.layout import ImageFiles
-from ferbench.data.prepared import open_reader
-from ferbench.plugins import load_registry
+from ferbench.data.prepare.registered_copies import open_reader
+from ferbench.discovery.loader import load_registry
+from ferbench.readers.paths import ImageFiles
 
 
 class EntryPoint:
@@ -72,7 +72,7 @@ def write(path: Path, content: bytes | str = "") -> None:
 
 
 def open_set(name: str, root: Path) -> Dataset:
-    """The data set that a registered reader makes of a folder; that of anybody's images is called `mine`."""
+    """The dataset that a registered reader makes of a folder; that of anybody's images is called `mine`."""
     return open_reader(REGISTRY.get("datasets", name), root, "mine")
 
 

@@ -1,0 +1,51 @@
+"""What determines a run, and what of it determines the stages that cells share: the keys of checkpoints and caches."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from ferbench.cells.code_stamps import code, named_parts, stamp
+from ferbench.cells.resolve import ResolvedCell
+from ferbench.cells.select import CellData
+from ferbench.contract.protocol import TUNED
+from ferbench.records.formats import ENGINE_VERSION
+from ferbench.records.schema import RecordConfig
+
+if TYPE_CHECKING:
+    from ferbench.contract.method import Stage
+
+LATER_FIELDS = ("labeled_batch", "ema_decay", "joint_forward", "evaluations", "evaluation_batch")
+"""Fields of a recipe that a pre-training stage knows nothing of."""
+
+
+def run_identity(
+    resolved: ResolvedCell, config: RecordConfig, data: CellData, arithmetic: Sequence[object]
+) -> dict[str, Any]:
+    """All that the state of a run depends on; `arithmetic` is what decides its rounding."""
+    cell = resolved.cell
+    return {
+        "config": config.model_dump(mode="json"),
+        "method": [cell.method, stamp(resolved.registry, "methods", cell.method).source_hash],
+        "network": [cell.backbone, cell.init, cell.head],
+        "arithmetic": list(arithmetic),
+        "fingerprints": data.trained.by_name(),
+        "seed": cell.seed,
+        "code": [ENGINE_VERSION, code()],
+    }
+
+
+def shared_identity(
+    resolved: ResolvedCell, data: CellData, arithmetic: Sequence[object], stage: "Stage"
+) -> dict[str, Any]:
+    """What a pre-training stage depends on: not labels, seed or head, and of options only those that it names."""
+    cell = resolved.cell
+    recipe = resolved.recipe.model_dump(mode="json", exclude={*TUNED, *LATER_FIELDS, *(stage.optimizer or {})})
+    config = resolved.config.model_dump(mode="json")
+    return {
+        "options": {name: config[name] for name in stage.options},
+        "recipe": {**recipe, "backbone": cell.backbone},
+        "method": [cell.method, stamp(resolved.registry, "methods", cell.method).source_hash],
+        "backbone": [cell.init, stamp(resolved.registry, *named_parts(cell)["backbone"]).source_hash],
+        "arithmetic": list(arithmetic),
+        "images": data.pretraining_images,
+        "code": [ENGINE_VERSION, code()],
+    }

@@ -1,0 +1,41 @@
+"""Which code the names of a cell stand for."""
+
+from importlib.metadata import version
+
+from ferbench.discovery.registry import Registry, package_hash, source_hash
+from ferbench.records.cell import Cell
+from ferbench.records.schema import PluginStamp
+
+
+def code() -> dict[str, str]:
+    """What decides the numbers of a run beside plugins: ferbench's own code, torch and timm."""
+    return {"ferbench": package_hash("ferbench"), "torch": version("torch"), "timm": version("timm")}
+
+
+def stamp(registry: Registry, kind: str, name: str) -> PluginStamp:
+    """Which code a registered name stands for."""
+    entry = registry.get(kind, name)
+    return PluginStamp(
+        distribution=entry.distribution, version=entry.version, source_hash=source_hash(entry), title=entry.title
+    )
+
+
+def named_parts(cell: Cell) -> dict[str, tuple[str, str]]:
+    """Kind and name of every registered part of a cell, by its role."""
+    return {
+        "method": ("methods", cell.method),
+        "protocol": ("protocols", cell.protocol),
+        "head": ("heads", cell.head or ""),
+        "backbone": ("backbones", cell.backbone.partition("/")[0]),
+        "dataset": ("datasets", cell.dataset),
+        "pool": ("datasets", cell.pool_name or ""),
+        "test_set": ("datasets", cell.test_on or ""),
+    }
+
+
+def stamps(registry: Registry, cell: Cell) -> dict[str, PluginStamp]:
+    """The stamps of all parts but the method, by role; a dataset that is no plugin has none."""
+    parts = named_parts(cell)
+    del parts["method"]  # has a field of its own in the record
+    known = registry.entries
+    return {role: stamp(registry, kind, name) for role, (kind, name) in parts.items() if name in known.get(kind, {})}

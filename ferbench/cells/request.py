@@ -1,0 +1,226 @@
+"""From what a person asked for to the cells of a grid, each checked as far as names and options go."""
+
+import itertools
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cache, partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pydantic import ValidationError
+
+from ferbench.cells.overrides import config_changes, recipe_changes, sort_settings
+from ferbench.cells.resolve import ResolvedCell, check_groups, method_class, method_config, recipe_of, resolve
+from ferbench.contract.dataset import Dataset
+from ferbench.contract.protocol import Protocol, Recipe
+from ferbench.data.select.folds import fold_of
+from ferbench.data.sources import DEFAULT_DATASET, classes_of, open_dataset
+from ferbench.discovery.registry import Registry
+from ferbench.errors import UsageError, suggestion
+from ferbench.readers.streams import StreamedDataset
+from ferbench.records.cell import REST, Budget, Cell
+from ferbench.records.names import RowName
+from ferbench.records.reproduction import Sources
+from ferbench.records.schema import first_problem
+
+if TYPE_CHECKING:
+    from ferbench.contract.method import Method
+
+
+@dataclass(frozen=True)
+class RunRequest:
+    """The options of `ferbench run`; lists multiply into a grid.
+
+    A method is named as its row is: `fixmatch`, `supervised@strong`, `fixmatch+leaf`. `overrides` map `steps` or
+    `fixmatch.threshold` to values. Without `protocol` ratios go to ratio-v1, numbers of labels to count-v1; without
+    `allocation` the protocol's first is taken. `unlabeled` names a set that stands instead of the rest of the training
+    set, or as `rest+NAME` beside it. `test_on` are further sets that every trained model is tested on.
+    """
+
+    methods: Sequence[str]
+    datasets: Sequence[str] = (DEFAULT_DATASET,)
+    ratios: Sequence[str] = ()
+    counts: Sequence[int] = ()
+    per_class: Sequence[int] = ()
+    allocation: str | None = None
+    seeds: Sequence[int] = (0,)
+    protocol: str | None = None
+    classes: str | None = None
+    unlabeled: str | None = None
+    test_on: Sequence[str] = ()
+    variant: str | None = None
+    head: str | None = None
+    backbones: Sequence[str] = ()
+    init: str = "scratch"
+    overrides: Mapping[str, Any] = field(default_factory=dict)
+    precision: str | None = None
+    device: str = "auto"
+    threads: int = 1
+    processes: int = 1
+    runs: Path = Path("runs")
+    timeout: float | None = None
+    executor: str = "local"
+
+
+@dataclass(frozen=True)
+class Start:
+    """Where a net starts from: `scratch` or the hash of a file, and that file."""
+
+    init: str = "scratch"
+    path: str | None = None
+
+
+StartOf = Callable[[str, Recipe, "Method"], Start]
+"""Checks a backbone for a recipe and a method, and says where it starts from."""
+
+
+@dataclass(frozen=True)
+class RequestedCell:
+    """A cell of the grid, where its datasets are opened, and the file of its initial weights."""
+
+    resolved: ResolvedCell
+    sources: Sources
+
+    def on(self, name: str, dataset: Dataset) -> "RequestedCell":
+        """The same cell, tested on another dataset, which is opened by `name`."""
+        sources = Sources(self.sources.dataset, self.sources.pool, self.sources.init, name)
+        return RequestedCell(self.resolved.on(dataset), sources)
+
+
+class Grid:
+    """The cells of one request. What cells share is opened once, as files may change until the next request."""
+
+    def __init__(self, request: RunRequest, registry: Registry, start_of: StartOf, precision: str = "fp32") -> None:
+        """`precision` is that of cells for which none is asked."""
+        self.request, self.registry, self.start_of = request, registry, start_of
+        self.precision = request.precision or precision
+        self.protocol: Protocol = registry.load(
+            "protocols", request.protocol or ("ratio-v1" if request.ratios else "count-v1")
+        )
+        for seed in request.seeds:
+            fold_of(self.protocol, seed)
+        self.budgets = _budgets(request, self.protocol)
+        self.rows = [RowName.parse(row) for row in request.methods]
+        self.opened = cache(partial(_open, registry))
+
+    def cells(self) -> Iterator[RequestedCell]:
+        """The grid in its order, each cell before those that test its model elsewhere; a cell may occur twice."""
+        request = self.request
+        for dataset, budget, row, seed in itertools.product(request.datasets, self.budgets, self.rows, request.seeds):
+            usual = self.protocol.recipe_for(self.opened(dataset).info.family).backbone
+            for backbone in request.backbones or (usual,):
+                requested = self._requested(dataset, budget, row, seed, backbone)
+                yield requested
+                for name in request.test_on:
+                    yield requested.on(name, self.opened(name))
+
+    def _requested(self, dataset_name: str, budget: Budget, row: RowName, seed: int, backbone: str) -> RequestedCell:
+        dataset, method = self.opened(dataset_name), method_class(self.registry, row.method)
+        check_groups(self.registry, self.protocol, dataset.info)
+        task, _ = classes_of(dataset, self.request.classes)
+        variant = row.variant or self.request.variant or next(iter(method.variants))
+        names = [each.method for each in self.rows]
+        fields, options = sort_settings(self.registry, self.request.overrides, names, row.method)
+        recipe = recipe_of(self.protocol, dataset, backbone, fields)
+        configured = partial(method_config, row.method, method, variant, recipe)
+        built = method(configured(options))
+        start = self.start_of(backbone, recipe, built)
+        pool = self._pool(row.method, built)
+        try:
+            cell = Cell(
+                protocol=self.protocol.name,
+                dataset=dataset.info.name,
+                classes=task,
+                pool=f"{_beside(self.request)}{pool.info.name}" if pool else None,
+                budget=budget,
+                method=row.method,
+                variant=variant,
+                head=_head(self.registry, row.head or self.request.head, built),
+                backbone=backbone,
+                init=start.init,
+                seed=seed,
+                overrides={
+                    "protocol": recipe_changes(recipe_of(self.protocol, dataset, backbone, {}), recipe),
+                    "method": config_changes(configured, options),
+                },
+                precision=self.precision,
+            )
+        except ValidationError as error:
+            raise UsageError(f"this cell cannot be: {first_problem(error)}") from None
+        if built.uses_unlabeled and pool is None and (self.protocol.needs_pool or budget.ratio == "1"):
+            raise UsageError(no_pool_text(cell, self.protocol))
+        sources = Sources(dataset_name, (self.request.unlabeled or "").removeprefix(REST) if pool else None, start.path)
+        return RequestedCell(resolve(cell, self.registry, sources, opened=self.opened), sources)
+
+    def _pool(self, name: str, method: "Method") -> Dataset | None:
+        """The named pool, if the method uses one; raises UsageError for a stream that the method cannot use."""
+        if not (self.request.unlabeled and method.uses_unlabeled):
+            return None
+        pool = self.opened(self.request.unlabeled.removeprefix(REST))
+        if isinstance(pool, StreamedDataset) and "pool_index" in method.requires:
+            raise UsageError(
+                f"method '{name}' keeps something for every image of the pool, and '{pool.info.name}' is a stream; "
+                "name a packed pool with --unlabeled"
+            )
+        return pool
+
+
+def no_pool_text(cell: Cell, protocol: Protocol) -> str:
+    """Why a semi-supervised cell without unlabeled images is refused."""
+    if protocol.needs_pool:
+        return (
+            f"protocol '{cell.protocol}' takes the unlabeled images of method '{cell.method}' from another dataset; "
+            "name it with --unlabeled (such as synthfaces-fr), or choose --protocol ratio-v1"
+        )
+    return (
+        f"method '{cell.method}' learns from unlabeled images, and with {cell.budget.title()} '{cell.dataset}' "
+        "has none left; name a pool with --unlabeled (such as synthfaces-fr) or fewer labels"
+    )
+
+
+def _open(registry: Registry, name: str) -> Dataset:
+    dataset = open_dataset(registry, name)
+    # The hash reads every file of the source, and each split asks for it.
+    dataset.source_digest = cache(dataset.source_digest)  # type: ignore[method-assign]
+    return dataset
+
+
+def _beside(request: RunRequest) -> str:
+    return REST if (request.unlabeled or "").startswith(REST) else ""
+
+
+def _head(registry: Registry, name: str | None, method: "Method") -> str | None:
+    """A registered head, None if the method has one of its kind anyway: its options are then the method's."""
+    if name is None:
+        return None
+    head = registry.get("heads", name).load()
+    return None if type(method.make_head(8, 2)) is head else name
+
+
+def _budgets(request: RunRequest, protocol: Protocol) -> list[Budget]:
+    wanted: list[tuple[str, str, Any]] = [("ratio", "--ratio", value) for value in request.ratios]
+    wanted += [("count", "--labels", value) for value in request.counts]
+    wanted += [("per_class", "--per-class", value) for value in request.per_class]
+    if not wanted:
+        raise UsageError("how many labels? give --ratio 0.05, for example (1 = all labels)")
+    allocation = request.allocation or protocol.allocations[0]
+    if allocation not in (known := (*protocol.allocations, "per-class")):
+        raise UsageError(
+            f"--allocation {allocation}: choose {' or '.join(protocol.allocations)} in protocol '{protocol.name}'"
+            f"{suggestion(allocation, known)}"
+        )
+    budgets = []
+    for name, option, value in wanted:
+        if (protocol.budget == "ratio") != (name == "ratio"):
+            raise UsageError(f"{option} {value}: protocol '{protocol.name}' counts labels by --{_option(protocol)}")
+        try:
+            spread = {} if name == "per_class" and request.allocation is None else {"allocation": allocation}
+            budgets.append(Budget.model_validate({name: value, **spread}))
+        except ValidationError as error:
+            text = first_problem(error).partition("Value error, ")[2] or first_problem(error)
+            raise UsageError(f"{option} {value}: {text}") from None
+    return budgets
+
+
+def _option(protocol: Protocol) -> str:
+    return "ratio" if protocol.budget == "ratio" else "labels or --per-class"

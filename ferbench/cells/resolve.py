@@ -1,0 +1,195 @@
+"""From a cell to what its names stand for, protocol, recipe, data, method, options: every name and key is checked."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property, partial
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from ferbench.contract.dataset import Dataset, DatasetInfo, RankGroups
+from ferbench.contract.protocol import TUNED, Protocol, Recipe
+from ferbench.data.sources import classes_of, open_dataset, shared_classes
+from ferbench.discovery.registry import Registry
+from ferbench.errors import UsageError, suggestion
+from ferbench.records.cell import Cell
+from ferbench.records.checks import is_standard
+from ferbench.records.reproduction import Sources
+from ferbench.records.schema import first_problem
+
+if TYPE_CHECKING:
+    from ferbench.contract.method import Method, MethodConfig
+
+M = TypeVar("M", bound=BaseModel)
+
+
+@dataclass(frozen=True)
+class ResolvedCell:
+    """A cell with its names replaced by what they stand for; `test_set` is another set that is tested, if one is.
+
+    The method is loaded when it is first asked for: who only looks at data runs no method's code.
+    """
+
+    cell: Cell
+    registry: Registry
+    protocol: Protocol
+    recipe: Recipe
+    dataset: Dataset
+    pool: Dataset | None
+    class_names: tuple[str, ...]
+    test_set: Dataset | None = None
+
+    @property
+    def base(self) -> "ResolvedCell":
+        """What trains the model: this, or the same without another set that is tested."""
+        return self if self.test_set is None else replace(self, cell=self.cell.base, test_set=None)
+
+    def on(self, other: Dataset) -> "ResolvedCell":
+        """The same, tested on another set; raises UsageError where the two share fewer than two classes."""
+        shared_classes(self.dataset, self.class_names, other)
+        try:
+            cell = Cell.model_validate({**self.cell.model_dump(mode="json"), "test_on": other.info.name})
+        except ValidationError as error:
+            raise UsageError(f"this cell cannot be: {first_problem(error)}") from None
+        return replace(self, cell=cell, test_set=other)
+
+    @cached_property
+    def method_class(self) -> "type[Method]":
+        """The class of the cell's method."""
+        return method_class(self.registry, self.cell.method)
+
+    @cached_property
+    def config(self) -> "MethodConfig":
+        """The options that the method runs with."""
+        options = self.cell.overrides.get("method", {})
+        return method_config(self.cell.method, self.method_class, self.cell.variant, self.recipe, options)
+
+    @cached_property
+    def declared(self) -> "Method":
+        """The configured method, attached to nothing: for what it says of itself."""
+        return self.method_class(self.config)
+
+    @property
+    def head_options(self) -> Mapping[str, Any]:
+        """What the recipe sets of a head that `--head` names."""
+        return self.recipe.head_defaults.get(self.cell.head or "", {})
+
+    @property
+    def wants_boxes(self) -> bool:
+        """Whether the method uses face boxes."""
+        return "boxes" in self.declared.requires
+
+    @property
+    def relabels(self) -> bool:
+        """Whether a stage has a second draw of labeled images."""
+        return any(stage.data == "relabeled" for stage in self.declared.stages())
+
+    @property
+    def standard(self) -> bool:
+        """Whether the cell belongs in a standard table."""
+        return is_standard(self.cell, self.protocol, relabels=self.relabels)
+
+
+def resolve(
+    cell: Cell,
+    registry: Registry,
+    sources: Sources | None = None,
+    *,
+    opened: Callable[[str], Dataset] | None = None,
+) -> ResolvedCell:
+    """Look up every name of a cell; `sources` say where datasets are opened if not by their names.
+
+    `opened` opens them; who resolves many cells gives one that remembers.
+    """
+    sources, opened = sources or Sources(), opened or partial(open_dataset, registry)
+    protocol = registry.load("protocols", cell.protocol)
+    dataset = opened(sources.dataset or cell.dataset)
+    _, class_names = classes_of(dataset, cell.classes)
+    base = ResolvedCell(
+        cell=cell.base,
+        registry=registry,
+        protocol=protocol,
+        recipe=recipe_of(protocol, dataset, cell.backbone, cell.overrides.get("protocol", {})),
+        dataset=dataset,
+        pool=opened(sources.pool or cell.pool_name) if cell.pool_name else None,
+        class_names=class_names,
+    )
+    return base.on(opened(sources.test_on or cell.test_on)) if cell.test_on else base
+
+
+def check_groups(registry: Registry, protocol: Protocol, info: DatasetInfo) -> None:
+    """Raises UsageError where a protocol would draw labels by image from frames of videos."""
+    if info.rank_groups not in ("image", protocol.rank_groups):
+        fitting = " or ".join(protocols_by(registry, info.rank_groups))
+        raise UsageError(
+            f"protocol '{protocol.name}' draws labels by {protocol.rank_groups}; those of '{info.name}' must be drawn "
+            f"by {info.rank_groups}, as its images are frames; choose --protocol {fitting or 'of a plugin that does'}"
+        )
+
+
+def protocols_by(registry: Registry, groups: RankGroups) -> list[str]:
+    """The protocols that draw labels by image, subject or video."""
+    return [name for name in registry.names("protocols") if registry.load("protocols", name).rank_groups == groups]
+
+
+def method_class(registry: Registry, name: str) -> "type[Method]":
+    """The class of a registered method."""
+    method: type[Method] = registry.load("methods", name)
+    return method
+
+
+def recipe_of(protocol: Protocol, dataset: Dataset, backbone: str, overrides: Mapping[str, Any]) -> Recipe:
+    """The protocol's recipe for a dataset and a backbone, with fields set by the user (`weak.padding` is a view's)."""
+    recipe = protocol.recipe_for(dataset.info.family).for_backbone(backbone)
+    values = recipe.model_dump()
+    for key, value in overrides.items():
+        *parents, leaf = key.split(".")
+        target = values
+        for parent in parents:
+            target = target.get(parent) if isinstance(target, dict) else None  # type: ignore[assignment]
+        if not isinstance(target, dict) or leaf not in target or key in TUNED:
+            raise UsageError(
+                f"--set {key}: protocol '{protocol.name}' has no such field{suggestion(key, _keys(recipe))}"
+            )
+        target[leaf] = value
+    return _validated(Recipe, values, f"protocol '{protocol.name}'")
+
+
+def method_config(
+    name: str, method: "type[Method]", variant: str, recipe: Recipe, overrides: Mapping[str, Any]
+) -> "MethodConfig":
+    """Plugin default < the recipe's tuned default < the variant's preset < the user."""
+    if variant not in method.variants:
+        known = ", ".join(method.variants)
+        raise UsageError(
+            f"method '{name}' has no variant '{variant}'; it has {known}{suggestion(variant, method.variants)}"
+        )
+    fields = method.Config.model_fields
+    for key in overrides:
+        if key not in fields:
+            known = ", ".join(fields) or "none"
+            raise UsageError(
+                f"--set {key}: method '{name}' has no such option (it has {known}){suggestion(key, fields)}"
+            )
+    values = {**recipe.method_defaults.get(name, {}), **method.variants[variant], **overrides}
+    return _validated(method.Config, values, f"method '{name}'")
+
+
+def _keys(model: BaseModel, prefix: str = "") -> list[str]:
+    keys = []
+    for key, value in model:
+        keys.append(prefix + key)
+        if isinstance(value, BaseModel):
+            keys += _keys(value, f"{prefix}{key}.")
+    return keys
+
+
+def _validated(model: type[M], values: Mapping[str, Any], what: str) -> M:
+    try:
+        return model.model_validate(values)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        key = ".".join(str(part) for part in first["loc"])
+        # Without a place it is about several fields, and its input is all of them.
+        value = f"{key} = {first['input']!r}: " if key else ""
+        raise UsageError(f"{what}: {value}{first['msg'].removeprefix('Value error, ')}") from None

@@ -1,0 +1,134 @@
+"""From a resolved cell to the rows of its data: the only way there, for whoever runs, verifies or shows a cell."""
+
+from dataclasses import dataclass
+from enum import Enum
+from functools import cached_property
+
+from ferbench.cells.resolve import ResolvedCell
+from ferbench.contract.dataset import Dataset
+from ferbench.data.load.image_store import ImageStore
+from ferbench.data.prepare.pack import ensure_packed, find_packed
+from ferbench.data.seeds import derive
+from ferbench.data.select.cross_test import CrossTest, open_cross_test
+from ferbench.data.select.folds import fold_of
+from ferbench.data.select.splits import Selection, make_split
+from ferbench.data.select.unlabeled_pool import UnlabeledPool, is_on_disk, open_unlabeled_pool
+from ferbench.data.sources import shared_classes
+from ferbench.errors import DataError
+from ferbench.readers.streams import StreamedDataset
+from ferbench.records.cell import digest
+from ferbench.records.schema import Fingerprints
+
+
+class Policy(Enum):
+    """What is done about data that is not on disk at the cell's image size."""
+
+    MAKE = "pack or index it now"
+    IF_ON_DISK = "refuse; where the size does not matter, take another one"
+    USUAL_SIZE = "pack it at the protocol's own size, as a record may name any other; refuse the rest"
+
+
+class NotOnDiskError(DataError):
+    """The data of a cell is not prepared on this machine, and the policy is not to make it."""
+
+
+@dataclass(frozen=True)
+class DataNeeds:
+    """What a method draws beyond the split: face boxes, a second draw of labeled images."""
+
+    boxes: bool = False
+    relabeled: bool = False
+
+    @classmethod
+    def recorded(cls, fingerprints: Fingerprints | None) -> "DataNeeds":
+        """What a record says that its method has drawn; nothing where there is no result."""
+        if fingerprints is None:
+            return cls()
+        return cls(fingerprints.boxes is not None, fingerprints.relabeled is not None)
+
+
+@dataclass(frozen=True)
+class CellData:
+    """The rows of a cell over packed data, the pool where one is named, and another set that is tested.
+
+    `keeps_rest` says whether the rest of the training set is unlabeled data. `relabeled` is the second draw of a method
+    that has a stage with such data. `trained` are the fingerprints of what is trained; those of the cell are others
+    where another set is tested.
+    """
+
+    selection: Selection
+    images: ImageStore
+    pool: UnlabeledPool | None
+    cross_test: CrossTest | None
+    relabeled: Selection | None
+    keeps_rest: bool
+    trained: Fingerprints
+
+    @property
+    def fingerprints(self) -> Fingerprints:
+        """What is recorded and compared."""
+        return self.cross_test.fingerprints(self.trained) if self.cross_test else self.trained
+
+    @property
+    def tested(self) -> ImageStore:
+        """The images that test images are among."""
+        return self.cross_test.images if self.cross_test else self.images
+
+    @cached_property
+    def pretraining_images(self) -> str:
+        """A digest of the images of stages that draw `"all"`, whatever part of them is labeled."""
+        own = self.images.content(self.selection.labeled + self.selection.unlabeled) if self.keeps_rest else []
+        return digest([sorted(own), [self.pool.source.fingerprint, self.pool.drawn] if self.pool else []])
+
+
+def select(resolved: ResolvedCell, policy: Policy = Policy.MAKE, needs: DataNeeds | None = None) -> CellData:
+    """Choose the rows of a cell; `needs` are the method's, unless who asks knows them without loading it.
+
+    Raises DataError or UsageError where the data cannot give what the cell wants, NotOnDiskError as the policy says.
+    """
+    protocol, cell, dataset = resolved.protocol, resolved.cell, resolved.dataset
+    needs = needs or DataNeeds(resolved.wants_boxes, resolved.relabels)
+    images, fold = _images(resolved, policy), fold_of(protocol, cell.seed)
+
+    def drawn(seed: int) -> Selection:
+        names, rule, groups = resolved.class_names, protocol.split_rule, protocol.rank_groups
+        return make_split(images, names, cell.budget, seed, rule=rule, groups=groups, fold=fold)
+
+    selection = drawn(cell.seed)
+    relabeled = drawn(derive(cell.seed, "relabeled")) if needs.relabeled else None
+    pool = open_unlabeled_pool(_allowed(resolved, policy, resolved.pool), images, fold) if resolved.pool else None
+    cross_test = None
+    if resolved.test_set is not None:
+        shared = shared_classes(dataset, resolved.class_names, resolved.test_set)
+        other = _allowed(resolved, policy, resolved.test_set)
+        cross_test = open_cross_test(other, shared, images, fold=fold, pool=pool)
+    trained = pool.fingerprints(selection, keeps_rest=cell.keeps_rest) if pool else selection.fingerprints
+    detected = needs.boxes and images.box_sources(selection.labeled)["detected"]
+    more = {
+        "boxes": images.detected_boxes if detected else None,
+        "relabeled": relabeled.fingerprints.labeled if relabeled else None,
+    }
+    return CellData(selection, images, pool, cross_test, relabeled, cell.keeps_rest, trained.model_copy(update=more))
+
+
+def _images(resolved: ResolvedCell, policy: Policy) -> ImageStore:
+    """The packed images; at any size where nothing depends on it and nothing may be made."""
+    dataset, size = resolved.dataset, resolved.recipe.image_size
+    # Which images look alike is decided at the size of the cell; the rest of a split does not depend on it.
+    any_size = policy is Policy.IF_ON_DISK and resolved.pool is None and resolved.test_set is None
+    if any_size and (folder := find_packed(dataset)):
+        return ImageStore(folder)
+    return ImageStore(ensure_packed(_allowed(resolved, policy, dataset), size))
+
+
+def _allowed(resolved: ResolvedCell, policy: Policy, dataset: Dataset) -> Dataset:
+    """The dataset, if it is on disk or may be made now."""
+    size, usual = resolved.recipe.image_size, resolved.protocol.recipe_for(resolved.dataset.info.family)
+    usual_size = usual.for_backbone(resolved.cell.backbone).image_size
+    makes = policy is Policy.MAKE or (
+        policy is Policy.USUAL_SIZE and size == usual_size and not isinstance(dataset, StreamedDataset)
+    )
+    if not makes and not is_on_disk(dataset, size):
+        verb = "indexed" if isinstance(dataset, StreamedDataset) else "packed"
+        raise NotOnDiskError(f"dataset '{dataset.info.name}' is not {verb} at {size} pixels on this machine")
+    return dataset

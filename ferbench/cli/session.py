@@ -1,0 +1,33 @@
+"""What the commands of one call share: plugins are looked for when the first command asks for them."""
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from ferbench.discovery.loader import builtin_protocols, builtin_registry, load_registry
+from ferbench.discovery.registry import Registry
+
+if TYPE_CHECKING:
+    from ferbench.contract.protocol import Protocol
+
+
+@dataclass
+class Session:
+    """One call of the command line."""
+
+    verbose: bool
+
+    @cached_property
+    def builtins(self) -> Registry:
+        """What the core registers; quick, and there whatever is installed."""
+        return builtin_registry()
+
+    @cached_property
+    def registry(self) -> Registry:
+        """What the core and all plugins register."""
+        return load_registry()
+
+    @cached_property
+    def protocols(self) -> "dict[str, Protocol]":
+        """The protocols of the core, which records are checked by."""
+        return builtin_protocols()

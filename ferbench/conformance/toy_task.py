@@ -1,0 +1,97 @@
+"""A made-up task of three colours, for checks that must train but need no dataset."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ferbench.conformance.static_check import ToyBackbone, toy_backbone
+from ferbench.contract.backbone import Network
+from ferbench.contract.batch import MethodInfo
+from ferbench.contract.method import Method, Processes
+from ferbench.contract.protocol import Recipe, WeakView
+from ferbench.data.load.image_set import ImageSet
+from ferbench.data.load.views import ViewMaker
+from ferbench.training.loop import Training
+from ferbench.training.run import Run
+from ferbench.training.stage_cache import StageCache
+from ferbench.training.task import Task
+from ferbench.training.teacher import Teacher
+
+CPU = torch.device("cpu")
+CLASS_NAMES = ("neutral", "happiness", "sadness")
+RECIPE = Recipe(
+    backbone="toy",
+    image_size=16,
+    steps=40,
+    labeled_batch=8,
+    unlabeled_batch=16,
+    learning_rate=3e-2,
+    ema_decay=0.9,
+    weak=WeakView(padding=1),
+)
+INFO = MethodInfo(CLASS_NAMES, (8, 8, 8), 24, 48, RECIPE.steps, 2, ToyBackbone.feature_size)
+
+
+def toy_images(per_class: int, seed: int, device: torch.device = CPU) -> ImageSet:
+    """Dark and noisy images of 16 pixels with a bright square in the channel of their class."""
+    generator = torch.Generator().manual_seed(seed)
+    labels = torch.arange(len(CLASS_NAMES)).repeat_interleave(per_class)
+    images = torch.randint(0, 60, (len(labels), 16, 16, 3), generator=generator, dtype=torch.uint8)
+    for row, label in enumerate(labels.tolist()):
+        images[row, 4:12, 4:12, label] = 230
+    return ImageSet(
+        images=images.to(device),
+        labels=labels.to(device),
+        label_probs=torch.nn.functional.one_hot(labels, len(CLASS_NAMES)).float().to(device),
+        boxes=torch.tensor([[1.0, 1.0, 15.0, 15.0]]).repeat(len(labels), 1).to(device),
+        ids=tuple(f"toy-{seed}-{row}" for row in range(len(labels))),
+    )
+
+
+def toy_task(*, unlabeled: bool, device: torch.device = CPU) -> Task:
+    """24 labeled, 48 unlabeled and 30 test images."""
+    backbone = ToyBackbone()
+    return Task(
+        labeled=toy_images(8, 1, device),
+        unlabeled=toy_images(16, 2, device) if unlabeled else None,
+        relabeled=(toy_images(8, 4, device), toy_images(16, 5, device)) if unlabeled else None,
+        test=toy_images(10, 3, device),
+        maker=ViewMaker(RECIPE, backbone.mean, backbone.std, device),
+        class_names=CLASS_NAMES,
+        device=device,
+    )
+
+
+def toy_network(method: Method) -> Network:
+    """A toy backbone that the method can use, under its head, with fixed random weights."""
+    torch.manual_seed(0)
+    net = Network(toy_backbone(method), method.make_head(ToyBackbone.feature_size, len(CLASS_NAMES)))
+    # As in a real run: only then does a checkpoint that forgets the memory format show.
+    return net.to(memory_format=torch.channels_last)
+
+
+def toy_training(
+    method: Method,
+    folder: Path,
+    *,
+    device: torch.device = CPU,
+    recipe: Recipe = RECIPE,
+    task: Task | None = None,
+    seed: int = 3,
+    precision: str = "fp32",
+    processes: Processes | None = None,
+    **more: Any,
+) -> Training:
+    """A run of a method on the toy task or another, ready to `train`; `more` are fields of `Training`."""
+    net, processes = toy_network(method), processes or Processes()
+    method.setup(net, INFO)
+    for module in (method, net):
+        module.to(device)
+    teacher = Teacher(net, recipe.ema_decay)
+    method.attach(net, teacher.net, torch.Generator(device).manual_seed(1), INFO, processes=processes)
+    torch.manual_seed(2)
+    task = task or toy_task(unlabeled=method.uses_unlabeled, device=device)
+    run = Run(method, teacher, recipe, task, INFO, seed, precision, processes)
+    files = {"checkpoint_path": folder / "checkpoint.safetensors", "stage_cache": StageCache(folder / "stages", {})}
+    return Training(run, **{**files, **more})

@@ -1,0 +1,132 @@
+"""Packed images on disk, opened: rows of a manifest and a memory map of pixels; no tensors."""
+
+import json
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import pyarrow
+import pyarrow.parquet
+from numpy.typing import NDArray
+
+from ferbench.data.prepare.decode import Box
+from ferbench.data.prepare.face_boxes import read_boxes
+from ferbench.errors import DataError
+from ferbench.records.cell import digest
+
+UNKNOWN = -1
+CENTRAL_BOX = (0.11, 0.11, 0.98, 0.98)
+"""The face where the manifest has no box: SSFER's fixed (25, 25, 220, 220) of 224 pixels, as parts of the width."""
+
+
+class ImageStore:
+    """A packed folder, opened; `images` (N, S, S, 3) uint8 stay in the memory map."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        try:
+            self.meta = json.loads((folder / "meta.json").read_text("utf-8"))
+            self._manifest = pyarrow.parquet.read_table(folder / "manifest.parquet")
+            self.images = np.load(folder / "images.npy", mmap_mode="r", allow_pickle=False)
+        except (OSError, ValueError, pyarrow.ArrowException) as error:
+            raise DataError(f"{folder}: damaged packed dataset ({error}); remove this folder and run again") from None
+        if len(self.images) != len(self._manifest):
+            raise DataError(f"{folder}: {len(self.images)} images, {len(self._manifest)} rows; remove this folder")
+
+    @property
+    def name(self) -> str:
+        return str(self.meta["name"])
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 over ids, splits, labels and encoded images."""
+        return str(self.meta["fingerprint"])
+
+    @property
+    def image_size(self) -> int:
+        """Pixels of each side."""
+        return int(self.images.shape[1])
+
+    @cached_property
+    def ids(self) -> list[str]:
+        return list(self._manifest["id"].to_pylist())
+
+    @cached_property
+    def splits(self) -> list[str]:
+        return list(self._manifest["split"].to_pylist())
+
+    @cached_property
+    def labels(self) -> list[str | None]:
+        return list(self._manifest["label"].to_pylist())
+
+    @cached_property
+    def contents(self) -> list[str]:
+        """SHA-256 of each encoded image."""
+        return list(self._manifest["sha256"].to_pylist())
+
+    def content(self, rows: list[int]) -> list[list[object]]:
+        """Id, image and face box of these rows: what a method sees of them without their labels."""
+        part = self._manifest.select(["id", "sha256", "box"]).take(pyarrow.array(rows, pyarrow.int64()))
+        return [[row["id"], row["sha256"], row["box"]] for row in part.to_pylist()]
+
+    def box_sources(self, rows: list[int]) -> Counter[str]:
+        """How many of these rows have the box of the manifest, one that a detector has found, or the `CENTRAL_BOX`."""
+        own = self._manifest["box"].is_valid().take(pyarrow.array(rows, pyarrow.int64())).to_pylist()
+        return Counter(
+            "manifest" if box else "detected" if self.ids[row] in self._detected else "central"
+            for row, box in zip(rows, own, strict=True)
+        )
+
+    @property
+    def detected_boxes(self) -> str:
+        """The fingerprint of what the detector has found."""
+        return digest(sorted(self._detected.items()))
+
+    @cached_property
+    def _detected(self) -> Mapping[str, Box]:
+        return read_boxes(self.name, str(self.meta["source_digest"]))
+
+    def known_groups(self, kind: str) -> int:
+        """How many subjects or videos there are."""
+        return len(set(self._manifest[kind].to_pylist()) - {None})
+
+    def groups(self, kind: str) -> list[str]:
+        """What a rank is given to: the image's id, or its subject or video."""
+        if kind == "image":
+            return self.ids
+        values = self._manifest[kind].to_pylist()
+        if None in values:
+            raise DataError(
+                f"dataset '{self.name}': the protocol needs the {kind} of every image, which {values.count(None)} of "
+                f"{len(values)} do not have; choose another --protocol, such as ratio-v1"
+            )
+        return list(values)
+
+    def label_positions(self, rows: Sequence[int], class_names: Sequence[str]) -> NDArray[np.int64]:
+        """The place of each row's label among the classes (N,), `UNKNOWN` for others.
+
+        The label is the manifest's, which splits and fingerprints use; a tie of votes is broken there, once.
+        """
+        position = {name: i for i, name in enumerate(class_names)}
+        return np.array([position.get(str(self.labels[row]), UNKNOWN) for row in rows], np.int64)
+
+    def label_shares(self, rows: Sequence[int], class_names: Sequence[str]) -> NDArray[np.float32]:
+        """What annotators gave each class (N, C), as the manifest has it: counts or shares, 0 for other classes."""
+        position = {name: i for i, name in enumerate(class_names)}
+        shares = np.zeros((len(rows), len(class_names)), np.float32)
+        distributions = self._manifest["label_distribution"]
+        for i, row in enumerate(rows):
+            label = self.labels[row]
+            for name, share in distributions[row].as_py() or ([(label, 1.0)] if label else []):
+                if name in position:
+                    shares[i, position[name]] = share
+        return shares
+
+    def boxes(self, rows: Sequence[int]) -> NDArray[np.float32]:
+        """The face of each row (N, 4) as x0, y0, x1, y1 in pixels: the manifest's, a detected or the central one."""
+        own = self._manifest["box"].take(pyarrow.array(rows, pyarrow.int64())).to_pylist()
+        parts = [self._detected.get(self.ids[row], CENTRAL_BOX) for row in rows]
+        boxes = [box or [part * self.image_size for part in other] for box, other in zip(own, parts, strict=True)]
+        return np.array(boxes, np.float32).reshape(len(rows), 4)

@@ -1,0 +1,175 @@
+"""Unlabeled images that are read while the run trains: decoded by processes in the background, in a seeded order."""
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+from ferbench.data.augment.pixels import to_device
+from ferbench.data.load.image_set import Drawn, ImageSet, join
+from ferbench.data.load.image_store import CENTRAL_BOX, UNKNOWN
+from ferbench.data.prepare.stream_index import StreamIndex, StreamReader
+from ferbench.data.seeds import derive
+from ferbench.errors import DataError
+
+BLOCK = 256
+"""Images that are read one after another: a disk without seeks, 2 to 10 MB of an archive."""
+WINDOW = 64
+"""Blocks that are shuffled together: 16,384 images, more identities than a batch could show."""
+AHEAD = 4
+"""Batches that each worker holds ready; what bounds the memory."""
+
+
+@dataclass(frozen=True)
+class Stream:
+    """N images of a streamed set as an unlabeled pool, after those of a `packed` pool where there is one.
+
+    `rows` (N,) int64 are those of the index that may be drawn.
+    """
+
+    index: StreamIndex
+    rows: NDArray[np.int64]
+    device: torch.device
+    packed: ImageSet | None = None
+
+    def __len__(self) -> int:
+        return len(self.rows) + self.n_packed
+
+    @property
+    def n_packed(self) -> int:
+        """How many images come first that are in memory."""
+        return 0 if self.packed is None else len(self.packed)
+
+    def after(self, pool: ImageSet) -> "Stream":
+        """This stream with the images of a pool before its own."""
+        return replace(self, packed=pool if self.packed is None else join(pool, self.packed))
+
+    def truth(self, index: Tensor) -> Tensor:
+        """Labels (B,) int64 of positions, -1 where unknown; for reports."""
+        unknown = torch.full_like(index, UNKNOWN)
+        if self.packed is None or not self.n_packed:
+            return unknown
+        inside = index < self.n_packed
+        return torch.where(inside, self.packed.labels[index.clamp(max=self.n_packed - 1)], unknown)
+
+
+class WindowOrder:
+    """Endless passes over n images, blocks shuffled and then the images of a window of blocks.
+
+    What a step draws is a function of seed and step alone, as in `IndexStream`; near positions lie near each other in
+    the files, so that a pass reads every shard about once.
+    """
+
+    def __init__(self, n: int, batch_size: int, seed: int, *, block: int = BLOCK, window: int = WINDOW) -> None:
+        self.n, self.batch_size, self._seed = n, batch_size, seed
+        self._block, self._window = block, window
+        self._made: dict[tuple[int, int], tuple[int, Tensor]] = {}
+        self._starts: tuple[int, Tensor, Tensor] = (-1, torch.empty(0), torch.empty(0))
+
+    def at(self, step: int) -> Tensor:
+        """Positions (batch_size,) int64 of a step."""
+        start, stop = step * self.batch_size, (step + 1) * self.batch_size
+        parts = []
+        while start < stop:
+            first, images = self._window_of(*divmod(start, self.n))
+            inside = start % self.n - first
+            parts.append(images[inside : inside + stop - start])
+            start += len(parts[-1])
+        return torch.cat(parts)
+
+    def _window_of(self, k: int, position: int) -> tuple[int, Tensor]:
+        """The window of pass k that holds a position: where it begins, and its images in their order."""
+        blocks, ends = self._blocks(k)
+        number = int(torch.searchsorted(ends, position, right=True)) // self._window
+        if (k, number) not in self._made:
+            chosen = blocks[number * self._window : (number + 1) * self._window].tolist()
+            spans = [torch.arange(b * self._block, min((b + 1) * self._block, self.n)) for b in chosen]
+            images = torch.cat(spans)
+            generator = torch.Generator().manual_seed(derive(self._seed, "window", k, number))
+            images = images[torch.randperm(len(images), generator=generator)]
+            first = int(ends[number * self._window - 1]) if number else 0
+            self._made = {(k, number): (first, images)}
+        return self._made[k, number]
+
+    def _blocks(self, k: int) -> tuple[Tensor, Tensor]:
+        """The blocks of pass k in their order, and the position after each."""
+        if self._starts[0] != k:
+            generator = torch.Generator().manual_seed(derive(self._seed, "blocks", k))
+            blocks = torch.randperm(-(-self.n // self._block), generator=generator)
+            lengths = (self.n - blocks * self._block).clamp(max=self._block)
+            self._starts = (k, blocks, lengths.cumsum(0))
+        return self._starts[1], self._starts[2]
+
+
+class StreamLoader:
+    """The images of a stream's steps, decoded ahead by worker processes."""
+
+    def __init__(self, stream: Stream, batch_size: int, seed: int, steps: int, workers: int = 1) -> None:
+        self.stream, self.order, self.steps = stream, WindowOrder(len(stream), batch_size, seed), steps
+        self.workers = workers
+        self._waited = 0.0
+        self._ahead: Iterator[tuple[Tensor, Tensor] | DataError] = iter(())
+        self._next = -1
+
+    def at(self, step: int) -> Drawn:
+        """What a step draws, on the stream's device; raises DataError for a record that cannot be read any more."""
+        started = time.monotonic()
+        if step != self._next:
+            self._ahead = self._start(step)
+        self._next = step + 1
+        item = next(self._ahead)
+        self._waited += time.monotonic() - started
+        if isinstance(item, DataError):
+            raise item
+        index, images = (to_device(tensor, self.stream.device) for tensor in item)
+        boxes = (torch.tensor([CENTRAL_BOX]) * images.shape[1]).expand(len(images), 4)
+        return self._with_packed(Drawn(images, to_device(boxes.contiguous(), self.stream.device), index))
+
+    def take_waited(self) -> float:
+        """Seconds since the last call that steps have waited for images."""
+        waited, self._waited = self._waited, 0.0
+        return waited
+
+    def _start(self, step: int) -> Iterator[tuple[Tensor, Tensor] | DataError]:
+        loader = DataLoader(
+            _Decoded(self.stream),
+            sampler=(self.order.at(t) for t in range(step, self.steps)),
+            batch_size=None,
+            num_workers=self.workers,
+            prefetch_factor=AHEAD,
+            # Without a generator of its own, starting the workers would draw from the run's.
+            generator=torch.Generator(),
+        )
+        return iter(loader)
+
+    def _with_packed(self, drawn: Drawn) -> Drawn:
+        """Put the images that are in memory into the places that the workers have left empty."""
+        packed, n = self.stream.packed, self.stream.n_packed
+        if packed is None or not n:
+            return drawn
+        inside, row = drawn.index < n, drawn.index.clamp(max=n - 1)
+        images = torch.where(inside.view(-1, 1, 1, 1), packed.images[row], drawn.images)
+        return Drawn(images, torch.where(inside.view(-1, 1), packed.boxes[row], drawn.boxes), drawn.index)
+
+
+class _Decoded(torch.utils.data.Dataset[tuple[Tensor, Tensor] | DataError]):
+    """Positions of a batch to its images, in a worker; an error is handed over, so that its text stays as it is."""
+
+    def __init__(self, stream: Stream) -> None:
+        self.reader: StreamReader = stream.index.reader
+        self.rows, self.n_packed = stream.rows, stream.n_packed
+
+    def __getitem__(self, positions: Tensor) -> tuple[Tensor, Tensor] | DataError:
+        size = self.reader.image_size
+        images = np.zeros((len(positions), size, size, 3), np.uint8)
+        streamed = (positions >= self.n_packed).numpy()
+        try:
+            images[streamed] = self.reader.images(self.rows[positions.numpy()[streamed] - self.n_packed])
+        except DataError as error:
+            return error
+        return positions, torch.from_numpy(images)

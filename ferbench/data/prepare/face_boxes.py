@@ -1,0 +1,114 @@
+"""Face boxes for sets that have none: a detector fills a cache once, and cells that want boxes read it.
+
+The detector is the frontal-face cascade of scikit-image (Zhang et al., ICCV 2007; trained by OpenCV's authors), which
+is part of that package: nothing is downloaded. As in SSFER's code, an image with no face or with several gets no box,
+and so the central one.
+"""
+
+import io
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from functools import cache, partial
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow
+import pyarrow.parquet
+from PIL import Image, ImageOps
+
+from ferbench.contract.dataset import Dataset, Sample
+from ferbench.data.cache import cache_root
+from ferbench.data.prepare.decode import UNDECODABLE, Box, decode_image
+from ferbench.errors import DataError, UsageError
+from ferbench.readers.paths import ImageFiles
+from ferbench.records.cell import digest
+from ferbench.records.files import write_atomic
+
+DETECTOR = "scikit-image-lbp-frontal-face-v1"
+SIDE = 128
+"""Pixels of the longer side that a face is looked for at."""
+MARGIN = 32
+"""Pixels of grey around it, without which a face that fills its crop is often missed."""
+SMALLEST = 0.3
+"""Of the shorter side; a face that fills less of its crop is not the one that is labeled."""
+CHUNK = 256
+SCHEMA = pyarrow.schema([("id", pyarrow.string()), ("box", pyarrow.list_(pyarrow.float32(), 4))])
+
+
+def boxes_path(name: str, source_digest: str) -> Path:
+    """Where the found boxes of a dataset lie, whether or not they exist."""
+    return cache_root() / "boxes" / f"{name}-{digest([DETECTOR, source_digest])[:12]}.parquet"
+
+
+def read_boxes(name: str, source_digest: str) -> Mapping[str, Box]:
+    """The boxes that the detector has found, by id, as parts of width and height; empty where it was not asked."""
+    path = boxes_path(name, source_digest)
+    if not path.is_file():
+        return {}
+    try:
+        rows = pyarrow.parquet.read_table(path, schema=SCHEMA).to_pylist()
+    except (OSError, pyarrow.ArrowException) as error:
+        raise DataError(f"{path}: damaged cache of face boxes ({error}); remove it and run again") from None
+    return {row["id"]: tuple(row["box"]) for row in rows if row["box"] is not None}
+
+
+def find_boxes(dataset: Dataset) -> Iterator[tuple[int, int]]:
+    """Look for the face of every image without a box and keep what is found.
+
+    Yields how many images were looked at so far, and in how many a face was found. Raises UsageError without the
+    detector, DataError naming an image that cannot be decoded.
+    """
+    _detector()
+    rows: list[dict[str, Any]] = []
+    n_found = 0
+    samples = (sample for sample in dataset.samples() if isinstance(sample, Sample) and sample.box is None)
+    with ProcessPoolExecutor(len(os.sched_getaffinity(0))) as pool:
+        while some := list(islice(samples, CHUNK)):
+            found = list(pool.map(partial(_box, root=dataset.root), some, chunksize=CHUNK // 16))
+            rows += [{"id": sample.id, "box": box} for sample, box in zip(some, found, strict=True)]
+            n_found += sum(box is not None for box in found)
+            yield len(rows), n_found
+    if not rows:
+        return
+    buffer = io.BytesIO()
+    pyarrow.parquet.write_table(pyarrow.Table.from_pylist(rows, schema=SCHEMA), buffer)
+    path = boxes_path(dataset.info.name, dataset.source_digest())
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_atomic(path, buffer.getvalue())
+
+
+def detect(image: Image.Image) -> Box | None:
+    """The only face of an image as parts of its width and height: x0, y0, x1, y1; None for no face or several."""
+    scale = SIDE / max(image.size)
+    width, height = (max(1, round(side * scale)) for side in image.size)
+    small = ImageOps.expand(image.resize((width, height), Image.Resampling.BILINEAR), MARGIN, "grey")
+    least, most = round(SMALLEST * min(width, height)), min(width, height) + MARGIN
+    found: Sequence[Mapping[str, int]] = _detector().detect_multi_scale(
+        np.asarray(small), scale_factor=1.1, step_ratio=1, min_size=(least, least), max_size=(most, most)
+    )
+    if len(found) != 1:
+        return None
+    face = found[0]
+    x0, y0 = face["c"] - MARGIN, face["r"] - MARGIN
+    x1, y1 = x0 + face["width"], y0 + face["height"]
+    return max(0, x0) / width, max(0, y0) / height, min(1, x1 / width), min(1, y1 / height)
+
+
+def _box(sample: Sample, root: Path | None) -> Box | None:
+    try:
+        return detect(decode_image(ImageFiles(root).read(sample)))
+    except UNDECODABLE as error:
+        raise DataError(f"{sample.id}: {error}; replace or remove this image, then run again") from None
+
+
+@cache
+def _detector() -> Any:
+    try:
+        from skimage.data import lbp_frontal_face_cascade_filename
+        from skimage.feature import Cascade
+    except ImportError:
+        raise UsageError("finding faces needs scikit-image; install it with: pip install 'ferbench[boxes]'") from None
+    return Cascade(lbp_frontal_face_cascade_filename())

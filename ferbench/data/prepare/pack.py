@@ -1,0 +1,234 @@
+"""Decode once: from a dataset's samples to a packed folder.
+
+A packed folder holds `images.npy` (uint8, N x S x S x 3, memory-mapped when read), `manifest.parquet` and `meta.json`
+with counts, licence note and content fingerprint. It grows beside its place and is renamed, so that a folder that
+exists is whole; what was decoded before an interruption, or beside damaged images, is not decoded again.
+"""
+
+import hashlib
+import json
+import shlex
+import shutil
+import tempfile
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import filelock
+import pyarrow
+import pyarrow.parquet
+
+from ferbench.contract.dataset import Damage, Dataset
+from ferbench.data.cache import cache_root
+from ferbench.data.prepare.writer import Packing, Row
+from ferbench.errors import DataError, listed
+from ferbench.records.cell import canonical_json, digest
+from ferbench.records.formats import CACHE_FORMAT, FORMAT, PACK_VERSION, check_format
+
+FINGERPRINT_COLUMNS = ("id", "split", "label", "label_distribution", "subject", "video", "box", "sha256")
+"""What version 1 of the content fingerprint is made of; a further column of the manifest changes no fingerprint."""
+BATCH = 4096
+DecodingProgress = Callable[[int, int], None]
+"""Called with how many samples were looked at, and how many of them give no image."""
+
+
+def _silent(looked_at: int, damaged: int) -> None:
+    pass
+
+
+class DamagedImages(DataError):
+    """A dataset was read to its end, and some of it gives no image."""
+
+    def __init__(self, name: str, damages: list[Damage]) -> None:
+        super().__init__(problem_text(name, damages))
+        self.damages = damages
+
+
+def packed_folder(dataset: Dataset, image_size: int) -> Path:
+    """Where the packed copy of a dataset at a size lies, whether or not it exists."""
+    treatment: dict[str, Any] = {} if dataset.crop is None else {"crop": dataset.crop}
+    if dataset.on_bad_record == "skip":
+        treatment["damaged"] = "left out"
+    parts = [PACK_VERSION, dataset.info.name, dataset.source_digest(), image_size]
+    if dataset.info.rule:
+        parts.append(dataset.info.rule)  # two readers may read one folder, and a reader may be mended
+    key = digest([*parts, treatment] if treatment else parts)
+    return cache_root() / "packed" / f"{dataset.info.name}-{image_size}px-{key[:12]}"
+
+
+def find_packed(dataset: Dataset) -> Path | None:
+    """A packed copy of a dataset at any size, if one is here; splits do not depend on the size."""
+    wanted = dataset.source_digest(), dataset.info.rule, dataset.crop
+    for path in sorted((cache_root() / "packed").glob(f"{dataset.info.name}-*px-*/meta.json")):
+        try:
+            meta = json.loads(path.read_text("utf-8"))
+            found = meta["source_digest"], meta["rule"], meta.get("crop")
+            complete = dataset.on_bad_record == "skip" or not meta["left_out"]
+        except (OSError, ValueError, KeyError, TypeError):
+            continue  # whoever needs this very copy says what is wrong with it
+        if found == wanted and complete and meta.get(FORMAT) == CACHE_FORMAT:
+            return path.parent
+    return None
+
+
+def ensure_packed(
+    dataset: Dataset, image_size: int, *, workers: int = 1, progress: DecodingProgress = _silent, renew: bool = False
+) -> Path:
+    """The packed folder, made now if it is missing; processes that ask for the same wait for each other.
+
+    Raises DamagedImages with everything that gives no image, unless `dataset.on_bad_record` is `skip`; DataError for a
+    folder in the format of another ferbench, which `renew` makes anew.
+    """
+    folder = packed_folder(dataset, image_size)
+    if _is_whole(folder, renew):
+        return folder
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        # One name for all states of the source, so that a repaired image does not cost the others.
+        partial = folder.with_name(f".{dataset.info.name}-{image_size}px")
+        with filelock.FileLock(partial.with_suffix(".lock")):
+            if not _is_whole(folder, renew):
+                _pack(dataset, image_size, partial, workers, progress)
+                shutil.rmtree(folder, ignore_errors=True)
+                partial.rename(folder)
+    except OSError as error:
+        raise DataError(
+            f"{folder}: cannot write the packed dataset ({error.strerror or error}); free space or set FERBENCH_CACHE"
+        ) from None
+    return folder
+
+
+def _is_whole(folder: Path, renew: bool) -> bool:
+    """Whether a packed folder is there; one of another format must be refused, or with `renew` does not count."""
+    path = folder / "meta.json"
+    if not path.is_file():
+        return False
+    try:
+        meta = json.loads(path.read_text("utf-8"))
+    except ValueError:
+        return True  # whoever opens it says what is wrong
+    if renew:
+        return bool(meta.get(FORMAT) == CACHE_FORMAT)
+    check_format(folder, meta, CACHE_FORMAT, how_to_renew(folder))
+    return True
+
+
+def how_to_renew(folder: Path) -> str:
+    """What makes a folder of the cache anew."""
+    return f"remove it (rm -r {shlex.quote(str(folder))}) and give the same command again"
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """What reading a whole dataset shows: images by `split/class`, what was converted to RGB, what gives no image."""
+
+    counts: Mapping[str, int]
+    converted: Mapping[str, int]
+    damages: Sequence[Damage]
+
+
+def inspect(dataset: Dataset, image_size: int, *, workers: int = 1, progress: DecodingProgress = _silent) -> Inspection:
+    """Decode everything and keep nothing."""
+    with tempfile.TemporaryDirectory() as folder, Packing(Path(folder), dataset, image_size, keep=False) as packing:
+        damages = packing.decode(workers, progress)
+        return Inspection(*_counts(packing), damages)
+
+
+def read_inspection(folder: Path) -> Inspection:
+    """What was found when a packed folder was made."""
+    try:
+        meta = json.loads((folder / "meta.json").read_text("utf-8"))
+        return Inspection(meta["counts"], meta["converted"], [Damage(*entry) for entry in meta["left_out"]])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise DataError(f"{folder}: damaged packed dataset ({error}); remove this folder and run again") from None
+
+
+def _pack(dataset: Dataset, image_size: int, folder: Path, workers: int, progress: DecodingProgress) -> None:
+    with Packing(folder, dataset, image_size) as packing:
+        damages = packing.decode(workers, progress)
+        if damages and dataset.on_bad_record == "stop":
+            raise DamagedImages(dataset.info.name, damages)
+        if not packing.rows:
+            raise DataError(
+                f"dataset '{dataset.info.name}': no samples found in {dataset.root}; is the folder complete?"
+            )
+        _write_manifest(packing, folder / "manifest.parquet")
+        meta = _meta(dataset, image_size, packing, damages)
+        (folder / "meta.json").write_text(json.dumps(meta, indent=1, sort_keys=True), "utf-8")
+        packing.finish()
+
+
+MANIFEST_SCHEMA = pyarrow.schema(
+    [
+        ("id", pyarrow.string()),
+        ("split", pyarrow.string()),
+        ("label", pyarrow.string()),
+        ("label_distribution", pyarrow.map_(pyarrow.string(), pyarrow.float32())),
+        ("subject", pyarrow.string()),
+        ("video", pyarrow.string()),
+        ("box", pyarrow.list_(pyarrow.float32(), 4)),
+        ("sha256", pyarrow.string()),
+    ]
+)
+
+
+def _write_manifest(packing: Packing, path: Path) -> None:
+    with pyarrow.parquet.ParquetWriter(path, MANIFEST_SCHEMA) as writer:
+        batch: list[Row] = []
+        for row in packing.in_order():
+            pairs = row["label_distribution"]
+            fields = {name: row[name] for name in MANIFEST_SCHEMA.names}
+            batch.append({**fields, "label_distribution": pairs and [tuple(pair) for pair in pairs]})
+            if len(batch) == BATCH:
+                writer.write_table(pyarrow.Table.from_pylist(batch, schema=MANIFEST_SCHEMA))
+                batch = []
+        writer.write_table(pyarrow.Table.from_pylist(batch, schema=MANIFEST_SCHEMA))
+
+
+def problem_text(name: str, damages: Sequence[Damage]) -> str:
+    """All that is wrong with a dataset, or its beginning, with the remedy."""
+    lines = listed([str(damage) for damage in damages])
+    return f"dataset '{name}': {len(damages)} damaged image(s); replace or remove them, then run again:{lines}"
+
+
+def _meta(dataset: Dataset, image_size: int, packing: Packing, left_out: Sequence[Damage]) -> Mapping[str, Any]:
+    counts, converted = _counts(packing)
+    treatment = {} if dataset.crop is None else {"crop": dataset.crop}
+    return {
+        FORMAT: CACHE_FORMAT,
+        "pack_version": PACK_VERSION,
+        "name": dataset.info.name,
+        "title": dataset.info.title,
+        "native": dict(dataset.info.native),
+        "licence": dataset.info.licence,
+        "rule": dataset.info.rule,
+        "source_digest": dataset.source_digest(),
+        "image_size": image_size,
+        "fingerprint": _fingerprint(packing.by_id(), treatment),
+        "counts": counts,
+        "converted": converted,
+        "left_out": [[damage.record, damage.reason] for damage in left_out],
+        **treatment,
+    }
+
+
+def _counts(packing: Packing) -> tuple[dict[str, int], dict[str, int]]:
+    """Images by `split/class`, and what they were converted from."""
+    counts: Counter[str] = Counter()
+    converted: Counter[str] = Counter()
+    for row in packing.in_order():
+        counts[f"{row['split']}/{row['label'] or 'unknown'}"] += 1
+        converted[row["converted"]] += 1
+    del converted[""]
+    return dict(sorted(counts.items())), dict(sorted(converted.items()))
+
+
+def _fingerprint(rows: Iterator[Row], treatment: Mapping[str, float]) -> str:
+    """The digest of all rows in the order of ids, and of the crop; piece by piece, as there may be millions."""
+    content = hashlib.sha256(b"[")
+    for number, row in enumerate(rows):
+        content.update(b"," * (number > 0) + canonical_json([row[name] for name in FINGERPRINT_COLUMNS]))
+    content.update(b"]")
+    return digest([content.hexdigest(), treatment]) if treatment else content.hexdigest()

@@ -1,0 +1,81 @@
+"""Whether training images, such as those of a pool, are test images: equal pixels, or hashes that are near."""
+
+import hashlib
+import json
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ferbench.data.image_hashes import Hashes, distances, hash_all, in_chunks, most_bits
+from ferbench.data.load.image_store import ImageStore
+from ferbench.data.prepare.stream_index import StreamIndex
+from ferbench.data.select.splits import pool_rows
+from ferbench.records.cell import digest
+from ferbench.records.files import write_atomic
+from ferbench.records.formats import OVERLAP_VERSION
+
+
+@dataclass(frozen=True)
+class Overlap:
+    """Images of a pool that are test images or only look like one, and the test images that these are or look like.
+
+    Each is a sorted array of positions (int64); no image is both exact and near.
+    """
+
+    exact: NDArray[np.int64]
+    near: NDArray[np.int64]
+    exact_tests: NDArray[np.int64]
+    near_tests: NDArray[np.int64]
+
+
+def find_overlap(test_images: NDArray[np.uint8], pool: Iterable[Hashes]) -> Overlap:
+    """Compare the hashes of a pool, in chunks, with those of test images (N, S, S, 3) and of their mirror images."""
+    test, mirrored = hash_all(test_images), hash_all(test_images[:, :, ::-1])
+    looks = np.concatenate([test.looks, mirrored.looks])
+    tests: dict[bytes, list[int]] = {}
+    for position, row in enumerate(test.pixels):
+        tests.setdefault(row.tobytes(), []).append(position)
+    exact, near = [np.empty(0, np.int64)], [np.empty(0, np.int64)]
+    exact_tests, seen = np.zeros(len(test.looks), bool), np.zeros(len(looks), bool)
+    start = 0
+    for chunk in pool:
+        same = np.array([row.tobytes() in tests for row in chunk.pixels], bool)
+        for row in chunk.pixels[same]:
+            exact_tests[tests[row.tobytes()]] = True
+        looks_same = np.zeros(len(same), bool)
+        for first, distance in distances(chunk.looks, looks):
+            near_pairs = distance <= most_bits(test_images.shape[1])
+            looks_same |= near_pairs.any(1)
+            seen[first : first + distance.shape[1]] |= near_pairs.any(0)
+        exact.append(start + same.nonzero()[0])
+        near.append(start + (looks_same & ~same).nonzero()[0])
+        start += len(same)
+    near_tests = seen[: len(test.looks)] | seen[len(test.looks) :]
+    return Overlap(
+        np.concatenate(exact),
+        np.concatenate(near),
+        exact_tests.nonzero()[0],
+        (near_tests & ~exact_tests).nonzero()[0],
+    )
+
+
+def source_rows(source: ImageStore | StreamIndex) -> NDArray[np.int64]:
+    """The rows of a pool that may be drawn: all of a stream, of a packed set all but its test images."""
+    return np.arange(len(source)) if isinstance(source, StreamIndex) else np.array(pool_rows(source), np.int64)
+
+
+def known_overlap(
+    source: ImageStore | StreamIndex, rows: NDArray[np.int64], test: ImageStore, test_rows: list[int]
+) -> Overlap:
+    """Positions in `rows`, all rows of a stream, and in `test_rows`; what was found before lies beside the source."""
+    compared = hashlib.sha256(rows.tobytes()).hexdigest(), test.fingerprint, test_rows
+    path = source.folder / f"overlap-{digest([OVERLAP_VERSION, *compared])[:16]}.json"
+    if path.is_file():
+        found = json.loads(path.read_text("utf-8"))
+        return Overlap(**{name: np.array(positions, np.int64) for name, positions in found.items()})
+    hashes = source.hashes() if isinstance(source, StreamIndex) else in_chunks(source.images, rows)
+    overlap = find_overlap(test.images[test_rows], hashes)
+    write_atomic(path, json.dumps({name: positions.tolist() for name, positions in asdict(overlap).items()}).encode())
+    return overlap

@@ -1,0 +1,119 @@
+"""Label splits: hash-ranked, nested, independent of file order, method and library versions."""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from ferbench.data.load.image_store import ImageStore
+from ferbench.data.select.allocations import labeled_counts
+from ferbench.data.select.folds import Fold, subject_folds
+from ferbench.data.select.ranks import rank
+from ferbench.errors import DataError
+from ferbench.records.cell import Budget, digest
+from ferbench.records.predictions import labeled_fingerprint
+from ferbench.records.schema import Fingerprints
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Rows of the packed set by role, and their fingerprints.
+
+    `unlabeled` is the training set minus the labeled rows; it is empty at ratio 1.
+    """
+
+    labeled: list[int]
+    unlabeled: list[int]
+    test: list[int]
+    labeled_counts: dict[str, int]
+    fingerprints: Fingerprints
+
+
+def make_split(
+    packed: ImageStore,
+    class_names: Sequence[str],
+    budget: Budget,
+    seed: int,
+    *,
+    rule: str,
+    groups: str = "image",
+    fold: Fold | None = None,
+) -> Selection:
+    """Choose the labeled images, and with a `fold` the test images.
+
+    Raises DataError where a class has no training image, or where subjects lack or are too few for the folds;
+    UsageError where a class has fewer images than the budget wants.
+    """
+    train, test = (of_classes(packed, rows_of(packed, role, fold), class_names) for role in ("train", "test"))
+    folds = subject_folds(packed, test, rule, fold.count) if fold else None
+    if fold and folds:
+        train, test = _apart(packed, test, folds[fold.number])
+    if not test:
+        raise DataError(
+            f"dataset '{packed.name}': no test images of the classes {', '.join(class_names)}; a set without a test "
+            "split takes --protocol subject-folds-v1"
+        )
+    labeled, counts = _choose(packed, train, class_names, budget, seed, rule, groups)
+    chosen = set(labeled)
+    unlabeled = [row for row in train if row not in chosen]
+    fingerprints = Fingerprints(
+        data=packed.fingerprint,
+        labeled=with_labels(packed, labeled),
+        unlabeled=without_labels(packed, unlabeled),
+        test=with_labels(packed, test),
+        split_rule=rule,
+        folds=digest(folds) if folds else None,
+    )
+    return Selection(labeled, unlabeled, test, counts, fingerprints)
+
+
+def rows_of(packed: ImageStore, role: Literal["train", "test"], fold: Fold | None = None) -> list[int]:
+    """All rows that the cells of a protocol train on or test on; with folds these are the same, over all seeds."""
+    splits = ("train", "test") if fold else (role,)
+    return [row for row, split in enumerate(packed.splits) if split in splits]
+
+
+def pool_rows(packed: ImageStore) -> list[int]:
+    """All training and unlabeled rows of a pool."""
+    return [row for row, split in enumerate(packed.splits) if split in ("train", "unlabeled")]
+
+
+def without_labels(packed: ImageStore, rows: list[int]) -> str:
+    """The fingerprint of unlabeled rows, in any order."""
+    return digest(sorted(packed.ids[row] for row in rows))
+
+
+def with_labels(packed: ImageStore, rows: list[int]) -> str:
+    """The fingerprint of labeled or test rows, in any order."""
+    return labeled_fingerprint([packed.ids[row] for row in rows], [str(packed.labels[row]) for row in rows])
+
+
+def of_classes(packed: ImageStore, rows: Sequence[int], class_names: Sequence[str]) -> list[int]:
+    """Those of some rows that have a label among the classes, in the order of ids."""
+    wanted = set(class_names)
+    return sorted((row for row in rows if packed.labels[row] in wanted), key=lambda row: packed.ids[row])
+
+
+def _apart(packed: ImageStore, rows: Sequence[int], subjects: Sequence[str]) -> tuple[list[int], list[int]]:
+    """Rows of other subjects, and those of these."""
+    subject_of, tested = packed.groups("subject"), set(subjects)
+    return [row for row in rows if subject_of[row] not in tested], [row for row in rows if subject_of[row] in tested]
+
+
+def _choose(
+    packed: ImageStore, train: list[int], class_names: Sequence[str], budget: Budget, seed: int, rule: str, groups: str
+) -> tuple[list[int], dict[str, int]]:
+    group_of = packed.groups(groups)
+    by_class: dict[str, list[tuple[str, str, int]]] = defaultdict(list)
+    for row in train:
+        label = packed.labels[row]
+        by_class[str(label)].append((rank(rule, packed.name, seed, group_of[row]), packed.ids[row], row))
+    missing = [name for name in class_names if not by_class[name]]
+    if missing:
+        raise DataError(
+            f"dataset '{packed.name}': no training image of class {', '.join(missing)}, so none can be labeled; "
+            "choose other classes with --classes or complete the dataset"
+        )
+    counts = labeled_counts(packed.name, budget, {name: len(by_class[name]) for name in class_names})
+    labeled = [row for name in class_names for _, _, row in sorted(by_class[name])[: counts[name]]]
+    return sorted(labeled, key=lambda row: packed.ids[row]), counts

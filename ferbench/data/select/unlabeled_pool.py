@@ -1,0 +1,79 @@
+"""The pool that `--unlabeled` names: which of its images a cell draws, after a comparison with the test split."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ferbench.contract.dataset import Dataset
+from ferbench.data.load.image_store import ImageStore
+from ferbench.data.prepare.pack import ensure_packed, packed_folder
+from ferbench.data.prepare.stream_index import StreamIndex, ensure_index, index_folder
+from ferbench.data.select.folds import Fold
+from ferbench.data.select.near_duplicates import known_overlap, source_rows
+from ferbench.data.select.splits import Selection, rows_of, without_labels
+from ferbench.errors import DataError, listed
+from ferbench.readers.streams import StreamedDataset
+from ferbench.records.cell import digest
+from ferbench.records.schema import Fingerprints
+
+
+@dataclass(frozen=True)
+class UnlabeledPool:
+    """A pool and what of it is drawn: `rows` without the near-duplicates of test images, which are counted.
+
+    `drawn` is the fingerprint of these rows.
+    """
+
+    source: ImageStore | StreamIndex
+    rows: NDArray[np.int64]
+    near_duplicates: int
+    drawn: str
+
+    def fingerprints(self, selection: Selection, *, keeps_rest: bool) -> Fingerprints:
+        """Those of the split, with the unlabeled images that the pool gives, and the pool's own."""
+        unlabeled = digest([selection.fingerprints.unlabeled, self.drawn]) if keeps_rest else self.drawn
+        return selection.fingerprints.model_copy(update={"unlabeled": unlabeled, "pool": self.source.fingerprint})
+
+    def left_out(self) -> Iterator[str]:
+        """What of the pool is not drawn, for people."""
+        if self.near_duplicates:
+            yield f"{self.near_duplicates} image(s) look like test images and are left out"
+        if isinstance(self.source, StreamIndex) and self.source.damaged:
+            folder = self.source.folder
+            yield f"{self.source.damaged} damaged record(s) are left out; {folder / 'damaged.txt'} names them"
+
+
+def open_unlabeled_pool(dataset: Dataset, test: ImageStore, fold: Fold | None = None) -> UnlabeledPool:
+    """Pack or index a pool at the size of the labeled set and leave out what looks like one of its test images.
+
+    With folds every image of the set is one of some fold, so that the cells of all folds draw the same images.
+    Raises DataError with a list where an image of the pool is a test image, pixel for pixel.
+    """
+    source: ImageStore | StreamIndex
+    if isinstance(dataset, StreamedDataset):
+        source = ensure_index(dataset, test.image_size)
+    else:
+        source = ImageStore(ensure_packed(dataset, test.image_size))
+    rows = source_rows(source)
+    overlap = known_overlap(source, rows, test, rows_of(test, "test", fold))
+    if len(overlap.exact):
+        ids = [str(source.ids[int(row)]) for row in rows[overlap.exact]]
+        raise DataError(
+            f"pool '{dataset.info.name}': {len(ids)} image(s) are test images of '{test.name}', pixel for pixel; "
+            f"remove them from the pool or name another:{listed(ids)}"
+        )
+    near, kept = rows[overlap.near], np.delete(rows, overlap.near)
+    if isinstance(source, ImageStore):
+        drawn = without_labels(source, kept.tolist())
+    else:
+        drawn = digest([source.fingerprint, sorted(str(source.ids[int(row)]) for row in near)])
+    return UnlabeledPool(source, kept, len(near), drawn)
+
+
+def is_on_disk(dataset: Dataset, image_size: int) -> bool:
+    """Whether opening the pool at this size decodes nothing."""
+    if isinstance(dataset, StreamedDataset):
+        return index_folder(dataset, image_size).is_dir()
+    return packed_folder(dataset, image_size).is_dir()

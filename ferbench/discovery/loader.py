@@ -1,0 +1,154 @@
+"""Discovery of plugins: which are installed, which may be used, who owns a name, and what went wrong.
+
+pluggy's own loader stops at the first entry point that fails to import and skips a second one of the same name
+without a word. Here what is wrong with a plugin becomes a `PluginProblem`, and the rest goes on.
+"""
+
+import importlib
+import importlib.metadata
+import os
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+from ferbench import __version__
+from ferbench.discovery.registration import GROUP, Candidate, Registration, Unusable
+from ferbench.discovery.registry import KINDS, Entry, LoadedPlugin, PluginProblem, Registry, aliases, normalized
+from ferbench.errors import PluginError, suggestion
+
+if TYPE_CHECKING:
+    from ferbench.contract.protocol import Protocol
+
+BUILTIN = "ferbench.builtin.plugin"
+
+
+def builtin_registry() -> Registry:
+    """What the core itself registers; looks for no plugin, so it works and is fast whatever is installed."""
+    return load_registry({"FERBENCH_PLUGINS": ""})
+
+
+def builtin_protocols() -> "dict[str, Protocol]":
+    """The protocols of the core by name: what records are checked by, whatever is installed."""
+    known = builtin_registry()
+    return {name: known.load("protocols", name) for name in known.names("protocols")}
+
+
+def load_registry(
+    environ: Mapping[str, str] = os.environ, found: Iterable[importlib.metadata.EntryPoint] | None = None
+) -> Registry:
+    """Load the built-ins and all plugins that `FERBENCH_PLUGINS` admits.
+
+    `FERBENCH_PLUGINS` lists distributions or entry points (empty: built-ins only). With `FERBENCH_STRICT_PLUGINS=1`
+    problems raise instead of being reported.
+    """
+    selection, problems = _select(environ, found)
+    plugins: list[LoadedPlugin] = []
+    refused: dict[tuple[str, str], PluginProblem] = {}
+    for candidate in [Candidate("builtin", "ferbench", __version__, _import_builtin), *selection]:
+        registration = Registration(candidate)
+        try:
+            plugins.append(registration.load())
+        except Unusable as unusable:
+            problems.append(candidate.problem(unusable.message, unusable.remedy))
+            continue
+        problems += registration.problems
+        refused |= registration.refused
+    entries, clashes = _resolve(plugins)
+    for key, clash in clashes:
+        problems.append(clash)
+        if key[1] not in entries[key[0]]:
+            refused.setdefault(key, clash)
+    if problems and is_strict(environ):
+        raise PluginError("FERBENCH_STRICT_PLUGINS is set, and " + "; also ".join(map(str, problems)))
+    return Registry(entries, tuple(plugins), tuple(problems), refused)
+
+
+def is_strict(environ: Mapping[str, str] = os.environ) -> bool:
+    """Whether problems of plugins are errors (for CI)."""
+    return environ.get("FERBENCH_STRICT_PLUGINS", "") not in ("", "0")
+
+
+def _select(
+    environ: Mapping[str, str], found: Iterable[importlib.metadata.EntryPoint] | None
+) -> tuple[list[Candidate], list[PluginProblem]]:
+    """The entry points to load, in an order that does not depend on the file system, and problems of the selection."""
+    wanted = None
+    if "FERBENCH_PLUGINS" in environ:
+        wanted = [normalized(name) for name in environ["FERBENCH_PLUGINS"].split(",") if name.strip()]
+        if not wanted:
+            return [], []
+    points = importlib.metadata.entry_points(group=GROUP) if found is None else found
+    candidates = sorted((_candidate(point) for point in points), key=lambda c: (c.distribution, c.name))
+    problems = list(_duplicate_names(candidates))
+    if wanted is None:
+        return candidates, problems
+    known = {alias for c in candidates for alias in aliases(c.distribution, c.name)}
+    for name in wanted:
+        if name not in known:
+            message = f"FERBENCH_PLUGINS names '{name}', and no such plugin is installed{suggestion(name, known)}"
+            remedy = "install it or correct the variable; `ferbench plugins list` names the plugins"
+            problems.append(PluginProblem(name, "?", name, message, remedy))
+    return [c for c in candidates if not aliases(c.distribution, c.name).isdisjoint(wanted)], problems
+
+
+def _candidate(point: importlib.metadata.EntryPoint) -> Candidate:
+    # A damaged METADATA file has no name or version; the entry point is still worth a report under its own name.
+    distribution = version = None
+    with suppress(Exception):
+        metadata: Any = point.dist
+        distribution, version = metadata.name, metadata.version
+    return Candidate(point.name, distribution or point.name, version or "?", point.load)
+
+
+def _duplicate_names(candidates: Iterable[Candidate]) -> Iterator[PluginProblem]:
+    by_name: dict[str, list[Candidate]] = defaultdict(list)
+    for candidate in candidates:
+        by_name[candidate.name].append(candidate)
+    for name, owners in by_name.items():
+        for owner in owners[1:]:
+            others = _and(f"{o.distribution} {o.version}" for o in owners if o is not owner)
+            yield owner.problem(
+                f"the entry point '{name}' is also one of {others}",
+                "both are loaded, but FERBENCH_PLUGINS can only tell them apart by their distributions; rename one",
+            )
+
+
+def _resolve(
+    plugins: Iterable[LoadedPlugin],
+) -> tuple[dict[str, dict[str, Entry]], list[tuple[tuple[str, str], PluginProblem]]]:
+    """Built-ins keep their names; where plugins clash none gets it, since any winner would be an accident."""
+    claims: dict[tuple[str, str], list[tuple[str, Entry]]] = defaultdict(list)
+    for plugin in plugins:
+        for entry in plugin.entries:
+            claims[entry.kind, entry.name].append((plugin.name, entry))
+    entries: dict[str, dict[str, Entry]] = {kind: {} for kind in KINDS}
+    clashes = []
+    for (kind, name), claimants in claims.items():
+        first = claimants[0][1]  # built-ins are loaded first
+        kept = first if first.distribution == "ferbench" or len(claimants) == 1 else None
+        if kept:
+            entries[kind][name] = kept
+        losers = [(plugin, entry) for plugin, entry in claimants if entry is not kept]
+        clashes += [((kind, name), _clash(plugin, entry, kept, claimants)) for plugin, entry in losers]
+    return entries, clashes
+
+
+def _clash(plugin: str, entry: Entry, kept: Entry | None, claimants: Iterable[tuple[str, Entry]]) -> PluginProblem:
+    others = _and(f"{e.distribution} {e.version}" for _, e in claimants if e is not entry)
+    message = f"{entry.kind.removesuffix('s')} '{entry.name}' is also registered by {others}; "
+    if kept:
+        message += "the built-in one is used"
+        remedy = f"ask the authors of {entry.distribution} for another name"
+    else:
+        message += "none of them is used"
+        remedy = "uninstall one of them, or choose with FERBENCH_PLUGINS"
+    return PluginProblem(entry.distribution, entry.version, plugin, message, remedy)
+
+
+def _import_builtin() -> Any:
+    return importlib.import_module(BUILTIN)
+
+
+def _and(names: Iterable[str]) -> str:
+    return " and ".join(dict.fromkeys(names))

@@ -1,0 +1,188 @@
+"""One plugin: import it, check its hooks, collect what it registers; the only file that makes pluggy's managers.
+
+pluggy by itself lets a misspelt hook pass, and one manager for all plugins would let a failing implementation stop
+the others. Here each plugin has a manager of its own, so that whatever one does wrong can touch no other.
+"""
+
+import functools
+import inspect
+import re
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import pluggy
+
+from ferbench import __version__, hookspecs
+from ferbench.discovery.registry import KINDS, Entry, LoadedPlugin, PluginProblem, describe, one_line
+from ferbench.errors import suggestion
+
+GROUP = "ferbench"
+HOOKS = tuple(name for name in vars(hookspecs) if name.startswith("ferbench_"))
+HEAVY = ("torch", "pandas", "pydantic")
+
+_NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
+_TARGET = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*(\.[A-Za-z_]\w*)*")
+
+
+class Unusable(Exception):
+    """Why a plugin is left out."""
+
+    def __init__(self, message: str, remedy: str) -> None:
+        super().__init__(message)
+        self.message, self.remedy = message, remedy
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A plugin before it is loaded."""
+
+    name: str
+    distribution: str
+    version: str
+    load: Callable[[], Any]
+
+    def problem(self, message: str, remedy: str) -> PluginProblem:
+        return PluginProblem(self.distribution, self.version, self.name, message, remedy)
+
+
+class Registration:
+    """Loads one plugin and collects what it registers."""
+
+    def __init__(self, candidate: Candidate) -> None:
+        self.candidate = candidate
+        self.entries: list[Entry] = []
+        self.problems: list[PluginProblem] = []
+        self.refused: dict[tuple[str, str], PluginProblem] = {}
+
+    def load(self) -> LoadedPlugin:
+        """Import, validate, and call the registration hooks; raises `Unusable` and nothing else but interrupts."""
+        plugin = self._import()
+        try:
+            return self._activate(plugin)
+        except Unusable:
+            raise
+        except (Exception, SystemExit) as error:
+            raise Unusable(f"cannot be inspected ({describe(error)})", self._update_remedy()) from error
+
+    def _activate(self, plugin: Any) -> LoadedPlugin:
+        manager = pluggy.PluginManager(GROUP)
+        manager.add_hookspecs(hookspecs)
+        hooks = self._implemented_hooks(plugin, manager)
+        try:
+            manager.register(plugin)
+        except (pluggy.PluginValidationError, ValueError) as error:
+            signatures = ", ".join(f"{name}{_parameters(name)}" for name in hooks)
+            raise Unusable(one_line(str(error)), f"write the hooks as {signatures}") from error
+        for kind in KINDS:
+            self._call(manager, f"ferbench_register_{kind}", register=functools.partial(self._register, kind))
+        owner = self.candidate
+        module = plugin.__name__ if inspect.ismodule(plugin) else type(plugin).__module__
+        entries = tuple(self.entries)
+        return LoadedPlugin(owner.name, owner.distribution, owner.version, module, hooks, entries, manager)
+
+    def _import(self) -> Any:
+        absent = [name for name in HEAVY if name not in sys.modules]
+        try:
+            plugin = self.candidate.load()
+        except (Exception, SystemExit) as error:
+            raise Unusable(f"cannot be imported ({describe(error)})", self._update_remedy()) from error
+        if slow := [name for name in absent if name in sys.modules]:
+            self._report(
+                f"its hook module imports {' and '.join(slow)}, which slows down every command",
+                "import them in the modules that its targets name",
+            )
+        return plugin
+
+    def _implemented_hooks(self, plugin: Any, manager: pluggy.PluginManager) -> tuple[str, ...]:
+        """The names of the hooks that are implemented; a misspelt or unmarked one makes the plugin unusable."""
+        hooks = []
+        for attribute in dir(plugin):
+            options = manager.parse_hookimpl_opts(plugin, attribute)
+            looks_like_hook = attribute.startswith("ferbench_") and inspect.isroutine(
+                inspect.getattr_static(plugin, attribute, None)
+            )
+            if options is None and not looks_like_hook:
+                continue
+            name = (options.get("specname") if options else None) or attribute
+            if name not in HOOKS:
+                raise Unusable(f"'{name}' is no hook{suggestion(name, HOOKS)}", "rename the function")
+            if options is None:
+                raise Unusable(f"{name} is not marked as a hook", "put @hookimpl of ferbench.hookspecs above it")
+            hooks.append(name)
+        if not hooks:
+            raise Unusable("it implements no hook", "name the module with the @hookimpl functions as its entry point")
+        return tuple(hooks)
+
+    def _call(self, manager: pluggy.PluginManager, hook: str, **arguments: Any) -> None:
+        try:
+            getattr(manager.hook, hook)(**arguments)
+        except (Exception, SystemExit) as error:
+            raise Unusable(f"{hook} failed ({describe(error)})", self._update_remedy()) from error
+
+    def _register(
+        self,
+        kind: str,
+        name: str,
+        target: str,
+        *,
+        summary: str,
+        paper: str = "",
+        title: str = "",
+        example: str = "",
+        api: int = hookspecs.API_VERSION,
+    ) -> None:
+        """The `register` that hooks are given."""
+        singular = kind.removesuffix("s")
+        if not (isinstance(name, str) and _NAME.fullmatch(name)):
+            self._report(f"{singular} name {name!r} is malformed", "use lower-case letters, digits and single hyphens")
+        elif not (isinstance(target, str) and _TARGET.fullmatch(target)):
+            problem = self._report(
+                f"target {target!r} of {singular} '{name}' is malformed", 'write it as "package.module:Class"'
+            )
+            self.refused[kind, name] = problem
+        elif api != hookspecs.API_VERSION:
+            self.refused[kind, name] = self._report(
+                f"{singular} '{name}' is written for version {api!r} of the plugin contract, and ferbench "
+                f"{__version__} has version {hookspecs.API_VERSION}",
+                _api_remedy(api, self.candidate.distribution),
+            )
+        else:
+            owner = self.candidate
+            self.entries.append(
+                Entry(
+                    kind,
+                    name,
+                    target,
+                    one_line(summary),
+                    one_line(paper),
+                    api,
+                    owner.distribution,
+                    owner.version,
+                    one_line(title),
+                    one_line(example),
+                )
+            )
+
+    def _report(self, message: str, remedy: str) -> PluginProblem:
+        self.problems.append(self.candidate.problem(message, remedy))
+        return self.problems[-1]
+
+    def _update_remedy(self) -> str:
+        return (
+            f"update, repair or uninstall {self.candidate.distribution} "
+            "(FERBENCH_PLUGINS= makes do with the built-ins meanwhile)"
+        )
+
+
+def _parameters(hook: str) -> str:
+    return f"({', '.join(inspect.signature(getattr(hookspecs, hook)).parameters)})"
+
+
+def _api_remedy(api: object, distribution: str) -> str:
+    if isinstance(api, int) and api < hookspecs.API_VERSION:
+        return f"upgrade {distribution}"
+    if isinstance(api, int):
+        return f"upgrade ferbench, or install an older {distribution}"
+    return f"api is a whole number: write api={hookspecs.API_VERSION}"

@@ -1,0 +1,66 @@
+"""What the parent leaves in a cell's folder when its worker could not."""
+
+import time
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+import torch
+
+from ferbench.cells.resolve import resolve
+from ferbench.contract.executor import Job
+from ferbench.discovery.registry import Registry
+from ferbench.errors import FerbenchError
+from ferbench.execution.record_builder import RecordBuilder
+from ferbench.execution.run_cell import sources_of
+from ferbench.records.cell import Cell
+from ferbench.records.files import write_atomic
+from ferbench.records.schema import ErrorReport, Status
+from ferbench.records.store import RunStore
+
+LOG = "worker.log"
+
+
+@dataclass(frozen=True)
+class Started:
+    """When a worker was started."""
+
+    at: str = field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))
+    clock: float = field(default_factory=time.monotonic)
+
+    @property
+    def seconds(self) -> float:
+        """The time since then."""
+        return time.monotonic() - self.clock
+
+
+def leave_record(job: Job, registry: Registry, status: Status, error: ErrorReport, started: Started) -> None:
+    """Write why the cell has no result. A result that is there stays, and so does the checkpoint.
+
+    Raises FerbenchError where that is not possible: another process works on the cell, the folder cannot be written.
+    """
+    cell, store = Cell.model_validate(dict(job.cell)), RunStore(job.runs)
+    with store.lock(cell):
+        if store.is_done(cell):
+            return
+        resolved = resolve(cell, registry, sources_of(job))
+        record = RecordBuilder(job, resolved, torch.device(job.device)).record(status, error=error)
+        # Processor time and memory would be those of this process; the worker's are lost with it.
+        of_worker = {
+            "started_at": started.at,
+            "wall_seconds": round(started.seconds, 3),
+            "cpu_seconds": 0.0,
+            "peak_memory_bytes": 0,
+        }
+        measured = record.measured.model_copy(update=of_worker)
+        store.write_result(cell, record.model_copy(update={"measured": measured}))
+
+
+def keep_log(job: Job, status: str, log: bytes) -> None:
+    """What the worker of a cell printed, beside its record, unless the cell is well."""
+    path = RunStore(job.runs).folder(Cell.model_validate(dict(job.cell))) / LOG
+    with suppress(FerbenchError, OSError):
+        if status != "ok" and log.strip():
+            write_atomic(path, log)
+        else:
+            path.unlink(missing_ok=True)

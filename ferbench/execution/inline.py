@@ -1,0 +1,47 @@
+"""Cells in this process: no start-up, no crash isolation; a debugger and a notebook see what happens."""
+
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import Any
+
+import torch
+
+from ferbench.contract.executor import Executor, Job, JobListener
+from ferbench.discovery.loader import load_registry
+from ferbench.errors import FerbenchError, InterruptedRun, UsageError
+from ferbench.execution.endings import finished, unfinished
+from ferbench.execution.run_cell import run_cell
+from ferbench.execution.stopping import StopRequests
+
+
+class InlineExecutor(Executor):
+    """Runs one cell after the other, whatever the number of slots; an interruption saves, and runs no further one."""
+
+    def run(self, jobs: Sequence[Job], progress: JobListener, slots: int) -> list[str]:
+        statuses = ["missing"] * len(jobs)
+        threads = torch.get_num_threads()
+        try:
+            for index, job in enumerate(jobs):
+                ending = _run(job, progress)
+                progress(job, ending)
+                statuses[index] = ending["status"]
+                if ending["status"] == "interrupted":
+                    break
+        finally:
+            torch.set_num_threads(threads)
+        return statuses
+
+
+def _run(job: Job, progress: JobListener) -> Mapping[str, Any]:
+    if job.processes > 1:
+        raise UsageError(f"--processes {job.processes}: the inline executor has one process; choose --executor local")
+    stop = StopRequests()
+    stop.allow(job.timeout)
+    progress(job, {"kind": "started"})
+    with stop.heeding_signals():
+        try:
+            return finished(run_cell(job, load_registry(), partial(progress, job), stop))
+        except KeyboardInterrupt:  # in a thread that signals do not reach, or while nothing asks `stop`
+            return unfinished(InterruptedRun("interrupted; run the same command again to go on"))
+        except FerbenchError as error:
+            return unfinished(error)

@@ -1,0 +1,75 @@
+"""Names of expressions: how layouts spell them, and folders that are named so."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from ferbench.contract.dataset import EIGHT_CLASSES, Damage
+from ferbench.errors import suggestion
+from ferbench.readers.paths import holds_images, image_files, inside, visible
+from ferbench.readers.text import MAX_QUOTED, quoted
+
+CODES = {
+    "ha": "happiness",
+    "sa": "sadness",
+    "su": "surprise",
+    "af": "fear",
+    "fe": "fear",
+    "di": "disgust",
+    "an": "anger",
+    "ne": "neutral",
+}
+"""The codes of KDEF and JAFFE, which differ in fear alone: KDEF has AF, JAFFE has FE."""
+
+WORDS = {
+    **{name: name for name in (*EIGHT_CLASSES, "other")},
+    "happy": "happiness",
+    "joy": "happiness",
+    "sad": "sadness",
+    "surprised": "surprise",
+    "afraid": "fear",
+    "fearful": "fear",
+    "disgusted": "disgust",
+    "angry": "anger",
+    "contemptuous": "contempt",
+}
+
+ALIASES = {**WORDS, **CODES}
+
+
+def class_name(text: str) -> str:
+    """The canonical name of a class that a layout spells its own way; raises ValueError for no expression."""
+    name = text.strip().lower()
+    if name not in ALIASES:
+        raise ValueError(f"{quoted(text.strip())} is no expression{suggestion(name[:MAX_QUOTED], WORDS)}")
+    return ALIASES[name]
+
+
+def class_folders(
+    root: Path, folder: Path, name_of: Callable[[str], str] = class_name
+) -> Iterator[tuple[str, tuple[Path, str]] | Damage]:
+    """The images of a folder with one folder per class: where each stands below `root`, its path and its class.
+
+    Damage is what would be left out: a folder of another name, one that links lead out of `root` to, of which nothing
+    is listed, an image beside the folders, and a folder with images inside one of them.
+    """
+    try:
+        inside(root, folder)
+    except ValueError as error:
+        yield Damage(str(folder.relative_to(root)), str(error))
+        return
+    for path in image_files(folder):
+        if not path.is_dir():
+            yield Damage(str(path.relative_to(root)), "lies in no class folder; move it into that of its class")
+    for inner in (Path(entry) for entry in visible(folder) if entry.is_dir()):
+        try:
+            inside(root, inner)
+            name = name_of(inner.name)
+        except (OSError, ValueError) as error:
+            yield Damage(str(inner.relative_to(root)), str(error))
+            continue
+        yield from ((str(path.relative_to(root)), (path, name)) for path in image_files(inner))
+        for nested in (Path(entry) for entry in visible(inner) if entry.is_dir()):
+            # What links lead to is not looked through: it may be the whole disk.
+            if inner.is_symlink() or nested.is_symlink() or holds_images(nested):
+                reason = "is not read, as it lies in a class folder; move its images up into that"
+                yield Damage(str(nested.relative_to(root)), reason)

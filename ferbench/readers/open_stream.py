@@ -1,0 +1,40 @@
+"""From the `dataset.json` of a folder to the stream that it asks for."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from ferbench.errors import DataError, suggestion
+from ferbench.readers.description import DESCRIPTION, read_description
+from ferbench.readers.folders import FolderStream
+from ferbench.readers.recordio import RecordIOStream
+from ferbench.readers.streams import NamedStream, StreamedDataset
+from ferbench.readers.webdataset import WebDatasetStream
+
+STREAMS: Mapping[str, type[NamedStream]] = {
+    "webdataset": WebDatasetStream,
+    "recordio": RecordIOStream,
+    "folder": FolderStream,
+}
+
+
+def is_stream(root: Path) -> bool:
+    """Whether the folder's description asks for a stream."""
+    return "stream" in read_description(root)[1]
+
+
+def open_stream(root: Path) -> StreamedDataset:
+    """The streamed set that the folder's description asks for."""
+    folder, description, info = read_description(root)
+    kind = str(description["stream"])
+    if kind not in STREAMS:
+        raise DataError(
+            f"{folder / DESCRIPTION}: stream is '{kind}'; write {', '.join(STREAMS)}{suggestion(kind, STREAMS)}"
+        )
+    asked = str(description.get("on_bad_record", "stop"))
+    if asked not in ("stop", "skip"):
+        raise DataError(f"{folder / DESCRIPTION}: on_bad_record is '{asked}'; write stop or skip")
+    dataset = STREAMS[kind](folder, info.name)
+    dataset.described = info
+    dataset.on_bad_record = "skip" if asked == "skip" else "stop"
+    dataset.how_to_skip = f'write "on_bad_record": "skip" into its {DESCRIPTION}'
+    return dataset

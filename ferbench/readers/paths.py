@@ -1,0 +1,165 @@
+"""Paths below the root of a reader: nothing leads out of it, nothing waits, nothing is larger than an image can be.
+
+Whatever a list or a folder says comes from strangers: a name may lead elsewhere, a link may lead to itself.
+"""
+
+import errno
+import os
+import stat
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path, PurePosixPath
+
+from ferbench.contract.dataset import Sample
+from ferbench.errors import DataError
+from ferbench.readers.text import quoted
+
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".pgm")
+MAX_FOLDERS = 1000
+MAX_FILE = 2**28
+
+
+def below(root: Path, name: str) -> Path:
+    """The path of a file that a list names; raises ValueError for a name that would lead out of `root`.
+
+    Links are not followed here: whoever opens the path asks `real`.
+    """
+    path = PurePosixPath(name.strip().replace("\\", "/"))
+    if not path.parts or path.is_absolute() or ".." in path.parts or ":" in path.parts[0] or "\0" in name:
+        raise ValueError(f"{quoted(name)} is no path below {root}")
+    return root / path
+
+
+def inside(root: Path, path: Path) -> Path:
+    """What a path leads to; raises OSError where nothing is, ValueError where links lead out of `root`."""
+    # Not Path.resolve, which answers a link to itself with a RuntimeError up to Python 3.12.
+    found = Path(os.path.realpath(path, strict=True))
+    if not found.is_relative_to(os.path.realpath(root)):
+        raise ValueError(f"{path}: leads out of {root}; put the file itself there")
+    return found
+
+
+def real(root: Path, path: Path) -> Path:
+    """The file that a path leads to, as `inside` does; raises ValueError for what is no regular file.
+
+    To open a pipe would wait.
+    """
+    found = inside(root, path)
+    if not found.is_file():
+        raise ValueError(f"{path}: not a file")
+    return found
+
+
+def find(root: Path, *names: str, depth: int = 2) -> Path | None:
+    """The first of `names` (relative paths) that exists in `root` or in a folder at most `depth` below it."""
+    return next(_places(root, names, depth), None)
+
+
+def _places(root: Path, names: Sequence[str], depth: int) -> Iterator[Path]:
+    folders = [root]
+    for level in range(depth + 1):
+        if level:
+            folders = [inner for folder in folders for inner in subfolders(folder)][:MAX_FOLDERS]
+        yield from (folder / name for folder in folders for name in names if (folder / name).exists())
+
+
+def require_one(root: Path, *names: str, depth: int = 2, hint: str = "") -> Path:
+    """What `require` finds; raises DataError also where there are several, since they would be different data."""
+    found = list(_places(root, names, depth))
+    if len(found) > 1:
+        places = ", ".join(str(path.relative_to(root)) for path in found)
+        raise DataError(f"{root}: {places} are here, and one is read; move the others out of --root")
+    return require(root, *names, depth=depth, hint=hint)
+
+
+def require(root: Path, *names: str, depth: int = 2, hint: str = "", others: Mapping[str, str] | None = None) -> Path:
+    """What `find` finds; raises DataError naming everything that was looked for, and the remedy.
+
+    `others` are files of other layouts, each with the remedy where it is what is there.
+    """
+    found = find(root, *names, depth=depth)
+    if found is None:
+        missing = f"no {' or '.join(names)} here{f' or up to {depth} folders below' if depth else ''}"
+        for name, remedy in (others or {}).items():
+            if find(root, name, depth=depth):
+                hint = f"there is {name}: {remedy}"
+                break
+        raise DataError(f"{root}: {missing}{hint and '; '}{hint}")
+    return found
+
+
+def subfolders(folder: Path) -> list[Path]:
+    """The folders in a folder by name, without hidden ones and links."""
+    return [Path(entry) for entry in visible(folder) if entry.is_dir(follow_symlinks=False)]
+
+
+def files(folder: Path, *endings: str) -> list[Path]:
+    """What in a folder has one of these endings, in any case, by name and without hidden ones."""
+    return [Path(entry) for entry in visible(folder) if entry.name.lower().endswith(endings)]
+
+
+def image_files(folder: Path) -> list[Path]:
+    """The image files in a folder by name, without hidden ones."""
+    return files(folder, *IMAGE_SUFFIXES)
+
+
+def visible(folder: Path) -> list[os.DirEntry[str]]:
+    """The entries of a folder by name, without hidden ones; raises DataError where it cannot be listed."""
+    # Entries know whether they are folders: among 290,000 images a look at each would take longer than the rest.
+    try:
+        with os.scandir(folder) as entries:
+            return sorted((entry for entry in entries if entry.name[0] != "."), key=lambda entry: entry.name)
+    except OSError as error:
+        raise DataError(f"{folder}: cannot be listed ({error.strerror or error})") from None
+
+
+def holds_images(folder: Path) -> bool:
+    """Whether there is an image file in a folder, at any depth."""
+    folders = [folder]
+    while folders:
+        current = folders.pop()
+        if image_files(current):
+            return True
+        folders += subfolders(current)
+    return False
+
+
+class ImageFiles:
+    """Reads the image files of samples, which must lie below `root`, or anywhere for None.
+
+    Whether a folder is below is looked up once, so this is for one pass: a link that is put there later is not noticed.
+    """
+
+    def __init__(self, root: Path | None) -> None:
+        self._root = root
+        self._below: dict[str, bool] = {}
+
+    def read(self, sample: Sample) -> bytes:
+        """The bytes of an image file.
+
+        Raises ValueError where links lead out of the root, for what is no file and for a file above `MAX_FILE`; OSError
+        where nothing is.
+        """
+        if isinstance(sample.image, bytes):
+            return sample.image
+        path = os.fspath(sample.image)
+        if self._root is not None and not self._is_below(self._root, os.path.dirname(path)):
+            path = os.fspath(real(self._root, sample.image))
+        flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK  # a pipe would make it wait
+        try:
+            descriptor = os.open(path, flags | os.O_NOFOLLOW)
+        except OSError as error:
+            if error.errno != errno.ELOOP or self._root is None:
+                raise
+            descriptor = os.open(real(self._root, sample.image), flags)
+        with open(descriptor, "rb", buffering=0) as file:
+            found = os.fstat(descriptor)
+            if not stat.S_ISREG(found.st_mode):
+                raise ValueError(f"{path}: is no file")
+            if found.st_size > MAX_FILE:
+                raise ValueError(f"{path}: has {found.st_size} bytes, more than any image ({MAX_FILE})")
+            return file.read()
+
+    def _is_below(self, root: Path, folder: str) -> bool:
+        if folder not in self._below:
+            self._below[folder] = Path(os.path.realpath(folder)).is_relative_to(os.path.realpath(root))
+        return self._below[folder]

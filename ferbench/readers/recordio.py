@@ -1,0 +1,141 @@
+"""Unlabeled pools in RecordIO files, as face-recognition sets are published."""
+
+import struct
+from collections.abc import Iterator
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ferbench.contract.dataset import Damage
+from ferbench.errors import DataError
+from ferbench.readers.paths import MAX_FILE, real
+from ferbench.readers.streams import ArchiveStream, Place
+
+ALL = 2**62
+
+
+class RecordIOStream(ArchiveStream):
+    """MXNet's `train.rec` with `train.idx`, as face-recognition sets are published."""
+
+    SUFFIX = ".rec"
+    MAGIC: ClassVar[bytes] = struct.pack("<I", 0xCED7230A)
+    LABELS: ClassVar[struct.Struct] = struct.Struct("<IfQQ")
+
+    def _records(self, shard: str, path: Path) -> Iterator[Place | Damage]:
+        size = path.stat().st_size
+        index = (self.base / shard).with_suffix(".idx")
+        keys, offsets = self._index(index)
+        try:
+            images = self._image_keys(path, keys, offsets)
+        except ValueError as error:
+            yield Damage("0", f"{error}; every other key is taken for an image")
+            images = range(1, ALL)
+        yield from _missing(index.name, keys, images)
+        ends = np.append(offsets[1:], size).clip(max=size)
+        for key, offset, end in zip(keys, offsets, ends, strict=True):
+            if offset >= size:
+                lost = int((offsets >= size).sum())
+                yield Damage(str(key), f"the file is cut short before this record; {lost} record(s) are lost")
+                return
+            if int(key) in images:
+                length = self._length(path, int(offset), int(end - offset), last=end == size)
+                yield Place(f"{shard}/{key}", int(offset), length)
+        if images.stop == ALL and len(keys) and (left := size - self._end(path, int(offsets[-1]), size)) > 0:
+            yield Damage(f"after {keys[-1]}", f"{index.name} names nothing of the last {left:,} bytes; copy it again")
+
+    def unwrap(self, record: bytes) -> bytes:
+        payload = self._payload(record)
+        if len(payload) < self.LABELS.size:
+            raise ValueError(f"a record of {len(payload)} bytes has no room for its labels")
+        flag, *_ = self.LABELS.unpack_from(payload)
+        return payload[self.LABELS.size + 4 * flag :]  # `flag` further labels come before the image
+
+    def _index(self, path: Path) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Keys and offsets, in the order of offsets."""
+        try:
+            keys, offsets = np.loadtxt(real(self.folder, path), dtype=np.int64, ndmin=2, unpack=True)
+        except (OSError, ValueError) as error:
+            raise DataError(f"{path}: not an index of keys and offsets ({error}); copy it again") from None
+        order = np.argsort(offsets, kind="stable")
+        return keys[order], offsets[order]
+
+    def _image_keys(self, path: Path, keys: NDArray[np.int64], offsets: NDArray[np.int64]) -> range:
+        """Record 0 of a face-recognition set has no image but labels: one past the last image comes first."""
+        if not len(first := offsets[keys == 0]):
+            return range(ALL)
+        with path.open("rb") as file:
+            file.seek(int(first[0]))
+            record = file.read(8 + self.LABELS.size + 4)
+        if record[:4] != self.MAGIC or len(record) < 8 + self.LABELS.size + 4:
+            raise ValueError("no record begins here")
+        flag, *_ = self.LABELS.unpack_from(record, 8)
+        (end,) = struct.unpack_from("<f", record, 8 + self.LABELS.size)
+        if flag and not 1 <= end < ALL:  # nor is it so for NaN
+            raise ValueError(f"one past the last image is {end}")
+        return range(1, int(end)) if flag else range(ALL)
+
+    def _length(self, path: Path, offset: int, span: int, *, last: bool) -> int:
+        """Bytes of the record at `offset`, of which the next one that the index names is `span` bytes away.
+
+        Of the last record, and where records were lost from the index, the span is too long; the record's own length is
+        taken, where it is not in parts. To look at that of every record would read the file twice.
+        """
+        if offset < 0 or not (last or span > MAX_FILE):
+            return span
+        with path.open("rb") as file:
+            file.seek(offset)
+            start = file.read(8)
+        kind, length = self._part(start) or (None, 0)
+        return min(8 + length, span) if kind == 0 else span
+
+    def _end(self, path: Path, offset: int, size: int) -> int:
+        """Where the record at `offset` ends with all its parts; `size` where no record is found."""
+        kind = 1
+        with path.open("rb") as file:
+            while kind not in (0, 3):
+                file.seek(offset)
+                if (part := self._part(file.read(8))) is None:
+                    return size
+                kind, length = part
+                offset += 8 + length + -length % 4
+        return offset
+
+    def _part(self, start: bytes) -> tuple[int, int] | None:
+        """Kind and length of the part that begins with these 8 bytes; None where none begins."""
+        if start[:4] != self.MAGIC or len(start) < 8:
+            return None
+        (word,) = struct.unpack_from("<I", start, 4)
+        return word >> 29, word & (2**29 - 1)
+
+    def _payload(self, record: bytes) -> bytes:
+        """The parts of a record put together; where they were cut, the magic number was left out."""
+        parts, at = [], 0
+        while True:
+            if (part := self._part(record[at : at + 8])) is None:
+                raise ValueError("no record begins here" if at == 0 else "a part of this record is missing")
+            kind, length = part
+            parts.append(record[at + 8 : at + 8 + length])
+            if len(parts[-1]) < length:
+                raise ValueError(f"cut short: {len(parts[-1])} of {length} bytes")
+            if kind in (0, 3):
+                return self.MAGIC.join(parts)
+            at += 8 + length + -length % 4
+
+
+def _missing(name: str, keys: NDArray[np.int64], images: range) -> Iterator[Damage]:
+    """One entry for all images that the index `name` has no key for, where it is known how many there are."""
+    if images.stop == ALL:
+        return
+    # The end is written as a float32, which is not exact above 2**24.
+    stop = images.stop - int(np.spacing(np.float32(images.stop)) / 2)
+    found = np.unique(keys[(keys >= images.start) & (keys < stop)])
+    if lost := stop - images.start - len(found):
+        # Without a gap both would be the number of each key that is found.
+        before = found == images.start + np.arange(len(found))
+        behind = found == stop - len(found) + np.arange(len(found))
+        first = images.start + int(before.sum())
+        last = stop - 1 - int(behind.sum())
+        text = f"{name} has no place of {lost:,} of {stop - images.start:,} images; copy it again"
+        yield Damage(str(first) if lost == 1 else f"{first} to {last}", text)

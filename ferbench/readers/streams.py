@@ -1,0 +1,136 @@
+"""Sets too large for memory: archives and folders whose images are read one by one where they lie.
+
+Anybody's files become such a set under a name that the user gives, or by a `dataset.json` with `"stream"`:
+`webdataset`, `recordio` or `folder`. A published pool is a subclass that says what it is and where its images lie. Only
+Python's own struct and tarfile read the archives, and no link is followed out of the root.
+"""
+
+import hashlib
+from abc import abstractmethod
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import ClassVar
+
+from ferbench.contract.dataset import Damage, DatasetInfo, Sample, tree_digest
+from ferbench.errors import DataError, UsageError
+from ferbench.readers.layout import LayoutReader
+from ferbench.readers.paths import MAX_FILE, inside, real
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where the record of an image lies: `length` bytes from `offset` of a file of the shard."""
+
+    id: str
+    offset: int
+    length: int
+
+
+class StreamedDataset(LayoutReader):
+    """An unlabeled set that is never packed: its images are found once, then decoded as training asks for them.
+
+    A record that is damaged or cut short stops with a list of what the archives show before anything is decoded, and
+    with one of what cannot be decoded.
+    """
+
+    how_to_skip: str = "leave them out with ferbench prepare --on-bad-record skip"
+
+    @abstractmethod
+    def shards(self) -> Sequence[str]:
+        """Names of the shards in an order that stays; what is read one after another lies in one of them."""
+
+    @abstractmethod
+    def places(self, shard: str) -> Iterator[Place | Damage]:
+        """Every image of a shard in the order that it is stored in, and what is known to be damaged."""
+
+    @abstractmethod
+    def file(self, shard: str, image_id: str) -> Path:
+        """The file that the bytes of a place lie in."""
+
+    def unwrap(self, record: bytes) -> bytes:
+        """The encoded image within the bytes of a place; raises ValueError where the record is damaged."""
+        return record
+
+    def readable_places(self, shard: str) -> Iterator[Place | Damage]:
+        """What `places` gives; a place that is larger than any image is Damage, as reading it would fill the memory."""
+        for place in self.places(shard):
+            if isinstance(place, Place) and not 0 <= place.length <= MAX_FILE:
+                yield Damage(place.id, f"has {place.length} bytes, which no image has (at most {MAX_FILE})")
+            else:
+                yield place
+
+    def samples(self) -> Iterator[Sample | Damage]:
+        for shard in self.shards():
+            for place in self.readable_places(shard):
+                yield self._sample(shard, place) if isinstance(place, Place) else place
+
+    def _sample(self, shard: str, place: Place) -> Sample | Damage:
+        try:
+            return Sample(place.id, self.unwrap(self._bytes(shard, place)), "unlabeled")
+        except (OSError, ValueError) as error:
+            return Damage(place.id, str(error))
+
+    def source_digest(self) -> str:
+        """Of the files and of what is asked to be done with damaged ones."""
+        return hashlib.sha256(f"{self.on_bad_record} {tree_digest(self.folder)}".encode()).hexdigest()
+
+    def _bytes(self, shard: str, place: Place) -> bytes:
+        with self.file(shard, place.id).open("rb") as file:
+            file.seek(place.offset)
+            return file.read(place.length)
+
+
+class NamedStream(StreamedDataset):
+    """Files of one kind, as anybody may have them; a subclass for a published pool is described and needs no name."""
+
+    needs_name = True
+    described: DatasetInfo | None = None
+
+    @property
+    def info(self) -> DatasetInfo:
+        if self.described is not None:
+            return self.described
+        if not self.name:
+            raise UsageError("this pool needs a name of yours; prepare it with --name MINE")
+        return DatasetInfo(self.name, self.name, "", classes={}, default_classes="", family=self.name)
+
+    def locate(self) -> Path:
+        """The folder within the root that is read, and that shards and ids are named from."""
+        return self.folder
+
+    @cached_property
+    def base(self) -> Path:
+        """What `locate` finds, without links; raises DataError where they lead out of the root."""
+        try:
+            return inside(self.folder, self.locate())
+        except ValueError as error:
+            raise DataError(str(error)) from None
+
+
+class ArchiveStream(NamedStream):
+    """Archives with one suffix, at any depth."""
+
+    SUFFIX: ClassVar[str]
+
+    def shards(self) -> Sequence[str]:
+        found = (path.relative_to(self.base) for path in self.base.rglob(f"*{self.SUFFIX}") if path.name[0] != ".")
+        if not (names := sorted(path.as_posix() for path in found)):
+            raise DataError(f"{self.base}: no file *{self.SUFFIX} here or below; name the folder that has them")
+        return names
+
+    def places(self, shard: str) -> Iterator[Place | Damage]:
+        try:
+            path = real(self.folder, self.base / shard)
+        except (OSError, ValueError) as error:
+            yield Damage("all", str(error))
+            return
+        yield from self._records(shard, path)
+
+    @abstractmethod
+    def _records(self, shard: str, path: Path) -> Iterator[Place | Damage]:
+        """The places of an archive that lies at `path`."""
+
+    def file(self, shard: str, image_id: str) -> Path:
+        return self.base / shard

@@ -1,0 +1,148 @@
+"""Label files of strangers: lines, rows and fields, each with where it stands."""
+
+import contextlib
+import csv
+import itertools
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TypeVar
+
+from ferbench.contract.dataset import Damage, Sample
+from ferbench.errors import DataError
+from ferbench.readers.paths import real
+from ferbench.readers.text import quoted
+
+MAX_LINE = 2**20
+"""Characters of the longest line that is read; a row of FER2013 has 9,000."""
+
+Row = TypeVar("Row")
+
+
+def read_lines(root: Path, path: Path) -> Iterator[tuple[int, str]]:
+    """The lines of a text file with their numbers from 1, without line ends and a byte order mark.
+
+    Raises DataError naming the line that is not UTF-8 or does not end, and where the file cannot be read.
+    """
+    number = 0
+    try:
+        with real(root, path).open(encoding="utf-8-sig", errors="surrogateescape") as file:
+            while line := file.readline(MAX_LINE):
+                number += 1
+                if len(line) == MAX_LINE:
+                    raise DataError(f"{path}:{number}: this line has over {MAX_LINE} characters; copy the file again")
+                # Text is decoded in blocks: only so is it known in which line a byte stands that is none of UTF-8.
+                line.encode()
+                yield number, line.rstrip("\r\n")
+    except UnicodeEncodeError:
+        raise DataError(f"{path}:{number}: not UTF-8; save the file as UTF-8 or copy it again") from None
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path}: cannot be read ({error})") from None
+
+
+def read_table(
+    root: Path,
+    path: Path,
+    columns: Sequence[str],
+    *,
+    delimiters: str = ",;\t",
+    header: bool = True,
+    hint: str = "",
+) -> Iterator[tuple[str, Mapping[str, str]] | Damage]:
+    """The rows of a file with a header, each with where it stands (`labels.csv:17`).
+
+    The delimiter is the one that yields the columns. Their order does not matter, nor case and spaces around names;
+    further ones are passed on. A row that has too few or too many fields is Damage; a header that lacks columns is a
+    DataError that ends with `hint`. Without `header` the first line may already be a row: of these columns, in this
+    order.
+    """
+    lines = read_lines(root, path)
+    number, line = next(lines, (1, ""))
+    wanted = [name.lower() for name in columns]
+    delimiter, names = _header(line, wanted, delimiters)
+    if not names and not header:
+        delimiter, names = _delimiter(line, len(columns), delimiters), wanted
+        lines = itertools.chain([(number, line)], lines)
+    if not delimiter:
+        raise DataError(f"{path}:1: {quoted(line)} does not have the columns {', '.join(columns)}{hint and '; '}{hint}")
+    for number, line in lines:
+        if not line.strip():
+            continue
+        where = f"{path.relative_to(root)}:{number}"
+        try:
+            fields = _fields(line, delimiter)
+        except csv.Error as error:
+            yield Damage(where, str(error))
+            continue
+        if len(fields) != len(names):
+            yield Damage(where, f"{len(fields)} fields instead of {len(names)}")
+        else:
+            yield where, dict(zip(names, fields, strict=True))
+
+
+def _header(line: str, columns: Sequence[str], delimiters: str) -> tuple[str, list[str]]:
+    """The delimiter and the names of a header that has the columns, or nothing."""
+    for delimiter in delimiters:
+        with contextlib.suppress(csv.Error):
+            names = [name.strip().lower() for name in _fields(line, delimiter)]
+            if set(columns) <= set(names):
+                return delimiter, names
+    return "", []
+
+
+def _delimiter(line: str, n: int, delimiters: str) -> str:
+    """What splits a row into so many fields, or nothing."""
+    for delimiter in delimiters:
+        with contextlib.suppress(csv.Error):
+            if len(_fields(line, delimiter)) == n:
+                return delimiter
+    return ""
+
+
+def _fields(line: str, delimiter: str) -> list[str]:
+    return next(csv.reader([line], delimiter=delimiter, strict=True), [])
+
+
+def parsed(
+    rows: Iterable[tuple[str, Row] | Damage], sample_of: Callable[[Row], Sample | None]
+) -> Iterator[Sample | Damage]:
+    """The sample of each row; None gives nothing, and a ValueError is the Damage of its row."""
+    for row in rows:
+        if isinstance(row, Damage):
+            yield row
+            continue
+        where, content = row
+        try:
+            sample = sample_of(content)
+        except ValueError as error:
+            yield Damage(where, str(error))
+        else:
+            if sample:
+                yield sample
+
+
+def number_in(text: str, known: Mapping[int, str] | Iterable[int]) -> int:
+    """The integer of a label field that must be one of `known`; raises ValueError naming them."""
+    try:
+        value = int(text)
+    except ValueError:
+        value = None
+    if value is None or value not in (known := list(known)):
+        raise ValueError(f"label {quoted(text)} is none of {', '.join(map(str, known))}")
+    return value
+
+
+def float_in(text: str) -> float:
+    """The number of a field; raises ValueError showing what it holds instead."""
+    try:
+        return float(text)
+    except ValueError:
+        raise ValueError(f"{quoted(text)} is no number") from None
+
+
+def face_box(x0: float, y0: float, x1: float, y1: float) -> tuple[float, float, float, float]:
+    """A box of four numbers; raises ValueError where it is empty or not finite."""
+    box = (x0, y0, x1, y1)
+    if not (all(map(math.isfinite, box)) and x0 < x1 and y0 < y1):
+        raise ValueError(f"no face box: {x0:g}, {y0:g}, {x1:g}, {y1:g}")
+    return box

@@ -1,0 +1,18 @@
+"""Texts of strangers, as a message can show them and as a file can hold them."""
+
+MAX_QUOTED = 100
+
+
+def quoted(text: str) -> str:
+    """The beginning of a text as a message can show it: in quotes, without control characters."""
+    return repr(text if len(text) <= MAX_QUOTED else f"{text[:MAX_QUOTED]}...")
+
+
+def printable(text: str) -> str:
+    r"""A text that names something; raises ValueError where it has a control character, or half a character.
+
+    JSON can write such a half (`"\ud800"`), which no file can hold.
+    """
+    if not text.isprintable():
+        raise ValueError(f"{quoted(text)} is no printable text")
+    return text

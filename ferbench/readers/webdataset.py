@@ -1,0 +1,41 @@
+"""Unlabeled pools in tar files, as WebDataset has them."""
+
+import tarfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from ferbench.contract.dataset import Damage
+from ferbench.readers.paths import IMAGE_SUFFIXES
+from ferbench.readers.streams import ArchiveStream, Place
+from ferbench.readers.text import quoted
+
+BAD_TAR = (tarfile.TarError, OSError, ValueError, OverflowError, RecursionError)
+"""What tarfile raises for headers that are damaged, or made to break it."""
+
+
+class WebDatasetStream(ArchiveStream):
+    """Tar files (`00000.tar`, ...) whose members are images; other members, such as labels, are passed over."""
+
+    SUFFIX = ".tar"
+
+    def _records(self, shard: str, path: Path) -> Iterator[Place | Damage]:
+        size, last = path.stat().st_size, "the beginning"
+        try:
+            with path.open("rb") as file, tarfile.open(fileobj=file, mode="r:") as archive:
+                while (member := archive.next()) is not None:
+                    archive.members.clear()  # type: ignore[attr-defined]  # it would keep all of them
+                    if member.size < 0:  # the next header would be sought before this one, for ever
+                        raise tarfile.ReadError(f"{quoted(member.name)} has {member.size} bytes")
+                    last = member.name
+                    if not (member.isfile() and member.name.lower().endswith(IMAGE_SUFFIXES)):
+                        continue
+                    if member.offset_data + member.size > size:
+                        yield Damage(member.name, "the file is cut short within this record")
+                        return
+                    yield Place(f"{shard}/{member.name}", member.offset_data, member.size)
+                # tarfile takes a header that is damaged or cut short for the end, which is a block of zeros.
+                file.seek(archive.offset)
+                if file.read(tarfile.BLOCKSIZE) != bytes(tarfile.BLOCKSIZE):
+                    yield Damage(f"after {last}", "the file is cut short or damaged; what follows cannot be read")
+        except BAD_TAR as error:
+            yield Damage(f"after {last}", f"what follows cannot be read ({error})")

@@ -1,0 +1,39 @@
+"""Pages as one HTML file that needs nothing else: templates, colours, and what becomes of text of strangers."""
+
+import unicodedata
+from functools import partial
+from importlib.resources import files
+
+from jinja2 import Environment, FunctionLoader, StrictUndefined
+
+from ferbench import __version__
+from ferbench.render.escape import plain
+from ferbench.render.numbers import NONE, grouped, percent
+from ferbench.render.palette import DARK, LIGHT, series_name
+
+LONG = 400
+MAX_BLOCK = 20_000
+
+
+def render(room: str, template: str, **content: object) -> bytes:
+    """The page that a template of a package makes of the content; everything in it is escaped."""
+    environment = Environment(
+        loader=FunctionLoader(partial(_source, room)),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters.update(line=lambda text: plain(str(text), LONG), block=_block, percent=percent, grouped=grouped)
+    shared = {"light": LIGHT, "dark": DARK, "series_name": series_name, "none": NONE, "version": __version__}
+    return environment.get_template(template).render(**content, **shared).encode("utf-8", "replace")
+
+
+def _source(room: str, name: str) -> str:
+    return files(room).joinpath(name).read_text("utf-8")
+
+
+def _block(text: str) -> str:
+    """Several lines as they stand, the end of them where they are too many; what is invisible becomes a space."""
+    kept = text if len(text) <= MAX_BLOCK else f"…\n{text[-MAX_BLOCK:]}"
+    return "".join(char if char == "\n" or unicodedata.category(char)[0] != "C" else " " for char in kept)

@@ -1,0 +1,13 @@
+"""Numbers as people read them."""
+
+NONE = "–"
+
+
+def percent(value: float | None) -> str:
+    """`81.2 %`."""
+    return NONE if value is None else f"{100 * value:.1f} %"
+
+
+def grouped(value: float) -> str:
+    """`1 234 567`."""
+    return f"{value:,.0f}".replace(",", "\u2009")

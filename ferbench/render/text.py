@@ -1,0 +1,35 @@
+"""Tables as text: styled on a terminal, plain elsewhere."""
+
+import sys
+from collections.abc import Iterable, Sequence
+
+import click
+
+OUTCOMES = {"ok": "green", "warning": "yellow", "FAILED": "bold red"}
+"""Words that stand out in a table on a terminal."""
+
+
+def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    """A table; off a terminal every cell is whole and on one line, so that it can be piped to grep or a file."""
+    rows = [tuple(row) for row in rows]
+    if sys.stdout.isatty():
+        _print_styled(columns, rows)
+        return
+    widths = [max(map(len, column)) for column in zip(columns, *rows, strict=True)]
+    for row in ([*map(str.upper, columns)], *rows):
+        click.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+
+
+def _print_styled(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    # rich takes longer to import than `ferbench --help` may last.
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=box.SIMPLE_HEAD, header_style="bold", pad_edge=False)
+    for position, column in enumerate(columns):
+        table.add_column(column, style="cyan" if position == 0 else None, no_wrap=position == 0, overflow="fold")
+    for row in rows:
+        table.add_row(*(Text(cell, style=OUTCOMES.get(cell, "")) for cell in row))
+    Console().print(table)

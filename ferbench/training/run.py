@@ -1,0 +1,71 @@
+"""What a run is made of, and where it stands."""
+
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+
+from ferbench.contract.backbone import Network
+from ferbench.contract.batch import MethodInfo
+from ferbench.contract.method import Method, Processes
+from ferbench.contract.protocol import Recipe
+from ferbench.errors import FerbenchError
+from ferbench.training.task import Task
+from ferbench.training.teacher import Teacher
+
+Events = Callable[[Mapping[str, Any]], None]
+Stop = Callable[[], FerbenchError | None]
+"""Asked once a step: None, or the reason to save and leave."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """A method with its nets, its data and the rules that it is trained by."""
+
+    method: Method
+    teacher: Teacher
+    recipe: Recipe
+    task: Task
+    info: MethodInfo
+    seed: int
+    precision: str = "fp32"
+    processes: Processes = field(default_factory=Processes)
+
+    @property
+    def net(self) -> Network:
+        """The net that is trained."""
+        return self.method.net
+
+    @property
+    def modules(self) -> dict[str, torch.nn.Module]:
+        """All that has state, by the name that it has in files."""
+        return {"net": self.net, "teacher": self.teacher.net, "method": self.method}
+
+    def autocast(self) -> AbstractContextManager[None]:
+        """The arithmetic of forward passes."""
+        if self.precision != "bf16":
+            return nullcontext()
+        return torch.autocast(self.task.device.type, torch.bfloat16)
+
+    def anywhere(self, holds: bool) -> bool:
+        """Whether something holds in any process; all must ask, and asking waits for the devices."""
+        return float(self.processes.mean(torch.full((), float(holds), device=self.task.device))) > 0
+
+
+@dataclass
+class RunProgress:
+    """Where a run stands; all of it is JSON, and all of it is in the checkpoint."""
+
+    stage: int = 0
+    step: int = 0
+    history: list[dict[str, Any]] = field(default_factory=list)
+    image_passes: int = 0
+    train_seconds: float = 0.0
+    passes_before: int = 0
+    """Image passes until the stage began; `seconds_before` likewise."""
+    seconds_before: float = 0.0
+    data_wait_seconds: float = 0.0
+    wall_seconds: float = 0.0
+    resumed: int = 0

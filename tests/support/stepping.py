@@ -1,0 +1,40 @@
+"""The steps of a run one by one, as `train_stage` takes them: for timings, and for what must not happen within one."""
+
+from dataclasses import replace
+
+from ferbench.contract.batch import Batch
+from ferbench.training.loop import Training, take_step
+from ferbench.training.optimization import learning_rate, set_learning_rate, stage_optimizer
+from ferbench.training.stages import stage_batches
+
+
+class Stepper:
+    """The first stage of a run, begun."""
+
+    def __init__(self, training: Training) -> None:
+        self.training, self.run, self.planned = training, training.run, training.stages[0]
+        self.optimizer = stage_optimizer(self.run.method, self.planned)
+        self.batches = stage_batches(self.run, self.planned)
+        _, self.unlabeled = self.run.task.images_of(self.planned.stage)
+        self.run.net.train()
+
+    def batch(self, number: int) -> Batch:
+        """The images of a step, in their views."""
+        return self.batches.at(number, self.rate(number))
+
+    def rate(self, number: int) -> float:
+        """The learning rate of a step."""
+        return learning_rate(self.planned.recipe, number, self.planned.steps)
+
+    def step(self, number: int, batch: Batch | None = None) -> None:
+        """One step, whole: draw, train, count."""
+        set_learning_rate(self.optimizer, self.rate(number))
+        batch = batch or self.batch(number)
+        taken = take_step(self.run, self.planned, number, batch, self.optimizer, self.training.log)
+        truth = self.unlabeled.truth(batch.unlabeled.index) if self.unlabeled and batch.unlabeled else None
+        self.training.stats.add(number, taken.total, taken.losses, truth)
+        self.training.stats.add_extras(taken.extras)
+
+    def with_loss(self, loss) -> None:  # type: ignore[no-untyped-def]
+        """Put another loss in the stage's place, such as one that is timed."""
+        self.planned = replace(self.planned, stage=replace(self.planned.stage, loss=loss))

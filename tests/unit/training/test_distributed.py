@@ -1,0 +1,72 @@
+"""Two processes train as one with the whole batch."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from ferbench.conformance.toy_task import RECIPE
+from ferbench.errors import UsageError
+from ferbench.training.distributed import check_parts, check_processes
+
+TRAIN = """
+import json, os, sys, torch
+from pathlib import Path
+from tests.unit.training.pretrained import Pretrained
+from ferbench.conformance.toy_task import toy_training
+from ferbench.training.loop import train
+from ferbench.contract.method import MethodConfig
+from ferbench.training.distributed import join_processes
+
+torch.set_num_threads(1)
+processes = join_processes(torch.device("cpu"), int(os.environ.get("WORLD_SIZE", "1")))
+training = toy_training(Pretrained(MethodConfig()), Path(sys.argv[1]), processes=processes)
+history = train(training).history
+if processes.rank == 0:
+    (Path(sys.argv[1]) / "losses.json").write_text(json.dumps([row["loss"] for row in history]))
+"""
+
+
+def train(folder: Path, *launcher: str) -> list[float]:
+    folder.mkdir()
+    script = folder / "train.py"
+    script.write_text(TRAIN)
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(sys.path)}
+    command = [sys.executable, *launcher, str(script), str(folder)]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=300)
+    assert done.returncode == 0, done.stderr[-3000:]
+    return [float(loss) for loss in json.loads((folder / "losses.json").read_text())]
+
+
+@pytest.mark.storm
+def test_two_processes_have_the_losses_of_one_with_the_double_batch(tmp_path: Path) -> None:
+    one = train(tmp_path / "one")
+    two = train(tmp_path / "two", "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
+    assert two[:20] == pytest.approx(one[:20], rel=1e-4), "of the pre-training"
+    assert two == pytest.approx(one, rel=1e-4, abs=1e-3)  # rounding grows along the way
+
+
+def test_a_batch_that_cannot_be_shared_is_refused() -> None:
+    check_processes(RECIPE, "cpu", 4)
+    with pytest.raises(UsageError, match="labeled_batch 8 cannot be shared by 3 processes"):
+        check_processes(RECIPE, "cpu", 3)
+
+
+@pytest.mark.parametrize("device", ["cuda", "cuda:0"])
+def test_processes_need_a_gpu_each(monkeypatch: pytest.MonkeyPatch, device: str) -> None:
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    check_processes(RECIPE, device, 1)
+    with pytest.raises(UsageError, match=f"2 processes need 2 GPUs .* there are 1, and the device is '{device}'"):
+        check_processes(RECIPE, device, 2)
+
+
+def test_a_net_that_would_see_the_cuts_is_refused() -> None:
+    net = nn.Sequential(nn.Conv2d(3, 3, 1), nn.BatchNorm2d(3))
+    check_parts(net, 1)
+    with pytest.raises(UsageError, match="a net with BatchNorm learns something else from 2 parts"):
+        check_parts(net, 2)

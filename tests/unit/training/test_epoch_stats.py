@@ -1,0 +1,66 @@
+"""The epoch's row against scikit-learn."""
+
+import numpy as np
+import pytest
+import torch
+from sklearn.metrics import accuracy_score, precision_score
+
+from ferbench.contract.batch import Losses
+from ferbench.training.epoch_stats import EpochStats
+
+CPU = torch.device("cpu")
+
+
+def test_pseudo_label_statistics_are_those_of_scikit_learn() -> None:
+    rng = np.random.default_rng(0)
+    meter = EpochStats(4, CPU)
+    truth, pseudo, mask = (
+        np.concatenate(part) for part in zip(*(_add(meter, step, rng) for step in range(5)), strict=True)
+    )
+    row = meter.read()
+    known, used = truth >= 0, mask > 0
+    assert row["mask_rate"] == pytest.approx(mask.mean())
+    assert row["pseudo_label_accuracy"] == pytest.approx(accuracy_score(truth[known], pseudo[known]))
+    assert row["pseudo_label_precision"] == pytest.approx(accuracy_score(truth[known & used], pseudo[known & used]))
+    expected = precision_score(
+        truth[known & used], pseudo[known & used], labels=range(4), average=None, zero_division=0
+    )
+    assert row["pseudo_label_precision_per_class"] == pytest.approx(list(expected))
+    assert row["mask_rate_per_class"] == pytest.approx([mask[pseudo == c].mean() for c in range(4)])
+
+
+def _add(meter: EpochStats, step: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    truth, pseudo = rng.integers(-1, 4, 64), rng.integers(0, 4, 64)
+    mask = (rng.random(64) < 0.4).astype(np.float32)
+    losses = Losses(torch.tensor(1.0), pseudo_label=torch.tensor(pseudo), mask=torch.tensor(mask))
+    meter.add(step, losses.total, losses, torch.tensor(truth))
+    return truth, pseudo, mask
+
+
+def test_terms_are_means_over_steps_and_the_meter_starts_anew() -> None:
+    meter = EpochStats(3, CPU)
+    for step, value in enumerate((1.0, 2.0, 6.0)):
+        meter.add(step, torch.tensor(2 * value), Losses(torch.tensor(2 * value), part=torch.tensor(value)), None)
+    assert meter.read() == {"loss": 6.0, "terms": {"part": 3.0}}
+    meter.add(0, torch.tensor(5.0), Losses(torch.tensor(5.0)), None)
+    assert meter.read() == {"loss": 5.0, "terms": {}}
+
+
+def test_a_class_without_pseudo_labels_has_no_precision() -> None:
+    meter = EpochStats(2, CPU)
+    losses = Losses(torch.tensor(0.0), pseudo_label=torch.zeros(3, dtype=torch.int64), mask=torch.zeros(3))
+    meter.add(0, losses.total, losses, torch.zeros(3, dtype=torch.int64))
+    row = meter.read()
+    assert row["pseudo_label_precision"] is None
+    assert row["mask_rate_per_class"] == [0.0, None]
+
+
+def test_the_first_bad_step_and_its_term_are_named() -> None:
+    meter = EpochStats(3, CPU)
+    nan = torch.tensor(float("nan"))
+    for step in range(6):
+        part = nan if step >= 3 else torch.tensor(1.0)
+        meter.add(step, part + 1, Losses(part + 1, fine=torch.tensor(1.0), part=part), None)
+    assert meter.first_bad() == (3, "part")
+    meter.read()
+    assert meter.first_bad() is None
