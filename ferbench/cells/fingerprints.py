@@ -1,22 +1,12 @@
 """The fingerprints that a record holds, recomputed from the data that is on this machine."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-
 from ferbench.cells.resolve import resolve
 from ferbench.cells.select import CellData, DataNeeds, Policy, select
 from ferbench.discovery.registry import Registry
 from ferbench.errors import FerbenchError
 from ferbench.records.cell import Cell
 from ferbench.records.schema import Fingerprints
-
-
-@dataclass(frozen=True)
-class Recomputed:
-    """The fingerprints of a cell as the data on this machine gives them, and which could not be recomputed, and why."""
-
-    values: Mapping[str, str]
-    unchecked: Mapping[str, str]
+from ferbench.records.verification import Recomputed
 
 
 def recompute(cell: Cell, recorded: Fingerprints, registry: Registry) -> Recomputed:

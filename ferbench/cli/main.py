@@ -7,10 +7,10 @@ from collections.abc import Sequence
 
 import click
 
-from ferbench import __version__
 from ferbench.cli.output import use_color
 from ferbench.cli.session import Session
 from ferbench.errors import FerbenchError, PluginError
+from ferbench.version import __version__
 
 INTERRUPTED = 130
 

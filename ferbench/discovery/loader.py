@@ -12,10 +12,10 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from ferbench import __version__
 from ferbench.discovery.registration import GROUP, Candidate, Registration, Unusable
 from ferbench.discovery.registry import KINDS, Entry, LoadedPlugin, PluginProblem, Registry, aliases, normalized
 from ferbench.errors import PluginError, suggestion
+from ferbench.version import __version__
 
 if TYPE_CHECKING:
     from ferbench.contract.protocol import Protocol

@@ -14,9 +14,10 @@ from typing import Any
 
 import pluggy
 
-from ferbench import __version__, hookspecs
+from ferbench import hookspecs
 from ferbench.discovery.registry import KINDS, Entry, LoadedPlugin, PluginProblem, describe, one_line
 from ferbench.errors import suggestion
+from ferbench.version import __version__
 
 GROUP = "ferbench"
 HOOKS = tuple(name for name in vars(hookspecs) if name.startswith("ferbench_"))

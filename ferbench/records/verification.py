@@ -3,7 +3,6 @@
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
 
 from ferbench.errors import VerificationError
 from ferbench.records.cell import Cell, digest
@@ -14,14 +13,12 @@ from ferbench.records.schema import Fingerprints, Record, Result
 from ferbench.records.store import HISTORY, PREDICTIONS, RECORD, read_history, read_predictions, read_record
 
 
-class Recomputed(Protocol):
-    """The fingerprints of a cell as the data at hand gives them, and why some could not be recomputed."""
+@dataclass(frozen=True)
+class Recomputed:
+    """The fingerprints of a cell as the data at hand gives them, and which could not be recomputed, and why."""
 
-    @property
-    def values(self) -> Mapping[str, str]: ...
-
-    @property
-    def unchecked(self) -> Mapping[str, str]: ...
+    values: Mapping[str, str]
+    unchecked: Mapping[str, str]
 
 
 Recompute = Callable[[Cell, Fingerprints], Recomputed]

@@ -6,10 +6,10 @@ from importlib.resources import files
 
 from jinja2 import Environment, FunctionLoader, StrictUndefined
 
-from ferbench import __version__
 from ferbench.render.escape import plain
 from ferbench.render.numbers import NONE, grouped, percent
 from ferbench.render.palette import DARK, LIGHT, series_name
+from ferbench.version import __version__
 
 LONG = 400
 MAX_BLOCK = 20_000

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import jinja2
 
-from ferbench import __version__
 from ferbench.discovery.registry import Registry
 from ferbench.errors import DataError, UsageError
+from ferbench.version import __version__
 
 _NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
 _SUFFIX = ".j2"

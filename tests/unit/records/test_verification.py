@@ -3,11 +3,10 @@ import json
 import numpy as np
 import pytest
 
-from ferbench.cells.fingerprints import Recomputed
 from ferbench.discovery.loader import builtin_protocols
 from ferbench.records.cell import digest
 from ferbench.records.predictions import Predictions
-from ferbench.records.verification import verify_record
+from ferbench.records.verification import Recomputed, verify_record
 from tests.unit.records.factory import (
     CLASS_NAMES,
     make_cell,
