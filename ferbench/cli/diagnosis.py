@@ -49,7 +49,7 @@ def diagnose(runs: Path) -> Iterator[InstallationCheck]:
         "runs folder": lambda: check_folder("runs folder", runs, "--runs or FERBENCH_RUNS"),
         "data cache": _data_cache,
         "plugins": lambda: _plugins(registry),
-        "datasets": lambda: _datasets(registry),
+        "datasets": lambda: check_datasets(registry),
     }
     for name, check in checks.items():
         try:
@@ -173,7 +173,8 @@ def _plugins(registry: Registry) -> Iterator[InstallationCheck]:
         yield InstallationCheck("plugins", detail, problem.remedy, PluginError.exit_code)
 
 
-def _datasets(registry: Registry) -> Iterator[InstallationCheck]:
+def check_datasets(registry: Registry) -> Iterator[InstallationCheck]:
+    """Readers and prepared sets; without the default dataset, how to install it."""
     from ferbench.data.prepare.registered_copies import prepared_names
     from ferbench.data.sources import DEFAULT_DATASET, DEFAULT_HINT
 

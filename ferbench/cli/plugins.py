@@ -70,7 +70,7 @@ def check(ctx: click.Context, name: str) -> None:
     """Run the conformance checks on a plugin or a method; exit code 3 if one fails."""
     from ferbench.conformance.checks import check_plugin
 
-    results = check_plugin(ctx.find_object(Session).registry, name)  # type: ignore[union-attr]
+    results = check_plugin(name, ctx.find_object(Session).registry)  # type: ignore[union-attr]
     if not results:
         raise UsageError(f"nothing to check in '{name}'; `ferbench plugins list` shows what each plugin provides")
     print_table(("check", "result", "detail"), ((r.name, "ok" if r.ok else "FAILED", r.detail) for r in results))

@@ -17,6 +17,7 @@ from ferbench.contract.backbone import BackboneRequest
 from ferbench.contract.head import Head, Output
 from ferbench.contract.method import Method, MethodConfig
 from ferbench.contract.protocol import Protocol
+from ferbench.discovery.loader import load_registry
 from ferbench.discovery.registry import Entry, LoadedPlugin, Registry
 from ferbench.errors import FerbenchError, PluginError, UsageError, suggestion
 from ferbench.records.cell import digest
@@ -34,8 +35,16 @@ class CheckResult:
     detail: str = ""
 
 
-def check_plugin(registry: Registry, name: str) -> list[CheckResult]:
-    """Check everything that a plugin registers; `name` is its entry point, its distribution or one of its names."""
+def check_plugin(name: str, registry: Registry | None = None) -> list[CheckResult]:
+    """Check everything that a plugin registers.
+
+    `name` is its entry point, its distribution or one of its names. Without a registry the installed plugins are read.
+
+    Raises:
+        UsageError: no plugin has this name.
+        PluginError: the plugin could not be loaded.
+    """
+    registry = load_registry() if registry is None else registry
     return [check() for _, check in planned_checks(registry, name)]
 
 

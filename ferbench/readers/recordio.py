@@ -32,7 +32,7 @@ class RecordIOStream(ArchiveStream):
         except ValueError as error:
             yield Damage("0", f"{error}; every other key is taken for an image")
             images = range(1, ALL)
-        yield from _missing(index.name, keys, images)
+        yield from missing_images(index.name, keys, images)
         ends = np.append(offsets[1:], size).clip(max=size)
         for key, offset, end in zip(keys, offsets, ends, strict=True):
             if offset >= size:
@@ -124,7 +124,7 @@ class RecordIOStream(ArchiveStream):
             at += 8 + length + -length % 4
 
 
-def _missing(name: str, keys: NDArray[np.int64], images: range) -> Iterator[Damage]:
+def missing_images(name: str, keys: NDArray[np.int64], images: range) -> Iterator[Damage]:
     """One entry for all images that the index `name` has no key for, where it is known how many there are."""
     if images.stop == ALL:
         return

@@ -130,7 +130,7 @@ def _end_labels(axes: Axes, curves: Sequence[Curve], height: float, width: float
             )
     # Of lines that end at one height, those that ended early stand above: leaders then cross no other name.
     ends.sort(key=lambda end: (end[0], end[1] < width, -end[2].color))
-    for (y, x, curve), place in zip(ends, _apart([end[0] for end in ends], height), strict=True):
+    for (y, x, curve), place in zip(ends, spread_apart([end[0] for end in ends], height), strict=True):
         # A line that ended early has its name beside the others', without a leader that would look like data.
         leader = [(1, y), (1 + 5 / width, y)] if x == width else [(1 + 7 / width, place)]
         leader.append((1 + LEADER / width, place))
@@ -152,7 +152,7 @@ def _end_labels(axes: Axes, curves: Sequence[Curve], height: float, width: float
         )
 
 
-def _apart(places: Sequence[float], height: float) -> list[float]:
+def spread_apart(places: Sequence[float], height: float) -> list[float]:
     """Rising places at least a line of text apart, as near to the given ones as one pass up and one down get."""
     moved = list(places)
     for i in range(1, len(moved)):

@@ -29,6 +29,7 @@ def boxless(patterns: Path, tmp_path: Path) -> Path:
 
 @pytest.mark.process
 def test_faces_are_looked_for_once_and_counted(boxless: Path) -> None:
+    pytest.importorskip("skimage")
     done = call("boxes", str(boxless))
     assert done.code == 0, done.err
     text = r"150 images of 'patterns' without a box: one face found in (\d+), none or several in (\d+)"
@@ -40,6 +41,7 @@ def test_faces_are_looked_for_once_and_counted(boxless: Path) -> None:
 
 
 def test_a_set_with_boxes_needs_none(patterns: Path) -> None:
+    pytest.importorskip("skimage")
     done = call("boxes", str(patterns))
     assert (done.code, done.out) == (0, "every image of 'patterns' has a box; there is nothing to look for\n")
 

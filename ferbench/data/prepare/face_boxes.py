@@ -61,7 +61,7 @@ def find_boxes(dataset: Dataset) -> Iterator[tuple[int, int]]:
     Yields how many images were looked at so far, and in how many a face was found. Raises UsageError without the
     detector, DataError naming an image that cannot be decoded.
     """
-    _detector()
+    detector()
     rows: list[dict[str, Any]] = []
     n_found = 0
     samples = (sample for sample in dataset.samples() if isinstance(sample, Sample) and sample.box is None)
@@ -86,7 +86,7 @@ def detect(image: Image.Image) -> Box | None:
     width, height = (max(1, round(side * scale)) for side in image.size)
     small = ImageOps.expand(image.resize((width, height), Image.Resampling.BILINEAR), MARGIN, "grey")
     least, most = round(SMALLEST * min(width, height)), min(width, height) + MARGIN
-    found: Sequence[Mapping[str, int]] = _detector().detect_multi_scale(
+    found: Sequence[Mapping[str, int]] = detector().detect_multi_scale(
         np.asarray(small), scale_factor=1.1, step_ratio=1, min_size=(least, least), max_size=(most, most)
     )
     if len(found) != 1:
@@ -105,7 +105,8 @@ def _box(sample: Sample, root: Path | None) -> Box | None:
 
 
 @cache
-def _detector() -> Any:
+def detector() -> Any:
+    """The cascade; raises UsageError naming the extra without scikit-image."""
     try:
         from skimage.data import lbp_frontal_face_cascade_filename
         from skimage.feature import Cascade

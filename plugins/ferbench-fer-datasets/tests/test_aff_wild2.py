@@ -5,6 +5,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+from tests.support.refusals import refused
 
 from ferbench.cells.resolve import check_groups
 from ferbench.contract.dataset import Damage
@@ -37,7 +38,7 @@ def test_class_sets(tmp_path: Path) -> None:
 def test_annotations_of_two_challenges_are_not_one_set(tmp_path: Path) -> None:
     build(tmp_path)
     shutil.copytree(tmp_path / CHALLENGE, tmp_path / "3rd ABAW Annotations" / "EXPR_Classification_Challenge")
-    with pytest.raises(DataError, match=r"ABAW Annotations.* are here, and one is read; move the others out"):
+    with refused(DataError, "ABAW Annotations", "--root"):
         read("aff-wild2", tmp_path)
 
 
@@ -55,7 +56,7 @@ def test_its_labels_are_drawn_by_video(tmp_path: Path) -> None:
     info = AffWild2(tmp_path).info
     check_groups(builtin_registry(), builtin_protocols()["abaw-expr-v1"], info)
     for name in ("ratio-v1", "count-v1", "external-v1", "subject-folds-v1"):
-        with pytest.raises(UsageError, match=f"protocol '{name}' draws .* by video, .* --protocol abaw-expr-v1"):
+        with refused(UsageError, f"'{name}'", "by video", "--protocol abaw-expr-v1"):
             check_groups(builtin_registry(), builtin_protocols()[name], info)
 
 
@@ -141,10 +142,10 @@ def test_the_digest_changes_with_annotations_and_frames(tmp_path: Path) -> None:
 
 
 def test_another_layout_is_one_error(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"no EXPR_Classification_Challenge or .*; unpack the annotations"):
+    with refused(DataError, "EXPR_Classification_Challenge", "unpack"):
         read("aff-wild2", tmp_path)
     (tmp_path / CHALLENGE / "Train_Set").mkdir(parents=True)
-    with pytest.raises(DataError, match=r"no cropped_aligned/cropped_aligned or .*; unpack the cropped"):
+    with refused(DataError, "cropped_aligned/cropped_aligned", "unpack"):
         read("aff-wild2", tmp_path)
     (tmp_path / "cropped_aligned").mkdir()
     with pytest.raises(DataError, match="no Validation_Set here"):

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from tests.support.refusals import refused
 
 from ferbench.errors import DataError
 from ferbench_fer_datasets.fer2013 import OFFICIAL, pgm
@@ -67,14 +68,14 @@ def test_wrong_folders_are_named(tmp_path: Path) -> None:
 
 
 def test_only_a_table_with_splits_and_labels_will_do(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"no fer2013\.csv or icml_face_data\.csv .* both are in Kaggle's"):
+    with refused(DataError, "fer2013.csv", "icml_face_data.csv", "Kaggle"):
         read("fer2013", tmp_path)
     fer2013_icml.build(tmp_path)
     (tmp_path / "icml_face_data.csv").unlink()
-    with pytest.raises(DataError, match=r"there is train\.csv: it has no splits and test\.csv no labels"):
+    with refused(DataError, "train.csv", "test.csv"):
         read("fer2013", tmp_path)
     (tmp_path / "train.csv").rename(tmp_path / "fer2013.csv")
-    with pytest.raises(DataError, match=r"fer2013\.csv:1: 'emotion,pixels' does not have the columns .*Usage"):
+    with refused(DataError, "fer2013.csv:1", "'emotion,pixels'", "Usage"):
         read("fer2013", tmp_path)
 
 

@@ -4,6 +4,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+from tests.support.refusals import refused
 
 from ferbench.contract.dataset import Damage
 from ferbench.errors import DataError
@@ -50,7 +51,7 @@ def test_folders_that_are_missing_or_no_class_are_all_reported(tmp_path: Path) -
 def test_frames_that_were_not_aligned_are_not_taken_for_faces(tmp_path: Path) -> None:
     build(tmp_path)
     (tmp_path / "Train" / "Train_Aligned_Faces").rename(tmp_path / "Train" / "Frames")
-    with pytest.raises(DataError, match=r"no Train/Train_Aligned_Faces or .*; unpack Train_Aligned_Faces\.zip"):
+    with refused(DataError, "Train/Train_Aligned_Faces", "Train_Aligned_Faces.zip"):
         read("sfew", tmp_path)
     with pytest.raises(DataError, match="no such folder"):
         read("sfew", tmp_path / "elsewhere")

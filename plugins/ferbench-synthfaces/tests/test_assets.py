@@ -3,6 +3,8 @@ import hashlib
 import numpy as np
 import pytest
 
+pytest.importorskip("numba", reason="the renderer needs the extra `render`")
+
 from ferbench_synthfaces.render.assets import Assets, Part, default_path
 from ferbench_synthfaces.render.identity import Phenotype, phenotype_weights
 from ferbench_synthfaces.render.shapes import ShapeTable

@@ -3,6 +3,10 @@
 import re
 from pathlib import Path
 
+import pytest
+
+pytest.importorskip("numba", reason="the renderer needs the extra `render`")
+
 from ferbench_synthfaces.render.assets import default_path
 from ferbench_synthfaces.render.difficulty import LEVELS
 from ferbench_synthfaces.render.manifest import schema

@@ -14,6 +14,13 @@ def render(*options: str):
     return CliRunner().invoke(synthfaces, ["render", *options])
 
 
+@pytest.fixture
+def renderer() -> None:
+    """Skip where the optional dependency of the renderer is missing."""
+    pytest.importorskip("numba")
+
+
+@pytest.mark.usefixtures("renderer")
 def test_a_tiny_set_from_end_to_end(tmp_path: Path) -> None:
     out = tmp_path / "My Faces"
     result = render("--n", "8", "--n-pool", "3", "--size", "32", "--seed", "7", "--workers", "1", "--out", str(out))
@@ -26,6 +33,7 @@ def test_a_tiny_set_from_end_to_end(tmp_path: Path) -> None:
     assert isinstance(again.exception, UsageError)
 
 
+@pytest.mark.usefixtures("renderer")
 @pytest.mark.parametrize("options", [["--n", "0"], ["--name", "Bad Name"]])
 def test_nonsense_is_refused_in_one_line(tmp_path: Path, options: list[str]) -> None:
     result = render(*options, "--out", str(tmp_path / "x"))
@@ -43,6 +51,7 @@ def test_without_numba_the_message_names_the_extra(tmp_path: Path, monkeypatch: 
     assert "pip install -e 'plugins/ferbench-synthfaces[render]'" in str(result.exception)
 
 
+@pytest.mark.usefixtures("renderer")
 def test_an_interrupt_says_how_to_go_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def interrupted(*arguments: object) -> None:
         raise KeyboardInterrupt

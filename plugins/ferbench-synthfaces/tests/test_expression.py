@@ -1,6 +1,8 @@
 import numpy as np
 import pytest
 
+pytest.importorskip("numba", reason="the renderer needs the extra `render`")
+
 from ferbench_synthfaces.render.assets import Assets
 from ferbench_synthfaces.render.difficulty import LEVELS, Difficulty
 from ferbench_synthfaces.render.expression import ACTION_LIMIT, RECIPES, ExpressionSampler

@@ -1,6 +1,8 @@
 import numpy as np
 import pytest
 
+pytest.importorskip("numba", reason="the renderer needs the extra `render`")
+
 from ferbench_synthfaces.render.rasterizer import FAR, interpolate, rasterize, vertex_normals, visible_along
 
 HEIGHT, WIDTH = 24, 31

@@ -2,6 +2,10 @@
 
 from pathlib import Path
 
+import pytest
+
+pytest.importorskip("numba", reason="the renderer needs the extra `render`")
+
 from ferbench_synthfaces.render.reference import compare_with_reference
 
 FOLDER = Path(__file__).parent / "reference"

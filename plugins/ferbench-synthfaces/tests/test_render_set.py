@@ -8,6 +8,8 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
+pytest.importorskip("numba", reason="the renderer needs the extra `render`")
+
 from ferbench.errors import UsageError
 from ferbench.readers.parquet import ParquetDataset
 from ferbench_synthfaces.render import render_set as module

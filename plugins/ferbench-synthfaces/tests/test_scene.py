@@ -1,6 +1,8 @@
 import numpy as np
 import pytest
 
+pytest.importorskip("numba", reason="the renderer needs the extra `render`")
+
 from ferbench_synthfaces.render.assets import Assets, Part
 from ferbench_synthfaces.render.camera import Pose, sample_camera
 from ferbench_synthfaces.render.difficulty import LEVELS

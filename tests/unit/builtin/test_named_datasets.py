@@ -19,6 +19,7 @@ from ferbench.contract.dataset import Damage, Sample
 from ferbench.data.load.image_store import ImageStore
 from ferbench.data.prepare.pack import ensure_packed
 from ferbench.errors import DataError
+from tests.support.refusals import refused
 
 
 def png(level: int = 0) -> bytes:
@@ -79,7 +80,7 @@ def test_images_in_no_class_folder_and_too_deep_are_damage(tmp_path: Path) -> No
 def test_class_folders_beside_splits_are_refused(tmp_path: Path) -> None:
     place(tmp_path, "happy/a.png", "Sad/b.png", "unlabeled/c.png")
     dataset = ImageFolder(tmp_path, "mine")
-    with pytest.raises(DataError, match=r"\(Sad, happy\) stand beside folders of splits \(unlabeled\); move them"):
+    with refused(DataError, "Sad, happy", "unlabeled"):
         list(dataset.samples())
     with pytest.raises(DataError, match="stand beside"):
         _ = dataset.info

@@ -1,5 +1,6 @@
 """What `ferbench doctor` finds in folders; the whole command is tested in e2e."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -34,25 +35,24 @@ def test_without_a_set_to_run_on_the_way_to_the_default_is_a_failure(
 ) -> None:
     monkeypatch.setenv("FERBENCH_CACHE", str(tmp_path))
     registry = load_registry({}, [])  # the core alone: its readers of anybody's images are no data
-    found, missing = diagnosis._datasets(registry)
+    found, missing = diagnosis.check_datasets(registry)
     assert "image-folder" in found.detail
     assert (missing.result, missing.exit_code) == ("FAILED", 4)
     assert "plugins/ferbench-synthfaces" in missing.remedy
 
     (tmp_path / "prepared" / "mine").mkdir(parents=True)
     (tmp_path / "prepared" / "mine" / "source.json").touch()
-    found, missing = diagnosis._datasets(registry)
+    found, missing = diagnosis.check_datasets(registry)
     assert found.detail.endswith("prepared: mine")
     assert (missing.result, missing.exit_code) == ("warning", 0)
     assert "plugins/ferbench-synthfaces" in missing.remedy
 
 
 def test_check_that_breaks_stops_no_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def broken() -> None:
+    def broken(name: str) -> int:
         raise RuntimeError("no such sensor")
 
-    monkeypatch.setattr(diagnosis, "_memory", broken)
-    monkeypatch.setattr(diagnosis, "_torch", lambda: iter(()))
+    monkeypatch.setattr(os, "sysconf", broken)
     checks = {check.name: check for check in diagnosis.diagnose(tmp_path)}
     assert checks["memory"].result == "FAILED"
     assert "no such sensor" in checks["memory"].detail

@@ -26,6 +26,7 @@ from ferbench.readers.paths import (
 )
 from ferbench.readers.tables import MAX_LINE, face_box, float_in, number_in, parsed, read_lines, read_table
 from ferbench.readers.text import printable, quoted
+from tests.support.refusals import refused
 
 
 def write(path: Path, content: str | bytes = "") -> Path:
@@ -195,7 +196,7 @@ def test_of_several_none_is_taken_where_there_must_be_one(tmp_path: Path) -> Non
     (tmp_path / "x" / "a").mkdir(parents=True)
     assert require_one(tmp_path, "a", "b") == tmp_path / "x" / "a"
     (tmp_path / "y" / "b").mkdir(parents=True)
-    with pytest.raises(DataError, match=r"x/a, y/b are here, and one is read; move the others out of --root"):
+    with refused(DataError, "x/a", "y/b", "--root"):
         require_one(tmp_path, "a", "b")
 
 
@@ -209,14 +210,10 @@ def test_hidden_folders_and_links_are_not_searched(tmp_path: Path) -> None:
 
 def test_an_error_names_what_was_looked_for_and_the_remedy(tmp_path: Path) -> None:
     write(tmp_path / "table.csv")
-    with pytest.raises(DataError) as caught:
+    with refused(DataError, tmp_path, "a.txt", "b.txt", "2 folders", "table.csv", "use another"):
         require(tmp_path, "a.txt", "b.txt", hint="unpack it", others={"other.csv": "no", "table.csv": "use another"})
-    assert str(caught.value) == (
-        f"{tmp_path}: no a.txt or b.txt here or up to 2 folders below; there is table.csv: use another"
-    )
-    with pytest.raises(DataError) as caught:
+    with refused(DataError, tmp_path, "a.txt", "unpack it"):
         require(tmp_path, "a.txt", depth=0, hint="unpack it", others={"other.csv": "no"})
-    assert str(caught.value) == f"{tmp_path}: no a.txt here; unpack it"
     assert require(tmp_path, "table.csv") == tmp_path / "table.csv"
 
 
@@ -350,7 +347,7 @@ def test_rows_that_are_none_are_damage_and_do_not_hide_others(tmp_path: Path) ->
 @pytest.mark.parametrize("first", ["", "a,c", '"a,b', "a" * 200_000])
 def test_a_header_without_the_columns_is_an_error(tmp_path: Path, first: str) -> None:
     path = write(tmp_path / "t.csv", f"{first}\n1,2\n")
-    with pytest.raises(DataError, match=r"t\.csv:1: .* does not have the columns a, B; try another"):
+    with refused(DataError, "t.csv:1", "a, B", "try another"):
         list(read_table(tmp_path, path, ("a", "B"), hint="try another"))
 
 

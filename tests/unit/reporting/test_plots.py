@@ -9,7 +9,7 @@ import pytest
 from ferbench.render.palette import DARK, LIGHT
 from ferbench.render.svg import draw, themed
 from ferbench.reporting.history import Chart, Curve, charts, usable_rows
-from ferbench.reporting.plots import LABEL_GAP, _apart, confusion_matrix, line_chart
+from ferbench.reporting.plots import LABEL_GAP, confusion_matrix, line_chart, spread_apart
 from tests.unit.records.factory import CLASS_NAMES
 from tests.unit.reporting.samples import full_history
 
@@ -104,7 +104,7 @@ def test_any_number_of_classes(n: int) -> None:
 
 
 @pytest.mark.parametrize("places", [[0.0] * 7, [160.0] * 5, [10.0, 11.0, 150.0], [0.0, 80.0, 160.0], []])
-def test_labels_stand_apart(places: list[float]) -> None:
-    moved = _apart(places, 160.0)
+def test_labels_standspread_apart(places: list[float]) -> None:
+    moved = spread_apart(places, 160.0)
     assert all(b - a >= LABEL_GAP - 1e-9 for a, b in itertools.pairwise(moved))
     assert all(-1 <= place <= 160 + LABEL_GAP for place in moved)

@@ -21,6 +21,7 @@ from ferbench.readers.folders import FolderStream
 from ferbench.readers.open_stream import open_stream
 from ferbench.readers.parquet import ParquetDataset
 from tests.support.archives import describe, face, labeled, png, record, write_records, write_tar
+from tests.support.refusals import refused
 
 CPU = torch.device("cpu")
 N = 50
@@ -162,7 +163,7 @@ def test_a_set_that_nobody_described_is_asked_for_in_another_way(tmp_path: Path)
     for i in range(3):
         (tmp_path / "faces" / f"{i}.png").write_bytes(png(face(i))[: 60 if i == 1 else None])
     dataset = FolderStream(tmp_path / "faces", "mine")
-    with pytest.raises(DataError, match=r"record 1\.png: .*\nor leave them out with ferbench prepare"):
+    with refused(DataError, "1.png", "ferbench prepare"):
         ensure_index(dataset, 16)
     dataset.on_bad_record = "skip"
     index = ensure_index(dataset, 16)
@@ -176,7 +177,7 @@ def test_a_file_larger_than_any_image_stops_or_is_left_out(tmp_path: Path) -> No
     with (folder / "big.jpg").open("wb") as file:
         file.truncate(2**43)  # what is not written takes no room
     dataset = FolderStream(folder, "mine")
-    with pytest.raises(DataError, match=rf"record big\.jpg: has {2**43} bytes, which no image has"):
+    with refused(DataError, "big.jpg", 2**43):
         ensure_index(dataset, 16)
     dataset.on_bad_record = "skip"
     index = ensure_index(dataset, 16)
@@ -230,7 +231,7 @@ def test_a_record_that_changes_later_stops_the_run_by_name(crowd: Path) -> None:
     with (crowd / "1.tar").open("r+b") as file:
         file.truncate(3000)
     loader = StreamLoader(stream_of(index), N, seed=0, steps=1)
-    with pytest.raises(DataError, match=r"^pool 'crowd': 1\.tar, record 0000\d\d\.jpg has changed since"):
+    with refused(DataError, "'crowd'", "1.tar", ".jpg"):
         loader.at(0)
 
 
@@ -244,7 +245,7 @@ def test_a_stream_is_compared_with_the_test_split(patterns: Path, tmp_path: Path
     kept = open_unlabeled_pool(open_stream(folder), test)
     assert (kept.rows.tolist(), kept.near_duplicates) == ([0, 1, 2], 0)
     (folder / "stolen.png").write_bytes(stolen)
-    with pytest.raises(DataError, match=r"1 image\(s\) are test images of 'patterns'.*\n  stolen\.png"):
+    with refused(DataError, "'patterns'", "stolen.png"):
         open_unlabeled_pool(open_stream(folder), test)
 
 

@@ -32,6 +32,12 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 @pytest.fixture(scope="module")
+def skimage() -> None:
+    """The detector, which is an optional dependency."""
+    pytest.importorskip("skimage")
+
+
+@pytest.fixture(scope="module")
 def faces() -> list[Sample]:
     """Rendered faces with the boxes that the renderer knows."""
     return list(islice(open_dataset(load_registry(), "synthfaces").samples(), COUNT))
@@ -48,6 +54,7 @@ def overlap(first: np.ndarray, second: np.ndarray) -> float:
     return float(shared / (sum(areas) - shared))
 
 
+@pytest.mark.usefixtures("skimage")
 def test_faces_are_found_where_they_were_rendered(faces: list[Sample]) -> None:
     overlaps = []
     for sample in faces:
@@ -59,6 +66,7 @@ def test_faces_are_found_where_they_were_rendered(faces: list[Sample]) -> None:
     assert np.mean(overlaps) > 0.6
 
 
+@pytest.mark.usefixtures("skimage")
 def test_no_face_and_several_have_no_box(faces: list[Sample]) -> None:
     assert detect(Image.new("RGB", (80, 60), "grey")) is None
     alone = next(image_of(sample) for sample in faces if detect(image_of(sample)))
@@ -68,6 +76,7 @@ def test_no_face_and_several_have_no_box(faces: list[Sample]) -> None:
     assert detect(pair) is None
 
 
+@pytest.mark.usefixtures("skimage")
 @pytest.mark.process
 def test_what_is_found_once_is_what_a_cell_gets(faces: list[Sample]) -> None:
     blank = io.BytesIO()
@@ -95,12 +104,13 @@ def test_what_is_found_once_is_what_a_cell_gets(faces: list[Sample]) -> None:
 
 def test_without_the_detector_the_remedy_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "skimage.feature", None)
-    face_boxes._detector.cache_clear()
+    face_boxes.detector.cache_clear()
     with pytest.raises(UsageError, match=r"pip install 'ferbench\[boxes\]'"):
         next(find_boxes(PoolSet([b""])))
-    face_boxes._detector.cache_clear()
+    face_boxes.detector.cache_clear()
 
 
+@pytest.mark.usefixtures("skimage")
 @pytest.mark.process
 def test_an_image_that_cannot_be_read_and_a_damaged_cache_are_named() -> None:
     dataset = PoolSet([b"no image"], name="bad")

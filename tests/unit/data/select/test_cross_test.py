@@ -24,6 +24,7 @@ from ferbench.records.schema import Fingerprints
 from tests.support.archives import describe, face, png, write_tar
 from tests.support.pattern_set import CLASSES, encoded, write_pattern_set
 from tests.support.pool_set import PoolSet
+from tests.support.refusals import refused
 
 
 @pytest.fixture(scope="module")
@@ -147,7 +148,7 @@ def test_where_none_is_left_there_is_no_test(trained: ImageStore, patterns: Path
     for row, content in zip(rows, images(patterns, "train"), strict=False):
         row["image"] = {"bytes": brighter(content)}
     pyarrow.parquet.write_table(pyarrow.Table.from_pylist(rows), folder / "test.parquet")
-    with pytest.raises(DataError, match=r"no test images of the classes .*; 3 look like training images"):
+    with refused(DataError, "no test images", "3 look like"):
         open_cross_test(ParquetDataset(folder), CLASSES, trained)
 
 
