@@ -77,10 +77,29 @@ class _ProcessWatch:
 _processes = _ProcessWatch()
 
 
+def _has_lane(item: pytest.Item) -> bool:
+    return any(item.get_closest_marker(name) for name in LANES)
+
+
+def _fail_if_processes_started() -> None:
+    if _processes.started:
+        pytest.fail("starts processes: use the inline executor, or mark it process", pytrace=False)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_setup(item: pytest.Item) -> Iterator[None]:
+    """Fail a test of the quick lane whose fixtures start processes; their time is not its own, since others share it."""
+    _processes.started = False
+    result = yield
+    if not _has_lane(item):
+        _fail_if_processes_started()
+    return result
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
     """Fail a test that is too dear for the lane that it stands in."""
-    if any(item.get_closest_marker(name) for name in LANES):
+    if _has_lane(item):
         return (yield)
     with pytest.MonkeyPatch.context() as patch:
         imports, _processes.started = _ImportClock(), False
@@ -88,8 +107,7 @@ def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
         began = time.process_time()
         result = yield
         used = time.process_time() - began - imports.seconds
-    if _processes.started:
-        pytest.fail("starts processes: use the inline executor, or mark it process", pytrace=False)
+    _fail_if_processes_started()
     if used > CPU_SECONDS:
         pytest.fail(f"{used:.1f} s of CPU: make it cheaper, or mark it {' or '.join(LANES[:3])}", pytrace=False)
     return result

@@ -35,7 +35,7 @@ def six(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def finished(patterns: Path, eight: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A runs folder with a model and its test on the set of eight classes."""
     runs = tmp_path_factory.mktemp("runs")
-    made = run(patterns, runs, "--method=supervised", "--test-on", str(eight))
+    made = run(patterns, runs, "--method=supervised", "--test-on", str(eight), "--executor=inline")
     assert made.code == 0, made.out + made.err
     assert "2 cells: 0 cached, 2 to run" in made.out
     return runs

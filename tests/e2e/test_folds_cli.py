@@ -16,6 +16,7 @@ FOLDS = (
 )  # fmt: skip
 
 
+@pytest.mark.slow
 def test_each_seed_tests_its_fold(tmp_path: Path) -> None:
     posed = write_pattern_set(tmp_path / "posed", name="posed", subjects=11, n_test=0)
     runs = tmp_path / "runs"

@@ -76,6 +76,20 @@ def test_a_users_folder_becomes_a_set_that_runs_can_name(tmp_path: Path) -> None
     assert call("verify", str(record)).code == 0
 
 
+@pytest.mark.process
+def test_what_is_prepared_is_verified_without_torch(tmp_path: Path) -> None:
+    assert prepare(write_faces(tmp_path / "faces")).code == 0
+    cell = ("--dataset=my-faces", "--method=supervised", "--ratio=0.2", "--backbone=small-resnet/4", "--set=steps=1")
+    done = call("run", *cell, "--set=image_size=16", f"--runs={tmp_path}/runs", "--executor=inline")
+    assert done.code == 0, done.err
+    code = "import sys; from ferbench.cli.main import main; main(sys.argv[1:]); sys.exit('torch' in sys.modules)"
+    command = [sys.executable, "-c", code, "verify", f"{tmp_path}/runs", "--json"]
+    shown = subprocess.run(command, capture_output=True, text=True)
+    (verified,) = json.loads(shown.stdout)
+    assert {"name": "split", "state": "verified", "detail": ""} in verified["checks"]
+    assert shown.returncode == 0, "torch was imported"
+
+
 def test_the_source_may_be_gone_once_it_is_prepared(tmp_path: Path) -> None:
     root = write_faces(tmp_path / "faces")
     assert prepare(root).code == 0

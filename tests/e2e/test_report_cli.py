@@ -13,6 +13,7 @@ from ferbench.discovery.loader import load_registry
 from ferbench.readers.parquet import ParquetDataset
 from ferbench.reporting.page import report_page
 from ferbench.reporting.run_files import read_run
+from tests.support.command import succeed
 from tests.support.pattern_set import write_pattern_set
 from tests.unit.records.factory import make_cell, write_failure, write_record
 from tests.unit.reporting.samples import PageReader
@@ -37,19 +38,8 @@ def finished(patterns: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The record of a short FixMatch run."""
     runs = tmp_path_factory.mktemp("runs")
     settings = [word for setting in SETTINGS for word in ("--set", setting)]
-    command = [
-        "run",
-        "--dataset",
-        str(patterns),
-        "--method",
-        "fixmatch",
-        "--ratio",
-        "0.1",
-        *settings,
-        "--runs",
-        str(runs),
-    ]
-    subprocess.run([sys.executable, "-m", "ferbench", *command], check=True, capture_output=True)
+    cell = ("--dataset", str(patterns), "--method", "fixmatch", "--ratio", "0.1", "--backbone", "small-resnet/4")
+    succeed("run", *cell, *settings, "--runs", str(runs), "--executor", "inline")
     return next(runs.rglob("record.json"))
 
 
@@ -97,7 +87,7 @@ def test_the_same_name_with_other_images_gives_no_faces(ferbench: Ferbench, fini
 
 
 def test_a_failed_run_is_reported(ferbench: Ferbench, tmp_path: Path) -> None:
-    path = write_failure(tmp_path, make_cell(), message="the loss went away")
+    path = write_failure(tmp_path, make_cell(dataset="theirs"), message="the loss went away")
     assert ferbench("report", str(path)).returncode == 0
     assert "the loss went away" in PageReader((path.parent / "report.html").read_bytes()).text
 

@@ -132,6 +132,7 @@ def holder(tmp_path):
     process.stdout.close()
 
 
+@pytest.mark.process
 def test_a_second_process_is_told_who_holds_the_cell(tmp_path, holder):
     store = RunStore(tmp_path)
     with pytest.raises(CellBusyError) as caught, store.lock(CELL):
@@ -142,6 +143,7 @@ def test_a_second_process_is_told_who_holds_the_cell(tmp_path, holder):
         pass
 
 
+@pytest.mark.process
 def test_the_lock_of_a_killed_process_is_free_and_its_attempt_remembered(tmp_path, holder):
     store = RunStore(tmp_path)
     assert [(marker.cell, held) for marker, held in store.begun()] == [(CELL, True)]
