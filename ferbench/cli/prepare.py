@@ -31,7 +31,9 @@ LINE_SECONDS = 10.0
 @click.argument("dataset")
 @click.option("--root", required=True, metavar="DIR", help="Where your copy lies; its layout is found below it.")
 @click.option("--name", metavar="NAME", help="What runs call it, for readers of anybody's images (image-folder, ...).")
-@click.option("--size", type=click.IntRange(8, 1024), metavar="PX", help="Side of the images; the protocols' if away.")
+@click.option(
+    "--size", type=click.IntRange(8, 1024), metavar="PX", help="Side of the images; the protocols' if omitted."
+)
 @click.option("--crop", type=click.FloatRange(0, 2), metavar="MARGIN", help="Cut to the face box and this part more.")
 @click.option("--no-crop", is_flag=True, help="Keep whole images where the reader would cut them to the face box.")
 @click.option(
@@ -41,7 +43,7 @@ LINE_SECONDS = 10.0
     show_default=True,
     help="What a damaged image or line does; skip leaves it out and counts it.",
 )
-@click.option("--workers", type=click.IntRange(1), help="Processes that decode; one per processor if left away.")
+@click.option("--workers", type=click.IntRange(1), help="Processes that decode; one per processor if omitted.")
 @click.option("--check", is_flag=True, help="Read and decode everything, report, keep nothing.")
 @click.pass_obj
 def prepare(
@@ -67,7 +69,7 @@ def prepare(
 
     reader = _open(session, dataset, root, name)
     digest = reader.source_digest
-    # What is packed, its key and what is remembered must be of one state, whatever happens to the source meanwhile.
+    # One digest throughout, even if the source changes while it is read.
     reader.source_digest = cache(digest)  # type: ignore[method-assign]
     if no_crop or crop is not None:
         reader.crop = None if no_crop else crop
@@ -116,7 +118,7 @@ def _open(session: Session, dataset: str, root: str, name: str | None) -> "Datas
     if needs_name and name is None:
         raise UsageError(f"'{dataset}' reads anybody's images; say with --name what runs shall call them")
     if name is not None and not needs_name:
-        raise UsageError(f"--name {name}: '{dataset}' has its name; leave --name away")
+        raise UsageError(f"--name {name}: '{dataset}' has its name; omit --name")
     if name is not None:
         check_name(session.registry, name)
     folder = Path(root).resolve() if Path(root).exists() else Path(root)
@@ -244,7 +246,7 @@ def _damage_text(reader: "Dataset", damages: "Sequence[Damage]", path: Path | No
 
 @contextmanager
 def _progress(total: int) -> "Iterator[DecodingProgress]":
-    """A bar with the time left on a terminal, a line now and then elsewhere."""
+    """A progress bar on a terminal, occasional lines elsewhere."""
     if not sys.stdout.isatty():
         yield _Lines(total)
         return

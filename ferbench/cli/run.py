@@ -96,7 +96,7 @@ def _text(value: Any) -> str:
     metavar="NAMES",
     help="Datasets, or folders with a dataset.json (list).",
 )
-@click.option("--classes", help="Task of the dataset, such as 7 or 8; the dataset's default if left away.")
+@click.option("--classes", help="Task of the dataset, such as 7 or 8; the dataset's default if omitted.")
 @click.option(
     "--unlabeled",
     metavar="NAME",
@@ -114,7 +114,7 @@ def _text(value: Any) -> str:
     "backbones",
     multiple=True,
     metavar="NAMES",
-    help="small-resnet, timm/resnet18, ... (list); the protocol's if left away.",
+    help="small-resnet, timm/resnet18, ... (list); the protocol's if omitted.",
 )
 @click.option(
     "--init",
@@ -133,7 +133,7 @@ def _text(value: Any) -> str:
     help="Seeds: 0-4 or 0,3 (list).",
 )
 @click.option("--variant", help="Preset of the method's options: described, released, ...")
-@click.option("--head", help="Classification head; the method's own if left away.")
+@click.option("--head", help="Classification head; the method's own if omitted.")
 @click.option(
     "--protocol", metavar="NAME", help="The rules of comparison; ratio-v1 for --ratio, count-v1 for numbers of labels."
 )
@@ -145,7 +145,7 @@ def _text(value: Any) -> str:
     help="Option of the method, or field of the protocol (then the result is not standard).",
 )
 @click.option("--device", default="auto", show_default=True, help="cpu, cuda, cuda:1.")
-@click.option("--precision", type=click.Choice(["fp32", "bf16"]), help="bf16 on CUDA, fp32 on CPU if left away.")
+@click.option("--precision", type=click.Choice(["fp32", "bf16"]), help="bf16 on CUDA, fp32 on CPU if omitted.")
 @click.option("--threads", type=click.IntRange(1), default=1, show_default=True, help="Threads of each cell.")
 @click.option(
     "--processes",

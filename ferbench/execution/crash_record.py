@@ -57,7 +57,7 @@ def leave_record(job: Job, registry: Registry, status: Status, error: ErrorRepor
 
 
 def keep_log(job: Job, status: str, log: bytes) -> None:
-    """What the worker of a cell printed, beside its record, unless the cell is well."""
+    """Keep what the worker printed next to the record, if the cell failed."""
     path = RunStore(job.runs).folder(Cell.model_validate(dict(job.cell))) / LOG
     with suppress(FerbenchError, OSError):
         if status != "ok" and log.strip():

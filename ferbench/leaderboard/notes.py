@@ -87,7 +87,7 @@ def cross_notes(test_on: str | None, group: Group) -> Iterator[str]:
 
 
 def row_notes(group: Group, most: int) -> Iterator[str]:
-    """Rows that are not whole or not of one piece, and what the times were measured on."""
+    """Incomplete rows, rows whose seeds ran different code or settings, and what the times were measured on."""
     for row in group.values():
         title = row_title(next(iter(row.values())).record)
         if len(row) < most:

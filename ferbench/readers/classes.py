@@ -49,8 +49,8 @@ def class_folders(
 ) -> Iterator[tuple[str, tuple[Path, str]] | Damage]:
     """The images of a folder with one folder per class: where each stands below `root`, its path and its class.
 
-    Damage is what would be left out: a folder of another name, one that links lead out of `root` to, of which nothing
-    is listed, an image beside the folders, and a folder with images inside one of them.
+    Yields Damage for anything that would otherwise be ignored: unknown folder names, links that leave `root`, stray
+    images, and nested folders with images.
     """
     try:
         inside(root, folder)

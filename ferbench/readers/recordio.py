@@ -77,10 +77,10 @@ class RecordIOStream(ArchiveStream):
         return range(1, int(end)) if flag else range(ALL)
 
     def _length(self, path: Path, offset: int, span: int, *, last: bool) -> int:
-        """Bytes of the record at `offset`, of which the next one that the index names is `span` bytes away.
+        """Length in bytes of the record at `offset`; the next indexed record starts `span` bytes later.
 
-        Of the last record, and where records were lost from the index, the span is too long; the record's own length is
-        taken, where it is not in parts. To look at that of every record would read the file twice.
+        For the last record, and where the index has lost records, the span is too long; then the record's own length
+        counts, unless it is stored in parts. To read the length of every record would read the file twice.
         """
         if offset < 0 or not (last or span > MAX_FILE):
             return span

@@ -39,7 +39,7 @@ class StreamedDataset(LayoutReader):
 
     @abstractmethod
     def shards(self) -> Sequence[str]:
-        """Names of the shards in an order that stays; what is read one after another lies in one of them."""
+        """Names of the shards in a stable order; reads within one of them are sequential."""
 
     @abstractmethod
     def places(self, shard: str) -> Iterator[Place | Damage]:

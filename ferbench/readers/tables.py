@@ -31,7 +31,7 @@ def read_lines(root: Path, path: Path) -> Iterator[tuple[int, str]]:
                 number += 1
                 if len(line) == MAX_LINE:
                     raise DataError(f"{path}:{number}: this line has over {MAX_LINE} characters; copy the file again")
-                # Text is decoded in blocks: only so is it known in which line a byte stands that is none of UTF-8.
+                # Decode line by line, so that an error can name the line with invalid UTF-8.
                 line.encode()
                 yield number, line.rstrip("\r\n")
     except UnicodeEncodeError:
@@ -128,7 +128,7 @@ def number_in(text: str, known: Mapping[int, str] | Iterable[int]) -> int:
     except ValueError:
         value = None
     if value is None or value not in (known := list(known)):
-        raise ValueError(f"label {quoted(text)} is none of {', '.join(map(str, known))}")
+        raise ValueError(f"label {quoted(text)} must be one of {', '.join(map(str, known))}")
     return value
 
 

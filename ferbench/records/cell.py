@@ -88,7 +88,7 @@ class Budget(BaseModel):
         if isinstance(data, dict) and data.get("per_class") is not None:
             if data.get("allocation", "proportional") not in ("proportional", "per-class"):
                 raise ValueError(
-                    "labels per class take no other allocation; leave --allocation away, or run numbers in all apart"
+                    "labels per class take no other allocation; omit --allocation, or run numbers in all apart"
                 )
             return {**data, "allocation": "per-class"}
         return data
@@ -153,13 +153,14 @@ class Cell(BaseModel):
     )
     seed: int = Field(ge=0, lt=2**32, description="seed of the split, the initial weights and all sampling")
     overrides: dict[Literal["protocol", "method"], dict[str, JsonValue]] = Field(
-        default_factory=dict, description="fields set away from the protocol's or method's defaults; none if standard"
+        default_factory=dict,
+        description="fields that differ from the protocol's or method's defaults; none if standard",
     )
     precision: Name = Field(default="fp32", description="arithmetic of the forward pass: fp32 or bf16")
     test_on: Name | None = Field(
         default=None,
         description="another dataset whose test images the trained model is evaluated on, by the classes that both "
-        "have; left away where the dataset's own are",
+        "have; omitted where the dataset's own are",
     )
 
     @model_serializer(mode="wrap")

@@ -1,4 +1,4 @@
-"""How far a runs folder is: what is done, what failed and why, what runs, what was interrupted."""
+"""Progress of a runs folder: what is done, what failed and why, what runs, what was interrupted."""
 
 from collections import Counter
 from collections.abc import Mapping

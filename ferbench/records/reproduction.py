@@ -29,7 +29,7 @@ class Sources:
 
 
 def run_options(cell: Cell, sources: Sources) -> dict[str, Any]:
-    """The options of `ferbench run` by their names in the Python API; those that are not set are left away."""
+    """The options of `ferbench run` by their names in the Python API; those that are not set are omitted."""
     budget, pool = cell.budget, sources.pool or cell.pool_name
     options: dict[str, Any] = {
         "method": cell.method,

@@ -118,8 +118,8 @@ class Result(Strict):
     n_test_left_out: int | None = Field(
         default=None,
         ge=0,
-        description="test images of another set left out since they look like training images; null where the data "
-        "set's own are tested",
+        description="test images of another set left out since they look like training images; null where the "
+        "dataset's own are tested",
     )
     labeled_counts: dict[str, int] = Field(description="number of labeled images of each class that was trained")
     fingerprints: Fingerprints = Field(description="what data the cell ran on")

@@ -60,7 +60,7 @@ def read_checkpoint(path: Path) -> Checkpoint:
 
 
 def read_tensors(path: Path) -> Checkpoint:
-    """Read a file of tensors that nobody vouches for; raises DataError if it is none of ferbench's."""
+    """Read a file of tensors that nobody vouches for; raises DataError if ferbench did not write it."""
     try:
         with safe_open(path, framework="pt") as file:
             state = json.loads((file.metadata() or {})[METADATA_KEY])

@@ -55,7 +55,7 @@ def check_parts(net: nn.Module, count: int) -> None:
     """Raise UsageError for a net that would see that a batch is cut into `count` parts."""
     if count > 1 and any(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in net.modules()):
         raise UsageError(
-            f"a net with BatchNorm learns something else from {count} parts of a batch; leave --processes away, or "
+            f"the statistics of BatchNorm would differ across {count} parts of a batch; omit --processes, or "
             "take a backbone without it (small-vit, timm's ViTs)"
         )
 

@@ -1,6 +1,6 @@
 """Preparing a dataset: nearly as fast as Pillow decodes, in memory that does not grow with the set.
 
-The images are made here. BENCH_IMAGES sets their number, 60,000 if it is left away; 300,000 take 1.3 GB of disk, and
+The images are made here. BENCH_IMAGES sets their number, 60,000 if it is omitted; 300,000 take 1.3 GB of disk, and
 1.4 GB for the packed pixels of a turn. Both ways have as many processes and take turns, so that a noisy machine slows
 both; of fewer images the start and the last write are a larger part.
 """

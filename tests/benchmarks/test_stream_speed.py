@@ -1,6 +1,6 @@
 """A streamed pool: memory stays flat however many images there are, and the engine hardly waits for them.
 
-The images are made here. BENCH_IMAGES sets their number, 10,000 if it is left away; 200,000 take 1 GB of disk.
+The images are made here. BENCH_IMAGES sets their number, 10,000 if it is omitted; 200,000 take 1 GB of disk.
 """
 
 import io

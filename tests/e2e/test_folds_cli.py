@@ -3,6 +3,8 @@
 from collections import Counter
 from pathlib import Path
 
+import pytest
+
 from ferbench.readers.parquet import ParquetDataset
 from ferbench.records.schema import Record
 from ferbench.records.store import RunStore, read_predictions

@@ -54,7 +54,7 @@ class SmallResNet(Backbone):
 def build(request: BackboneRequest) -> SmallResNet:
     """`small-resnet` has width 24; `small-resnet/16` has width 16."""
     if request.init is not None:
-        raise UsageError(f"small-resnet has no initial weights to load ({request.init}); leave --init away")
+        raise UsageError(f"small-resnet has no initial weights to load ({request.init}); omit --init")
     variant = request.variant or "24"
     if not (variant.isascii() and variant.isdecimal()) or int(variant) < 4:
         raise UsageError(f"small-resnet/{variant}: the width must be a whole number from 4; try small-resnet/24")

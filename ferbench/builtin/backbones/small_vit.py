@@ -18,7 +18,7 @@ def build(request: BackboneRequest) -> TimmViT:
     image size that cannot be.
     """
     if request.init is not None:
-        raise UsageError(f"small-vit has no initial weights to load ({request.init}); leave --init away")
+        raise UsageError(f"small-vit has no initial weights to load ({request.init}); omit --init")
     variant = request.variant or "64"
     if not (variant.isascii() and variant.isdecimal()) or int(variant) < HEAD_SIZE or int(variant) % HEAD_SIZE:
         raise UsageError(f"small-vit/{variant}: the width must be a multiple of {HEAD_SIZE}; try small-vit/64")

@@ -136,5 +136,5 @@ def _label(row: Mapping[str, Any], columns: Mapping[str, list[str]]) -> str | No
     if not names:
         raise ValueError(f"label {value} is a number without a name; give the column the feature ClassLabel")
     if not 0 <= value < len(names):
-        raise ValueError(f"label {value} is none of the {len(names)} of its ClassLabel (0 to {len(names) - 1})")
+        raise ValueError(f"label {value} is outside the {len(names)} of its ClassLabel (0 to {len(names) - 1})")
     return names[value]

@@ -69,7 +69,7 @@ class RandAugment:
         magnitude = np.take_along_axis(parameters.magnitude.numpy(), order, axis=1)
         # A level lies below a threshold where it lies below the next whole number.
         whole = np.where(operation == Operation.SOLARIZE, np.ceil(magnitude), magnitude).astype(np.int16)
-        # Where the images of a round lie in the order that the round before left, and at last the way back.
+        # Permutations: from the order that a round leaves to that of the next, and at last back to the original.
         place = np.argsort(order, axis=1)
         moves = np.concatenate((order[:1], np.take_along_axis(place[:-1], order[1:], axis=1), place[-1:]))
 

@@ -29,7 +29,7 @@ from ferbench.readers.paths import ImageFiles
 
 JOURNAL, IMAGES = "journal.jsonl", "images.npy"
 WORKERS = "workers.lock"
-"""Held by every process that writes pixels, so that those of a run that was killed are gone before another begins."""
+"""Writers of pixels hold this lock, so that a new run waits until those of a killed run are gone."""
 CHUNK = 64
 WRITTEN_TOGETHER = 8
 """Images per call: fewer cost the kernel more, and more would not stay in a processor's cache."""
@@ -78,7 +78,7 @@ class Packing:
     """The folder of an unfinished packed set; a context that closes its files."""
 
     def __init__(self, folder: Path, dataset: Dataset, size: int, *, keep: bool = True) -> None:
-        """Open the folder, new or unfinished; without `keep` pixels are decoded and thrown away."""
+        """Open the folder, new or unfinished; without `keep` pixels are decoded and discarded."""
         self.keep = keep
         self.folder, self.dataset, self.size = folder, dataset, size
         self._image_bytes = size * size * 3
@@ -309,7 +309,7 @@ def name_problem(sample: Sample) -> str | None:
         if value is not None and not value.isprintable():
             return f"this {kind} is no printable text"
     if sample.split not in SPLITS:
-        return f"split '{sample.split}' is none of {', '.join(SPLITS)}"
+        return f"split '{sample.split}' must be one of {', '.join(SPLITS)}"
     if not isinstance(sample.label, Mapping):
         return None if sample.label is None or sample.label in LABELS else _no_class(sample.label)
     for name, share in sample.label.items():

@@ -45,8 +45,7 @@ class Duplicates:
 def across_splits(packed: ImageStore) -> Duplicates:
     """Compare every split with every other: equal files, then looks, mirrored copies included.
 
-    Every image that is in another split is named once for that split: with the first that is the same file, or with the
-    nearest that looks the same.
+    Each duplicated image is reported once per other split, with its first identical or its nearest similar image.
     """
     rows: dict[str, NDArray[np.int64]] = {
         split: np.array([i for i, s in enumerate(packed.splits) if s == split], np.int64) for split in SPLITS

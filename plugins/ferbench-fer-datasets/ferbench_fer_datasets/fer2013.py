@@ -31,7 +31,7 @@ _GREY = {str(value): value for value in range(256)}
 def split_of(usage: str) -> SplitName:
     """The split of a value of the column `Usage`; raises ValueError for another one."""
     if usage.strip() not in USAGES:
-        raise ValueError(f"usage {quoted(usage)} is none of {', '.join(USAGES)}")
+        raise ValueError(f"usage {quoted(usage)} must be one of {', '.join(USAGES)}")
     return USAGES[usage.strip()]
 
 

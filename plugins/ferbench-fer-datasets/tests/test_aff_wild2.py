@@ -73,7 +73,7 @@ def test_the_challenges_without_other(tmp_path: Path) -> None:
         Expected("video1/00004", "train", "neutral", shade_of("00004.jpg"), video="video1"),
         Expected("video2/00001", "test", "fear", shade_of("00001.jpg"), video="video2"),
     ]
-    reason = "label '7' is none of -1, 0, 1, 2, 3, 4, 5, 6"
+    reason = "label '7' must be one of -1, 0, 1, 2, 3, 4, 5, 6"
     assert damages == [Damage("annotations/EXPR_Set/Training_Set/video1.txt:4", reason)]
 
 
@@ -99,7 +99,7 @@ def test_damage_costs_a_line_or_a_video(tmp_path: Path) -> None:
     assert [row.id for row in samples] == ["10-60-1280x720/00005"]
     assert samples[0] in expected
     found = {damage.record.removeprefix(f"{CHALLENGE}/"): damage.reason for damage in damages}
-    known = "is none of -1, 0, 1, 2, 3, 4, 5, 6, 7"
+    known = "must be one of -1, 0, 1, 2, 3, 4, 5, 6, 7"
     assert [found[f"Train_Set/10-60-1280x720.txt:{n}"] for n in (3, 5, 7)] == [
         f"label '{text}' {known}" for text in ("x", "8", "5.0")
     ]

@@ -98,7 +98,7 @@ def test_what_is_there_without_the_other_is_named(tmp_path: Path) -> None:
         "val_set/images/12.jpg",
     }
     assert found["train_set/images/0.jpg"] == "no annotations/0_exp.npy"
-    assert "label '11' is none of 0, 1," in found["val_set/images/9.jpg"]
+    assert "label '11' must be one of 0, 1," in found["val_set/images/9.jpg"]
     assert "leads out of" in found["val_set/images/12.jpg"]
 
 
@@ -126,7 +126,7 @@ def test_semicolons_part_a_list_whose_landmarks_are_quoted(tmp_path: Path, first
 def test_every_line_that_says_nothing_is_named(tmp_path: Path) -> None:
     affectnet_2017.build(tmp_path)
     wrong = {
-        2: (row("1/a.jpg", (1, 2, 3, 4), 11), "label '11' is none of 0, 1,"),
+        2: (row("1/a.jpg", (1, 2, 3, 4), 11), "label '11' must be one of 0, 1,"),
         3: (row("../a.jpg", (1, 2, 3, 4), 1), "'../a.jpg' is no path below"),
         4: (row("1/a.jpg", (1, 2, 0, 4), 1), "no face box: 1, 2, 1, 6"),
         5: (row("1/a.jpg", (1, 2, 3, 4), 1).replace(",4,", ",high,"), "'high' is no number"),

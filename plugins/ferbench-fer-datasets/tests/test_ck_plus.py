@@ -39,10 +39,10 @@ def test_class_sets_have_what_the_frames_show(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "reason"),
     [
-        (b"   0.0000000e+00\n", "label '0' is none of 1, 2, 3, 4, 5, 6, 7"),
-        (b"3.5", "label '3.5' is none of"),
-        (b"nan", "label 'nan' is none of"),
-        (b"1e400", "label 'inf' is none of"),
+        (b"   0.0000000e+00\n", "label '0' must be one of 1, 2, 3, 4, 5, 6, 7"),
+        (b"3.5", "label '3.5' must be one of"),
+        (b"nan", "label 'nan' must be one of"),
+        (b"1e400", "label 'inf' must be one of"),
         (b"", "could not convert string to float"),
         (b"disgust", "could not convert string to float"),
         (b"\xff3", "not UTF-8"),

@@ -45,8 +45,8 @@ def test_what_is_no_image_is_refused(text: str, reason: str) -> None:
 def test_every_row_that_says_nothing_is_named(tmp_path: Path) -> None:
     fer2013.build(tmp_path)
     wrong = {
-        3: (f"7,{pixels(1)},Training", "label '7' is none of 0, 1, 2, 3, 4, 5, 6"),
-        4: (f"1,{pixels(1)},Test", "usage 'Test' is none of Training, PublicTest, PrivateTest"),
+        3: (f"7,{pixels(1)},Training", "label '7' must be one of 0, 1, 2, 3, 4, 5, 6"),
+        4: (f"1,{pixels(1)},Test", "usage 'Test' must be one of Training, PublicTest, PrivateTest"),
         5: ("1,70 80,Training", "2 pixels instead of 2304"),
         6: (f"1,{pixels(1)}", "2 fields instead of 3"),
         7: (f'1,"{pixels(1)},Training', "unexpected end of data"),

@@ -30,7 +30,7 @@ def test_every_row_that_says_nothing_is_named(tmp_path: Path) -> None:
         5: ("Training,fer0000002.png,5,5,0,0,0,0,0,0,0,-1", "votes '5,5,0,0,0,0,0,0,0,-1' are no numbers"),
         6: ("Training,fer0000002.png,0,0,0,0,0,0,0,0,0,0", "nobody has voted"),
         8: ("Training,fer0000004.png,0,9,1,0,0,0,0,0,0,0", "do not belong together"),
-        9: ("Test,fer0000005.png,0,9,1,0,0,0,0,0,0,0", "usage 'Test' is none of"),
+        9: ("Test,fer0000005.png,0,9,1,0,0,0,0,0,0,0", "usage 'Test' must be one of"),
     }
     for number, (line, _) in votes.items():
         replace_line(tmp_path / "fer2013new.csv", number, line)

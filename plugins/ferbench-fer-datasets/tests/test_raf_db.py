@@ -42,7 +42,7 @@ def test_what_is_published_is_preferred(tmp_path: Path) -> None:
 def test_every_line_that_says_nothing_is_named(tmp_path: Path) -> None:
     raf_db.build(tmp_path)
     wrong = {
-        2: ("train_00002.jpg 0", "label '0' is none of 1, 2, 3, 4, 5, 6, 7"),
+        2: ("train_00002.jpg 0", "label '0' must be one of 1, 2, 3, 4, 5, 6, 7"),
         3: ("train_00003.jpg 8", "label '8'"),
         4: ("train_00004.jpg", "label ''"),
         5: ("valid_00005.jpg 5", "'valid_00005' is not named as train_00001"),

@@ -22,7 +22,7 @@ def synthfaces() -> None:
 @synthfaces.command()
 @click.option("--n", "train", type=click.IntRange(min=0), default=8250, show_default=True, help="Training faces.")
 @click.option("--n-test", "test", type=click.IntRange(min=0), help="Test faces.  [default: a quarter of --n]")
-@click.option("--n-pool", "pool", type=click.IntRange(min=0), default=0, show_default=True, help="Unlabelled faces.")
+@click.option("--n-pool", "pool", type=click.IntRange(min=0), default=0, show_default=True, help="Unlabeled faces.")
 @click.option("--size", type=click.IntRange(32, 512), default=64, show_default=True, help="Pixels per side.")
 @click.option("--seed", type=click.IntRange(min=0), default=1, show_default=True, help="Another seed, other faces.")
 @click.option("--difficulty", "level", type=click.Choice(list(LEVELS)), default="standard", show_default=True)

@@ -25,7 +25,7 @@ class SynthFaces(ParquetDataset):
 
 
 class SynthFacesFR(ParquetDataset):
-    """8,000 unlabelled faces of other people, like a face-recognition set."""
+    """8,000 unlabeled faces of other people, like a face-recognition set."""
 
     needs_root: ClassVar[bool] = False
 

@@ -17,7 +17,7 @@ def ferbench_register_datasets(register: Callable[..., None]) -> None:
     register(
         "synthfaces-fr",
         "ferbench_synthfaces.dataset:SynthFacesFR",
-        summary="Unlabelled pool of other rendered people with mild expressions (CC0)",
+        summary="Unlabeled pool of other rendered people with mild expressions (CC0)",
         api=1,
     )
 

@@ -24,7 +24,7 @@ def test_class_counts() -> None:
 
 
 def test_every_column_is_explained() -> None:
-    for name in schema(["one"], labelled=True).names:
+    for name in schema(["one"], labeled=True).names:
         assert f"`{name}`" in CARD, name
 
 

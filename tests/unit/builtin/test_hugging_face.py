@@ -126,14 +126,14 @@ def test_a_label_that_its_class_label_does_not_have_is_damage(tmp_path: Path) ->
     path.write_text(json.dumps(info))
     first, second, third = HuggingFace(tmp_path / "saved", "mine").samples()
     assert isinstance(first, Sample) and isinstance(second, Sample)
-    assert third == Damage("train/2", "label 2 is none of the 2 of its ClassLabel (0 to 1)")
+    assert third == Damage("train/2", "label 2 is outside the 2 of its ClassLabel (0 to 1)")
 
 
 def test_a_negative_label_counts_from_no_end(tmp_path: Path) -> None:
     numbers = table([-2, -1, 1], datasets.Value("int64"))
     numbers.cast_column("label", datasets.ClassLabel(names=["sad", "fear"])).save_to_disk(tmp_path / "saved")
     first, second, third = HuggingFace(tmp_path / "saved", "mine").samples()
-    assert first == Damage("train/0", "label -2 is none of the 2 of its ClassLabel (0 to 1)")
+    assert first == Damage("train/0", "label -2 is outside the 2 of its ClassLabel (0 to 1)")
     assert isinstance(second, Sample) and second.split == "unlabeled"
     assert isinstance(third, Sample) and third.label == "fear"
 

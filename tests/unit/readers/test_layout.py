@@ -89,7 +89,7 @@ def test_messages_show_the_beginning_of_a_text_without_control_characters() -> N
 def test_a_label_is_one_of_the_known_integers() -> None:
     assert number_in(" 3 ", {3: "happiness"}) == 3
     for text in ("4", "3.0", "", "three", "9" * 10**4):
-        with pytest.raises(ValueError, match=r"is none of 1, 2, 3$"):
+        with pytest.raises(ValueError, match=r"must be one of 1, 2, 3$"):
             number_in(text, range(1, 4))
 
 

@@ -1,4 +1,4 @@
-"""The generator behind SynthFaces: 3D head assets in, labelled face images out.
+"""The generator behind SynthFaces: 3D head assets in, labeled face images out.
 
 Needs the extra `[render]` (numba, scipy). Data flows one way through the modules: `assets` and
 `identity`/`expression` make a head (`mesh`), `camera` and `rasterizer` find the visible surface,

@@ -29,7 +29,7 @@ _FLOATS = {
 }
 
 
-def schema(action_names: Sequence[str], labelled: bool) -> pa.Schema:
+def schema(action_names: Sequence[str], labeled: bool) -> pa.Schema:
     """Columns of a split. A pool has no `label`, and neither the actions nor the intensity that would tell it."""
     told = [
         ("label", pa.string()),
@@ -39,7 +39,7 @@ def schema(action_names: Sequence[str], labelled: bool) -> pa.Schema:
     fields = [
         ("image", pa.struct([("bytes", pa.binary()), ("path", pa.string())])),
         ("id", pa.string()),
-        *(told if labelled else []),
+        *(told if labeled else []),
         ("subject", pa.string()),
         ("box", pa.list_(pa.float32(), 4)),
         ("age", pa.float32()),

@@ -84,13 +84,13 @@ def plan_split(seed: int, split: str, count: int) -> SplitPlan:
 
 
 def class_counts(count: int) -> dict[str, int]:
-    """Images per class of a labelled split: 3 % contempt, the rest in RAF-DB's proportions."""
+    """Images per class of a labeled split: 3 % contempt, the rest in RAF-DB's proportions."""
     contempt = round(CONTEMPT_SHARE * count)
     return {**_apportion(count - contempt, RAF_DB_TRAIN), "contempt": contempt}
 
 
 def pool_counts(count: int) -> dict[str, int]:
-    """Images per class of the unlabelled pool."""
+    """Images per class of the unlabeled pool."""
     return _apportion(count, POOL_SHARES)
 
 

@@ -79,15 +79,15 @@ def render_set(plan: SetPlan, out: Path, workers: int, progress: Progress) -> No
 
 def describe(plan: SetPlan) -> dict[str, Any]:
     """The contents of `dataset.json`."""
-    labelled = [split for split in plan.splits if split != POOL]
-    classes = {"7": list(CLASSES[:7]), "8": list(CLASSES)} if labelled else {}
+    labeled = [split for split in plan.splits if split != POOL]
+    classes = {"7": list(CLASSES[:7]), "8": list(CLASSES)} if labeled else {}
     return {
         "name": plan.name,
-        "title": "SynthFaces" if labelled else "SynthFaces FR pool",
+        "title": "SynthFaces" if labeled else "SynthFaces FR pool",
         "family": "synthfaces",
         "version": GENERATOR_VERSION,
         "classes": classes,
-        "default_classes": "7" if labelled else "",
+        "default_classes": "7" if labeled else "",
         "licence": LICENCE,
         "generator": _generator(plan),
         "splits": {
@@ -174,7 +174,7 @@ def _exit_with_parent() -> None:
 def render_shard(shard: Shard) -> Shard:
     """Render the images of a shard into its file."""
     assets = _assets()
-    columns = schema(assets.action.names, labelled=shard.split != POOL)
+    columns = schema(assets.action.names, labeled=shard.split != POOL)
     split_plan = _split_plan(shard.plan.seed, shard.split, shard.plan.splits[shard.split])
     images = range(shard.start, shard.stop)
     rows = [render_row(assets, shard.plan, shard.split, split_plan, index) for index in images]

@@ -330,7 +330,7 @@ def test_a_pipe_does_not_make_it_wait(root: Path) -> None:
         (Sample("a\x1b[2J", b"", "train", "neutral"), "no printable text"),
         (Sample("a", b"", "train", "neutral", subject="\ud800"), "this subject is no printable text"),
         (Sample("a", b"", "train", "neutral", video="a\nb"), "this video is no printable text"),
-        (Sample("a", b"", "trial", "neutral"), "split 'trial' is none of"),  # type: ignore[arg-type]
+        (Sample("a", b"", "trial", "neutral"), "split 'trial' must be one of"),  # type: ignore[arg-type]
         (Sample("a", b"", "train", "boredom"), "label 'boredom' is no canonical class"),
         (Sample("a", b"", "train", {"neutral": float("nan")}), "has the share nan"),
     ],
