@@ -40,7 +40,7 @@ Known = dict[str, tuple[Sample, Any]]
 
 @pytest.fixture(autouse=True)
 def in_one_process(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(stream_index, "worker_count", lambda: 0)
+    monkeypatch.setattr(stream_index, "worker_count", lambda: 1)
     monkeypatch.setenv("FERBENCH_CACHE", str(tmp_path / "cache"))
 
 
