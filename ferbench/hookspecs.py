@@ -10,11 +10,16 @@ people read in tables and reports, where the name would mislead; `example` the f
 a family which has none of its own (`timm/resnet18`); `api` the version of the contract the target is written for.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import pluggy
+
+if TYPE_CHECKING:
+    from ferbench.contract.events import EpochRow
+    from ferbench.records.cell import Cell
+    from ferbench.records.schema import Record
 
 API_VERSION = 1
 
@@ -81,7 +86,7 @@ def ferbench_register_commands(register: Register) -> None:
 
 
 @hookspec
-def ferbench_run_started(cell: Mapping[str, Any], folder: Path) -> None:
+def ferbench_run_started(cell: "Cell", folder: Path) -> None:
     """Called in the worker before the first step of a cell (also when it resumes); for loggers.
 
     Example: `writer = SummaryWriter(folder / "tensorboard")`
@@ -89,16 +94,16 @@ def ferbench_run_started(cell: Mapping[str, Any], folder: Path) -> None:
 
 
 @hookspec
-def ferbench_epoch_finished(cell: Mapping[str, Any], epoch: Mapping[str, Any]) -> None:
-    """Called in the worker after each epoch with its row of the history; it may not change the row.
+def ferbench_epoch_finished(cell: "Cell", epoch: "EpochRow") -> None:
+    """Called in the worker after each epoch with its row of the history.
 
-    Example: `writer.add_scalar("mask_rate", epoch["mask_rate"], epoch["step"])`
+    Example: `writer.add_scalar("loss", epoch.loss, epoch.step)`
     """
 
 
 @hookspec
-def ferbench_run_finished(cell: Mapping[str, Any], record: Mapping[str, Any]) -> None:
+def ferbench_run_finished(cell: "Cell", record: "Record") -> None:
     """Called in the worker once the record of a cell is on disk.
 
-    Example: `print(record["result"]["metrics"]["accuracy"])`
+    Example: `print(record.status, record.result and record.result.metrics.accuracy)`
     """

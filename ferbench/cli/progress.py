@@ -3,13 +3,14 @@
 import logging
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from ferbench.cli.output import shown_row
+from ferbench.contract.events import Epoch, EpochRow, Event, Finished, Notice, Started, Step
 from ferbench.contract.executor import Job
 from ferbench.discovery.registry import Registry
 
@@ -43,25 +44,24 @@ class RunDisplay:
             with _harmless():
                 self._bars.stop()
 
-    def __call__(self, job: Job, event: Mapping[str, Any]) -> None:
-        self._finished += event["kind"] == "finished"
+    def __call__(self, job: Job, event: Event) -> None:
+        self._finished += isinstance(event, Finished)
         from ferbench.records.cell import Cell
 
         with _harmless():
             self._show(Cell.model_validate(dict(job.cell)), event)
 
-    def _show(self, cell: "Cell", event: Mapping[str, Any]) -> None:
+    def _show(self, cell: "Cell", event: Event) -> None:
         name = cell_name(self._registry, cell, with_backbone=self._with_backbone)
-        kind = event["kind"]
-        if kind == "finished":
+        if isinstance(event, Finished):
             self._print(f"[{self._finished}/{self._total}] {name}: {outcome(event)}")
-        elif kind == "notice" and event["text"] not in self._noticed:
-            self._noticed.add(event["text"])
-            self._print(f"{name}: {event['text']}")
-        elif kind == "started" and self._bars is None:
+        elif isinstance(event, Notice) and event.text not in self._noticed:
+            self._noticed.add(event.text)
+            self._print(f"{name}: {event.text}")
+        elif isinstance(event, Started) and self._bars is None:
             self._print(f"{name}: started")
-        elif kind == "epoch" and self._bars is None and event["epoch"] % 5 == 0:
-            self._print(f"{name}: step {event['step']}  {epoch_line(event)}")
+        elif isinstance(event, Epoch) and self._bars is None and event.row.epoch % 5 == 0:
+            self._print(f"{name}: step {event.row.step}  {epoch_line(event.row)}")
         if self._bars:
             self._bars.update(cell.cell_id, name, event)
 
@@ -88,24 +88,21 @@ def cell_name(registry: Registry, cell: "Cell", *, with_backbone: bool = False) 
     return f"{shown_row(registry, cell.row)} {cell.dataset} {cell.budget.label()}{backbone} seed {cell.seed}{test_on}"
 
 
-def outcome(event: Mapping[str, Any]) -> str:
+def outcome(event: Finished) -> str:
     """How a cell ended, on one line."""
-    if event["status"] != "ok":
-        return f"{event['status']}: {event['message']}"
-    metrics = event["metrics"]
-    return (
-        f"accuracy {100 * metrics['accuracy']:.1f} %, balanced {100 * metrics['balanced_accuracy']:.1f} %, "
-        f"{event['wall_seconds']:.0f} s"
-    )
+    if event.metrics is None:
+        return f"{event.status}: {event.message}"
+    accuracy, balanced = (100 * event.metrics[name] for name in ("accuracy", "balanced_accuracy"))
+    return f"accuracy {accuracy:.1f} %, balanced {balanced:.1f} %, {event.wall_seconds:.0f} s"
 
 
-def epoch_line(event: Mapping[str, Any]) -> str:
+def epoch_line(row: EpochRow) -> str:
     """Loss, mask rate and, where there was an evaluation, test accuracy of an epoch."""
-    parts = [f"loss {event['loss']:.3f}"]
-    if "mask_rate" in event:
-        parts.append(f"mask {100 * event['mask_rate']:.0f} %")
-    if "evaluation" in event:
-        parts.append(f"test {100 * event['evaluation']['accuracy']:.1f} %")
+    parts = [f"loss {row.loss:.3f}"]
+    if row.mask_rate is not None:
+        parts.append(f"mask {100 * row.mask_rate:.0f} %")
+    if row.evaluation is not None:
+        parts.append(f"test {100 * row.evaluation['accuracy']:.1f} %")
     return "  ".join(parts)
 
 
@@ -136,18 +133,17 @@ class _Bars:
     def print(self, line: str) -> None:
         self._progress.console.print(line, highlight=False, markup=False)
 
-    def update(self, key: str, name: str, event: Mapping[str, Any]) -> None:
-        kind = event["kind"]
-        if kind == "started":
+    def update(self, key: str, name: str, event: Event) -> None:
+        if isinstance(event, Started):
             self._task(key, name)
-        elif kind == "step":
+        elif isinstance(event, Step):
             task = self._task(key, name)
             speed = self._progress.tasks[self._progress.task_ids.index(task)].speed
             rate = f"{speed:.1f} steps/s" if speed else ""
-            self._progress.update(task, completed=event["step"], total=event["steps"], rate=rate)
-        elif kind == "epoch":
-            self._progress.update(self._task(key, name), completed=event["step"], line=epoch_line(event))
-        elif kind == "finished":
+            self._progress.update(task, completed=event.step, total=event.steps, rate=rate)
+        elif isinstance(event, Epoch):
+            self._progress.update(self._task(key, name), completed=event.row.step, line=epoch_line(event.row))
+        elif isinstance(event, Finished):
             if key in self._tasks:
                 self._progress.remove_task(self._tasks.pop(key))
             self._progress.advance(self._all)

@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -14,6 +13,7 @@ from ferbench.cells.resolve import method_config
 from ferbench.conformance.static_check import check_static
 from ferbench.conformance.toy_task import INFO, RECIPE, toy_training
 from ferbench.contract.backbone import BackboneRequest
+from ferbench.contract.events import EpochRow
 from ferbench.contract.head import Head, Output
 from ferbench.contract.method import Method, MethodConfig
 from ferbench.contract.protocol import Protocol
@@ -150,7 +150,7 @@ def _check_trains(entry: Entry) -> str:
     for variant, method, config in _configs(entry):
         _, history = _train(method, config)
         assert history, "no epoch was recorded"
-        texts.append(f"{variant}: loss {history[0]['loss']:.2f} to {history[-1]['loss']:.2f}")
+        texts.append(f"{variant}: loss {history[0].loss:.2f} to {history[-1].loss:.2f}")
     return ", ".join(texts)
 
 
@@ -158,9 +158,7 @@ class _Stopped(FerbenchError):
     """Stands for Ctrl-C."""
 
 
-def _train(
-    method_class: type[Method], config: MethodConfig, stop_at: int | None = None
-) -> tuple[str, list[dict[str, Any]]]:
+def _train(method_class: type[Method], config: MethodConfig, stop_at: int | None = None) -> tuple[str, list[EpochRow]]:
     """The digest of the evaluated weights and the history; with `stop_at` the run is cut there and taken up anew."""
     with tempfile.TemporaryDirectory() as folder:
         if stop_at is not None:

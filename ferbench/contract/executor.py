@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+from ferbench.contract.events import Event
+
 INLINE = "inline"
 """The executor that runs cells in the process that asks for them; what it makes is never standard."""
 
@@ -43,9 +45,9 @@ class Job:
 
 
 class JobListener(Protocol):
-    """Receives what happens to a job: `event` has a key `kind` (started, step, epoch, notice, finished)."""
+    """Receives what happens to a job."""
 
-    def __call__(self, job: Job, event: Mapping[str, Any]) -> None: ...
+    def __call__(self, job: Job, event: Event) -> None: ...
 
 
 class Executor(ABC):

@@ -22,7 +22,7 @@ LOG = "worker.log"
 
 
 @dataclass(frozen=True)
-class Started:
+class Birth:
     """When a worker was started."""
 
     at: str = field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))
@@ -34,7 +34,7 @@ class Started:
         return time.monotonic() - self.clock
 
 
-def leave_record(job: Job, registry: Registry, status: Status, error: ErrorReport, started: Started) -> None:
+def leave_record(job: Job, registry: Registry, status: Status, error: ErrorReport, birth: Birth) -> None:
     """Write why the cell has no result. A result that is there stays, and so does the checkpoint.
 
     Raises FerbenchError where that is not possible: another process works on the cell, the folder cannot be written.
@@ -47,8 +47,8 @@ def leave_record(job: Job, registry: Registry, status: Status, error: ErrorRepor
         record = RecordBuilder(job, resolved, torch.device(job.device)).record(status, error=error)
         # Processor time and memory would be those of this process; the worker's are lost with it.
         of_worker = {
-            "started_at": started.at,
-            "wall_seconds": round(started.seconds, 3),
+            "started_at": birth.at,
+            "wall_seconds": round(birth.seconds, 3),
             "cpu_seconds": 0.0,
             "peak_memory_bytes": 0,
         }

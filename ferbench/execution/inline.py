@@ -1,11 +1,11 @@
 """Cells in this process: no start-up, no crash isolation; a debugger and a notebook see what happens."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import partial
-from typing import Any
 
 import torch
 
+from ferbench.contract.events import Finished, Started
 from ferbench.contract.executor import Executor, Job, JobListener
 from ferbench.discovery.loader import load_registry
 from ferbench.errors import FerbenchError, InterruptedRun, UsageError
@@ -24,20 +24,20 @@ class InlineExecutor(Executor):
             for index, job in enumerate(jobs):
                 ending = _run(job, progress)
                 progress(job, ending)
-                statuses[index] = ending["status"]
-                if ending["status"] == "interrupted":
+                statuses[index] = ending.status
+                if ending.status == "interrupted":
                     break
         finally:
             torch.set_num_threads(threads)
         return statuses
 
 
-def _run(job: Job, progress: JobListener) -> Mapping[str, Any]:
+def _run(job: Job, progress: JobListener) -> Finished:
     if job.processes > 1:
         raise UsageError(f"--processes {job.processes}: the inline executor has one process; choose --executor local")
     stop = StopRequests()
     stop.allow(job.timeout)
-    progress(job, {"kind": "started"})
+    progress(job, Started())
     with stop.heeding_signals():
         try:
             return finished(run_cell(job, load_registry(), partial(progress, job), stop))

@@ -9,14 +9,15 @@ import sys
 import tempfile
 import time
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from typing import IO, Any
+from typing import IO
 
+from ferbench.contract.events import Finished, read_event
 from ferbench.contract.executor import Executor, Job, JobListener
 from ferbench.discovery.loader import load_registry
-from ferbench.execution.crash_record import Started, keep_log, leave_record
+from ferbench.execution.crash_record import Birth, keep_log, leave_record
 from ferbench.records.schema import ErrorReport, Status
 
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
@@ -35,9 +36,9 @@ class _Running:
     process: subprocess.Popen[bytes]
     log: IO[bytes]
     deadline: float
-    started: Started = field(default_factory=Started)
+    birth: Birth = field(default_factory=Birth)
     unread: bytes = b""
-    finished: Mapping[str, Any] = field(default_factory=dict)
+    finished: Finished | None = None
     silent: bool = False
     """Whether its output has ended, as it does when the process is gone."""
 
@@ -107,24 +108,17 @@ def _forward_events(child: _Running, progress: JobListener) -> None:
     child.silent = not received
     *lines, child.unread = (child.unread + received).split(b"\n")
     for line in lines:
-        event = _event(line)
-        if event is None:
+        try:
+            event = read_event(line)
+        except ValueError:  # printed before the worker had taken hold of its output
             child.log.write(line + b"\n")
-        elif event["kind"] == "finished":
+            continue
+        if isinstance(event, Finished):
             child.finished = event
             # There is nothing left to do but to exit, which a thread of a plugin can prevent.
             child.deadline = time.monotonic() + GRACE_SECONDS
         else:
             progress(child.job, event)
-
-
-def _event(line: bytes) -> dict[str, Any] | None:
-    """The event of a line; None where something else was printed before the worker had taken hold of its output."""
-    try:
-        value = json.loads(line)
-    except (ValueError, RecursionError):
-        return None
-    return value if isinstance(value, dict) and "kind" in value else None
 
 
 def _finish(child: _Running, progress: JobListener) -> str:
@@ -135,15 +129,14 @@ def _finish(child: _Running, progress: JobListener) -> str:
     code = _wait(child.process, time.monotonic() + GRACE_SECONDS)
     log = _end_of(child.log)
     finished = child.finished or _crash(child, code, log)
-    status = str(finished["status"])
-    keep_log(child.job, status, log)
+    keep_log(child.job, finished.status, log)
     for stream in (child.log, child.stdout):
         stream.close()
-    progress(child.job, {**finished, "exit_code": code})
-    return status
+    progress(child.job, finished)
+    return finished.status
 
 
-def _crash(child: _Running, code: int, log: bytes) -> dict[str, Any]:
+def _crash(child: _Running, code: int, log: bytes) -> Finished:
     """The end of a worker that could not tell its own, with the record that it could not leave."""
     lines = log.decode("utf-8", "replace").strip().splitlines()
     status: Status = "failed"
@@ -162,10 +155,10 @@ def _crash(child: _Running, code: int, log: bytes) -> dict[str, Any]:
         message = f"its process ended with code {code}: {lines[-1] if lines else 'no message'}"
     report = ErrorReport(type="WorkerDied", message=message, traceback="\n".join(lines[-LAST_LINES:]))
     try:
-        leave_record(child.job, load_registry(), status, report, child.started)
+        leave_record(child.job, load_registry(), status, report, child.birth)
     except Exception as error:  # a plugin's code runs here too, and other cells do not depend on this one
         message += f" (and its record cannot be written: {error})"
-    return {"kind": "finished", "status": status, "message": message}
+    return Finished(status=status, message=message)
 
 
 def _wait(process: "subprocess.Popen[bytes]", until: float) -> int:

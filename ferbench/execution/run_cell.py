@@ -3,11 +3,9 @@
 import hashlib
 import os
 import traceback
-from collections.abc import Mapping
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -15,6 +13,7 @@ from ferbench.cells.cache_keys import run_identity, shared_identity
 from ferbench.cells.code_stamps import stamp
 from ferbench.cells.resolve import ResolvedCell, resolve
 from ferbench.cells.select import CellData, select
+from ferbench.contract.events import Epoch, Event, Notice
 from ferbench.contract.executor import Job
 from ferbench.contract.protocol import Headline
 from ferbench.data.cache import cache_root
@@ -29,6 +28,7 @@ from ferbench.execution.run_cross_test import run_cross_test
 from ferbench.execution.stopping import TimeoutReached
 from ferbench.records.cell import Cell, digest
 from ferbench.records.files import write_atomic
+from ferbench.records.history import history_digest
 from ferbench.records.metrics import evaluate
 from ferbench.records.predictions import Predictions
 from ferbench.records.reproduction import Sources
@@ -71,7 +71,7 @@ def run_cell(job: Job, registry: Registry, events: Events, stop: Stop) -> Record
             # If the folder is not writable, report the original error.
             with suppress(FerbenchError):
                 _leave(record, builder, store)
-    registry.notify("ferbench_run_finished", cell=dict(job.cell), record=record.model_dump(mode="json"))
+    registry.notify("ferbench_run_finished", cell=cell, record=record)
     return record
 
 
@@ -97,16 +97,16 @@ def _train(builder: RecordBuilder, data: CellData, store: RunStore, folder: Path
     resolved, cell, registry = builder.resolved, builder.resolved.cell, builder.resolved.registry
     done = finished_record(store, resolved, data.fingerprints, executor=builder.job.executor)
     if done is not None and builder.job.needs_model and not has_model(store, done):
-        events({"kind": "notice", "text": "the model of its record is not there or another; it is trained again"})
+        events(Notice(text="the model of its record is not there or another; it is trained again"))
         builder.finished, done = done, None
     if done is not None:
         if done.plugin.source_hash != stamp(registry, "methods", cell.method).source_hash:
-            events({"kind": "notice", "text": f"the code of '{cell.method}' has changed since this record was made"})
+            events(Notice(text=f"the code of '{cell.method}' has changed since this record was made"))
         return done
     for text in data.pool.left_out() if data.pool else ():
-        events({"kind": "notice", "text": f"pool '{cell.pool_name}': {text}"})
+        events(Notice(text=f"pool '{cell.pool_name}': {text}"))
     if builder.processes.rank == 0:
-        registry.notify("ferbench_run_started", cell=dict(builder.job.cell), folder=folder)
+        registry.notify("ferbench_run_started", cell=cell, folder=folder)
     training = builder.training = _training(builder, data, folder, events, stop)
     train(training)
     predictions, result = _result(training, resolved, data)
@@ -130,7 +130,7 @@ def _training(builder: RecordBuilder, data: CellData, folder: Path, events: Even
     info = method_info(resolved, net, len(task.labeled), n_unlabeled, data.selection.labeled_counts)
     method, teacher = build_method(resolved, net, info, device, builder.processes)
     if resolved.wants_boxes and (text := missing_boxes(resolved, data)):
-        events({"kind": "notice", "text": text})
+        events(Notice(text=text))
     arithmetic = [resolved.cell.precision, device_name(device), job.threads, job.processes]
     identity = run_identity(resolved, resolved_config(resolved), data, arithmetic)
     return Training(
@@ -156,9 +156,9 @@ def _training(builder: RecordBuilder, data: CellData, folder: Path, events: Even
 def _with_hooks(builder: RecordBuilder, events: Events) -> Events:
     """Events that plugins hear of too; of several processes the first tells them."""
 
-    def forward(event: Mapping[str, Any]) -> None:
-        if event["kind"] == "epoch" and builder.processes.rank == 0:
-            builder.resolved.registry.notify("ferbench_epoch_finished", cell=dict(builder.job.cell), epoch=event)
+    def forward(event: Event) -> None:
+        if isinstance(event, Epoch) and builder.processes.rank == 0:
+            builder.resolved.registry.notify("ferbench_epoch_finished", cell=builder.resolved.cell, epoch=event.row)
         events(event)
 
     return forward
@@ -207,7 +207,7 @@ def _result(training: Training, resolved: ResolvedCell, data: CellData) -> tuple
         labeled_counts=data.selection.labeled_counts,
         fingerprints=data.fingerprints,
         predictions_digest=predictions.digest(),
-        history_digest=digest(progress.history),
+        history_digest=history_digest(progress.history),
         model_digest=hashlib.sha256(model_bytes(net, task.class_names)).hexdigest(),
         oracle=_oracle(training, resolved.protocol.headline),
         steps=resolved.recipe.steps,
@@ -218,10 +218,9 @@ def _result(training: Training, resolved: ResolvedCell, data: CellData) -> tuple
 
 
 def _oracle(training: Training, headline: Headline) -> Oracle:
-    rows = [row for row in training.progress.history if "evaluation" in row]
-    best = max(rows, key=lambda row: (row["evaluation"][headline], -row["step"]))
-    step = best["step"] - training.stages[-1].ema_begins
-    return Oracle(**best["evaluation"], step=step, evaluations=len(rows))
+    found = [(row.evaluation, row.step) for row in training.progress.history if row.evaluation is not None]
+    metrics, step = max(found, key=lambda evaluation: (evaluation[0][headline], -evaluation[1]))
+    return Oracle(**metrics, step=step - training.stages[-1].ema_begins, evaluations=len(found))
 
 
 def _report(error: Exception) -> ErrorReport:

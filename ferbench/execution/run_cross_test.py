@@ -4,13 +4,14 @@ from pathlib import Path
 
 from ferbench.cells.select import CellData
 from ferbench.contract.backbone import Network
+from ferbench.contract.events import EpochRow, Notice
 from ferbench.data.load.image_set import image_set
 from ferbench.data.load.views import ViewMaker
 from ferbench.data.select.cross_test import CrossTest
 from ferbench.errors import UsageError
 from ferbench.execution.build import build_method, build_network, method_info
 from ferbench.execution.record_builder import RecordBuilder, finished_record
-from ferbench.records.cell import digest
+from ferbench.records.history import history_digest
 from ferbench.records.metrics import evaluate
 from ferbench.records.predictions import Predictions
 from ferbench.records.schema import Record, Result
@@ -32,15 +33,15 @@ def run_cross_test(
     if done is not None:
         return done
     for text in test.notes():
-        events({"kind": "notice", "text": f"'{cell.test_on}' {text}"})
-    resolved.registry.notify("ferbench_run_started", cell=dict(builder.job.cell), folder=folder)
+        events(Notice(text=f"'{cell.test_on}' {text}"))
+    resolved.registry.notify("ferbench_run_started", cell=cell, folder=folder)
     images = image_set(test.images, test.rows, test.class_names, builder.device)
     net, maker = _trained_net(builder, trained.result, store.folder(base.cell) / MODEL)
     shared = [resolved.class_names.index(name) for name in test.class_names]
     logits = logits_of(net, images, maker, resolved.recipe.evaluation_batch)[:, shared]
     predictions = Predictions(list(images.ids), images.labels.cpu().numpy(), stored_logits(logits))
     metrics, confusion = evaluate(predictions.logits, predictions.labels, test.class_names)
-    history: list[dict[str, object]] = []
+    history: list[EpochRow] = []
     result = trained.result.model_copy(
         update={
             "class_names": list(test.class_names),
@@ -50,7 +51,7 @@ def run_cross_test(
             "n_test_left_out": test.near_duplicates,
             "fingerprints": data.fingerprints,
             "predictions_digest": predictions.digest(),
-            "history_digest": digest(history),
+            "history_digest": history_digest(history),
             "oracle": None,
         }
     )

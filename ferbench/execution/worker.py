@@ -12,6 +12,7 @@ import threading
 from collections.abc import Mapping
 from typing import Any
 
+from ferbench.contract.events import Event, Notice, Started, event_line
 from ferbench.errors import FerbenchError
 from ferbench.execution.endings import finished, unfinished
 from ferbench.execution.stopping import StopRequests
@@ -35,16 +36,16 @@ class _Events:
     """Standard output, for events alone: what plugins, C libraries and subprocesses print goes to standard error."""
 
     def __init__(self) -> None:
-        self._out = os.fdopen(os.dup(1), "w", encoding="utf-8")
+        self._out = os.fdopen(os.dup(1), "wb")
         self._lock = threading.Lock()
         self._silent = os.environ.get("RANK", "0") != "0"
         os.dup2(2, 1)
         sys.stdout = sys.stderr
 
-    def __call__(self, event: Mapping[str, Any]) -> None:
+    def __call__(self, event: Event) -> None:
         if self._silent:
             return
-        line = json.dumps(event) + "\n"
+        line = event_line(event) + b"\n"
         with self._lock:
             self._out.write(line)
             self._out.flush()
@@ -58,7 +59,7 @@ class _Notices(logging.Handler):
         self._emit = emit
 
     def emit(self, record: logging.LogRecord) -> None:
-        self._emit({"kind": "notice", "text": f"warning: {record.getMessage()}"})
+        self._emit(Notice(text=f"warning: {record.getMessage()}"))
 
 
 def _run(value: Mapping[str, Any], emit: _Events, stop: StopRequests) -> int:
@@ -68,7 +69,7 @@ def _run(value: Mapping[str, Any], emit: _Events, stop: StopRequests) -> int:
 
     job = Job.from_json(value)
     stop.allow(job.timeout)
-    emit({"kind": "started", "pid": os.getpid()})
+    emit(Started())
     record = run_cell(job, load_registry(), emit, stop)
     emit(finished(record))
     return 0 if record.status == "ok" else 1

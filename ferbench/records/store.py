@@ -2,26 +2,26 @@
 
 import os
 import socket
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 from filelock import FileLock, Timeout
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from ferbench.contract.events import EpochRow
 from ferbench.errors import DataError, FerbenchError, VerificationError
-from ferbench.records.cell import Cell, digest
+from ferbench.records.cell import Cell
 from ferbench.records.files import read_bounded, remove_leftovers, unwritable, write_atomic, write_together
 from ferbench.records.formats import FORMAT, RUNS_FORMAT, check_format
+from ferbench.records.history import HISTORY, history_bytes, history_digest
 from ferbench.records.predictions import MAX_PREDICTIONS_BYTES, Predictions
 from ferbench.records.schema import MAX_RECORD_BYTES, Fingerprints, Record, parse_json, pretty_json
 
 RECORD = "record.json"
 PREDICTIONS = "predictions.parquet"
-HISTORY = "history.json"
 CHECKPOINT = "checkpoint.safetensors"
 RUNNING = "running.json"
 LOCK = ".lock"
@@ -29,7 +29,6 @@ MARKER = "ferbench-runs.json"
 """Says which format a runs folder has; records themselves are read whatever it says."""
 # `status` holds a lock for a moment to see whether it is free; a run that starts just then waits that long.
 LOCK_PATIENCE_SECONDS = 1.0
-MAX_HISTORY_BYTES = 50_000_000
 
 
 class CellBusyError(FerbenchError):
@@ -134,7 +133,7 @@ class RunStore:
         cell: Cell,
         record: Record,
         predictions: Predictions | None = None,
-        history: Sequence[Mapping[str, Any]] | None = None,
+        history: Sequence[EpochRow] | None = None,
     ) -> Path:
         """Write predictions, history and, last, the record; without a result the record alone. Returns its path."""
         if record.cell != cell or record.cell_id != cell.cell_id:
@@ -145,12 +144,12 @@ class RunStore:
             return folder / RECORD
         if predictions is None or history is None:
             raise ValueError("a result needs its predictions and its history")
-        rows = [dict(row) for row in history]
-        if predictions.digest() != record.result.predictions_digest or digest(rows) != record.result.history_digest:
+        digests = predictions.digest(), history_digest(history)
+        if digests != (record.result.predictions_digest, record.result.history_digest):
             raise ValueError("the digests in the record are not those of the predictions and the history")
         write_together(
             folder,
-            {PREDICTIONS: predictions.to_parquet(), HISTORY: pretty_json(rows), RECORD: record.to_json()},
+            {PREDICTIONS: predictions.to_parquet(), HISTORY: history_bytes(history), RECORD: record.to_json()},
         )
         return folder / RECORD
 
@@ -186,14 +185,6 @@ def read_record(path: Path) -> Record:
 def read_predictions(path: Path) -> Predictions:
     """One predictions.parquet from anywhere; every defect is a VerificationError."""
     return Predictions.from_parquet(read_bounded(path, MAX_PREDICTIONS_BYTES))
-
-
-def read_history(path: Path) -> list[dict[str, Any]]:
-    """One history.json from anywhere: a row per epoch."""
-    rows = parse_json(read_bounded(path, MAX_HISTORY_BYTES), MAX_HISTORY_BYTES)
-    if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
-        raise VerificationError(f"{path.name} is not a list of rows")
-    return rows
 
 
 def _is_locked(folder: Path) -> bool:

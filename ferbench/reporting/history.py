@@ -1,13 +1,12 @@
-"""From the rows of a history to what is drawn of it; a row is a stranger's, so every value may be missing or odd."""
+"""From the rows of a history to what is drawn of it; what methods and heads show is theirs, whatever its shape."""
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
+from ferbench.contract.events import EpochRow
 from ferbench.render.escape import plain
-
-Row = Mapping[str, Any]
 
 MAX_ROWS = 200
 MAX_CURVES = 12
@@ -47,60 +46,42 @@ class Chart:
     stages: tuple[tuple[float, str], ...] = ()
 
 
-def usable_rows(history: Iterable[Mapping[str, Any]]) -> list[Row]:
-    """The rows with a step, thinned evenly where there are more than a chart can show; the last one stays."""
-    rows = [row for row in history if (step := number(row.get("step"))) is not None and step >= 0]
-    if len(rows) <= MAX_ROWS:
-        return rows
-    return rows[: -1 : math.ceil(len(rows) / MAX_ROWS)] + rows[-1:]
+def thinned(history: Sequence[EpochRow]) -> list[EpochRow]:
+    """The rows, evenly thinned where there are more than a chart can show; the last one stays."""
+    if len(history) <= MAX_ROWS:
+        return list(history)
+    return [*history[: -1 : math.ceil(len(history) / MAX_ROWS)], history[-1]]
 
 
-def charts(rows: Sequence[Row], class_names: Sequence[str]) -> list[Chart]:
+def charts(rows: Sequence[EpochRow], class_names: Sequence[str]) -> list[Chart]:
     """Everything in a history that can be drawn, in the order of the report."""
-    if not rows:
-        return []
-    names = ("accuracy", "balanced_accuracy", "macro_f1")
-    evaluated = [row for row in rows if isinstance(row.get("evaluation"), Mapping)]
-    stages = _stages(rows)
+    pseudo_labels = {
+        "mask rate": [row.mask_rate for row in rows],
+        "precision": [row.pseudo_label_precision for row in rows],
+        "accuracy of all": [row.pseudo_label_accuracy for row in rows],
+    }
+    evaluated = [row for row in rows if row.evaluation is not None]
+    evaluations = {name.replace("_", " "): values for name, values in _parts(evaluated, "evaluation").items()}
+    precisions = [row.pseudo_label_precision_per_class for row in rows]
     found = [
-        Chart(
-            "Loss", _named(rows, [("total", ("loss",)), *((name, ("terms", name)) for name in _keys(rows, "terms"))])
+        Chart("Loss", _named(rows, {"total": [row.loss for row in rows], **_parts(rows, "terms")})),
+        Chart("Learning rate", _named(rows, {"learning rate": [row.learning_rate for row in rows]})),
+        Chart("Test metrics at evaluations", _named(evaluated, evaluations), EVALUATION_NOTE, percent=True),
+        Chart("Pseudo-labels", _named(rows, pseudo_labels), PSEUDO_LABEL_NOTE, percent=True),
+        _per_class(
+            "Mask rate by pseudo-label", rows, [row.mask_rate_per_class for row in rows], class_names, percent=True
         ),
-        Chart("Learning rate", _named(rows, [("learning rate", ("learning_rate",))])),
-        Chart(
-            "Test metrics at evaluations",
-            _named(evaluated, [(name.replace("_", " "), ("evaluation", name)) for name in names]),
-            EVALUATION_NOTE,
-            percent=True,
-        ),
-        Chart(
-            "Pseudo-labels",
-            _named(
-                rows,
-                [
-                    ("mask rate", ("mask_rate",)),
-                    ("precision", ("pseudo_label_precision",)),
-                    ("accuracy of all", ("pseudo_label_accuracy",)),
-                ],
-            ),
-            PSEUDO_LABEL_NOTE,
-            percent=True,
-        ),
-        _per_class("Mask rate by pseudo-label", rows, ("mask_rate_per_class",), class_names, percent=True),
-        _per_class("Precision by pseudo-label", rows, ("pseudo_label_precision_per_class",), class_names, percent=True),
-        *(_own_chart("method", name, rows, class_names) for name in _keys(rows, "method")[:MAX_METHOD_CHARTS]),
-        *(_own_chart("head", name, rows, ()) for name in _keys(rows, "head")[:MAX_METHOD_CHARTS]),
+        _per_class("Precision by pseudo-label", rows, precisions, class_names, percent=True),
+        *_own_charts("method", rows, class_names),
+        *_own_charts("head", rows, ()),
     ]
-    return [_with_stages(chart, stages) for chart in found if any(_has_value(curve) for curve in chart.curves)]
+    stages = _stages(rows)
+    return [replace(chart, stages=stages) for chart in found if any(_has_value(curve) for curve in chart.curves)]
 
 
-def last_values(rows: Sequence[Row], key: str, count: int) -> list[float | None] | None:
-    """A per-class list of the last epoch that has one of this length; None if no epoch has."""
-    for row in reversed(rows):
-        values = row.get(key)
-        if isinstance(values, list) and len(values) == count:
-            return [number(value) for value in values]
-    return None
+def last_values(rows: Sequence[Sequence[float | None] | None], count: int) -> list[float | None] | None:
+    """The values per class of the last epoch that has this many; None if no epoch has."""
+    return next((list(values) for values in reversed(rows) if values is not None and len(values) == count), None)
 
 
 def number(value: Any) -> float | None:
@@ -110,73 +91,60 @@ def number(value: Any) -> float | None:
     return float(value)
 
 
-def _named(rows: Sequence[Row], paths: Iterable[tuple[str, tuple[str, ...]]]) -> tuple[Curve, ...]:
+def _named(rows: Sequence[EpochRow], series: Mapping[str, Sequence[Any]]) -> tuple[Curve, ...]:
     steps = _steps(rows)
     return tuple(
-        Curve(plain(label, LABEL), steps, tuple(number(_at(row, path)) for row in rows), color)
-        for color, (label, path) in enumerate(list(paths)[:MAX_CURVES])
+        Curve(plain(label, LABEL), steps, tuple(map(number, values)), color)
+        for color, (label, values) in enumerate(list(series.items())[:MAX_CURVES])
     )
 
 
 def _per_class(
-    title: str, rows: Sequence[Row], path: tuple[str, ...], class_names: Sequence[str], *, percent: bool = False
+    title: str, rows: Sequence[EpochRow], values: Sequence[Any], class_names: Sequence[str], *, percent: bool = False
 ) -> Chart:
     """One line per class where the lists are as long as there are classes, else numbered lines."""
-    lists = [value if isinstance(value := _at(row, path), list) else [] for row in rows]
+    lists = [value if isinstance(value, list) else [] for value in values]
     longest = max(map(len, lists), default=0)
     labels = class_names if longest == len(class_names) else [str(index) for index in range(longest)]
-    steps = _steps(rows)
-    curves = tuple(
-        Curve(
-            plain(label, LABEL),
-            steps,
-            tuple(number(values[index]) if index < len(values) else None for values in lists),
-            index,
-        )
+    series = {
+        label: [row[index] if index < len(row) else None for row in lists]
         for index, label in enumerate(labels[:MAX_CURVES])
-    )
+    }
     note = f"The first {MAX_CURVES} of {longest}." if longest > MAX_CURVES else ""
-    return Chart(title, curves, note, percent=percent, wide=True)
+    return Chart(title, _named(rows, series), note, percent=percent, wide=True)
 
 
-def _own_chart(part: str, name: str, rows: Sequence[Row], class_names: Sequence[str]) -> Chart:
+def _own_charts(part: str, rows: Sequence[EpochRow], class_names: Sequence[str]) -> Iterator[Chart]:
     """What a method or a head shows of itself; the lists of a head are numbered, whatever their length."""
-    title = f"{part.capitalize()}: {plain(name.replace('_', ' '), 60)}"
-    if any(isinstance(_at(row, (part, name)), list) for row in rows):
-        return _per_class(title, rows, (part, name), class_names)
-    return Chart(title, _named(rows, [(name, (part, name))]))
+    for name, values in list(_parts(rows, part).items())[:MAX_METHOD_CHARTS]:
+        title = f"{part.capitalize()}: {plain(name.replace('_', ' '), 60)}"
+        if any(isinstance(value, list) for value in values):
+            yield _per_class(title, rows, values, class_names)
+        else:
+            yield Chart(title, _named(rows, {name: values}))
 
 
-def _with_stages(chart: Chart, stages: tuple[tuple[float, str], ...]) -> Chart:
-    return Chart(chart.title, chart.curves, chart.note, chart.percent, chart.wide, stages)
+def _parts(rows: Sequence[EpochRow], field: str) -> dict[str, list[Any]]:
+    """The values of each name in a field of the rows, sorted: JSON files keep no order that means anything."""
+    found = [getattr(row, field) or {} for row in rows]
+    return {
+        name: [values.get(name) for values in found] for name in sorted({name for values in found for name in values})
+    }
 
 
-def _stages(rows: Sequence[Row]) -> tuple[tuple[float, str], ...]:
+def _stages(rows: Sequence[EpochRow]) -> tuple[tuple[float, str], ...]:
     """Where each stage begins: at the end of the epoch before its first."""
-    found: list[tuple[float, str]] = []
-    previous, end = None, 0.0
-    for row, step in zip(rows, _steps(rows), strict=True):
-        if row.get("stage") != previous:
-            previous = row.get("stage")
-            found.append((end, plain(str(previous), STAGE_LABEL)))
-        end = step
+    ends = [0.0, *_steps(rows)]
+    found = [
+        (ends[index], plain(row.stage, STAGE_LABEL))
+        for index, row in enumerate(rows)
+        if not index or row.stage != rows[index - 1].stage
+    ]
     return tuple(found[:MAX_CURVES]) if len(found) > 1 else ()
 
 
-def _keys(rows: Sequence[Row], part: str) -> list[str]:
-    """The names in one part of the rows, sorted: JSON files keep no order that means anything."""
-    return sorted({name for row in rows if isinstance(row.get(part), Mapping) for name in row[part]})
-
-
-def _at(row: Row, path: tuple[str, ...]) -> Any:
-    value: Any = row
-    for key in path:
-        value = value.get(key) if isinstance(value, Mapping) else None
-    return value
-
-
-def _steps(rows: Sequence[Row]) -> tuple[float, ...]:
-    return tuple(number(row.get("step")) or 0.0 for row in rows)
+def _steps(rows: Sequence[EpochRow]) -> tuple[float, ...]:
+    return tuple(float(row.step) for row in rows)
 
 
 def _has_value(curve: Curve) -> bool:

@@ -20,7 +20,7 @@ from ferbench.render.html import render
 from ferbench.render.numbers import NONE
 from ferbench.render.svg import themed
 from ferbench.reporting import tables
-from ferbench.reporting.history import Chart, charts, usable_rows
+from ferbench.reporting.history import Chart, charts, thinned
 from ferbench.reporting.local_data import open_data
 from ferbench.reporting.plots import MAX_MATRIX, confusion_matrix, line_chart
 from ferbench.reporting.run_files import RunFiles
@@ -57,7 +57,7 @@ def report_page(
     `dataset` is the record's, and `test_set` the other that it is tested on, if they have no known name.
     """
     record, result = run.record, run.record.result
-    rows = usable_rows(run.history)
+    rows = thinned(run.history)
     confusion = tables.usable_confusion(result) if result else None
     scored = Scored(record, result) if result else None
     problems = [*run.problems]
@@ -97,7 +97,7 @@ def report_page(
 def curve_files(run: RunFiles) -> Iterator[tuple[str, bytes]]:
     """The curves of the page as (name, SVG file), in the colours of a light page."""
     names = run.record.result.class_names if run.record.result else ()
-    for chart in charts(usable_rows(run.history), names):
+    for chart in charts(thinned(run.history), names):
         slug = re.sub(r"[^a-z0-9]+", "-", chart.title.lower()).strip("-")
         yield f"{slug}.svg", line_chart(chart).encode("utf-8")
 

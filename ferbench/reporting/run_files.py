@@ -3,21 +3,18 @@
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Any
 
+from ferbench.contract.events import EpochRow
 from ferbench.errors import DataError, UsageError, VerificationError
-from ferbench.records.cell import digest
 from ferbench.records.formats import CHECKPOINT_FORMAT, check_format
+from ferbench.records.history import HISTORY, MAX_HISTORY_BYTES, history_digest, parse_history, read_history
 from ferbench.records.predictions import Predictions
 from ferbench.records.schema import Record, Result, parse_json
 from ferbench.records.store import (
     CHECKPOINT,
-    HISTORY,
-    MAX_HISTORY_BYTES,
     PREDICTIONS,
     RECORD,
     RunStore,
-    read_history,
     read_predictions,
     read_record,
 )
@@ -31,7 +28,7 @@ class RunFiles:
 
     path: Path
     record: Record
-    history: list[dict[str, Any]]
+    history: list[EpochRow]
     predictions: Predictions | None
     problems: tuple[str, ...]
 
@@ -69,10 +66,10 @@ def read_run(path: Path) -> RunFiles:
     return RunFiles(path, record, history, predictions, tuple(problems))
 
 
-def _history(path: Path, result: Result, problems: list[str]) -> list[dict[str, Any]]:
+def _history(path: Path, result: Result, problems: list[str]) -> list[EpochRow]:
     try:
         rows = read_history(path)
-        if digest(rows) != result.history_digest:
+        if history_digest(rows) != result.history_digest:
             raise VerificationError(f"{path.name} is not the one that the record was made with")
     except (VerificationError, ValueError) as error:
         problems.append(f"No curves: {error}.")
@@ -94,7 +91,7 @@ def _predictions(path: Path, result: Result, problems: list[str]) -> Predictions
     return found
 
 
-def _checkpoint_history(path: Path, problems: list[str]) -> list[dict[str, Any]]:
+def _checkpoint_history(path: Path, problems: list[str]) -> list[EpochRow]:
     """What a run that failed had seen: its history is in the checkpoint until it ends well."""
     if not path.is_file():
         return []
@@ -104,10 +101,7 @@ def _checkpoint_history(path: Path, problems: list[str]) -> list[dict[str, Any]]
         with safe_open(path, framework="np") as file:
             state = parse_json((file.metadata() or {})["ferbench"].encode(), MAX_HISTORY_BYTES)
         check_format(path, state, CHECKPOINT_FORMAT, "remove it, then run the cell again")
-        rows = state["progress"]["history"]
-        if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
-            raise TypeError("its history is not a list of rows")
+        return parse_history(state["progress"]["history"], path.name)
     except (SafetensorError, OSError, DataError, VerificationError, KeyError, TypeError, ValueError) as error:
         problems.append(f"No curves: {path.name} cannot be read ({error}).")
         return []
-    return rows

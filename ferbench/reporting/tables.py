@@ -5,10 +5,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from ferbench.contract.events import EpochRow
 from ferbench.records.cell import Cell
 from ferbench.records.schema import Measured, PluginStamp, Record, Result
 from ferbench.render.numbers import NONE, grouped, percent
-from ferbench.reporting.history import Row, last_values
+from ferbench.reporting.history import last_values
 
 LARGEST_COUNT = 10**9
 
@@ -67,11 +68,11 @@ def usable_confusion(result: Result) -> list[list[int]] | None:
     return rows if fits else None
 
 
-def class_rows(result: Result, confusion: Sequence[Sequence[int]], rows: Sequence[Row]) -> list[ClassRow]:
+def class_rows(result: Result, confusion: Sequence[Sequence[int]], rows: Sequence[EpochRow]) -> list[ClassRow]:
     """Counts and scores of each class, with what its pseudo-labels were like in the last epoch."""
     n = len(result.class_names)
-    masks = last_values(rows, "mask_rate_per_class", n) or [None] * n
-    precisions = last_values(rows, "pseudo_label_precision_per_class", n) or [None] * n
+    masks = last_values([row.mask_rate_per_class for row in rows], n) or [None] * n
+    precisions = last_values([row.pseudo_label_precision_per_class for row in rows], n) or [None] * n
     predicted = [sum(row[i] for row in confusion) for i in range(n)]
     found = []
     for i, name in enumerate(result.class_names):

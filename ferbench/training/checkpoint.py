@@ -112,7 +112,7 @@ def save_run(
     path: Path, identity: str, run: Run, progress: RunProgress, stats: EpochStats, optimizer: Optimizer
 ) -> None:
     """Write all that the rest of a run depends on; what comes after it is lost when the process is killed."""
-    checkpoint = Checkpoint(state={"identity": identity, "progress": progress.__dict__})
+    checkpoint = Checkpoint(state={"identity": identity, "progress": progress.to_json()})
     for prefix, module in run.modules.items():
         checkpoint.put(prefix, module.state_dict())
     checkpoint.put("optimizer", optimizer_tensors(optimizer))
@@ -130,6 +130,6 @@ def restore_run(path: Path, identity: str, run: Run, progress: RunProgress, stat
         module.load_state_dict(checkpoint.get(prefix))
     stats.state = {name: value.to(run.task.device) for name, value in checkpoint.get("meter").items()}
     load_rng(checkpoint.get("rng"), run.task.device, run.method.random)
-    progress.__dict__.update(RunProgress(**checkpoint.state["progress"]).__dict__)
+    progress.take_up(checkpoint.state["progress"])
     progress.resumed += 1
     return checkpoint

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from ferbench.contract.batch import PoolPredictions
+from ferbench.contract.events import EpochRow
 from ferbench.data.seeds import derive
 from ferbench.errors import PluginError
 from ferbench.records.metrics import evaluate
@@ -19,19 +20,19 @@ from ferbench.training.stages import PlannedStage
 
 def epoch_row(
     run: Run, planned: PlannedStage, progress: RunProgress, stats: EpochStats, learning_rate: float
-) -> dict[str, Any]:
+) -> EpochRow:
     """The row of the epoch that has just ended; the method's `end_epoch` is called, and statistics begin anew."""
     epoch, step = len(progress.history) + 1, planned.begins + progress.step
     row = {"epoch": epoch, "stage": planned.stage.name, "step": step, "learning_rate": learning_rate, **stats.read()}
     row["method"] = _extras(run.method.end_epoch(_EpochContext(epoch, run, planned)))
     if not planned.stage.pretraining and _is_evaluated(run, planned, progress, step):
         row["evaluation"] = _evaluate(run)
-    return row
+    return EpochRow.model_validate(row)
 
 
 def _is_evaluated(run: Run, planned: PlannedStage, progress: RunProgress, step: int) -> bool:
     total, count, now = run.recipe.steps, run.recipe.evaluations, step - planned.ema_begins
-    previous = max(0, progress.history[-1]["step"] - planned.ema_begins) if progress.history else 0
+    previous = max(0, progress.history[-1].step - planned.ema_begins) if progress.history else 0
     return now == total or (now * count // total > previous * count // total and now * count // total < count)
 
 

@@ -3,13 +3,13 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
 from ferbench.contract.batch import Batch, Losses
+from ferbench.contract.events import Epoch, Event, Notice, Step
 from ferbench.data.load.batches import Batches
 from ferbench.errors import FerbenchError, InterruptedRun
 from ferbench.training.checkpoint import load_optimizer, restore_run, save_run
@@ -26,7 +26,7 @@ from ferbench.training.stopwatch import Stopwatch
 ASKED_EVERY = 10  # steps, whether several processes should stop
 
 
-def _no_event(event: Mapping[str, Any]) -> None:
+def _no_event(event: Event) -> None:
     pass
 
 
@@ -75,7 +75,7 @@ def train(training: Training) -> RunProgress:
             saved = restore_run(training.checkpoint_path, training.identity, run, progress, training.stats)
             if saved is None:
                 text = "the checkpoint is of other data, options, code or hardware; the cell starts again"
-                training.events({"kind": "notice", "text": text})
+                training.events(Notice(text=text))
         for planned in training.stages[progress.stage :]:
             optimizer = stage_optimizer(run.method, planned)
             if saved is not None:
@@ -126,14 +126,14 @@ def train_stage(training: Training, planned: PlannedStage, optimizer: Optimizer)
         progress.image_passes += taken.images * run.processes.count
         progress.step = step + 1
         if watch.ticks():
-            training.events({"kind": "step", "step": planned.begins + step + 1, "steps": last})
+            training.events(Step(step=planned.begins + step + 1, steps=last))
 
         if (step + 1) % per_epoch == 0 or step + 1 == planned.steps:
             _leave_steps(training, batches)
             row = epoch_row(run, planned, progress, stats, rate)
             progress.history.append(row)
-            training.events({"kind": "epoch", **row})
-            if row["step"] < last:
+            training.events(Epoch(row=row))
+            if row.step < last:
                 training.save(optimizer)
             watch.start()
         if (reason := _stop_reason(training, step)) is not None:

@@ -6,16 +6,18 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
+from pydantic import JsonValue
 
 from ferbench.contract.backbone import Network
 from ferbench.contract.batch import MethodInfo
+from ferbench.contract.events import EpochRow, Event
 from ferbench.contract.method import Method, Processes
 from ferbench.contract.protocol import Recipe
 from ferbench.errors import FerbenchError
 from ferbench.training.task import Task
 from ferbench.training.teacher import Teacher
 
-Events = Callable[[Mapping[str, Any]], None]
+Events = Callable[[Event], None]
 Stop = Callable[[], FerbenchError | None]
 """Asked once a step: None, or the reason to save and leave."""
 
@@ -56,11 +58,11 @@ class Run:
 
 @dataclass
 class RunProgress:
-    """Where a run stands; all of it is JSON, and all of it is in the checkpoint."""
+    """Where a run stands; all of it is in the checkpoint."""
 
     stage: int = 0
     step: int = 0
-    history: list[dict[str, Any]] = field(default_factory=list)
+    history: list[EpochRow] = field(default_factory=list)
     image_passes: int = 0
     train_seconds: float = 0.0
     passes_before: int = 0
@@ -69,3 +71,11 @@ class RunProgress:
     data_wait_seconds: float = 0.0
     wall_seconds: float = 0.0
     resumed: int = 0
+
+    def to_json(self) -> dict[str, JsonValue]:
+        """All of it as JSON values."""
+        return {**self.__dict__, "history": [row.to_json() for row in self.history]}
+
+    def take_up(self, saved: Mapping[str, Any]) -> None:
+        """Go on from what `to_json` gave."""
+        vars(self).update({**saved, "history": [EpochRow.model_validate(row) for row in saved["history"]]})

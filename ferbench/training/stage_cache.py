@@ -6,6 +6,7 @@ from pathlib import Path
 import filelock
 from torch import Tensor, nn
 
+from ferbench.contract.events import EpochRow
 from ferbench.contract.method import Stage
 from ferbench.records.cell import digest
 from ferbench.training.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
@@ -95,7 +96,7 @@ def restore_stage(
     saved = saved or cache.read(stage)
     for prefix, module in _kept_modules(run, stage).items():
         module.load_state_dict(saved.get(prefix))
-    progress.history += saved.state["history"]
+    progress.history += map(EpochRow.model_validate, saved.state["history"])
     # What the stage has cost whoever trained it, so that cells can be compared.
     progress.image_passes += saved.state["image_passes"]
     progress.train_seconds += saved.state["train_seconds"]
@@ -109,7 +110,7 @@ def kept_stage(run: Run, stage: Stage, progress: RunProgress, pictures: dict[str
         "image_passes": progress.image_passes - progress.passes_before,
         "train_seconds": progress.train_seconds - progress.seconds_before,
     }
-    rows = [row for row in progress.history if row["stage"] == stage.name]
+    rows = [row.to_json() for row in progress.history if row.stage == stage.name]
     checkpoint = Checkpoint(state={"history": rows, **cost})
     for prefix, module in _kept_modules(run, stage).items():
         checkpoint.put(prefix, module.state_dict())

@@ -8,11 +8,13 @@ from typing import Any
 import pytest
 
 from ferbench.cli.progress import RunDisplay, cell_name
+from ferbench.contract.events import Epoch, Finished, Notice, Started, Step
 from ferbench.contract.executor import Job
 from ferbench.discovery.loader import load_registry
 from ferbench.records.cell import Budget, Cell
+from tests.unit.records.factory import make_row
 
-OK = {"status": "ok", "message": "", "metrics": {"accuracy": 0.5, "balanced_accuracy": 0.4}, "wall_seconds": 1.0}
+OK = Finished(status="ok", metrics={"accuracy": 0.5, "balanced_accuracy": 0.4}, wall_seconds=1.0)
 
 
 def job(**fields: Any) -> Job:
@@ -39,12 +41,12 @@ def test_cells_of_equal_names_have_their_own_bars(stream: type[io.StringIO], mon
     jobs = [job(), job(backbone="timm/resnet18"), job(overrides={"method": {"threshold": 0.7}})]
     with RunDisplay(jobs, load_registry()) as display:
         for one in jobs:
-            display(one, {"kind": "started", "pid": 1})
+            display(one, Started())
         for one in jobs:
-            display(one, {"kind": "step", "step": 5, "steps": 20})
-            display(one, {"kind": "epoch", "epoch": 5, "step": 5, "loss": 1.0})
-            display(one, {"kind": "notice", "text": "careful"})
-            display(one, {"kind": "finished", **OK})
+            display(one, Step(step=5, steps=20))
+            display(one, Epoch(row=make_row(5)))
+            display(one, Notice(text="careful"))
+            display(one, OK)
     shown = out.getvalue()
     assert "[3/3] fixmatch patterns ratio-0.1 small-resnet seed 0: accuracy 50.0 %" in shown
     assert "[2/3] fixmatch patterns ratio-0.1 timm/resnet18 seed 0" in shown
@@ -53,7 +55,7 @@ def test_cells_of_equal_names_have_their_own_bars(stream: type[io.StringIO], mon
 
 def test_one_backbone_is_not_repeated(capsys: pytest.CaptureFixture[str]) -> None:
     with RunDisplay([job(), job(seed=1)], load_registry()) as display:
-        display(job(seed=1), {"kind": "finished", **OK})
+        display(job(seed=1), OK)
     assert "fixmatch patterns ratio-0.1 seed 1" in capsys.readouterr().out
 
 
@@ -64,9 +66,9 @@ def test_what_cannot_be_shown_ends_nothing(monkeypatch: pytest.MonkeyPatch) -> N
 
     monkeypatch.setattr(sys, "stdout", Closed())
     with RunDisplay([job()], load_registry()) as display:
-        display(job(), {"kind": "step", "step": 1})
-        display(job(), {"kind": "finished", "status": "ok"})
-        display(job(seed=5), {"kind": "step", "step": 1, "steps": 2})
+        display(job(), Step(step=1, steps=2))
+        display(job(), OK)
+        display(job(seed=5), Step(step=1, steps=2))
 
 
 def test_a_test_on_another_set_is_named() -> None:

@@ -5,13 +5,14 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from ferbench.cells.request import RunRequest
+from ferbench.contract.events import Event, Finished, Notice
 from ferbench.contract.executor import Job
 from ferbench.discovery.loader import load_registry
 from ferbench.execution import local
@@ -19,7 +20,7 @@ from ferbench.execution.plan import make_plan
 from ferbench.records.schema import Record
 from ferbench.records.store import RunStore
 
-Run = Callable[..., tuple[list[str], list[Mapping[str, Any]]]]
+Run = Callable[..., tuple[list[str], list[Event]]]
 
 FINISHED = 'print(json.dumps({"kind": "finished", "status": "ok", "message": ""}), flush=True)'
 
@@ -44,14 +45,18 @@ def jobs(patterns: Path, tmp_path: Path) -> list[Job]:
 def run(jobs: list[Job], monkeypatch: pytest.MonkeyPatch) -> Run:
     """Run the cells with a Python script in place of the worker; `job` is what it was given."""
 
-    def run(script: str, *, slots: int = 2, **changes: Any) -> tuple[list[str], list[Mapping[str, Any]]]:
+    def run(script: str, *, slots: int = 2, **changes: Any) -> tuple[list[str], list[Event]]:
         prelude = "import json, os, signal, sys, time\njob = json.loads(sys.argv[1])\n"
         monkeypatch.setattr(local, "WORKER", ("-c", prelude + script))
         given = [Job(**{**job.__dict__, **changes}) for job in jobs]
-        events: list[Mapping[str, Any]] = []
+        events: list[Event] = []
         return local.LocalExecutor().run(given, lambda job, event: events.append(event), slots), events
 
     return run
+
+
+def ends(events: list[Event]) -> list[Finished]:
+    return [event for event in events if isinstance(event, Finished)]
 
 
 def records(jobs: list[Job]) -> list[Record]:
@@ -63,7 +68,7 @@ def test_lines_that_are_no_event_are_ignored_and_kept(run: Run, jobs: list[Job])
     noise = 'os.write(1, b"a library\\n[1]\\n\\xff\\n{\\n" + b"[" * 100000 + b"\\n{\\"a\\": 1}\\n")\n'
     statuses, events = run(noise + FINISHED)
     assert statuses == ["ok", "ok"]
-    assert {event["kind"] for event in events} == {"finished"}
+    assert {event.kind for event in events} == {"finished"}
     assert not list(jobs[0].runs.rglob("worker.log"))
 
     statuses, _ = run(noise + FINISHED.replace('"ok"', '"failed"'))
@@ -76,7 +81,7 @@ def test_a_killed_worker_costs_its_cell_only_and_leaves_a_record(run: Run, jobs:
     dies = 'job["cell"]["seed"] == 0 and (print("last words", file=sys.stderr), os.kill(os.getpid(), signal.SIGKILL))\n'
     statuses, events = run(dies + FINISHED)
     assert statuses == ["failed", "ok"]
-    assert any("SIGKILL" in event["message"] and "last words" in event["message"] for event in events)
+    assert any("SIGKILL" in event.message and "last words" in event.message for event in ends(events))
     (record,) = records(jobs)
     assert record.status == "failed"
     assert record.cell.seed == 0
@@ -111,7 +116,7 @@ def test_a_crash_leaves_the_checkpoint_and_what_another_process_holds(run: Run, 
     assert statuses == ["failed", "failed"]
     assert [record.cell for record in records(jobs)] == [first]
     assert (store.folder(first) / "checkpoint.safetensors").read_bytes() == b"steps"
-    assert any("cannot be written" in event["message"] and str(os.getpid()) in event["message"] for event in events)
+    assert any("cannot be written" in event.message and str(os.getpid()) in event.message for event in ends(events))
 
 
 @pytest.mark.process
@@ -165,10 +170,10 @@ def test_the_real_worker_speaks_events_only(run: Run, jobs: list[Job], tmp_path:
         "import ferbench.execution.worker as worker\nemit = worker._Events()\nos.write(1, b'hello\\n')\nprint('x')\n"
     )
     warns = "import logging\nlog = logging.getLogger('a')\nlog.addHandler(worker._Notices(emit))\nlog.warning('w')\n"
-    ends = 'emit({"kind": "finished", "status": "failed", "message": ""})'
+    ends = "from ferbench.contract.events import Finished\nemit(Finished(status='failed'))"
     _, events = run(prints + "os.system('echo subprocess')\n" + warns + ends)
-    assert [e["kind"] for e in events].count("finished") == 2
-    assert {"kind": "notice", "text": "warning: w"} in events
+    assert [event.kind for event in events].count("finished") == 2
+    assert Notice(text="warning: w") in events
     log = next(jobs[0].runs.rglob("worker.log")).read_text()
     assert "hello" in log and "x\n" in log and "subprocess" in log
 

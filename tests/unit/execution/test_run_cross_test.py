@@ -18,6 +18,7 @@ from ferbench.builtin.backbones.small_resnet import build
 from ferbench.cells.request import RunRequest
 from ferbench.contract.backbone import BackboneRequest, Network
 from ferbench.contract.dataset import EIGHT_CLASSES
+from ferbench.contract.events import Event, Notice
 from ferbench.contract.head import LinearHead
 from ferbench.discovery.loader import load_registry
 from ferbench.errors import DataError
@@ -73,8 +74,8 @@ def run(item: PlannedCell) -> tuple[Record, list[str]]:
     """The record of a cell, and what was said while it ran."""
     notices: list[str] = []
 
-    def listen(event: Any) -> None:
-        notices.extend([event["text"]] if event["kind"] == "notice" else [event["kind"]])
+    def listen(event: Event) -> None:
+        notices.append(event.text if isinstance(event, Notice) else event.kind)
 
     return run_cell(item.job, load_registry(), listen, lambda: None), notices
 

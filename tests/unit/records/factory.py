@@ -5,7 +5,9 @@ from typing import Any
 
 import numpy as np
 
+from ferbench.contract.events import EpochRow
 from ferbench.records.cell import Budget, Cell, digest
+from ferbench.records.history import history_digest
 from ferbench.records.metrics import evaluate, to_float16
 from ferbench.records.predictions import Predictions, labeled_fingerprint
 from ferbench.records.schema import ErrorReport, Measured, Oracle, PluginStamp, Record, RecordConfig, Result
@@ -36,11 +38,17 @@ def make_predictions(skill: float = 2.0, seed: int = 0, n_test: int = 210, class
     return Predictions([f"test/{index:05d}" for index in range(n_test)], labels, to_float16(logits))
 
 
-def make_history(epochs: int = 3) -> list[dict[str, Any]]:
-    return [{"epoch": epoch, "step": 20 * (epoch + 1), "total": 1 / (epoch + 1)} for epoch in range(epochs)]
+def make_row(epoch: int = 1, **fields: Any) -> EpochRow:
+    loss = 1 / epoch
+    values = {"stage": "train", "step": 20 * epoch, "learning_rate": 0.1, "loss": loss, "terms": {"supervised": loss}}
+    return EpochRow(**{"epoch": epoch, **values, **fields})
 
 
-def make_result(cell: Cell, predictions: Predictions, history: list[dict[str, Any]]) -> Result:
+def make_history(epochs: int = 3) -> list[EpochRow]:
+    return [make_row(epoch) for epoch in range(1, epochs + 1)]
+
+
+def make_result(cell: Cell, predictions: Predictions, history: list[EpochRow]) -> Result:
     metrics, confusion = evaluate(predictions.logits, predictions.labels, CLASS_NAMES)
     split = [cell.dataset, cell.classes, cell.seed]
     oracle = Oracle(
@@ -65,7 +73,7 @@ def make_result(cell: Cell, predictions: Predictions, history: list[dict[str, An
             "split_rule": "sha256-v1",
         },
         predictions_digest=predictions.digest(),
-        history_digest=digest(history),
+        history_digest=history_digest(history),
         model_digest=digest(cell.base.cell_id),
         oracle=None if cell.test_on else oracle,
         n_test_left_out=0 if cell.test_on else None,
@@ -75,7 +83,7 @@ def make_result(cell: Cell, predictions: Predictions, history: list[dict[str, An
     )
 
 
-def make_record(cell: Cell, predictions: Predictions, history: list[dict[str, Any]], **changes: Any) -> Record:
+def make_record(cell: Cell, predictions: Predictions, history: list[EpochRow], **changes: Any) -> Record:
     fields: dict[str, Any] = {
         "status": "ok",
         "result": make_result(cell, predictions, history),

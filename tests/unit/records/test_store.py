@@ -1,17 +1,15 @@
 import errno
-import json
 import os
 import subprocess
 import sys
 import threading
-from pathlib import Path
 
 import pytest
 
 from ferbench.errors import DataError, VerificationError
-from ferbench.records.cell import digest
+from ferbench.records.history import history_digest, read_history
 from ferbench.records.schema import Record
-from ferbench.records.store import BrokenRecord, CellBusyError, RunStore, read_history, read_predictions, read_record
+from ferbench.records.store import BrokenRecord, CellBusyError, RunStore, read_predictions, read_record
 from tests.unit.records.factory import (
     make_cell,
     make_history,
@@ -31,7 +29,7 @@ def test_a_result_can_be_read_back(tmp_path):
     assert record == read_record(path)
     assert path == store.folder(CELL) / "record.json"
     assert read_predictions(path.parent / "predictions.parquet").digest() == record.result.predictions_digest
-    assert digest(read_history(path.parent / "history.json")) == record.result.history_digest
+    assert history_digest(read_history(path.parent / "history.json")) == record.result.history_digest
 
 
 def test_a_cell_is_done_when_its_result_is_whole_and_of_the_same_data(tmp_path):
@@ -112,6 +110,7 @@ HOLD = """
 import sys, time
 from pathlib import Path
 from ferbench.records.cell import Cell
+from ferbench.records.history import history_digest, read_history
 from ferbench.records.store import RunStore
 cell = Cell.model_validate_json(sys.argv[2])
 with RunStore(Path(sys.argv[1])).lock(cell):
@@ -200,13 +199,3 @@ def test_links_out_of_the_root_are_not_followed(tmp_path):
     (root / "file").mkdir()
     (root / "file" / "record.json").symlink_to(outside)
     assert [path for path, _ in RunStore(root).iterate()] == [inside]
-
-
-def test_a_history_is_a_list_of_rows(tmp_path):
-    path = tmp_path / "history.json"
-    for content in ('{"a": 1}', "[1]", "nonsense"):
-        path.write_text(content)
-        with pytest.raises(VerificationError):
-            read_history(path)
-    path.write_text(json.dumps([{"step": 1}]))
-    assert read_history(Path(path)) == [{"step": 1}]

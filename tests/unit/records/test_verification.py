@@ -121,7 +121,7 @@ def test_a_test_image_that_counts_twice_fails(tmp_path):
 
 def test_an_edited_history_fails(path):
     history = json.loads((path.parent / "history.json").read_text())
-    history[0]["total"] = 0.0
+    history[0]["loss"] = 0.0
     (path.parent / "history.json").write_text(json.dumps(history))
     assert failed(path) == {"history": "its digest is not the recorded one"}
 

@@ -5,7 +5,9 @@ from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
-from ferbench.records.cell import Cell, digest
+from ferbench.contract.events import EpochRow
+from ferbench.records.cell import Cell
+from ferbench.records.history import history_digest
 from ferbench.records.schema import ErrorReport, Git, PluginStamp, Record
 from ferbench.records.store import RunStore
 from ferbench.reporting.run_files import RunFiles, read_run
@@ -16,18 +18,18 @@ HOSTILE = (
 )
 
 
-def full_history(classes: int = 7, epochs: int = 20) -> list[dict[str, Any]]:
+def full_history(classes: int = 7, epochs: int = 20, markup: str = "") -> list[EpochRow]:
     """Two stages, per-class lists with gaps, evaluations and every shape of method extras."""
     rows = []
     for epoch in range(1, epochs + 1):
         part = epoch / epochs
         row: dict[str, Any] = {
             "epoch": epoch,
-            "stage": "pretrain" if epoch <= 5 else "train",
+            "stage": ("pretrain" if epoch <= 5 else "train") + markup,
             "step": 10 * epoch,
             "learning_rate": 0.001 * (1 + math.cos(math.pi * part)),
             "loss": 2 - part,
-            "terms": {"supervised": 1.2 - part, "unlabeled": 0.4 + 0.4 * part},
+            "terms": {"supervised": 1.2 - part, "unlabeled": 0.4 + 0.4 * part, **({markup: 1.0} if markup else {})},
             "mask_rate": 0.8 * part,
             "mask_rate_per_class": [0.9 * part**i if i != 4 else None for i in range(classes)],
             "pseudo_label_precision": 0.5 + 0.3 * part,
@@ -38,17 +40,16 @@ def full_history(classes: int = 7, epochs: int = 20) -> list[dict[str, Any]]:
                 "gate_usage": [0.5 * part, 1 - 0.5 * part],
                 "temperature": 1 - 0.5 * part,
                 "matrix": [[1.0, 2.0], [3.0, 4.0]],
+                **({markup: [1.0] * classes} if markup else {}),
             },
         }
         if epoch % 4 == 0:
             row["evaluation"] = {"accuracy": 0.6 + 0.2 * part, "balanced_accuracy": 0.55, "macro_f1": 0.5}
-        rows.append(row)
+        rows.append(EpochRow(**row))
     return rows
 
 
-def write_run(
-    root: Path, cell: Cell | None = None, history: list[dict[str, Any]] | None = None, **changes: Any
-) -> Path:
+def write_run(root: Path, cell: Cell | None = None, history: list[EpochRow] | None = None, **changes: Any) -> Path:
     """A whole run whose record fits its files; returns the path of its record."""
     cell, history = cell or make_cell(), full_history() if history is None else history
     predictions = make_predictions()
@@ -61,11 +62,7 @@ def hostile_run(root: Path) -> RunFiles:
     cell = make_cell(overrides={"method": {"note": HOSTILE}})
     stamp = PluginStamp(distribution=HOSTILE, version=HOSTILE, source_hash=HOSTILE)
     names = [f"{i}{HOSTILE}" for i in range(len(CLASS_NAMES))]
-    history = full_history()
-    for row in history:
-        row["stage"] += HOSTILE
-        row["terms"][HOSTILE] = 1.0
-        row["method"][HOSTILE] = [1.0] * len(names)
+    history = full_history(markup=HOSTILE)
     record = make_record(cell, make_predictions(), history).model_dump(mode="json")
     record["config"] = {"protocol": {HOSTILE: {HOSTILE: HOSTILE}}, "method": {"note": HOSTILE, HOSTILE: [HOSTILE]}}
     record["measured"] |= {"device": HOSTILE, "host": HOSTILE, "started_at": HOSTILE}
@@ -79,7 +76,7 @@ def hostile_run(root: Path) -> RunFiles:
     result["labeled_counts"] = dict.fromkeys(names, 10)
     result["fingerprints"] = dict.fromkeys(result["fingerprints"], HOSTILE)
     result["metrics"]["per_class_recall"] = dict.fromkeys(names, 0.5)
-    result["history_digest"] = digest(history)
+    result["history_digest"] = history_digest(history)
     path = RunStore(root).write_result(cell, Record.model_validate(record), make_predictions(), history)
     return read_run(path)
 

@@ -4,13 +4,14 @@ from typing import Any
 
 import pytest
 
-from ferbench.reporting.history import MAX_CURVES, MAX_ROWS, Chart, charts, last_values, number, usable_rows
-from tests.unit.records.factory import CLASS_NAMES
+from ferbench.contract.events import EpochRow
+from ferbench.reporting.history import MAX_CURVES, MAX_ROWS, Chart, charts, last_values, number, thinned
+from tests.unit.records.factory import CLASS_NAMES, make_row
 from tests.unit.reporting.samples import full_history
 
 
-def by_title(history: list[dict[str, Any]], names: list[str] = CLASS_NAMES) -> dict[str, Chart]:
-    return {chart.title: chart for chart in charts(usable_rows(history), names)}
+def by_title(history: list[EpochRow], names: list[str] = CLASS_NAMES) -> dict[str, Chart]:
+    return {chart.title: chart for chart in charts(thinned(history), names)}
 
 
 def test_everything_in_a_history_is_drawn() -> None:
@@ -44,38 +45,27 @@ def test_without_class_names_lists_are_numbered() -> None:
 
 
 def test_what_a_supervised_run_lacks_gets_no_chart() -> None:
-    history = [{"step": 5, "loss": 1.0, "terms": {"supervised": 1.0}, "learning_rate": 0.1, "method": {}}]
-    assert list(by_title(history)) == ["Loss", "Learning rate"]
+    assert list(by_title([make_row()])) == ["Loss", "Learning rate"]
+    assert charts([], CLASS_NAMES) == []
 
 
 def test_long_lists_are_cut_and_the_note_says_so() -> None:
-    chart = by_title([{"step": 1, "method": {"bank": [0.5] * 40}}])["Method: bank"]
+    chart = by_title([make_row(method={"bank": [0.5] * 40})])["Method: bank"]
     assert len(chart.curves) == MAX_CURVES
     assert "of 40" in chart.note
 
 
 def test_many_rows_are_thinned_and_the_last_one_stays() -> None:
-    rows = usable_rows([{"step": step} for step in range(5000)])
+    rows = thinned([make_row(epoch) for epoch in range(1, 5001)])
     assert len(rows) <= MAX_ROWS + 1
-    assert rows[0]["step"] == 0
-    assert rows[-1]["step"] == 4999
+    assert (rows[0].epoch, rows[-1].epoch) == (1, 5000)
 
 
 @pytest.mark.parametrize(
-    "row",
-    [
-        {},
-        {"step": "<b>"},
-        {"step": None},
-        {"step": -1, "loss": 1},
-        {"step": 1, "loss": "nan", "terms": [1], "method": 3, "evaluation": "x"},
-        {"step": 1, "loss": {"a": 1}, "terms": {"a": [1], "b": None}, "mask_rate_per_class": "abc"},
-        {"step": 1, "loss": 10**400, "learning_rate": True, "stage": {"x": []}},
-        {"step": 1, "method": {"a": [[1], None, "x"]}},
-    ],
+    "value", [True, "x", None, 10**400, 1e300, {"a": 1}, [[1], None, "x"], [], [{"x": []}]], ids=str
 )
-def test_odd_rows_are_left_out(row: dict[str, Any]) -> None:
-    assert charts(usable_rows([row]), CLASS_NAMES) == []
+def test_what_is_no_number_is_not_drawn(value: Any) -> None:
+    assert list(by_title([make_row(method={"own": value}, head={"own": value})])) == ["Loss", "Learning rate"]
 
 
 def test_numbers() -> None:
@@ -84,6 +74,5 @@ def test_numbers() -> None:
 
 
 def test_the_last_epoch_with_a_list_of_this_length_counts() -> None:
-    rows = [{"step": 1, "x": [1.0, None]}, {"step": 2, "x": [1.0]}, {"step": 3}]
-    assert last_values(rows, "x", 2) == [1.0, None]
-    assert last_values(rows, "x", 3) is None
+    assert last_values([[1.0, None], [1.0], None], 2) == [1.0, None]
+    assert last_values([[1.0, None], [1.0], None], 3) is None

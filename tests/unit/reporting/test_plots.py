@@ -8,7 +8,7 @@ import pytest
 
 from ferbench.render.palette import DARK, LIGHT
 from ferbench.render.svg import draw, themed
-from ferbench.reporting.history import Chart, Curve, charts, usable_rows
+from ferbench.reporting.history import Chart, Curve, charts, thinned
 from ferbench.reporting.plots import LABEL_GAP, confusion_matrix, line_chart, spread_apart
 from tests.unit.records.factory import CLASS_NAMES
 from tests.unit.reporting.samples import full_history
@@ -62,7 +62,7 @@ def test_the_axis_begins_with_the_first_stage_that_has_a_value() -> None:
 
 
 def test_equal_input_gives_equal_bytes_whatever_style_the_user_has_set() -> None:
-    found = charts(usable_rows(full_history()), CLASS_NAMES)
+    found = charts(thinned(full_history()), CLASS_NAMES)
     first = [line_chart(item) for item in found]
     with matplotlib.rc_context({"lines.linewidth": 9, "axes.facecolor": "red", "svg.fonttype": "path"}):
         assert [line_chart(item) for item in found] == first

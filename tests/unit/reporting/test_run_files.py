@@ -86,7 +86,7 @@ def test_a_broken_record_is_an_error_that_names_the_file(tmp_path: Path) -> None
 def test_a_failed_run_has_the_history_of_its_checkpoint(tmp_path: Path) -> None:
     path = write_failure(tmp_path, make_cell())
     assert read_run(path).history == []
-    state = {"format": CHECKPOINT_FORMAT, "progress": {"history": full_history(epochs=3)}}
+    state = {"format": CHECKPOINT_FORMAT, "progress": {"history": [row.to_json() for row in full_history(epochs=3)]}}
     metadata = {"ferbench": canonical_json(state).decode()}
     save_file({"x": np.zeros(1)}, path.parent / "checkpoint.safetensors", metadata)
     run = read_run(path)

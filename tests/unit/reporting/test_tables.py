@@ -13,7 +13,7 @@ from ferbench.reporting.tables import (
     text,
     usable_confusion,
 )
-from tests.unit.records.factory import CLASS_NAMES, make_cell, make_predictions, make_result
+from tests.unit.records.factory import CLASS_NAMES, make_cell, make_predictions, make_result, make_row
 
 
 @pytest.fixture
@@ -22,7 +22,7 @@ def result() -> Result:
 
 
 def test_class_rows_are_those_of_the_metrics(result: Result) -> None:
-    rows = class_rows(result, result.confusion, [{"step": 1, "mask_rate_per_class": [0.5, None, 0, 0, 0, 0, 1]}])
+    rows = class_rows(result, result.confusion, [make_row(mask_rate_per_class=[0.5, None, 0, 0, 0, 0, 1])])
     assert [row.name for row in rows] == CLASS_NAMES
     assert [row.recall for row in rows] == [percent(result.metrics.per_class_recall[name]) for name in CLASS_NAMES]
     assert [row.labeled for row in rows] == ["10"] * 7

@@ -41,7 +41,7 @@ def on_the_gpu(folder: Path, method: Method, precision: str) -> Training:
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 def test_a_run_on_the_gpu_learns(tmp_path: Path, precision: str) -> None:
     history = train(on_the_gpu(tmp_path, METHODS[0](), precision)).history
-    assert history[-1]["evaluation"]["accuracy"] > 0.8
+    assert history[-1].evaluation["accuracy"] > 0.8
 
 
 @pytest.mark.parametrize("number", range(len(METHODS)))

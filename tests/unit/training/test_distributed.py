@@ -29,7 +29,7 @@ processes = join_processes(torch.device("cpu"), int(os.environ.get("WORLD_SIZE",
 training = toy_training(Pretrained(MethodConfig()), Path(sys.argv[1]), processes=processes)
 history = train(training).history
 if processes.rank == 0:
-    (Path(sys.argv[1]) / "losses.json").write_text(json.dumps([row["loss"] for row in history]))
+    (Path(sys.argv[1]) / "losses.json").write_text(json.dumps([row.loss for row in history]))
 """
 
 

@@ -1,6 +1,6 @@
 """The loop: epochs and evaluations, stages, and what stops it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from ferbench.builtin.methods.fixmatch import FixMatch
 from ferbench.conformance.toy_task import RECIPE, toy_images, toy_task, toy_training
 from ferbench.contract.backbone import Network
 from ferbench.contract.batch import Batch, Losses, MethodInfo, Views, weak
+from ferbench.contract.events import Epoch, EpochRow
 from ferbench.contract.head import LinearHead, Output
 from ferbench.contract.method import EpochContext, Method, MethodConfig, Stage
 from ferbench.data.load.stream import Stream
@@ -70,8 +71,8 @@ def test_shares_sum_to_the_steps() -> None:
 
 def test_an_epoch_is_a_twentieth_and_evaluations_are_six(tmp_path: Path) -> None:
     history = train(toy_training(FixMatch(FixMatch.Config()), tmp_path)).history
-    assert [row["step"] for row in history] == list(range(2, 41, 2))
-    evaluated = [row["step"] for row in history if "evaluation" in row]
+    assert [row.step for row in history] == list(range(2, 41, 2))
+    evaluated = [row.step for row in history if row.evaluation is not None]
     assert len(evaluated) == 6
     assert evaluated[-1] == 40
 
@@ -79,8 +80,8 @@ def test_an_epoch_is_a_twentieth_and_evaluations_are_six(tmp_path: Path) -> None
 def test_training_learns_and_the_teacher_is_evaluated(tmp_path: Path) -> None:
     training = toy_training(FixMatch(FixMatch.Config(threshold=0.5)), tmp_path)
     history = train(training).history
-    assert history[-1]["loss"] < 0.7 * history[0]["loss"]
-    assert history[-1]["evaluation"]["accuracy"] > 0.8
+    assert history[-1].loss < 0.7 * history[0].loss
+    assert history[-1].evaluation["accuracy"] > 0.8
     assert training.run.method.evaluation_net() is training.run.teacher.net
 
 
@@ -91,10 +92,10 @@ def test_stages_have_their_steps_parameters_and_extras(tmp_path: Path) -> None:
     training.events = lambda event: seen.append(training.run.net.backbone.conv.weight.clone())  # type: ignore[operator, union-attr]
     history = train(training).history
     assert training.run.method.steps_of_stage.tolist() == [10, 30]
-    assert {row["stage"] for row in history} == {"head", "all"}
+    assert {row.stage for row in history} == {"head", "all"}
     assert torch.equal(seen[4], before)
     assert not torch.equal(seen[-1], before)
-    assert history[-1]["method"]["labeled_accuracy"] > 0.8
+    assert history[-1].method["labeled_accuracy"] > 0.8
 
 
 @pytest.mark.parametrize("stop_at", [1, 10, 11, 12, 25])
@@ -167,7 +168,7 @@ def test_a_stopped_run_on_a_stream_ends_like_a_whole_one(tmp_path: Path, stop_at
         train(first)
     train(second)
     assert second.progress.history == whole.progress.history
-    assert whole.progress.history[-1]["mask_rate"] > 0
+    assert whole.progress.history[-1].mask_rate > 0
     assert all(
         torch.equal(value, other)
         for value, other in zip(whole.run.net.state_dict().values(), second.run.net.state_dict().values(), strict=True)
@@ -199,7 +200,7 @@ def test_the_auxiliary_loss_of_a_head_is_added_once(tmp_path: Path) -> None:
     training = toy_training(FixMatch(FixMatch.Config()), tmp_path)
     training.run.net.head = AuxHead()
     train(training)
-    assert all(100 <= row["loss"] < 110 for row in training.progress.history)
+    assert all(100 <= row.loss < 110 for row in training.progress.history)
 
 
 def test_what_a_head_shows_is_averaged_over_the_images_of_an_epoch(tmp_path: Path) -> None:
@@ -214,7 +215,7 @@ def test_what_a_head_shows_is_averaged_over_the_images_of_an_epoch(tmp_path: Pat
 
     history = train(toy_training(ShowingFixMatch(FixMatch.Config()), tmp_path)).history
     # 8 labeled and 16 strong images go through the net in one forward; weak ones, without gradient, do not count
-    assert [row["head"]["place"] for row in history] == [[11.5, -11.5]] * 20
+    assert [row.head["place"] for row in history] == [[11.5, -11.5]] * 20
 
 
 def test_a_method_may_leave_out_the_remainder_that_a_loader_drops(tmp_path: Path) -> None:
@@ -227,7 +228,7 @@ def test_a_method_may_leave_out_the_remainder_that_a_loader_drops(tmp_path: Path
             return {"kept": kept.index}
 
     training = toy_training(Asks(FixMatch.Config()), tmp_path, recipe=RECIPE.model_copy(update={"labeled_batch": 10}))
-    kept = [tuple(row["method"]["kept"]) for row in train(training).history]
+    kept = [tuple(row.method["kept"]) for row in train(training).history]
     assert all(len(set(rows)) == 20 for rows in kept)  # of 24 labeled images, two batches of 10
     assert len(set(kept)) > 10, "another remainder in each epoch"
 
@@ -269,7 +270,7 @@ def test_stages_that_cannot_be_are_refused(tmp_path: Path) -> None:
 
 def test_a_stages_own_learning_rate_is_used(tmp_path: Path) -> None:
     history = train(toy_training(TwoStages(MethodConfig()), tmp_path)).history
-    rates = {name: max(row["learning_rate"] for row in history if row["stage"] == name) for name in ("head", "all")}
+    rates = {name: max(row.learning_rate for row in history if row.stage == name) for name in ("head", "all")}
     assert rates["head"] > 5 * rates["all"]
 
 
@@ -287,7 +288,7 @@ def test_a_stage_may_learn_from_all_images(tmp_path: Path) -> None:
             return Losses(total, pseudo_label=pseudo_label, mask=torch.ones(len(pseudo_label)))
 
     progress = train(toy_training(Everything(MethodConfig()), tmp_path))
-    assert progress.history[-1]["pseudo_label_accuracy"] > 0.8
+    assert progress.history[-1].pseudo_label_accuracy > 0.8
     assert progress.image_passes == RECIPE.steps * (RECIPE.labeled_batch + RECIPE.unlabeled_batch)
 
 
@@ -298,8 +299,8 @@ def test_evaluations_stay_six_with_stages_of_odd_length(tmp_path: Path) -> None:
             return [Stage(name, self.loss, self.views, data="labeled", share=share) for name, share in shares.items()]
 
     history = train(toy_training(Odd(MethodConfig()), tmp_path)).history
-    assert sum("evaluation" in row for row in history) <= 6
-    assert "evaluation" in history[-1]
+    assert sum(row.evaluation is not None for row in history) <= 6
+    assert history[-1].evaluation is not None
 
 
 def test_pretraining_is_shared_by_seeds_and_labels_but_not_by_other_content(tmp_path: Path) -> None:
@@ -334,14 +335,14 @@ def test_pretraining_is_on_top_of_the_protocols_steps_and_never_evaluated(tmp_pa
     head = {name: value.clone() for name, value in training.run.net.head.state_dict().items()}
     seen: list[tuple[str, bool]] = []
 
-    def look(event: Mapping[str, Any]) -> None:
+    def look(row: EpochRow) -> None:
         same = all(torch.equal(value, head[name]) for name, value in training.run.net.head.state_dict().items())
-        seen.append((str(event["stage"]), same))
+        seen.append((row.stage, same))
 
-    training.events = lambda event: look(event) if event["kind"] == "epoch" else None
+    training.events = lambda event: look(event.row) if isinstance(event, Epoch) else None
     history = train(training).history
-    assert history[-1]["step"] == RECIPE.steps + RECIPE.steps // 2
-    assert [row["stage"] for row in history if "evaluation" in row] == ["train"] * RECIPE.evaluations
+    assert history[-1].step == RECIPE.steps + RECIPE.steps // 2
+    assert [row.stage for row in history if row.evaluation is not None] == ["train"] * RECIPE.evaluations
     assert all(same for stage, same in seen if stage == "fill")
 
 
