@@ -2,7 +2,7 @@
 
 import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,8 +18,8 @@ from ferbench.data.sources import DEFAULT_DATASET, classes_of, open_dataset
 from ferbench.discovery.registry import Registry
 from ferbench.errors import UsageError, suggestion
 from ferbench.readers.streams import StreamedDataset
-from ferbench.records.cell import REST, Budget, Cell
-from ferbench.records.names import RowName
+from ferbench.records.cell import Budget, Cell
+from ferbench.records.names import PoolName, RowName
 from ferbench.records.reproduction import Sources
 from ferbench.records.schema import first_problem
 
@@ -101,6 +101,7 @@ class Grid:
             fold_of(self.protocol, seed)
         self.budgets = _budgets(request, self.protocol)
         self.rows = [RowName.parse(row) for row in request.methods]
+        self.unlabeled = PoolName.parse(request.unlabeled) if request.unlabeled else None
         self.opened = cache(partial(_open, registry))
 
     def cells(self) -> Iterator[RequestedCell]:
@@ -131,7 +132,7 @@ class Grid:
                 protocol=self.protocol.name,
                 dataset=dataset.info.name,
                 classes=task,
-                pool=f"{_beside(self.request)}{pool.info.name}" if pool else None,
+                pool=str(replace(self.unlabeled, dataset=pool.info.name)) if self.unlabeled and pool else None,
                 budget=budget,
                 method=row.method,
                 variant=variant,
@@ -149,14 +150,14 @@ class Grid:
             raise UsageError(f"this cell cannot be: {first_problem(error)}") from None
         if built.uses_unlabeled and pool is None and (self.protocol.needs_pool or budget.ratio == "1"):
             raise UsageError(no_pool_text(cell, self.protocol))
-        sources = Sources(dataset_name, (self.request.unlabeled or "").removeprefix(REST) if pool else None, start.path)
+        sources = Sources(dataset_name, self.unlabeled.dataset if self.unlabeled and pool else None, start.path)
         return RequestedCell(resolve(cell, self.registry, sources, opened=self.opened), sources)
 
     def _pool(self, name: str, method: "Method") -> Dataset | None:
         """The named pool, if the method uses one; raises UsageError for a stream that the method cannot use."""
-        if not (self.request.unlabeled and method.uses_unlabeled):
+        if not (self.unlabeled and method.uses_unlabeled):
             return None
-        pool = self.opened(self.request.unlabeled.removeprefix(REST))
+        pool = self.opened(self.unlabeled.dataset)
         if isinstance(pool, StreamedDataset) and "pool_index" in method.requires:
             raise UsageError(
                 f"method '{name}' keeps something for every image of the pool, and '{pool.info.name}' is a stream; "
@@ -183,10 +184,6 @@ def _open(registry: Registry, name: str) -> Dataset:
     # The hash reads every file of the source, and each split asks for it.
     dataset.source_digest = cache(dataset.source_digest)  # type: ignore[method-assign]
     return dataset
-
-
-def _beside(request: RunRequest) -> str:
-    return REST if (request.unlabeled or "").startswith(REST) else ""
 
 
 def _head(registry: Registry, name: str | None, method: "Method") -> str | None:

@@ -19,13 +19,13 @@ from pydantic import (
     model_validator,
 )
 
+from ferbench.records.names import REST, PoolName, RowName
+
 # Names become folder names and table rows. The pattern keeps a hand-made record from naming "../elsewhere", and
 # leaves "@", "+" and "~" free to separate the parts of a folder name.
 NAME_PATTERN = r"^[a-z0-9](?:[a-z0-9._-]{0,62}[a-z0-9])?$"
 # A registered backbone has no underscore, so the first "_" of its folder is the "/" of "timm/resnet18_x".
 BACKBONE_PATTERN = r"^[a-z0-9](?:[a-z0-9.-]{0,62}[a-z0-9])?(?:/[a-z0-9](?:[a-z0-9._-]{0,126}[a-z0-9])?)?$"
-# "rest+" asks for the rest of the training set beside the named pool.
-REST = "rest+"
 POOL_PATTERN = rf"^(?:{re.escape(REST)})?{NAME_PATTERN.removeprefix('^')}"
 INIT_PATTERN = r"^(?:scratch|sha256:[0-9a-f]{64})$"
 
@@ -209,12 +209,12 @@ class Cell(BaseModel):
     @property
     def pool_name(self) -> str | None:
         """The name of the dataset that the pool comes from."""
-        return None if self.pool is None else self.pool.removeprefix(REST)
+        return None if self.pool is None else PoolName.parse(self.pool).dataset
 
     @property
     def keeps_rest(self) -> bool:
         """Whether the rest of the training set is unlabeled data: beside the pool, or alone."""
-        return self.pool is None or self.pool.startswith(REST)
+        return self.pool is None or PoolName.parse(self.pool).keeps_rest
 
     @property
     def ratio(self) -> float | None:
@@ -224,9 +224,7 @@ class Cell(BaseModel):
     @property
     def row(self) -> str:
         """The name of the cell's row in a table: `method[@variant][+head]`."""
-        variant = "" if self.variant == DESCRIBED else f"@{self.variant}"
-        head = "" if self.head is None else f"+{self.head}"
-        return f"{self.method}{variant}{head}"
+        return str(RowName(self.method, None if self.variant == DESCRIBED else self.variant, self.head))
 
     @property
     def changes(self) -> str:

@@ -17,3 +17,27 @@ class RowName:
         rest, _, head = text.partition("+")
         method, _, variant = rest.partition("@")
         return cls(method, variant or None, head or None)
+
+    def __str__(self) -> str:
+        variant = "" if self.variant is None else f"@{self.variant}"
+        head = "" if self.head is None else f"+{self.head}"
+        return f"{self.method}{variant}{head}"
+
+
+REST = "rest+"
+
+
+@dataclass(frozen=True)
+class PoolName:
+    """The name of an unlabeled pool: `NAME`, or `rest+NAME` where the rest of the training set is unlabeled too."""
+
+    dataset: str
+    keeps_rest: bool = False
+
+    @classmethod
+    def parse(cls, text: str) -> "PoolName":
+        """The parts of a name."""
+        return cls(text.removeprefix(REST), text.startswith(REST))
+
+    def __str__(self) -> str:
+        return f"{REST}{self.dataset}" if self.keeps_rest else self.dataset

@@ -5,7 +5,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ferbench.records.cell import REST, Cell
+from ferbench.records.cell import Cell
+from ferbench.records.names import PoolName
 from ferbench.records.schema import Result
 
 
@@ -37,7 +38,7 @@ def run_options(cell: Cell, sources: Sources) -> dict[str, Any]:
         "head": cell.head,
         "dataset": sources.dataset or cell.dataset,
         "classes": cell.classes,
-        "unlabeled": f"{REST}{pool}" if pool and cell.keeps_rest else pool,
+        "unlabeled": str(PoolName(pool, cell.keeps_rest)) if pool else None,
         "ratio": budget.ratio,
         "labels": budget.count,
         "per_class": budget.per_class,

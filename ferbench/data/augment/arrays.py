@@ -6,21 +6,23 @@ memory (`native`), and tensors on a GPU. What differs between the libraries is h
 """
 
 from types import ModuleType
-from typing import Any, TypeAlias
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
-Array: TypeAlias = Any  # np.ndarray or Tensor; both understand what is used here
+Array = TypeVar("Array", NDArray[Any], Tensor)
+"""One of the two, the same for all arguments and results of a function."""
 
 
-def native(tensor: Tensor) -> Array:
+def native(tensor: Tensor) -> Any:
     """A CPU tensor as an array on the same memory; any other tensor as it is."""
     return tensor.numpy() if tensor.device.type == "cpu" else tensor
 
 
-def library(x: Array) -> ModuleType:
+def library(x: NDArray[Any] | Tensor) -> ModuleType:
     """The module whose functions fit `x`."""
     return torch if isinstance(x, Tensor) else np
 

@@ -4,9 +4,9 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
-from ferbench.data.augment.arrays import Array
 from ferbench.data.augment.pixels import as_int32, pack, to_device, unpack
 
 
@@ -53,7 +53,9 @@ class Cutout:
         pixels.bitwise_xor_((pixels ^ colour).bitwise_and_(inside_y[:, :, None] & inside_x[:, None, :]))
 
 
-def _bits_between(values: Array, low: Array, high: Array, device: torch.device) -> Tensor:
+def _bits_between(
+    values: NDArray[np.int64], low: NDArray[np.int64], high: NDArray[np.int64], device: torch.device
+) -> Tensor:
     """(N,) values, (B, 1) bounds -> (B, N) int32: all bits set where low <= value <= high, else none."""
     inside = (values >= low) & (values <= high)
     return to_device(torch.from_numpy(-inside.astype(np.int32)), device)

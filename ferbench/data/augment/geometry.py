@@ -4,17 +4,16 @@ import math
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
-from ferbench.data.augment.arrays import Array
 from ferbench.data.augment.operations import Operation
 
 ONE = 1 << 16  # 1.0 in 16.16 fixed point
 
 
-def matrices(kind: Array, value: Array, height: int, width: int) -> Array:
-    """The transform of each draw: (..., 6) int32 from the operation `kind` (...) int64 and its magnitude `value` (...)
-    float64, all in NumPy.
+def matrices(kind: NDArray[np.int64], value: NDArray[np.float64], height: int, width: int) -> NDArray[np.int32]:
+    """The transform of each draw: (..., 6) int32 from the operation `kind` (...) and its magnitude `value` (...).
 
     x_in = a * x + b * y + c and y_in = d * x + e * y + f in 16.16 fixed point, as `affine_fixed` in Pillow's
     libImaging/Geometry.c rounds them, the half pixel of the pixel centre included. The floats before rounding are

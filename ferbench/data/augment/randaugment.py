@@ -1,13 +1,15 @@
 """RandAugment with operations and magnitudes drawn per image, on whole batches of uint8 images."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from ferbench.data.augment import enhance, levels
-from ferbench.data.augment.arrays import Array, native
+from ferbench.data.augment.arrays import native
 from ferbench.data.augment.boxes import follow
 from ferbench.data.augment.geometry import ONE, affine, matrices, sources
 from ferbench.data.augment.operations import MAGNITUDES, Operation
@@ -73,7 +75,7 @@ class RandAugment:
         place = np.argsort(order, axis=1)
         moves = np.concatenate((order[:1], np.take_along_axis(place[:-1], order[1:], axis=1), place[-1:]))
 
-        def on_device(values: Array) -> Tensor:
+        def on_device(values: NDArray[Any]) -> Tensor:
             return to_device(torch.from_numpy(values), rgbx.device)
 
         way, wholes, factors = on_device(moves), on_device(whole), on_device(magnitude.astype(np.float32))
