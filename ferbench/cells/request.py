@@ -18,7 +18,7 @@ from ferbench.data.sources import DEFAULT_DATASET, classes_of, open_dataset
 from ferbench.discovery.registry import Registry
 from ferbench.errors import UsageError, suggestion
 from ferbench.readers.streams import StreamedDataset
-from ferbench.records.cell import Budget, Cell
+from ferbench.records.cell import Budget, Cell, Overrides
 from ferbench.records.names import PoolName, RowName
 from ferbench.records.reproduction import Sources
 from ferbench.records.schema import first_problem
@@ -140,10 +140,10 @@ class Grid:
                 backbone=backbone,
                 init=start.init,
                 seed=seed,
-                overrides={
-                    "protocol": recipe_changes(recipe_of(self.protocol, dataset, backbone, {}), recipe),
-                    "method": config_changes(configured, options),
-                },
+                overrides=Overrides(
+                    protocol=recipe_changes(recipe_of(self.protocol, dataset, backbone, {}), recipe),
+                    method=config_changes(configured, options),
+                ),
                 precision=self.precision,
             )
         except ValidationError as error:

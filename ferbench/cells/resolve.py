@@ -61,7 +61,7 @@ class ResolvedCell:
     @cached_property
     def config(self) -> "MethodConfig":
         """The options that the method runs with."""
-        options = self.cell.overrides.get("method", {})
+        options = self.cell.overrides.method
         return method_config(self.cell.method, self.method_class, self.cell.variant, self.recipe, options)
 
     @cached_property
@@ -109,7 +109,7 @@ def resolve(
         cell=cell.base,
         registry=registry,
         protocol=protocol,
-        recipe=recipe_of(protocol, dataset, cell.backbone, cell.overrides.get("protocol", {})),
+        recipe=recipe_of(protocol, dataset, cell.backbone, cell.overrides.protocol),
         dataset=dataset,
         pool=opened(sources.pool or cell.pool_name) if cell.pool_name else None,
         class_names=class_names,

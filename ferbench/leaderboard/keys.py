@@ -57,7 +57,7 @@ class Key:
 def table_key(record: Record, result: Result) -> Key:
     """The table that a record's row stands in."""
     cell = record.cell
-    changes, fingerprints = cell.overrides.get("protocol", {}), result.fingerprints
+    changes, fingerprints = cell.overrides.protocol, result.fingerprints
     return Key(
         protocol=cell.protocol,
         dataset=cell.dataset,
@@ -86,7 +86,7 @@ def _folds(record: Record) -> int | None:
 
 def row_name(cell: Cell) -> str:
     """The row's name on the command line, with the overrides of its method where there are some."""
-    changes = _changes(cell.overrides.get("method", {}))
+    changes = _changes(cell.overrides.method)
     return f"{cell.row} [{changes}]" if changes else cell.row
 
 
@@ -96,7 +96,7 @@ def row_title(record: Record) -> str:
     variant = "" if cell.variant == "described" else f" ({cell.variant})"
     title = TITLES.get(cell.row.partition("+")[0], f"{record.plugin.title or cell.method}{variant}")
     head = "" if cell.head is None else f", {cell.head} head"
-    changes = _changes(cell.overrides.get("method", {}))
+    changes = _changes(cell.overrides.method)
     return f"{title}{head} [{changes}]" if changes else f"{title}{head}"
 
 

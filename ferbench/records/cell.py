@@ -6,7 +6,7 @@ import re
 from decimal import Decimal, InvalidOperation
 from functools import cached_property
 from pathlib import PurePosixPath
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from pydantic import (
     BaseModel,
@@ -129,6 +129,32 @@ class Budget(BaseModel):
         return 2, Decimal(self.per_class or 0), self.allocation
 
 
+class Overrides(BaseModel):
+    """What differs from the defaults of the protocol and of the method, by the dotted names of the fields."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+    protocol: dict[str, JsonValue] = Field(default={}, description="fields of the protocol's recipe")
+    method: dict[str, JsonValue] = Field(default={}, description="options of the method")
+
+    @field_validator("protocol", "method")
+    @classmethod
+    def _is_json(cls, value: dict[str, JsonValue]) -> dict[str, JsonValue]:
+        canonical_json(value)  # NaN, infinity and lone surrogates have no canonical form
+        for name in value:
+            if not re.fullmatch(OPTION_PATTERN, name):
+                raise ValueError(f"{name!r} must be the name of an option")
+        return value
+
+    @model_serializer(mode="wrap")
+    def _only_non_empty(self, serialize: SerializerFunctionWrapHandler) -> dict[str, JsonValue]:
+        # Two spellings of no override would be two cells.
+        return {kind: fields for kind, fields in serialize(self).items() if fields}
+
+    def __bool__(self) -> bool:
+        return bool(self.protocol or self.method)
+
+
 class Cell(BaseModel):
     """One point of the benchmark's grid. Two runs of equal cells must end in equal results."""
 
@@ -152,9 +178,8 @@ class Cell(BaseModel):
         default="scratch", pattern=INIT_PATTERN, description="'scratch', or the SHA-256 of the weights file"
     )
     seed: int = Field(ge=0, lt=2**32, description="seed of the split, the initial weights and all sampling")
-    overrides: dict[Literal["protocol", "method"], dict[str, JsonValue]] = Field(
-        default_factory=dict,
-        description="fields that differ from the protocol's or method's defaults; none if standard",
+    overrides: Overrides = Field(
+        default=Overrides(), description="fields that differ from the protocol's or method's defaults; none if standard"
     )
     precision: Name = Field(default="fp32", description="arithmetic of the forward pass: fp32 or bf16")
     test_on: Name | None = Field(
@@ -168,20 +193,6 @@ class Cell(BaseModel):
         # A null would give every cell from before the field another id.
         fields: dict[str, Any] = serialize(self)
         return {name: value for name, value in fields.items() if name != "test_on" or value is not None}
-
-    @field_validator("overrides", mode="before")
-    @classmethod
-    def _only_non_empty(cls, value: Any) -> Any:
-        return {kind: fields for kind, fields in value.items() if fields} if isinstance(value, dict) else value
-
-    @field_validator("overrides")
-    @classmethod
-    def _is_json(cls, value: dict[str, Any]) -> dict[str, Any]:
-        canonical_json(value)  # NaN, infinity and lone surrogates have no canonical form
-        for name in (name for fields in value.values() for name in fields):
-            if not re.fullmatch(OPTION_PATTERN, name):
-                raise ValueError(f"{name!r} is no name of an option")
-        return value
 
     @field_validator("backbone")
     @classmethod
@@ -231,7 +242,7 @@ class Cell(BaseModel):
         """The overrides as `method.threshold=0.9, protocol.steps=60`; empty for a standard cell."""
         return ", ".join(
             f"{kind}.{name}={canonical_json(value).decode()}"
-            for kind, fields in sorted(self.overrides.items())
+            for kind, fields in (("method", self.overrides.method), ("protocol", self.overrides.protocol))
             for name, value in sorted(fields.items())
         )
 

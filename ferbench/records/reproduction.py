@@ -50,8 +50,8 @@ def run_options(cell: Cell, sources: Sources) -> dict[str, Any]:
         "precision": cell.precision,
         "test_on": cell.test_on and (sources.test_on or cell.test_on),
         "overrides": {
-            **cell.overrides.get("protocol", {}),
-            **{f"{cell.method}.{name}": value for name, value in cell.overrides.get("method", {}).items()},
+            **cell.overrides.protocol,
+            **{f"{cell.method}.{name}": value for name, value in cell.overrides.method.items()},
         },
     }
     return {name: value for name, value in options.items() if value not in (None, {})}

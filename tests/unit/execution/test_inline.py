@@ -48,7 +48,7 @@ def run(job: Job, registry: Registry) -> Any:
 
 def test_only_another_executor_makes_the_same_cell_standard(short: Registry, patterns: Path, tmp_path: Path) -> None:
     first = run(plan(short, patterns, tmp_path, "inline").job, short)
-    assert (first.measured.executor, first.standard, first.cell.overrides) == ("inline", False, {})
+    assert (first.measured.executor, first.standard, first.cell.changes) == ("inline", False, "")
     assert plan(short, patterns, tmp_path, "inline").cached
     again = plan(short, patterns, tmp_path, "local")
     assert not again.cached

@@ -50,7 +50,7 @@ def plan(patterns: Path, tmp_path: Path) -> Any:
 
 def overrides(planned: list[PlannedCell]) -> dict[str, dict[str, Any]]:
     return {
-        kind: {k: v for k, v in fields.items() if k not in SMALL} for kind, fields in planned[0].cell.overrides.items()
+        kind: {k: v for k, v in fields.items() if k not in SMALL} for kind, fields in planned[0].cell.overrides.model_dump().items()
     }
 
 
@@ -88,7 +88,7 @@ def test_values_are_kept_as_they_are_used(plan: Any) -> None:
         "protocol": {},
         "method": {"threshold": 0.95, "align": True},
     }
-    assert plan(set={"steps": 1e3})[0].cell.overrides["protocol"]["steps"] == 1000
+    assert plan(set={"steps": 1e3})[0].cell.overrides.protocol["steps"] == 1000
 
 
 def test_a_default_is_that_of_the_variant(plan: Any) -> None:
