@@ -118,7 +118,7 @@ def _not_standard(record: Record) -> str:
     if record.measured.executor == INLINE:
         return "It ran in the process that asked for it (--executor inline)."
     if record.cell.overrides:
-        return f"Differs from protocol and method: {record.cell.changes}."
+        return f"Differs from the defaults of protocol and method: {record.cell.changes}."
     return f"Its label budget or its seed is not among those of protocol {record.cell.protocol}."
 
 
