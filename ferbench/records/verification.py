@@ -8,6 +8,7 @@ from ferbench.errors import VerificationError
 from ferbench.records.cell import Cell, digest
 from ferbench.records.checks import Protocols, RecordCheck, check_record, differences, passed
 from ferbench.records.metrics import evaluate
+from ferbench.records.options_v1 import option_problems
 from ferbench.records.predictions import Predictions, labeled_fingerprint
 from ferbench.records.schema import Fingerprints, Record, Result
 from ferbench.records.store import HISTORY, PREDICTIONS, RECORD, read_history, read_predictions, read_record
@@ -55,7 +56,8 @@ def verify_record(path: Path, protocols: Protocols, recompute: Recompute | None 
     except VerificationError as error:
         return Verification(path, None, (RecordCheck("schema", "failed", str(error)),))
     folder = _folder(path, record.cell)
-    checks = [RecordCheck("schema", "verified"), *check_record(record, protocols), folder]
+    options = option_problems(record.cell.method, record.config.method, record.cell.overrides.get("method", {}))
+    checks = [RecordCheck("schema", "verified"), *check_record(record, protocols), folder, passed("options", options)]
     if record.result is not None:
         consistent = not any(check.name == "counts" and check.state == "failed" for check in checks)
         if consistent:
