@@ -36,8 +36,7 @@ class FixMatch(Method):
         confidence, pseudo_label = self.align(unlabeled.weak.probabilities).max(-1)
         mask = (confidence >= self.config.threshold).float()
         # Cross-entropy of strong views against them (Eq. 4)
-        per_image = F.cross_entropy(unlabeled.strong.logits, pseudo_label, reduction="none")
-        consistency = (per_image * mask).mean()
+        consistency = (F.cross_entropy(unlabeled.strong.logits, pseudo_label, reduction="none") * mask).mean()
         # Total (line 7)
         total = supervised + self.config.unlabeled_weight * consistency
         return Losses(total, pseudo_label=pseudo_label, mask=mask, supervised=supervised, unlabeled=consistency)

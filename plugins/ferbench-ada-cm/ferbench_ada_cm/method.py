@@ -29,7 +29,7 @@ class AdaCM(Method):
 
     Subset I, where the mean prediction of two weak views reaches the margin of its class, gets pseudo-labels for its
     strong view; subset II, all others, a contrast between the features of the two weak views. The EMA teacher's
-    confidence on the labeled images sets the margins after each epoch.
+    confidence on the labeled images sets the margins after each epoch. Formulas: the authors' code, `aca2b35`.
     """
 
     class Config(MethodConfig):
@@ -65,16 +65,17 @@ class AdaCM(Method):
         return [Stage("train", self.loss, self.views, optimizer=self.config.released.optimizer)]
 
     def loss(self, batch: Batch) -> Losses:
-        c, (labeled, unlabeled) = self.config, self.forward_views(batch)
+        c = self.config
+        labeled, unlabeled = self.forward_views(batch)
         weak1, weak2 = unlabeled.weak1, unlabeled.weak2
         # EACM's margins of this step
         self.margin.observe(labeled.weak.logits, batch)
         # Subset I: the mean prediction of both weak views reaches the margin of its class
         pseudo_label, mask = self.margin((weak1.probabilities + weak2.probabilities).detach() / 2)
-        # Cross-entropy on labeled images (L_x) and on strong views of subset I (L_u)
+        # Cross-entropy on labeled images, and on strong views of subset I
         supervised = F.cross_entropy(labeled.weak.logits, batch.labels)
         pseudo = (F.cross_entropy(unlabeled.strong.logits, pseudo_label, reduction="none") * mask).mean()
-        # Contrast between the weak views of subset II (L_c)
+        # Contrast between the weak views of subset II
         contrast = nt_xent(weak1.features, weak2.features, 1 - mask, c.temperature)
         contrast = contrast if c.released.contrast_gradient else contrast.detach()
         # Total, and the rate that the decay after this step is scaled with

@@ -73,21 +73,22 @@ class Leaf(Method):
         return [Stage("train", self.loss, self.views, optimizer=self.config.released.optimizer)]
 
     def loss(self, batch: Batch) -> Losses:
-        c, (labeled, unlabeled) = self.config, self.forward_views(batch)
+        c = self.config
+        labeled, unlabeled = self.forward_views(batch)
         weak1, weak2 = unlabeled.weak1, unlabeled.weak2
         # EACM's margins of this step
         self.margin.observe(labeled.weak.logits, batch)
         # Pseudo-labels of the mean weak prediction, where it reaches the margin of its class
         first, second = weak1.probabilities, weak2.probabilities
         pseudo_label, mask = self.margin((first + second).detach() / 2)
-        # Cross-entropy on labeled images (L_x)
+        # Cross-entropy on labeled images
         supervised = F.cross_entropy(labeled.weak.logits, batch.labels)
-        # Category level: strong views against ambiguous pseudo-labels (L_u)
+        # Category level: strong views against ambiguous pseudo-labels
         category = category_loss(
             unlabeled.strong.logits, (weak1.logits + weak2.logits) / 2, pseudo_label, mask, c.category,
             off_by_one=c.released.off_by_one, batch_mask=c.released.batch_mask,
         )  # fmt: skip
-        # Contrast between the weak views below the margin (L_c), consistency of their predictions
+        # Contrast between the weak views below the margin; consistency of their predictions
         contrast = nt_xent(weak1.features, weak2.features, 1 - mask, c.temperature)
         consistency = (first - second).square().sum(-1).mean()
         # Total, and the rate that the decay after this step is scaled with
