@@ -43,7 +43,7 @@ class ConfidenceMargin(ClassThresholds):
         self.register_buffer("confidence", torch.zeros(info.n_classes))
 
     def observe(self, logits: Tensor, batch: Batch) -> None:
-        """EACM: learn from the net's logits (B, C) of a step's labeled images; nothing without update=iteration."""
+        """EACM: learn from the net's logits (B, C) of a step's labeled images, if update=iteration."""
         if self.options.update != "iteration":
             return
         confidence, counts = class_confidence(self.gather(logits.detach()), self.gather(batch.labels))
@@ -55,11 +55,11 @@ class ConfidenceMargin(ClassThresholds):
         self.threshold.copy_(torch.where(self.confidence > 0, learned, self.threshold))
 
     def end_epoch(
-        self, context: EpochContext, labeled: Callable[[EpochContext], PoolPredictions]
+        self, context: EpochContext, labeled_pass: Callable[[EpochContext], PoolPredictions]
     ) -> Mapping[str, Tensor]:
-        """Learn from a pass over the labeled images, with update=epoch; a class without a correct one has the floor."""
+        """Learn from a pass over the labeled images, if update=epoch; a class without a correct one has the floor."""
         if self.options.update == "epoch":
-            predictions = labeled(context)
+            predictions = labeled_pass(context)
             confidence, _ = class_confidence(predictions.logits, predictions.labels)
             self.threshold.copy_(self._learned(confidence, 1 + math.exp(-context.epoch)))
         return {"margin": self.threshold}

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, JsonValue
 
-from ferbench.cells.resolve import flat_options, groups_of, method_class, unknown_option
+from ferbench.cells.resolve import flat_options, groups_of, method_class, option_values, unknown_option
 from ferbench.contract.protocol import TUNED, Recipe
 from ferbench.discovery.registry import Registry
 from ferbench.errors import UsageError, suggestion
@@ -56,14 +56,10 @@ def config_changes(
 ) -> dict[str, JsonValue]:
     """The given options that change something, with their validated values; `configured` makes a config of options."""
     chosen = configured(given)
-    before, after = _option_values(configured({})), _option_values(chosen)
+    before, after = option_values(configured({})), option_values(chosen)
     changes = {key: after[key] for key in given if after[key] != before[key]}
     # One option may decide the default of another; then all that was given must stay.
     return changes if configured(changes) == chosen else {key: after[key] for key in given}
-
-
-def _option_values(config: "MethodConfig") -> dict[str, JsonValue]:
-    return dict(flat_options(config.model_dump(mode="json"), groups_of(config.option_fields())))
 
 
 def _fields(model: BaseModel) -> dict[str, JsonValue]:

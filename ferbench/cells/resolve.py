@@ -200,6 +200,11 @@ def flat_options(values: Mapping[str, Any], groups: Collection[str], prefix: str
             yield prefix + key, value
 
 
+def option_values(config: "MethodConfig") -> dict[str, Any]:
+    """The value of every option, as JSON, by dotted name."""
+    return dict(flat_options(config.model_dump(mode="json"), groups_of(config.option_fields())))
+
+
 def _nested(values: Mapping[str, Any]) -> dict[str, Any]:
     """The inverse of `flat_options`."""
     nested: dict[str, Any] = {}
