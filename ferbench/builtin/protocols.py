@@ -3,7 +3,7 @@
 from ferbench.contract.protocol import Protocol, Recipe, StrongView, WeakView
 
 # Ada-CM and LEAF share their margins and contrast, and the same settings were the best of five trials for both.
-MARGINS_OF_SYNTHFACES = {"dropout": 0.0, "contrast_weight": 0.002, "margin_floor": 0.7, "margin_decay": 0.85}
+MARGINS_OF_SYNTHFACES = {"contrast_weight": 0.002, "margin": {"floor": 0.7, "decay": 0.85}}
 
 SYNTHFACES = Recipe(
     backbone="small-resnet/16",
@@ -18,8 +18,8 @@ SYNTHFACES = Recipe(
     strong=StrongView(),
     method_defaults={
         "fixmatch": {"threshold": 0.8},
-        "ada-cm": MARGINS_OF_SYNTHFACES,
-        "leaf": MARGINS_OF_SYNTHFACES,
+        "ada-cm": {"dropout": 0.0, **MARGINS_OF_SYNTHFACES},
+        "leaf": {"head": {"dropout": 0.0}, **MARGINS_OF_SYNTHFACES},
         "dtm": {"balanced": False, "unlabeled_weight": 0.5},
         # A decoder of a size that trains on one thread.
         "fr-pretrain-mixup": {

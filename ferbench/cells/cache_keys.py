@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from ferbench.cells.code_stamps import code, named_parts, stamp
-from ferbench.cells.resolve import ResolvedCell
+from ferbench.cells.resolve import ResolvedCell, option_values
 from ferbench.cells.select import CellData
 from ferbench.contract.protocol import TUNED
 from ferbench.records.formats import ENGINE_VERSION
@@ -39,7 +39,7 @@ def shared_identity(
     """What a pre-training stage depends on: not labels, seed or head, and of options only those that it names."""
     cell = resolved.cell
     recipe = resolved.recipe.model_dump(mode="json", exclude={*TUNED, *LATER_FIELDS, *(stage.optimizer or {})})
-    config = resolved.config.model_dump(mode="json")
+    config = option_values(resolved.config)
     return {
         "options": {name: config[name] for name in stage.options},
         "recipe": {**recipe, "backbone": cell.backbone},

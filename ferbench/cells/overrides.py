@@ -5,10 +5,11 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, JsonValue
 
-from ferbench.cells.resolve import method_class
+from ferbench.cells.resolve import flat_options, groups_of, method_class, option_values, unknown_option
 from ferbench.contract.protocol import TUNED, Recipe
 from ferbench.discovery.registry import Registry
 from ferbench.errors import UsageError, suggestion
+from ferbench.records.options_v1 import names_since_version_1
 
 if TYPE_CHECKING:
     from ferbench.contract.method import MethodConfig
@@ -27,18 +28,20 @@ def sort_settings(
     """
     of_protocol: Options = {}
     of_method: Options = {}
-    for key, value in _flat(values, methods):
+    options = {name: method_class(registry, name).Config.option_fields() for name in dict.fromkeys(methods)}
+    for key, value in flat_options(values, _tables(options)):
         prefix, _, option = key.partition(".")
-        if prefix in methods and option:
-            _check_option(registry, key, option, prefix)
+        if prefix in options and option:
+            if option not in options[prefix]:
+                raise UsageError(f"--set {key}: {_unknown(registry, prefix, option)}")
             if prefix == method:
                 of_method[option] = value
         elif prefix in RECIPE_FIELDS:
             of_protocol[key] = value
-        elif len(set(methods)) == 1 and key in method_class(registry, method).Config.model_fields:
+        elif len(options) == 1 and key in options[method]:
             of_method[key] = value
         else:
-            raise UsageError(_unknown_key(registry, key, methods))
+            raise UsageError(f"--set {key}: {_unknown_key(registry, key, options)}")
     return of_protocol, of_method
 
 
@@ -53,7 +56,7 @@ def config_changes(
 ) -> dict[str, JsonValue]:
     """The given options that change something, with their validated values; `configured` makes a config of options."""
     chosen = configured(given)
-    before, after = _fields(configured({})), _fields(chosen)
+    before, after = option_values(configured({})), option_values(chosen)
     changes = {key: after[key] for key in given if after[key] != before[key]}
     # One option may decide the default of another; then all that was given must stay.
     return changes if configured(changes) == chosen else {key: after[key] for key in given}
@@ -61,15 +64,6 @@ def config_changes(
 
 def _fields(model: BaseModel) -> dict[str, JsonValue]:
     return model.model_dump(mode="json", exclude=set(TUNED))
-
-
-def _flat(values: Mapping[str, Any], methods: Sequence[str]) -> Iterator[tuple[str, Any]]:
-    """A table `fixmatch = {threshold = 0.9}` or `weak = {padding = 2}` as dotted keys."""
-    for key, value in values.items():
-        if isinstance(value, Mapping) and (key in methods or key in RECIPE_FIELDS):
-            yield from ((f"{key}.{option}", inner) for option, inner in value.items())
-        else:
-            yield key, value
 
 
 def _leaves(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
@@ -80,20 +74,24 @@ def _leaves(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, 
             yield prefix + key, value
 
 
-def _check_option(registry: Registry, key: str, option: str, method: str) -> None:
-    fields = method_class(registry, method).Config.model_fields
-    if option not in fields:
-        known = ", ".join(fields) or "none"
-        raise UsageError(
-            f"--set {key}: method '{method}' has no option '{option}' (it has {known}){suggestion(option, fields)}"
-        )
+def _tables(options: Mapping[str, Mapping[str, Any]]) -> frozenset[str]:
+    """What may be written as a table: `weak = {padding = 2}`, `fixmatch = {threshold = 0.9}`, groups of options."""
+    groups = {name: groups_of(known) for name, known in options.items()}
+    of_methods = {f"{name}.{group}" for name, found in groups.items() for group in found}
+    return RECIPE_FIELDS.union(options, of_methods, *groups.values())
 
 
-def _unknown_key(registry: Registry, key: str, methods: Sequence[str]) -> str:
-    options = {name: method_class(registry, name).Config.model_fields for name in dict.fromkeys(methods)}
-    owners = [name for name, fields in options.items() if key in fields]
+def _unknown(registry: Registry, method: str, option: str) -> str:
+    return unknown_option(method, method_class(registry, method).Config, option)
+
+
+def _unknown_key(registry: Registry, key: str, options: Mapping[str, Mapping[str, Any]]) -> str:
+    owners = [name for name, known in options.items() if key in known]
     if owners:
-        return f"--set {key}: say whose option it is, as in --set {owners[0]}.{key}=..."
-    known = sorted(RECIPE_FIELDS) + (list(next(iter(options.values()))) if len(options) == 1 else [])
-    known += [f"{name}.{option}" for name, fields in options.items() for option in fields] if len(options) > 1 else []
-    return f"--set {key}: neither the protocol nor the method has this option{suggestion(key, known)}"
+        return f"say whose option it is, as in --set {owners[0]}.{key}=..."
+    for name, known in options.items():
+        if key in groups_of(known) or key in names_since_version_1(name):
+            return _unknown(registry, name, key)
+    several = len(options) > 1
+    names = [f"{name}.{option}" if several else option for name, known in options.items() for option in known]
+    return f"neither the protocol nor the method has this option{suggestion(key, sorted(RECIPE_FIELDS) + names)}"

@@ -1,6 +1,6 @@
 """From a cell to what its names stand for, protocol, recipe, data, method, options: every name and key is checked."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -14,6 +14,7 @@ from ferbench.discovery.registry import Registry
 from ferbench.errors import UsageError, suggestion
 from ferbench.records.cell import Cell
 from ferbench.records.checks import is_standard
+from ferbench.records.options_v1 import names_since_version_1
 from ferbench.records.reproduction import Sources
 from ferbench.records.schema import first_problem
 
@@ -164,15 +165,56 @@ def method_config(
         raise UsageError(
             f"method '{name}' has no variant '{variant}'; it has {known}{suggestion(variant, method.variants)}"
         )
-    fields = method.Config.model_fields
+    options = method.Config.option_fields()
     for key in overrides:
-        if key not in fields:
-            known = ", ".join(fields) or "none"
-            raise UsageError(
-                f"--set {key}: method '{name}' has no such option (it has {known}){suggestion(key, fields)}"
-            )
-    values = {**recipe.method_defaults.get(name, {}), **method.variants[variant], **overrides}
-    return _validated(method.Config, values, f"method '{name}'")
+        if key not in options:
+            raise UsageError(f"--set {key}: {unknown_option(name, method.Config, key)}")
+    layers = (recipe.method_defaults.get(name, {}), method.variants[variant], overrides)
+    values = {key: value for layer in layers for key, value in flat_options(layer, groups_of(options))}
+    return _validated(method.Config, _nested(values), f"method '{name}'")
+
+
+def unknown_option(name: str, config: "type[MethodConfig]", option: str) -> str:
+    """What is wrong with the name of an option that the method does not have, and what to write instead."""
+    if option in (renamed := names_since_version_1(name)):
+        return f"this was the option of ferbench 0.1; write --set {name}.{renamed[option]}=... now"
+    known = list(config.option_fields())
+    if option in groups_of(known):
+        names = ", ".join(key for key in known if key.startswith(f"{option}."))
+        return f"'{option}' is a group of options of method '{name}'; name one of {names}"
+    return f"method '{name}' has no option '{option}' (it has {', '.join(known) or 'none'}){suggestion(option, known)}"
+
+
+def groups_of(options: Iterable[str]) -> frozenset[str]:
+    """The groups that dotted names of options lie in: `released` of `released.state_decay`."""
+    parts = [name.split(".") for name in options]
+    return frozenset(".".join(names[:count]) for names in parts for count in range(1, len(names)))
+
+
+def flat_options(values: Mapping[str, Any], groups: Collection[str], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Values by dotted names, where a group may be written as a table: `margin = {floor = 0.7}`."""
+    for key, value in values.items():
+        if isinstance(value, Mapping) and prefix + key in groups:
+            yield from flat_options(value, groups, f"{prefix}{key}.")
+        else:
+            yield prefix + key, value
+
+
+def option_values(config: "MethodConfig") -> dict[str, Any]:
+    """The value of every option, as JSON, by dotted name."""
+    return dict(flat_options(config.model_dump(mode="json"), groups_of(config.option_fields())))
+
+
+def _nested(values: Mapping[str, Any]) -> dict[str, Any]:
+    """The inverse of `flat_options`."""
+    nested: dict[str, Any] = {}
+    for name, value in values.items():
+        *groups, option = name.split(".")
+        table = nested
+        for group in groups:
+            table = table.setdefault(group, {})
+        table[option] = value
+    return nested
 
 
 def _keys(model: BaseModel, prefix: str = "") -> list[str]:

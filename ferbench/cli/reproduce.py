@@ -55,6 +55,7 @@ def reproduce(
     bit for bit on one machine and the same versions; elsewhere the last digits may differ, and predictions with them.
     Where a model is tested on another set, it is trained first.
     """
+    from ferbench.records.options_v1 import has_version_1
     from ferbench.records.reproduction import Sources, run_command
     from ferbench.records.store import RECORD, read_record
     from ferbench.render.escape import plain
@@ -63,10 +64,15 @@ def reproduce(
     found = read_record(path)
     if found.cell_id != found.cell.cell_id:
         raise VerificationError(f"{path} does not hold; run `ferbench verify {shlex.quote(str(path))}`")
+    older = has_version_1(found.cell.method, found.config.method)
+    if older:
+        click.echo(f"git switch --detach {_commit(found)}")
     sources = Sources(dataset, unlabeled, init, test_on)
     weights = None if init or found.cell.init == "scratch" else "WEIGHTS-FILE"
     shown = Sources(dataset, unlabeled, init or weights, test_on)
     click.echo(shlex.join([*run_command(found.cell, shown), "--device", device]))
+    if older:
+        print_warning(f"the record has options of ferbench 0.1; run the command with the code of {_commit(found)}")
     if weights:
         print_warning(f"replace {weights} by the file whose hash is {found.cell.init}, or name it with --init")
     differences = _circumstances(session, found)
@@ -76,10 +82,22 @@ def reproduce(
         click.echo("versions, code and hardware are those of the record")
     if not run_it:
         return
+    if older:
+        raise UsageError(
+            f"{path} has options of ferbench 0.1, which have other names now; commit {_commit(found)} makes it: "
+            "check it out, and reproduce the record there"
+        )
     if weights:
         raise UsageError(f"the cell starts from {found.cell.init}; name that file with --init FILE")
     _run_and_compare(found, path, runs, sources, device)
     click.echo(plain(f"the result is that of {path}, in every field", 1000))
+
+
+def _commit(record: "Record") -> str:
+    """The commit whose code has the options of a record of ferbench 0.1."""
+    from ferbench.records.options_v1 import COMMIT
+
+    return record.git.commit if record.git else COMMIT
 
 
 def _run_and_compare(record: "Record", path: Path, runs: Path, sources: "Sources", device: str) -> None:

@@ -31,9 +31,9 @@ def verify(session: Session, paths: Sequence[Path], as_json: bool, print_schema:
     """Recompute the numbers of records; needs no GPU and runs no method.
 
     PATHS are record files or folders of them; without any it is the runs folder (FERBENCH_RUNS, else `runs`). Checked
-    are schema, identity, folder, every metric and the confusion matrix against the stored predictions, the digests,
-    and the split against the data where it is prepared here. What could not be checked is said. The exit code is 5 if
-    anything fails.
+    are schema, identity, folder, options, every metric and the confusion matrix against the stored predictions, the
+    digests, and the split against the data where it is prepared here. What could not be checked is said. The exit code
+    is 5 if anything fails.
     """
     from ferbench.records.schema import record_schema
     from ferbench.records.verification import verify_record

@@ -111,7 +111,7 @@ def _configs(entry: Entry) -> Iterator[tuple[str, type[Method], MethodConfig]]:
 def _check_options(entry: Entry) -> str:
     count = 0
     for _, method, _ in _configs(entry):
-        for name, field in method.Config.model_fields.items():
+        for name, field in method.Config.option_fields().items():
             assert field.description, f"option '{name}' has no description"
             count += 1
     return f"{count} options"

@@ -3,11 +3,11 @@
 import torch
 from torch import Tensor
 
+from ferbench.blocks import take_tokens
 from ferbench.contract.backbone import Backbone, Network, TokenBackbone
 from ferbench.contract.batch import Batch, MethodInfo, Views, ViewSet
 from ferbench.contract.method import Method, MethodConfig
 from ferbench.errors import PluginError
-from ferbench.functional import take_tokens
 
 SIZE, LABELED, UNLABELED = 16, 6, 8
 

@@ -2,31 +2,37 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal, NamedTuple
 
 from torch import Tensor
+
+from ferbench.contract.head import Output
 
 
 @dataclass(frozen=True)
 class ViewSpec:
-    """A view that a method asks for; what `weak` and `strong` mean is the protocol's to say."""
+    """A view that a method asks for; what `weak` and `strong` mean is the protocol's to say.
+
+    Without `gradient` the net predicts the view apart: nothing is learned from it, BatchNorm's statistics included.
+    """
 
     kind: Literal["weak", "strong", "plain"]
+    gradient: bool = True
 
 
-def weak() -> ViewSpec:
+def weak(*, gradient: bool = True) -> ViewSpec:
     """The protocol's weak view: random crop with padding and horizontal flip."""
-    return ViewSpec("weak")
+    return ViewSpec("weak", gradient)
 
 
-def strong() -> ViewSpec:
+def strong(*, gradient: bool = True) -> ViewSpec:
     """The protocol's strong view: RandAugment and cutout, then the weak view."""
-    return ViewSpec("strong")
+    return ViewSpec("strong", gradient)
 
 
-def plain() -> ViewSpec:
+def plain(*, gradient: bool = True) -> ViewSpec:
     """The image as it is stored, as evaluation sees it."""
-    return ViewSpec("plain")
+    return ViewSpec("plain", gradient)
 
 
 @dataclass(frozen=True)
@@ -120,16 +126,23 @@ class PoolPredictions:
 
 
 class NamedOutputs:
-    """The outputs of the views of one set, as attributes: `out.unlabeled.strong.logits`."""
+    """The outputs of the views of one set, as attributes: `unlabeled.strong.logits`."""
 
-    def __init__(self, outputs: Mapping[str, Any]) -> None:
+    def __init__(self, outputs: Mapping[str, Output]) -> None:
         self._outputs = dict(outputs)
 
-    def __getattr__(self, view: str) -> Any:
+    def __getattr__(self, view: str) -> Output:
         try:
             return self.__dict__["_outputs"][view]
         except KeyError:
             raise AttributeError(f"no view '{view}' was forwarded; there are {sorted(self._outputs)}") from None
 
-    def __getitem__(self, view: str) -> Any:
-        return getattr(self, view)
+    def __getitem__(self, view: str) -> Output:
+        return self.__getattr__(view)
+
+
+class ForwardedViews(NamedTuple):
+    """The outputs of a batch: `labeled.<view>` and `unlabeled.<view>` are `Output`s."""
+
+    labeled: NamedOutputs
+    unlabeled: NamedOutputs

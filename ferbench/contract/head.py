@@ -18,6 +18,11 @@ class Output:
     aux_loss: Tensor | None = None
     extras: dict[str, Tensor] = field(default_factory=dict)
 
+    @property
+    def probabilities(self) -> Tensor:
+        """The softmax of the logits, (B, C)."""
+        return self.logits.softmax(-1)
+
 
 class Head(nn.Module):
     """Subclass and fill in `forward(features) -> Output`; the engine adds `aux_loss` to the method's total."""

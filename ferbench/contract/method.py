@@ -8,10 +8,11 @@ from typing import Any, ClassVar, Literal, Protocol
 
 import torch
 from pydantic import BaseModel, ConfigDict
+from pydantic.fields import FieldInfo
 from torch import Tensor, nn
 
 from ferbench.contract.backbone import Network
-from ferbench.contract.batch import Batch, Losses, MethodInfo, NamedOutputs, PoolPredictions, Views
+from ferbench.contract.batch import Batch, ForwardedViews, Losses, MethodInfo, NamedOutputs, PoolPredictions, Views
 from ferbench.contract.head import Head, LinearHead, Output
 
 
@@ -31,9 +32,24 @@ class Processes:
 
 
 class MethodConfig(BaseModel):
-    """A method's options: frozen, unknown keys are errors, every field with a description and the paper's default."""
+    """A method's options: frozen, unknown keys are errors, every field with a description and the paper's default.
+
+    Options that belong together are a group: a field whose type subclasses this class, too.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+    @classmethod
+    def option_fields(cls) -> dict[str, FieldInfo]:
+        """Every option by the name that `--set` takes: `threshold`, or `released.state_decay` in a group."""
+        found: dict[str, FieldInfo] = {}
+        for name, field in cls.model_fields.items():
+            group = field.annotation
+            if isinstance(group, type) and issubclass(group, MethodConfig):
+                found |= {f"{name}.{option}": inner for option, inner in group.option_fields().items()}
+            else:
+                found[name] = field
+        return found
 
 
 @dataclass(frozen=True)
@@ -227,29 +243,27 @@ class Method(nn.Module):
         output: Output = self.net(images)
         return output
 
-    def forward_views(
-        self, batch: Batch, no_grad: frozenset[str] | set[str] = frozenset(), joint: bool | None = None
-    ) -> "ForwardedViews":
-        """Forward every view of the batch through the net.
+    def forward_views(self, batch: Batch, *, views: Views | None = None, joint: bool | None = None) -> ForwardedViews:
+        """Forward every view of the batch through the net; `labeled, unlabeled = self.forward_views(batch)`.
 
-        Views of unlabeled images named in `no_grad` are forwarded apart, without gradient, with batch statistics and
-        BatchNorm's running statistics untouched. The others go through the net in one forward (`joint`, the
-        protocol's rule and recorded) or one by one, labeled views first.
+        `views` are those of the stage, if they are not the method's. A view that is declared without gradient is
+        forwarded apart, with batch statistics, and leaves BatchNorm's running statistics alone. The others go through
+        the net in one forward (`joint`, the protocol's rule and recorded) or one by one, labeled views first.
         """
-        labeled, unlabeled = batch.labeled.images, batch.unlabeled.images if batch.unlabeled else {}
-        inputs = {("labeled", name): images for name, images in labeled.items()}
-        inputs |= {("unlabeled", name): images for name, images in unlabeled.items() if name not in no_grad}
-        outputs = self._forward_all(inputs, self._joins if joint is None else joint)
-        if unknown := set(no_grad) - set(unlabeled):
-            raise ValueError(f"no_grad names {sorted(unknown)}; the unlabeled views are {sorted(unlabeled)}")
+        declared = views or self.views
+        together: dict[tuple[str, str], Tensor] = {}
+        apart: dict[tuple[str, str], Tensor] = {}
+        sides = (("labeled", batch.labeled, declared.labeled), ("unlabeled", batch.unlabeled, declared.unlabeled or {}))
+        for side, drawn, specs in sides:
+            for name, images in (drawn.images if drawn else {}).items():
+                if name not in specs:
+                    raise ValueError(f"no {side} view '{name}' is declared ({sorted(specs)}); give the stage's views=")
+                (together if specs[name].gradient else apart)[side, name] = images
+        outputs = self._forward_all(together, self._joins if joint is None else joint)
         with torch.no_grad(), frozen_bn(self.net):
-            for name in (view for view in unlabeled if view in no_grad):
-                outputs["unlabeled", name] = self.net(unlabeled[name])
+            outputs |= {key: self.net(images) for key, images in apart.items()}
         return ForwardedViews(
-            *(
-                NamedOutputs({n: out for (s, n), out in outputs.items() if s == side})
-                for side in ("labeled", "unlabeled")
-            )
+            *(NamedOutputs({n: out for (s, n), out in outputs.items() if s == side}) for side, _, _ in sides)
         )
 
     def _forward_all(self, inputs: Mapping[tuple[str, str], Tensor], joint: bool) -> dict[tuple[str, str], Output]:
@@ -272,14 +286,6 @@ class Method(nn.Module):
         if self._handles is None:  # not an AttributeError, which nn.Module would answer with "has no attribute 'net'"
             raise RuntimeError(f"{type(self).__name__} belongs to no run yet: net, teacher, random and info come later")
         return self._handles
-
-
-@dataclass(frozen=True)
-class ForwardedViews:
-    """`out.labeled.<view>` and `out.unlabeled.<view>` are `Output`s."""
-
-    labeled: Any
-    unlabeled: Any
 
 
 def split_output(output: Output, sizes: Sequence[int]) -> list[Output]:

@@ -9,6 +9,7 @@ from ferbench.records.cell import Cell
 from ferbench.records.checks import Protocols, RecordCheck, check_record, differences, passed
 from ferbench.records.history import HISTORY, history_digest, read_history
 from ferbench.records.metrics import evaluate
+from ferbench.records.options_v1 import option_problems
 from ferbench.records.predictions import Predictions, labeled_fingerprint
 from ferbench.records.schema import Fingerprints, Record, Result
 from ferbench.records.store import PREDICTIONS, RECORD, read_predictions, read_record
@@ -56,7 +57,8 @@ def verify_record(path: Path, protocols: Protocols, recompute: Recompute | None 
     except VerificationError as error:
         return Verification(path, None, (RecordCheck("schema", "failed", str(error)),))
     folder = _folder(path, record.cell)
-    checks = [RecordCheck("schema", "verified"), *check_record(record, protocols), folder]
+    options = option_problems(record.cell.method, record.config.method, record.cell.overrides.method)
+    checks = [RecordCheck("schema", "verified"), *check_record(record, protocols), folder, passed("options", options)]
     if record.result is not None:
         consistent = not any(check.name == "counts" and check.state == "failed" for check in checks)
         if consistent:

@@ -1,4 +1,5 @@
 import json
+from pathlib import Path
 
 import pytest
 
@@ -6,6 +7,8 @@ from ferbench.cli.main import main
 from ferbench.execution import api
 from ferbench.records.store import RunStore, read_record
 from tests.unit.records.factory import make_cell, write_failure, write_record
+
+RECORDS = Path(__file__).parents[2] / "leaderboard" / "records"
 
 
 @pytest.fixture
@@ -90,3 +93,26 @@ def test_an_edited_cell_is_refused(runs):
     fields["cell"]["seed"] = 4
     path.write_text(json.dumps(fields))
     assert main(["reproduce", str(path)]) == 5
+
+
+@pytest.mark.parametrize("commit", ["committed", None])
+def test_a_record_of_version_1_names_the_commit_that_makes_it(runs, capsys, commit):
+    (path,) = RECORDS.glob("ratio-v1/synthfaces/ratio-0.05/ada-cm/small-resnet_16/seed0/record.json")
+    expected = json.loads(path.read_text())["git"]["commit"]
+    if commit is None:  # made from an archive
+        fields = {**json.loads(path.read_text()), "git": None}
+        path, expected = runs.parent / "record.json", "fa07dc9"
+        path.write_text(json.dumps(fields))
+    assert main(["reproduce", str(path)]) == 0
+    out, err = capsys.readouterr()
+    assert out.splitlines()[0] == f"git switch --detach {expected}"
+    assert out.splitlines()[1].startswith("ferbench run --method ada-cm")
+    assert "options of ferbench 0.1" in err
+    assert main(["reproduce", str(path), "--run"]) == 2
+    assert expected in capsys.readouterr().err
+
+
+def test_a_record_whose_options_have_kept_their_names_needs_no_other_commit(capsys):
+    (path,) = RECORDS.glob("ratio-v1/synthfaces/ratio-0.05/fixmatch/small-resnet_16/seed0/record.json")
+    assert main(["reproduce", str(path)]) == 0
+    assert capsys.readouterr().out.startswith("ferbench run --method fixmatch")

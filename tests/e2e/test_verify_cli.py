@@ -29,7 +29,7 @@ def test_good_records_end_in_0_and_name_what_was_not_checked(runs, capsys):
     out = capsys.readouterr().out
     assert out.count("holds") == 3
     assert "not checked: oracle (possible, but predictions of earlier steps are not stored)" in out
-    assert "10 checks: schema, cell id" in out
+    assert "11 checks: schema, cell id" in out
 
 
 def test_a_hand_edited_metric_ends_in_5(runs, capsys):

@@ -6,9 +6,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ferbench.contract.batch import MethodInfo, NamedOutputs, PoolPredictions
+from ferbench.contract.batch import ForwardedViews, MethodInfo, NamedOutputs, PoolPredictions
 from ferbench.contract.head import Output
-from ferbench.contract.method import ForwardedViews
 
 
 class LabeledPass:

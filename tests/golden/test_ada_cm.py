@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 import torch
 
+from ferbench.blocks import nt_xent
 from ferbench.contract.batch import Batch
-from ferbench.functional import nt_xent
 from ferbench_ada_cm.method import AdaCM
 from tests.golden.steps import LabeledPass, forwarded_step, info_of
 
@@ -26,8 +26,8 @@ def test_the_margins_after_an_epoch(golden: dict[str, Any], case: int) -> None:
     shown = method.end_epoch(
         LabeledPass(values["epoch"], torch.tensor(values["logits"]), torch.tensor(values["targets"]))
     )
-    torch.testing.assert_close(method.margin, torch.tensor(values["margin"]), **TOLERANCE)
-    torch.testing.assert_close(shown["margin"], method.margin)
+    torch.testing.assert_close(method.margin.threshold, torch.tensor(values["margin"]), **TOLERANCE)
+    torch.testing.assert_close(shown["margin"], method.margin.threshold)
 
 
 @pytest.mark.parametrize("case", range(3))
@@ -44,7 +44,7 @@ def test_the_contrast_and_its_gradient(golden: dict[str, Any], case: int) -> Non
 def test_a_whole_step(golden: dict[str, Any], case: int) -> None:
     values = golden["adacm_step"][case]
     method = ada_cm()
-    method.margin.copy_(torch.tensor(values["margin"]))
+    method.margin.threshold.copy_(torch.tensor(values["margin"]))
 
     method.forward_views = lambda batch: forwarded_step(values)  # type: ignore[method-assign, assignment]
     labels, nothing = torch.tensor(values["targets"]), torch.zeros(())

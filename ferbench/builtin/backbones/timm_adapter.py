@@ -11,9 +11,9 @@ from timm.layers.patch_embed import PatchEmbed
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor
 
+from ferbench.blocks import take_tokens
 from ferbench.contract.backbone import Backbone, BackboneRequest, TokenBackbone
 from ferbench.errors import DataError, UsageError, suggestion
-from ferbench.functional import take_tokens
 
 
 class TimmBackbone(Backbone):

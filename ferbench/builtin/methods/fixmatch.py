@@ -1,18 +1,17 @@
 """FixMatch, with distribution alignment as an option."""
 
-import torch
 import torch.nn.functional as F
 from pydantic import Field
-from torch import Tensor
+from torch import nn
 
+from ferbench.blocks import DistributionAlignment
 from ferbench.contract.backbone import Network
 from ferbench.contract.batch import Batch, Losses, MethodInfo, Views, strong, weak
 from ferbench.contract.method import Method, MethodConfig
-from ferbench.functional import align
 
 
 class FixMatch(Method):
-    """FixMatch (Sohn et al., NeurIPS 2020, Alg. 1); alignment as in ReMixMatch (Berthelot et al., ICLR 2020)."""
+    """FixMatch (Sohn et al., NeurIPS 2020, Alg. 1); the weak view of unlabeled images leaves BatchNorm alone."""
 
     class Config(MethodConfig):
         """FixMatch's options."""
@@ -23,28 +22,21 @@ class FixMatch(Method):
         align_decay: float = Field(0.99, ge=0, lt=1, description="EMA of the mean prediction, for alignment")
 
     config: Config
-    views = Views(labeled={"weak": weak()}, unlabeled={"weak": weak(), "strong": strong()})
-    mean_prediction: Tensor  # (C,)
-    labeled_prior: Tensor  # (C,)
+    views = Views(labeled={"weak": weak()}, unlabeled={"weak": weak(gradient=False), "strong": strong()})
 
     def setup(self, net: Network, info: MethodInfo) -> None:
-        self.register_buffer("mean_prediction", torch.full((info.n_classes,), 1 / info.n_classes))
-        self.register_buffer("labeled_prior", torch.tensor(info.class_counts) / info.n_labeled)
+        c = self.config
+        self.align = DistributionAlignment(info, c.align_decay, self.mean) if c.align else nn.Identity()
 
     def loss(self, batch: Batch) -> Losses:
-        out = self.forward_views(batch, no_grad={"weak"})
-        prediction = self.aligned(out.unlabeled.weak.logits.softmax(-1))
-        confidence, pseudo_label = prediction.max(-1)
+        labeled, unlabeled = self.forward_views(batch)
+        # Cross-entropy on labeled images (Eq. 3)
+        supervised = F.cross_entropy(labeled.weak.logits, batch.labels)
+        # Pseudo-labels of weak views (line 4), as far as they are confident
+        confidence, pseudo_label = self.align(unlabeled.weak.probabilities).max(-1)
         mask = (confidence >= self.config.threshold).float()
-        supervised = F.cross_entropy(out.labeled.weak.logits, batch.labels)
-        per_image = F.cross_entropy(out.unlabeled.strong.logits, pseudo_label, reduction="none")
-        unlabeled = (per_image * mask).mean()
-        total = supervised + self.config.unlabeled_weight * unlabeled
-        return Losses(total, pseudo_label=pseudo_label, mask=mask, supervised=supervised, unlabeled=unlabeled)
-
-    def aligned(self, prediction: Tensor) -> Tensor:
-        """Predictions (B, C) times prior / running mean prediction, normalised; untouched without `align`."""
-        if not self.config.align:
-            return prediction
-        mean = self.mean(prediction.mean(0))
-        return align(prediction, mean, self.mean_prediction, self.labeled_prior, self.config.align_decay)
+        # Cross-entropy of strong views against them (Eq. 4)
+        consistency = (F.cross_entropy(unlabeled.strong.logits, pseudo_label, reduction="none") * mask).mean()
+        # Total (line 7)
+        total = supervised + self.config.unlabeled_weight * consistency
+        return Losses(total, pseudo_label=pseudo_label, mask=mask, supervised=supervised, unlabeled=consistency)

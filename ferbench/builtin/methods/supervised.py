@@ -20,11 +20,11 @@ class Supervised(Method):
     config: Config
     variants: ClassVar = {"weak": {}, "strong": {"view": "strong"}}
 
-    @property
-    def views(self) -> Views:  # type: ignore[override]
-        return Views(labeled={"train": strong() if self.config.view == "strong" else weak()})
+    def __init__(self, config: Config) -> None:
+        super().__init__(config)
+        self.views = Views(labeled={"train": strong() if config.view == "strong" else weak()})
 
     def loss(self, batch: Batch) -> Losses:
-        out = self.forward_views(batch)
-        total = F.cross_entropy(out.labeled.train.logits, batch.labels)
+        labeled, _ = self.forward_views(batch)
+        total = F.cross_entropy(labeled.train.logits, batch.labels)
         return Losses(total, supervised=total)

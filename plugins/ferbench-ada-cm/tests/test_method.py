@@ -46,7 +46,8 @@ def make_batch(step: int = 0) -> Batch:
 
 def attached(variant: str = "described", **options: Any) -> AdaCM:
     torch.manual_seed(0)
-    method = AdaCM(AdaCM.Config.model_validate({**AdaCM.variants[variant], "dropout": 0.0, **options}))
+    config = {**AdaCM.variants[variant], "dropout": 0.0, **options}
+    method = AdaCM(AdaCM.Config.model_validate(config))
     net = Network(Pixels(), method.make_head(12, 3)).train()
     method.setup(net, INFO)
     method.attach(net, net, torch.Generator().manual_seed(1), INFO)
@@ -55,9 +56,9 @@ def attached(variant: str = "described", **options: Any) -> AdaCM:
 
 def between(method: AdaCM) -> AdaCM:
     """The method with a margin that half of the unlabeled images reach."""
-    views = method.forward_views(make_batch(), no_grad={"weak1", "weak2"}).unlabeled
+    views = method.forward_views(make_batch()).unlabeled
     prediction = (views.weak1.logits.softmax(-1) + views.weak2.logits.softmax(-1)) / 2
-    method.margin.fill_(prediction.max(-1).values.median().item())
+    method.margin.threshold.fill_(prediction.max(-1).values.median().item())
     return method
 
 
@@ -130,6 +131,7 @@ def test_the_released_code_decays_the_statistics_of_batchnorm_too() -> None:
         torch.testing.assert_close(value, expected, msg=name)
     described = attached()
     assert described.stages()[0].optimizer is None
+    described.loss(make_batch())
     before = {name: value.clone() for name, value in described.net.state_dict().items()}
     described.after_step()
     assert all(torch.equal(value, before[name]) for name, value in described.net.state_dict().items())
@@ -148,39 +150,41 @@ def test_margins_are_learned_from_the_teacher_after_each_epoch(variant: str, ask
     assert context.asked == asked  # the net is the teacher unless asked otherwise
     probability = torch.tensor([9.0, 0, 0]).softmax(0).max()
     expected = probability * 0.97 / (1 + torch.exp(torch.tensor(-4.0)))
-    torch.testing.assert_close(method.margin, expected.repeat(3))
-    assert torch.equal(shown["margin"], method.margin)
+    torch.testing.assert_close(method.margin.threshold, expected.repeat(3))
+    assert torch.equal(shown["margin"], method.margin.threshold)
 
 
 def test_a_fixed_margin_stays() -> None:
-    method = attached(margin="fixed", initial_margin=0.95)
+    method = attached(margin={"update": "fixed", "initial": 0.95})
     method.end_epoch(Context())
     method.loss(make_batch())
-    assert method.margin.tolist() == pytest.approx([0.95] * 3)
+    assert method.margin.threshold.tolist() == pytest.approx([0.95] * 3)
 
 
 def test_eacm_learns_its_margin_at_each_iteration() -> None:
-    method = attached(margin="iteration", initial_margin=0.9, margin_floor=0.0, margin_momentum=0.75)
+    method = attached(margin={"update": "iteration", "initial": 0.9, "floor": 0.0, "momentum": 0.75})
     method.end_epoch(Context())
-    assert method.margin.tolist() == pytest.approx([0.9] * 3), "not at the end of an epoch"
+    assert method.margin.threshold.tolist() == pytest.approx([0.9] * 3), "not at the end of an epoch"
     batch, scale = make_batch(step=19), 0.97 / (1 + math.exp(-10))
     sure = torch.tensor([[4.0, 0, 0], [0, 0, 4], [0, 4, 0], [1, 0, 0], [0, 2, 0], [0, 3, 0]])  # labels 0 1 2 0 1 2
-    method.learn_margin(sure, batch)
+    method.margin.observe(sure, batch)
 
     def confidence(logit: float) -> float:
         return math.exp(logit) / (math.exp(logit) + 2)
 
     first = [(confidence(4) + confidence(1)) / 2, confidence(2)]
-    assert method.margin.tolist() == pytest.approx([first[0] * scale, first[1] * scale, 0.9]), "class 2 never right"
-    method.learn_margin(torch.tensor([[2.0, 0, 0], [1, 0, 0], [1, 0, 0], [1, 2, 0], [1, 0, 0], [0, 0, 5]]), batch)
+    assert method.margin.threshold.tolist() == pytest.approx([first[0] * scale, first[1] * scale, 0.9]), (
+        "class 2 never right"
+    )
+    method.margin.observe(torch.tensor([[2.0, 0, 0], [1, 0, 0], [1, 0, 0], [1, 2, 0], [1, 0, 0], [0, 0, 5]]), batch)
     running = [0.75 * first[0] + 0.25 * confidence(2), first[1], confidence(5)]
-    assert method.margin.tolist() == pytest.approx([value * scale for value in running])
+    assert method.margin.threshold.tolist() == pytest.approx([value * scale for value in running])
 
 
 def test_a_step_learns_the_margin_first() -> None:
-    method = attached(margin="iteration", margin_floor=0.0)
+    method = attached(margin={"update": "iteration", "floor": 0.0})
     method.loss(make_batch())
-    assert (method.margin != 0.8).any()
+    assert (method.margin.threshold != 0.8).any()
 
 
 def test_the_features_that_the_contrast_compares_have_unit_length() -> None:

@@ -1,18 +1,23 @@
 """DTM-like (reconstruction): FixMatch under a dynamic threshold, on face-recognition images."""
 
 from collections.abc import Mapping, Sequence
-from typing import ClassVar, Literal
+from typing import Literal
 
-import torch
 import torch.nn.functional as F
 from pydantic import Field
-from torch import Tensor
+from torch import Tensor, nn
 
+from ferbench.blocks import DistributionAlignment, DynamicThresholds, LearningStatus, UnlabeledConfidence
 from ferbench.contract.backbone import Network
 from ferbench.contract.batch import Batch, Losses, MethodInfo, Views, strong, weak
 from ferbench.contract.method import EpochContext, Method, MethodConfig, Stage
-from ferbench.functional import align
-from ferbench_dtm.thresholds import ClassConfidence, LabeledConfidence, LearningStatus, Schedule, UnlabeledConfidence
+from ferbench_dtm.thresholds import ClassConfidence, LabeledConfidence
+
+SCHEDULES = {
+    "class-confidence": ClassConfidence,
+    "labeled-confidence": LabeledConfidence,
+    "unlabeled-confidence": UnlabeledConfidence,
+}
 
 
 class Dtm(Method):
@@ -43,11 +48,8 @@ class Dtm(Method):
         align_momentum: float = Field(0.99, ge=0, lt=1, description="of the mean prediction, for alignment")
 
     config: Config
-    variants: ClassVar = {"described": {}}
-    views = Views(labeled={"weak": weak()}, unlabeled={"weak": weak(), "strong": strong()})
-    schedule: Schedule
-    mean_prediction: Tensor  # (C,)
-    prior: Tensor  # (C,)
+    views = Views(labeled={"weak": weak()}, unlabeled={"weak": weak(gradient=False), "strong": strong()})
+    thresholds: DynamicThresholds
 
     @property
     def requires(self) -> frozenset[str]:
@@ -55,43 +57,30 @@ class Dtm(Method):
 
     def setup(self, net: Network, info: MethodInfo) -> None:
         c = self.config
-        arguments = info.n_classes, c.ceiling, c.momentum
+        self.align = DistributionAlignment(info, c.align_momentum, self.mean) if c.align else nn.Identity()
         if c.schedule == "learning-status":
-            self.schedule = LearningStatus(*arguments, pool=info.n_unlabeled or 1)
+            self.thresholds = LearningStatus(info.n_classes, c.ceiling, c.momentum, pool=info.n_unlabeled or 1)
         else:
-            kinds = {
-                "class-confidence": ClassConfidence,
-                "labeled-confidence": LabeledConfidence,
-                "unlabeled-confidence": UnlabeledConfidence,
-            }
-            self.schedule = kinds[c.schedule](*arguments)
-        self.register_buffer("mean_prediction", torch.full((info.n_classes,), 1 / info.n_classes))
-        self.register_buffer("prior", torch.tensor(info.class_counts) / info.n_labeled)
+            self.thresholds = SCHEDULES[c.schedule](info.n_classes, c.ceiling, c.momentum)
 
     def stages(self) -> Sequence[Stage]:
         return [Stage("train", self.loss, self.views, sampler="balanced" if self.config.balanced else "uniform")]
 
     def loss(self, batch: Batch) -> Losses:
-        out = self.forward_views(batch, no_grad={"weak"})
-        prediction = self.aligned(out.unlabeled.weak.logits.softmax(-1))
-        self.schedule.observe(self.gather(prediction), self.gather(batch.unlabeled.index))  # type: ignore[union-attr]
-        confidence, pseudo_label = prediction.max(-1)
-        mask = (confidence >= self.schedule.threshold[pseudo_label]).float()
-
-        supervised = F.cross_entropy(out.labeled.weak.logits, batch.labels)
-        per_image = F.cross_entropy(out.unlabeled.strong.logits, pseudo_label, reduction="none")
-        unlabeled = (per_image * mask).mean()
-        total = supervised + self.config.unlabeled_weight * unlabeled
-        return Losses(total, pseudo_label=pseudo_label, mask=mask, supervised=supervised, unlabeled=unlabeled)
-
-    def aligned(self, prediction: Tensor) -> Tensor:
-        """Predictions (B, C) times prior / running mean prediction, normalised; untouched without `align`."""
-        if not self.config.align:
-            return prediction
-        mean = self.mean(prediction.mean(0))
-        return align(prediction, mean, self.mean_prediction, self.prior, self.config.align_momentum)
+        assert batch.unlabeled is not None
+        labeled, unlabeled = self.forward_views(batch)
+        # Predictions of weak views, from which the thresholds learn first
+        prediction = self.align(unlabeled.weak.probabilities)
+        self.thresholds.observe(self.gather(prediction), self.gather(batch.unlabeled.index))
+        # Pseudo-labels that reach the threshold of their class
+        pseudo_label, mask = self.thresholds(prediction)
+        # Cross-entropy on labeled images, and of strong views against pseudo-labels (FixMatch, Eqs. 3 and 4)
+        supervised = F.cross_entropy(labeled.weak.logits, batch.labels)
+        consistency = (F.cross_entropy(unlabeled.strong.logits, pseudo_label, reduction="none") * mask).mean()
+        total = supervised + self.config.unlabeled_weight * consistency
+        return Losses(total, pseudo_label=pseudo_label, mask=mask, supervised=supervised, unlabeled=consistency)
 
     def end_epoch(self, context: EpochContext) -> Mapping[str, Tensor]:
         if self.config.schedule == "labeled-confidence":
-            self.schedule.end_epoch(context.predict("labeled"), context.epoch)
-        return {"threshold": self.schedule.threshold}
+            self.thresholds.end_epoch(context.predict("labeled"), context.epoch)
+        return {"threshold": self.thresholds.threshold}

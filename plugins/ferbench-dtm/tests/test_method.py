@@ -6,9 +6,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from ferbench.contract.batch import Batch, MethodInfo, NamedOutputs, ViewSet
+from ferbench.contract.batch import Batch, ForwardedViews, MethodInfo, NamedOutputs, ViewSet
 from ferbench.contract.head import Output
-from ferbench.contract.method import ForwardedViews
 from ferbench_dtm.method import Dtm
 
 INFO = MethodInfo(("neutral", "happiness", "sadness"), (6, 3, 1), 10, 40, steps=40, steps_per_epoch=2, feature_size=4)
@@ -26,7 +25,7 @@ def step(method: Dtm) -> tuple[Any, dict[str, torch.Tensor]]:
     outputs = {name: Output(value, value) for name, value in logits.items()}
     unlabeled = NamedOutputs({name: outputs[name] for name in ("weak", "strong")})
     forwarded = ForwardedViews(NamedOutputs({"weak": outputs["labeled"]}), unlabeled)
-    method.forward_views = lambda batch, no_grad: forwarded  # type: ignore[method-assign, assignment]
+    method.forward_views = lambda batch: forwarded  # type: ignore[method-assign, assignment]
     logits["labels"], nothing = torch.arange(32) % 3, torch.zeros(())
     places = ViewSet({}, torch.arange(32), {})
     return method.loss(Batch(None, places, logits["labels"], nothing, nothing, nothing, nothing)), logits  # type: ignore[arg-type]
@@ -37,7 +36,7 @@ def test_the_loss_is_fixmatchs_under_the_thresholds_of_the_step() -> None:
     losses, logits = step(method)
     prediction = logits["weak"].softmax(-1)
     confidence, pseudo_label = prediction.max(-1)
-    kept = [bool(c >= method.schedule.threshold[p]) for c, p in zip(confidence, pseudo_label, strict=True)]
+    kept = [bool(c >= method.thresholds.threshold[p]) for c, p in zip(confidence, pseudo_label, strict=True)]
     assert 0 < sum(kept) < 32
     assert losses.mask.tolist() == kept
     terms = [F.cross_entropy(logits["strong"][i], pseudo_label[i]) for i in range(32) if kept[i]]
@@ -49,7 +48,7 @@ def test_alignment_moves_predictions_to_the_labeled_proportions() -> None:
     method = dtm(align_momentum=0.0)
     prediction = torch.tensor([[0.4, 0.3, 0.3], [0.2, 0.2, 0.6]])
     scaled = prediction * torch.tensor([0.6, 0.3, 0.1]) / prediction.mean(0)
-    torch.testing.assert_close(method.aligned(prediction), scaled / scaled.sum(1, keepdim=True))
+    torch.testing.assert_close(method.align(prediction), scaled / scaled.sum(1, keepdim=True))
 
 
 def test_labeled_images_are_drawn_balanced_unless_asked_otherwise() -> None:

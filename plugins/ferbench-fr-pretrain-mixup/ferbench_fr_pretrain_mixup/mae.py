@@ -4,7 +4,7 @@ import torch
 from timm.models.vision_transformer import Block
 from torch import Tensor, nn
 
-from ferbench.functional import ranks
+from ferbench.blocks import ranks
 
 HEAD_SIZE = 32  # 512 / 16 in MAE's decoder
 

@@ -20,11 +20,25 @@ PRETRAINING_SCHEDULE = {"schedule": "cosine", "warmup": 0.0625}  # 50 of 800 epo
 GREY = 0.0  # a hidden patch in the report, in normalised pixels
 
 
+class Released(MethodConfig):
+    """What the authors' code does otherwise."""
+
+    in_place_mixing: bool = Field(
+        False, description="mixing overwrites the real faces, whose losses are then those of mixed ones"
+    )
+    second_split: bool = Field(
+        False, description="pseudo-labeling starts from a second draw of labeled images, so that more labels are seen "
+        "than the budget allows"
+    )  # fmt: skip
+    first_average: bool = Field(False, description="evaluate FaceMix's EMA, never the model of the last stage")
+    constant_rate: bool = Field(False, description="the last stage's schedule is never stepped")
+
+
 class FRPretrainMixup(Method):
     """FR-pretrain+Mixup (SSFER; Song et al., arXiv 2410.17622): three stages on one vision transformer.
 
     The encoder learns to reconstruct masked faces of all images, then labels with FaceMix, then the pseudo-labels that
-    its EMA gives. Every mistake of the released code is an option: see the README.
+    its EMA gives. Every mistake of the released code is an option of `released`: see the README.
     """
 
     class Config(MethodConfig):
@@ -53,25 +67,12 @@ class FRPretrainMixup(Method):
         label_smoothing: float = Field(0.1, ge=0, lt=1, description="of the targets of mixed faces")
         threshold: float = Field(0.7, ge=0, le=1, description="least confidence of a pseudo-label")
         unlabeled_weight: float = Field(5.0, ge=0, description="of the loss on pseudo-labels")
-        in_place_mixing: bool = Field(
-            False, description="mixing overwrites the real faces, whose losses are then those of mixed ones, as in the "
-            "released code"
-        )  # fmt: skip
-        second_split: bool = Field(
-            False, description="pseudo-labeling starts from a second draw of labeled images, so that more labels are "
-            "seen than the budget allows, as in the released code"
-        )  # fmt: skip
-        first_average: bool = Field(
-            False, description="evaluate FaceMix's EMA, never the model of the last stage, as in the released code"
-        )
-        constant_rate: bool = Field(
-            False, description="the last stage's schedule is never stepped, as in the released code"
-        )
+        released: Released = Field(Released(), description="what the authors' code does otherwise")
 
     config: Config
     variants: ClassVar = {
         "described": {},
-        "released": {"in_place_mixing": True, "second_split": True, "first_average": True, "constant_rate": True},
+        "released": {"released": dict.fromkeys(Released.model_fields, True)},
     }
     requires = frozenset({"tokens", "boxes"})
     views = Views(labeled={"weak": weak()}, unlabeled={"weak": weak(), "strong": strong()})
@@ -88,7 +89,9 @@ class FRPretrainMixup(Method):
             width=self.config.decoder_width,
             depth=self.config.decoder_depth,
         )
-        self.first_average = copy.deepcopy(net).eval().requires_grad_(False) if self.config.first_average else None
+        self.first_average = (
+            copy.deepcopy(net).eval().requires_grad_(False) if self.config.released.first_average else None
+        )
         self.register_buffer("is_last_stage", torch.zeros((), dtype=torch.bool))
 
     # -- the stages --------------------------------------------------------------------------------------------------
@@ -117,12 +120,12 @@ class FRPretrainMixup(Method):
             optimizer={**optimizer, "learning_rate": c.finetuning_rate},
             share=c.facemix_share,
         )
-        schedule = {"schedule": "constant", "warmup": 0.0} if c.constant_rate else {}
+        schedule = {"schedule": "constant", "warmup": 0.0} if c.released.constant_rate else {}
         pseudo_label = Stage(
             PSEUDO_LABEL,
             self.loss,
             self.views,
-            data="relabeled" if c.second_split else "labeled+unlabeled",
+            data="relabeled" if c.released.second_split else "labeled+unlabeled",
             parameters=lambda net: list(net.parameters()),
             optimizer={**optimizer, "learning_rate": c.finetuning_rate, **schedule},
             share=1 - c.facemix_share,
@@ -147,8 +150,10 @@ class FRPretrainMixup(Method):
     def reconstruction_loss(self, batch: Batch) -> Losses:
         """Mean squared error on the hidden patches (MAE), beside that of predicting each patch's own mean colour."""
         assert batch.unlabeled is not None
+        # Hidden patches, as the decoder fills them in
         images = batch.unlabeled.images["weak"]
         predicted, hidden = self.reconstruct(images)
+        # Squared error to their pixels (He et al., CVPR 2022, Section 3)
         target = patchify(images, self.patch_size)
         if self.config.normalize_patches:
             target = F.layer_norm(target, target.shape[-1:])
@@ -179,18 +184,19 @@ class FRPretrainMixup(Method):
     def facemix_loss(self, batch: Batch) -> Losses:
         """Labeled faces mixed with the batch's flip; the real ones count by how little their boxes overlap."""
         c, images, labels = self.config, batch.labeled.images["weak"], batch.labels
+        # Without mixing: cross-entropy on real faces
         if c.mixing == "none":
             real = F.cross_entropy(self.forward_images(images).logits, labels)
             return Losses(real, real=real)
-
-        share = torch.empty((), device=images.device).uniform_(generator=self.random)  # Beta(1, 1)
+        # Mixed faces, by a share from Beta(1, 1), against mixed and smoothed labels
+        share = torch.empty((), device=images.device).uniform_(generator=self.random)
         mixed_images = mix(images, share)
-        seen = [mixed_images] if c.in_place_mixing or c.mixing == "mixup" else [mixed_images, images]
+        seen = [mixed_images] if c.released.in_place_mixing or c.mixing == "mixup" else [mixed_images, images]
         logits = self.forward_images(torch.cat(seen)).logits.split(len(images))
         mixed = mixed_cross_entropy(logits[0], labels, share, c.label_smoothing)
         if c.mixing == "mixup":
             return Losses(mixed.mean(), mixed=mixed.mean())
-
+        # Real faces, the more the less the two boxes overlap
         real = F.cross_entropy(logits[-1], labels, reduction="none")
         boxes = batch.labeled.boxes["weak"]
         overlap = iou(boxes, boxes.flip(0))
@@ -202,14 +208,15 @@ class FRPretrainMixup(Method):
     def loss(self, batch: Batch) -> Losses:
         """The EMA's confident predictions of weak views train strong views, beside the labeled ones."""
         assert batch.unlabeled is not None
+        # Pseudo-labels of the teacher, as far as it is confident
         with torch.no_grad():
-            prediction = self.teacher(batch.unlabeled.images["weak"]).logits.softmax(-1)
-        confidence, pseudo_label = prediction.max(-1)
+            confidence, pseudo_label = self.teacher(batch.unlabeled.images["weak"]).probabilities.max(-1)
         mask = (confidence >= self.config.threshold).float()
-
-        labeled, unlabeled = batch.labeled.images["weak"], batch.unlabeled.images["strong"]
-        logits = self.forward_images(torch.cat([labeled, unlabeled])).logits.split([len(labeled), len(unlabeled)])
-        supervised = F.cross_entropy(logits[0], batch.labels)
-        guessed = (F.cross_entropy(logits[1], pseudo_label, reduction="none") * mask).mean()
-        total = supervised + self.config.unlabeled_weight * guessed
-        return Losses(total, pseudo_label=pseudo_label, mask=mask, supervised=supervised, unlabeled=guessed)
+        # Labeled and strong views in one forward, whatever the protocol's rule
+        images = [batch.labeled.images["weak"], batch.unlabeled.images["strong"]]
+        labeled, strong = self.forward_images(torch.cat(images)).logits.split([len(each) for each in images])
+        # Cross-entropy on labeled images, and of strong views against pseudo-labels
+        supervised = F.cross_entropy(labeled, batch.labels)
+        pseudo = (F.cross_entropy(strong, pseudo_label, reduction="none") * mask).mean()
+        total = supervised + self.config.unlabeled_weight * pseudo
+        return Losses(total, pseudo_label=pseudo_label, mask=mask, supervised=supervised, unlabeled=pseudo)

@@ -2,11 +2,39 @@
 
 import torch
 import torch.nn.functional as F
+from pydantic import Field
 from torch import Tensor
 
-from ferbench.functional import ranks
+from ferbench.blocks import ranks
+from ferbench.contract.method import MethodConfig
 
 STEEPNESS = 50.0
+LEAST = 1e-12  # of a mean loss that is divided by
+
+
+class CategoryOptions(MethodConfig):
+    """Options of the category level."""
+
+    ambiguous: bool = Field(True, description="ambiguous pseudo-labels; else cross-entropy against pseudo-labels")
+    positives: int = Field(3, ge=1, description="most classes of an ambiguous pseudo-label")
+    mass: float = Field(0.9, ge=0, le=1, description="probability that its classes hold")
+
+
+def category_loss(
+    logits: Tensor, reference: Tensor, pseudo_label: Tensor, mask: Tensor, options: CategoryOptions,
+    *, off_by_one: bool = False, batch_mask: bool = False,
+) -> Tensor:  # fmt: skip
+    """The loss of a batch of strong views, a scalar: the mean of `ambiguous_loss` where the mask is 1.
+
+    Logits and mean weak logits (B, C) float, pseudo-labels (B,) int64, mask (B,) float. `off_by_one` and `batch_mask`
+    (see `masked_by_batch`) are the released code's.
+    """
+    cross_entropy = F.cross_entropy(logits, pseudo_label, reduction="none")
+    if not options.ambiguous:
+        return (mask * cross_entropy).mean()
+    positives, mass = options.positives, options.mass
+    loss, weight = ambiguous_loss(logits, reference, positives=positives, mass=mass, off_by_one=off_by_one)
+    return masked_by_batch(weight * loss, cross_entropy, mask) if batch_mask else (mask * weight * loss).mean()
 
 
 def ambiguous_loss(
@@ -38,3 +66,12 @@ def ambiguous_loss(
     distance = mean - (prediction * (rank == count)).sum(-1)
     weight = (STEEPNESS * distance).log1p() / (STEEPNESS * mean).log1p()
     return loss, weight.clamp_max(1)
+
+
+def masked_by_batch(ambiguous: Tensor, cross_entropy: Tensor, mask: Tensor) -> Tensor:
+    """The released code's mean of weighted losses (B,), a scalar: every image counts, whatever its mask (B,) says.
+
+    It has the value of the mean of `cross_entropy` (B,) times the mask rate, and the gradient of `ambiguous`.
+    """
+    balance = (cross_entropy.mean() / ambiguous.mean().clamp_min(LEAST)).detach()
+    return balance * ambiguous.mean() * mask.mean()

@@ -1,10 +1,14 @@
 """LEAF's semantic and instance levels as a head: `--head leaf` gives it to any method."""
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
+from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from ferbench.contract.head import Head, Output
+from ferbench.contract.method import MethodConfig
 
 LEAST_NOISE = 0.01
 FAR = 1e9  # beyond every logit
@@ -59,27 +63,42 @@ class Level(nn.Module):
         return fused, {"gates": gates, "relevant_share": share.mean(-1)}, balance
 
 
+class HeadOptions(MethodConfig):
+    """Options of LEAF's head."""
+
+    dropout: float = Field(0.5, ge=0, lt=1, description="on the features")
+    semantic: bool = Field(True, description="semantic level: gates per feature")
+    instance: bool = Field(True, description="instance level: gates per image")
+    decoupled: bool = Field(True, description="fuse expression-relevant with expression-agnostic features")
+    experts: int = Field(8, ge=1, description="experts of each level")
+    top_k: int = Field(2, ge=1, description="experts per image; gates learn from 2 on")
+    balance_weight: float = Field(0.01, ge=0, description="of the load-balancing loss")
+
+    @model_validator(mode="after")
+    def _enough_experts(self) -> "HeadOptions":
+        if self.top_k > self.experts:
+            raise ValueError(f"top_k {self.top_k} must be at most the {self.experts} experts")
+        return self
+
+
 class LeafHead(Head):
     """Dropout, semantic level, L2 norm, instance level, one linear layer (LEAF, arXiv 2404.15041).
 
     The paper's equations are not public: the levels are reconstructed from its abstract and the released code (this
-    plugin's README says how). `features` are the unit vectors between the levels.
+    plugin's README says how). `features` are the unit vectors between the levels; `options` are those of `HeadOptions`.
     """
 
-    def __init__(
-        self, feature_size: int, n_classes: int, *, dropout: float = 0.5, experts: int = 8, top_k: int = 2,
-        balance_weight: float = 0.01, semantic: bool = True, instance: bool = True, decoupled: bool = True,
-        shared_experts: bool = False,
-    ) -> None:  # fmt: skip
+    def __init__(self, feature_size: int, n_classes: int, *, shared_experts: bool = False, **options: Any) -> None:
         super().__init__(feature_size, n_classes)
-        self.dropout = nn.Dropout(dropout)
+        c = HeadOptions.model_validate(options)
+        self.dropout = nn.Dropout(c.dropout)
         self.linear = nn.Linear(feature_size, n_classes)
-        self.balance_weight = balance_weight
+        self.balance_weight = c.balance_weight
         self.levels = nn.ModuleDict()
-        for name, wanted, gates in (("semantic", semantic, feature_size), ("instance", instance, 1)):
+        for name, wanted, gates in (("semantic", c.semantic, feature_size), ("instance", c.instance, 1)):
             if wanted:
-                mixture = ExpertMixture(feature_size, experts, top_k, shared_experts)
-                self.levels[name] = Level(mixture, feature_size, gates, decoupled)
+                mixture = ExpertMixture(feature_size, c.experts, c.top_k, shared_experts)
+                self.levels[name] = Level(mixture, feature_size, gates, c.decoupled)
 
     def forward(self, features: Tensor) -> Output:
         extras: dict[str, Tensor] = {}

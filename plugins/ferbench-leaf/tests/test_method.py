@@ -8,14 +8,19 @@ import torch.nn.functional as F
 from pydantic import ValidationError
 
 from ferbench.conformance.toy_task import INFO
-from ferbench_leaf.category import ambiguous_loss
+from ferbench_leaf.category import CategoryOptions, ambiguous_loss, category_loss
 from ferbench_leaf.method import Leaf
-
-CONFIDENT = 9.0
 
 
 def leaf(variant: str = "described", **options: Any) -> Leaf:
     return Leaf(Leaf.Config.model_validate({**Leaf.variants[variant], **options}))
+
+
+def category(variant: str, *logits_labels_and_mask: torch.Tensor) -> torch.Tensor:
+    """The category loss as the variant has it."""
+    c = leaf(variant).config
+    quirks = {"off_by_one": c.released.off_by_one, "batch_mask": c.released.batch_mask}
+    return category_loss(*logits_labels_and_mask, c.category, **quirks)
 
 
 @pytest.fixture
@@ -31,7 +36,7 @@ def logits() -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
 
 def test_described_the_mask_chooses_images(logits) -> None:  # type: ignore[no-untyped-def]
     strong, weak, pseudo_label, mask = logits
-    loss = leaf().category_loss(strong, weak, pseudo_label, mask)
+    loss = category("described", strong, weak, pseudo_label, mask)
     per_image, weight = ambiguous_loss(strong, weak)
     torch.testing.assert_close(loss, (per_image * weight)[3] / 16)
     loss.backward()
@@ -40,7 +45,7 @@ def test_described_the_mask_chooses_images(logits) -> None:  # type: ignore[no-u
 
 def test_released_every_image_trains_whatever_the_mask(logits) -> None:  # type: ignore[no-untyped-def]
     strong, weak, pseudo_label, mask = logits
-    loss = leaf("released").category_loss(strong, weak, pseudo_label, mask)
+    loss = category("released", strong, weak, pseudo_label, mask)
     # the balance factor makes the value that of the cross-entropy, times the mask rate
     torch.testing.assert_close(loss, F.cross_entropy(strong, pseudo_label) / 16)
     loss.backward()
@@ -49,11 +54,11 @@ def test_released_every_image_trains_whatever_the_mask(logits) -> None:  # type:
 
 @pytest.mark.parametrize("variant", ["described", "released"])
 def test_what_is_undecided_or_certain_stays_finite(variant: str) -> None:
-    method, pseudo_label, mask = leaf(variant), torch.zeros(4, dtype=torch.int64), torch.ones(4)
+    pseudo_label, mask = torch.zeros(4, dtype=torch.int64), torch.ones(4)
     certain = 200 * F.one_hot(pseudo_label, 7).float()
     for strong, weak in ((certain, certain), (torch.randn(4, 7), torch.zeros(4, 7))):
         strong = strong.clone().requires_grad_()
-        loss = method.category_loss(strong, weak, pseudo_label, mask)
+        loss = category(variant, strong, weak, pseudo_label, mask)
         loss.backward()
         assert torch.isfinite(loss) and torch.isfinite(strong.grad).all()
 
@@ -63,26 +68,15 @@ def test_after_a_step_only_released_decays_all_state() -> None:
         method = leaf(variant)
         net = torch.nn.BatchNorm1d(3)
         method.attach(net, net, torch.Generator(), INFO)  # type: ignore[arg-type]
-        method._learning_rate = torch.tensor(0.5)
+        method.learning_rate = torch.tensor(0.5)
         method.after_step()
         assert net.running_var.tolist() == pytest.approx([factor] * 3)
 
 
 def test_without_the_category_level_it_is_cross_entropy_above_the_margin(logits) -> None:  # type: ignore[no-untyped-def]
     strong, weak, pseudo_label, mask = logits
-    loss = leaf(category=False).category_loss(strong, weak, pseudo_label, mask)
+    loss = category_loss(strong, weak, pseudo_label, mask, CategoryOptions(ambiguous=False))
     torch.testing.assert_close(loss, F.cross_entropy(strong[3:4], pseudo_label[3:4]) / 16)
-
-
-def test_pseudo_labels_are_of_the_mean_prediction() -> None:
-    method = leaf()
-    method.margin = torch.tensor([0.8, 0.4])
-    first, second = torch.tensor([[CONFIDENT, 0], [CONFIDENT, 0]]), torch.tensor([[CONFIDENT, 0], [0, CONFIDENT + 1]])
-    pseudo_label, mask = method.pseudo_labels(first, second)
-    assert pseudo_label.tolist() == [0, 1]  # the mean logits of the second would also say 1, by its larger logit
-    assert mask.tolist() == [1, 1]  # 0.99 above 0.8, and 0.5 above 0.4
-    method.margin = torch.tensor([0.8, 0.6])
-    assert method.pseudo_labels(first, second)[1].tolist() == [1, 0]
 
 
 def test_released_is_one_shared_expert_with_inert_gates() -> None:
@@ -106,4 +100,4 @@ def test_released_keeps_the_quirks_of_ada_cms_code() -> None:
 
 def test_more_experts_per_image_than_there_are_are_refused() -> None:
     with pytest.raises(ValidationError, match="at most the 4 experts"):
-        leaf(experts=4, top_k=5)
+        leaf(head={"experts": 4, "top_k": 5})

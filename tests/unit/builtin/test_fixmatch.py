@@ -64,14 +64,14 @@ def test_the_weak_view_gets_no_gradient_and_moves_no_statistics() -> None:
     before = int(net.backbone.norm.num_batches_tracked)  # type: ignore[union-attr, operator, arg-type]
     mean = net.backbone.norm.running_mean.clone()  # type: ignore[union-attr, operator]
     with torch.no_grad():
-        method.forward_views(batch, no_grad={"weak"})
+        method.forward_views(batch)
     assert int(net.backbone.norm.num_batches_tracked) == before + 1  # type: ignore[union-attr, operator, arg-type]
     reference = toy_network(FixMatch(FixMatch.Config())).train()
     assert batch.unlabeled is not None
     reference(torch.cat([batch.labeled.images["weak"], batch.unlabeled.images["strong"]]))
     assert torch.equal(net.backbone.norm.running_mean, reference.backbone.norm.running_mean)  # type: ignore[union-attr, arg-type]
     assert not torch.equal(net.backbone.norm.running_mean, mean)  # type: ignore[union-attr, arg-type]
-    out = method.forward_views(batch, no_grad={"weak"})
+    out = method.forward_views(batch)
     assert not out.unlabeled.weak.logits.requires_grad
     assert out.labeled.weak.logits.requires_grad
 
@@ -79,7 +79,7 @@ def test_the_weak_view_gets_no_gradient_and_moves_no_statistics() -> None:
 def test_separate_forwards_use_the_statistics_of_each_view() -> None:
     batch = random_batch()
     method, net = attached()
-    out = method.forward_views(batch, no_grad={"weak"}, joint=False)
+    out = method.forward_views(batch, joint=False)
     reference = toy_network(FixMatch(FixMatch.Config())).train()
     expected = reference(batch.labeled.images["weak"]).logits
     assert torch.allclose(out.labeled.weak.logits, expected, atol=1e-6)

@@ -25,9 +25,14 @@ SMALL = {"image_size": 16, "steps": 20}
 
 @pytest.fixture
 def key(patterns: Path, tmp_path: Path, registry: Registry) -> Any:
-    """The file of a pre-training stage that a cell of FixMatch would have, with the threshold among its options."""
+    """The file of a pre-training stage that a cell of FixMatch would have, with the named options."""
 
-    def make(ratio: str = "0.1", arithmetic: tuple[object, ...] = ("cpu", 1), **options: Any) -> Path:
+    def make(
+        ratio: str = "0.1",
+        arithmetic: tuple[object, ...] = ("cpu", 1),
+        named: tuple[str, ...] = ("threshold",),
+        **options: Any,
+    ) -> Path:
         request = RunRequest(
             methods=[options.pop("method", "fixmatch")],
             datasets=[options.pop("dataset", str(patterns))],
@@ -47,7 +52,7 @@ def key(patterns: Path, tmp_path: Path, registry: Registry) -> Any:
             Views({}, {"weak": weak()}),
             data="all",
             pretraining=True,
-            options=("threshold",),  # type: ignore[arg-type]
+            options=named,
         )
         cache = StageCache(
             tmp_path,
@@ -85,6 +90,15 @@ def test_labels_seeds_and_later_options_do_not_enter(key: Any) -> None:
 )
 def test_what_the_stage_depends_on_does(key: Any, change: dict[str, Any]) -> None:
     assert key(**change) != key()
+
+
+def test_an_option_of_a_group_is_named_with_it(key: Any) -> None:
+    def of_floor(**values: float) -> Path:
+        overrides = {f"margin.{name}": value for name, value in values.items()}
+        found: Path = key(method="ada-cm", named=("margin.floor",), set=overrides)
+        return found
+
+    assert of_floor() == of_floor(decay=0.5) != of_floor(floor=0.5)
 
 
 def test_other_images_do(key: Any, tmp_path: Path) -> None:

@@ -5,10 +5,10 @@ from typing import Any
 import pytest
 import torch
 
+from ferbench.blocks import decay_state
 from ferbench.conformance.static_check import check_static
 from ferbench.conformance.toy_task import INFO
 from ferbench.contract.method import Method
-from ferbench.functional import decay_state
 from ferbench_ada_cm.method import AdaCM
 from ferbench_leaf.method import Leaf
 
@@ -16,15 +16,16 @@ from ferbench_leaf.method import Leaf
 @pytest.mark.parametrize(
     ("method", "options"),
     [
-        (AdaCM, {"margin": "iteration"}),
-        (AdaCM, {"margin": "fixed"}),
+        (AdaCM, {"margin": {"update": "iteration"}}),
+        (AdaCM, {"margin": {"update": "fixed"}}),
         (AdaCM, {"contrast_weight": 0}),
-        (Leaf, {"category": False}),
-        (Leaf, {"batch_mask": True}),
-        (Leaf, {"semantic": False, "instance": False}),
-        (Leaf, {"decoupled": False}),
-        (Leaf, {"experts": 3, "top_k": 3}),
-        (Leaf, {"off_by_one": True}),
+        (Leaf, {"margin": {"update": "iteration"}}),
+        (Leaf, {"category": {"ambiguous": False}}),
+        (Leaf, {"released": {"batch_mask": True}}),
+        (Leaf, {"head": {"semantic": False, "instance": False}}),
+        (Leaf, {"head": {"decoupled": False}}),
+        (Leaf, {"head": {"experts": 3, "top_k": 3}}),
+        (Leaf, {"released": {"off_by_one": True}}),
     ],
 )
 def test_losses_read_no_value(method: type[Method], options: dict[str, Any]) -> None:

@@ -50,7 +50,8 @@ def plan(patterns: Path, tmp_path: Path) -> Any:
 
 def overrides(planned: list[PlannedCell]) -> dict[str, dict[str, Any]]:
     return {
-        kind: {k: v for k, v in fields.items() if k not in SMALL} for kind, fields in planned[0].cell.overrides.model_dump().items()
+        kind: {k: v for k, v in fields.items() if k not in SMALL}
+        for kind, fields in planned[0].cell.overrides.model_dump().items()
     }
 
 
@@ -67,6 +68,47 @@ def overrides(planned: list[PlannedCell]) -> dict[str, dict[str, Any]]:
 )
 def test_a_configuration_is_one_cell_however_it_is_written(plan: Any, spellings: list[dict[str, Any]]) -> None:
     assert len({plan(set=spelling)[0].cell.cell_id for spelling in spellings}) == 1
+
+
+@pytest.mark.parametrize(
+    "spellings",
+    [
+        [{"margin.floor": 0.6}, {"margin": {"floor": "0.60"}}, {"ada-cm": {"margin": {"floor": 0.6}}}],
+        [{"ada-cm.released.state_decay": 0.1}, {"released": {"state_decay": 0.1}, "margin.floor": 0.7}],
+        # the tuned default of the recipe; a group's other options keep theirs
+        [{}, {"margin.floor": 0.7}, {"margin": {"decay": 0.85}}, {"margin.initial": 0.8}],
+    ],
+)
+def test_options_of_a_group_are_one_cell_however_they_are_written(plan: Any, spellings: list[dict[str, Any]]) -> None:
+    assert len({plan("ada-cm", set=spelling)[0].cell.cell_id for spelling in spellings}) == 1
+
+
+def test_an_option_of_a_group_is_kept_by_its_dotted_name(plan: Any) -> None:
+    planned = plan("leaf", "ada-cm", set={"leaf.head.top_k": "3", "ada-cm.margin": {"update": "fixed"}})
+    found = {item.cell.method: overrides([item])["method"] for item in planned}
+    assert found == {"leaf": {"head.top_k": 3}, "ada-cm": {"margin.update": "fixed"}}
+    config: Any = resolve(planned[0].cell, REGISTRY, sources_of(planned[0].job)).config
+    assert (config.head.top_k, config.head.experts) == (3, 8)
+
+
+@pytest.mark.parametrize(
+    ("methods", "settings", "words"),
+    [
+        (["ada-cm"], {"margin_floor": 0.7}, ["--set margin_floor", "ferbench 0.1", "--set ada-cm.margin.floor="]),
+        (["ada-cm"], {"margin": "fixed"}, ["--set margin:", "ferbench 0.1", "--set ada-cm.margin.update="]),
+        (["ada-cm"], {"ada-cm.state_decay": 0.1}, ["--set ada-cm.state_decay", "--set ada-cm.released.state_decay="]),
+        (["leaf", "fixmatch"], {"leaf.top_k": 1}, ["--set leaf.top_k", "--set leaf.head.top_k="]),
+        (["leaf", "fixmatch"], {"top_k": 1}, ["--set top_k", "--set leaf.head.top_k="]),
+        (["leaf"], {"released": True}, ["--set released:", "group", "released.off_by_one"]),
+        (["leaf"], {"released.off_by_two": True}, ["--set released.off_by_two", "did you mean 'released.off_by_one'"]),
+        (["leaf"], {"leaf.released.off": True}, ["--set leaf.released.off", "released.off_by_one"]),
+    ],
+)
+def test_a_name_that_is_no_option_is_refused_with_its_remedy(
+    plan: Any, methods: list[str], settings: dict[str, Any], words: list[str]
+) -> None:
+    with refused(UsageError, *words):
+        plan(*methods, set=settings)
 
 
 def test_the_head_that_a_method_has_anyway_is_no_other_cell(plan: Any) -> None:

@@ -245,7 +245,7 @@ def test_what_ran_inline_is_not_standard(path):
 def test_a_failure_has_fewer_things_to_check(tmp_path):
     found = verify(write_failure(tmp_path, make_cell()))
     assert found.holds
-    assert {check.name for check in found.checks} == {"schema", "cell id", "standard", "folder"}
+    assert {check.name for check in found.checks} == {"schema", "cell id", "standard", "folder", "options"}
 
 
 def test_a_failure_may_be_of_a_method_that_sees_more_labels(tmp_path):

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from ferbench.blocks import MarginOptions
 from ferbench.builtin.methods.fixmatch import FixMatch
 from ferbench.conformance.toy_task import toy_training
 from ferbench.contract.method import Method
@@ -19,9 +20,9 @@ pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(),
 
 METHODS = [
     lambda: FixMatch(FixMatch.Config(threshold=0.5, align=True)),
-    lambda: AdaCM(AdaCM.Config(margin="iteration", margin_floor=0.5)),
+    lambda: AdaCM(AdaCM.Config(margin=MarginOptions(update="iteration", floor=0.5))),
     lambda: AdaCM(AdaCM.Config.model_validate(AdaCM.variants["released"])),
-    lambda: Leaf(Leaf.Config(margin_floor=0.5)),
+    lambda: Leaf(Leaf.Config(margin=MarginOptions(floor=0.5))),
     lambda: Leaf(Leaf.Config.model_validate(Leaf.variants["released"])),
 ]
 

@@ -1,0 +1,55 @@
+"""What the training loop of Ada-CM's released code does, which LEAF's code took over."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from ferbench.contract.batch import PoolPredictions
+from ferbench.contract.method import EpochContext, MethodConfig
+
+
+class ReleasedLoop(MethodConfig):
+    """Options of a method whose released code trains in that loop; by default all is as the papers describe it."""
+
+    augmented_statistics: bool = Field(
+        False, description="learn margins after an epoch from weak views, without the last incomplete batch"
+    )
+    separate_forwards: bool = Field(False, description="four forwards, each with its own BatchNorm statistics")
+    state_decay: float = Field(
+        0.0,
+        ge=0,
+        description="decay times learning rate on all float state, BatchNorm's too, instead of the optimizer's decay",
+    )
+
+    @property
+    def joint_forward(self) -> bool | None:
+        """The method's rule for `Method.joint_forward`."""
+        return False if self.separate_forwards else None
+
+    @property
+    def optimizer(self) -> Mapping[str, Any] | None:
+        """The settings for `Stage.optimizer`."""
+        return {"weight_decay": 0.0} if self.state_decay else None
+
+    def labeled_pass(self, context: EpochContext) -> PoolPredictions:
+        """The teacher's pass over the labeled images, from which margins are learned."""
+        augmented = self.augmented_statistics
+        return context.predict("labeled", view="weak" if augmented else "plain", drop_last=augmented)
+
+    def after_step(self, net: nn.Module, learning_rate: Tensor) -> None:
+        """Decay the state of the net; nothing without `state_decay`."""
+        if self.state_decay:
+            decay_state(net, self.state_decay * learning_rate)
+
+
+@torch.no_grad()
+def decay_state(module: nn.Module, rate: Tensor) -> None:
+    """Multiply all floating-point state by 1 - rate (a scalar tensor), BatchNorm's running statistics included.
+
+    Not weight decay, which leaves statistics alone.
+    """
+    state = [value for value in module.state_dict().values() if value.is_floating_point()]
+    torch._foreach_mul_(state, 1 - rate)

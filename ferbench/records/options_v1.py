@@ -1,0 +1,133 @@
+"""The options that methods had in ferbench 0.1, frozen: its records are read and verified by them.
+
+Methods that are not here have the same options now as then.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import JsonValue
+
+COMMIT = "fa07dc9"
+"""The commit of ferbench 0.1."""
+
+
+@dataclass(frozen=True)
+class OptionV1:
+    """An option of 0.1: its default, and its name now."""
+
+    default: JsonValue
+    now: str
+
+
+def _table(same: Mapping[str, JsonValue], **renamed: tuple[JsonValue, str]) -> dict[str, OptionV1]:
+    kept = {name: OptionV1(default, name) for name, default in same.items()}
+    return kept | {name: OptionV1(*option) for name, option in renamed.items()}
+
+
+_MARGIN: dict[str, tuple[JsonValue, str]] = {
+    "initial_margin": (0.8, "margin.initial"),
+    "margin_floor": (0.8, "margin.floor"),
+    "margin_decay": (0.97, "margin.decay"),
+}
+_LOOP: dict[str, tuple[JsonValue, str]] = {
+    "augmented_statistics": (False, "released.augmented_statistics"),
+    "separate_forwards": (False, "released.separate_forwards"),
+    "state_decay": (0.0, "released.state_decay"),
+}
+_WEIGHTS: dict[str, JsonValue] = {
+    "temperature": 0.07,
+    "labeled_weight": 0.5,
+    "unlabeled_weight": 1.0,
+    "contrast_weight": 0.1,
+}
+
+OPTIONS_V1: Mapping[str, Mapping[str, OptionV1]] = {
+    "ada-cm": _table(
+        {**_WEIGHTS, "dropout": 0.5},
+        margin=("epoch", "margin.update"),
+        margin_momentum=(0.99, "margin.momentum"),
+        contrast_gradient=(True, "released.contrast_gradient"),
+        **_MARGIN,
+        **_LOOP,
+    ),
+    "leaf": _table(
+        {**_WEIGHTS, "consistency_weight": 1.0},
+        dropout=(0.5, "head.dropout"),
+        semantic=(True, "head.semantic"),
+        instance=(True, "head.instance"),
+        decoupled=(True, "head.decoupled"),
+        experts=(8, "head.experts"),
+        top_k=(2, "head.top_k"),
+        balance_weight=(0.01, "head.balance_weight"),
+        category=(True, "category.ambiguous"),
+        positives=(3, "category.positives"),
+        positive_mass=(0.9, "category.mass"),
+        shared_experts=(False, "released.shared_experts"),
+        off_by_one=(False, "released.off_by_one"),
+        batch_mask=(False, "released.batch_mask"),
+        **_MARGIN,
+        **_LOOP,
+    ),
+    "fr-pretrain-mixup": _table(
+        {
+            "pretraining": 3.0,
+            "mask_ratio": 0.75,
+            "decoder_width": 2 / 3,
+            "decoder_depth": 8,
+            "normalize_patches": False,
+            "pretraining_rate": 3.4e-4,
+            "finetuning_rate": 1.5e-4,
+            "decay": 0.05,
+            "facemix_share": 0.25,
+            "mixing": "facemix",
+            "label_smoothing": 0.1,
+            "threshold": 0.7,
+            "unlabeled_weight": 5.0,
+        },
+        in_place_mixing=(False, "released.in_place_mixing"),
+        second_split=(False, "released.second_split"),
+        first_average=(False, "released.first_average"),
+        constant_rate=(False, "released.constant_rate"),
+    ),
+}
+
+
+def names_since_version_1(method: str) -> dict[str, str]:
+    """The options of a method that have another name now: from the name in 0.1 to that."""
+    return {name: option.now for name, option in OPTIONS_V1.get(method, {}).items() if option.now != name}
+
+
+def has_version_1(method: str, config: Mapping[str, Any]) -> bool:
+    """Whether a record's options of a method have names of 0.1; a group of today may have the name of an old option."""
+    return any(name in config and not isinstance(config[name], Mapping) for name in names_since_version_1(method))
+
+
+def option_problems(method: str, config: Mapping[str, Any], overrides: Mapping[str, Any]) -> list[str]:
+    """What is wrong with a record's options: other names or kinds than those of 0.1, overrides that are not used."""
+    problems = []
+    if has_version_1(method, config):
+        options = OPTIONS_V1[method]
+        problems += [f"option {name} is missing" for name in sorted(options.keys() - config.keys())]
+        problems += [f"ferbench 0.1 has no option {name}" for name in sorted(config.keys() - options.keys())]
+        problems += [
+            f"option {name} is {config[name]!r}, not of the kind of {option.default!r}"
+            for name, option in options.items()
+            if name in config and _kind(config[name]) is not _kind(option.default)
+        ]
+    for name, value in overrides.items():
+        if (used := _at(config, name)) != value:
+            problems.append(f"option {name} is {used!r}, the cell asks for {value!r}")
+    return problems
+
+
+def _kind(value: object) -> type:
+    return float if type(value) is int else type(value)
+
+
+def _at(config: Mapping[str, Any], name: str) -> object:
+    value: object = config
+    for part in name.split("."):
+        value = value.get(part) if isinstance(value, Mapping) else None
+    return value

@@ -1,0 +1,82 @@
+"""The frozen options of ferbench 0.1 against the records that it left and the options of today."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ferbench.discovery.loader import load_registry
+from ferbench.records.options_v1 import OPTIONS_V1, has_version_1, names_since_version_1, option_problems
+
+RECORDS = Path(__file__).parents[3] / "leaderboard" / "records"
+NEW = {"leaf": {"margin.update", "margin.momentum"}}  # options that 0.1 did not have
+
+
+def of_version_1(method: str) -> dict[str, Any]:
+    """The options of a committed record of 0.1."""
+    paths = sorted(RECORDS.glob(f"*/*/*/{method}/*/seed0/record.json"))
+    config: dict[str, Any] = json.loads(paths[0].read_text())["config"]["method"]
+    return config
+
+
+@pytest.mark.parametrize("method", OPTIONS_V1)
+def test_every_option_has_its_default_under_the_name_of_today(method: str) -> None:
+    now = load_registry().load("methods", method).Config.option_fields()
+    table = OPTIONS_V1[method]
+    assert {option.now for option in table.values()} == now.keys() - NEW.get(method, set())
+    assert {option.now: option.default for option in table.values()} == {
+        option.now: now[option.now].default for option in table.values()
+    }
+
+
+@pytest.mark.parametrize("method", OPTIONS_V1)
+def test_a_committed_record_has_the_options_of_version_1(method: str) -> None:
+    config = of_version_1(method)
+    assert config.keys() == OPTIONS_V1[method].keys()
+    assert has_version_1(method, config)
+    assert option_problems(method, config, {}) == []
+
+
+@pytest.mark.parametrize("method", [*OPTIONS_V1, "fixmatch", "dtm", "supervised"])
+def test_the_options_of_today_are_not_those_of_version_1(method: str) -> None:
+    config = load_registry().load("methods", method).Config().model_dump(mode="json")
+    assert not has_version_1(method, config)
+    assert option_problems(method, config, {}) == []
+
+
+def test_a_method_with_the_same_options_has_no_other_names() -> None:
+    assert names_since_version_1("dtm") == {}
+    assert names_since_version_1("ada-cm")["margin_floor"] == "margin.floor"
+
+
+@pytest.mark.parametrize(
+    ("change", "word"),
+    [
+        ({"margin_floor": None}, "margin_floor is None"),
+        ({"margin_flor": 0.5}, "no option margin_flor"),
+        ({"separate_forwards": 1}, "separate_forwards is 1"),
+        ({"dropout": "0"}, "dropout is '0'"),
+    ],
+)
+def test_what_no_record_of_version_1_has_is_a_problem(change: dict[str, Any], word: str) -> None:
+    (problem,) = option_problems("ada-cm", {**of_version_1("ada-cm"), **change}, {})
+    assert word in problem
+
+
+def test_a_missing_option_is_a_problem() -> None:
+    config = of_version_1("ada-cm")
+    del config["temperature"]
+    assert option_problems("ada-cm", config, {}) == ["option temperature is missing"]
+
+
+@pytest.mark.parametrize(
+    ("config", "overrides"),
+    [({"threshold": 0.9}, {"threshold": 0.9}), ({"released": {"state_decay": 0.1}}, {"released.state_decay": 0.1})],
+)
+def test_an_override_must_be_what_was_used(config: dict[str, Any], overrides: dict[str, Any]) -> None:
+    assert option_problems("fixmatch", config, overrides) == []
+    (name,) = overrides
+    (problem,) = option_problems("fixmatch", config, {name: 0.5})
+    assert name in problem and "0.5" in problem
+    assert option_problems("fixmatch", {}, overrides)
