@@ -176,8 +176,8 @@ class Method(nn.Module):
     def start_stage(self, stage: Stage) -> None:
         """Called before the first step of each stage; not again when a run is resumed within it."""
 
-    def after_step(self) -> None:
-        """Called after the optimizer and the EMA update of each step."""
+    def after_step(self, batch: Batch) -> None:
+        """Called after the optimizer and the EMA update of each step, with the batch of the step."""
 
     def end_epoch(self, context: EpochContext) -> Mapping[str, Tensor]:
         """Called after each epoch (a twentieth of the run); tensors that it returns go into the history."""

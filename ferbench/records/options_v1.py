@@ -93,6 +93,9 @@ OPTIONS_V1: Mapping[str, Mapping[str, OptionV1]] = {
     ),
 }
 
+ADDED_SINCE: Mapping[str, Mapping[str, JsonValue]] = {"leaf": {"margin.update": "epoch", "margin.momentum": 0.99}}
+"""Options that came later, with the value that stands for how 0.1 ran."""
+
 
 def names_since_version_1(method: str) -> dict[str, str]:
     """The options of a method that have another name now: from the name in 0.1 to that."""
@@ -102,6 +105,22 @@ def names_since_version_1(method: str) -> dict[str, str]:
 def has_version_1(method: str, config: Mapping[str, Any]) -> bool:
     """Whether a record's options of a method have names of 0.1; a group of today may have the name of an old option."""
     return any(name in config and not isinstance(config[name], Mapping) for name in names_since_version_1(method))
+
+
+def in_names_of_today(method: str, config: Mapping[str, JsonValue]) -> dict[str, JsonValue]:
+    """A record's options of a method by their present names, in groups; those of today are returned as they are."""
+    if not has_version_1(method, config):
+        return dict(config)
+    names = {name: option.now for name, option in OPTIONS_V1[method].items()}
+    flat = {**ADDED_SINCE.get(method, {}), **{names.get(name, name): value for name, value in config.items()}}
+    nested: dict[str, Any] = {}
+    for name, value in flat.items():
+        *groups, option = name.split(".")
+        place = nested
+        for group in groups:
+            place = place.setdefault(group, {})
+        place[option] = value
+    return nested
 
 
 def option_problems(method: str, config: Mapping[str, Any], overrides: Mapping[str, Any]) -> list[str]:

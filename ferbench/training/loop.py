@@ -169,7 +169,7 @@ def take_step(
     optimizer.step()
     if not planned.stage.pretraining:
         run.teacher.update(planned.begins + step - planned.ema_begins)
-    run.method.after_step()
+    run.method.after_step(batch)
     return TakenStep(total, losses, images, extras)
 
 

@@ -78,14 +78,13 @@ class AdaCM(Method):
         # Contrast between the weak views of subset II
         contrast = nt_xent(weak1.features, weak2.features, 1 - mask, c.temperature)
         contrast = contrast if c.released.contrast_gradient else contrast.detach()
-        # Total, and the rate that the decay after this step is scaled with
-        self.learning_rate = batch.learning_rate
+        # Total
         total = c.labeled_weight * supervised + c.unlabeled_weight * pseudo + c.contrast_weight * contrast
         terms = {"supervised": supervised, "unlabeled": pseudo, "contrast": contrast}
         return Losses(total, pseudo_label=pseudo_label, mask=mask, **terms)
 
-    def after_step(self) -> None:
-        self.config.released.after_step(self.net, self.learning_rate)
+    def after_step(self, batch: Batch) -> None:
+        self.config.released.after_step(self.net, batch.learning_rate)
 
     def end_epoch(self, context: EpochContext) -> Mapping[str, Tensor]:
         return self.margin.end_epoch(context, self.config.released.labeled_pass)

@@ -123,17 +123,15 @@ def test_the_released_code_decays_the_statistics_of_batchnorm_too() -> None:
     method = attached("released")
     (stage,) = method.stages()
     assert stage.optimizer == {"weight_decay": 0.0}
-    method.loss(make_batch())  # the learning rate of this step is 0.5
     before = {name: value.clone() for name, value in method.net.state_dict().items()}
-    method.after_step()
+    method.after_step(make_batch())  # whose learning rate is 0.5
     for name, value in method.net.state_dict().items():
         expected = before[name] * (1 - 0.02 * 0.5) if value.is_floating_point() else before[name]
         torch.testing.assert_close(value, expected, msg=name)
     described = attached()
     assert described.stages()[0].optimizer is None
-    described.loss(make_batch())
     before = {name: value.clone() for name, value in described.net.state_dict().items()}
-    described.after_step()
+    described.after_step(make_batch())
     assert all(torch.equal(value, before[name]) for name, value in described.net.state_dict().items())
 
 

@@ -91,15 +91,14 @@ class Leaf(Method):
         # Contrast between the weak views below the margin; consistency of their predictions
         contrast = nt_xent(weak1.features, weak2.features, 1 - mask, c.temperature)
         consistency = (first - second).square().sum(-1).mean()
-        # Total, and the rate that the decay after this step is scaled with
-        self.learning_rate = batch.learning_rate
+        # Total
         total = c.labeled_weight * supervised + c.unlabeled_weight * category
         total = total + c.contrast_weight * contrast + c.consistency_weight * consistency
         terms = {"supervised": supervised, "unlabeled": category, "contrast": contrast, "consistency": consistency}
         return Losses(total, pseudo_label=pseudo_label, mask=mask, **terms)
 
-    def after_step(self) -> None:
-        self.config.released.after_step(self.net, self.learning_rate)
+    def after_step(self, batch: Batch) -> None:
+        self.config.released.after_step(self.net, batch.learning_rate)
 
     def end_epoch(self, context: EpochContext) -> Mapping[str, Tensor]:
         return self.margin.end_epoch(context, self.config.released.labeled_pass)

@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from pydantic import ValidationError
 
 from ferbench.conformance.toy_task import INFO
+from ferbench.contract.batch import Batch, ViewSet
 from ferbench_leaf.category import CategoryOptions, ambiguous_loss, category_loss
 from ferbench_leaf.method import Leaf
 
@@ -64,12 +65,12 @@ def test_what_is_undecided_or_certain_stays_finite(variant: str) -> None:
 
 
 def test_after_a_step_only_released_decays_all_state() -> None:
+    nothing, none, learning_rate = ViewSet({}, torch.arange(0), {}), torch.arange(0), torch.tensor(0.5)
     for variant, factor in (("released", 1 - 0.02 * 0.5), ("described", 1.0)):
         method = leaf(variant)
         net = torch.nn.BatchNorm1d(3)
         method.attach(net, net, torch.Generator(), INFO)  # type: ignore[arg-type]
-        method.learning_rate = torch.tensor(0.5)
-        method.after_step()
+        method.after_step(Batch(nothing, None, none, none, torch.tensor(0), torch.tensor(0.0), learning_rate))
         assert net.running_var.tolist() == pytest.approx([factor] * 3)
 
 

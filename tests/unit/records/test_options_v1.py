@@ -6,11 +6,18 @@ from typing import Any
 
 import pytest
 
+from ferbench.cells.resolve import method_config
 from ferbench.discovery.loader import load_registry
-from ferbench.records.options_v1 import OPTIONS_V1, has_version_1, names_since_version_1, option_problems
+from ferbench.records.options_v1 import (
+    ADDED_SINCE,
+    OPTIONS_V1,
+    has_version_1,
+    in_names_of_today,
+    names_since_version_1,
+    option_problems,
+)
 
 RECORDS = Path(__file__).parents[3] / "leaderboard" / "records"
-NEW = {"leaf": {"margin.update", "margin.momentum"}}  # options that 0.1 did not have
 
 
 def of_version_1(method: str) -> dict[str, Any]:
@@ -24,7 +31,7 @@ def of_version_1(method: str) -> dict[str, Any]:
 def test_every_option_has_its_default_under_the_name_of_today(method: str) -> None:
     now = load_registry().load("methods", method).Config.option_fields()
     table = OPTIONS_V1[method]
-    assert {option.now for option in table.values()} == now.keys() - NEW.get(method, set())
+    assert {option.now for option in table.values()} == now.keys() - ADDED_SINCE.get(method, {}).keys()
     assert {option.now: option.default for option in table.values()} == {
         option.now: now[option.now].default for option in table.values()
     }
@@ -36,6 +43,18 @@ def test_a_committed_record_has_the_options_of_version_1(method: str) -> None:
     assert config.keys() == OPTIONS_V1[method].keys()
     assert has_version_1(method, config)
     assert option_problems(method, config, {}) == []
+
+
+@pytest.mark.parametrize("method", [*OPTIONS_V1, "fixmatch", "dtm", "supervised"])
+def test_a_record_of_0_1_has_the_configuration_that_its_cell_has_today(method: str) -> None:
+    """So that a finished cell of 0.1 is not trained again for the names of its options."""
+    registry = load_registry()
+    recipe = registry.load("protocols", "ratio-v1").recipe_for("synthfaces")
+    path = sorted(RECORDS.glob(f"*/*/*/{method}*/*/seed0/record.json"))[0]
+    record = json.loads(path.read_text())
+    variant = record["cell"].get("variant", "described")
+    today = method_config(method, registry.load("methods", method), variant, recipe, {}).model_dump(mode="json")
+    assert in_names_of_today(method, record["config"]["method"]) == today
 
 
 @pytest.mark.parametrize("method", [*OPTIONS_V1, "fixmatch", "dtm", "supervised"])
