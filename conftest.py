@@ -88,7 +88,7 @@ def _fail_if_processes_started() -> None:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_setup(item: pytest.Item) -> Iterator[None]:
-    """Fail a test of the quick lane whose fixtures start processes; their time is not its own, since others share it."""
+    """Fail a test of the quick lane whose fixtures start processes; others share them, so their time is not its own."""
     _processes.started = False
     result = yield
     if not _has_lane(item):

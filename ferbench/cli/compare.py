@@ -15,11 +15,11 @@ if TYPE_CHECKING:
     from ferbench.leaderboard.comparison import Comparison, Located
     from ferbench.leaderboard.keys import Key
     from ferbench.leaderboard.statistics import Paired
+    from ferbench.records.metrics import Metric
 
     Side = dict[Key, dict[str, dict[int, Located]]]
 
 LONG = 2000
-TITLES = {"accuracy": "accuracy", "balanced_accuracy": "balanced accuracy", "macro_f1": "macro-F1", "ece": "ECE"}
 
 
 @click.command()
@@ -108,8 +108,10 @@ def _only_row(rows: "dict[str, dict[int, Located]]", name: str) -> "dict[int, Lo
 
 
 def _print(title: str, comparison: "Comparison") -> None:
+    from ferbench.records.metrics import BY_KEY, shown_in
     from ferbench.render.escape import plain
 
+    recall = BY_KEY["balanced_accuracy"]  # a mean of recalls, so the recall of a class is written as it is
     a, b = plain(comparison.a), plain(comparison.b)
     click.echo(click.style(plain(f"{a} against {b}: {title}", LONG), bold=True))
     rows = []
@@ -122,8 +124,8 @@ def _print(title: str, comparison: "Comparison") -> None:
     print_table(("seed", "A %", "B %", "A - B", "only A right", "only B right", "McNemar p"), rows)
     print_table(
         ("difference in", f"A - B, mean of {_seeds(len(comparison.pairs))}", "95 % t-interval"),
-        [(TITLES[name], *_difference(value)) for name, value in comparison.metrics.items()]
-        + [(plain(f"recall of {name}"), *_difference(value)) for name, value in comparison.recalls.items()],
+        [(metric.title, *_difference(metric, comparison.metrics[metric.key])) for metric in shown_in("compare")]
+        + [(plain(f"recall of {name}"), *_difference(recall, value)) for name, value in comparison.recalls.items()],
     )
     click.echo(f"A is {a}, B is {b}; differences in points, the interval is over the differences of the seeds")
     if any(pair.mcnemar is None for pair in comparison.pairs):
@@ -139,12 +141,13 @@ def _print(title: str, comparison: "Comparison") -> None:
     click.echo()
 
 
-def _difference(value: "Paired | None") -> tuple[str, str]:
+def _difference(metric: "Metric", value: "Paired | None") -> tuple[str, str]:
     if value is None:
         return "-", "-"
+    mean = metric.number(value.mean, "+")
     if value.low is None or value.high is None:
-        return f"{100 * value.mean:+.1f}", "needs two seeds"
-    return f"{100 * value.mean:+.1f}", f"{100 * value.low:+.1f} to {100 * value.high:+.1f}"
+        return mean, "needs two seeds"
+    return mean, f"{metric.number(value.low, '+')} to {metric.number(value.high, '+')}"
 
 
 def _seeds(number: int) -> str:

@@ -1,7 +1,7 @@
 """Two rows side by side on the seeds of both."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ from scipy import stats
 from ferbench.errors import UsageError, VerificationError
 from ferbench.leaderboard.keys import row_name
 from ferbench.leaderboard.statistics import Paired, paired
-from ferbench.leaderboard.tables import METRICS
+from ferbench.records.metrics import shown_in
 from ferbench.records.schema import Record, Result
 from ferbench.records.store import PREDICTIONS, read_predictions
 
@@ -54,7 +54,7 @@ class Comparison:
     a: str
     b: str
     pairs: tuple[SeedPair, ...]
-    metrics: Mapping[str, Paired]
+    metrics: Mapping[str, Paired | None]
     recalls: Mapping[str, Paired | None]
     unequal: tuple[str, ...]
     unpaired: Mapping[str, tuple[int, ...]]
@@ -71,10 +71,8 @@ def compare_rows(a: Mapping[int, Located], b: Mapping[int, Located]) -> Comparis
         )
     for seed in seeds:
         _refuse_other_split(a[seed], b[seed])
-    differences = {
-        metric: [getattr(a[seed].result.metrics, metric) - getattr(b[seed].result.metrics, metric) for seed in seeds]
-        for metric in METRICS
-    }
+    scores = [(a[seed].result.scores(), b[seed].result.scores()) for seed in seeds]
+    recalls = [(a[seed].result.metrics.per_class_recall, b[seed].result.metrics.per_class_recall) for seed in seeds]
     first = a[seeds[0]], b[seeds[0]]
     return Comparison(
         a=name_a,
@@ -83,8 +81,8 @@ def compare_rows(a: Mapping[int, Located], b: Mapping[int, Located]) -> Comparis
             SeedPair(seed, a[seed].result.metrics.accuracy, b[seed].result.metrics.accuracy, mcnemar(a[seed], b[seed]))
             for seed in seeds
         ),
-        metrics={metric: paired(values) for metric, values in differences.items()},
-        recalls={name: _recall(name, a, b, seeds) for name in first[0].result.class_names},
+        metrics={metric.key: _difference(metric.key, scores) for metric in shown_in("compare")},
+        recalls={name: _difference(name, recalls) for name in first[0].result.class_names},
         unequal=tuple(_unequal(*first)),
         unpaired={
             name: tuple(sorted(set(row) - set(seeds)))
@@ -123,14 +121,13 @@ def _refuse_other_split(a: Located, b: Located) -> None:
         raise UsageError(f"{a.path} and {b.path} do not compare: their classes differ")
 
 
-def _recall(name: str, a: Mapping[int, Located], b: Mapping[int, Located], seeds: list[int]) -> Paired | None:
-    differences = []
-    for seed in seeds:
-        one = a[seed].result.metrics.per_class_recall.get(name)
-        other = b[seed].result.metrics.per_class_recall.get(name)
-        if one is not None and other is not None:
-            differences.append(one - other)
-    return paired(differences) if len(differences) == len(seeds) else None
+def _difference(
+    name: str, values: Sequence[tuple[Mapping[str, float | None], Mapping[str, float | None]]]
+) -> Paired | None:
+    """Of one metric or recall over the seeds; None unless each seed has it in both rows."""
+    pairs = [(one.get(name), other.get(name)) for one, other in values]
+    differences = [one - other for one, other in pairs if one is not None and other is not None]
+    return paired(differences) if len(differences) == len(pairs) else None
 
 
 def _unequal(a: Located, b: Located) -> list[str]:

@@ -8,11 +8,6 @@ from ferbench.records.cell import Budget, Cell, canonical_json
 from ferbench.records.schema import Record, Result
 
 BASELINES = ("supervised@weak", "supervised@strong")
-HEADLINES: Mapping[Headline, str] = {
-    "accuracy": "accuracy",
-    "balanced_accuracy": "balanced accuracy",
-    "macro_f1": "macro-F1",
-}
 TITLES = {"supervised@weak": "supervised (weak views)", "supervised@strong": "supervised (strong views)"}
 
 

@@ -4,9 +4,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from ferbench.contract.protocol import Headline
-from ferbench.leaderboard.keys import BASELINES, HEADLINES, TITLES, row_title
+from ferbench.leaderboard.keys import BASELINES, TITLES, row_title
 from ferbench.leaderboard.statistics import spread
 from ferbench.records.cell import canonical_json
+from ferbench.records.metrics import BY_KEY
 from ferbench.records.schema import Record, Result
 
 
@@ -58,7 +59,7 @@ def ceiling_notes(full: Group | None, headline: Headline) -> Iterator[str]:
         return
     best = max(means, key=lambda name: means[name].mean)
     yield (
-        f"Full supervision: {100 * means[best].mean:.1f} % {HEADLINES[headline]} "
+        f"Full supervision: {100 * means[best].mean:.1f} % {BY_KEY[headline].title} "
         f"({TITLES[best]}, all labels, {most} seed{'' if most == 1 else 's'})."
     )
 

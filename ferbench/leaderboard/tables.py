@@ -9,9 +9,9 @@ from ferbench.leaderboard.notes import Group, Scored, baseline_notes, ceiling_no
 from ferbench.leaderboard.reported import Published, ReportedBlock
 from ferbench.leaderboard.statistics import Paired, Spread, paired, spread
 from ferbench.records.cell import Budget
+from ferbench.records.metrics import METRICS
 from ferbench.records.schema import Record
 
-METRICS = ("accuracy", "balanced_accuracy", "macro_f1", "ece")
 FULL = Budget(ratio="1")
 
 
@@ -193,10 +193,20 @@ def _row(name: str, scored: Sequence[Scored], most: int, gain: Paired | None) ->
     trained = [item.record.measured.wall_seconds for item in scored if item.record.cell.test_on is None]
     return replace(
         row,
-        metrics={metric: spread([getattr(result.metrics, metric) for result in results]) for metric in METRICS},
+        metrics=_spreads([result.scores() for result in results]),
         recalls=recalls,
         optimism=spread(oracles) if oracles else None,
         gain=gain,
         image_passes=median_low(result.image_passes for result in results),
         minutes=median(trained) / 60 if trained else None,
     )
+
+
+def _spreads(scores: Sequence[Mapping[str, float | None]]) -> dict[str, Spread]:
+    """Of each metric that every seed has."""
+    found = {}
+    for metric in METRICS:
+        values = [value for score in scores if (value := score[metric.key]) is not None]
+        if len(values) == len(scores):
+            found[metric.key] = spread(values)
+    return found

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from ferbench.records.metrics import HEADLINES
 from ferbench.render.escape import plain
 
 Row = Mapping[str, Any]
@@ -59,7 +60,6 @@ def charts(rows: Sequence[Row], class_names: Sequence[str]) -> list[Chart]:
     """Everything in a history that can be drawn, in the order of the report."""
     if not rows:
         return []
-    names = ("accuracy", "balanced_accuracy", "macro_f1")
     evaluated = [row for row in rows if isinstance(row.get("evaluation"), Mapping)]
     stages = _stages(rows)
     found = [
@@ -69,7 +69,7 @@ def charts(rows: Sequence[Row], class_names: Sequence[str]) -> list[Chart]:
         Chart("Learning rate", _named(rows, [("learning rate", ("learning_rate",))])),
         Chart(
             "Test metrics at evaluations",
-            _named(evaluated, [(name.replace("_", " "), ("evaluation", name)) for name in names]),
+            _named(evaluated, [(metric.title, ("evaluation", metric.key)) for metric in HEADLINES]),
             EVALUATION_NOTE,
             percent=True,
         ),

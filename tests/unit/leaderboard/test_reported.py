@@ -10,9 +10,10 @@ from markdown_it import MarkdownIt
 
 from ferbench.errors import VerificationError
 from ferbench.leaderboard.build import build, render, stale
+from ferbench.leaderboard.columns import text_columns
 from ferbench.leaderboard.reported import FIELDS, read_paper, read_reported
 from ferbench.leaderboard.tables import make_board
-from ferbench.leaderboard.wording import PUBLISHED, cells, columns, footnotes
+from ferbench.leaderboard.wording import footnotes
 from ferbench.records.cell import Budget
 from tests.unit.records.factory import make_cell, make_history, make_predictions, make_record
 
@@ -61,6 +62,11 @@ def changed(folder, old, new):
 
 def record(method="fixmatch", seed=0, skill=2.0, **cell):
     return make_record(make_cell(method, seed, **cell), make_predictions(skill, seed), make_history())
+
+
+def texts(row, table):
+    """What people read of a row, by the heading of the column."""
+    return {column.title: column.text(row, table) for column in text_columns(table)}
 
 
 def records():
@@ -146,7 +152,7 @@ def test_the_example_of_the_guide_is_a_valid_file(tmp_path):
 def test_a_value_stands_in_the_row_of_its_method_and_the_rest_apart(folder):
     board = make_board(records(), published=read_reported(folder))
     (table,) = board.tables
-    shown = {row.name: dict(zip(columns(table), cells(row, table), strict=True))[PUBLISHED] for row in table.rows}
+    shown = {row.name: texts(row, table)["Published"] for row in table.rows}
     assert shown == {"fixmatch": "50.10 [1]", "supervised@weak": "–"}
     assert footnotes(table) == (
         "[1] Doe et al., 2026: Table 2. Address: https://papers.example/doe. Selected on: best test epoch. "
@@ -177,7 +183,7 @@ def test_other_rows_and_tables_do_not_show_it(folder, change):
     board = make_board([record(**change)], include_nonstandard=True, published=read_reported(folder))
     (table,) = board.tables
     assert table.published == ()
-    assert PUBLISHED not in columns(table)
+    assert "Published" not in texts(table.rows[0], table)
     assert len(board.not_reproduced) == 4
 
 
@@ -198,7 +204,7 @@ def test_two_papers_on_one_row_have_a_footnote_each(folder):
     other = PAPER.replace("Doe", "Roe").replace("50.10", "48").replace('"accuracy"', '"macro_f1"')
     (folder / "roe.toml").write_text(other)
     (table,) = make_board(records(), published=read_reported(folder)).tables
-    assert cells(table.rows[0], table)[-1] == "50.10 [1], 48 macro-F1 [2]"
+    assert texts(table.rows[0], table)["Published"] == "50.10 [1], 48 macro-F1 [2]"
     assert [note[:7] for note in footnotes(table)] == ["[1] Doe", "[2] Roe"]
 
 

@@ -1,8 +1,15 @@
+from dataclasses import replace
+from typing import get_args
+
 import numpy as np
 import pytest
+from pydantic import ValidationError
 from sklearn.metrics import accuracy_score, balanced_accuracy_score, confusion_matrix, f1_score, recall_score
 
-from ferbench.records.metrics import evaluate, to_float16
+from ferbench.contract.protocol import Headline
+from ferbench.records import metrics as table
+from ferbench.records.metrics import BY_KEY, METRICS, Metrics, completed, evaluate, outcome_of, shown_in, to_float16
+from ferbench.records.schema import Oracle
 
 NAMES = ["neutral", "happiness", "sadness", "surprise", "fear"]
 
@@ -83,3 +90,62 @@ def test_to_float16_holds_large_values_at_the_limit():
 def test_wrong_input_is_refused(logits, labels, message):
     with pytest.raises(ValueError, match=message):
         evaluate(logits, np.array(labels, np.int64), NAMES)
+
+
+# The table
+
+
+@pytest.mark.parametrize("metric", METRICS, ids=lambda metric: metric.key)
+def test_every_entry_is_whole(metric):
+    assert metric.title and metric.description and metric.note
+    assert metric.low < metric.high
+    assert (metric.low, metric.high) == (0, 1) or not metric.percent
+    names = [other.short_title.lower() for other in METRICS]
+    assert names.count(metric.short_title.lower()) == 1
+
+
+@pytest.mark.parametrize("metric", METRICS, ids=lambda metric: metric.key)
+def test_a_record_takes_values_within_the_range_of_the_metric_alone(metric):
+    metrics, _ = evaluate(*random_case(0, [0, 1, 2]), NAMES)
+    fields = metrics.model_dump()
+    for value in (metric.low, metric.high):
+        assert getattr(Metrics.model_validate({**fields, metric.key: float(value)}), metric.key) == value
+    for value in (metric.low - 1e-9, metric.high + 1e-9):
+        with pytest.raises(ValidationError, match=metric.key):
+            Metrics.model_validate({**fields, metric.key: value})
+
+
+def test_headlines_are_metrics_that_every_record_has():
+    assert set(get_args(Headline)) <= {metric.key for metric in METRICS if metric.stored_by_0_1}
+    assert set(Oracle.model_fields) == {*get_args(Headline), "step", "evaluations"}
+
+
+def test_a_record_of_0_1_gains_no_nulls():
+    kept = {metric.key for metric in METRICS if metric.stored_by_0_1} | {"per_class_recall"}
+    metrics, _ = evaluate(*random_case(1, [0, 2]), NAMES)
+    old = {name: value for name, value in metrics.model_dump().items() if name in kept}
+    assert Metrics.model_validate(old).model_dump() == old
+    assert None in old["per_class_recall"].values()
+
+
+@pytest.fixture
+def younger(monkeypatch):
+    """The calibration error as if no record had it yet."""
+    metric = replace(BY_KEY["ece"], key="younger")
+    monkeypatch.setattr(table, "METRICS", (metric,))
+    monkeypatch.setattr(Metrics, "younger", None, raising=False)
+    return metric
+
+
+def test_what_a_record_lacks_is_computed_from_what_lies_beside_it(younger):
+    logits, labels = random_case(2, [0, 1, 2])
+    metrics = Metrics.model_construct()
+    outcome = outcome_of(logits, labels, len(NAMES))
+    assert completed(metrics, outcome) == {"younger": younger.compute(outcome)}
+    assert completed(metrics, replace(outcome, logits=None)) == {"younger": None}
+    assert completed(metrics, None) == {"younger": None}
+
+
+def test_each_place_shows_the_metrics_in_the_order_of_the_table():
+    assert [metric.key for metric in shown_in("summary")][:3] == ["accuracy", "balanced_accuracy", "macro_f1"]
+    assert list(shown_in("tables")) == [metric for metric in METRICS if "tables" in metric.shown]

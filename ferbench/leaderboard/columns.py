@@ -1,0 +1,194 @@
+"""The columns of a leaderboard: one list, of which each output takes its own."""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass, is_dataclass
+from typing import Any, Literal
+
+from ferbench.leaderboard.reported import published_fields
+from ferbench.leaderboard.tables import Row, Table
+from ferbench.leaderboard.wording import gain_text, mean_text, published_text, seeds
+from ferbench.records.metrics import BY_KEY, Metric, shown_in
+from ferbench.render.numbers import NONE, sentence_case
+
+Output = Literal["text", "flat", "json"]
+"""Text: Markdown, terminal and LaTeX. Flat: CSV and Parquet, a line per row."""
+TEXT: frozenset[Output] = frozenset({"text"})
+FLAT: frozenset[Output] = frozenset({"flat"})
+JSON: frozenset[Output] = frozenset({"json"})
+
+# The last bits of a mean differ between machines; the files must not.
+DIGITS = 6
+SPREAD = {"mean": "Float64", "sd": "Float64"}
+PAIRED = {"mean": "Float64", "low": "Float64", "high": "Float64", "pairs": "Int64"}
+PUBLISHED = dict.fromkeys(("percent", "metric", "selected_on", "backbone", "source", "address"), "string")
+
+
+def _nothing(row: Row, table: Table) -> Any:
+    return None
+
+
+@dataclass(frozen=True)
+class Column:
+    """What a row has in one place: a value for programs, a text for people, or both."""
+
+    key: str
+    value: Callable[[Row, Table], Any] = _nothing
+    dtype: str | Mapping[str, str] = "string"
+    """The type in pandas; of each part, where a value has several: these become `key_part` in flat files."""
+    outputs: frozenset[Output] = FLAT | JSON
+    within: str = ""
+    """The object of JSON that holds the value; the row itself if empty."""
+    title: str = ""
+    text: Callable[[Row, Table], str] = _nothing
+    words: bool = False
+    """Whether people read words, set to the left, not numbers."""
+    dropped: int | None = None
+    """A narrow terminal drops the column with the lowest number first, and never one without a number."""
+
+    def types(self) -> dict[str, str]:
+        """Names and types in flat files."""
+        if isinstance(self.dtype, str):
+            return {self.key: self.dtype}
+        return {f"{self.key}_{part}": dtype for part, dtype in self.dtype.items()}
+
+    def flat(self, row: Row, table: Table) -> dict[str, Any]:
+        """The values in flat files."""
+        value = rounded(self.value(row, table))
+        if isinstance(self.dtype, str):
+            return {self.key: value}
+        return {f"{self.key}_{part}": (value or {}).get(part) for part in self.dtype}
+
+
+def rounded(value: Any) -> Any:
+    """The value with all its floats rounded, dataclasses as mappings."""
+    if is_dataclass(value) and not isinstance(value, type):
+        value = asdict(value)
+    if isinstance(value, Mapping):
+        return {name: rounded(part) for name, part in value.items()}
+    return round(value, DIGITS) + 0.0 if isinstance(value, float) else value  # no "-0.0"
+
+
+def _metric(metric: Metric) -> Column:
+    return Column(
+        metric.key,
+        lambda row, table: row.metrics.get(metric.key),
+        SPREAD,
+        TEXT | FLAT | JSON,
+        within="metrics",
+        title=sentence_case(metric.short_title),
+        text=lambda row, table: mean_text(metric, row.metrics.get(metric.key)),
+        dropped=metric.dropped,
+    )
+
+
+def _gain(row: Row, table: Table) -> str:
+    return "baseline" if row.name == table.baseline else gain_text(BY_KEY[table.key.headline], row.gain)
+
+
+def _labels(row: Row, table: Table) -> str:
+    low, high = row.labels
+    return str(low) if low == high else f"{low}–{high}"
+
+
+def _image_passes(row: Row, table: Table) -> str:
+    return NONE if row.image_passes is None else f"{row.image_passes:,}".replace(",", " ")
+
+
+COLUMNS = (
+    Column("method", lambda row, table: row.name),
+    Column(
+        "title",
+        lambda row, table: row.title,
+        outputs=TEXT | FLAT | JSON,
+        title="Method",
+        text=lambda row, table: row.title,
+        words=True,
+    ),
+    Column("complete", lambda row, table: row.complete, "boolean"),
+    Column("n_seeds", lambda row, table: len(row.by_seed), "Int64", FLAT),
+    Column(
+        "seeds",
+        lambda row, table: " ".join(map(str, sorted(row.by_seed))),
+        outputs=TEXT | FLAT,
+        title="Seeds",
+        text=lambda row, table: seeds(row),
+    ),
+    Column(
+        "headline_by_seed",
+        lambda row, table: {str(seed): value for seed, value in row.by_seed.items()},
+        outputs=JSON,
+    ),
+    *map(_metric, shown_in("tables")),
+    Column("recall", lambda row, table: row.recalls, outputs=JSON),
+    Column("gain_over", lambda row, table: table.baseline if row.gain else None, outputs=FLAT),
+    Column("gain", lambda row, table: row.gain, PAIRED, TEXT | FLAT | JSON, title="Gain", text=_gain),
+    Column(
+        "optimism",
+        lambda row, table: row.optimism,
+        SPREAD,
+        TEXT | FLAT | JSON,
+        title="Optimism",
+        text=lambda row, table: NONE if row.optimism is None else f"{100 * row.optimism.mean:+.1f}",
+        dropped=60,
+    ),
+    Column(
+        "image_passes",
+        lambda row, table: row.image_passes,
+        "Int64",
+        TEXT | FLAT | JSON,
+        title="Image passes",
+        text=_image_passes,
+        dropped=20,
+    ),
+    Column(
+        "minutes_median",
+        lambda row, table: row.minutes,
+        "Float64",
+        TEXT | FLAT | JSON,
+        title="Minutes",
+        text=lambda row, table: NONE if row.minutes is None else f"{row.minutes:.1f}",
+        dropped=30,
+    ),
+    Column(
+        "labels",
+        lambda row, table: row.labels[1],
+        "Int64",
+        TEXT | FLAT,
+        title="Labels",
+        text=_labels,
+        dropped=10,
+    ),
+    Column("labels", lambda row, table: list(row.labels), outputs=JSON),
+    Column(
+        "published",
+        lambda row, table: published_fields([value for value in table.published if value.method == row.name]),
+        PUBLISHED,
+        TEXT | FLAT,
+        title="Published",
+        text=published_text,
+    ),
+)
+
+
+def text_columns(table: Table) -> tuple[Column, ...]:
+    """What people read; published values only where papers print something for its rows."""
+    return tuple(
+        column for column in COLUMNS if "text" in column.outputs and (column.key != "published" or table.published)
+    )
+
+
+def flat_columns() -> Iterator[Column]:
+    """What flat files have of a row."""
+    return (column for column in COLUMNS if "flat" in column.outputs)
+
+
+def json_row(row: Row, table: Table) -> dict[str, Any]:
+    """A row as JSON."""
+    found: dict[str, Any] = {}
+    for column in COLUMNS:
+        if "json" in column.outputs:
+            place = found.setdefault(column.within, {}) if column.within else found
+            value = rounded(column.value(row, table))
+            if value is not None or not column.within:
+                place[column.key] = value
+    return found
