@@ -58,7 +58,9 @@ def compare(a: str, b: str, runs: Path, as_json: bool) -> None:
 def _side(name: str, runs: Path) -> "Side":
     """The records that an argument names, by table and row."""
     from ferbench.leaderboard.comparison import Located
-    from ferbench.leaderboard.keys import row_name, table_key
+    from ferbench.leaderboard.keys import table_key
+    from ferbench.records.frame import row_of
+    from ferbench.records.names import row_name
     from ferbench.records.schema import Record
     from ferbench.records.store import RunStore, read_record
 
@@ -81,7 +83,7 @@ def _side(name: str, runs: Path) -> "Side":
         if record.result is not None and (is_path or row_name(record.cell) == name):
             if record.cell_id != record.cell.cell_id:
                 raise VerificationError(f"{file} does not hold; run `ferbench verify {file}`")
-            row = side.setdefault(table_key(record, record.result), {}).setdefault(row_name(record.cell), {})
+            row = side.setdefault(table_key(row_of(record)), {}).setdefault(row_name(record.cell), {})
             row[record.cell.seed] = Located(file, record, record.result)
     if not side:
         where = name if is_path else str(runs)

@@ -12,7 +12,9 @@ from ferbench.cli.session import Session
 from ferbench.errors import UsageError, VerificationError
 
 if TYPE_CHECKING:
-    from ferbench.leaderboard.build import Collected
+    import pandas as pd
+
+    from ferbench.records.collect import Collected
 
 RECORDS = Path("leaderboard/records")
 OUT = Path("leaderboard")
@@ -20,7 +22,7 @@ OUT = Path("leaderboard")
 
 @click.group()
 def leaderboard() -> None:
-    """Build the tables of a leaderboard from records, or check that they are up to date."""
+    """Build the tables of a leaderboard from records, check that they are up to date, or write them as LaTeX."""
 
 
 def _options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -64,7 +66,7 @@ def build(session: Session, records: Path, out: Path, include_nonstandard: bool)
     from ferbench.leaderboard.terminal import print_board
 
     found = _collect(session, records)
-    board, paths = write(found.records, out, include_nonstandard)
+    board, paths = write(_cells(found), out, include_nonstandard)
     print_board(board)
     click.echo(f"wrote {', '.join(map(str, paths))}")
     _fail_on_problems(found)
@@ -78,7 +80,7 @@ def check(session: Session, records: Path, out: Path, include_nonstandard: bool)
     from ferbench.leaderboard.build import stale
 
     found = _collect(session, records)
-    if old := stale(found.records, out, include_nonstandard):
+    if old := stale(_cells(found), out, include_nonstandard):
         command = ["ferbench", "leaderboard", "build", "--records", str(records), "--out", str(out)]
         command += ["--include-nonstandard"] if include_nonstandard else []
         raise VerificationError(
@@ -88,8 +90,26 @@ def check(session: Session, records: Path, out: Path, include_nonstandard: bool)
     click.echo(f"{out} is up to date with {records}")
 
 
+@leaderboard.command()
+@click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
+@_options
+@click.pass_obj
+def export(session: Session, file: Path, records: Path, out: Path, include_nonstandard: bool) -> None:
+    """Write the tables as FILE, whose name ends in .tex, .parquet, .csv, .json or .md.
+
+    LaTeX has a table environment per table (package booktabs), with its notes as comments. Parquet has the columns of
+    CSV with their types: `pandas.read_parquet(FILE)`. Published numbers are taken from the folder --out.
+    """
+    from ferbench.leaderboard.build import export as write
+
+    found = _collect(session, records)
+    write(_cells(found), out, include_nonstandard, file)
+    click.echo(f"wrote {file}")
+    _fail_on_problems(found)
+
+
 def _collect(session: Session, records: Path) -> "Collected":
-    from ferbench.leaderboard.build import collect
+    from ferbench.records.collect import collect
     from ferbench.render.escape import plain
 
     if not records.is_dir():
@@ -98,6 +118,12 @@ def _collect(session: Session, records: Path) -> "Collected":
     for path, reason in found.problems.items():
         print_warning(plain(f"{path}: {reason}; left out", 1000))
     return found
+
+
+def _cells(found: "Collected") -> "pd.DataFrame":
+    from ferbench.records.frame import frame_of
+
+    return frame_of(found.records.values(), found.records)
 
 
 def _fail_on_problems(found: "Collected") -> None:

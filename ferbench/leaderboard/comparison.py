@@ -10,9 +10,9 @@ import numpy as np
 from scipy import stats
 
 from ferbench.errors import UsageError, VerificationError
-from ferbench.leaderboard.keys import row_name
 from ferbench.leaderboard.statistics import Paired, paired
 from ferbench.records.metrics import shown_in
+from ferbench.records.names import row_name
 from ferbench.records.schema import Record, Result
 from ferbench.records.store import PREDICTIONS, read_predictions
 

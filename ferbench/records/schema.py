@@ -238,7 +238,9 @@ def parse_json(data: bytes, limit: int = MAX_RECORD_BYTES) -> Any:
     if len(data) > limit:
         raise VerificationError(f"larger than {limit:,} bytes")
     try:
-        value = json.loads(data.decode("utf-8"), object_pairs_hook=_unique_keys, parse_constant=_no_constant)
+        value = json.loads(
+            data.decode("utf-8"), object_pairs_hook=_unique_keys, parse_constant=_no_constant, parse_int=_int64
+        )
     except UnicodeDecodeError as error:
         raise VerificationError(f"not UTF-8 at byte {error.start}") from None
     except RecursionError:
@@ -268,6 +270,13 @@ def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(keys) != len(pairs):
         raise ValueError("a key is given twice in one object")
     return keys
+
+
+def _int64(text: str) -> int:
+    value = int(text)
+    if not -(2**63) <= value < 2**63:
+        raise ValueError(f"{text[:30]} has more than 64 bits")
+    return value
 
 
 def _no_constant(name: str) -> Any:

@@ -94,3 +94,12 @@ def test_a_terminal_of_any_width_shows_whole_rows(board, capsys, monkeypatch, wi
     assert max(map(len, table)) <= width
     assert any("fixmatch" in line for line in table)
     assert any("Gain" in line for line in lines)
+
+
+def test_export_writes_one_file_in_the_format_of_its_name(board, capsys):
+    assert main(["leaderboard", "export", "paper.tex"]) == 0
+    assert "wrote paper.tex" in capsys.readouterr().out
+    assert "\\toprule" in (board.parent / "paper.tex").read_text()
+    assert not list(board.glob("leaderboard.*"))
+    assert main(["leaderboard", "export", "paper.doc"]) == 2
+    assert ".tex, .parquet" in capsys.readouterr().err
