@@ -52,6 +52,10 @@ def _result(record: Record) -> Result | None:
     return record.result
 
 
+def _oracle(record: Record) -> Oracle | None:
+    return record.result.oracle if record.result else None
+
+
 def _cell(record: Record) -> Cell:
     return record.cell
 
@@ -91,13 +95,8 @@ COLUMNS: tuple[Column, ...] = (
     Column("protocol_overrides", "string", "those of the protocol alone", lambda r: row_changes(r.cell, "protocol")),
     *_fields(Record, "string", "headline selection", lambda record: record),
     *(Column(metric.key, "Float64", metric.description, lambda record: None) for metric in METRICS),
-    *_fields(
-        Oracle,
-        "Float64",
-        " ".join(metric.key for metric in HEADLINES),
-        lambda record: record.result and record.result.oracle,
-        "oracle_",
-    ),
+    *_fields(Oracle, "Float64", " ".join(metric.key for metric in HEADLINES), _oracle, "oracle_"),
+    *_fields(Oracle, "Int64", "step evaluations", _oracle, "oracle_"),
     *_fields(
         Result,
         "Int64",
