@@ -14,10 +14,13 @@ from ferbench.leaderboard.tables import Board, Row, Table
 from ferbench.leaderboard.wording import caption, footnotes, heading
 from ferbench.render.escape import LONG, plain
 
+WIDEST = 1000
+"""More than any table needs, in characters."""
+
 
 def print_board(board: Board) -> None:
     """Every table with its notes, then the cells that have no result. Into a file or a pipe all columns are written."""
-    console = Console(highlight=False) if sys.stdout.isatty() else Console(highlight=False, width=200)
+    console = Console(highlight=False) if sys.stdout.isatty() else Console(highlight=False, width=WIDEST)
     for table in board.tables:
         _print_table(console, table)
     if board.failures:

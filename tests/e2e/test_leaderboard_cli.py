@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from ferbench.cli.main import main
-from tests.unit.records.factory import make_cell, write_failure, write_record
+from ferbench.leaderboard.columns import COLUMNS
+from tests.unit.records.factory import STAMP, make_cell, write_failure, write_record
 
 REPORTED = Path(__file__).parents[2] / "leaderboard" / "reported"
 
@@ -103,3 +104,15 @@ def test_export_writes_one_file_in_the_format_of_its_name(board, capsys):
     assert not list(board.glob("leaderboard.*"))
     assert main(["leaderboard", "export", "paper.doc"]) == 2
     assert ".tex, .parquet" in capsys.readouterr().err
+
+
+def test_a_pipe_gets_every_column_on_one_line_whatever_the_length_of_a_name(board, capsys):
+    changes = {"plugin": STAMP.model_copy(update={"title": "a method with a name " * 3})}
+    for seed in range(2):
+        write_record(board / "records", make_cell("leaf", seed), **changes)
+    assert main(["leaderboard", "build"]) == 0
+    out = capsys.readouterr().out.splitlines()
+    titles = [column.title for column in COLUMNS if column.title and column.key != "published"]
+    assert any(all(title in line for title in titles) for line in out)
+    (row,) = [line for line in out if line.strip().startswith("a method")]
+    assert row.rstrip().endswith("70")  # the labels are the last column
