@@ -95,6 +95,18 @@ def _macro_f1(outcome: Outcome) -> float:
     return float((2 * np.diagonal(outcome.confusion) / np.maximum(counts, 1)).mean())
 
 
+def _cohens_kappa(outcome: Outcome) -> float:
+    counts = outcome.confusion.astype(np.float64)
+    observed, n = np.trace(counts), counts.sum()
+    expected = counts.sum(axis=1) @ counts.sum(axis=0) / n
+    # Truth and predictions of one class alone agree by chance: nothing is left to be better at.
+    return float((observed - expected) / (n - expected)) if expected < n else 0.0
+
+
+def _worst_class_recall(outcome: Outcome) -> float:
+    return float(_recalls(outcome).min())
+
+
 def _calibration_error(outcome: Outcome) -> float:
     logits, labels = outcome.logits, outcome.labels
     assert logits is not None and labels is not None  # `needs_logits` promises it
@@ -148,6 +160,28 @@ METRICS = (
         stored_by_0_1=True,
         shown=EVERYWHERE - {"summary"},
         dropped=40,
+    ),
+    Metric(
+        key="kappa",
+        title="Cohen's kappa",
+        short="kappa",
+        description="Cohen's kappa: agreement with the labels beyond chance; 0 is chance, negative is worse",
+        note="agreement beyond chance",
+        compute=_cohens_kappa,
+        low=-1,
+        percent=False,
+        shown=EVERYWHERE - {"summary"},
+        dropped=35,
+    ),
+    Metric(
+        key="worst_class_recall",
+        title="worst-class recall",
+        short="worst recall",
+        description="lowest recall over the classes present in the test set",
+        note="lowest recall over the classes",
+        compute=_worst_class_recall,
+        shown=EVERYWHERE - {"summary"},
+        dropped=45,
     ),
 )
 BY_KEY = {metric.key: metric for metric in METRICS}

@@ -4,7 +4,14 @@ from typing import get_args
 import numpy as np
 import pytest
 from pydantic import ValidationError
-from sklearn.metrics import accuracy_score, balanced_accuracy_score, confusion_matrix, f1_score, recall_score
+from sklearn.metrics import (
+    accuracy_score,
+    balanced_accuracy_score,
+    cohen_kappa_score,
+    confusion_matrix,
+    f1_score,
+    recall_score,
+)
 
 from ferbench.contract.protocol import Headline
 from ferbench.records import metrics as table
@@ -90,6 +97,26 @@ def test_to_float16_holds_large_values_at_the_limit():
 def test_wrong_input_is_refused(logits, labels, message):
     with pytest.raises(ValueError, match=message):
         evaluate(logits, np.array(labels, np.int64), NAMES)
+
+
+@pytest.mark.parametrize("present", [[0, 1, 2, 3, 4], [0, 2, 4], [3]], ids=["all", "some", "one"])
+@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.filterwarnings("ignore:y_pred contains classes not in y_true")
+def test_kappa_and_worst_class_recall_are_those_of_scikit_learn(seed, present):
+    logits, labels = random_case(seed, present)
+    predicted = logits.argmax(axis=1)
+    metrics, _ = evaluate(logits, labels, NAMES)
+    assert metrics.kappa == pytest.approx(cohen_kappa_score(labels, predicted), abs=1e-12)
+    recalls = recall_score(labels, predicted, labels=np.unique(labels), average=None)
+    assert metrics.worst_class_recall == pytest.approx(recalls.min(), abs=1e-12)
+
+
+def test_kappa_of_a_model_that_is_always_wrong_is_negative_and_of_one_class_alone_0():
+    logits = np.eye(2, dtype=np.float16)
+    metrics, _ = evaluate(logits, np.array([1, 0]), ["a", "b"])
+    assert (metrics.kappa, metrics.worst_class_recall) == (-1, 0)
+    metrics, _ = evaluate(logits[:1], np.array([0]), ["a", "b"])
+    assert (metrics.kappa, metrics.worst_class_recall) == (0, 1)
 
 
 # The table
