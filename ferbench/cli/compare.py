@@ -129,7 +129,10 @@ def _print(title: str, comparison: "Comparison") -> None:
         [(metric.title, *_difference(metric, comparison.metrics[metric.key])) for metric in shown_in("compare")]
         + [(plain(f"recall of {name}"), *_difference(recall, value)) for name, value in comparison.recalls.items()],
     )
-    click.echo(f"A is {a}, B is {b}; differences in points, the interval is over the differences of the seeds")
+    click.echo(
+        f"A is {a}, B is {b}; differences in points (of metrics that are no percentages as they are), "
+        "the interval is over the differences of the seeds"
+    )
     if any(pair.mcnemar is None for pair in comparison.pairs):
         click.echo("no McNemar counts where predictions are missing or not those of the record")
     for name, seeds in comparison.unpaired.items():

@@ -2,11 +2,14 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 from ferbench.contract.protocol import Headline
 from ferbench.records.cell import Budget
+
+SAME = ("protocol", "dataset", "classes", "pool", "test_on", "backbone", "init", "precision", "headline")
+"""Fields of a key that a frame has under the same name."""
 
 
 @dataclass(frozen=True)
@@ -31,40 +34,17 @@ class Key:
     standard: bool
 
     def order(self) -> tuple[object, ...]:
-        """Sort key of tables."""
-        place = (self.protocol, self.dataset, self.classes, self.pool or "", self.test_on or "", *self.budget.order())
-        return (
-            *place,
-            self.backbone,
-            self.init,
-            self.precision,
-            self.data,
-            self.test,
-            self.folds or 0,
-            self.headline,
-            self.class_names,
-            self.protocol_overrides,
-        )
+        """Sort key of tables: field by field, what is missing first."""
+        values = (getattr(self, field.name) for field in fields(self))
+        return tuple((value is not None, value.order() if isinstance(value, Budget) else value) for value in values)
 
 
 def table_key(row: Mapping[str, Any]) -> Key:
     """The table that a row of a frame (`records/frame.py`) stands in."""
     amount = {name: row[name] for name in ("ratio", "count", "per_class") if row[name] is not None}
-    same = (
-        "protocol",
-        "dataset",
-        "classes",
-        "pool",
-        "test_on",
-        "backbone",
-        "init",
-        "precision",
-        "headline",
-        "standard",
-    )
     folds = row["fingerprint_folds"]
     return Key(
-        **{name: row[name] for name in same},
+        **{name: row[name] for name in SAME},
         budget=Budget(**amount, allocation=row["allocation"]),
         data=row["fingerprint_data"],
         # The test images of a fold are those of its seed; the subjects of all folds are what the seeds share.
@@ -72,4 +52,5 @@ def table_key(row: Mapping[str, Any]) -> Key:
         folds=row["n_folds"] if folds else None,
         class_names=tuple(json.loads(row["class_names"])),
         protocol_overrides=row["protocol_overrides"],
+        standard=row["standard"],
     )

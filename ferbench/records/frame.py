@@ -3,6 +3,7 @@
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import repeat
 from pathlib import Path
 from typing import Any, Final
@@ -35,37 +36,27 @@ class Column:
     value: Callable[[Record], Any]
 
 
-def _fields(
-    model: type[BaseModel], dtype: str, names: str, part: Callable[[Record], object], prefix: str = ""
-) -> Iterator[Column]:
-    """Fields of a part of the record as they are, in the words of the schema; missing where the part is."""
+def _at(record: Record, place: str) -> Any:
+    """What a record has at `result.oracle.step`; None where a part is missing."""
+    value: Any = record
+    for name in place.split("."):
+        value = getattr(value, name, None)
+    return value
+
+
+def _fields(model: type[BaseModel], dtype: str, place: str, names: str, prefix: str = "") -> Iterator[Column]:
+    """Fields of the part of a record at `place`, as they are and in the words of the schema."""
     for name in names.split():
-        yield Column(
-            prefix + name,
-            dtype,
-            model.model_fields[name].description or "",
-            lambda record, name=name: getattr(part(record), name, None),  # type: ignore[misc]
-        )
+        description = model.model_fields[name].description or ""
+        yield Column(prefix + name, dtype, description, partial(_at, place=f"{place}.{name}".lstrip(".")))
 
 
-def _result(record: Record) -> Result | None:
-    return record.result
+def _json(name: str, description: str, place: str) -> Column:
+    def text(record: Record) -> str | None:
+        value = _at(record, place)
+        return None if value is None else canonical_json(value).decode()
 
-
-def _oracle(record: Record) -> Oracle | None:
-    return record.result.oracle if record.result else None
-
-
-def _cell(record: Record) -> Cell:
-    return record.cell
-
-
-def _budget(record: Record) -> Budget:
-    return record.cell.budget
-
-
-def _measured(record: Record) -> Measured:
-    return record.measured
+    return Column(name, "string", description, text)
 
 
 def _folds(record: Record) -> int | None:
@@ -73,71 +64,55 @@ def _folds(record: Record) -> int | None:
     return folds if isinstance(folds, int) and folds > 0 else None
 
 
-def _json(value: Callable[[Result], Any]) -> Callable[[Record], str | None]:
-    return lambda record: None if record.result is None else canonical_json(value(record.result)).decode()
+def _config_digest(record: Record) -> str:
+    return digest(record.config.model_dump(mode="json"))
 
+
+def _filled_in_by_row_of(record: Record) -> None:
+    """Of what takes more than the record."""
+
+
+_COUNTS = "n_test n_labeled n_relabeled n_unlabeled n_near_duplicates n_test_left_out"
+_SECONDS = "wall_seconds cpu_seconds train_seconds data_wait_seconds images_per_second"
+_HEADLINES = " ".join(metric.key for metric in HEADLINES)
 
 COLUMNS: tuple[Column, ...] = (
     Column("folder", "string", "where the cell's files belong, below a runs folder", lambda r: str(r.cell.folder())),
-    *_fields(Record, "string", "cell_id status", lambda record: record),
-    *_fields(Record, "boolean", "standard", lambda record: record),
-    Column("error", "string", "why there is no result", lambda r: r.error.line if r.error else None),
+    *_fields(Record, "string", "", "cell_id status"),
+    *_fields(Record, "boolean", "", "standard"),
+    Column("error", "string", "why there is no result", partial(_at, place="error.line")),
     Column("row", "string", "name of the row in a table, with overrides of the method", lambda r: row_name(r.cell)),
     Column("title", "string", "name of the row for people", row_title),
-    *_fields(Cell, "string", "protocol dataset classes pool test_on", _cell),
+    *_fields(Cell, "string", "cell", "protocol dataset classes pool test_on"),
     Column("budget", "string", "the labels as folders name them: ratio-0.05", lambda r: r.cell.budget.label()),
-    Column("ratio", "Float64", "share of the training labels", lambda r: r.cell.ratio),
-    *_fields(Budget, "Int64", "count per_class", _budget),
-    *_fields(Budget, "string", "allocation", _budget),
-    *_fields(Cell, "string", "method variant head backbone init precision", _cell),
-    *_fields(Cell, "Int64", "seed", _cell),
-    Column("overrides", "string", "fields that are not the defaults; empty for none", lambda r: r.cell.changes),
+    Column("ratio", "Float64", "share of the training labels", partial(_at, place="cell.ratio")),
+    *_fields(Budget, "Int64", "cell.budget", "count per_class"),
+    *_fields(Budget, "string", "cell.budget", "allocation"),
+    *_fields(Cell, "string", "cell", "method variant head backbone init precision"),
+    *_fields(Cell, "Int64", "cell", "seed"),
+    Column(
+        "overrides", "string", "fields that are not the defaults; empty for none", partial(_at, place="cell.changes")
+    ),
     Column("protocol_overrides", "string", "those of the protocol alone", lambda r: row_changes(r.cell, "protocol")),
-    *_fields(Record, "string", "headline selection", lambda record: record),
-    *(Column(metric.key, "Float64", metric.description, lambda record: None) for metric in METRICS),
-    *_fields(Oracle, "Float64", " ".join(metric.key for metric in HEADLINES), _oracle, "oracle_"),
-    *_fields(Oracle, "Int64", "step evaluations", _oracle, "oracle_"),
-    *_fields(
-        Result,
-        "Int64",
-        "n_test n_labeled n_relabeled n_unlabeled n_near_duplicates n_test_left_out steps image_passes parameters",
-        _result,
-    ),
-    Column(
-        "labels_seen",
-        "Int64",
-        "images whose label the method saw",
-        lambda r: r.result.labels_seen if r.result else None,
-    ),
+    *_fields(Record, "string", "", "headline selection"),
+    *(Column(metric.key, "Float64", metric.description, _filled_in_by_row_of) for metric in METRICS),
+    *_fields(Oracle, "Float64", "result.oracle", _HEADLINES, "oracle_"),
+    *_fields(Oracle, "Int64", "result.oracle", "step evaluations", "oracle_"),
+    *_fields(Result, "Int64", "result", f"{_COUNTS} steps image_passes parameters"),
+    Column("labels_seen", "Int64", "images whose label the method saw", partial(_at, place="result.labels_seen")),
     Column("n_folds", "Int64", "folds of subjects that the protocol has", _folds),
-    Column("class_names", "string", "the classes as a JSON list", _json(lambda result: result.class_names)),
-    Column("confusion", "string", "the confusion matrix as JSON, a list per class", _json(lambda r: r.confusion)),
-    *_fields(
-        Fingerprints,
-        "string",
-        " ".join(Fingerprints.model_fields),
-        lambda record: record.result and record.result.fingerprints,
-        "fingerprint_",
-    ),
-    *_fields(Result, "string", "predictions_digest history_digest model_digest", _result),
-    Column(
-        "config_digest",
-        "string",
-        "SHA-256 of the whole configuration",
-        lambda r: digest(r.config.model_dump(mode="json")),
-    ),
-    *_fields(PluginStamp, "string", "distribution version source_hash", lambda record: record.plugin, "plugin_"),
-    *_fields(Record, "Int64", "engine_version", lambda record: record),
-    *_fields(Measured, TIME, "started_at finished_at", _measured),
-    *_fields(
-        Measured,
-        "Float64",
-        "wall_seconds cpu_seconds train_seconds data_wait_seconds images_per_second",
-        _measured,
-    ),
-    *_fields(Measured, "Int64", "peak_memory_bytes threads processes resumed", _measured),
-    *_fields(Measured, "string", "device executor host", _measured),
-    Column("path", "string", "the record.json that the row was read from", lambda record: None),
+    _json("class_names", "the classes as a JSON list", "result.class_names"),
+    _json("confusion", "the confusion matrix as JSON, a list per class", "result.confusion"),
+    *_fields(Fingerprints, "string", "result.fingerprints", " ".join(Fingerprints.model_fields), "fingerprint_"),
+    *_fields(Result, "string", "result", "predictions_digest history_digest model_digest"),
+    Column("config_digest", "string", "SHA-256 of the whole configuration", _config_digest),
+    *_fields(PluginStamp, "string", "plugin", "distribution version source_hash", "plugin_"),
+    *_fields(Record, "Int64", "", "engine_version"),
+    *_fields(Measured, TIME, "measured", "started_at finished_at"),
+    *_fields(Measured, "Float64", "measured", _SECONDS),
+    *_fields(Measured, "Int64", "measured", "peak_memory_bytes threads processes resumed"),
+    *_fields(Measured, "string", "measured", "device executor host"),
+    Column("path", "string", "the record.json that the row was read from", _filled_in_by_row_of),
 )
 
 
