@@ -8,16 +8,17 @@ from typing import TYPE_CHECKING
 import click
 
 from ferbench.cli.output import print_json, print_warning
-from ferbench.errors import UsageError, VerificationError, suggestion
+from ferbench.errors import UsageError, suggestion
 from ferbench.render.text import print_table
 
 if TYPE_CHECKING:
-    from ferbench.leaderboard.comparison import Comparison, Located
+    import pandas as pd
+
+    from ferbench.leaderboard.comparison import Comparison
     from ferbench.leaderboard.keys import Key
+    from ferbench.leaderboard.notes import Rows
     from ferbench.leaderboard.statistics import Paired
     from ferbench.records.metrics import Metric
-
-    Side = dict[Key, dict[str, dict[int, Located]]]
 
 LONG = 2000
 
@@ -55,44 +56,29 @@ def compare(a: str, b: str, runs: Path, as_json: bool) -> None:
         _print(title, comparison)
 
 
-def _side(name: str, runs: Path) -> "Side":
-    """The records that an argument names, by table and row."""
-    from ferbench.leaderboard.comparison import Located
-    from ferbench.leaderboard.keys import table_key
-    from ferbench.records.frame import row_of
-    from ferbench.records.names import row_name
-    from ferbench.records.schema import Record
-    from ferbench.records.store import RunStore, read_record
+def _side(name: str, runs: Path) -> "dict[Key, Rows]":
+    """The cells that an argument names, by table and row."""
+    from ferbench.leaderboard.tables import grouped
+    from ferbench.records.collect import collect
+    from ferbench.records.frame import frame_of
 
-    path = Path(name)
-    is_path = path.exists()
-    located = []
-    if path.is_file():
-        located = [(path, read_record(path))]
-    elif is_path or runs.is_dir():
-        for file, found in RunStore(path if is_path else runs).iterate():
-            if isinstance(found, Record):
-                located.append((file, found))
-            else:
-                print_warning(f"{file}: {found.reason}; left out")
-    else:
+    is_path = Path(name).exists()
+    root = Path(name) if is_path else runs
+    if not root.exists():
         raise UsageError(f"'{name}' is no file, and there is no runs folder {runs}; name it with --runs")
-    side: Side = {}
-    names = {row_name(record.cell) for _, record in located}
-    for file, record in located:
-        if record.result is not None and (is_path or row_name(record.cell) == name):
-            if record.cell_id != record.cell.cell_id:
-                raise VerificationError(f"{file} does not hold; run `ferbench verify {file}`")
-            row = side.setdefault(table_key(row_of(record)), {}).setdefault(row_name(record.cell), {})
-            row[record.cell.seed] = Located(file, record, record.result)
-    if not side:
-        where = name if is_path else str(runs)
+    found = collect(root, {})
+    for file, reason in found.problems.items():
+        print_warning(f"{file}: {reason}; left out")
+    cells = frame_of(found.records.values(), found.records)
+    names = set(cells["row"])
+    cells = cells[(cells["status"] == "ok") & (is_path | (cells["row"] == name))]
+    if cells.empty:
         known = f"; it has {', '.join(sorted(names))}{suggestion(name, names)}" if names and not is_path else ""
-        raise UsageError(f"no finished record of '{name}' under {where}{known}")
-    return side
+        raise UsageError(f"no finished record of '{name}' under {root}{known}")
+    return grouped(cells)
 
 
-def _shared(side_a: "Side", side_b: "Side", a: str, b: str) -> "Sequence[tuple[Key, Key]]":
+def _shared(side_a: "dict[Key, Rows]", side_b: "dict[Key, Rows]", a: str, b: str) -> "Sequence[tuple[Key, Key]]":
     shared = [(key, key) for key in sorted(side_a, key=lambda key: key.order()) if key in side_b]
     if shared:
         return shared
@@ -103,7 +89,7 @@ def _shared(side_a: "Side", side_b: "Side", a: str, b: str) -> "Sequence[tuple[K
     )
 
 
-def _only_row(rows: "dict[str, dict[int, Located]]", name: str) -> "dict[int, Located]":
+def _only_row(rows: "Rows", name: str) -> "pd.DataFrame":
     if len(rows) > 1:
         raise UsageError(f"'{name}' holds several rows ({', '.join(sorted(rows))}); name one of them")
     return next(iter(rows.values()))

@@ -71,7 +71,7 @@ def row_notes(rows: Rows, most: int, headline: Headline) -> Iterator[str]:
             yield f"{title} is incomplete, {len(cells)} of {most} seeds ({seeds})."
         if cells["plugin_source_hash"].nunique() > 1:
             yield f"{title}: its seeds ran different versions of the method's code."
-        if cells["config_digest"].nunique() > 1:
+        if cells["config"].nunique() > 1:
             yield f"{title}: its seeds ran different configurations."
 
 

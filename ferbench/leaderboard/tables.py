@@ -98,11 +98,7 @@ def make_board(frame: pd.DataFrame, include_nonstandard: bool = False, published
     admitted = frame if include_nonstandard else frame[frame["standard"]]
     admitted = admitted.sort_values("folder", kind="stable")
     scored = admitted[admitted["status"] == "ok"]
-    tables = pd.Series([table_key(row) for row in rows_of(scored)], scored.index, dtype=object)
-    groups: dict[Key, Rows] = {
-        key: {str(name): own for name, own in cells.groupby("row", sort=False)}
-        for key, cells in scored.groupby(tables, sort=False)
-    }
+    groups = grouped(scored)
     keys = sorted(groups, key=lambda key: (not key.standard, key.test_on is not None, key.order()))
     failures = tuple(
         Failure(row["folder"], row["status"], row["error"] or "no reason recorded")
@@ -113,6 +109,15 @@ def make_board(frame: pd.DataFrame, include_nonstandard: bool = False, published
     shown = {value for table in made for value in table.published}
     rest = tuple(value for value in published if value not in shown)
     return Board(made, failures, len(admitted), rest)
+
+
+def grouped(cells: pd.DataFrame) -> dict[Key, Rows]:
+    """Cells with a result by table and row."""
+    tables = pd.Series([table_key(cell) for cell in rows_of(cells)], cells.index, dtype=object)
+    return {
+        key: {str(name): own for name, own in group.groupby("row", sort=False)}
+        for key, group in cells.groupby(tables, sort=False)
+    }
 
 
 def better_baseline(rows: Rows, headline: Headline) -> str | None:

@@ -12,7 +12,7 @@ import pandas as pd
 from pydantic import BaseModel
 
 from ferbench.errors import UsageError, VerificationError
-from ferbench.records.cell import Budget, Cell, canonical_json, digest
+from ferbench.records.cell import Budget, Cell, canonical_json
 from ferbench.records.collect import collect
 from ferbench.records.metrics import HEADLINES, METRICS, completed, outcome_of, shown_in
 from ferbench.records.names import row_changes, row_name, row_title
@@ -54,6 +54,8 @@ def _fields(model: type[BaseModel], dtype: str, place: str, names: str, prefix: 
 def _json(name: str, description: str, place: str) -> Column:
     def text(record: Record) -> str | None:
         value = _at(record, place)
+        if isinstance(value, BaseModel):
+            value = value.model_dump(mode="json")
         return None if value is None else canonical_json(value).decode()
 
     return Column(name, "string", description, text)
@@ -62,10 +64,6 @@ def _json(name: str, description: str, place: str) -> Column:
 def _folds(record: Record) -> int | None:
     folds = record.config.protocol.get("folds")
     return folds if isinstance(folds, int) and folds > 0 else None
-
-
-def _config_digest(record: Record) -> str:
-    return digest(record.config.model_dump(mode="json"))
 
 
 def _filled_in_by_row_of(record: Record) -> None:
@@ -105,7 +103,8 @@ COLUMNS: tuple[Column, ...] = (
     _json("confusion", "the confusion matrix as JSON, a list per class", "result.confusion"),
     *_fields(Fingerprints, "string", "result.fingerprints", " ".join(Fingerprints.model_fields), "fingerprint_"),
     *_fields(Result, "string", "result", "predictions_digest history_digest model_digest"),
-    Column("config_digest", "string", "SHA-256 of the whole configuration", _config_digest),
+    _json("config", "the resolved configuration as JSON", "config"),
+    _json("environment", "versions and hardware as JSON", "environment"),
     *_fields(PluginStamp, "string", "plugin", "distribution version source_hash", "plugin_"),
     *_fields(Record, "Int64", "", "engine_version"),
     *_fields(Measured, TIME, "measured", "started_at finished_at"),
