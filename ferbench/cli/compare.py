@@ -59,17 +59,16 @@ def compare(a: str, b: str, runs: Path, as_json: bool) -> None:
 def _side(name: str, runs: Path) -> "dict[Key, Rows]":
     """The cells that an argument names, by table and row."""
     from ferbench.leaderboard.tables import grouped
-    from ferbench.records.collect import collect
-    from ferbench.records.frame import frame_of
+    from ferbench.records.frame import read_frame
+    from ferbench.render.escape import plain
 
     is_path = Path(name).exists()
     root = Path(name) if is_path else runs
     if not root.exists():
         raise UsageError(f"'{name}' is no file, and there is no runs folder {runs}; name it with --runs")
-    found = collect(root, {})
-    for file, reason in found.problems.items():
-        print_warning(f"{file}: {reason}; left out")
-    cells = frame_of(found.records.values(), found.records)
+    cells = read_frame(root, {})
+    for file, reason in cells.attrs["problems"].items():
+        print_warning(plain(f"{file}: {reason}; left out", LONG))
     names = set(cells["row"])
     cells = cells[(cells["status"] == "ok") & (is_path | (cells["row"] == name))]
     if cells.empty:

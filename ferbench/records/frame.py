@@ -13,6 +13,7 @@ from pydantic import BaseModel
 
 from ferbench.errors import UsageError, VerificationError
 from ferbench.records.cell import Budget, Cell, canonical_json
+from ferbench.records.checks import Protocols
 from ferbench.records.collect import collect
 from ferbench.records.metrics import HEADLINES, METRICS, completed, outcome_of, shown_in
 from ferbench.records.names import row_changes, row_name, row_title
@@ -125,15 +126,21 @@ def load(path: str | Path = "runs") -> pd.DataFrame:
     remedy = "name a runs folder or a record.json; `ferbench run` and ferbench.run() write them"
     if not root.exists():
         raise UsageError(f"there is no {root}; {remedy}")
-    found = collect(root, {})
-    if not found.records and not found.problems:
+    frame = read_frame(root, {})
+    problems = frame.attrs["problems"]
+    if frame.empty and not problems:
         raise UsageError(f"there is no record.json below {root}; {remedy}")
-    frame = frame_of(found.records.values(), found.records)
-    problems = {str(file): plain(reason, LONG) for file, reason in found.problems.items()}
-    frame.attrs["problems"] = problems
     if problems:
         lines = "".join(f"\n  {file}: {reason}" for file, reason in problems.items())
         warnings.warn(f"{len(problems)} of the records below {root} are left out:{lines}", stacklevel=2)
+    return frame
+
+
+def read_frame(root: Path, protocols: Protocols) -> pd.DataFrame:
+    """The records below a folder that hold by the rules of the protocols; `attrs["problems"]` has the others."""
+    found = collect(root, protocols)
+    frame = frame_of(found.records.values(), found.records)
+    frame.attrs["problems"] = {str(path): plain(reason, LONG) for path, reason in found.problems.items()}
     return frame
 
 

@@ -239,7 +239,7 @@ def parse_json(data: bytes, limit: int = MAX_RECORD_BYTES) -> Any:
         raise VerificationError(f"larger than {limit:,} bytes")
     try:
         value = json.loads(
-            data.decode("utf-8"), object_pairs_hook=_unique_keys, parse_constant=_no_constant, parse_int=_int64
+            data.decode("utf-8"), object_pairs_hook=_unique_keys, parse_constant=_no_constant, parse_int=_whole_number
         )
     except UnicodeDecodeError as error:
         raise VerificationError(f"not UTF-8 at byte {error.start}") from None
@@ -272,10 +272,10 @@ def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return keys
 
 
-def _int64(text: str) -> int:
+def _whole_number(text: str) -> int:
     value = int(text)
-    if not -(2**63) <= value < 2**63:
-        raise ValueError(f"{text[:30]} has more than 64 bits")
+    if abs(value) > 2**53:  # the limit of RFC 7493: beyond it programs read different numbers, or none
+        raise ValueError(f"{text[:30]} is beyond 2^53")
     return value
 
 
