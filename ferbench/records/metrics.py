@@ -48,6 +48,7 @@ class Metric:
     """Whether people see it in percent; else they see it as it is, with three decimals."""
     short: str = ""
     """The title where there is little room; the title itself if empty."""
+    lower_is_better: bool = False
     needs_logits: bool = False
     """Whether the confusion matrix is not enough."""
     stored_by_0_1: bool = False
@@ -154,8 +155,9 @@ METRICS = (
         key="ece",
         title="ECE",
         description="expected calibration error of the largest softmax value, 15 bins of equal width",
-        note="calibration error, less is better",
+        note="calibration error",
         compute=_calibration_error,
+        lower_is_better=True,
         needs_logits=True,
         stored_by_0_1=True,
         shown=EVERYWHERE - {"summary"},
@@ -186,7 +188,7 @@ METRICS = (
 )
 BY_KEY = {metric.key: metric for metric in METRICS}
 HEADLINES = tuple(BY_KEY[key] for key in get_args(Headline))
-"""What a protocol may order rows by; these alone are computed at each evaluation during training."""
+"""What a protocol may order rows by, the highest first; these alone are computed at each evaluation during training."""
 
 
 def shown_in(place: Place) -> tuple[Metric, ...]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ferbench.records.cell import Cell
-from ferbench.records.metrics import shown_in
+from ferbench.records.metrics import Metric, shown_in
 from ferbench.records.schema import Measured, PluginStamp, Record, Result
 from ferbench.render.numbers import NONE, grouped, percent, sentence_case
 from ferbench.reporting.history import Row, last_values
@@ -49,10 +49,14 @@ def headline(result: Result, first: str) -> list[Number]:
     """The metrics of the selected model, that of the protocol first."""
     values = result.scores()
     numbers = {
-        metric.key: Number(sentence_case(metric.title), metric.text(values[metric.key]), metric.note)
+        metric.key: Number(sentence_case(metric.title), metric.text(values[metric.key]), _note(metric))
         for metric in shown_in("report")
     }
     return [numbers.pop(first), *numbers.values()]
+
+
+def _note(metric: Metric) -> str:
+    return f"{metric.note}, less is better" if metric.lower_is_better else metric.note
 
 
 def usable_confusion(result: Result) -> list[list[int]] | None:

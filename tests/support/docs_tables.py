@@ -16,8 +16,17 @@ def columns() -> list[str]:
 
 
 def metrics() -> list[str]:
-    rows = [(f"`{item.key}`", item.title, item.description, f"{item.low:g} to {item.high:g}") for item in METRICS]
-    return _table(("key", "name", "meaning", "range"), rows)
+    rows = [
+        (
+            f"`{metric.key}`",
+            metric.title,
+            metric.description,
+            f"{metric.low:g} to {metric.high:g}",
+            "lower" if metric.lower_is_better else "higher",
+        )
+        for metric in METRICS
+    ]
+    return _table(("key", "name", "meaning", "range", "better"), rows)
 
 
 def _table(titles: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
