@@ -7,12 +7,15 @@ from ferbench.version import __version__
 
 if TYPE_CHECKING:
     from ferbench.execution.api import run
+    from ferbench.records.frame import load
 
-__all__ = ["__version__", "run"]
+__all__ = ["__version__", "load", "run"]
+
+_HOMES = {"run": "ferbench.execution.api", "load": "ferbench.records.frame"}
 
 
 def __getattr__(name: str) -> Any:
-    """Import the Python API when it is first used: `import ferbench` alone loads no torch."""
-    if name == "run":
-        return import_module("ferbench.execution.api").run
+    """Import the Python API when it is first used: `import ferbench` alone loads neither torch nor pandas."""
+    if name in _HOMES:
+        return getattr(import_module(_HOMES[name]), name)
     raise AttributeError(f"module 'ferbench' has no attribute '{name}'")

@@ -8,18 +8,19 @@ from typing import TYPE_CHECKING
 import click
 
 from ferbench.cli.output import print_json, print_warning
-from ferbench.errors import UsageError, VerificationError, suggestion
+from ferbench.errors import UsageError, suggestion
 from ferbench.render.text import print_table
 
 if TYPE_CHECKING:
-    from ferbench.leaderboard.comparison import Comparison, Located
-    from ferbench.leaderboard.keys import Key
-    from ferbench.leaderboard.statistics import Paired
+    import pandas as pd
 
-    Side = dict[Key, dict[str, dict[int, Located]]]
+    from ferbench.leaderboard.comparison import Comparison
+    from ferbench.leaderboard.keys import Key
+    from ferbench.leaderboard.notes import Rows
+    from ferbench.leaderboard.statistics import Paired
+    from ferbench.records.metrics import Metric
 
 LONG = 2000
-TITLES = {"accuracy": "accuracy", "balanced_accuracy": "balanced accuracy", "macro_f1": "macro-F1", "ece": "ECE"}
 
 
 @click.command()
@@ -55,42 +56,28 @@ def compare(a: str, b: str, runs: Path, as_json: bool) -> None:
         _print(title, comparison)
 
 
-def _side(name: str, runs: Path) -> "Side":
-    """The records that an argument names, by table and row."""
-    from ferbench.leaderboard.comparison import Located
-    from ferbench.leaderboard.keys import row_name, table_key
-    from ferbench.records.schema import Record
-    from ferbench.records.store import RunStore, read_record
+def _side(name: str, runs: Path) -> "dict[Key, Rows]":
+    """The cells that an argument names, by table and row."""
+    from ferbench.leaderboard.tables import grouped
+    from ferbench.records.frame import read_frame
+    from ferbench.render.escape import plain
 
-    path = Path(name)
-    is_path = path.exists()
-    located = []
-    if path.is_file():
-        located = [(path, read_record(path))]
-    elif is_path or runs.is_dir():
-        for file, found in RunStore(path if is_path else runs).iterate():
-            if isinstance(found, Record):
-                located.append((file, found))
-            else:
-                print_warning(f"{file}: {found.reason}; left out")
-    else:
+    is_path = Path(name).exists()
+    root = Path(name) if is_path else runs
+    if not root.exists():
         raise UsageError(f"'{name}' is no file, and there is no runs folder {runs}; name it with --runs")
-    side: Side = {}
-    names = {row_name(record.cell) for _, record in located}
-    for file, record in located:
-        if record.result is not None and (is_path or row_name(record.cell) == name):
-            if record.cell_id != record.cell.cell_id:
-                raise VerificationError(f"{file} does not hold; run `ferbench verify {file}`")
-            row = side.setdefault(table_key(record, record.result), {}).setdefault(row_name(record.cell), {})
-            row[record.cell.seed] = Located(file, record, record.result)
-    if not side:
-        where = name if is_path else str(runs)
+    cells = read_frame(root, {})
+    for file, reason in cells.attrs["problems"].items():
+        print_warning(plain(f"{file}: {reason}; left out", LONG))
+    names = set(cells["row"])
+    cells = cells[(cells["status"] == "ok") & (is_path | (cells["row"] == name))]
+    if cells.empty:
         known = f"; it has {', '.join(sorted(names))}{suggestion(name, names)}" if names and not is_path else ""
-        raise UsageError(f"no finished record of '{name}' under {where}{known}")
-    return side
+        raise UsageError(f"no finished record of '{name}' under {root}{known}")
+    return grouped(cells)
 
 
-def _shared(side_a: "Side", side_b: "Side", a: str, b: str) -> "Sequence[tuple[Key, Key]]":
+def _shared(side_a: "dict[Key, Rows]", side_b: "dict[Key, Rows]", a: str, b: str) -> "Sequence[tuple[Key, Key]]":
     shared = [(key, key) for key in sorted(side_a, key=lambda key: key.order()) if key in side_b]
     if shared:
         return shared
@@ -101,15 +88,17 @@ def _shared(side_a: "Side", side_b: "Side", a: str, b: str) -> "Sequence[tuple[K
     )
 
 
-def _only_row(rows: "dict[str, dict[int, Located]]", name: str) -> "dict[int, Located]":
+def _only_row(rows: "Rows", name: str) -> "pd.DataFrame":
     if len(rows) > 1:
         raise UsageError(f"'{name}' holds several rows ({', '.join(sorted(rows))}); name one of them")
     return next(iter(rows.values()))
 
 
 def _print(title: str, comparison: "Comparison") -> None:
+    from ferbench.records.metrics import BY_KEY, shown_in
     from ferbench.render.escape import plain
 
+    recall = BY_KEY["balanced_accuracy"]  # a mean of recalls, so the recall of a class is written as it is
     a, b = plain(comparison.a), plain(comparison.b)
     click.echo(click.style(plain(f"{a} against {b}: {title}", LONG), bold=True))
     rows = []
@@ -122,10 +111,13 @@ def _print(title: str, comparison: "Comparison") -> None:
     print_table(("seed", "A %", "B %", "A - B", "only A right", "only B right", "McNemar p"), rows)
     print_table(
         ("difference in", f"A - B, mean of {_seeds(len(comparison.pairs))}", "95 % t-interval"),
-        [(TITLES[name], *_difference(value)) for name, value in comparison.metrics.items()]
-        + [(plain(f"recall of {name}"), *_difference(value)) for name, value in comparison.recalls.items()],
+        [(metric.title, *_difference(metric, comparison.metrics[metric.key])) for metric in shown_in("compare")]
+        + [(plain(f"recall of {name}"), *_difference(recall, value)) for name, value in comparison.recalls.items()],
     )
-    click.echo(f"A is {a}, B is {b}; differences in points, the interval is over the differences of the seeds")
+    click.echo(
+        f"A is {a}, B is {b}; differences in points (of metrics that are no percentages as they are), "
+        "the interval is over the differences of the seeds"
+    )
     if any(pair.mcnemar is None for pair in comparison.pairs):
         click.echo("no McNemar counts where predictions are missing or not those of the record")
     for name, seeds in comparison.unpaired.items():
@@ -139,12 +131,13 @@ def _print(title: str, comparison: "Comparison") -> None:
     click.echo()
 
 
-def _difference(value: "Paired | None") -> tuple[str, str]:
+def _difference(metric: "Metric", value: "Paired | None") -> tuple[str, str]:
     if value is None:
         return "-", "-"
+    mean = metric.number(value.mean, "+")
     if value.low is None or value.high is None:
-        return f"{100 * value.mean:+.1f}", "needs two seeds"
-    return f"{100 * value.mean:+.1f}", f"{100 * value.low:+.1f} to {100 * value.high:+.1f}"
+        return mean, "needs two seeds"
+    return mean, f"{metric.number(value.low, '+')} to {metric.number(value.high, '+')}"
 
 
 def _seeds(number: int) -> str:

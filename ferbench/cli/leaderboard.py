@@ -12,7 +12,7 @@ from ferbench.cli.session import Session
 from ferbench.errors import UsageError, VerificationError
 
 if TYPE_CHECKING:
-    from ferbench.leaderboard.build import Collected
+    import pandas as pd
 
 RECORDS = Path("leaderboard/records")
 OUT = Path("leaderboard")
@@ -20,7 +20,7 @@ OUT = Path("leaderboard")
 
 @click.group()
 def leaderboard() -> None:
-    """Build the tables of a leaderboard from records, or check that they are up to date."""
+    """Build the tables of a leaderboard from records, check that they are up to date, or write them as LaTeX."""
 
 
 def _options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -63,11 +63,11 @@ def build(session: Session, records: Path, out: Path, include_nonstandard: bool)
     from ferbench.leaderboard.build import build as write
     from ferbench.leaderboard.terminal import print_board
 
-    found = _collect(session, records)
-    board, paths = write(found.records, out, include_nonstandard)
+    cells = _cells(session, records)
+    board, paths = write(cells, out, include_nonstandard)
     print_board(board)
     click.echo(f"wrote {', '.join(map(str, paths))}")
-    _fail_on_problems(found)
+    _fail_on_problems(cells)
 
 
 @leaderboard.command()
@@ -77,33 +77,51 @@ def check(session: Session, records: Path, out: Path, include_nonstandard: bool)
     """Exit with 5 if the files are not what the records and the published numbers give."""
     from ferbench.leaderboard.build import stale
 
-    found = _collect(session, records)
-    if old := stale(found.records, out, include_nonstandard):
+    cells = _cells(session, records)
+    if old := stale(cells, out, include_nonstandard):
         command = ["ferbench", "leaderboard", "build", "--records", str(records), "--out", str(out)]
         command += ["--include-nonstandard"] if include_nonstandard else []
         raise VerificationError(
             f"{', '.join(map(str, old))} {'is' if len(old) == 1 else 'are'} out of date; run `{shlex.join(command)}`"
         )
-    _fail_on_problems(found)
+    _fail_on_problems(cells)
     click.echo(f"{out} is up to date with {records}")
 
 
-def _collect(session: Session, records: Path) -> "Collected":
-    from ferbench.leaderboard.build import collect
+@leaderboard.command()
+@click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
+@_options
+@click.pass_obj
+def export(session: Session, file: Path, records: Path, out: Path, include_nonstandard: bool) -> None:
+    """Write the tables as FILE, whose name ends in .tex, .parquet, .csv, .json or .md.
+
+    LaTeX has a table environment per table (package booktabs), with its notes as comments. Parquet has the columns of
+    CSV with their types: `pandas.read_parquet(FILE)`. Published numbers are taken from the folder --out.
+    """
+    from ferbench.leaderboard.build import export as write
+
+    cells = _cells(session, records)
+    write(cells, out, include_nonstandard, file)
+    click.echo(f"wrote {file}")
+    _fail_on_problems(cells)
+
+
+def _cells(session: Session, records: Path) -> "pd.DataFrame":
+    from ferbench.records.frame import read_frame
     from ferbench.render.escape import plain
 
     if not records.is_dir():
         raise UsageError(f"there is no folder {records}; name the folder of the records with --records")
-    found = collect(records, session.protocols)
-    for path, reason in found.problems.items():
+    cells = read_frame(records, session.protocols)
+    for path, reason in cells.attrs["problems"].items():
         print_warning(plain(f"{path}: {reason}; left out", 1000))
-    return found
+    return cells
 
 
-def _fail_on_problems(found: "Collected") -> None:
-    if found.problems:
-        one = len(found.problems) == 1
+def _fail_on_problems(cells: "pd.DataFrame") -> None:
+    if problems := cells.attrs["problems"]:
+        one = len(problems) == 1
         raise VerificationError(
-            f"{len(found.problems)} {'record is' if one else 'records are'} broken and left out: "
-            f"{', '.join(map(str, found.problems))}; repair or remove {'it' if one else 'them'}"
+            f"{len(problems)} {'record is' if one else 'records are'} broken and left out: "
+            f"{', '.join(problems)}; repair or remove {'it' if one else 'them'}"
         )

@@ -246,19 +246,20 @@ def _show_plan(plan: "Sequence[PlannedCell]", runs: Path) -> None:
 
 
 def _show_results(plan: "Sequence[PlannedCell]", runs: Path) -> None:
+    from ferbench.records.metrics import shown_in
     from ferbench.records.store import RunStore
 
-    store = RunStore(runs)
+    store, metrics = RunStore(runs), shown_in("summary")
     rows = []
     for item in plan:
         record = store.read(item.cell) if store.folder(item.cell).exists() else None
         if record and record.result:
-            scores = record.result.metrics
-            numbers = [f"{100 * value:.1f}" for value in (scores.accuracy, scores.balanced_accuracy, scores.macro_f1)]
+            scores = record.result.scores()
+            numbers = [metric.text(scores[metric.key]) for metric in metrics]
             rows.append((str(runs / item.cell.folder() / "record.json"), *numbers))
         else:
-            rows.append((str(runs / item.cell.folder()), record.status if record else "not run", "", ""))
-    print_table(("record", "accuracy %", "balanced %", "macro-F1 %"), rows)
+            rows.append((str(runs / item.cell.folder()), record.status if record else "not run", *[""] * len(metrics)))
+    print_table(("record", *(metric.short_title for metric in metrics)), rows)
 
 
 def exit_code(statuses: list[str]) -> int:

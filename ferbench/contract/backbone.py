@@ -69,7 +69,7 @@ class Network(nn.Module):
         """
         if kept is not None:
             return token_backbone(self.backbone).encode(images, kept)
-        output = self.head(self.backbone(images))
+        output: Output = self.head(self.backbone(images))
         return replace(output, logits=output.logits.float(), features=output.features.float())
 
     def encode(self, images: Tensor, kept: Tensor) -> Tensor:

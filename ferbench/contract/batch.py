@@ -132,10 +132,10 @@ class NamedOutputs:
         self._outputs = dict(outputs)
 
     def __getattr__(self, view: str) -> Output:
-        try:
-            return self.__dict__["_outputs"][view]
-        except KeyError:
-            raise AttributeError(f"no view '{view}' was forwarded; there are {sorted(self._outputs)}") from None
+        outputs: dict[str, Output] = self.__dict__.get("_outputs", {})  # a copy is asked before it has any
+        if view not in outputs:
+            raise AttributeError(f"no view '{view}' was forwarded; there are {sorted(outputs)}")
+        return outputs[view]
 
     def __getitem__(self, view: str) -> Output:
         return self.__getattr__(view)

@@ -1,16 +1,22 @@
 """The Python API: `ferbench.run(method="fixmatch", ratio=0.05)` returns records."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+
 from ferbench.cells.request import RunRequest
-from ferbench.contract.executor import Executor, JobListener
+from ferbench.contract.events import Event, Finished, Step
+from ferbench.contract.executor import Executor, Job, JobListener
 from ferbench.data.sources import DEFAULT_DATASET
 from ferbench.discovery.loader import load_registry
 from ferbench.discovery.registry import Registry
 from ferbench.execution.plan import PlannedCell, make_plan
-from ferbench.records.schema import Record
+from ferbench.records.cell import digest
+from ferbench.records.frame import Records
 from ferbench.records.store import RunStore
 
 
@@ -29,8 +35,11 @@ def run(
     runs: str | Path = "runs",
     overrides: Mapping[str, Any] | None = None,
     **options: Any,
-) -> list[Record]:
+) -> Records:
     """Run every cell of the grid that has no result yet and return the records of all, in the grid's order.
+
+    They are a list, which a notebook shows as a table and `.frame()` turns into what `ferbench.load` gives. On a
+    terminal and in a notebook a bar shows how far the cells are.
 
     With `test_on` the record of each cell is followed by those of its tests on other sets. The options are those of
     `ferbench run`; `overrides` are those of --set. Cells that failed are in the list with their reason; a cell that
@@ -52,10 +61,11 @@ def run(
     )
     registry = load_registry()
     plan = make_plan(request, registry)
-    execute(plan, registry, jobs, lambda job, event: None)
+    with _bar(sum(not item.cached for item in plan)) as progress:
+        execute(plan, registry, jobs, progress)
     store = RunStore(request.runs)
     found = [store.read(item.cell) for item in plan]
-    return [record for record in found if record is not None]
+    return Records(record for record in found if record is not None)
 
 
 def execute(plan: Iterable[PlannedCell], registry: Registry, slots: int, progress: JobListener) -> list[str]:
@@ -74,6 +84,26 @@ def execute(plan: Iterable[PlannedCell], registry: Registry, slots: int, progres
             for index, status in zip(part, executor.run([jobs[i] for i in part], progress, slots), strict=True):
                 statuses[index] = status
     return statuses
+
+
+@contextmanager
+def _bar(cells: int) -> Iterator[JobListener]:
+    """One bar for all cells, where somebody looks: on a terminal or in a notebook."""
+    console = Console(stderr=True)
+    if not cells or not (console.is_terminal or console.is_jupyter):
+        yield lambda job, event: None
+        return
+    done: dict[str, float] = {}
+    columns = TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn()
+    with Progress(*columns, console=console) as progress:
+        task = progress.add_task(f"{cells} cell{'' if cells == 1 else 's'}", total=cells)
+
+        def listen(job: Job, event: Event) -> None:
+            if isinstance(event, Step | Finished):
+                done[digest(dict(job.cell))] = event.step / event.steps if isinstance(event, Step) else 1.0
+                progress.update(task, completed=sum(done.values()))
+
+        yield listen
 
 
 def _several(value: Any) -> list[Any]:

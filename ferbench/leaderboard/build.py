@@ -1,66 +1,55 @@
-"""A folder of records to the files of a leaderboard, and whether committed files still say the same."""
+"""A frame of cells to the files of a leaderboard, and whether committed files still say the same."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from ferbench.leaderboard.exports import render_csv, render_json
+import pandas as pd
+
+from ferbench.errors import UsageError
+from ferbench.leaderboard.exports import render_csv, render_json, render_parquet
+from ferbench.leaderboard.latex import render_latex
 from ferbench.leaderboard.markdown import render_markdown
 from ferbench.leaderboard.reported import FOLDER, read_reported
 from ferbench.leaderboard.tables import Board, make_board
-from ferbench.records.checks import Protocols, check_record
 from ferbench.records.files import write_atomic
-from ferbench.records.schema import Record
-from ferbench.records.store import BrokenRecord, RunStore
 
-
-@dataclass(frozen=True)
-class Collected:
-    """The records of a folder that may enter a table, and those that may not, with the reason."""
-
-    records: tuple[Record, ...]
-    problems: Mapping[Path, str]
-
-
-def collect(root: Path, protocols: Protocols) -> Collected:
-    """Read every record below the folder. A record that contradicts itself or another is left out."""
-    records: dict[Path, Record] = {}
-    problems: dict[Path, str] = {}
-    first: dict[str, Path] = {}
-    for path, found in RunStore(root).iterate():
-        if isinstance(found, BrokenRecord):
-            problems[path] = found.reason
-        elif failed := [check for check in check_record(found, protocols) if check.state == "failed"]:
-            problems[path] = "; ".join(f"{check.name}: {check.detail}" for check in failed)
-        else:
-            records[path] = found
-            other = first.setdefault(found.cell_id, path)
-            if other != path:  # nothing says which of the two counts
-                problems |= {path: f"the same cell as {other}", other: f"the same cell as {path}"}
-    return Collected(tuple(record for path, record in records.items() if path not in problems), problems)
+FORMATS: Mapping[str, Callable[[Board], bytes]] = {
+    ".csv": lambda board: render_csv(board).encode("utf-8"),
+    ".json": render_json,
+    ".md": lambda board: render_markdown(board).encode("utf-8"),
+    ".tex": lambda board: render_latex(board).encode("utf-8"),
+    ".parquet": render_parquet,
+}
+"""What a board can be written as, by the end of the file's name."""
+BUILT = (".csv", ".json", ".md")
+"""What is committed: the bytes of the others depend on the versions of libraries."""
 
 
 def render(board: Board) -> dict[str, bytes]:
-    """File names and contents."""
-    return {
-        "leaderboard.csv": render_csv(board).encode("utf-8"),
-        "leaderboard.json": render_json(board),
-        "leaderboard.md": render_markdown(board).encode("utf-8"),
-    }
+    """Names and contents of the files that are committed."""
+    return {f"leaderboard{suffix}": FORMATS[suffix](board) for suffix in BUILT}
 
 
-def build(records: tuple[Record, ...], folder: Path, include_nonstandard: bool) -> tuple[Board, list[Path]]:
+def export(cells: pd.DataFrame, folder: Path, include_nonstandard: bool, file: Path) -> None:
+    """Write what the folder's leaderboard says as one file, in the format that its name ends in."""
+    if file.suffix not in FORMATS:
+        raise UsageError(f"{file}: the name must end in one of {', '.join(FORMATS)}")
+    board = make_board(cells, include_nonstandard, read_reported(folder / FOLDER))
+    write_atomic(file, FORMATS[file.suffix](board))
+
+
+def build(cells: pd.DataFrame, folder: Path, include_nonstandard: bool) -> tuple[Board, list[Path]]:
     """Write the files, with what papers print beside them; returns the board and their paths."""
-    board = make_board(records, include_nonstandard, read_reported(folder / FOLDER))
+    board = make_board(cells, include_nonstandard, read_reported(folder / FOLDER))
     files = render(board)
     for name, content in files.items():
         write_atomic(folder / name, content)
     return board, [folder / name for name in files]
 
 
-def stale(records: tuple[Record, ...], folder: Path, include_nonstandard: bool) -> list[Path]:
+def stale(cells: pd.DataFrame, folder: Path, include_nonstandard: bool) -> list[Path]:
     """The files that are missing or do not say what the records and the papers say."""
-    files = render(make_board(records, include_nonstandard, read_reported(folder / FOLDER)))
+    files = render(make_board(cells, include_nonstandard, read_reported(folder / FOLDER)))
     return [folder / name for name, content in files.items() if _content(folder / name) != content]
 
 

@@ -1,31 +1,30 @@
 """Two rows side by side on the seeds of both."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from scipy import stats
 
 from ferbench.errors import UsageError, VerificationError
-from ferbench.leaderboard.keys import row_name
 from ferbench.leaderboard.statistics import Paired, paired
-from ferbench.leaderboard.tables import METRICS
-from ferbench.records.schema import Record, Result
+from ferbench.records.frame import RECALL, rows_of
+from ferbench.records.metrics import shown_in
 from ferbench.records.store import PREDICTIONS, read_predictions
 
 SPLIT = ("data", "labeled", "test", "split_rule")
+EQUAL = (
+    *("protocol", "dataset", "classes", "pool", "backbone", "init", "precision", "budget", "engine_version"),
+    *("image_passes", "parameters", "selection"),
+)
+"""What a fair comparison holds equal besides method, variant, head and the fields of the protocol."""
 
-
-@dataclass(frozen=True, eq=False)
-class Located:
-    """A record with a result, and where it lies."""
-
-    path: Path
-    record: Record
-    result: Result
+Cell = Mapping[str, Any]
+"""A row of a frame: one cell."""
 
 
 @dataclass(frozen=True)
@@ -54,53 +53,47 @@ class Comparison:
     a: str
     b: str
     pairs: tuple[SeedPair, ...]
-    metrics: Mapping[str, Paired]
+    metrics: Mapping[str, Paired | None]
     recalls: Mapping[str, Paired | None]
     unequal: tuple[str, ...]
     unpaired: Mapping[str, tuple[int, ...]]
 
 
-def compare_rows(a: Mapping[int, Located], b: Mapping[int, Located]) -> Comparison:
-    """Compare two rows, given by seed. Different splits are refused: their difference would say nothing."""
-    seeds = sorted(set(a) & set(b))
-    name_a, name_b = (row_name(next(iter(row.values())).record.cell) for row in (a, b))
+def compare_rows(a: pd.DataFrame, b: pd.DataFrame) -> Comparison:
+    """Compare two rows, given by their cells. Different splits are refused: their difference would say nothing."""
+    one, other = ({cell["seed"]: cell for cell in rows_of(cells)} for cells in (a, b))
+    name_a, name_b = (next(iter(cells.values()))["row"] for cells in (one, other))
+    seeds = sorted(set(one) & set(other))
     if not seeds:
         raise UsageError(
             f"{name_a} and {name_b} have no seed in common "
-            f"({_listed(a)} against {_listed(b)}); run one of them with --seed {_listed(a)}"
+            f"({_listed(one)} against {_listed(other)}); run one of them with --seed {_listed(one)}"
         )
-    for seed in seeds:
-        _refuse_other_split(a[seed], b[seed])
-    differences = {
-        metric: [getattr(a[seed].result.metrics, metric) - getattr(b[seed].result.metrics, metric) for seed in seeds]
-        for metric in METRICS
-    }
-    first = a[seeds[0]], b[seeds[0]]
+    pairs = [(one[seed], other[seed]) for seed in seeds]
+    for pair in pairs:
+        _refuse_other_split(*pair)
     return Comparison(
         a=name_a,
         b=name_b,
-        pairs=tuple(
-            SeedPair(seed, a[seed].result.metrics.accuracy, b[seed].result.metrics.accuracy, mcnemar(a[seed], b[seed]))
-            for seed in seeds
-        ),
-        metrics={metric: paired(values) for metric, values in differences.items()},
-        recalls={name: _recall(name, a, b, seeds) for name in first[0].result.class_names},
-        unequal=tuple(_unequal(*first)),
+        pairs=tuple(SeedPair(x["seed"], x["accuracy"], y["accuracy"], mcnemar(x, y)) for x, y in pairs),
+        metrics={metric.key: _difference(metric.key, pairs) for metric in shown_in("compare")},
+        recalls={name: _difference(f"{RECALL}{name}", pairs) for name in json.loads(pairs[0][0]["class_names"])},
+        unequal=tuple(_unequal(*pairs[0])),
         unpaired={
-            name: tuple(sorted(set(row) - set(seeds)))
-            for name, row in ((name_a, a), (name_b, b))
-            if set(row) - set(seeds)
+            name: tuple(sorted(set(cells) - set(seeds)))
+            for name, cells in ((name_a, one), (name_b, other))
+            if set(cells) - set(seeds)
         },
     )
 
 
-def mcnemar(a: Located, b: Located) -> McNemar | None:
+def mcnemar(a: Cell, b: Cell) -> McNemar | None:
     """Counts on the shared test images; None unless both predictions are there and of the same images."""
     try:
-        one, other = (read_predictions(item.path.parent / PREDICTIONS) for item in (a, b))
+        one, other = (read_predictions(Path(cell["path"]).parent / PREDICTIONS) for cell in (a, b))
     except VerificationError:
         return None
-    if one.digest() != a.result.predictions_digest or other.digest() != b.result.predictions_digest:
+    if one.digest() != a["predictions_digest"] or other.digest() != b["predictions_digest"]:
         return None
     if one.ids != other.ids or not np.array_equal(one.labels, other.labels):
         return None
@@ -111,29 +104,25 @@ def mcnemar(a: Located, b: Located) -> McNemar | None:
     return McNemar(only_a, only_b, p_value)
 
 
-def _refuse_other_split(a: Located, b: Located) -> None:
-    same_pool = a.record.cell.pool == b.record.cell.pool
-    for part in (*SPLIT, "unlabeled") if same_pool else SPLIT:
-        if getattr(a.result.fingerprints, part) != getattr(b.result.fingerprints, part):
+def _refuse_other_split(a: Cell, b: Cell) -> None:
+    for part in (*SPLIT, "unlabeled") if a["pool"] == b["pool"] else SPLIT:
+        if a[f"fingerprint_{part}"] != b[f"fingerprint_{part}"]:
             raise UsageError(
-                f"{a.path} and {b.path} do not compare: their {part} fingerprints differ; run both on the same data, "
-                "protocol, budget and seed"
+                f"{a['path']} and {b['path']} do not compare: their {part} fingerprints differ; run both on the same "
+                "data, protocol, budget and seed"
             )
-    if a.result.class_names != b.result.class_names:
-        raise UsageError(f"{a.path} and {b.path} do not compare: their classes differ")
+    if a["class_names"] != b["class_names"]:
+        raise UsageError(f"{a['path']} and {b['path']} do not compare: their classes differ")
 
 
-def _recall(name: str, a: Mapping[int, Located], b: Mapping[int, Located], seeds: list[int]) -> Paired | None:
-    differences = []
-    for seed in seeds:
-        one = a[seed].result.metrics.per_class_recall.get(name)
-        other = b[seed].result.metrics.per_class_recall.get(name)
-        if one is not None and other is not None:
-            differences.append(one - other)
-    return paired(differences) if len(differences) == len(seeds) else None
+def _difference(name: str, pairs: Sequence[tuple[Cell, Cell]]) -> Paired | None:
+    """Of one metric or recall over the seeds; None unless each seed has it in both rows."""
+    values = [(one.get(name), other.get(name)) for one, other in pairs]
+    differences = [one - other for one, other in values if one is not None and other is not None]
+    return paired(differences) if len(differences) == len(pairs) else None
 
 
-def _unequal(a: Located, b: Located) -> list[str]:
+def _unequal(a: Cell, b: Cell) -> list[str]:
     """Everything besides method, variant and head that a fair comparison holds equal, as far as a record tells."""
     one, other = _conditions(a), _conditions(b)
     return [
@@ -143,21 +132,13 @@ def _unequal(a: Located, b: Located) -> list[str]:
     ]
 
 
-def _conditions(item: Located) -> dict[str, Any]:
-    cell = item.record.cell
-    conditions = {
-        name: getattr(cell, name)
-        for name in ("protocol", "dataset", "classes", "pool", "backbone", "init", "precision")
+def _conditions(cell: Cell) -> dict[str, Any]:
+    environment, protocol = json.loads(cell["environment"]), json.loads(cell["config"])["protocol"]
+    return {
+        **{name.replace("_", " "): cell[name] for name in EQUAL},
+        **{f"protocol.{name}": value for name, value in _flat(protocol).items()},
+        **{name: environment.get(name) for name in ("torch", "device")},
     }
-    conditions |= {
-        "budget": cell.budget.label(),
-        "engine version": item.record.engine_version,
-        "image passes": item.result.image_passes,
-        "parameters": item.result.parameters,
-        "selection": item.record.selection,
-    }
-    conditions |= {f"protocol.{name}": value for name, value in _flat(item.record.config.protocol).items()}
-    return conditions | {name: item.record.environment.get(name) for name in ("torch", "device")}
 
 
 def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -171,5 +152,5 @@ def _shown(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value)
 
 
-def _listed(row: Mapping[int, Located]) -> str:
+def _listed(row: Mapping[int, Cell]) -> str:
     return ",".join(map(str, sorted(row)))

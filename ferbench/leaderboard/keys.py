@@ -1,19 +1,15 @@
-"""Which table a cell stands in, and what its row is called."""
+"""Which table a cell stands in."""
 
+import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from typing import Any
 
 from ferbench.contract.protocol import Headline
-from ferbench.records.cell import Budget, Cell, canonical_json
-from ferbench.records.schema import Record, Result
+from ferbench.records.cell import Budget
 
-BASELINES = ("supervised@weak", "supervised@strong")
-HEADLINES: Mapping[Headline, str] = {
-    "accuracy": "accuracy",
-    "balanced_accuracy": "balanced accuracy",
-    "macro_f1": "macro-F1",
-}
-TITLES = {"supervised@weak": "supervised (weak views)", "supervised@strong": "supervised (strong views)"}
+SAME = ("protocol", "dataset", "classes", "pool", "test_on", "backbone", "init", "precision", "headline")
+"""Fields of a key that a frame has under the same name."""
 
 
 @dataclass(frozen=True)
@@ -38,67 +34,23 @@ class Key:
     standard: bool
 
     def order(self) -> tuple[object, ...]:
-        """Sort key of tables."""
-        place = (self.protocol, self.dataset, self.classes, self.pool or "", self.test_on or "", *self.budget.order())
-        return (
-            *place,
-            self.backbone,
-            self.init,
-            self.precision,
-            self.data,
-            self.test,
-            self.folds or 0,
-            self.headline,
-            self.class_names,
-            self.protocol_overrides,
-        )
+        """Sort key of tables: field by field, what is missing first."""
+        values = (getattr(self, field.name) for field in fields(self))
+        return tuple((value is not None, value.order() if isinstance(value, Budget) else value) for value in values)
 
 
-def table_key(record: Record, result: Result) -> Key:
-    """The table that a record's row stands in."""
-    cell = record.cell
-    changes, fingerprints = cell.overrides.protocol, result.fingerprints
+def table_key(row: Mapping[str, Any]) -> Key:
+    """The table that a row of a frame (`records/frame.py`) stands in."""
+    amount = {name: row[name] for name in ("ratio", "count", "per_class") if row[name] is not None}
+    folds = row["fingerprint_folds"]
     return Key(
-        protocol=cell.protocol,
-        dataset=cell.dataset,
-        classes=cell.classes,
-        pool=cell.pool,
-        test_on=cell.test_on,
-        budget=cell.budget,
-        backbone=cell.backbone,
-        init=cell.init,
-        precision=cell.precision,
-        data=fingerprints.data,
+        **{name: row[name] for name in SAME},
+        budget=Budget(**amount, allocation=row["allocation"]),
+        data=row["fingerprint_data"],
         # The test images of a fold are those of its seed; the subjects of all folds are what the seeds share.
-        test=fingerprints.folds or fingerprints.test,
-        folds=_folds(record) if fingerprints.folds else None,
-        headline=record.headline,
-        class_names=tuple(result.class_names),
-        protocol_overrides=_changes(changes),
-        standard=record.standard,
+        test=folds or row["fingerprint_test"],
+        folds=row["n_folds"] if folds else None,
+        class_names=tuple(json.loads(row["class_names"])),
+        protocol_overrides=row["protocol_overrides"],
+        standard=row["standard"],
     )
-
-
-def _folds(record: Record) -> int | None:
-    folds = record.config.protocol.get("folds")
-    return folds if isinstance(folds, int) and folds > 0 else None
-
-
-def row_name(cell: Cell) -> str:
-    """The row's name on the command line, with the overrides of its method where there are some."""
-    changes = _changes(cell.overrides.method)
-    return f"{cell.row} [{changes}]" if changes else cell.row
-
-
-def row_title(record: Record) -> str:
-    """The row's name for people: `supervised (weak views)`, `fixmatch (released), leaf head`."""
-    cell = record.cell
-    variant = "" if cell.variant == "described" else f" ({cell.variant})"
-    title = TITLES.get(cell.row.partition("+")[0], f"{record.plugin.title or cell.method}{variant}")
-    head = "" if cell.head is None else f", {cell.head} head"
-    changes = _changes(cell.overrides.method)
-    return f"{title}{head} [{changes}]" if changes else f"{title}{head}"
-
-
-def _changes(fields: Mapping[str, object]) -> str:
-    return ", ".join(f"{name}={canonical_json(value).decode()}" for name, value in sorted(fields.items()))

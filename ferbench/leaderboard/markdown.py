@@ -3,15 +3,13 @@
 from collections.abc import Iterable, Sequence
 from itertools import groupby
 
+from ferbench.leaderboard.columns import text_columns
 from ferbench.leaderboard.reported import Published, ReportedBlock
 from ferbench.leaderboard.tables import Board, Failure, Table
 from ferbench.leaderboard.wording import (
     EXPLANATION,
-    PUBLISHED,
     block_heading,
     caption,
-    cells,
-    columns,
     footnotes,
     heading,
     origin_heading,
@@ -53,7 +51,7 @@ def _introduction(board: Board) -> Iterable[str]:
     for name, meaning in EXPLANATION:
         yield f"- **{name}**: {meaning}"
     if any(table.published for table in board.tables):
-        yield f"- **{PUBLISHED}**: what papers print, in percent, and where; part of no gain, mean or order"
+        yield "- **Published**: what papers print, in percent, and where; part of no gain, mean or order"
     yield ""
 
 
@@ -63,7 +61,9 @@ def _tables(tables: Iterable[Table]) -> Iterable[str]:
         yield ""
         yield f"{markdown(caption(table.key, sum(table.class_counts)))}"
         yield ""
-        yield from _grid(columns(table), [cells(row, table) for row in table.rows])
+        columns = text_columns(table)
+        rows = [[column.text(row, table) for column in columns] for row in table.rows]
+        yield from _grid([column.title for column in columns], rows)
         yield ""
         for note in (*table.notes, *footnotes(table)):
             yield f"- {markdown(note, LONG)}"

@@ -1,43 +1,19 @@
 """What a reader must know about a table and cannot see in it; stands below it."""
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator
+
+import pandas as pd
 
 from ferbench.contract.protocol import Headline
-from ferbench.leaderboard.keys import BASELINES, HEADLINES, TITLES, row_title
 from ferbench.leaderboard.statistics import spread
-from ferbench.records.cell import canonical_json
-from ferbench.records.schema import Record, Result
+from ferbench.records.metrics import BY_KEY
+from ferbench.records.rows import BASELINES, TITLES
+
+Rows = dict[str, pd.DataFrame]
+"""The rows of a table by name, each with its cells."""
 
 
-@dataclass(frozen=True, eq=False)
-class Scored:
-    """A record that has a result."""
-
-    record: Record
-    result: Result
-
-    @property
-    def headline(self) -> float:
-        """What rows are ordered by: accuracy, or what the protocol names."""
-        return float(getattr(self.result.metrics, self.record.headline))
-
-    @property
-    def oracle(self) -> float | None:
-        """The headline of the best evaluation on the test set; None where another set is tested."""
-        return None if self.result.oracle is None else float(getattr(self.result.oracle, self.record.headline))
-
-    @property
-    def labeled(self) -> str:
-        """Which images were labeled."""
-        return self.result.fingerprints.labeled
-
-
-Group = dict[str, dict[int, Scored]]
-"""The rows of a table: name, then seed."""
-
-
-def baseline_notes(supervised: Group, baseline: str | None, has_pool: bool) -> Iterator[str]:
+def baseline_notes(supervised: Rows, baseline: str | None, has_pool: bool) -> Iterator[str]:
     """What gains are over, and which mandatory rows are missing."""
     missing = [TITLES[name] for name in BASELINES if name not in supervised]
     where = ", of the table without a pool" if has_pool else ""
@@ -48,17 +24,17 @@ def baseline_notes(supervised: Group, baseline: str | None, has_pool: bool) -> I
         yield f"Gain is over {TITLES[baseline]}, the better supervised row{where}."
 
 
-def ceiling_notes(full: Group | None, headline: Headline) -> Iterator[str]:
+def ceiling_notes(full: Rows, headline: Headline) -> Iterator[str]:
     """What all labels give: the ceiling of every budget."""
-    rows = {name: row for name, row in (full or {}).items() if name in BASELINES}
+    rows = {name: cells for name, cells in full.items() if name in BASELINES}
     most = max(map(len, rows.values()), default=0)
-    means = {name: spread([item.headline for item in row.values()]) for name, row in rows.items() if len(row) == most}
+    means = {name: spread(cells[headline].tolist()) for name, cells in rows.items() if len(cells) == most}
     if not means:
         yield "Missing mandatory row: full supervision (budget ratio-1)."
         return
     best = max(means, key=lambda name: means[name].mean)
     yield (
-        f"Full supervision: {100 * means[best].mean:.1f} % {HEADLINES[headline]} "
+        f"Full supervision: {100 * means[best].mean:.1f} % {BY_KEY[headline].title} "
         f"({TITLES[best]}, all labels, {most} seed{'' if most == 1 else 's'})."
     )
 
@@ -73,7 +49,7 @@ def fold_notes(folds: int | None) -> Iterator[str]:
         )
 
 
-def cross_notes(test_on: str | None, group: Group) -> Iterator[str]:
+def cross_notes(test_on: str | None, cells: pd.DataFrame) -> Iterator[str]:
     """What the numbers of a table are of whose models were trained on another set."""
     if test_on is None:
         return
@@ -81,29 +57,29 @@ def cross_notes(test_on: str | None, group: Group) -> Iterator[str]:
         f"Tested are the images of {test_on} whose class was trained; logits of other classes are left out. Image "
         "passes are those of the training, whose time and own test images stand in another table."
     )
-    left_out = max(item.result.n_test_left_out or 0 for row in group.values() for item in row.values())
-    if left_out:
+    if left_out := cells["n_test_left_out"].fillna(0).max():
         yield f"Test images left out since they look like training images: {left_out}."
 
 
-def row_notes(group: Group, most: int) -> Iterator[str]:
-    """Incomplete rows, rows whose seeds ran different code or settings, and what the times were measured on."""
-    for row in group.values():
-        title = row_title(next(iter(row.values())).record)
-        if len(row) < most:
-            seeds = ", ".join(f"seed {seed}: {100 * row[seed].headline:.1f} %" for seed in sorted(row))
-            yield f"{title} is incomplete, {len(row)} of {most} seeds ({seeds})."
-        if len({item.record.plugin.source_hash for item in row.values()}) > 1:
+def row_notes(rows: Rows, most: int, headline: Headline) -> Iterator[str]:
+    """Incomplete rows, and rows whose seeds ran different code or settings."""
+    for cells in rows.values():
+        title = cells["title"].iloc[0]
+        if len(cells) < most:
+            scores = cells.sort_values("seed")[["seed", headline]].itertuples(index=False)
+            seeds = ", ".join(f"seed {seed}: {100 * score:.1f} %" for seed, score in scores)
+            yield f"{title} is incomplete, {len(cells)} of {most} seeds ({seeds})."
+        if cells["plugin_source_hash"].nunique() > 1:
             yield f"{title}: its seeds ran different versions of the method's code."
-        if len({canonical_json(item.record.config.model_dump(mode="json")) for item in row.values()}) > 1:
+        if cells["config"].nunique() > 1:
             yield f"{title}: its seeds ran different configurations."
-    yield from _split_notes(group)
-    trained = [item.record for row in group.values() for item in row.values() if item.record.cell.test_on is None]
-    if devices := sorted({record.measured.device or "unknown" for record in trained}):
+
+
+def cell_notes(cells: pd.DataFrame) -> Iterator[str]:
+    """Seeds whose labeled images are not the same in all rows, and what the times were measured on."""
+    labeled = cells.groupby("seed")["fingerprint_labeled"].nunique()
+    for seed in labeled.index[labeled > 1]:
+        yield f"The labeled images of seed {seed} differ between rows; such pairs do not enter a gain."
+    trained = cells[cells["test_on"].isna()]
+    if devices := sorted({device or "unknown" for device in trained["device"]}):
         yield f"Minutes were measured on {', '.join(devices)}{'; they do not compare' if len(devices) > 1 else ''}."
-
-
-def _split_notes(group: Mapping[str, Mapping[int, Scored]]) -> Iterator[str]:
-    for seed in sorted({seed for row in group.values() for seed in row}):
-        if len({row[seed].labeled for row in group.values() if seed in row}) > 1:
-            yield f"The labeled images of seed {seed} differ between rows; such pairs do not enter a gain."

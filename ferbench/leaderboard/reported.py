@@ -12,7 +12,7 @@ from pydantic import Field, ValidationError, model_validator
 from ferbench.contract.protocol import Headline
 from ferbench.errors import VerificationError, suggestion
 from ferbench.records.cell import NAME_PATTERN, Budget, Name
-from ferbench.records.schema import Strict
+from ferbench.records.strict import Strict
 from ferbench.render.escape import plain
 
 FOLDER = "reported"
@@ -153,6 +153,20 @@ def read_paper(path: Path) -> Paper:
     except ValidationError as error:
         defect = plain(_first_defect(error, fields), 1000)
         raise VerificationError(f"{path}: {defect}; {GUIDE} describes each field") from None
+
+
+def published_fields(values: Sequence[Published]) -> dict[str, str]:
+    """What flat files hold of published values: those of one row are parted by bars, in the same order in each."""
+    origins = [value.block.origin for value in values]
+    columns: dict[str, Sequence[str]] = {
+        "percent": [f"{value.percent:f}" for value in values],
+        "metric": [origin.metric for origin in origins],
+        "selected_on": [origin.selected_on for origin in origins],
+        "backbone": [origin.backbone or "not stated" for origin in origins],
+        "source": [f"{origin.citation}, {origin.source}" for origin in origins],
+        "address": [origin.address for origin in origins],
+    }
+    return {name: " | ".join(texts) for name, texts in columns.items()} if values else {}
 
 
 def _refuse_twice(what: str, names: Sequence[str]) -> None:

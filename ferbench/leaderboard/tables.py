@@ -1,17 +1,31 @@
-"""Records to tables: which rows stand together, and in which order."""
+"""From a frame of cells to tables: which rows stand together, and in which order."""
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from statistics import median, median_low
 
-from ferbench.leaderboard.keys import BASELINES, Key, row_name, row_title, table_key
-from ferbench.leaderboard.notes import Group, Scored, baseline_notes, ceiling_notes, cross_notes, fold_notes, row_notes
+import numpy as np
+import pandas as pd
+
+from ferbench.contract.protocol import Headline
+from ferbench.leaderboard.keys import Key, table_key
+from ferbench.leaderboard.notes import (
+    Rows,
+    baseline_notes,
+    ceiling_notes,
+    cell_notes,
+    cross_notes,
+    fold_notes,
+    row_notes,
+)
 from ferbench.leaderboard.reported import Published, ReportedBlock
 from ferbench.leaderboard.statistics import Paired, Spread, paired, spread
 from ferbench.records.cell import Budget
-from ferbench.records.schema import Record
+from ferbench.records.frame import RECALL, rows_of
+from ferbench.records.metrics import METRICS
+from ferbench.records.rows import BASELINES
 
-METRICS = ("accuracy", "balanced_accuracy", "macro_f1", "ece")
 FULL = Budget(ratio="1")
 
 
@@ -79,77 +93,82 @@ class Board:
     not_reproduced: tuple[Published, ...] = ()
 
 
-def make_board(
-    records: Iterable[Record], include_nonstandard: bool = False, published: Sequence[Published] = ()
-) -> Board:
-    """A pure function of the records, whatever their order, and of what papers print."""
-    admitted = sorted(
-        (record for record in records if record.standard or include_nonstandard),
-        key=lambda record: str(record.cell.folder()),
-    )
-    groups: dict[Key, Group] = {}
-    for record in admitted:
-        if record.result is not None:
-            group = groups.setdefault(table_key(record, record.result), {})
-            group.setdefault(row_name(record.cell), {})[record.cell.seed] = Scored(record, record.result)
+def make_board(frame: pd.DataFrame, include_nonstandard: bool = False, published: Sequence[Published] = ()) -> Board:
+    """A pure function of the cells of a frame, whatever their order, and of what papers print."""
+    admitted = frame if include_nonstandard else frame[frame["standard"]]
+    admitted = admitted.sort_values("folder", kind="stable")
+    scored = admitted[admitted["status"] == "ok"]
+    groups = grouped(scored)
     keys = sorted(groups, key=lambda key: (not key.standard, key.test_on is not None, key.order()))
-    failures = [
-        Failure(str(record.cell.folder()), record.status, record.error.line if record.error else "no reason recorded")
-        for record in admitted
-        if record.result is None
-    ]
+    failures = tuple(
+        Failure(row["folder"], row["status"], row["error"] or "no reason recorded")
+        for row in rows_of(admitted[admitted["status"] != "ok"])
+    )
     # Only here do published values come in: everything that is computed is computed without them.
-    tables = tuple(_beside_published(_table(key, groups), published) for key in keys)
-    shown = {value for table in tables for value in table.published}
+    made = tuple(_beside_published(_table(key, groups), published) for key in keys)
+    shown = {value for table in made for value in table.published}
     rest = tuple(value for value in published if value not in shown)
-    return Board(tables, tuple(failures), len(admitted), rest)
+    return Board(made, failures, len(admitted), rest)
 
 
-def better_baseline(group: Group) -> str | None:
+def grouped(cells: pd.DataFrame) -> dict[Key, Rows]:
+    """Cells with a result by table and row."""
+    tables = pd.Series([table_key(cell) for cell in rows_of(cells)], cells.index, dtype=object)
+    return {
+        key: {str(name): own for name, own in group.groupby("row", sort=False)}
+        for key, group in cells.groupby(tables, sort=False)
+    }
+
+
+def better_baseline(rows: Rows, headline: Headline) -> str | None:
     """The supervised row with the higher mean headline, over the seeds that both have where they share some."""
-    present = [name for name in BASELINES if name in group]
-    if len(present) < 2:
-        return present[0] if present else None
-    shared = set(group[present[0]]) & set(group[present[1]])
-    return max(present, key=lambda name: spread([group[name][seed].headline for seed in shared or group[name]]).mean)
+    present = {name: rows[name] for name in BASELINES if name in rows}
+    shared = set.intersection(*(set(cells["seed"]) for cells in present.values())) if present else set()
+    if shared:
+        present = {name: cells[cells["seed"].isin(shared)] for name, cells in present.items()}
+    return max(present, key=lambda name: spread(present[name][headline].tolist()).mean, default=None)
 
 
-def paired_gain(row: Mapping[int, Scored], baseline: Mapping[int, Scored]) -> Paired | None:
+def paired_gain(cells: pd.DataFrame, baseline: pd.DataFrame, headline: Headline) -> Paired | None:
     """Headline minus that of the baseline over the seeds of both; only where they saw the same labeled images."""
-    common = [seed for seed in row if seed in baseline and row[seed].labeled == baseline[seed].labeled]
-    return paired([row[seed].headline - baseline[seed].headline for seed in common]) if common else None
+    pair = ["seed", "fingerprint_labeled"]
+    both = cells[[*pair, headline]].merge(baseline[[*pair, headline]], on=pair, suffixes=("", "_baseline"))
+    return paired((both[headline] - both[f"{headline}_baseline"]).tolist()) if len(both) else None
 
 
-def _table(key: Key, groups: Mapping[Key, Group]) -> Table:
-    group = groups[key]
-    most = key.folds or max(map(len, group.values()))
+def _table(key: Key, groups: Mapping[Key, Rows]) -> Table:
+    rows = groups[key]
+    cells = pd.concat(rows.values())
+    most = key.folds or max(map(len, rows.values()))
     # supervised rows use no pool, so a table with a pool takes them from the table without one
-    supervised = {**groups.get(replace(key, pool=None), {}), **group}
-    baseline = better_baseline(supervised)
-    rows = []
-    for name, row in group.items():
-        gain = paired_gain(row, supervised[baseline]) if baseline and name != baseline else None
-        rows.append(_row(name, list(row.values()), most, gain))
-    rows.sort(key=lambda row: (not row.complete, -row.metrics[key.headline].mean if row.complete else 0.0, row.name))
-    full = replace(key, budget=FULL, pool=None)
+    supervised = {**groups.get(replace(key, pool=None), {}), **rows}
+    baseline = better_baseline(supervised, key.headline)
+    made = []
+    for name, own in rows.items():
+        gain = paired_gain(own, supervised[baseline], key.headline) if baseline and name != baseline else None
+        made.append(_row(own, key, most, gain))
+    made.sort(key=lambda row: (not row.complete, -row.metrics[key.headline].mean if row.complete else 0.0, row.name))
+    full = groups.get(replace(key, budget=FULL, pool=None), {})
     return Table(
         key=key,
-        rows=tuple(rows),
-        class_counts=_class_counts(key, group),
+        rows=tuple(made),
+        class_counts=_class_counts(key, cells),
         baseline=baseline,
         notes=(
             *baseline_notes(supervised, baseline, key.pool is not None),
-            *(ceiling_notes(groups.get(full), key.headline) if _has_ceiling(key) else ()),
+            *(ceiling_notes(full, key.headline) if _has_ceiling(key) else ()),
             *fold_notes(key.folds),
-            *cross_notes(key.test_on, group),
-            *row_notes(group, most),
+            *cross_notes(key.test_on, cells),
+            *row_notes(rows, most, key.headline),
+            *cell_notes(cells),
         ),
     )
 
 
-def _class_counts(key: Key, group: Group) -> tuple[int, ...]:
-    tests = {item.record.cell.seed if key.folds else 0: item.result for row in group.values() for item in row.values()}
-    return tuple(sum(sum(result.confusion[i]) for result in tests.values()) for i in range(len(key.class_names)))
+def _class_counts(key: Key, cells: pd.DataFrame) -> tuple[int, ...]:
+    tests = cells.drop_duplicates("seed", keep="last") if key.folds else cells.tail(1)
+    counts = np.sum([np.sum(json.loads(confusion), axis=1) for confusion in tests["confusion"]], axis=0)
+    return tuple(counts.tolist())
 
 
 def _beside_published(table: Table, published: Iterable[Published]) -> Table:
@@ -174,29 +193,32 @@ def _has_ceiling(key: Key) -> bool:
     return key.standard and not (key.budget == FULL and key.pool is None)
 
 
-def _row(name: str, scored: Sequence[Scored], most: int, gain: Paired | None) -> Row:
-    results = [item.result for item in scored]
+def _row(cells: pd.DataFrame, key: Key, most: int, gain: Paired | None) -> Row:
+    scores = cells[key.headline]
     row = Row(
-        name=name,
-        title=row_title(scored[0].record),
-        by_seed={item.record.cell.seed: item.headline for item in scored},
+        name=cells["row"].iloc[0],
+        title=cells["title"].iloc[0],
+        by_seed=dict(zip(cells["seed"].tolist(), scores.tolist(), strict=True)),
         most_seeds=most,
-        labels=(min(result.labels_seen for result in results), max(result.labels_seen for result in results)),
+        labels=(int(cells["labels_seen"].min()), int(cells["labels_seen"].max())),
     )
     if not row.complete:
         return row
-    recalls = {}
-    for class_name in results[0].class_names:
-        values = [value for result in results if (value := result.metrics.per_class_recall[class_name]) is not None]
-        recalls[class_name] = spread(values) if values else None  # some folds may have no image of a class
-    oracles = [item.oracle - item.headline for item in scored if item.oracle is not None]
-    trained = [item.record.measured.wall_seconds for item in scored if item.record.cell.test_on is None]
+    minutes = cells["wall_seconds"][cells["test_on"].isna()].tolist()
     return replace(
         row,
-        metrics={metric: spread([getattr(result.metrics, metric) for result in results]) for metric in METRICS},
-        recalls=recalls,
-        optimism=spread(oracles) if oracles else None,
+        # a metric that some cell lacks has no mean, but some folds may have no image of a class
+        metrics={
+            metric.key: spread(cells[metric.key].tolist()) for metric in METRICS if cells[metric.key].notna().all()
+        },
+        recalls={name: _spread(cells[f"{RECALL}{name}"]) for name in key.class_names},
+        optimism=_spread(cells[f"oracle_{key.headline}"] - scores),
         gain=gain,
-        image_passes=median_low(result.image_passes for result in results),
-        minutes=median(trained) / 60 if trained else None,
+        image_passes=median_low(cells["image_passes"].tolist()),
+        minutes=median(minutes) / 60 if minutes else None,
     )
+
+
+def _spread(values: pd.Series) -> Spread | None:
+    there = values.dropna().tolist()
+    return spread(there) if there else None

@@ -1,6 +1,7 @@
 """A board on a terminal: all columns where they fit, the main ones where they do not."""
 
 import sys
+from typing import Literal
 
 from rich import box
 from rich.console import Console
@@ -8,17 +9,18 @@ from rich.measure import Measurement
 from rich.table import Table as Grid
 from rich.text import Text
 
-from ferbench.leaderboard.tables import Board, Table
-from ferbench.leaderboard.wording import caption, cells, columns, footnotes, heading
+from ferbench.leaderboard.columns import Column, text_columns
+from ferbench.leaderboard.tables import Board, Row, Table
+from ferbench.leaderboard.wording import caption, footnotes, heading
 from ferbench.render.escape import LONG, plain
 
-# What a narrow terminal goes without, the first first.
-OPTIONAL = ("Labels", "Image passes", "Minutes", "ECE", "Balanced acc.", "Optimism", "Macro-F1")
+WIDEST = 1000
+"""More than any table needs, in characters."""
 
 
 def print_board(board: Board) -> None:
     """Every table with its notes, then the cells that have no result. Into a file or a pipe all columns are written."""
-    console = Console(highlight=False) if sys.stdout.isatty() else Console(highlight=False, width=200)
+    console = Console(highlight=False) if sys.stdout.isatty() else Console(highlight=False, width=WIDEST)
     for table in board.tables:
         _print_table(console, table)
     if board.failures:
@@ -40,23 +42,28 @@ def _print_table(console: Console, table: Table) -> None:
 
 def _fitting(console: Console, table: Table) -> Grid:
     """The table with as many columns as the terminal is wide enough for."""
-    shown = list(columns(table))
-    for name in OPTIONAL:
+    shown = text_columns(table)
+    while True:
         grid = _grid(table, shown)
-        if Measurement.get(console, console.options, grid).maximum < console.width:
+        optional = [column for column in shown if column.dropped is not None]
+        if not optional or Measurement.get(console, console.options, grid).maximum < console.width:
             return grid
-        shown.remove(name)
-    return _grid(table, shown)
+        least = min(optional, key=lambda column: column.dropped or 0)
+        shown = tuple(column for column in shown if column is not least)
 
 
-def _grid(table: Table, shown: list[str]) -> Grid:
+def _grid(table: Table, shown: tuple[Column, ...]) -> Grid:
     grid = Grid(box=box.SIMPLE_HEAD, header_style="bold", pad_edge=False)
-    for name in shown:
-        left = name == "Method"
-        grid.add_column(name, justify="left" if left else "right", style="cyan" if left else None, overflow="fold")
+    for column in shown:
+        justify: Literal["left", "right"] = "left" if column.words else "right"
+        grid.add_column(column.title, justify=justify, style="cyan" if column.words else None, overflow="fold")
     for row in table.rows:
-        texts = dict(zip(columns(table), cells(row, table), strict=True))
-        if not row.complete:  # a note below the table says so in full
-            texts["Seeds"] = f"{len(row.by_seed)} of {row.most_seeds}"
-        grid.add_row(*(Text(plain(texts[name])) for name in shown), style=None if row.complete else "dim")
+        texts = (Text(plain(_text(column, row, table))) for column in shown)
+        grid.add_row(*texts, style=None if row.complete else "dim")
     return grid
+
+
+def _text(column: Column, row: Row, table: Table) -> str:
+    if column.key == "seeds" and not row.complete:  # a note below the table says so in full
+        return f"{len(row.by_seed)} of {row.most_seeds}"
+    return column.text(row, table)

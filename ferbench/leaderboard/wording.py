@@ -1,57 +1,18 @@
-"""The words and numbers of a table, the same in Markdown and on a terminal; escaping is up to them."""
+"""The words and numbers of a table, the same for every output that people read; escaping is up to the output."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
-from ferbench.leaderboard.keys import HEADLINES, Key
+from ferbench.leaderboard.keys import Key
 from ferbench.leaderboard.reported import Origin, Published, ReportedBlock
 from ferbench.leaderboard.statistics import Paired, Spread
 from ferbench.leaderboard.tables import Row, Table
+from ferbench.records.metrics import BY_KEY, Metric, shown_in
+from ferbench.render.numbers import NONE, sentence_case
 
-NONE = "–"
 MEASURED = "above"
 
-COLUMNS = (
-    "Method",
-    "Seeds",
-    "Accuracy",
-    "Balanced acc.",
-    "Macro-F1",
-    "ECE",
-    "Gain",
-    "Optimism",
-    "Image passes",
-    "Minutes",
-    "Labels",
-)
-PUBLISHED = "Published"
 
-
-def columns(table: Table) -> tuple[str, ...]:
-    """The columns of a table; the last only where papers print something for its rows."""
-    return (*COLUMNS, PUBLISHED) if table.published else COLUMNS
-
-
-def cells(row: Row, table: Table) -> tuple[str, ...]:
-    """One text per column."""
-    published = [_published(row, table)] if table.published else []
-    return (*_measured(row, table.baseline), *published)
-
-
-def _measured(row: Row, baseline: str | None) -> tuple[str, ...]:
-    shown = [percent(row.metrics.get(name)) for name in ("accuracy", "balanced_accuracy", "macro_f1", "ece")]
-    return (
-        row.title,
-        seeds(row),
-        *shown,
-        "baseline" if row.name == baseline else difference(row.gain),
-        NONE if row.optimism is None else f"{100 * row.optimism.mean:+.1f}",
-        NONE if row.image_passes is None else f"{row.image_passes:,}".replace(",", " "),
-        NONE if row.minutes is None else f"{row.minutes:.1f}",
-        str(row.labels[0]) if row.labels[0] == row.labels[1] else f"{row.labels[0]}–{row.labels[1]}",
-    )
-
-
-def _published(row: Row, table: Table) -> str:
+def published_text(row: Row, table: Table) -> str:
     """`84.42 [1]`: what papers print for the row, and which footnote says where."""
     marks = {block: mark for mark, block in enumerate(table.blocks, 1)}
     values = [value for value in table.published if value.method == row.name]
@@ -60,7 +21,7 @@ def _published(row: Row, table: Table) -> str:
 
 def _printed(value: Published) -> str:
     metric = value.block.origin.metric
-    return f"{value.percent:f}" + ("" if metric == "accuracy" else f" {HEADLINES[metric]}")
+    return f"{value.percent:f}" + ("" if metric == "accuracy" else f" {BY_KEY[metric].title}")
 
 
 def footnotes(table: Table) -> tuple[str, ...]:
@@ -92,7 +53,7 @@ def provenance(origin: Origin) -> tuple[tuple[str, str], ...]:
 def block_heading(block: ReportedBlock) -> str:
     """`raf-db, 7 classes, 3068 test images: accuracy`."""
     test = "" if block.test_images is None else f", {block.test_images} test images"
-    return f"{block.dataset}, {block.classes} classes{test}: {HEADLINES[block.origin.metric]}"
+    return f"{block.dataset}, {block.classes} classes{test}: {BY_KEY[block.origin.metric].title}"
 
 
 def published_columns(values: Sequence[Published]) -> tuple[str, ...]:
@@ -116,8 +77,8 @@ def recall_columns(table: Table) -> tuple[str, ...]:
 
 
 def recall_cells(row: Row) -> tuple[str, ...]:
-    """Recall per class; a class without test images has none."""
-    return (row.title, *(percent(value) for value in row.recalls.values()))
+    """Recall per class, written like the mean of all; a class without test images has none."""
+    return (row.title, *(mean_text(BY_KEY["balanced_accuracy"], value) for value in row.recalls.values()))
 
 
 def seeds(row: Row) -> str:
@@ -129,21 +90,21 @@ def seeds(row: Row) -> str:
     return f"{len(numbers)} ({f'{numbers[0]}–{numbers[-1]}' if run else ', '.join(map(str, numbers))})"
 
 
-def percent(value: Spread | None) -> str:
-    """`81.2 ± 0.4`, in percent."""
+def mean_text(metric: Metric, value: Spread | None) -> str:
+    """`81.2 ± 0.4`: mean and standard deviation."""
     if value is None:
         return NONE
-    return f"{100 * value.mean:.1f}" + ("" if value.sd is None else f" ± {100 * value.sd:.1f}")
+    return metric.number(value.mean) + ("" if value.sd is None else f" ± {metric.number(value.sd)}")
 
 
-def difference(value: Paired | None) -> str:
-    """`+3.1 (+1.2 to +5.0)`, in percentage points."""
+def gain_text(metric: Metric, value: Paired | None) -> str:
+    """`+3.1 (+1.2 to +5.0)`: mean and interval."""
     if value is None:
         return NONE
-    mean = f"{100 * value.mean:+.1f}"
+    mean = metric.number(value.mean, "+")
     if value.low is None or value.high is None:
         return mean
-    return f"{mean} ({100 * value.low:+.1f} to {100 * value.high:+.1f})"
+    return f"{mean} ({metric.number(value.low, '+')} to {metric.number(value.high, '+')})"
 
 
 def heading(key: Key) -> str:
@@ -162,7 +123,7 @@ def heading(key: Key) -> str:
 def caption(key: Key, test_images: int) -> str:
     """What all rows of a table share, besides what its heading says."""
     folds = f" in {key.folds} folds of subjects" if key.folds else ""
-    order = "" if key.headline == "accuracy" else f", ordered by {HEADLINES[key.headline]}, which gains are in"
+    order = "" if key.headline == "accuracy" else f", ordered by {BY_KEY[key.headline].title}, which gains are in"
     return (
         f"Protocol {key.protocol}{order}, backbone {key.backbone}, {_weights(key)}, {key.precision}, "
         f"{test_images} test images{folds}, data {key.data[:12] or 'unknown'}"
@@ -173,8 +134,19 @@ def _weights(key: Key) -> str:
     return "trained from scratch" if key.init == "scratch" else f"initial weights {key.init[:19]}"
 
 
+def _of_the_test_set() -> Iterator[tuple[str, str]]:
+    """What the metrics are: those in percent together, each other one with its range."""
+    metrics = shown_in("tables")
+    percent = ", ".join(metric.short_title for metric in metrics if metric.percent)
+    yield sentence_case(percent), "test set, in percent: mean ± standard deviation over seeds"
+    for metric in metrics:
+        if not metric.percent:
+            scale = f"from {metric.low:g} to {metric.high:g}, mean ± standard deviation over seeds"
+            yield sentence_case(metric.short_title), f"{metric.description}; {scale}"
+
+
 EXPLANATION = (
-    ("Accuracy, balanced acc., macro-F1, ECE", "test set, in percent: mean ± standard deviation over seeds"),
+    *_of_the_test_set(),
     (
         "Gain",
         "accuracy (or what the table is ordered by) minus that of the better supervised row, in points: mean over the "

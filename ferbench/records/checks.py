@@ -9,8 +9,8 @@ import numpy as np
 from ferbench.contract.executor import INLINE
 from ferbench.contract.protocol import Protocol
 from ferbench.records.cell import Cell
-from ferbench.records.metrics import metrics_of
-from ferbench.records.schema import MAX_ORACLE_EVALUATIONS, Metrics, Record, Result
+from ferbench.records.metrics import HEADLINES, METRICS, Outcome, recalls
+from ferbench.records.schema import MAX_ORACLE_EVALUATIONS, Record, Result
 
 State = Literal["verified", "failed", "unchecked"]
 Protocols = Mapping[str, Protocol]
@@ -44,22 +44,25 @@ def check_record(record: Record, protocols: Protocols) -> Iterator[RecordCheck]:
     yield shape
     if shape.state == "failed":  # the rest would stumble over a matrix that is not square
         return
-    confusion = np.array(record.result.confusion, dtype=np.int64)
-    recorded = record.result.metrics
-    computed = metrics_of(confusion, record.result.class_names, ece=recorded.ece)
-    yield passed("metrics", differences(recorded, computed, source="the confusion matrix"))
+    outcome = Outcome(np.array(record.result.confusion, dtype=np.int64))
+    yield passed("metrics", differences(record.result, outcome, source="the confusion matrix"))
     yield _oracle(record.result, record)
 
 
-def differences(recorded: Metrics, computed: Metrics, source: str) -> list[str]:
-    """Each metric that is not what its source gives, with both values."""
+def differences(result: Result, outcome: Outcome, source: str) -> list[str]:
+    """Each recorded metric that is not what its source gives, with both values.
+
+    A metric that the record is too old for is not compared, nor one that needs logits where there are none.
+    """
+    recorded = result.metrics
     pairs: list[tuple[str, float | None, float | None]] = [
-        (name, getattr(recorded, name), getattr(computed, name))
-        for name in ("accuracy", "balanced_accuracy", "macro_f1", "ece")
+        (metric.key, was, computed)
+        for metric in METRICS
+        if (was := getattr(recorded, metric.key)) is not None and (computed := metric.of(outcome)) is not None
     ]
     pairs += [
         (f"recall of {name}", recorded.per_class_recall.get(name), value)
-        for name, value in computed.per_class_recall.items()
+        for name, value in recalls(outcome, result.class_names).items()
     ]
     return [
         f"{name} is recorded as {_number(was)}, {source} gives {_number(is_)}"
@@ -152,9 +155,9 @@ def _oracle(result: Result, record: Record) -> RecordCheck:
         problems.append(f"{headline} {best} is below the final {last}, which is one of them")
     if oracle.step == result.steps or oracle.evaluations == 1:
         problems += [
-            f"{name} {getattr(oracle, name)} of the last step is not the final {getattr(final, name)}"
-            for name in ("accuracy", "balanced_accuracy", "macro_f1")
-            if not _same(getattr(oracle, name), getattr(final, name))
+            f"{key} {getattr(oracle, key)} of the last step is not the final {getattr(final, key)}"
+            for key in (metric.key for metric in HEADLINES)
+            if not _same(getattr(oracle, key), getattr(final, key))
         ]
     if problems:
         return RecordCheck("oracle", "failed", "; ".join(problems))

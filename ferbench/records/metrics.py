@@ -1,64 +1,116 @@
-"""The numbers of a record, from logits and labels: the same arithmetic when a run ends and when it is verified."""
+"""The metrics: one table that schema, engine, checks, tables, reports and the command line walk.
 
-from collections.abc import Sequence
+The same arithmetic is done when a run ends and when it is verified. A new metric is an entry of `METRICS` and its test.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field, create_model
 
-from ferbench.records.schema import Metrics
+from ferbench.contract.protocol import Headline
+from ferbench.records.strict import WithoutNulls
+from ferbench.render.numbers import NONE
 
 ECE_BINS = 15
 FLOAT16_MAX = float(np.finfo(np.float16).max)
 
-
-def to_float16(logits: NDArray[np.floating]) -> NDArray[np.float16]:
-    """Logits as they are stored: rounded to float16, with values beyond its range held at its limits."""
-    if np.isnan(logits).any():
-        raise ValueError("logits hold NaN")
-    return np.clip(logits, -FLOAT16_MAX, FLOAT16_MAX).astype(np.float16)
+Place = Literal["tables", "compare", "report", "summary"]
+"""Where metrics are shown: the leaderboard, `compare`, the page of a run, and what `run` prints at its end."""
+EVERYWHERE: frozenset[Place] = frozenset(get_args(Place))
 
 
-def evaluate(
-    logits: NDArray[np.float16],  # (N, C)
-    labels: NDArray[np.int64],  # (N,)
-    class_names: Sequence[str],
-) -> tuple[Metrics, list[list[int]]]:
-    """All metrics of the closed core set, and the confusion matrix (rows true, columns predicted).
+@dataclass(frozen=True, eq=False)
+class Outcome:
+    """What a metric is computed from. Logits and labels are there if the stored predictions are."""
 
-    The logits must already be rounded to float16 (`to_float16`), so that whoever recomputes the metrics from the
-    stored predictions starts from the same numbers.
-    """
-    _check(logits, labels, len(class_names))
-    confusion = confusion_matrix(labels, logits.argmax(axis=1), len(class_names))
-    return metrics_of(confusion, class_names, ece=calibration_error(logits, labels)), confusion.tolist()
+    confusion: NDArray[np.int64]  # (C, C), rows are true classes, columns predicted
+    logits: NDArray[np.float16] | None = None  # (N, C)
+    labels: NDArray[np.int64] | None = None  # (N,)
 
 
-def metrics_of(confusion: NDArray[np.int64], class_names: Sequence[str], ece: float) -> Metrics:
-    """Every metric that follows from the confusion matrix, joined with the one that does not."""
-    correct = np.diagonal(confusion)
-    true = confusion.sum(axis=1)
-    predicted = confusion.sum(axis=0)
-    present = true > 0
-    recall = correct[present] / true[present]
+@dataclass(frozen=True)
+class Metric:
+    """One number that says how good a model is on the test set."""
+
+    key: str
+    title: str
+    description: str
+    note: str
+    """A few words below the number in a report."""
+    compute: Callable[[Outcome], float]
+    low: float = 0
+    high: float = 1
+    percent: bool = True
+    """Whether people see it in percent; else they see it as it is, with three decimals."""
+    short: str = ""
+    """The title where there is little room; the title itself if empty."""
+    lower_is_better: bool = False
+    needs_logits: bool = False
+    """Whether the confusion matrix is not enough."""
+    stored_by_0_1: bool = False
+    """Whether every record has it. Records of 0.1 lack the others, which are computed when they are asked for."""
+    shown: frozenset[Place] = EVERYWHERE
+    dropped: int | None = None
+    """A narrow terminal drops the column with the lowest number first, and never one without a number."""
+
+    def of(self, outcome: Outcome) -> float | None:
+        """The value; None where the metric needs logits and there are none."""
+        return None if self.needs_logits and outcome.logits is None else self.compute(outcome)
+
+    @property
+    def short_title(self) -> str:
+        """The title where there is little room."""
+        return self.short or self.title
+
+    def number(self, value: float, sign: str = "") -> str:
+        """`81.2` for 0.812 where percent is shown, else `0.812`; with the sign `+` differences have theirs."""
+        return f"{100 * value:{sign}.1f}" if self.percent else f"{value:{sign}.3f}"
+
+    def text(self, value: float | None) -> str:
+        """The number by itself, with its unit."""
+        return NONE if value is None else f"{self.number(value)}{' %' if self.percent else ''}"
+
+
+def _accuracy(outcome: Outcome) -> float:
+    return float(np.diagonal(outcome.confusion).sum() / outcome.confusion.sum())
+
+
+def _recalls(outcome: Outcome) -> NDArray[np.float64]:
+    """Recall of each class that the test set has."""
+    true = outcome.confusion.sum(axis=1)
+    recalls: NDArray[np.float64] = np.diagonal(outcome.confusion)[true > 0] / true[true > 0]
+    return recalls
+
+
+def _balanced_accuracy(outcome: Outcome) -> float:
+    return float(_recalls(outcome).mean())
+
+
+def _macro_f1(outcome: Outcome) -> float:
+    counts = outcome.confusion.sum(axis=1) + outcome.confusion.sum(axis=0)
     # F1 = 2 TP / (2 TP + FP + FN); a class neither seen nor predicted counts as 0, as with zero_division=0
-    f1 = 2 * correct / np.maximum(true + predicted, 1)
-    shares = dict(zip(np.flatnonzero(present).tolist(), recall.tolist(), strict=True))
-    return Metrics(
-        accuracy=float(correct.sum() / true.sum()),
-        balanced_accuracy=float(recall.mean()),
-        macro_f1=float(f1.mean()),
-        ece=ece,
-        per_class_recall={name: shares.get(index) for index, name in enumerate(class_names)},
-    )
+    return float((2 * np.diagonal(outcome.confusion) / np.maximum(counts, 1)).mean())
 
 
-def confusion_matrix(labels: NDArray[np.int64], predicted: NDArray[np.int64], classes: int) -> NDArray[np.int64]:
-    """Counts: rows are true classes, columns predicted ones."""
-    return np.bincount(labels * classes + predicted, minlength=classes * classes).reshape(classes, classes)
+def _cohens_kappa(outcome: Outcome) -> float:
+    counts = outcome.confusion.astype(np.float64)
+    observed, n = np.trace(counts), counts.sum()
+    expected = counts.sum(axis=1) @ counts.sum(axis=0) / n
+    # Truth and predictions of one class alone agree by chance: nothing is left to be better at.
+    return float((observed - expected) / (n - expected)) if expected < n else 0.0
 
 
-def calibration_error(logits: NDArray[np.float16], labels: NDArray[np.int64]) -> float:
-    """Expected calibration error of the largest softmax value over 15 bins of equal width, (lower, upper]."""
+def _worst_class_recall(outcome: Outcome) -> float:
+    return float(_recalls(outcome).min())
+
+
+def _calibration_error(outcome: Outcome) -> float:
+    logits, labels = outcome.logits, outcome.labels
+    assert logits is not None and labels is not None  # `needs_logits` promises it
     shifted = logits.astype(np.float64) - logits.max(axis=1, keepdims=True).astype(np.float64)
     confidence = 1.0 / np.exp(shifted).sum(axis=1)
     # Rounding before the bin is chosen: exp differs in its last bit between machines, and a value on a border
@@ -69,6 +121,163 @@ def calibration_error(logits: NDArray[np.float16], labels: NDArray[np.int64]) ->
         bins, weights=confidence, minlength=ECE_BINS
     )
     return min(1.0, float(np.abs(gaps).sum() / len(labels)))
+
+
+METRICS = (
+    Metric(
+        key="accuracy",
+        title="accuracy",
+        description="share of test images classified correctly",
+        note="of all test images",
+        compute=_accuracy,
+        stored_by_0_1=True,
+    ),
+    Metric(
+        key="balanced_accuracy",
+        title="balanced accuracy",
+        short="balanced acc.",
+        description="mean recall over the classes present in the test set",
+        note="mean recall over the classes",
+        compute=_balanced_accuracy,
+        stored_by_0_1=True,
+        dropped=50,
+    ),
+    Metric(
+        key="macro_f1",
+        title="macro-F1",
+        description="mean F1 over all classes, 0 for a class without any case",
+        note="mean F1 over the classes",
+        compute=_macro_f1,
+        stored_by_0_1=True,
+        dropped=70,
+    ),
+    Metric(
+        key="ece",
+        title="ECE",
+        description="expected calibration error of the largest softmax value, 15 bins of equal width",
+        note="calibration error",
+        compute=_calibration_error,
+        lower_is_better=True,
+        needs_logits=True,
+        stored_by_0_1=True,
+        shown=EVERYWHERE - {"summary"},
+        dropped=40,
+    ),
+    Metric(
+        key="kappa",
+        title="Cohen's kappa",
+        short="kappa",
+        description="Cohen's kappa: agreement with the labels beyond chance; 0 is chance, negative is worse",
+        note="agreement beyond chance",
+        compute=_cohens_kappa,
+        low=-1,
+        percent=False,
+        shown=EVERYWHERE - {"summary"},
+        dropped=35,
+    ),
+    Metric(
+        key="worst_class_recall",
+        title="worst-class recall",
+        short="worst recall",
+        description="lowest recall over the classes present in the test set",
+        note="lowest recall over the classes",
+        compute=_worst_class_recall,
+        shown=EVERYWHERE - {"summary"},
+        dropped=45,
+    ),
+)
+BY_KEY = {metric.key: metric for metric in METRICS}
+HEADLINES = tuple(BY_KEY[key] for key in get_args(Headline))
+"""What a protocol may order rows by, the highest first; these alone are computed at each evaluation during training."""
+
+
+def shown_in(place: Place) -> tuple[Metric, ...]:
+    """The metrics that are shown in one place, in the order of the table."""
+    return tuple(metric for metric in METRICS if place in metric.shown)
+
+
+def _fields(metrics: Iterable[Metric], at: str = "") -> dict[str, Any]:
+    """Fields of a pydantic model, each with its range; optional are those that a record of 0.1 lacks."""
+    return {
+        metric.key: (
+            float if metric.stored_by_0_1 else float | None,
+            Field(
+                default=... if metric.stored_by_0_1 else None,
+                ge=metric.low,
+                le=metric.high,
+                description=f"{metric.title} {at}" if at else metric.description,
+            ),
+        )
+        for metric in metrics
+    }
+
+
+_Scores: Any = create_model("_Scores", __base__=WithoutNulls, **_fields(METRICS))
+HeadlineScores: Any = create_model(
+    "HeadlineScores", __base__=WithoutNulls, **_fields(HEADLINES, "at the evaluation with the best headline")
+)
+
+
+class Metrics(_Scores):
+    """What a model scored on the test set, each value within the range of its metric."""
+
+    if TYPE_CHECKING:  # the other fields are those of the table
+
+        def __getattr__(self, key: str) -> Any: ...
+
+    per_class_recall: dict[str, float | None] = Field(
+        description="recall of each class by name; null where the test set has no image of it"
+    )
+
+
+def to_float16(logits: NDArray[np.floating]) -> NDArray[np.float16]:
+    """Logits as they are stored: rounded to float16, with values beyond its range held at its limits."""
+    if np.isnan(logits).any():
+        raise ValueError("logits hold NaN")
+    rounded: NDArray[np.float16] = np.clip(logits, -FLOAT16_MAX, FLOAT16_MAX).astype(np.float16)
+    return rounded
+
+
+def evaluate(
+    logits: NDArray[np.float16],  # (N, C)
+    labels: NDArray[np.int64],  # (N,)
+    class_names: Sequence[str],
+) -> tuple[Metrics, list[list[int]]]:
+    """Every metric, and the confusion matrix (rows true, columns predicted)."""
+    outcome = outcome_of(logits, labels, len(class_names))
+    scores = {metric.key: metric.compute(outcome) for metric in METRICS}
+    return Metrics(**scores, per_class_recall=recalls(outcome, class_names)), outcome.confusion.tolist()
+
+
+def outcome_of(logits: NDArray[np.float16], labels: NDArray[np.int64], classes: int) -> Outcome:
+    """What predictions say of a model.
+
+    The logits must already be rounded to float16 (`to_float16`), so that whoever recomputes the metrics from the
+    stored predictions starts from the same numbers.
+    """
+    _check(logits, labels, classes)
+    return Outcome(confusion_matrix(labels, logits.argmax(axis=1), classes), logits, labels)
+
+
+def completed(metrics: Metrics, outcome: Outcome | None) -> dict[str, float | None]:
+    """Each metric as recorded or, where the record is older than the metric, computed; None where nothing allows it."""
+    recorded = {metric: getattr(metrics, metric.key) for metric in METRICS}
+    return {
+        metric.key: metric.of(outcome) if value is None and outcome is not None else value
+        for metric, value in recorded.items()
+    }
+
+
+def recalls(outcome: Outcome, class_names: Sequence[str]) -> dict[str, float | None]:
+    """Recall of each class by name; None for a class without test images."""
+    present = np.flatnonzero(outcome.confusion.sum(axis=1)).tolist()
+    shares = dict(zip(present, _recalls(outcome).tolist(), strict=True))
+    return {name: shares.get(index) for index, name in enumerate(class_names)}
+
+
+def confusion_matrix(labels: NDArray[np.int64], predicted: NDArray[np.int64], classes: int) -> NDArray[np.int64]:
+    """Counts: rows are true classes, columns predicted ones."""
+    return np.bincount(labels * classes + predicted, minlength=classes * classes).reshape(classes, classes)
 
 
 def _check(logits: NDArray[np.float16], labels: NDArray[np.int64], classes: int) -> None:

@@ -57,7 +57,8 @@ class Predictions:
             if unpacked > MAX_UNPACKED_BYTES:
                 raise VerificationError(f"predictions unpack to more than {MAX_UNPACKED_BYTES:,} bytes")
             _check_columns(file.schema_arrow)
-            table = file.read()
+            # pyarrow's threads may outlive the interpreter, which then aborts: 1 of 10 short commands did
+            table = file.read(use_threads=False)
             # a damaged footer can promise rows that the pages do not hold
             table.validate(full=True)
         except (pa.ArrowException, OSError, ValueError, MemoryError) as error:

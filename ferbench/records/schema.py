@@ -3,69 +3,39 @@
 import json
 from typing import Any, Final, Literal
 
-from pydantic import (
-    BaseModel,
-    ConfigDict,
-    Field,
-    JsonValue,
-    SerializerFunctionWrapHandler,
-    ValidationError,
-    model_serializer,
-    model_validator,
-)
+import numpy as np
+from pydantic import Field, JsonValue, ValidationError, model_validator
 
 from ferbench.contract.protocol import Headline
 from ferbench.errors import VerificationError
 from ferbench.records.cell import Cell
+from ferbench.records.metrics import HeadlineScores, Metrics, Outcome, completed
+from ferbench.records.strict import Strict, WithoutNulls
 
 SCHEMA_VERSION: Final = 1
 SELECTION = "EMA model after the last step"
 MAX_ORACLE_EVALUATIONS = 6
 MAX_RECORD_BYTES = 5_000_000
 MAX_DEPTH = 30
+LARGEST_COUNT = 10**9
 HEX64 = r"^[0-9a-f]{64}$"
 
 Status = Literal["ok", "failed", "diverged", "timeout", "interrupted"]
 
 
-class Strict(BaseModel):
-    """Unknown fields are errors, values are not converted, NaN and infinity do not exist."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
-
-
-class Metrics(Strict):
-    """What a model scored on the test set; every value lies between 0 and 1."""
-
-    accuracy: float = Field(ge=0, le=1, description="share of test images classified correctly")
-    balanced_accuracy: float = Field(ge=0, le=1, description="mean recall over the classes present in the test set")
-    macro_f1: float = Field(ge=0, le=1, description="mean F1 over all classes, 0 for a class without any case")
-    ece: float = Field(
-        ge=0, le=1, description="expected calibration error of the largest softmax value, 15 bins of equal width"
-    )
-    per_class_recall: dict[str, float | None] = Field(
-        description="recall of each class by name; null where the test set has no image of it"
-    )
-
-
-class Oracle(Strict):
+class Oracle(HeadlineScores):
     """The best test evaluation during training: the size of the optimism of choosing on the test set, no more.
 
     It is computed like the metrics (from logits rounded to float16), so that it is never below the final accuracy.
     """
 
-    accuracy: float = Field(
-        ge=0, le=1, description="test accuracy of the evaluation with the best headline, the last one too"
-    )
-    balanced_accuracy: float = Field(ge=0, le=1, description="balanced accuracy at that step")
-    macro_f1: float = Field(ge=0, le=1, description="macro-F1 at that step")
     step: int = Field(ge=0, description="step of that evaluation, the earliest where several are equal")
     evaluations: int = Field(
         ge=1, description=f"number of test evaluations it is the best of, at most {MAX_ORACLE_EVALUATIONS}"
     )
 
 
-class Fingerprints(Strict):
+class Fingerprints(WithoutNulls):
     """What data a cell ran on: SHA-256 of each part of it, as it is known without one image.
 
     The optional ones are there for cells that have the part; a record holds no nulls.
@@ -83,11 +53,6 @@ class Fingerprints(Strict):
     boxes: str | None = Field(default=None, description="of the face boxes that a detector has found")
     relabeled: str | None = Field(default=None, description="of the second draw of labeled images")
     test_data: str | None = Field(default=None, description="of the packed data of another set that is tested")
-
-    @model_serializer(mode="wrap")
-    def _without_nulls(self, serialize: SerializerFunctionWrapHandler) -> dict[str, str]:
-        # Records of 0.1 have no nulls here, and equal results must stay equal.
-        return {name: value for name, value in serialize(self).items() if value is not None}
 
     def by_name(self) -> dict[str, str]:
         """Those that are there."""
@@ -133,6 +98,19 @@ class Result(Strict):
     steps: int = Field(ge=0, description="optimizer steps over all stages")
     image_passes: int = Field(ge=0, description="images sent forward through the backbone in training, over all stages")
     parameters: int = Field(ge=0, description="number of parameters of the evaluated net")
+
+    def outcome(self) -> Outcome | None:
+        """What metrics are computed from; None if the confusion matrix is not one of the record's classes."""
+        n, rows = len(self.class_names), self.confusion
+        square = len(rows) == n and all(len(row) == n for row in rows)
+        counts = [count for row in rows for count in row]
+        if not square or min(counts) < 0 or not 0 < sum(counts) <= LARGEST_COUNT:
+            return None
+        return Outcome(np.array(rows, dtype=np.int64))
+
+    def scores(self) -> dict[str, float | None]:
+        """Each metric as recorded; one that is younger than the record from the confusion matrix, if that is enough."""
+        return completed(self.metrics, self.outcome())
 
     @property
     def labels_seen(self) -> int:
@@ -260,7 +238,9 @@ def parse_json(data: bytes, limit: int = MAX_RECORD_BYTES) -> Any:
     if len(data) > limit:
         raise VerificationError(f"larger than {limit:,} bytes")
     try:
-        value = json.loads(data.decode("utf-8"), object_pairs_hook=_unique_keys, parse_constant=_no_constant)
+        value = json.loads(
+            data.decode("utf-8"), object_pairs_hook=_unique_keys, parse_constant=_no_constant, parse_int=_whole_number
+        )
     except UnicodeDecodeError as error:
         raise VerificationError(f"not UTF-8 at byte {error.start}") from None
     except RecursionError:
@@ -290,6 +270,13 @@ def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(keys) != len(pairs):
         raise ValueError("a key is given twice in one object")
     return keys
+
+
+def _whole_number(text: str) -> int:
+    value = int(text)
+    if abs(value) > 2**53:  # the limit of RFC 7493: beyond it programs read different numbers, or none
+        raise ValueError(f"{text[:30]} is beyond 2^53")
+    return value
 
 
 def _no_constant(name: str) -> Any:

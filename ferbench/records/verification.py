@@ -8,7 +8,7 @@ from ferbench.errors import VerificationError
 from ferbench.records.cell import Cell
 from ferbench.records.checks import Protocols, RecordCheck, check_record, differences, passed
 from ferbench.records.history import HISTORY, history_digest, read_history
-from ferbench.records.metrics import evaluate
+from ferbench.records.metrics import outcome_of
 from ferbench.records.options_v1 import option_problems
 from ferbench.records.predictions import Predictions, labeled_fingerprint
 from ferbench.records.schema import Fingerprints, Record, Result
@@ -85,12 +85,12 @@ def _predictions(path: Path, result: Result) -> Iterator[RecordCheck]:
         return
     yield passed("predictions", _prediction_problems(predictions, result))
     try:
-        metrics, confusion = evaluate(predictions.logits, predictions.labels, result.class_names)
+        outcome = outcome_of(predictions.logits, predictions.labels, len(result.class_names))
     except ValueError as error:
         yield RecordCheck("recomputed metrics", "failed", str(error))
         return
-    problems = differences(result.metrics, metrics, source="the predictions file")
-    if confusion != result.confusion:
+    problems = differences(result, outcome, source="the predictions file")
+    if outcome.confusion.tolist() != result.confusion:
         problems.append("the confusion matrix is not that of the predictions file")
     yield passed("recomputed metrics", problems)
     names = [result.class_names[label] for label in predictions.labels]

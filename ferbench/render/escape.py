@@ -13,6 +13,21 @@ _ENTITIES = {"&": "&amp;", "<": "&lt;", ">": "&gt;", "@": "&#64;"}
 _MARKS = re.compile(r"([\\`*_\[\]|~])")
 _LINKS = re.compile(r"(?i)(://|\bwww\.|\bmailto:)")
 _FORMULA = ("=", "+", "-", "@")
+_LATEX = str.maketrans(
+    {
+        **{char: f"\\{char}" for char in "&%$#_{}"},
+        "\\": r"\textbackslash{}",
+        "~": r"\textasciitilde{}",
+        "^": r"\textasciicircum{}",
+        "<": r"\textless{}",
+        ">": r"\textgreater{}",
+        "|": r"\textbar{}",
+        "`": r"\textasciigrave{}",
+        # "\\" at the end of a row would take these, at the beginning of the next, for its arguments
+        "[": "{[}",
+        "*": "{*}",
+    }
+)
 
 
 def plain(text: str, longest: int = LONGEST) -> str:
@@ -27,6 +42,11 @@ def markdown(text: str, longest: int = LONGEST) -> str:
     entities = "".join(_ENTITIES.get(char, char) for char in marked)
     # GitHub turns bare addresses into links
     return _LINKS.sub(lambda match: match[0].replace(":", "&#58;").replace(".", "&#46;"), entities)
+
+
+def latex(text: str, longest: int = LONGEST) -> str:
+    """The text as LaTeX that sets exactly it, also in a table, a caption or a comment."""
+    return re.sub("-(?=-)", "-{}", plain(text, longest).translate(_LATEX))  # two hyphens are no dash
 
 
 def csv_field(text: str, longest: int = LONGEST) -> str:

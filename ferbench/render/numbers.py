@@ -1,4 +1,4 @@
-"""Numbers as people read them."""
+"""Numbers and titles as people read them."""
 
 NONE = "–"
 
@@ -6,6 +6,11 @@ NONE = "–"
 def percent(value: float | None) -> str:
     """`81.2 %`."""
     return NONE if value is None else f"{100 * value:.1f} %"
+
+
+def sentence_case(text: str) -> str:
+    """`Balanced accuracy` of `balanced accuracy`, and `ECE` of `ECE`."""
+    return text[:1].upper() + text[1:]
 
 
 def grouped(value: float) -> str:

@@ -15,9 +15,9 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     if sys.stdout.isatty():
         _print_styled(columns, rows)
         return
-    widths = [max(map(len, column)) for column in zip(columns, *rows, strict=True)]
-    for row in ([*map(str.upper, columns)], *rows):
-        click.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+    from tabulate import tabulate  # help shows no table, and must not wait for it
+
+    click.echo(tabulate(rows, [*map(str.upper, columns)], tablefmt="plain", disable_numparse=True))
 
 
 def _print_styled(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:

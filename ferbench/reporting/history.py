@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from ferbench.contract.events import EpochRow
+from ferbench.records.metrics import HEADLINES
 from ferbench.render.escape import plain
 
 MAX_ROWS = 200
@@ -61,7 +62,7 @@ def charts(rows: Sequence[EpochRow], class_names: Sequence[str]) -> list[Chart]:
         "accuracy of all": [row.pseudo_label_accuracy for row in rows],
     }
     evaluated = [row for row in rows if row.evaluation is not None]
-    evaluations = {name.replace("_", " "): values for name, values in _parts(evaluated, "evaluation").items()}
+    evaluations = {metric.title: [(row.evaluation or {}).get(metric.key) for row in evaluated] for metric in HEADLINES}
     precisions = [row.pseudo_label_precision_per_class for row in rows]
     found = [
         Chart("Loss", _named(rows, {"total": [row.loss for row in rows], **_parts(rows, "terms")})),

@@ -13,8 +13,7 @@ from ferbench.contract.dataset import Dataset
 from ferbench.contract.executor import INLINE
 from ferbench.discovery.registry import Registry
 from ferbench.errors import FerbenchError
-from ferbench.leaderboard.keys import row_title
-from ferbench.leaderboard.notes import Scored
+from ferbench.records.rows import row_title
 from ferbench.records.schema import Record
 from ferbench.render.html import render
 from ferbench.render.numbers import NONE
@@ -59,7 +58,7 @@ def report_page(
     record, result = run.record, run.record.result
     rows = thinned(run.history)
     confusion = tables.usable_confusion(result) if result else None
-    scored = Scored(record, result) if result else None
+    best = getattr(result.oracle, record.headline) if result and result.oracle else None
     problems = [*run.problems]
     if result and confusion is None:
         problems.append("No confusion matrix: the one in the record does not fit its classes.")
@@ -75,8 +74,8 @@ def report_page(
         not_standard=_not_standard(record),
         problems=problems,
         headline=tables.headline(result, record.headline) if result else [],
-        optimism=scored.oracle - scored.headline if scored and scored.oracle is not None else None,
-        best=scored.oracle if scored else None,
+        optimism=None if best is None or result is None else best - getattr(result.metrics, record.headline),
+        best=best,
         plots=[_plot(chart) for chart in charts(rows, result.class_names if result else ())],
         confusion=_matrix(confusion, result.class_names) if result and confusion else None,
         class_table=class_table,

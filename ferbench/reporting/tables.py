@@ -7,11 +7,10 @@ from typing import Any
 
 from ferbench.contract.events import EpochRow
 from ferbench.records.cell import Cell
+from ferbench.records.metrics import Metric, shown_in
 from ferbench.records.schema import Measured, PluginStamp, Record, Result
-from ferbench.render.numbers import NONE, grouped, percent
+from ferbench.render.numbers import NONE, grouped, percent, sentence_case
 from ferbench.reporting.history import last_values
-
-LARGEST_COUNT = 10**9
 
 
 @dataclass(frozen=True)
@@ -48,24 +47,22 @@ class ClassRow:
 
 
 def headline(result: Result, first: str) -> list[Number]:
-    """The four metrics of the selected model, that of the protocol first."""
-    metrics = result.metrics
+    """The metrics of the selected model, that of the protocol first."""
+    values = result.scores()
     numbers = {
-        "accuracy": Number("Accuracy", percent(metrics.accuracy), f"of {grouped(result.n_test)} test images"),
-        "balanced_accuracy": Number(
-            "Balanced accuracy", percent(metrics.balanced_accuracy), "mean recall over the classes"
-        ),
-        "macro_f1": Number("Macro-F1", percent(metrics.macro_f1), "mean F1 over the classes"),
-        "ece": Number("ECE", percent(metrics.ece), "calibration error, less is better"),
+        metric.key: Number(sentence_case(metric.title), metric.text(values[metric.key]), _note(metric))
+        for metric in shown_in("report")
     }
     return [numbers.pop(first), *numbers.values()]
 
 
+def _note(metric: Metric) -> str:
+    return f"{metric.note}, less is better" if metric.lower_is_better else metric.note
+
+
 def usable_confusion(result: Result) -> list[list[int]] | None:
     """The confusion matrix, if it is one of the record's classes."""
-    n, rows = len(result.class_names), result.confusion
-    fits = len(rows) == n and all(len(row) == n and all(0 <= value <= LARGEST_COUNT for value in row) for row in rows)
-    return rows if fits else None
+    return result.confusion if result.outcome() else None
 
 
 def class_rows(result: Result, confusion: Sequence[Sequence[int]], rows: Sequence[EpochRow]) -> list[ClassRow]:

@@ -11,7 +11,7 @@ from ferbench.contract.batch import PoolPredictions
 from ferbench.contract.events import EpochRow
 from ferbench.data.seeds import derive
 from ferbench.errors import PluginError
-from ferbench.records.metrics import evaluate
+from ferbench.records.metrics import HEADLINES, evaluate
 from ferbench.training.epoch_stats import EpochStats
 from ferbench.training.evaluation import logits_of, stored_logits
 from ferbench.training.run import Run, RunProgress
@@ -40,7 +40,7 @@ def _evaluate(run: Run) -> dict[str, float]:
     test = run.task.test
     logits = logits_of(run.method.evaluation_net(), test, run.task.maker, run.recipe.evaluation_batch)
     metrics, _ = evaluate(stored_logits(logits), test.labels.cpu().numpy(), run.task.class_names)
-    return {name: getattr(metrics, name) for name in ("accuracy", "balanced_accuracy", "macro_f1")}
+    return {metric.key: getattr(metrics, metric.key) for metric in HEADLINES}
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from ferbench.cli.main import main
-from tests.unit.records.factory import make_cell, write_failure, write_record
+from ferbench.leaderboard.columns import COLUMNS
+from tests.unit.records.factory import STAMP, make_cell, write_failure, write_record
 
 REPORTED = Path(__file__).parents[2] / "leaderboard" / "reported"
 
@@ -94,3 +95,24 @@ def test_a_terminal_of_any_width_shows_whole_rows(board, capsys, monkeypatch, wi
     assert max(map(len, table)) <= width
     assert any("fixmatch" in line for line in table)
     assert any("Gain" in line for line in lines)
+
+
+def test_export_writes_one_file_in_the_format_of_its_name(board, capsys):
+    assert main(["leaderboard", "export", "paper.tex"]) == 0
+    assert "wrote paper.tex" in capsys.readouterr().out
+    assert "\\toprule" in (board.parent / "paper.tex").read_text()
+    assert not list(board.glob("leaderboard.*"))
+    assert main(["leaderboard", "export", "paper.doc"]) == 2
+    assert ".tex, .parquet" in capsys.readouterr().err
+
+
+def test_a_pipe_gets_every_column_on_one_line_whatever_the_length_of_a_name(board, capsys):
+    changes = {"plugin": STAMP.model_copy(update={"title": "a method with a name " * 3})}
+    for seed in range(2):
+        write_record(board / "records", make_cell("leaf", seed), **changes)
+    assert main(["leaderboard", "build"]) == 0
+    out = capsys.readouterr().out.splitlines()
+    titles = [column.title for column in COLUMNS if column.title and column.key != "published"]
+    assert any(all(title in line for title in titles) for line in out)
+    (row,) = [line for line in out if line.strip().startswith("a method")]
+    assert row.rstrip().endswith("70")  # the labels are the last column

@@ -9,6 +9,7 @@ import pytest
 from ferbench import hookspecs
 from ferbench.discovery.registration import HOOKS
 from ferbench.discovery.registry import KINDS
+from tests.support import docs_tables
 
 PLUGINS_PAGE = Path(__file__).parents[2] / "docs" / "plugins.md"
 
@@ -47,3 +48,9 @@ def test_variables_of_the_loader_are_on_the_page() -> None:
     page = PLUGINS_PAGE.read_text(encoding="utf-8")
     assert "FERBENCH_PLUGINS" in page
     assert "FERBENCH_STRICT_PLUGINS" in page
+
+
+def test_tables_of_columns_and_metrics_are_those_of_the_code() -> None:
+    page = docs_tables.PAGE.read_text(encoding="utf-8")
+    assert page == docs_tables.updated(page), "run `python -m tests.support.docs_tables`"
+    assert "<!-- columns -->\n| column | type | meaning |" in page

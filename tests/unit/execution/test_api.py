@@ -36,6 +36,21 @@ def test_run_returns_the_records_of_the_grid(patterns: Path, tmp_path: Path) -> 
     assert again == first[1:]
 
 
+@pytest.mark.parametrize("watched", [True, False])
+def test_a_bar_shows_where_somebody_looks(
+    patterns: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], watched: bool
+) -> None:
+    if watched:  # what tells rich that this is a terminal
+        monkeypatch.setenv("FORCE_COLOR", "1")
+    options: dict[str, Any] = {"device": "cpu", "runs": tmp_path, "executor": "inline", "backbone": "small-resnet/4"}
+    short = {"steps": 20, "image_size": 16, "labeled_batch": 6}
+    found = ferbench.run(method="supervised", ratio=0.1, dataset=str(patterns), overrides=short, **options)
+    shown = capsys.readouterr().err
+    assert ("1 cell" in shown and "100%" in shown) is watched
+    assert isinstance(found, list) and "<table" in found._repr_html_()
+    assert list(found.frame()["method"]) == ["supervised"]
+
+
 def planned(test_on: str | None, *, cached: bool = False) -> PlannedCell:
     cell = make_cell(test_on=test_on)
     job = Job(cell.model_dump(mode="json"), "synthfaces", None, None, Path("runs"), "cpu", 1, test_on=test_on)

@@ -1,14 +1,16 @@
 import csv
 import io
 import json
-import random
 
 import pytest
 from markdown_it import MarkdownIt
 
 from ferbench.discovery.loader import builtin_protocols
-from ferbench.leaderboard.build import build, collect, render, stale
+from ferbench.leaderboard.build import build, render, stale
+from ferbench.leaderboard.columns import text_columns
 from ferbench.leaderboard.tables import make_board
+from ferbench.records.collect import collect
+from ferbench.records.frame import frame_of
 from ferbench.records.schema import ErrorReport, Measured
 from tests.unit.records.factory import (
     make_cell,
@@ -20,6 +22,12 @@ from tests.unit.records.factory import (
 )
 
 NASTY = "<img src=x onerror=alert(1)> | [x](http://evil.example) `a`\n=cmd"
+
+
+def cells_of(root):
+    """The frame of the records that may enter a table."""
+    found = collect(root, builtin_protocols()).records
+    return frame_of(found.values(), found)
 
 
 @pytest.fixture
@@ -34,25 +42,24 @@ def records(tmp_path):
 
 
 def test_building_again_gives_the_same_bytes_in_any_order(records):
-    found = list(collect(records, builtin_protocols()).records)
+    found = cells_of(records)
     for nonstandard in (False, True):
         first = render(make_board(found, nonstandard))
         for seed in range(5):
-            random.Random(seed).shuffle(found)
-            assert render(make_board(found, nonstandard)) == first
+            assert render(make_board(found.sample(frac=1, random_state=seed), nonstandard)) == first
 
 
 def test_files_do_not_depend_on_where_the_records_lie(records, tmp_path_factory):
     moved = tmp_path_factory.mktemp("elsewhere") / "runs"
-    before = render(make_board(collect(records, builtin_protocols()).records))
+    before = render(make_board(cells_of(records)))
     records.rename(moved)
-    assert render(make_board(collect(moved, builtin_protocols()).records)) == before
+    assert render(make_board(cells_of(moved))) == before
     records.mkdir()
 
 
 def test_tests_on_other_sets_are_apart_in_every_file(records):
     write_record(records, make_cell(test_on="jaffe"))
-    files = render(make_board(collect(records, builtin_protocols()).records))
+    files = render(make_board(cells_of(records)))
     rows = list(csv.DictReader(io.StringIO(files["leaderboard.csv"].decode())))
     assert [row["test_on"] for row in rows] == ["", "", "", "jaffe"]
     own, crossed = json.loads(files["leaderboard.json"])["tables"]
@@ -63,7 +70,7 @@ def test_tests_on_other_sets_are_apart_in_every_file(records):
 
 def test_stale_files_are_named(records, tmp_path):
     out = tmp_path / "out"
-    found = collect(records, builtin_protocols()).records
+    found = cells_of(records)
     assert len(stale(found, out, False)) == 3
     build(found, out, False)
     assert stale(found, out, False) == []
@@ -71,7 +78,7 @@ def test_stale_files_are_named(records, tmp_path):
     (out / "leaderboard.csv").write_text("edited")
     assert stale(found, out, False) == [out / "leaderboard.csv"]
     write_record(records, make_cell(seed=3))
-    assert len(stale(collect(records, builtin_protocols()).records, out, False)) == 3
+    assert len(stale(cells_of(records), out, False)) == 3
 
 
 def test_broken_and_edited_records_are_left_out(records):
@@ -83,7 +90,9 @@ def test_broken_and_edited_records_are_left_out(records):
     found = collect(records, builtin_protocols())
     assert set(found.problems) == set(paths)
     assert "accuracy is recorded as 1.0" in found.problems[paths[1]]
-    assert {record.cell.seed for record in found.records if record.cell.row == "fixmatch" and record.standard} == {2}
+    assert {
+        record.cell.seed for record in found.records.values() if record.cell.row == "fixmatch" and record.standard
+    } == {2}
 
 
 def test_two_records_of_one_cell_are_both_left_out(records):
@@ -93,7 +102,7 @@ def test_two_records_of_one_cell_are_both_left_out(records):
     (twin / "record.json").write_bytes((path / "record.json").read_bytes())
     found = collect(records, builtin_protocols())
     assert set(found.problems) == {path / "record.json", twin / "record.json"}
-    assert "ada-cm" not in {record.cell.method for record in found.records}
+    assert "ada-cm" not in {record.cell.method for record in found.records.values()}
 
 
 def nasty_board():
@@ -107,11 +116,13 @@ def nasty_board():
     result = made.result.model_copy(update={"class_names": names, "metrics": metrics})
     error = ErrorReport(type=NASTY, message=NASTY)
     failure = make_record(make_cell("dtm"), predictions, history, status="failed", result=None, error=error)
-    return make_board([made.model_copy(update={"result": result}), failure], include_nonstandard=True)
+    cells = frame_of([made.model_copy(update={"result": result}), failure])
+    return make_board(cells, include_nonstandard=True)
 
 
 def test_strings_of_strangers_are_escaped_in_markdown():
-    page = render(nasty_board())["leaderboard.md"].decode()
+    board = nasty_board()
+    page = render(board)["leaderboard.md"].decode()
     body = page.partition("-->")[2]
     tokens = MarkdownIt("commonmark").enable("table").parse(body)
     kinds = {child.type for token in tokens for child in token.children or ()}
@@ -120,8 +131,9 @@ def test_strings_of_strangers_are_escaped_in_markdown():
     codes = {child.content for token in tokens for child in token.children or () if child.type == "code_inline"}
     assert codes <= {"ferbench leaderboard build"}
     assert "://" not in body
-    columns = {line.replace("\\|", "").count("|") for line in body.splitlines() if line.startswith("|")}
-    assert columns == {12, 9, 4}  # no cell was split by a pipe of a stranger
+    widths = {len(text_columns(board.tables[0])), 1 + len(board.tables[0].key.class_names), 3}
+    bars = {line.replace("\\|", "").count("|") for line in body.splitlines() if line.startswith("|")}
+    assert bars == {width + 1 for width in widths}  # no cell was split by a pipe of a stranger
 
 
 def test_strings_of_strangers_are_no_formulas_in_csv():
@@ -131,7 +143,7 @@ def test_strings_of_strangers_are_no_formulas_in_csv():
 
 
 def test_csv_and_json_have_every_row(records):
-    board = make_board(collect(records, builtin_protocols()).records)
+    board = make_board(cells_of(records))
     files = render(board)
     rows = list(csv.DictReader(io.StringIO(files["leaderboard.csv"].decode())))
     assert [(row["method"], row["complete"], row["seeds"]) for row in rows] == [
@@ -147,11 +159,11 @@ def test_csv_and_json_have_every_row(records):
 
 
 def test_the_page_of_no_records_says_what_to_do():
-    assert "ferbench run" in render(make_board([]))["leaderboard.md"].decode()
+    assert "ferbench run" in render(make_board(frame_of([])))["leaderboard.md"].decode()
 
 
 def test_the_page_marks_incomplete_rows(records):
-    page = render(make_board(collect(records, builtin_protocols()).records))["leaderboard.md"].decode()
+    page = render(make_board(cells_of(records)))["leaderboard.md"].decode()
     assert "| ada-cm | incomplete (1 of 3 seeds) | – | – |" in page
     assert "| fixmatch | 3 (0–2) | " in page
     assert "Cells without a result" in page

@@ -1,20 +1,24 @@
+from pathlib import Path
+
 import numpy as np
 import pytest
 from scipy import stats
 
 from ferbench.errors import UsageError
-from ferbench.leaderboard.comparison import Located, compare_rows
+from ferbench.leaderboard.comparison import compare_rows
+from ferbench.records.frame import frame_of
 from ferbench.records.store import read_predictions, read_record
 from tests.unit.records.factory import make_cell, write_record
 
 
 def row(root, method, skill, seeds=range(3), **cell):
-    found = {}
-    for seed in seeds:
-        path = write_record(root, make_cell(method, seed, **cell), skill)
-        record = read_record(path)
-        found[seed] = Located(path, record, record.result)
-    return found
+    paths = [write_record(root, make_cell(method, seed, **cell), skill) for seed in seeds]
+    return frame_of(map(read_record, paths), paths)
+
+
+def folder(cells, seed):
+    """Where the files of a seed's cell lie."""
+    return Path(cells.set_index("seed").loc[seed, "path"]).parent
 
 
 def test_differences_are_paired_over_common_seeds(tmp_path):
@@ -22,7 +26,8 @@ def test_differences_are_paired_over_common_seeds(tmp_path):
     found = compare_rows(a, b)
     assert (found.a, found.b) == ("fixmatch", "supervised@weak")
     assert [pair.seed for pair in found.pairs] == [1, 2]
-    differences = [a[seed].result.metrics.accuracy - b[seed].result.metrics.accuracy for seed in (1, 2)]
+    accuracies = [cells.set_index("seed")["accuracy"] for cells in (a, b)]
+    differences = [accuracies[0][seed] - accuracies[1][seed] for seed in (1, 2)]
     interval = stats.ttest_1samp(differences, 0).confidence_interval(0.95)
     assert found.metrics["accuracy"].mean == pytest.approx(np.mean(differences))
     assert (found.metrics["accuracy"].low, found.metrics["accuracy"].high) == pytest.approx(tuple(interval))
@@ -33,8 +38,8 @@ def test_differences_are_paired_over_common_seeds(tmp_path):
 def test_mcnemar_counts_images_that_only_one_gets_right(tmp_path):
     a, b = row(tmp_path, "fixmatch", 2.5, seeds=(0,)), row(tmp_path, "supervised", 1.5, seeds=(0,))
     right = []
-    for item in (a[0], b[0]):
-        predictions = read_predictions(item.path.parent / "predictions.parquet")
+    for cells in (a, b):
+        predictions = read_predictions(folder(cells, 0) / "predictions.parquet")
         right.append(predictions.logits.argmax(axis=1) == predictions.labels)
     counts = compare_rows(a, b).pairs[0].mcnemar
     assert counts.only_a == (right[0] & ~right[1]).sum()
@@ -51,17 +56,16 @@ def test_two_equal_models_do_not_differ(tmp_path):
 
 def test_predictions_that_are_missing_or_changed_are_not_counted(tmp_path):
     a, b = row(tmp_path, "fixmatch", 2.5, seeds=(0, 1)), row(tmp_path, "supervised", 1.5, seeds=(0, 1))
-    (a[0].path.parent / "predictions.parquet").unlink()
-    other = (a[1].path.parent / "predictions.parquet").read_bytes()
-    (b[1].path.parent / "predictions.parquet").write_bytes(other)
+    (folder(a, 0) / "predictions.parquet").unlink()
+    other = (folder(a, 1) / "predictions.parquet").read_bytes()
+    (folder(b, 1) / "predictions.parquet").write_bytes(other)
     assert [pair.mcnemar for pair in compare_rows(a, b).pairs] == [None, None]
 
 
 @pytest.mark.parametrize("part", ["data", "labeled", "test"])
 def test_different_splits_are_refused(tmp_path, part):
     a, b = row(tmp_path, "fixmatch", 2.5), row(tmp_path, "supervised", 1.5)
-    prints = b[1].result.fingerprints.model_copy(update={part: "other"})
-    b[1] = Located(b[1].path, b[1].record, b[1].result.model_copy(update={"fingerprints": prints}))
+    b.loc[b["seed"] == 1, f"fingerprint_{part}"] = "other"
     with pytest.raises(UsageError, match=f"their {part} fingerprints differ") as caught:
         compare_rows(a, b)
     assert caught.value.exit_code == 2

@@ -10,10 +10,12 @@ from markdown_it import MarkdownIt
 
 from ferbench.errors import VerificationError
 from ferbench.leaderboard.build import build, render, stale
+from ferbench.leaderboard.columns import text_columns
 from ferbench.leaderboard.reported import FIELDS, read_paper, read_reported
 from ferbench.leaderboard.tables import make_board
-from ferbench.leaderboard.wording import PUBLISHED, cells, columns, footnotes
+from ferbench.leaderboard.wording import footnotes
 from ferbench.records.cell import Budget
+from ferbench.records.frame import frame_of
 from tests.unit.records.factory import make_cell, make_history, make_predictions, make_record
 
 COMMITTED = Path(__file__).parents[3] / "leaderboard" / "reported"
@@ -59,8 +61,17 @@ def changed(folder, old, new):
     return read_reported(folder)
 
 
+def board_of(records, *arguments, **options):
+    return make_board(frame_of(records), *arguments, **options)
+
+
 def record(method="fixmatch", seed=0, skill=2.0, **cell):
     return make_record(make_cell(method, seed, **cell), make_predictions(skill, seed), make_history())
+
+
+def texts(row, table):
+    """What people read of a row, by the heading of the column."""
+    return {column.title: column.text(row, table) for column in text_columns(table)}
 
 
 def records():
@@ -144,9 +155,9 @@ def test_the_example_of_the_guide_is_a_valid_file(tmp_path):
 
 
 def test_a_value_stands_in_the_row_of_its_method_and_the_rest_apart(folder):
-    board = make_board(records(), published=read_reported(folder))
+    board = board_of(records(), published=read_reported(folder))
     (table,) = board.tables
-    shown = {row.name: dict(zip(columns(table), cells(row, table), strict=True))[PUBLISHED] for row in table.rows}
+    shown = {row.name: texts(row, table)["Published"] for row in table.rows}
     assert shown == {"fixmatch": "50.10 [1]", "supervised@weak": "–"}
     assert footnotes(table) == (
         "[1] Doe et al., 2026: Table 2. Address: https://papers.example/doe. Selected on: best test epoch. "
@@ -174,36 +185,36 @@ def test_a_value_stands_in_the_row_of_its_method_and_the_rest_apart(folder):
     ids=str,
 )
 def test_other_rows_and_tables_do_not_show_it(folder, change):
-    board = make_board([record(**change)], include_nonstandard=True, published=read_reported(folder))
+    board = board_of([record(**change)], include_nonstandard=True, published=read_reported(folder))
     (table,) = board.tables
     assert table.published == ()
-    assert PUBLISHED not in columns(table)
+    assert "Published" not in texts(table.rows[0], table)
     assert len(board.not_reproduced) == 4
 
 
 def test_variants_and_heads_are_rows_of_their_own(folder):
     published = changed(folder, 'method = "fixmatch"', 'method = "fixmatch@released+leaf"')
-    (table,) = make_board([record(variant="released", head="leaf")], published=published).tables
+    (table,) = board_of([record(variant="released", head="leaf")], published=published).tables
     assert [value.percent for value in table.published] == [Decimal("50.10")]
 
 
 @pytest.mark.parametrize(("images", "shown"), [(210, 1), (7099, 0)])
 def test_another_test_set_of_the_same_name_never_shares_a_table(folder, images, shown):
     published = changed(folder, 'classes = "7"', f'classes = "7"\ntest_images = {images}')
-    (table,) = make_board(records(), published=published).tables
+    (table,) = board_of(records(), published=published).tables
     assert len(table.published) == shown
 
 
 def test_two_papers_on_one_row_have_a_footnote_each(folder):
     other = PAPER.replace("Doe", "Roe").replace("50.10", "48").replace('"accuracy"', '"macro_f1"')
     (folder / "roe.toml").write_text(other)
-    (table,) = make_board(records(), published=read_reported(folder)).tables
-    assert cells(table.rows[0], table)[-1] == "50.10 [1], 48 macro-F1 [2]"
+    (table,) = board_of(records(), published=read_reported(folder)).tables
+    assert texts(table.rows[0], table)["Published"] == "50.10 [1], 48 macro-F1 [2]"
     assert [note[:7] for note in footnotes(table)] == ["[1] Doe", "[2] Roe"]
 
 
 def test_published_values_change_nothing_that_is_computed(folder):
-    without, beside = make_board(records()), make_board(records(), published=read_reported(folder))
+    without, beside = board_of(records()), board_of(records(), published=read_reported(folder))
     for plain, table in zip(without.tables, beside.tables, strict=True):
         assert (table.key, table.rows, table.baseline, table.notes) == (
             plain.key,
@@ -219,7 +230,7 @@ def test_published_values_change_nothing_that_is_computed(folder):
 
 def test_building_again_gives_the_same_bytes_and_a_change_is_noticed(folder):
     out = folder.parent
-    found = tuple(records())
+    found = frame_of(records())
     build(found, out, False)
     first = {path.name: path.read_bytes() for path in out.glob("leaderboard.*")}
     assert stale(found, out, False) == []
@@ -234,7 +245,7 @@ def test_building_again_gives_the_same_bytes_and_a_change_is_noticed(folder):
 
 
 def test_markdown_shows_both_places(folder):
-    page = render(make_board(records(), published=read_reported(folder)))["leaderboard.md"].decode()
+    page = render(board_of(records(), published=read_reported(folder)))["leaderboard.md"].decode()
     measured, _, apart = page.partition("## Published, not reproduced")
     assert "| 50.10 \\[1\\] |" in measured
     assert "- \\[1\\] Doe et al., 2026: Table 2. " in measured
@@ -244,7 +255,7 @@ def test_markdown_shows_both_places(folder):
 
 
 def test_csv_and_json_hold_every_value(folder):
-    files = render(make_board(records(), published=read_reported(folder)))
+    files = render(board_of(records(), published=read_reported(folder)))
     lines = list(csv.DictReader(io.StringIO(files["leaderboard.csv"].decode())))
     assert [(line["method"], line["budget"], line["published_percent"]) for line in lines] == [
         ("fixmatch", "ratio-0.05", "50.10"),
@@ -265,10 +276,10 @@ def test_strings_of_a_file_are_escaped(folder):
     text = PAPER.replace("https://papers.example/doe", "https://papers.example/`[x](y)|z")
     for field in ("Doe et al., 2026", "Table 2", "best test epoch", "20,000 steps", "ResNet-18, ImageNet weights"):
         text = text.replace(field, NASTY)
-    headings = render(make_board(records(), published=read_reported(folder)))["leaderboard.md"].count(b"\n#")
+    headings = render(board_of(records(), published=read_reported(folder)))["leaderboard.md"].count(b"\n#")
     text = text.replace("A remark.", f"# {NASTY}").replace('"FixMatch"', f"'={NASTY}'")
     (folder / "doe.toml").write_text(text)
-    files = render(make_board(records(), published=read_reported(folder)))
+    files = render(board_of(records(), published=read_reported(folder)))
     body = files["leaderboard.md"].decode().partition("-->")[2]
     tokens = MarkdownIt("commonmark").enable("table").parse(body)
     kinds = {child.type for token in tokens for child in token.children or ()}

@@ -4,10 +4,15 @@ from ferbench.leaderboard.statistics import paired
 from ferbench.leaderboard.tables import make_board
 from ferbench.leaderboard.wording import caption, heading
 from ferbench.records.cell import Budget
+from ferbench.records.frame import frame_of
 from ferbench.records.schema import ErrorReport, RecordConfig
 from tests.unit.records.factory import STAMP, make_cell, make_history, make_predictions, make_record
 
 STRONG = {"variant": "strong"}
+
+
+def board_of(records, *arguments, **options):
+    return make_board(frame_of(records), *arguments, **options)
 
 
 def record(method="fixmatch", seed=0, skill=2.0, changes=None, **cell):
@@ -24,7 +29,7 @@ def supervised(**cell):
 
 
 def only_table(records, **arguments):
-    (table,) = make_board(records, **arguments).tables
+    (table,) = board_of(records, **arguments).tables
     return table
 
 
@@ -77,7 +82,7 @@ def test_a_protocol_may_order_and_measure_gains_by_macro_f1():
     ids=str,
 )
 def test_what_shares_a_table(change, tables):
-    assert len(make_board([record(), record("ada-cm", **change)]).tables) == tables
+    assert len(board_of([record(), record("ada-cm", **change)]).tables) == tables
 
 
 def test_other_data_or_another_test_set_never_share_a_table():
@@ -85,7 +90,7 @@ def test_other_data_or_another_test_set_never_share_a_table():
     for part in ("data", "test"):
         prints = theirs.result.fingerprints.model_copy(update={part: "other"})
         other = theirs.model_copy(update={"result": theirs.result.model_copy(update={"fingerprints": prints})})
-        assert len(make_board([mine, other]).tables) == 2
+        assert len(board_of([mine, other]).tables) == 2
 
 
 def test_an_incomplete_row_has_no_mean():
@@ -107,14 +112,14 @@ def test_missing_mandatory_rows_are_stated():
 
 
 def test_full_supervision_is_quoted_where_there_is_some():
-    board = make_board([*supervised(), *sweep("supervised", 3.0, budget=Budget(ratio="1"), **STRONG)])
+    board = board_of([*supervised(), *sweep("supervised", 3.0, budget=Budget(ratio="1"), **STRONG)])
     small, full = board.tables
     assert any(note.startswith("Full supervision: ") and "3 seeds" in note for note in small.notes)
     assert not any("ull supervision" in note for note in full.notes)
 
 
 def test_a_pool_table_gains_over_supervised_rows_without_the_pool():
-    board = make_board([*supervised(), *sweep("fixmatch", 2.5, pool="vggface2")])
+    board = board_of([*supervised(), *sweep("fixmatch", 2.5, pool="vggface2")])
     table = next(table for table in board.tables if table.key.pool)
     assert [row.name for row in table.rows] == ["fixmatch"]
     assert table.rows[0].gain.pairs == 3
@@ -163,7 +168,7 @@ def test_tests_on_other_sets_have_tables_of_their_own_behind_the_others():
     crossed = [record("supervised", seed, 1.5, test_on="jaffe") for seed in range(3)]
     crossed += sweep("fixmatch", 2.5, test_on="jaffe")
     other = record("fixmatch", test_on="kdef", dataset="affectnet", classes="8")
-    own, apart, alone = (*make_board([*crossed, *supervised(dataset="zoo")]).tables, only_table([other]))
+    own, apart, alone = (*board_of([*crossed, *supervised(dataset="zoo")]).tables, only_table([other]))
     assert (own.key.dataset, own.key.test_on, apart.key.dataset, apart.key.test_on) == (
         "zoo", None, "synthfaces", "jaffe",
     )  # fmt: skip
@@ -186,8 +191,8 @@ def test_records_with_overrides_stay_apart():
     tuned = sweep("fixmatch", 9.0, overrides={"method": {"threshold": 0.5}})
     short = sweep("fixmatch", 9.0, overrides={"protocol": {"steps": 60}})
     records = [*supervised(), *sweep("fixmatch", 2.0), *tuned, *short]
-    assert len(make_board(records).tables) == 1
-    standard, *others = make_board(records, include_nonstandard=True).tables
+    assert len(board_of(records).tables) == 1
+    standard, *others = board_of(records, include_nonstandard=True).tables
     assert standard == only_table(records)
     assert [(table.key.standard, table.key.protocol_overrides) for table in others] == [
         (False, ""),
@@ -199,7 +204,7 @@ def test_records_with_overrides_stay_apart():
 def test_failures_are_apart_and_never_scored():
     error = ErrorReport(type="OutOfMemoryError", message="no memory left")
     broken = record("dtm", changes={"status": "failed", "result": None, "error": error})
-    board = make_board([record(), broken])
+    board = board_of([record(), broken])
     assert [row.name for row in board.tables[0].rows] == ["fixmatch"]
     assert [(item.status, item.reason) for item in board.failures] == [("failed", "OutOfMemoryError: no memory left")]
 
@@ -223,5 +228,5 @@ def test_a_class_without_test_images_has_no_recall():
 
 
 def test_no_records_make_an_empty_board():
-    board = make_board([])
+    board = board_of([])
     assert (board.tables, board.failures, board.records) == ((), (), 0)

@@ -2,12 +2,15 @@
 
 import pytest
 
+from ferbench.records.metrics import METRICS, Metrics
 from ferbench.records.schema import Measured, Result
+from ferbench.render.numbers import sentence_case
 from ferbench.reporting.tables import (
     NONE,
     class_rows,
     config_fields,
     grouped,
+    headline,
     measured_fields,
     percent,
     text,
@@ -28,6 +31,21 @@ def test_class_rows_are_those_of_the_metrics(result: Result) -> None:
     assert [row.labeled for row in rows] == ["10"] * 7
     assert [row.mask_rate for row in rows][:3] == ["50.0 %", NONE, "0.0 %"]
     assert rows[0].pseudo_label_precision == NONE
+
+
+def test_large_numbers_are_all_metrics_the_headline_first(result: Result) -> None:
+    numbers = headline(result, "macro_f1")
+    titles = ["Macro-F1", *(sentence_case(metric.title) for metric in METRICS if metric.key != "macro_f1")]
+    assert [number.name for number in numbers] == titles
+    assert numbers[0].value == percent(result.metrics.macro_f1)
+    assert [number.note for number in numbers if "less is better" in number.note] == [
+        "calibration error, less is better"
+    ]
+
+
+def test_a_metric_that_an_old_record_lacks_is_computed_for_the_report(result: Result) -> None:
+    old = result.metrics.model_dump(exclude={metric.key for metric in METRICS if not metric.stored_by_0_1})
+    assert headline(result.model_copy(update={"metrics": Metrics(**old)}), "accuracy") == headline(result, "accuracy")
 
 
 def test_a_class_that_is_neither_there_nor_predicted_has_dashes() -> None:

@@ -1,0 +1,161 @@
+"""The columns of a leaderboard: one list, of which each output takes its own."""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass, is_dataclass
+from typing import Any, Literal
+
+from ferbench.leaderboard.reported import published_fields
+from ferbench.leaderboard.tables import Row, Table
+from ferbench.leaderboard.wording import gain_text, mean_text, published_text, seeds
+from ferbench.records.metrics import BY_KEY, Metric, shown_in
+from ferbench.render.numbers import NONE, sentence_case
+
+Output = Literal["text", "flat", "json"]
+"""Text: Markdown, terminal and LaTeX. Flat: CSV and Parquet, a line per row."""
+TEXT: frozenset[Output] = frozenset({"text"})
+FLAT: frozenset[Output] = frozenset({"flat"})
+JSON: frozenset[Output] = frozenset({"json"})
+ALL = TEXT | FLAT | JSON
+
+# The last bits of a mean differ between machines; the files must not.
+DIGITS = 6
+SPREAD = {"mean": "Float64", "sd": "Float64"}
+PAIRED = {"mean": "Float64", "low": "Float64", "high": "Float64", "pairs": "Int64"}
+PUBLISHED = dict.fromkeys(("percent", "metric", "selected_on", "backbone", "source", "address"), "string")
+
+
+@dataclass(frozen=True)
+class Column:
+    """What a row has in one place: a value for programs, a text for people, or both."""
+
+    key: str
+    value: Callable[[Row, Table], Any] | None = None
+    """What programs get; the field of the row with the name of the key if None."""
+    dtype: str | Mapping[str, str] = "string"
+    """The type in pandas; of each part, where a value has several: these become `key_part` in flat files."""
+    outputs: frozenset[Output] = FLAT | JSON
+    within: str = ""
+    """The object of JSON that holds the value; the row itself if empty."""
+    title: str = ""
+    text: Callable[[Row, Table], str] = lambda row, table: NONE
+    words: bool = False
+    """Whether people read words, set to the left, not numbers."""
+    dropped: int | None = None
+    """A narrow terminal drops the column with the lowest number first, and never one without a number."""
+
+    def of(self, row: Row, table: Table) -> Any:
+        """The value with all its floats rounded, a mapping where it has several parts."""
+        return _rounded(getattr(row, self.key) if self.value is None else self.value(row, table))
+
+    def types(self) -> dict[str, str]:
+        """Names and types in flat files."""
+        if isinstance(self.dtype, str):
+            return {self.key: self.dtype}
+        return {f"{self.key}_{part}": dtype for part, dtype in self.dtype.items()}
+
+    def flat(self, row: Row, table: Table) -> dict[str, Any]:
+        """The values in flat files."""
+        value = self.of(row, table)
+        if isinstance(self.dtype, str):
+            return {self.key: value}
+        return {f"{self.key}_{part}": (value or {}).get(part) for part in self.dtype}
+
+
+def _rounded(value: Any) -> Any:
+    if is_dataclass(value) and not isinstance(value, type):
+        value = asdict(value)
+    if isinstance(value, Mapping):
+        return {name: _rounded(part) for name, part in value.items()}
+    return round(value, DIGITS) + 0.0 if isinstance(value, float) else value  # no "-0.0"
+
+
+def _metric(metric: Metric) -> Column:
+    return Column(
+        metric.key,
+        lambda row, table: row.metrics.get(metric.key),
+        SPREAD,
+        ALL,
+        within="metrics",
+        title=sentence_case(metric.short_title),
+        text=lambda row, table: mean_text(metric, row.metrics.get(metric.key)),
+        dropped=metric.dropped,
+    )
+
+
+def _seeds(row: Row, table: Table) -> str:
+    return " ".join(map(str, sorted(row.by_seed)))
+
+
+def _by_seed(row: Row, table: Table) -> dict[str, float]:
+    return {str(seed): value for seed, value in row.by_seed.items()}
+
+
+def _gain(row: Row, table: Table) -> str:
+    return "baseline" if row.name == table.baseline else gain_text(BY_KEY[table.key.headline], row.gain)
+
+
+def _optimism(row: Row, table: Table) -> str:
+    return NONE if row.optimism is None else f"{100 * row.optimism.mean:+.1f}"
+
+
+def _image_passes(row: Row, table: Table) -> str:
+    return NONE if row.image_passes is None else f"{row.image_passes:,}".replace(",", " ")
+
+
+def _minutes(row: Row, table: Table) -> str:
+    return NONE if row.minutes is None else f"{row.minutes:.1f}"
+
+
+def _labels(row: Row, table: Table) -> str:
+    low, high = row.labels
+    return str(low) if low == high else f"{low}–{high}"
+
+
+def _published(row: Row, table: Table) -> dict[str, str]:
+    return published_fields([value for value in table.published if value.method == row.name])
+
+
+COLUMNS = (
+    Column("method", lambda row, table: row.name),
+    Column("title", outputs=ALL, title="Method", text=lambda row, table: row.title, words=True),
+    Column("complete", dtype="boolean"),
+    Column("n_seeds", lambda row, table: len(row.by_seed), "Int64", FLAT),
+    Column("seeds", _seeds, outputs=TEXT | FLAT, title="Seeds", text=lambda row, table: seeds(row)),
+    Column("headline_by_seed", _by_seed, outputs=JSON),
+    *map(_metric, shown_in("tables")),
+    Column("recall", lambda row, table: row.recalls, outputs=JSON),
+    Column("gain_over", lambda row, table: table.baseline if row.gain else None, outputs=FLAT),
+    Column("gain", None, PAIRED, ALL, title="Gain", text=_gain),
+    Column("optimism", None, SPREAD, ALL, title="Optimism", text=_optimism, dropped=60),
+    Column("image_passes", None, "Int64", ALL, title="Image passes", text=_image_passes, dropped=20),
+    Column(
+        "minutes_median", lambda row, table: row.minutes, "Float64", ALL, title="Minutes", text=_minutes, dropped=30
+    ),
+    Column("labels", lambda row, table: row.labels[1], "Int64", TEXT | FLAT, title="Labels", text=_labels, dropped=10),
+    Column("labels", lambda row, table: list(row.labels), outputs=JSON),
+    Column("published", _published, PUBLISHED, TEXT | FLAT, title="Published", text=published_text),
+)
+
+
+def text_columns(table: Table) -> tuple[Column, ...]:
+    """What people read; published values only where papers print something for its rows."""
+    return tuple(
+        column for column in COLUMNS if "text" in column.outputs and (column.key != "published" or table.published)
+    )
+
+
+def flat_columns() -> Iterator[Column]:
+    """What flat files have of a row."""
+    return (column for column in COLUMNS if "flat" in column.outputs)
+
+
+def json_row(row: Row, table: Table) -> dict[str, Any]:
+    """A row as JSON."""
+    found: dict[str, Any] = {}
+    for column in COLUMNS:
+        if "json" in column.outputs:
+            place = found.setdefault(column.within, {}) if column.within else found
+            value = column.of(row, table)
+            if value is not None or not column.within:
+                place[column.key] = value
+    return found

@@ -1,0 +1,213 @@
+"""Records as a pandas frame: a row per cell, every column typed and explained."""
+
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from itertools import repeat
+from pathlib import Path
+from typing import Any, Final
+
+import pandas as pd
+from pydantic import BaseModel
+
+from ferbench.errors import UsageError, VerificationError
+from ferbench.records.cell import Budget, Cell, canonical_json
+from ferbench.records.checks import Protocols
+from ferbench.records.collect import collect
+from ferbench.records.metrics import HEADLINES, METRICS, completed, outcome_of, shown_in
+from ferbench.records.rows import row_changes, row_name, row_title
+from ferbench.records.schema import Fingerprints, Measured, Oracle, PluginStamp, Record, Result
+from ferbench.records.store import PREDICTIONS, read_predictions
+from ferbench.render.escape import LONG, plain
+from ferbench.render.numbers import NONE, sentence_case
+
+TIME: Final = "datetime64[us, UTC]"
+RECALL = "recall_"
+"""Begins the names of the columns that a frame has beside COLUMNS: the recall of each class that was tested."""
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column of a frame; every type of pandas that is used knows missing values."""
+
+    name: str
+    dtype: str
+    description: str
+    value: Callable[[Record], Any]
+
+
+def _at(record: Record, place: str) -> Any:
+    """What a record has at `result.oracle.step`; None where a part is missing."""
+    value: Any = record
+    for name in place.split("."):
+        value = getattr(value, name, None)
+    return value
+
+
+def _fields(model: type[BaseModel], dtype: str, place: str, names: str, prefix: str = "") -> Iterator[Column]:
+    """Fields of the part of a record at `place`, as they are and in the words of the schema."""
+    for name in names.split():
+        description = model.model_fields[name].description or ""
+        yield Column(prefix + name, dtype, description, partial(_at, place=f"{place}.{name}".lstrip(".")))
+
+
+def _json(name: str, description: str, place: str) -> Column:
+    def text(record: Record) -> str | None:
+        value = _at(record, place)
+        if isinstance(value, BaseModel):
+            value = value.model_dump(mode="json")
+        return None if value is None else canonical_json(value).decode()
+
+    return Column(name, "string", description, text)
+
+
+def _folds(record: Record) -> int | None:
+    folds = record.config.protocol.get("folds")
+    return folds if isinstance(folds, int) and folds > 0 else None
+
+
+def _filled_in_by_row_of(record: Record) -> None:
+    """Of what takes more than the record."""
+
+
+_COUNTS = "n_test n_labeled n_relabeled n_unlabeled n_near_duplicates n_test_left_out"
+_SECONDS = "wall_seconds cpu_seconds train_seconds data_wait_seconds images_per_second"
+_HEADLINES = " ".join(metric.key for metric in HEADLINES)
+
+COLUMNS: tuple[Column, ...] = (
+    Column("folder", "string", "where the cell's files belong, below a runs folder", lambda r: str(r.cell.folder())),
+    *_fields(Record, "string", "", "cell_id status"),
+    *_fields(Record, "boolean", "", "standard"),
+    Column("error", "string", "why there is no result", partial(_at, place="error.line")),
+    Column("row", "string", "name of the row in a table, with overrides of the method", lambda r: row_name(r.cell)),
+    Column("title", "string", "name of the row for people", row_title),
+    *_fields(Cell, "string", "cell", "protocol dataset classes pool test_on"),
+    Column("budget", "string", "the labels as folders name them: ratio-0.05", lambda r: r.cell.budget.label()),
+    Column("ratio", "Float64", "share of the training labels", partial(_at, place="cell.ratio")),
+    *_fields(Budget, "Int64", "cell.budget", "count per_class"),
+    *_fields(Budget, "string", "cell.budget", "allocation"),
+    *_fields(Cell, "string", "cell", "method variant head backbone init precision"),
+    *_fields(Cell, "Int64", "cell", "seed"),
+    Column(
+        "overrides", "string", "fields that are not the defaults; empty for none", partial(_at, place="cell.changes")
+    ),
+    Column("protocol_overrides", "string", "those of the protocol alone", lambda r: row_changes(r.cell, "protocol")),
+    *_fields(Record, "string", "", "headline selection"),
+    *(Column(metric.key, "Float64", metric.description, _filled_in_by_row_of) for metric in METRICS),
+    *_fields(Oracle, "Float64", "result.oracle", _HEADLINES, "oracle_"),
+    *_fields(Oracle, "Int64", "result.oracle", "step evaluations", "oracle_"),
+    *_fields(Result, "Int64", "result", f"{_COUNTS} steps image_passes parameters"),
+    Column("labels_seen", "Int64", "images whose label the method saw", partial(_at, place="result.labels_seen")),
+    Column("n_folds", "Int64", "folds of subjects that the protocol has", _folds),
+    _json("class_names", "the classes as a JSON list", "result.class_names"),
+    _json("confusion", "the confusion matrix as JSON, a list per class", "result.confusion"),
+    *_fields(Fingerprints, "string", "result.fingerprints", " ".join(Fingerprints.model_fields), "fingerprint_"),
+    *_fields(Result, "string", "result", "predictions_digest history_digest model_digest"),
+    _json("config", "the resolved configuration as JSON", "config"),
+    _json("environment", "versions and hardware as JSON", "environment"),
+    *_fields(PluginStamp, "string", "plugin", "distribution version source_hash", "plugin_"),
+    *_fields(Record, "Int64", "", "engine_version"),
+    *_fields(Measured, TIME, "measured", "started_at finished_at"),
+    *_fields(Measured, "Float64", "measured", _SECONDS),
+    *_fields(Measured, "Int64", "measured", "peak_memory_bytes threads processes resumed"),
+    *_fields(Measured, "string", "measured", "device executor host"),
+    Column("path", "string", "the record.json that the row was read from", _filled_in_by_row_of),
+)
+
+
+def load(path: str | Path = "runs") -> pd.DataFrame:
+    """The records below a folder, or one record.json, as a frame with a row per cell.
+
+    A record that is broken or contradicts itself is left out: a warning names it, and so does
+    `frame.attrs["problems"]`, which maps paths to reasons. Raises UsageError where there is no record at all.
+    """
+    root = Path(path)
+    remedy = "name a runs folder or a record.json; `ferbench run` and ferbench.run() write them"
+    if not root.exists():
+        raise UsageError(f"there is no {root}; {remedy}")
+    frame = read_frame(root, {})
+    problems = frame.attrs["problems"]
+    if frame.empty and not problems:
+        raise UsageError(f"there is no record.json below {root}; {remedy}")
+    if problems:
+        lines = "".join(f"\n  {file}: {reason}" for file, reason in problems.items())
+        warnings.warn(f"{len(problems)} of the records below {root} are left out:{lines}", stacklevel=2)
+    return frame
+
+
+def read_frame(root: Path, protocols: Protocols) -> pd.DataFrame:
+    """The records below a folder that hold by the rules of the protocols; `attrs["problems"]` has the others."""
+    found = collect(root, protocols)
+    frame = frame_of(found.records.values(), found.records)
+    frame.attrs["problems"] = {str(path): plain(reason, LONG) for path, reason in found.problems.items()}
+    return frame
+
+
+def frame_of(records: Iterable[Record], paths: Iterable[Path | None] = repeat(None)) -> pd.DataFrame:
+    """A row per record, in their order. With its path, a record's missing metrics are computed from its predictions."""
+    rows = [row_of(record, path) for record, path in zip(records, paths, strict=False)]
+    recalls = dict.fromkeys(name for row in rows for name in row if name.startswith(RECALL))
+    types = {column.name: column.dtype for column in COLUMNS} | dict.fromkeys(recalls, "Float64")
+    return typed_frame(rows, types)
+
+
+def row_of(record: Record, path: Path | None = None) -> dict[str, Any]:
+    """A record as a row: every column by its name, None where it is missing."""
+    row = {column.name: column.value(record) for column in COLUMNS}
+    row["path"] = None if path is None else str(path)
+    if record.result is not None:
+        row |= _scores(record.result, path)
+        recalls = record.result.metrics.per_class_recall
+        row |= {f"{RECALL}{name}": recalls.get(name) for name in record.result.class_names}
+    return row
+
+
+def rows_of(frame: pd.DataFrame) -> list[dict[str, Any]]:
+    """The rows of a frame as `row_of` gives them."""
+    return frame.astype(object).where(frame.notna(), None).to_dict("records")  # type: ignore[return-value]
+
+
+def typed_frame(rows: Sequence[Mapping[str, Any]], types: Mapping[str, Any]) -> pd.DataFrame:
+    """A frame with exactly these columns; what a row lacks is missing, whatever the type."""
+    return pd.DataFrame({name: _array([row.get(name) for row in rows], dtype) for name, dtype in types.items()})
+
+
+def _array(values: list[Any], dtype: Any) -> Any:
+    if dtype == TIME:  # a time that is none is missing: it is a stranger's string
+        return pd.to_datetime(pd.Series(values, dtype="string"), format="ISO8601", utc=True, errors="coerce").astype(
+            TIME
+        )
+    return pd.array(values, dtype=dtype)
+
+
+def _scores(result: Result, path: Path | None) -> dict[str, float | None]:
+    scores = result.scores()
+    if path is None or None not in scores.values():
+        return scores
+    try:
+        predictions = read_predictions(path.parent / PREDICTIONS)
+        outcome = outcome_of(predictions.logits, predictions.labels, len(result.class_names))
+    except (VerificationError, ValueError):
+        return scores
+    return completed(result.metrics, outcome) if predictions.digest() == result.predictions_digest else scores
+
+
+class Records(list[Record]):
+    """A list of records that a notebook shows as a table."""
+
+    def frame(self) -> pd.DataFrame:
+        """The records as `ferbench.load` gives them."""
+        return frame_of(self)
+
+    def _repr_html_(self) -> str:
+        words = {"title": "Method", "dataset": "Dataset", "budget": "Labels", "backbone": "Backbone", "seed": "Seed"}
+        metrics = {metric.key: metric for metric in shown_in("tables")}
+        frame = self.frame()
+        names = [*words, "status", *metrics, *(["error"] if frame["error"].notna().any() else [])]
+        shown = frame[names].astype(object)
+        for name in names:
+            text = metrics[name].text if name in metrics else lambda value: plain(str(value))
+            shown[name] = frame[name].map(text, na_action="ignore").astype(object).where(frame[name].notna(), NONE)
+        titles = {key: sentence_case(metric.short_title) for key, metric in metrics.items()}
+        return str(shown.rename(columns={**words, **titles, "status": "Status", "error": "Error"}).to_html(index=False))
