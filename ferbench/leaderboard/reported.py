@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import Field, ValidationError, model_validator
 
@@ -107,7 +107,7 @@ class PaperTable(Strict):
 
     source: Text = Field(description="where the numbers stand: `Table I`")
     address: str = Field(pattern=r"^https://[^\s<>]{1,300}$", description="where that can be read")
-    metric: Headline = Field(description="`accuracy`, `balanced_accuracy` or `macro_f1`, on the test set")
+    metric: Headline = Field(description=f"one of {', '.join(get_args(Headline))}, on the test set")
     selected_on: Text = Field(description="what the evaluated model was chosen on: `best test epoch`, `not stated`")
     protocol: Text = Field(description="steps, batch sizes, split, repetitions: what the table leaves to the text")
     backbone: Text | None = Field(default=None, description="backbone and its initial weights, as the paper names them")

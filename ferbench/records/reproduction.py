@@ -70,8 +70,15 @@ def run_command(cell: Cell, sources: Sources) -> list[str]:
 
 
 def result_differences(recorded: Result, now: Result) -> list[Difference]:
-    """Every field of the result that is not equal; results are equal on one machine, bit for bit."""
-    return list(_differences("", recorded.model_dump(mode="json"), now.model_dump(mode="json")))
+    """Every field of the result that is not equal; results are equal on one machine, bit for bit.
+
+    A metric that is younger than the record is computed from its confusion matrix, or not compared.
+    """
+    before, after = recorded.model_dump(mode="json"), now.model_dump(mode="json")
+    scores = recorded.scores()
+    before["metrics"] |= scores
+    after["metrics"] = {name: value for name, value in after["metrics"].items() if scores.get(name, value) is not None}
+    return list(_differences("", before, after))
 
 
 def text_differences(recorded: Mapping[str, str], now: Mapping[str, str]) -> list[Difference]:

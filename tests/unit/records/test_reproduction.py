@@ -1,6 +1,7 @@
 import pytest
 
 from ferbench.records.cell import Budget
+from ferbench.records.metrics import METRICS, Metrics
 from ferbench.records.reproduction import Sources, result_differences, run_command, run_options, text_differences
 from tests.unit.records.factory import make_cell, make_history, make_predictions, make_result
 
@@ -59,3 +60,18 @@ def test_texts_that_one_side_lacks_differ():
         ("cuda", "absent", "3"),
         ("numpy", "2", "absent"),
     ]
+
+
+def test_a_record_that_is_older_than_a_metric_is_reproduced_all_the_same():
+    now = make_result(make_cell(), make_predictions(), make_history())
+    stored = now.metrics.model_dump(exclude={metric.key for metric in METRICS if not metric.stored_by_0_1})
+    old = now.model_copy(update={"metrics": Metrics(**stored)})
+    assert result_differences(old, now) == []
+    worse = make_result(make_cell(), make_predictions(1.0), make_history())
+    assert "metrics.kappa" in {difference.name for difference in result_differences(old, worse)}
+
+
+def test_a_metric_that_cannot_be_computed_from_the_record_is_not_compared(monkeypatch):
+    now = make_result(make_cell(), make_predictions(), make_history())
+    monkeypatch.setattr(type(now), "scores", lambda self: {**dict(self.metrics), "kappa": None})
+    assert result_differences(now, now) == []
