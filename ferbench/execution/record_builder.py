@@ -16,7 +16,7 @@ from ferbench.contract.protocol import TUNED
 from ferbench.errors import DataError
 from ferbench.execution.provenance import cpu_seconds, device_name, environment, git_state, peak_memory
 from ferbench.records.formats import ENGINE_VERSION
-from ferbench.records.options_v1 import in_names_of_today
+from ferbench.records.options_v1 import config_of_today
 from ferbench.records.schema import ErrorReport, Fingerprints, Measured, Record, RecordConfig, Result, Status
 from ferbench.records.store import RunStore
 from ferbench.training.loop import Training
@@ -129,8 +129,7 @@ def finished_record(
     record = store.read(resolved.cell)
     if record is None or record.engine_version != ENGINE_VERSION:
         return None
-    method = in_names_of_today(record.cell.method, record.config.method)
-    if record.config.model_copy(update={"method": method}) != resolved_config(resolved):
+    if config_of_today(record) != resolved_config(resolved):
         return None
     if record.measured.executor == INLINE != executor and resolved.standard:
         return None

@@ -16,6 +16,7 @@ from ferbench.records.cell import Budget, Cell, canonical_json
 from ferbench.records.checks import Protocols
 from ferbench.records.collect import collect
 from ferbench.records.metrics import HEADLINES, METRICS, completed, outcome_of, shown_in
+from ferbench.records.options_v1 import config_of_today
 from ferbench.records.rows import row_changes, row_name, row_title
 from ferbench.records.schema import Fingerprints, Measured, Oracle, PluginStamp, Record, Result
 from ferbench.records.store import PREDICTIONS, read_predictions
@@ -104,7 +105,12 @@ COLUMNS: tuple[Column, ...] = (
     _json("confusion", "the confusion matrix as JSON, a list per class", "result.confusion"),
     *_fields(Fingerprints, "string", "result.fingerprints", " ".join(Fingerprints.model_fields), "fingerprint_"),
     *_fields(Result, "string", "result", "predictions_digest history_digest model_digest"),
-    _json("config", "the resolved configuration as JSON", "config"),
+    Column(
+        "config",
+        "string",
+        "the resolved configuration as JSON, options by their present names",
+        lambda r: canonical_json(config_of_today(r).model_dump(mode="json")).decode(),
+    ),
     _json("environment", "versions and hardware as JSON", "environment"),
     *_fields(PluginStamp, "string", "plugin", "distribution version source_hash", "plugin_"),
     *_fields(Record, "Int64", "", "engine_version"),

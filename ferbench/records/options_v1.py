@@ -9,6 +9,8 @@ from typing import Any
 
 from pydantic import JsonValue
 
+from ferbench.records.schema import Record, RecordConfig
+
 COMMIT = "fa07dc9"
 """The commit of ferbench 0.1."""
 
@@ -121,6 +123,12 @@ def in_names_of_today(method: str, config: Mapping[str, JsonValue]) -> dict[str,
             place = place.setdefault(group, {})
         place[option] = value
     return nested
+
+
+def config_of_today(record: Record) -> RecordConfig:
+    """The configuration of a record with the options of its method by their present names."""
+    method = in_names_of_today(record.cell.method, record.config.method)
+    return record.config.model_copy(update={"method": method})
 
 
 def option_problems(method: str, config: Mapping[str, Any], overrides: Mapping[str, Any]) -> list[str]:

@@ -1,6 +1,7 @@
 """The frozen options of ferbench 0.1 against the records that it left and the options of today."""
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,7 @@ import pytest
 
 from ferbench.cells.resolve import method_config
 from ferbench.discovery.loader import load_registry
+from ferbench.records.frame import load
 from ferbench.records.options_v1 import (
     ADDED_SINCE,
     OPTIONS_V1,
@@ -55,6 +57,17 @@ def test_a_record_of_0_1_has_the_configuration_that_its_cell_has_today(method: s
     variant = record["cell"].get("variant", "described")
     today = method_config(method, registry.load("methods", method), variant, recipe, {}).model_dump(mode="json")
     assert in_names_of_today(method, record["config"]["method"]) == today
+
+
+def test_a_frame_has_one_configuration_for_a_row_of_both_versions(tmp_path: Path) -> None:
+    (old,) = RECORDS.glob("ratio-v1/synthfaces/ratio-0.05/leaf/*/seed0")
+    shutil.copytree(old, tmp_path / "old")
+    record = json.loads((old / "record.json").read_text())
+    record["config"]["method"] = in_names_of_today("leaf", record["config"]["method"])
+    (tmp_path / "new").mkdir()
+    (tmp_path / "new/record.json").write_text(json.dumps(record))
+    frames = [load(tmp_path / name) for name in ("old", "new")]
+    assert frames[0]["config"].tolist() == frames[1]["config"].tolist()
 
 
 @pytest.mark.parametrize("method", [*OPTIONS_V1, "fixmatch", "dtm", "supervised"])
