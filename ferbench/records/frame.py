@@ -69,7 +69,7 @@ def _folds(record: Record) -> int | None:
 
 
 def _filled_in_by_row_of(record: Record) -> None:
-    """Of what takes more than the record."""
+    """The value of a column that takes more than the record: its path, or the predictions beside it."""
 
 
 _COUNTS = "n_test n_labeled n_relabeled n_unlabeled n_near_duplicates n_test_left_out"
@@ -180,10 +180,9 @@ def typed_frame(rows: Sequence[Mapping[str, Any]], types: Mapping[str, Any]) -> 
 
 
 def _array(values: list[Any], dtype: Any) -> Any:
-    if dtype == TIME:  # a time that is none is missing: it is a stranger's string
-        return pd.to_datetime(pd.Series(values, dtype="string"), format="ISO8601", utc=True, errors="coerce").astype(
-            TIME
-        )
+    if dtype == TIME:  # a string of a stranger; one that is no time is missing
+        texts = pd.Series(values, dtype="string")
+        return pd.to_datetime(texts, format="ISO8601", utc=True, errors="coerce").astype(TIME)
     return pd.array(values, dtype=dtype)
 
 
