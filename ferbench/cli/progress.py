@@ -92,8 +92,10 @@ def outcome(event: Finished) -> str:
     """How a cell ended, on one line."""
     if event.metrics is None:
         return f"{event.status}: {event.message}"
-    accuracy, balanced = (100 * event.metrics[name] for name in ("accuracy", "balanced_accuracy"))
-    return f"accuracy {accuracy:.1f} %, balanced {balanced:.1f} %, {event.wall_seconds:.0f} s"
+    from ferbench.records.metrics import shown_in
+
+    scores = (f"{metric.title} {metric.text(event.metrics.get(metric.key))}" for metric in shown_in("summary"))
+    return f"{', '.join(scores)}, {event.wall_seconds:.0f} s"
 
 
 def epoch_line(row: EpochRow) -> str:
