@@ -113,16 +113,19 @@ class _Bars:
 
     def __init__(self, total: int) -> None:
         # rich takes longer to import than help may last.
+        from rich.console import Console
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-        self._progress = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(bar_width=20),
-            MofNCompleteColumn(),
-            TextColumn("{task.fields[rate]}"),
-            TimeRemainingColumn(compact=True),
-            TextColumn("[dim]{task.fields[line]}"),
+        columns = (
+            (0, TextColumn("{task.description}")),
+            (100, BarColumn(bar_width=20)),
+            (0, MofNCompleteColumn()),
+            (116, TextColumn("{task.fields[rate]}")),
+            (0, TimeRemainingColumn(compact=True)),
+            (140, TextColumn("[dim]{task.fields[line]}")),
         )
+        width = Console().width
+        self._progress = Progress(*(column for least, column in columns if width >= least))
         self._all = self._progress.add_task("all cells", total=total, rate="", line="")
         self._tasks: dict[str, Any] = {}
 

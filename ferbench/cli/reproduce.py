@@ -1,5 +1,6 @@
 """`ferbench reproduce`: run a record's cell again and see whether the result is the same."""
 
+import re
 import shlex
 from collections.abc import Mapping
 from pathlib import Path
@@ -94,10 +95,10 @@ def reproduce(
 
 
 def _commit(record: "Record") -> str:
-    """The commit whose code has the options of a record of ferbench 0.1."""
+    """The commit whose code has the options of a record of ferbench 0.1: the record's own if it may be one."""
     from ferbench.records.options_v1 import COMMIT
 
-    return record.git.commit if record.git else COMMIT
+    return record.git.commit if record.git and re.fullmatch("[0-9a-f]{7,64}", record.git.commit) else COMMIT
 
 
 def _run_and_compare(record: "Record", path: Path, runs: Path, sources: "Sources", device: str) -> None:

@@ -29,13 +29,16 @@ def _read_config(ctx: click.Context, parameter: click.Parameter, path: Path | No
     if path is None:
         return None
     try:
-        table = tomllib.loads(path.read_text("utf-8")).get("run", {})
+        content = tomllib.loads(path.read_text("utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise UsageError(
             f"--config {path}: not TOML ({error}); write a [run] table with the names of options"
         ) from None
+    table = content.pop("run", {})
     if not isinstance(table, dict):
-        raise UsageError(f"--config {path}: 'run' is no table; write [run] and below it the names of options")
+        raise UsageError(f"--config {path}: 'run' must be a table; write [run] and below it the names of options")
+    if content:
+        raise UsageError(f"--config {path}: unknown table or key '{next(iter(content))}'; options stand below [run]")
     known = {name: option for option in ctx.command.params if (name := _config_name(option)) != "config"}
     defaults: dict[str, Any] = {}
     for key, value in table.items():

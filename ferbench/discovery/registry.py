@@ -8,6 +8,7 @@ import json
 import logging
 import re
 from collections.abc import Mapping
+from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -113,10 +114,15 @@ class Registry:
         return target
 
     def notify(self, hook: str, **arguments: Any) -> None:
-        """Send a run event to every plugin; what one of them raises is logged and never stops a run."""
+        """Send a run event to every plugin; what one of them raises is logged and never stops a run.
+
+        Each gets a copy of its own: nothing that a hook does to it reaches the run or another plugin.
+        """
         for plugin in self.plugins:
+            if hook not in plugin.hooks:
+                continue
             try:
-                getattr(plugin.manager.hook, hook)(**arguments)
+                getattr(plugin.manager.hook, hook)(**deepcopy(arguments))
             except (Exception, SystemExit) as error:
                 _log.warning(
                     "plugin '%s' of %s %s failed in %s (%s); the run goes on",

@@ -14,6 +14,7 @@ from ferbench.contract.executor import Executor, Job, JobListener
 from ferbench.data.sources import DEFAULT_DATASET
 from ferbench.discovery.loader import load_registry
 from ferbench.discovery.registry import Registry
+from ferbench.errors import InterruptedRun
 from ferbench.execution.plan import PlannedCell, make_plan
 from ferbench.records.cell import digest
 from ferbench.records.frame import Records
@@ -62,7 +63,9 @@ def run(
     registry = load_registry()
     plan = make_plan(request, registry)
     with _bar(sum(not item.cached for item in plan)) as progress:
-        execute(plan, registry, jobs, progress)
+        statuses = execute(plan, registry, jobs, progress)
+    if "interrupted" in statuses:
+        raise InterruptedRun("interrupted; make the same call again to go on")
     store = RunStore(request.runs)
     found = [store.read(item.cell) for item in plan]
     return Records(record for record in found if record is not None)

@@ -10,6 +10,7 @@ from ferbench.contract.executor import Executor, Job, JobListener
 from ferbench.discovery.loader import load_registry
 from ferbench.errors import FerbenchError, InterruptedRun, UsageError
 from ferbench.execution.endings import finished, unfinished
+from ferbench.execution.notices import warnings_as_notices
 from ferbench.execution.run_cell import run_cell
 from ferbench.execution.stopping import StopRequests
 
@@ -38,9 +39,10 @@ def _run(job: Job, progress: JobListener) -> Finished:
     stop = StopRequests()
     stop.allow(job.timeout)
     progress(job, Started())
-    with stop.heeding_signals():
+    events = partial(progress, job)
+    with stop.heeding_signals(), warnings_as_notices(events):
         try:
-            return finished(run_cell(job, load_registry(), partial(progress, job), stop))
+            return finished(run_cell(job, load_registry(), events, stop))
         except KeyboardInterrupt:  # in a thread that signals do not reach, or while nothing asks `stop`
             return unfinished(InterruptedRun("interrupted; run the same command again to go on"))
         except FerbenchError as error:

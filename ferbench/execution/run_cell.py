@@ -14,7 +14,7 @@ from ferbench.cells.code_stamps import stamp
 from ferbench.cells.resolve import ResolvedCell, resolve
 from ferbench.cells.select import CellData, select
 from ferbench.contract.events import Epoch, Event, Notice
-from ferbench.contract.executor import Job
+from ferbench.contract.executor import INLINE, Job
 from ferbench.contract.protocol import Headline
 from ferbench.data.cache import cache_root
 from ferbench.data.load.image_store import CENTRAL_BOX
@@ -131,7 +131,8 @@ def _training(builder: RecordBuilder, data: CellData, folder: Path, events: Even
     method, teacher = build_method(resolved, net, info, device, builder.processes)
     if resolved.wants_boxes and (text := missing_boxes(resolved, data)):
         events(Notice(text=text))
-    arithmetic = [resolved.cell.precision, device_name(device), job.threads, job.processes]
+    # What was made inline is never standard: a run of another executor neither continues it nor takes a stage from it.
+    arithmetic = [resolved.cell.precision, device_name(device), job.threads, job.processes, job.executor == INLINE]
     identity = run_identity(resolved, resolved_config(resolved), data, arithmetic)
     return Training(
         Run(

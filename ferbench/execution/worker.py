@@ -12,9 +12,10 @@ import threading
 from collections.abc import Mapping
 from typing import Any
 
-from ferbench.contract.events import Event, Notice, Started, event_line
+from ferbench.contract.events import Event, Started, event_line
 from ferbench.errors import FerbenchError
 from ferbench.execution.endings import finished, unfinished
+from ferbench.execution.notices import Notices
 from ferbench.execution.stopping import StopRequests
 
 
@@ -22,7 +23,7 @@ def main() -> int:
     """Run the job of the command line; the exit code is that of the error, or 0."""
     emit = _Events()
     threading.Thread(target=_die_with_parent, daemon=True).start()
-    logging.basicConfig(level=logging.WARNING, handlers=[logging.StreamHandler(), _Notices(emit)])
+    logging.basicConfig(level=logging.WARNING, handlers=[logging.StreamHandler(), Notices(emit)])
     stop = StopRequests()
     with stop.heeding_signals():
         try:
@@ -49,17 +50,6 @@ class _Events:
         with self._lock:
             self._out.write(line)
             self._out.flush()
-
-
-class _Notices(logging.Handler):
-    """Warnings that are logged, such as that of a plugin's hook that failed, as events."""
-
-    def __init__(self, emit: _Events) -> None:
-        super().__init__(logging.WARNING)
-        self._emit = emit
-
-    def emit(self, record: logging.LogRecord) -> None:
-        self._emit(Notice(text=f"warning: {record.getMessage()}"))
 
 
 def _run(value: Mapping[str, Any], emit: _Events, stop: StopRequests) -> int:

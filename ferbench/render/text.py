@@ -7,6 +7,8 @@ import click
 
 OUTCOMES = {"ok": "green", "warning": "yellow", "FAILED": "bold red"}
 """Words that stand out in a table on a terminal."""
+MAX_WHOLE = 24
+"""Letters of a cell that is never folded."""
 
 
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
@@ -20,7 +22,7 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     click.echo(tabulate(rows, [*map(str.upper, columns)], tablefmt="plain", disable_numparse=True))
 
 
-def _print_styled(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+def _print_styled(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     # rich takes longer to import than `ferbench --help` may last.
     from rich import box
     from rich.console import Console
@@ -29,7 +31,9 @@ def _print_styled(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None
 
     table = Table(box=box.SIMPLE_HEAD, header_style="bold", pad_edge=False)
     for position, column in enumerate(columns):
-        table.add_column(column, style="cyan" if position == 0 else None, no_wrap=position == 0, overflow="fold")
+        # Where room is short, long texts are folded, and numbers stay whole.
+        short = max((len(row[position]) for row in rows), default=0) <= MAX_WHOLE
+        table.add_column(column, style="cyan" if position == 0 else None, no_wrap=short, overflow="fold")
     for row in rows:
         table.add_row(*(Text(cell, style=OUTCOMES.get(cell, "")) for cell in row))
     Console().print(table)

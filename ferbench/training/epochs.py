@@ -83,6 +83,8 @@ class _EpochContext:
 
 def _extras(values: Mapping[str, Tensor]) -> dict[str, Any]:
     for name, value in values.items():
+        if not isinstance(value, Tensor):
+            raise PluginError(f"end_epoch gave '{name}' as {type(value).__name__}; give a tensor")
         if not bool(value.isfinite().all()):
             raise PluginError(f"end_epoch gave '{name}' with a value that is not finite; use 0 or omit it")
     return {name: value.detach().double().cpu().tolist() for name, value in values.items()}

@@ -74,7 +74,7 @@ def train(training: Training) -> RunProgress:
         if training.checkpoint_path.exists():
             saved = restore_run(training.checkpoint_path, training.identity, run, progress, training.stats)
             if saved is None:
-                text = "the checkpoint is of other data, options, code or hardware; the cell starts again"
+                text = "the checkpoint is of other data, options, code, hardware or executor; the cell starts again"
                 training.events(Notice(text=text))
         for planned in training.stages[progress.stage :]:
             optimizer = stage_optimizer(run.method, planned)

@@ -169,7 +169,7 @@ def test_the_real_worker_speaks_events_only(run: Run, jobs: list[Job], tmp_path:
     prints = (
         "import ferbench.execution.worker as worker\nemit = worker._Events()\nos.write(1, b'hello\\n')\nprint('x')\n"
     )
-    warns = "import logging\nlog = logging.getLogger('a')\nlog.addHandler(worker._Notices(emit))\nlog.warning('w')\n"
+    warns = "import logging\nlog = logging.getLogger('a')\nlog.addHandler(worker.Notices(emit))\nlog.warning('w')\n"
     ends = "from ferbench.contract.events import Finished\nemit(Finished(status='failed'))"
     _, events = run(prints + "os.system('echo subprocess')\n" + warns + ends)
     assert [event.kind for event in events].count("finished") == 2
