@@ -95,12 +95,12 @@ def test_an_edited_cell_is_refused(runs):
     assert main(["reproduce", str(path)]) == 5
 
 
-@pytest.mark.parametrize("commit", ["committed", None])
-def test_a_record_of_version_1_names_the_commit_that_makes_it(runs, capsys, commit):
+@pytest.mark.parametrize("git", ["committed", None, {"commit": "$(touch pwned)", "dirty": False}])
+def test_a_record_of_version_1_names_the_commit_that_makes_it(runs, capsys, git):
     (path,) = RECORDS.glob("ratio-v1/synthfaces/ratio-0.05/ada-cm/small-resnet_16/seed0/record.json")
     expected = json.loads(path.read_text())["git"]["commit"]
-    if commit is None:  # made from an archive
-        fields = {**json.loads(path.read_text()), "git": None}
+    if git != "committed":  # made from an archive, or by somebody whose text must not become a command
+        fields = {**json.loads(path.read_text()), "git": git}
         path, expected = runs.parent / "record.json", "fa07dc9"
         path.write_text(json.dumps(fields))
     assert main(["reproduce", str(path)]) == 0

@@ -169,7 +169,9 @@ def test_tables_of_the_file_set_options_and_keep_their_types(patterns: Path, tmp
     assert re.search(rf"to run +{re.escape(changes)}\n", shown.out)
 
 
-@pytest.mark.parametrize("text", ["run = 3", "[run]\nset = 3", "[run.set]\nweak = {padding = 1979-05-27}"])
+@pytest.mark.parametrize(
+    "text", ["run = 3", "[run]\nset = 3", "[set]\nsteps = 3", "[run.set]\nweak = {padding = 1979-05-27}"]
+)
 def test_a_file_of_another_shape_is_refused_in_one_line(patterns: Path, tmp_path: Path, text: str) -> None:
     config = tmp_path / "sweep.toml"
     config.write_text(text)

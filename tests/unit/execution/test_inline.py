@@ -1,22 +1,30 @@
 """The inline executor: cells in this process, and what it makes is never standard."""
 
+import logging
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+import ferbench
 from ferbench.builtin import protocols
 from ferbench.cells.request import RunRequest
+from ferbench.contract.events import EpochRow, Event, Notice
 from ferbench.contract.executor import Job
 from ferbench.contract.protocol import Recipe
+from ferbench.discovery.loader import load_registry
 from ferbench.discovery.registry import Registry
-from ferbench.errors import UsageError
+from ferbench.errors import InterruptedRun, UsageError
 from ferbench.execution.inline import InlineExecutor
+from ferbench.execution.notices import warnings_as_notices
 from ferbench.execution.plan import PlannedCell, make_plan
 from ferbench.execution.run_cell import run_cell
 from ferbench.execution.stopping import StopRequests
+from ferbench.hookspecs import hookimpl
+from ferbench.records.cell import Cell
 from tests.support.refusals import refused
+from tests.unit.discovery.test_loader import plugin
 
 RECIPE = Recipe(
     backbone="small-resnet/4", image_size=16, steps=2, labeled_batch=4, unlabeled_batch=4, learning_rate=1e-3
@@ -56,6 +64,82 @@ def test_only_another_executor_makes_the_same_cell_standard(short: Registry, pat
     assert (second.measured.executor, second.standard) == ("local", True)
     assert second.result == first.result
     assert plan(short, patterns, tmp_path, "inline").cached
+
+
+def test_what_began_inline_is_not_continued_by_another_executor(
+    short: Registry, patterns: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(InterruptedRun):
+        run_cell(
+            plan(short, patterns, tmp_path, "inline").job, short, lambda event: None, lambda: InterruptedRun("stop")
+        )
+    assert list(tmp_path.rglob("checkpoint.safetensors"))
+    notices: list[str] = []
+    record = run_cell(
+        plan(short, patterns, tmp_path, "local").job,
+        short,
+        lambda event: notices.append(event.text) if isinstance(event, Notice) else None,
+        StopRequests(),
+    )
+    assert (record.measured.resumed, record.standard) == (0, True)
+    assert any("checkpoint" in text and "executor" in text for text in notices)
+
+
+def test_a_hook_that_writes_into_what_it_gets_changes_nothing(patterns: Path, tmp_path: Path) -> None:
+    @hookimpl
+    def ferbench_run_started(cell: Cell) -> None:
+        cell.overrides.protocol["steps"] = 7
+
+    @hookimpl
+    def ferbench_epoch_finished(epoch: EpochRow) -> None:
+        epoch.terms["supervised"] = 0.0
+        if epoch.evaluation:
+            epoch.evaluation["accuracy"] = 1.0
+
+    hooks = {"ferbench_run_started": ferbench_run_started, "ferbench_epoch_finished": ferbench_epoch_finished}
+    hostile = load_registry({}, [plugin("ferbench-hostile", **hooks)])  # type: ignore[list-item]
+    found = []
+    for name, registry in (("own", load_registry({}, [])), ("hostile", hostile)):
+        request = RunRequest(
+            methods=["supervised"],
+            datasets=[str(patterns)],
+            ratios=["0.1"],
+            seeds=[0],
+            backbones=["small-resnet/4"],
+            overrides={"steps": 20, "image_size": 16, "labeled_batch": 4},
+            runs=tmp_path / name,
+            device="cpu",
+        )
+        (item,) = make_plan(request, registry)
+        record = run(item.job, registry)
+        found.append(
+            (record.cell, record.result, (tmp_path / name / record.cell.folder() / "history.json").read_bytes())
+        )
+    assert found[0] == found[1]
+
+
+def test_an_interrupted_call_ends_in_an_error(patterns: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(StopRequests, "__call__", lambda self: InterruptedRun("stop"))
+    with pytest.raises(InterruptedRun):
+        ferbench.run(
+            method=["supervised", "fixmatch"],
+            dataset=str(patterns),
+            ratio=0.1,
+            backbone="small-resnet/4",
+            device="cpu",
+            runs=tmp_path,
+            executor="inline",
+            overrides={"steps": 20, "image_size": 16},
+        )
+    assert not list(tmp_path.rglob("record.json"))
+
+
+def test_warnings_are_told_as_notices() -> None:
+    told: list[Event] = []
+    with warnings_as_notices(told.append):
+        logging.getLogger("ferbench.somewhere").warning("plugin %s failed", "x")
+    logging.getLogger("ferbench.somewhere").warning("later")
+    assert told == [Notice(text="warning: plugin x failed")]
 
 
 def test_it_has_one_process(registry: Registry, short: Registry, patterns: Path, tmp_path: Path) -> None:
