@@ -50,6 +50,7 @@ def test_a_pool_lifts_the_refusal_at_all_labels(tmp_path: Path) -> None:
     assert history[-1]["pseudo_label_precision"] is None  # the pool publishes no labels
 
 
+@pytest.mark.slow
 def test_a_rendered_set_is_accepted_as_a_data_set(tmp_path: Path) -> None:
     faces = tmp_path / "own-faces"
     made = call(

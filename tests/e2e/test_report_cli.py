@@ -123,7 +123,7 @@ def test_errors_are_one_line_with_their_exit_code(
 
 
 def test_a_place_that_cannot_be_written_is_named(ferbench: Ferbench, tmp_path: Path) -> None:
-    path = write_record(tmp_path, make_cell())
+    path = write_record(tmp_path, make_cell(dataset="theirs"))
     (tmp_path / "file").write_text("")
     shown = ferbench("report", str(path), "--out", "file/page.html")
     assert shown.returncode == 4

@@ -130,6 +130,7 @@ def test_logits_are_restricted_to_the_shared_classes(plan: Plan, others: dict[st
         assert result.fingerprints.labeled == trained.result.fingerprints.labeled
 
 
+@pytest.mark.slow
 def test_one_training_serves_all_tests_and_later_ones(plan: Plan, store: RunStore) -> None:
     (base,) = plan()
     run(base)

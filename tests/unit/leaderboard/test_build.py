@@ -41,6 +41,7 @@ def records(tmp_path):
     return tmp_path
 
 
+@pytest.mark.slow
 def test_building_again_gives_the_same_bytes_in_any_order(records):
     found = cells_of(records)
     for nonstandard in (False, True):

@@ -100,6 +100,7 @@ def test_unlabeled_images_have_views_and_no_names(data: LocalData) -> None:
     assert Image.open(io.BytesIO(sheet.png)).size == (COLUMNS * (TILE + GAP), 3 * (TILE + GAP))
 
 
+@pytest.mark.slow
 def test_sheets_are_equal_for_equal_seeds(data: LocalData) -> None:
     assert labeled_sheet(data, 5) == labeled_sheet(data, 5)
     assert labeled_sheet(data, 5) != labeled_sheet(data, 6)
