@@ -1,14 +1,15 @@
 """From `--set` to the overrides of a cell: whose option each is, and in one spelling what it changes."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, JsonValue
 
-from ferbench.cells.resolve import flat_options, groups_of, method_class, option_values, unknown_option
+from ferbench.cells.resolve import groups_of, method_class, option_values, unknown_option
 from ferbench.contract.protocol import TUNED, Recipe
 from ferbench.discovery.registry import Registry
 from ferbench.errors import UsageError, suggestion
+from ferbench.records.dotted import flat
 from ferbench.records.options_v1 import names_since_version_1
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ def sort_settings(
     of_protocol: Options = {}
     of_method: Options = {}
     options = {name: method_class(registry, name).Config.option_fields() for name in dict.fromkeys(methods)}
-    for key, value in flat_options(values, _tables(options)):
+    for key, value in flat(values, _tables(options)):
         prefix, _, option = key.partition(".")
         if prefix in options and option:
             if option not in options[prefix]:
@@ -47,7 +48,7 @@ def sort_settings(
 
 def recipe_changes(default: Recipe, chosen: Recipe) -> dict[str, JsonValue]:
     """The fields of a recipe that are not the protocol's, with their validated values: equal recipes, equal changes."""
-    before, after = dict(_leaves(_fields(default))), dict(_leaves(_fields(chosen)))
+    before, after = dict(flat(_fields(default))), dict(flat(_fields(chosen)))
     return {key: value for key, value in after.items() if value != before[key]}
 
 
@@ -64,14 +65,6 @@ def config_changes(
 
 def _fields(model: BaseModel) -> dict[str, JsonValue]:
     return model.model_dump(mode="json", exclude=set(TUNED))
-
-
-def _leaves(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    for key, value in values.items():
-        if isinstance(value, Mapping):
-            yield from _leaves(value, f"{prefix}{key}.")
-        else:
-            yield prefix + key, value
 
 
 def _tables(options: Mapping[str, Mapping[str, Any]]) -> frozenset[str]:

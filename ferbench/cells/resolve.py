@@ -1,6 +1,6 @@
 """From a cell to what its names stand for, protocol, recipe, data, method, options: every name and key is checked."""
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -14,6 +14,7 @@ from ferbench.discovery.registry import Registry
 from ferbench.errors import UsageError, suggestion
 from ferbench.records.cell import Cell
 from ferbench.records.checks import is_standard
+from ferbench.records.dotted import flat, nested
 from ferbench.records.options_v1 import names_since_version_1
 from ferbench.records.reproduction import Sources
 from ferbench.records.schema import first_problem
@@ -170,8 +171,8 @@ def method_config(
         if key not in options:
             raise UsageError(f"--set {key}: {unknown_option(name, method.Config, key)}")
     layers = (recipe.method_defaults.get(name, {}), method.variants[variant], overrides)
-    values = {key: value for layer in layers for key, value in flat_options(layer, groups_of(options))}
-    return _validated(method.Config, _nested(values), f"method '{name}'")
+    values = {key: value for layer in layers for key, value in flat(layer, groups_of(options))}
+    return _validated(method.Config, nested(values), f"method '{name}'")
 
 
 def unknown_option(name: str, config: "type[MethodConfig]", option: str) -> str:
@@ -191,30 +192,9 @@ def groups_of(options: Iterable[str]) -> frozenset[str]:
     return frozenset(".".join(names[:count]) for names in parts for count in range(1, len(names)))
 
 
-def flat_options(values: Mapping[str, Any], groups: Collection[str], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Values by dotted names, where a group may be written as a table: `margin = {floor = 0.7}`."""
-    for key, value in values.items():
-        if isinstance(value, Mapping) and prefix + key in groups:
-            yield from flat_options(value, groups, f"{prefix}{key}.")
-        else:
-            yield prefix + key, value
-
-
 def option_values(config: "MethodConfig") -> dict[str, Any]:
     """The value of every option, as JSON, by dotted name."""
-    return dict(flat_options(config.model_dump(mode="json"), groups_of(config.option_fields())))
-
-
-def _nested(values: Mapping[str, Any]) -> dict[str, Any]:
-    """The inverse of `flat_options`."""
-    nested: dict[str, Any] = {}
-    for name, value in values.items():
-        *groups, option = name.split(".")
-        table = nested
-        for group in groups:
-            table = table.setdefault(group, {})
-        table[option] = value
-    return nested
+    return dict(flat(config.model_dump(mode="json"), groups_of(config.option_fields())))
 
 
 def _keys(model: BaseModel, prefix: str = "") -> list[str]:

@@ -3,8 +3,6 @@
 from typing import Annotated, Literal
 
 from pydantic import (
-    BaseModel,
-    ConfigDict,
     Discriminator,
     Field,
     JsonValue,
@@ -13,12 +11,10 @@ from pydantic import (
     model_serializer,
 )
 
-
-class _Strict(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+from ferbench.contract.strict import Strict
 
 
-class EpochRow(_Strict):
+class EpochRow(Strict):
     """One epoch of a run, a row of its history. What was not measured is not in its JSON."""
 
     epoch: int = Field(ge=1, description="number of the epoch over all stages, from 1")
@@ -54,13 +50,13 @@ class EpochRow(_Strict):
         return self.model_dump(mode="json")
 
 
-class Started(_Strict):
+class Started(Strict):
     """A cell has a process."""
 
     kind: Literal["started"] = "started"
 
 
-class Step(_Strict):
+class Step(Strict):
     """Steps were taken; not told of each one."""
 
     kind: Literal["step"] = "step"
@@ -69,21 +65,21 @@ class Step(_Strict):
     """Of the whole run."""
 
 
-class Epoch(_Strict):
+class Epoch(Strict):
     """An epoch has ended."""
 
     kind: Literal["epoch"] = "epoch"
     row: EpochRow
 
 
-class Notice(_Strict):
+class Notice(Strict):
     """Something that a person should know."""
 
     kind: Literal["notice"] = "notice"
     text: str
 
 
-class Finished(_Strict):
+class Finished(Strict):
     """The end of a cell, with a record or without."""
 
     kind: Literal["finished"] = "finished"

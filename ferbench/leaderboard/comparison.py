@@ -12,6 +12,7 @@ from scipy import stats
 
 from ferbench.errors import UsageError, VerificationError
 from ferbench.leaderboard.statistics import Paired, paired
+from ferbench.records.dotted import flat
 from ferbench.records.frame import RECALL, rows_of
 from ferbench.records.metrics import shown_in
 from ferbench.records.store import PREDICTIONS, read_predictions
@@ -136,16 +137,9 @@ def _conditions(cell: Cell) -> dict[str, Any]:
     environment, protocol = json.loads(cell["environment"]), json.loads(cell["config"])["protocol"]
     return {
         **{name.replace("_", " "): cell[name] for name in EQUAL},
-        **{f"protocol.{name}": value for name, value in _flat(protocol).items()},
+        **{f"protocol.{name}": value for name, value in flat(protocol)},
         **{name: environment.get(name) for name in ("torch", "device")},
     }
-
-
-def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for name, value in values.items():
-        flat |= _flat(value, f"{prefix}{name}.") if isinstance(value, Mapping) else {f"{prefix}{name}": value}
-    return flat
 
 
 def _shown(value: Any) -> str:

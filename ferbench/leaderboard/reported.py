@@ -10,9 +10,9 @@ from typing import Annotated, Any, Literal, get_args
 from pydantic import Field, ValidationError, model_validator
 
 from ferbench.contract.protocol import Headline
+from ferbench.contract.strict import Strict
 from ferbench.errors import VerificationError, suggestion
 from ferbench.records.cell import NAME_PATTERN, Budget, Name
-from ferbench.records.strict import Strict
 from ferbench.render.escape import plain
 
 FOLDER = "reported"

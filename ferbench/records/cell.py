@@ -9,8 +9,6 @@ from pathlib import PurePosixPath
 from typing import Annotated, Any
 
 from pydantic import (
-    BaseModel,
-    ConfigDict,
     Field,
     JsonValue,
     SerializerFunctionWrapHandler,
@@ -19,6 +17,7 @@ from pydantic import (
     model_validator,
 )
 
+from ferbench.contract.strict import Strict
 from ferbench.records.names import REST, PoolName, RowName
 
 # Names become folder names and table rows. The pattern keeps a hand-made record from naming "../elsewhere", and
@@ -63,10 +62,8 @@ def normal_ratio(value: Any) -> str:
     return format(ratio.normalize(), "f")
 
 
-class Budget(BaseModel):
+class Budget(Strict):
     """How many labels a cell may use: exactly one of `ratio`, `count` and `per_class`."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
     ratio: str | None = Field(default=None, description="share of the training labels, a decimal string: '0.05' is 5 %")
     count: Count | None = Field(default=None, description="number of labels in all")
@@ -129,10 +126,8 @@ class Budget(BaseModel):
         return 2, Decimal(self.per_class or 0), self.allocation
 
 
-class Overrides(BaseModel):
+class Overrides(Strict):
     """What differs from the defaults of the protocol and of the method, by the dotted names of the fields."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
     protocol: dict[str, JsonValue] = Field(default={}, description="fields of the protocol's recipe")
     method: dict[str, JsonValue] = Field(default={}, description="options of the method")
@@ -155,10 +150,8 @@ class Overrides(BaseModel):
         return bool(self.protocol or self.method)
 
 
-class Cell(BaseModel):
+class Cell(Strict):
     """One point of the benchmark's grid. Two runs of equal cells must end in equal results."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
     protocol: Name = Field(description="name of the protocol, with its version: ratio-v1")
     dataset: Name = Field(description="name of the labeled dataset")

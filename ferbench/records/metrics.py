@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from pydantic import Field, create_model
 
 from ferbench.contract.protocol import Headline
-from ferbench.records.strict import WithoutNulls
+from ferbench.records.without_nulls import WithoutNulls
 from ferbench.render.numbers import NONE
 
 ECE_BINS = 15

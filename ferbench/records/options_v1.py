@@ -9,6 +9,7 @@ from typing import Any
 
 from pydantic import JsonValue
 
+from ferbench.records.dotted import nested
 from ferbench.records.schema import Record, RecordConfig
 
 COMMIT = "fa07dc9"
@@ -114,15 +115,7 @@ def in_names_of_today(method: str, config: Mapping[str, JsonValue]) -> dict[str,
     if not has_version_1(method, config):
         return dict(config)
     names = {name: option.now for name, option in OPTIONS_V1[method].items()}
-    flat = {**ADDED_SINCE.get(method, {}), **{names.get(name, name): value for name, value in config.items()}}
-    nested: dict[str, Any] = {}
-    for name, value in flat.items():
-        *groups, option = name.split(".")
-        place = nested
-        for group in groups:
-            place = place.setdefault(group, {})
-        place[option] = value
-    return nested
+    return nested({**ADDED_SINCE.get(method, {}), **{names.get(name, name): value for name, value in config.items()}})
 
 
 def config_of_today(record: Record) -> RecordConfig:

@@ -7,10 +7,11 @@ import numpy as np
 from pydantic import Field, JsonValue, ValidationError, model_validator
 
 from ferbench.contract.protocol import Headline
+from ferbench.contract.strict import Strict
 from ferbench.errors import VerificationError
 from ferbench.records.cell import Cell
 from ferbench.records.metrics import HeadlineScores, Metrics, Outcome, completed
-from ferbench.records.strict import Strict, WithoutNulls
+from ferbench.records.without_nulls import WithoutNulls
 
 SCHEMA_VERSION: Final = 1
 SELECTION = "EMA model after the last step"

@@ -1,12 +1,13 @@
 """The numbers of a record as rows of text; nothing here is escaped, that is the template's work."""
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from ferbench.contract.events import EpochRow
 from ferbench.records.cell import Cell
+from ferbench.records.dotted import flat
 from ferbench.records.metrics import Metric, shown_in
 from ferbench.records.schema import Measured, PluginStamp, Record, Result
 from ferbench.render.numbers import NONE, grouped, percent, sentence_case
@@ -98,7 +99,7 @@ def cell_fields(cell: Cell) -> list[Field]:
 
 def config_fields(config: Mapping[str, Any], overrides: Mapping[str, Any]) -> list[Field]:
     """Every field of a configuration, `weak.padding` for one within another, overrides marked."""
-    return [Field(name, text(value), name in overrides) for name, value in _flat(config)]
+    return [Field(name, text(value), name in overrides) for name, value in flat(config)]
 
 
 def fields(values: Mapping[str, Any]) -> list[Field]:
@@ -147,14 +148,6 @@ def text(value: Any) -> str:
     if value is None:
         return NONE
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-
-
-def _flat(config: Mapping[str, Any], prefix: str = "") -> Iterable[tuple[str, Any]]:
-    for name, value in config.items():
-        if isinstance(value, Mapping) and value:
-            yield from _flat(value, f"{prefix}{name}.")
-        else:
-            yield prefix + name, value
 
 
 def _count(value: int | None) -> str:

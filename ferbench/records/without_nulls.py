@@ -1,14 +1,10 @@
-"""What all models of a record have in common."""
+"""Models of a record that have gained fields since 0.1."""
 
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, SerializerFunctionWrapHandler, model_serializer
+from pydantic import SerializerFunctionWrapHandler, model_serializer
 
-
-class Strict(BaseModel):
-    """Unknown fields are errors, values are not converted, NaN and infinity do not exist."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+from ferbench.contract.strict import Strict
 
 
 class WithoutNulls(Strict):
