@@ -87,7 +87,7 @@ def ferbench_register_commands(register: Register) -> None:
 
 @hookspec
 def ferbench_run_started(cell: "Cell", folder: Path) -> None:
-    """Called in the worker before the first step of a cell (also when it resumes); for loggers.
+    """Called in the process that trains before the first step of a cell (also when it resumes); for loggers.
 
     Example: `writer = SummaryWriter(folder / "tensorboard")`
     """
@@ -95,7 +95,9 @@ def ferbench_run_started(cell: "Cell", folder: Path) -> None:
 
 @hookspec
 def ferbench_epoch_finished(cell: "Cell", epoch: "EpochRow") -> None:
-    """Called in the worker after each epoch with its row of the history.
+    """Called in the process that trains after each epoch with its row of the history.
+
+    The row has nothing that is made from hidden labels: precision and test scores are known once the run is over.
 
     Example: `writer.add_scalar("loss", epoch.loss, epoch.step)`
     """
@@ -103,7 +105,7 @@ def ferbench_epoch_finished(cell: "Cell", epoch: "EpochRow") -> None:
 
 @hookspec
 def ferbench_run_finished(cell: "Cell", record: "Record") -> None:
-    """Called in the worker once the record of a cell is on disk.
+    """Called in the process that `ferbench run` started in, once the record of a cell is on disk.
 
     Example: `print(record.status, record.result and record.result.metrics.accuracy)`
     """

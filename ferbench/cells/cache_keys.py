@@ -5,10 +5,9 @@ from typing import TYPE_CHECKING, Any
 
 from ferbench.cells.code_stamps import code, named_parts, stamp
 from ferbench.cells.resolve import ResolvedCell, option_values
-from ferbench.cells.select import CellData
 from ferbench.contract.protocol import TUNED
 from ferbench.records.formats import ENGINE_VERSION
-from ferbench.records.schema import RecordConfig
+from ferbench.records.schema import Fingerprints, RecordConfig
 
 if TYPE_CHECKING:
     from ferbench.contract.method import Stage
@@ -18,7 +17,7 @@ LATER_FIELDS = ("labeled_batch", "ema_decay", "joint_forward", "evaluations", "e
 
 
 def run_identity(
-    resolved: ResolvedCell, config: RecordConfig, data: CellData, arithmetic: Sequence[object]
+    resolved: ResolvedCell, config: RecordConfig, fingerprints: Fingerprints, arithmetic: Sequence[object]
 ) -> dict[str, Any]:
     """All that the state of a run depends on; `arithmetic` is what decides its rounding."""
     cell = resolved.cell
@@ -27,16 +26,19 @@ def run_identity(
         "method": [cell.method, stamp(resolved.registry, "methods", cell.method).source_hash],
         "network": [cell.backbone, cell.init, cell.head],
         "arithmetic": list(arithmetic),
-        "fingerprints": data.trained.by_name(),
+        "fingerprints": fingerprints.by_name(),
         "seed": cell.seed,
         "code": [ENGINE_VERSION, code()],
     }
 
 
 def shared_identity(
-    resolved: ResolvedCell, data: CellData, arithmetic: Sequence[object], stage: "Stage"
+    resolved: ResolvedCell, images: str, arithmetic: Sequence[object], stage: "Stage"
 ) -> dict[str, Any]:
-    """What a pre-training stage depends on: not labels, seed or head, and of options only those that it names."""
+    """What a pre-training stage depends on: not labels, seed or head, and of options only those that it names.
+
+    `images` is a digest of those that it draws.
+    """
     cell = resolved.cell
     recipe = resolved.recipe.model_dump(mode="json", exclude={*TUNED, *LATER_FIELDS, *(stage.optimizer or {})})
     config = option_values(resolved.config)
@@ -46,6 +48,6 @@ def shared_identity(
         "method": [cell.method, stamp(resolved.registry, "methods", cell.method).source_hash],
         "backbone": [cell.init, stamp(resolved.registry, *named_parts(cell)["backbone"]).source_hash],
         "arithmetic": list(arithmetic),
-        "images": data.pretraining_images,
+        "images": images,
         "code": [ENGINE_VERSION, code()],
     }

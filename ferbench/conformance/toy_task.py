@@ -10,7 +10,7 @@ from ferbench.contract.backbone import Network
 from ferbench.contract.batch import MethodInfo
 from ferbench.contract.method import Method, Processes
 from ferbench.contract.protocol import Recipe, WeakView
-from ferbench.data.load.image_set import ImageSet
+from ferbench.data.load.image_set import ImageSet, LabeledImages
 from ferbench.data.load.views import ViewMaker
 from ferbench.training.loop import Training
 from ferbench.training.run import Run
@@ -33,30 +33,34 @@ RECIPE = Recipe(
 INFO = MethodInfo(CLASS_NAMES, (8, 8, 8), 24, 48, RECIPE.steps, 2, ToyBackbone.feature_size)
 
 
-def toy_images(per_class: int, seed: int, device: torch.device = CPU) -> ImageSet:
+def toy_images(per_class: int, seed: int, device: torch.device = CPU) -> LabeledImages:
     """Dark and noisy images of 16 pixels with a bright square in the channel of their class."""
     generator = torch.Generator().manual_seed(seed)
     labels = torch.arange(len(CLASS_NAMES)).repeat_interleave(per_class)
     images = torch.randint(0, 60, (len(labels), 16, 16, 3), generator=generator, dtype=torch.uint8)
     for row, label in enumerate(labels.tolist()):
         images[row, 4:12, 4:12, label] = 230
-    return ImageSet(
+    return LabeledImages(
         images=images.to(device),
         labels=labels.to(device),
         label_probs=torch.nn.functional.one_hot(labels, len(CLASS_NAMES)).float().to(device),
         boxes=torch.tensor([[1.0, 1.0, 15.0, 15.0]]).repeat(len(labels), 1).to(device),
-        ids=tuple(f"toy-{seed}-{row}" for row in range(len(labels))),
     )
 
 
+def unlabeled_toys(per_class: int, seed: int, device: torch.device = CPU) -> ImageSet:
+    """The same without labels."""
+    images = toy_images(per_class, seed, device)
+    return ImageSet(images.images, images.boxes)
+
+
 def toy_task(*, unlabeled: bool, device: torch.device = CPU) -> Task:
-    """24 labeled, 48 unlabeled and 30 test images."""
+    """24 labeled and 48 unlabeled images."""
     backbone = ToyBackbone()
     return Task(
         labeled=toy_images(8, 1, device),
-        unlabeled=toy_images(16, 2, device) if unlabeled else None,
-        relabeled=(toy_images(8, 4, device), toy_images(16, 5, device)) if unlabeled else None,
-        test=toy_images(10, 3, device),
+        unlabeled=unlabeled_toys(16, 2, device) if unlabeled else None,
+        relabeled=(toy_images(8, 4, device), unlabeled_toys(16, 5, device)) if unlabeled else None,
         maker=ViewMaker(RECIPE, backbone.mean, backbone.std, device),
         class_names=CLASS_NAMES,
         device=device,

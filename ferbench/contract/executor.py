@@ -17,6 +17,8 @@ class Job:
     """One cell as plain JSON values, and where its files go."""
 
     cell: Mapping[str, Any]
+    plan: Mapping[str, Any]
+    """What its method was found to need when it was planned; who runs the job passes it on."""
     dataset: str
     pool: str | None
     init: str | None
@@ -36,7 +38,7 @@ class Job:
 
     def to_json(self) -> dict[str, Any]:
         """The job as JSON values, for another process."""
-        return {**self.__dict__, "cell": dict(self.cell), "runs": str(self.runs)}
+        return {**self.__dict__, "cell": dict(self.cell), "plan": dict(self.plan), "runs": str(self.runs)}
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> "Job":

@@ -1,7 +1,7 @@
 """The Python API: `ferbench.run(method="fixmatch", ratio=0.05)` returns records."""
 
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +14,9 @@ from ferbench.contract.executor import Executor, Job, JobListener
 from ferbench.data.sources import DEFAULT_DATASET
 from ferbench.discovery.loader import load_registry
 from ferbench.discovery.registry import Registry
-from ferbench.errors import InterruptedRun
+from ferbench.errors import InterruptedRun, VerificationError
 from ferbench.execution.plan import PlannedCell, make_plan
-from ferbench.records.cell import digest
+from ferbench.records.cell import Cell, digest
 from ferbench.records.frame import Records
 from ferbench.records.store import RunStore
 
@@ -81,12 +81,27 @@ def execute(plan: Iterable[PlannedCell], registry: Registry, slots: int, progres
         return []
     executor: Executor = registry.load("executors", jobs[0].executor)()
     statuses = ["missing"] * len(jobs)
+    told = _with_hooks(progress, registry)
     for tests in (False, True):
         part = [index for index, job in enumerate(jobs) if (job.test_on is not None) == tests]
         if part and "interrupted" not in statuses:
-            for index, status in zip(part, executor.run([jobs[i] for i in part], progress, slots), strict=True):
+            for index, status in zip(part, executor.run([jobs[i] for i in part], told, slots), strict=True):
                 statuses[index] = status
     return statuses
+
+
+def _with_hooks(progress: JobListener, registry: Registry) -> JobListener:
+    """A listener that tells plugins, too, of each record that is there."""
+
+    def listen(job: Job, event: Event) -> None:
+        progress(job, event)
+        if isinstance(event, Finished):
+            cell = Cell.model_validate(dict(job.cell))
+            with suppress(VerificationError):
+                if (record := RunStore(job.runs).read(cell)) is not None:
+                    registry.notify("ferbench_run_finished", cell=cell, record=record)
+
+    return listen
 
 
 @contextmanager

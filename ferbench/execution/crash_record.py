@@ -5,8 +5,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
-import torch
-
+from ferbench.cells.method_plan import MethodPlan
 from ferbench.cells.resolve import resolve
 from ferbench.contract.executor import Job
 from ferbench.discovery.registry import Registry
@@ -44,14 +43,10 @@ def leave_record(job: Job, registry: Registry, status: Status, error: ErrorRepor
         if store.is_done(cell):
             return
         resolved = resolve(cell, registry, sources_of(job))
-        record = RecordBuilder(job, resolved, torch.device(job.device)).record(status, error=error)
-        # Processor time and memory would be those of this process; the worker's are lost with it.
-        of_worker = {
-            "started_at": birth.at,
-            "wall_seconds": round(birth.seconds, 3),
-            "cpu_seconds": 0.0,
-            "peak_memory_bytes": 0,
-        }
+        plan = MethodPlan.model_validate(dict(job.plan))
+        record = RecordBuilder(job, resolved, plan, birth.at, birth.clock).record(status, error=error)
+        # Processor time would be that of this process; the worker's is lost with it.
+        of_worker = {"cpu_seconds": 0.0}
         measured = record.measured.model_copy(update=of_worker)
         store.write_result(cell, record.model_copy(update={"measured": measured}))
 

@@ -22,7 +22,6 @@ from ferbench.records.schema import ErrorReport, Status
 
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 WORKER = ("-m", "ferbench.execution.worker")
-TORCHRUN = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node")
 GRACE_SECONDS = 60.0
 """How long a worker may run after its time is up, its cell has ended or it was asked to stop, until it is killed."""
 MAX_LOG_BYTES = 1_000_000
@@ -91,9 +90,7 @@ def _ending_children() -> Iterator[list[_Running]]:
 def _start(index: int, job: Job) -> _Running:
     log = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115 (closed in _finish)
     environment = {**os.environ, **{name: str(job.threads) for name in THREAD_VARIABLES}}
-    environment.pop("RANK", None)  # of a launcher that has started this process; torchrun sets its own
-    launcher = (*TORCHRUN, str(job.processes)) if job.processes > 1 else ()
-    command = (sys.executable, *launcher, *WORKER, json.dumps(job.to_json()))
+    command = (sys.executable, *WORKER, json.dumps(job.to_json()))
     process = subprocess.Popen(
         command, bufsize=0, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, env=environment
     )

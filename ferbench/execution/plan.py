@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from ferbench.cells.method_plan import MethodPlan, plan_of
 from ferbench.cells.request import Grid, RequestedCell, RunRequest, Start
 from ferbench.cells.resolve import ResolvedCell
 from ferbench.cells.select import select
@@ -46,11 +47,12 @@ def make_plan(request: RunRequest, registry: Registry, *, check_data: bool = Tru
     """
     planner, store = _Planner(request, registry), RunStore(request.runs)
     found = {resolved.cell.cell_id: (resolved, job) for resolved, job in planner.cells()}
+    plans = {cell_id: MethodPlan.model_validate(dict(job.plan)) for cell_id, (_, job) in found.items()}
     done: dict[str, Record | None] = {}
     for cell_id, (resolved, job) in found.items():
         fingerprints = planner.fingerprints(resolved, job) if check_data else None
         done[cell_id] = finished_record(
-            store, resolved, fingerprints, done.get(resolved.base.cell.cell_id), job.executor
+            store, resolved, plans[cell_id], fingerprints, done.get(resolved.base.cell.cell_id), job.executor
         )
     needed = {
         resolved.base.cell.cell_id
@@ -102,6 +104,7 @@ class _Planner:
         request, sources, cell = self.request, requested.sources, requested.resolved.cell
         return Job(
             cell=cell.model_dump(mode="json"),
+            plan=plan_of(requested.resolved).model_dump(mode="json"),
             dataset=sources.dataset or cell.dataset,
             pool=sources.pool,
             init=sources.init,

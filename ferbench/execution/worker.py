@@ -56,11 +56,12 @@ def _run(value: Mapping[str, Any], emit: _Events, stop: StopRequests) -> int:
     from ferbench.contract.executor import Job
     from ferbench.discovery.loader import load_registry
     from ferbench.execution.run_cell import run_cell
+    from ferbench.execution.trainer import train_apart
 
     job = Job.from_json(value)
     stop.allow(job.timeout)
     emit(Started())
-    record = run_cell(job, load_registry(), emit, stop)
+    record = run_cell(job, load_registry(), emit, stop, train_apart)
     emit(finished(record))
     return 0 if record.status == "ok" else 1
 

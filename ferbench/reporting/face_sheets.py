@@ -61,7 +61,7 @@ def labeled_sheet(local: LocalData, seed: int) -> Sheet:
     images, names = local.data.images, local.class_names
     rows = spread_over_classes(images, local.data.selection, names)
     captions = tuple((str(images.labels[row]),) for row in rows)
-    return view_sheet(image_set(images, rows, names, CPU), local.recipe, LABELED_VIEWS, seed, captions)
+    return view_sheet(image_set(images, rows, CPU), local.recipe, LABELED_VIEWS, seed, captions)
 
 
 def unlabeled_sheet(local: LocalData, seed: int) -> Sheet | None:
@@ -72,7 +72,7 @@ def unlabeled_sheet(local: LocalData, seed: int) -> Sheet | None:
     if not rows:
         return None
     chosen = [rows[i * len(rows) // COLUMNS] for i in range(min(COLUMNS, len(rows)))]
-    return view_sheet(image_set(source, chosen, local.class_names, CPU), local.recipe, UNLABELED_VIEWS, seed, ())
+    return view_sheet(image_set(source, chosen, CPU), local.recipe, UNLABELED_VIEWS, seed, ())
 
 
 def view_sheet(pool: ImageSet, recipe: Recipe, kinds: Sequence[str], seed: int, captions: tuple[Caption, ...]) -> Sheet:
@@ -92,7 +92,7 @@ def error_sheets(packed: ImageStore, errors: Sequence[ConfidentError], class_nam
     sheets = []
     for start in range(0, len(known), COLUMNS):
         part = known[start : start + COLUMNS]
-        pool = image_set(packed, [row_of[error.id] for error in part], class_names, CPU)
+        pool = image_set(packed, [row_of[error.id] for error in part], CPU)
         captions = tuple(
             (f"true {class_names[e.label]}", f"said {class_names[e.predicted]}", f"{_percent(e.confidence)} sure")
             for e in part

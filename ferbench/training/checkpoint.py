@@ -15,7 +15,7 @@ from ferbench.errors import DataError
 from ferbench.records.cell import canonical_json
 from ferbench.records.files import write_atomic
 from ferbench.records.formats import CHECKPOINT_FORMAT, FORMAT, check_format
-from ferbench.training.epoch_stats import EpochStats
+from ferbench.training.epoch_stats import EpochStats, Said
 from ferbench.training.run import Run, RunProgress
 
 # Several metadata keys would be serialised in random order; one key with canonical JSON keeps the bytes equal.
@@ -117,6 +117,7 @@ def save_run(
         checkpoint.put(prefix, module.state_dict())
     checkpoint.put("optimizer", optimizer_tensors(optimizer))
     checkpoint.put("meter", stats.state)
+    checkpoint.put("said", stats.said._asdict() if stats.said else {})
     checkpoint.put("rng", rng_tensors(run.task.device, run.method.random))
     write_checkpoint(path, checkpoint)
 
@@ -128,7 +129,9 @@ def restore_run(path: Path, identity: str, run: Run, progress: RunProgress, stat
         return None
     for prefix, module in run.modules.items():
         module.load_state_dict(checkpoint.get(prefix))
-    stats.state = {name: value.to(run.task.device) for name, value in checkpoint.get("meter").items()}
+    device = run.task.device
+    stats.state = {name: value.to(device) for name, value in checkpoint.get("meter").items()}
+    stats.said = Said(**{k: v.to(device) for k, v in said.items()}) if (said := checkpoint.get("said")) else None
     load_rng(checkpoint.get("rng"), run.task.device, run.method.random)
     progress.take_up(checkpoint.state["progress"])
     progress.resumed += 1

@@ -1,7 +1,8 @@
-"""The end of an epoch: its row of the history, the evaluation, and what a method may look at."""
+"""The end of an epoch: its row of the history, what is kept for the evaluation, and what a method may look at."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal
 
 import torch
@@ -11,9 +12,11 @@ from ferbench.contract.batch import PoolPredictions
 from ferbench.contract.events import EpochRow
 from ferbench.data.seeds import derive
 from ferbench.errors import PluginError
-from ferbench.records.metrics import HEADLINES, evaluate
-from ferbench.training.epoch_stats import EpochStats
-from ferbench.training.evaluation import logits_of, stored_logits
+from ferbench.records.files import write_atomic
+from ferbench.records.in_progress import said_file, snapshot_file
+from ferbench.training.checkpoint import Checkpoint, checkpoint_bytes
+from ferbench.training.epoch_stats import EpochStats, Said
+from ferbench.training.evaluation import logits_of
 from ferbench.training.run import Run, RunProgress
 from ferbench.training.stages import PlannedStage
 
@@ -25,22 +28,31 @@ def epoch_row(
     epoch, step = len(progress.history) + 1, planned.begins + progress.step
     row = {"epoch": epoch, "stage": planned.stage.name, "step": step, "learning_rate": learning_rate, **stats.read()}
     row["method"] = _extras(run.method.end_epoch(_EpochContext(epoch, run, planned)))
-    if not planned.stage.pretraining and _is_evaluated(run, planned, progress, step):
-        row["evaluation"] = _evaluate(run)
     return EpochRow.model_validate(row)
 
 
+def keep_epoch(run: Run, planned: PlannedStage, progress: RunProgress, said: Said | None, folder: Path) -> None:
+    """Keep what labels are joined with after training: what was said in the epoch that has ended, and a snapshot.
+
+    The net of the last evaluation is the trained one, which is kept anyway.
+    """
+    epoch, step = len(progress.history), progress.history[-1].step - planned.ema_begins
+    evaluated = not planned.stage.pretraining and _is_evaluated(run, planned, progress, step)
+    if evaluated:
+        progress.evaluated.append(epoch)
+    if run.processes.rank > 0:
+        return
+    if said is not None:
+        write_atomic(said_file(folder, epoch), checkpoint_bytes(Checkpoint(said._asdict())))
+    if evaluated and step < run.recipe.steps:
+        state = dict(run.method.evaluation_net().state_dict())
+        write_atomic(snapshot_file(folder, epoch), checkpoint_bytes(Checkpoint(state)))
+
+
 def _is_evaluated(run: Run, planned: PlannedStage, progress: RunProgress, step: int) -> bool:
-    total, count, now = run.recipe.steps, run.recipe.evaluations, step - planned.ema_begins
-    previous = max(0, progress.history[-1].step - planned.ema_begins) if progress.history else 0
-    return now == total or (now * count // total > previous * count // total and now * count // total < count)
-
-
-def _evaluate(run: Run) -> dict[str, float]:
-    test = run.task.test
-    logits = logits_of(run.method.evaluation_net(), test, run.task.maker, run.recipe.evaluation_batch)
-    metrics, _ = evaluate(stored_logits(logits), test.labels.cpu().numpy(), run.task.class_names)
-    return {metric.key: getattr(metrics, metric.key) for metric in HEADLINES}
+    total, count = run.recipe.steps, run.recipe.evaluations
+    previous = max(0, progress.history[-2].step - planned.ema_begins) if len(progress.history) > 1 else 0
+    return step == total or (step * count // total > previous * count // total and step * count // total < count)
 
 
 @dataclass(frozen=True)

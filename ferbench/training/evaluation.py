@@ -1,8 +1,12 @@
-"""One pass over a pool in evaluation mode."""
+"""Passes over images in evaluation mode."""
+
+from collections.abc import Iterable
+from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from safetensors.torch import load_file
 from torch import Tensor
 
 from ferbench.contract.backbone import Network
@@ -28,6 +32,16 @@ def logits_of(
     return torch.cat(parts)
 
 
-def stored_logits(logits: Tensor) -> NDArray[np.float16]:
-    """Logits as predictions are stored; metrics are computed from these, so that anyone can recompute them."""
-    return to_float16(logits.cpu().numpy())
+def evaluations(
+    net: Network, snapshots: Iterable[Path], images: ImageSet, maker: ViewMaker, batch_size: int
+) -> NDArray[np.float16]:
+    """What earlier states of a net and then its own say of N images: logits (E, N, C) as predictions are stored.
+
+    Metrics are computed from these, so that anyone can recompute them.
+    """
+    trained = {name: value.clone() for name, value in net.state_dict().items()}
+    found = []
+    for state in (*map(load_file, snapshots), trained):
+        net.load_state_dict(state)
+        found.append(to_float16(logits_of(net, images, maker, batch_size).cpu().numpy()))
+    return np.stack(found)

@@ -1,5 +1,6 @@
 """The training loop: one function owns the steps of a stage; everything else is a part that it calls."""
 
+import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,9 +13,10 @@ from ferbench.contract.batch import Batch, Losses
 from ferbench.contract.events import Epoch, Event, Notice, Step
 from ferbench.data.load.batches import Batches
 from ferbench.errors import FerbenchError, InterruptedRun
+from ferbench.records.in_progress import IN_PROGRESS, SAID, SNAPSHOTS
 from ferbench.training.checkpoint import load_optimizer, restore_run, save_run
 from ferbench.training.epoch_stats import EpochStats
-from ferbench.training.epochs import epoch_row
+from ferbench.training.epochs import epoch_row, keep_epoch
 from ferbench.training.forward_log import ForwardLog
 from ferbench.training.optimization import average_gradients, learning_rate, set_learning_rate, stage_optimizer
 from ferbench.training.pictures import pictures_of, write_pictures
@@ -55,6 +57,8 @@ class Training:
         self.stats = EpochStats(self.run.info.n_classes, self.run.task.device)
         self.log = ForwardLog(self.run.net, self.run.teacher.net)
         self.watch = Stopwatch(self.progress, self.began)
+        self.folder = self.checkpoint_path.parent / IN_PROGRESS
+        """Where what labels are joined with is kept until training is over."""
 
     def save(self, optimizer: Optimizer) -> None:
         """Write the checkpoint; only the first process does."""
@@ -76,6 +80,9 @@ def train(training: Training) -> RunProgress:
             if saved is None:
                 text = "the checkpoint is of other data, options, code, hardware or executor; the cell starts again"
                 training.events(Notice(text=text))
+        if saved is None and run.processes.rank == 0:
+            for name in (SAID, SNAPSHOTS):  # of a run that is not continued
+                shutil.rmtree(training.folder / name, ignore_errors=True)
         for planned in training.stages[progress.stage :]:
             optimizer = stage_optimizer(run.method, planned)
             if saved is not None:
@@ -83,11 +90,12 @@ def train(training: Training) -> RunProgress:
                 saved = None
             if progress.step == 0:
                 _begin_stage(training, planned)
-            if (pictures := restore_stage(cache, run, planned.stage, progress, training.stop)) is None:
+            if (pictures := _restored(training, planned)) is None:
                 train_stage(training, planned, optimizer)
                 pictures = pictures_of(run, planned)
                 if run.processes.rank == 0 and planned.stage.is_cached:
-                    cache.keep(planned.stage, kept_stage(run, planned.stage, progress, pictures))
+                    kept = kept_stage(run, planned.stage, progress, training.folder, pictures)
+                    cache.keep(planned.stage, kept)
             if run.processes.rank == 0:
                 write_pictures(training.checkpoint_path.parent, planned, pictures)
             if planned.stage.pretraining:
@@ -96,6 +104,11 @@ def train(training: Training) -> RunProgress:
         return progress
     finally:
         cache.release()
+
+
+def _restored(training: Training, planned: PlannedStage) -> dict[str, Tensor] | None:
+    run, progress = training.run, training.progress
+    return restore_stage(training.stage_cache, run, planned.stage, progress, training.folder, training.stop)
 
 
 def _begin_stage(training: Training, planned: PlannedStage) -> None:
@@ -110,7 +123,7 @@ def _begin_stage(training: Training, planned: PlannedStage) -> None:
 def train_stage(training: Training, planned: PlannedStage, optimizer: Optimizer) -> None:
     """The steps of a stage from where it stands; at the end of each epoch a row of the history and a checkpoint."""
     run, progress, stats, watch = training.run, training.progress, training.stats, training.watch
-    batches, (_, unlabeled) = stage_batches(run, planned), run.task.images_of(planned.stage)
+    batches = stage_batches(run, planned)
     per_epoch, last = planned.steps_per_epoch(run.info.steps_per_epoch), training.stages[-1].ends
     run.net.train()
     run.method.train()
@@ -120,8 +133,8 @@ def train_stage(training: Training, planned: PlannedStage, optimizer: Optimizer)
         set_learning_rate(optimizer, rate)
         batch = batches.at(step, rate)
         taken = take_step(run, planned, step, batch, optimizer, training.log)
-        truth = unlabeled.truth(batch.unlabeled.index) if unlabeled and batch.unlabeled else None
-        stats.add(planned.begins + step, taken.total, taken.losses, truth)
+        numbers = batch.unlabeled.index if batch.unlabeled else None
+        stats.add(planned.begins + step, taken.total, taken.losses, numbers)
         stats.add_extras(taken.extras)
         progress.image_passes += taken.images * run.processes.count
         progress.step = step + 1
@@ -132,6 +145,7 @@ def train_stage(training: Training, planned: PlannedStage, optimizer: Optimizer)
             _leave_steps(training, batches)
             row = epoch_row(run, planned, progress, stats, rate)
             progress.history.append(row)
+            keep_epoch(run, planned, progress, stats.take_said(), training.folder)
             training.events(Epoch(row=row))
             if row.step < last:
                 training.save(optimizer)
@@ -177,8 +191,7 @@ def _leave_steps(training: Training, batches: Batches) -> None:
     """What must happen before anything is read or saved; the clock is read after the work of the device."""
     training.stats.check_finite()
     training.watch.stop(batches)
-    if training.run.processes.count > 1:
-        training.stats.average(training.run.processes.mean)
+    training.stats.settle(training.run.processes)
 
 
 def _stop_reason(training: Training, step: int) -> FerbenchError | None:

@@ -63,6 +63,8 @@ class RunProgress:
     stage: int = 0
     step: int = 0
     history: list[EpochRow] = field(default_factory=list)
+    evaluated: list[int] = field(default_factory=list)
+    """Epochs that end with an evaluation, which takes place once training is over."""
     image_passes: int = 0
     train_seconds: float = 0.0
     passes_before: int = 0

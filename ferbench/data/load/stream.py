@@ -11,8 +11,8 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from ferbench.data.augment.pixels import to_device
-from ferbench.data.load.image_set import Drawn, ImageSet, join
-from ferbench.data.load.image_store import CENTRAL_BOX, UNKNOWN
+from ferbench.data.load.image_set import Drawn, ImageSet
+from ferbench.data.load.image_store import CENTRAL_BOX
 from ferbench.data.prepare.stream_index import StreamIndex, StreamReader
 from ferbench.data.seeds import derive
 from ferbench.errors import DataError
@@ -29,13 +29,15 @@ AHEAD = 4
 class Stream:
     """N images of a streamed set as an unlabeled pool, after those of a `packed` pool where there is one.
 
-    `rows` (N,) int64 are those of the index that may be drawn.
+    `rows` are those of the index that may be drawn; `numbers` (N,) int64 are what a method knows all images by, None
+    their positions.
     """
 
     index: StreamIndex
-    rows: NDArray[np.int64]
+    rows: NDArray[np.integer]
     device: torch.device
     packed: ImageSet | None = None
+    numbers: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.rows) + self.n_packed
@@ -44,18 +46,6 @@ class Stream:
     def n_packed(self) -> int:
         """How many images come first that are in memory."""
         return 0 if self.packed is None else len(self.packed)
-
-    def after(self, pool: ImageSet) -> "Stream":
-        """This stream with the images of a pool before its own."""
-        return replace(self, packed=pool if self.packed is None else join(pool, self.packed))
-
-    def truth(self, index: Tensor) -> Tensor:
-        """Labels (B,) int64 of positions, -1 where unknown; for reports."""
-        unknown = torch.full_like(index, UNKNOWN)
-        if self.packed is None or not self.n_packed:
-            return unknown
-        inside = index < self.n_packed
-        return torch.where(inside, self.packed.labels[index.clamp(max=self.n_packed - 1)], unknown)
 
 
 class WindowOrder:
@@ -128,7 +118,8 @@ class StreamLoader:
             raise item
         index, images = (to_device(tensor, self.stream.device) for tensor in item)
         boxes = (torch.tensor([CENTRAL_BOX]) * images.shape[1]).expand(len(images), 4)
-        return self._with_packed(Drawn(images, to_device(boxes.contiguous(), self.stream.device), index))
+        drawn = self._with_packed(Drawn(images, to_device(boxes.contiguous(), self.stream.device), index))
+        return drawn if self.stream.numbers is None else replace(drawn, index=self.stream.numbers[index])
 
     def take_waited(self) -> float:
         """Seconds since the last call that steps have waited for images."""

@@ -1,0 +1,45 @@
+"""What of a method must be known by who runs its cell without the method's code: found when the cell is planned."""
+
+from ferbench.cells.resolve import ResolvedCell
+from ferbench.contract.protocol import TUNED
+from ferbench.contract.strict import Strict
+from ferbench.records.checks import is_standard
+from ferbench.records.schema import RecordConfig
+
+
+class MethodPlan(Strict):
+    """The configuration that a cell runs with, what data its method draws, and whether its record is a standard one."""
+
+    config: RecordConfig
+    unlabeled: bool
+    boxes: bool
+    relabeled: bool
+    standard: bool
+
+
+def plan_of(resolved: ResolvedCell) -> MethodPlan:
+    """The plan of a cell, from its method's code."""
+    return MethodPlan(
+        config=resolved_config(resolved),
+        unlabeled=resolved.declared.uses_unlabeled,
+        boxes=resolved.wants_boxes,
+        relabeled=resolved.relabels,
+        standard=is_standard(resolved.cell, resolved.protocol, relabels=resolved.relabels),
+    )
+
+
+def resolved_config(resolved: ResolvedCell) -> RecordConfig:
+    """Every field with the value that the cell runs with."""
+    recipe = resolved.recipe.model_dump(mode="json", exclude={*TUNED, "backbone"})
+    protocol, joint = resolved.protocol, resolved.declared.joint_forward
+    return RecordConfig(
+        protocol={
+            "name": protocol.name,
+            "split_rule": protocol.split_rule,
+            **({"folds": protocol.folds} if protocol.folds else {}),
+            **recipe,
+            "joint_forward": recipe["joint_forward"] if joint is None else joint,
+        },
+        method=resolved.config.model_dump(mode="json"),
+        head=dict(resolved.head_options),
+    )
