@@ -61,6 +61,7 @@ def toy_task(*, unlabeled: bool, device: torch.device = CPU) -> Task:
         labeled=toy_images(8, 1, device),
         unlabeled=unlabeled_toys(16, 2, device) if unlabeled else None,
         relabeled=(toy_images(8, 4, device), unlabeled_toys(16, 5, device)) if unlabeled else None,
+        everything=(lambda: unlabeled_toys(24, 6, device)) if unlabeled else None,
         maker=ViewMaker(RECIPE, backbone.mean, backbone.std, device),
         class_names=CLASS_NAMES,
         device=device,

@@ -15,7 +15,6 @@ class Stepper:
         self.training, self.run, self.planned = training, training.run, training.stages[0]
         self.optimizer = stage_optimizer(self.run.method, self.planned)
         self.batches = stage_batches(self.run, self.planned)
-        _, self.unlabeled = self.run.task.images_of(self.planned.stage)
         self.run.net.train()
 
     def batch(self, number: int) -> Batch:
@@ -31,8 +30,8 @@ class Stepper:
         set_learning_rate(self.optimizer, self.rate(number))
         batch = batch or self.batch(number)
         taken = take_step(self.run, self.planned, number, batch, self.optimizer, self.training.log)
-        truth = self.unlabeled.truth(batch.unlabeled.index) if self.unlabeled and batch.unlabeled else None
-        self.training.stats.add(number, taken.total, taken.losses, truth)
+        numbers = batch.unlabeled.index if batch.unlabeled else None
+        self.training.stats.add(number, taken.total, taken.losses, numbers)
         self.training.stats.add_extras(taken.extras)
 
     def with_loss(self, loss) -> None:  # type: ignore[no-untyped-def]

@@ -53,7 +53,7 @@ def test_a_bar_shows_where_somebody_looks(
 
 def planned(test_on: str | None, *, cached: bool = False) -> PlannedCell:
     cell = make_cell(test_on=test_on)
-    job = Job(cell.model_dump(mode="json"), "synthfaces", None, None, Path("runs"), "cpu", 1, test_on=test_on)
+    job = Job(cell.model_dump(mode="json"), {}, "synthfaces", None, None, Path("runs"), "cpu", 1, test_on=test_on)
     return PlannedCell(cell, job, cached)
 
 
