@@ -144,5 +144,8 @@ def ferbench_register_commands(register: Register) -> None:
     register("leaderboard", "ferbench.cli.leaderboard:leaderboard", summary="Build or check the leaderboard")
     register("prepare", "ferbench.cli.prepare:prepare", summary="Prepare your copy of a dataset for runs")
     register("boxes", "ferbench.cli.boxes:boxes", summary="Find the faces of a dataset that has no face boxes")
+    register(
+        "audit", "ferbench.cli.audit:audit", summary="Look for leaks: train a method twice with other hidden labels"
+    )
     register("reproduce", "ferbench.cli.reproduce:reproduce", summary="Run a record's cell again and compare")
     register("doctor", "ferbench.cli.doctor:doctor", summary="Check this installation; say how to repair it")
