@@ -108,9 +108,11 @@ class Registry:
     def load(self, kind: str, name: str) -> Any:
         """Import the target of a name; one that is not what its kind must be is a PluginError."""
         target = self.get(kind, name).load()
-        if (base := BASES.get(kind)) and not _is_of(target, _imported(base)):
-            what = f"{kind.removesuffix('s')} '{name}'"
-            raise PluginError(f"{what}: {target!r} is not a {base.replace(':', '.')}, nor a subclass of it")
+        if base := BASES.get(kind):
+            is_of = issubclass if isinstance(target, type) else isinstance
+            if not is_of(target, _imported(base)):
+                what = f"{kind.removesuffix('s')} '{name}'"
+                raise PluginError(f"{what}: {target!r} is not a {base.replace(':', '.')}, nor a subclass of it")
         return target
 
     def notify(self, hook: str, **arguments: Any) -> None:
@@ -191,7 +193,3 @@ def _load_remedy(entry: Entry, error: BaseException) -> str:
 def _imported(target: str) -> Any:
     module, _, path = target.partition(":")
     return functools.reduce(getattr, path.split("."), importlib.import_module(module))
-
-
-def _is_of(target: Any, base: type) -> bool:
-    return issubclass(target, base) if isinstance(target, type) else isinstance(target, base)
