@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import Any, NamedTuple, Self, get_args
+from typing import Any, Self, get_args
 
 import numpy as np
 
@@ -40,16 +40,10 @@ HEADER = 128
 SPLITS = get_args(SplitName)
 LABELS = (*EIGHT_CLASSES, "other")
 Row = dict[str, Any]
+Decoded = tuple[str, int, bytes]
+"""Id and slot of an image, and its line of the journal."""
 Results = list[bytes | Damage]
 """A line of the journal for each sample, or why it gives no image."""
-
-
-class Decoded(NamedTuple):
-    """An image in its slot, and its line of the journal."""
-
-    id: str
-    slot: int
-    line: bytes
 
 
 @dataclass(frozen=True)
@@ -58,20 +52,6 @@ class Chunk:
 
     samples: Sequence[Sample]
     slot: int
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        # On the way to a worker a Path is ten times as expensive as its text.
-        fields = [
-            (s.id, s.image if isinstance(s.image, bytes) else str(s.image), s.split, s.label, s.subject, s.video, s.box)
-            for s in self.samples
-        ]
-        return _chunk, (fields, self.slot)
-
-
-def _chunk(fields: list[tuple[Any, ...]], slot: int) -> Chunk:
-    return Chunk(
-        [Sample(id_, Path(image) if isinstance(image, str) else image, *rest) for id_, image, *rest in fields], slot
-    )
 
 
 class Packing:
@@ -123,7 +103,7 @@ class Packing:
                 if isinstance(result, Damage):
                     damages.append(result)
                 else:
-                    self._unsaved.append(Decoded(sample.id, slot, result))
+                    self._unsaved.append((sample.id, slot, result))
             progress(self._decoded() + len(damages), len(damages))
             if time.monotonic() - saved > SAVE_SECONDS and (self._saving is None or self._saving[0].done()):
                 self._begin_to_save()
@@ -179,10 +159,10 @@ class Packing:
         on_disk, saved = self._saving
         on_disk.result()
         place = self._journal.seek(0, os.SEEK_END)
-        for decoded in saved:
-            self._journal.write(decoded.line)
-            self.rows[decoded.id] = decoded.slot, place
-            place += len(decoded.line)
+        for sample_id, slot, line in saved:
+            self._journal.write(line)
+            self.rows[sample_id] = slot, place
+            place += len(line)
         self._journal.flush()
         self._saving = None
 
@@ -252,13 +232,10 @@ def decode_chunk(chunk: Chunk, root: Path | None, crop: float | None, size: int,
                     continue
                 pixels.append(image.data)
                 results.append(json.dumps({**row, "slot": slot}).encode() + b"\n")
-            _write(file.fileno(), pixels, chunk.slot + start, size * size * 3)
+            place = HEADER + (chunk.slot + start) * size * size * 3
+            if os.pwritev(file.fileno(), pixels, place) < len(pixels) * size * size * 3:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
     return results
-
-
-def _write(file: int, images: Sequence[bytes | memoryview], slot: int, image_bytes: int) -> None:
-    if os.pwritev(file, images, HEADER + slot * image_bytes) < len(images) * image_bytes:
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
 def decode_sample(
@@ -337,17 +314,15 @@ def _made_of(sample: Sample, crop: float | None) -> list[Any]:
     """What a line of the journal depends on; of a file its size and time stand for its content."""
     label = sorted(map(list, sample.label.items())) if isinstance(sample.label, Mapping) else sample.label
     box = list(sample.box) if sample.box else None
-    return [sample.split, label, sample.subject, sample.video, box, crop, *_source(sample.image)]
-
-
-def _source(image: bytes | Path) -> tuple[str | int, ...]:
-    if isinstance(image, bytes):
-        return (hashlib.sha256(image).hexdigest(),)
+    made_of = [sample.split, label, sample.subject, sample.video, box, crop]
+    if isinstance(sample.image, bytes):
+        return [*made_of, hashlib.sha256(sample.image).hexdigest()]
+    path = os.fspath(sample.image)
     try:
-        found = os.stat(image)
+        found = os.stat(path)
     except OSError:
-        return (os.fspath(image),)
-    return os.fspath(image), found.st_size, found.st_mtime_ns
+        return [*made_of, path]
+    return [*made_of, path, found.st_size, found.st_mtime_ns]
 
 
 def _hold(lock: Path) -> None:
