@@ -2,7 +2,6 @@
 
 import functools
 import hashlib
-import importlib
 import importlib.util
 import json
 import logging
@@ -11,6 +10,7 @@ from collections.abc import Mapping
 from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
+from pkgutil import resolve_name
 from typing import Any
 
 import pluggy
@@ -46,7 +46,7 @@ class Entry:
     def load(self) -> Any:
         """Import the target; a failure names the distribution, the target and the real error."""
         try:
-            return _imported(self.target)
+            return resolve_name(self.target)
         except (Exception, SystemExit) as error:
             raise PluginError(
                 f"{self.kind.removesuffix('s')} '{self.name}' of {self.distribution} {self.version}: "
@@ -110,7 +110,7 @@ class Registry:
         target = self.get(kind, name).load()
         if base := BASES.get(kind):
             is_of = issubclass if isinstance(target, type) else isinstance
-            if not is_of(target, _imported(base)):
+            if not is_of(target, resolve_name(base)):
                 what = f"{kind.removesuffix('s')} '{name}'"
                 raise PluginError(f"{what}: {target!r} is not a {base.replace(':', '.')}, nor a subclass of it")
         return target
@@ -188,8 +188,3 @@ def _load_remedy(entry: Entry, error: BaseException) -> str:
     if missing and missing.partition(".")[0] != own:
         return f"install what provides the module '{missing}', as {entry.distribution} asks"
     return f"update or uninstall {entry.distribution}; `ferbench -v ...` shows where it fails"
-
-
-def _imported(target: str) -> Any:
-    module, _, path = target.partition(":")
-    return functools.reduce(getattr, path.split("."), importlib.import_module(module))

@@ -31,7 +31,6 @@ FINGERPRINT_COLUMNS = ("id", "split", "label", "label_distribution", "subject", 
 BATCH = 4096
 DecodingProgress = Callable[[int, int], None]
 """Called with how many samples were looked at, and how many of them give no image."""
-SILENT: DecodingProgress = lambda looked_at, damaged: None  # noqa: E731
 
 
 class DamagedImages(DataError):
@@ -70,7 +69,12 @@ def find_packed(dataset: Dataset) -> Path | None:
 
 
 def ensure_packed(
-    dataset: Dataset, image_size: int, *, workers: int = 1, progress: DecodingProgress = SILENT, renew: bool = False
+    dataset: Dataset,
+    image_size: int,
+    *,
+    workers: int = 1,
+    progress: DecodingProgress | None = None,
+    renew: bool = False,
 ) -> Path:
     """The packed folder, made now if it is missing; processes that ask for the same wait for each other.
 
@@ -105,7 +109,9 @@ class Inspection:
     damages: Sequence[Damage]
 
 
-def inspect(dataset: Dataset, image_size: int, *, workers: int = 1, progress: DecodingProgress = SILENT) -> Inspection:
+def inspect(
+    dataset: Dataset, image_size: int, *, workers: int = 1, progress: DecodingProgress | None = None
+) -> Inspection:
     """Decode everything and keep nothing."""
     with tempfile.TemporaryDirectory() as folder, Packing(Path(folder), dataset, image_size, keep=False) as packing:
         damages = packing.decode(workers, progress)
@@ -119,7 +125,7 @@ def read_inspection(folder: Path) -> Inspection:
         return Inspection(meta["counts"], meta["converted"], [Damage(*entry) for entry in meta["left_out"]])
 
 
-def _pack(dataset: Dataset, image_size: int, folder: Path, workers: int, progress: DecodingProgress) -> None:
+def _pack(dataset: Dataset, image_size: int, folder: Path, workers: int, progress: DecodingProgress | None) -> None:
     with Packing(folder, dataset, image_size) as packing:
         damages = packing.decode(workers, progress)
         if damages and dataset.on_bad_record == "stop":

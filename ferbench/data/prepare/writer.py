@@ -13,7 +13,6 @@ import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -42,16 +41,10 @@ LABELS = (*EIGHT_CLASSES, "other")
 Row = dict[str, Any]
 Decoded = tuple[str, int, bytes]
 """Id and slot of an image, and its line of the journal."""
+Chunk = tuple[int, Sequence[Sample]]
+"""Samples, after the slot of the first of them."""
 Results = list[bytes | Damage]
 """A line of the journal for each sample, or why it gives no image."""
-
-
-@dataclass(frozen=True)
-class Chunk:
-    """Samples and the slot of the first of them."""
-
-    samples: Sequence[Sample]
-    slot: int
 
 
 class Packing:
@@ -91,54 +84,49 @@ class Packing:
 
     # -- decoding ----------------------------------------------------------------------------------------------------
 
-    def decode(self, workers: int, progress: Callable[[int, int], None]) -> list[Damage]:
+    def decode(self, workers: int, progress: Callable[[int, int], None] | None = None) -> list[Damage]:
         """Decode every sample that has no line yet, in so many processes; returns what gives no image."""
         damages: list[Damage] = []
         saved = time.monotonic()
         images = self.folder / IMAGES if self.keep else Path(os.devnull)
         work = partial(decode_chunk, root=self.dataset.root, crop=self.dataset.crop, size=self.size, images=images)
         lock = self.folder / WORKERS
-        for chunk, results in in_order(work, self._chunks(damages), workers, begin=partial(_hold, lock)):
-            for slot, (sample, result) in enumerate(zip(chunk.samples, results, strict=True), chunk.slot):
+        for (first, samples), results in in_order(work, self._chunks(damages), workers, begin=partial(_hold, lock)):
+            for slot, (sample, result) in enumerate(zip(samples, results, strict=True), first):
                 if isinstance(result, Damage):
                     damages.append(result)
                 else:
                     self._unsaved.append((sample.id, slot, result))
-            progress(self._decoded() + len(damages), len(damages))
+            if progress is not None:
+                under_way = len(self._unsaved) + (len(self._saving[1]) if self._saving else 0)
+                progress(len(self.rows) + under_way + len(damages), len(damages))
             if time.monotonic() - saved > SAVE_SECONDS and (self._saving is None or self._saving[0].done()):
                 self._begin_to_save()
                 saved = time.monotonic()
         self._save()
         return damages
 
-    def _decoded(self) -> int:
-        return len(self.rows) + len(self._unsaved) + (len(self._saving[1]) if self._saving else 0)
-
     def _chunks(self, damages: list[Damage]) -> Iterator[Chunk]:
         samples = self._missing(damages)
         while some := list(islice(samples, CHUNK)):
-            yield Chunk(some, self._slots)
+            yield self._slots, some
             self._slots += len(some)
 
     def _missing(self, damages: list[Damage]) -> Iterator[Sample]:
         """The samples to decode; of the others the line is taken, or the damage noted."""
         seen: set[str] = set()
         for sample in read_samples(self.dataset):
-            problem = sample if isinstance(sample, Damage) else self._problem(sample, seen)
-            if problem is not None:
-                damages.append(problem)
-                continue
-            assert isinstance(sample, Sample)
-            seen.add(sample.id)
-            known = self._known.get(sample.id)
-            if known is not None and known[0] == _made_of(sample, self.dataset.crop):
-                self.rows[sample.id] = known[1:]
+            if isinstance(sample, Damage):
+                damages.append(sample)
+            elif reason := "this id occurs twice" if sample.id in seen else name_problem(sample):
+                damages.append(Damage(where(sample), reason))
             else:
-                yield sample
-
-    def _problem(self, sample: Sample, seen: set[str]) -> Damage | None:
-        reason = "this id occurs twice" if sample.id in seen else name_problem(sample)
-        return Damage(where(sample), reason) if reason else None
+                seen.add(sample.id)
+                known = self._known.get(sample.id)
+                if known is not None and known[0] == _made_of(sample, self.dataset.crop):
+                    self.rows[sample.id] = known[1:]
+                else:
+                    yield sample
 
     # -- the journal -------------------------------------------------------------------------------------------------
 
@@ -220,10 +208,11 @@ def decode_chunk(chunk: Chunk, root: Path | None, crop: float | None, size: int,
     """Decode samples into the file at their slots; a line of the journal for each, or why it gives no image."""
     files = ImageFiles(root)
     results: Results = []
+    first, samples = chunk
     with images.open("r+b", buffering=0) as file:
-        for start in range(0, len(chunk.samples), WRITTEN_TOGETHER):
+        for start in range(0, len(samples), WRITTEN_TOGETHER):
             pixels: list[bytes | memoryview] = []
-            for slot, sample in enumerate(chunk.samples[start : start + WRITTEN_TOGETHER], chunk.slot + start):
+            for slot, sample in enumerate(samples[start : start + WRITTEN_TOGETHER], first + start):
                 try:
                     image, row = decode_sample(sample, size, files, crop)
                 except UNDECODABLE as error:
@@ -232,7 +221,7 @@ def decode_chunk(chunk: Chunk, root: Path | None, crop: float | None, size: int,
                     continue
                 pixels.append(image.data)
                 results.append(json.dumps({**row, "slot": slot}).encode() + b"\n")
-            place = HEADER + (chunk.slot + start) * size * size * 3
+            place = HEADER + (first + start) * size * size * 3
             if os.pwritev(file.fileno(), pixels, place) < len(pixels) * size * size * 3:
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
     return results
