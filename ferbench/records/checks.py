@@ -36,7 +36,9 @@ def passed(name: str, problems: list[str]) -> RecordCheck:
 
 def check_record(record: Record, protocols: Protocols) -> Iterator[RecordCheck]:
     """Identity, and every number that follows from another number of the same record."""
-    yield passed("cell id", _id_problems(record))
+    recorded, computed = record.cell_id, record.cell.cell_id
+    same = [] if recorded == computed else [f"recorded as {recorded[:12]}…, the cell gives {computed[:12]}…"]
+    yield passed("cell id", same)
     yield _standard(record, protocols)
     if record.result is None:
         return
@@ -69,12 +71,6 @@ def differences(result: Result, outcome: Outcome, source: str) -> list[str]:
         for name, was, is_ in pairs
         if not _same(was, is_)
     ]
-
-
-def _id_problems(record: Record) -> list[str]:
-    if record.cell_id == record.cell.cell_id:
-        return []
-    return [f"recorded as {record.cell_id[:12]}…, the cell gives {record.cell.cell_id[:12]}…"]
 
 
 def is_standard(cell: Cell, protocol: Protocol, *, relabels: bool) -> bool:
