@@ -126,15 +126,9 @@ class Registry:
             try:
                 getattr(plugin.manager.hook, hook)(**deepcopy(arguments))
             except (Exception, SystemExit) as error:
-                _log.warning(
-                    "plugin '%s' of %s %s failed in %s (%s); the run goes on",
-                    plugin.name,
-                    plugin.distribution,
-                    plugin.version,
-                    hook,
-                    describe(error),
-                    exc_info=_log.isEnabledFor(logging.DEBUG),
-                )
+                owner = f"plugin '{plugin.name}' of {plugin.distribution} {plugin.version}"
+                verbose = _log.isEnabledFor(logging.DEBUG)
+                _log.warning("%s failed in %s (%s); the run goes on", owner, hook, describe(error), exc_info=verbose)
 
     def _probable_culprit(self, name: str) -> PluginProblem | None:
         """A plugin that could not be loaded has registered nothing; its name is the only clue to what it provides."""

@@ -19,7 +19,7 @@ from PIL import Image, ImageOps
 
 from ferbench.contract.dataset import Dataset, Sample
 from ferbench.data.cache import cache_root
-from ferbench.data.prepare.decode import UNDECODABLE, Box, decode_image
+from ferbench.data.prepare.decode import UNDECODABLE, Box, decode_face
 from ferbench.data.prepare.decoders import in_order
 from ferbench.errors import DataError, UsageError
 from ferbench.readers.paths import ImageFiles
@@ -95,7 +95,7 @@ def detect(image: Image.Image) -> Box | None:
 
 def _box(sample: Sample, root: Path | None) -> Box | None:
     try:
-        return detect(decode_image(ImageFiles(root).read(sample)))
+        return detect(decode_face(ImageFiles(root).read(sample)).image)
     except UNDECODABLE as error:
         raise DataError(f"{sample.id}: {error}; replace or remove this image, then run again") from None
 

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from ferbench.contract.dataset import Damage
 from ferbench.data.cache import cache_root, is_whole, read_meta, reading, write_meta
 from ferbench.data.image_hashes import CHUNK, Hashes, hash_images
-from ferbench.data.prepare.decode import UNDECODABLE, decode_pixels
+from ferbench.data.prepare.decode import UNDECODABLE, decode_face, resized
 from ferbench.data.prepare.decoders import in_order
 from ferbench.data.prepare.pack import problem_text
 from ferbench.errors import DataError
@@ -66,7 +66,7 @@ class StreamReader:
         shard = self.shards[self._shard[row]]
         file = self._open(self.dataset.file(shard, str(self._ids[row])))
         record = os.pread(file.fileno(), int(self._length[row]), int(self._offset[row]))
-        return decode_pixels(self.dataset.unwrap(record), self.image_size)
+        return resized(decode_face(self.dataset.unwrap(record)).image, self.image_size)
 
     def images(self, rows: NDArray[np.int64]) -> NDArray[np.uint8]:
         """Pixels (N, S, S, 3) uint8; raises DataError for what could be read when the set was indexed."""
