@@ -99,7 +99,9 @@ class Registry:
         if name in self.entries[kind]:
             return self.entries[kind][name]
         singular = kind.removesuffix("s")
-        if problem := self.refused.get((kind, name)) or self._probable_culprit(name):
+        # A plugin that could not be loaded has registered nothing; its name is the only clue to what it provides.
+        culprits = (p for p in self.problems if name in aliases(p.distribution, p.plugin))
+        if problem := self.refused.get((kind, name)) or next(culprits, None):
             raise PluginError(f"no usable {singular} '{name}': {problem}")
         listing = "ferbench --help" if kind == "commands" else f"ferbench list {kind}"
         hint = suggestion(name, self.entries[kind])
@@ -129,10 +131,6 @@ class Registry:
                 owner = f"plugin '{plugin.name}' of {plugin.distribution} {plugin.version}"
                 verbose = _log.isEnabledFor(logging.DEBUG)
                 _log.warning("%s failed in %s (%s); the run goes on", owner, hook, describe(error), exc_info=verbose)
-
-    def _probable_culprit(self, name: str) -> PluginProblem | None:
-        """A plugin that could not be loaded has registered nothing; its name is the only clue to what it provides."""
-        return next((p for p in self.problems if name in aliases(p.distribution, p.plugin)), None)
 
 
 def source_hash(entry: Entry) -> str:

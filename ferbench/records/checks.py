@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal
 
 import numpy as np
@@ -89,26 +90,20 @@ def is_standard(cell: Cell, protocol: Protocol, *, relabels: bool) -> bool:
 def _standard(record: Record, protocols: Protocols) -> RecordCheck:
     """A record that calls itself standard must be."""
     cell = record.cell
+    failed, unchecked = partial(RecordCheck, "standard", "failed"), partial(RecordCheck, "standard", "unchecked")
     if record.standard and cell.overrides:
-        return RecordCheck("standard", "failed", f"recorded as true, but the cell has overrides {cell.changes}")
+        return failed(f"recorded as true, but the cell has overrides {cell.changes}")
     if (protocol := protocols.get(cell.protocol)) is None:
-        return RecordCheck("standard", "unchecked", f"protocol '{cell.protocol}' is not built in")
-    relabels = record.result is not None and record.result.fingerprints.relabeled is not None
+        return unchecked(f"protocol '{cell.protocol}' is not built in")
     if record.headline != protocol.headline:
-        return RecordCheck(
-            "standard", "failed", f"its headline is {record.headline}, the protocol's {protocol.headline}"
-        )
-    inline = record.measured.executor == INLINE
-    expected = is_standard(cell, protocol, relabels=relabels) and not inline
+        return failed(f"its headline is {record.headline}, the protocol's {protocol.headline}")
+    relabels = record.result is not None and record.result.fingerprints.relabeled is not None
+    expected = is_standard(cell, protocol, relabels=relabels) and record.measured.executor != INLINE
     if record.standard == expected:
         return RecordCheck("standard", "verified")
     if record.result is None and not record.standard:
-        return RecordCheck(
-            "standard", "unchecked", "only a result says whether its method saw more labels than the budget"
-        )
-    return RecordCheck(
-        "standard", "failed", f"recorded as {str(record.standard).lower()}, the cell gives {expected}".lower()
-    )
+        return unchecked("only a result says whether its method saw more labels than the budget")
+    return failed(f"recorded as {record.standard}, the cell gives {expected}".lower())
 
 
 def _count_problems(result: Result, cell: Cell) -> list[str]:
