@@ -6,6 +6,7 @@ Whatever a list or a folder says comes from strangers: a name may lead elsewhere
 import errno
 import os
 import stat
+from functools import cache
 from pathlib import Path, PurePosixPath
 
 from ferbench.contract.dataset import Sample
@@ -91,7 +92,8 @@ class ImageFiles:
 
     def __init__(self, root: Path | None) -> None:
         self._root = root
-        self._below: dict[str, bool] = {}
+        real_root = root and os.path.realpath(root)
+        self._is_below = cache(lambda folder: not real_root or Path(os.path.realpath(folder)).is_relative_to(real_root))
 
     def read(self, sample: Sample) -> bytes:
         """The bytes of an image file.
@@ -102,7 +104,7 @@ class ImageFiles:
         if isinstance(sample.image, bytes):
             return sample.image
         path = os.fspath(sample.image)
-        if self._root is not None and not self._is_below(self._root, os.path.dirname(path)):
+        if self._root is not None and not self._is_below(os.path.dirname(path)):
             path = os.fspath(real(self._root, sample.image))
         flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK  # a pipe would make it wait
         try:
@@ -118,8 +120,3 @@ class ImageFiles:
             if found.st_size > MAX_FILE:
                 raise ValueError(f"{path}: has {found.st_size} bytes, more than any image ({MAX_FILE})")
             return file.read()
-
-    def _is_below(self, root: Path, folder: str) -> bool:
-        if folder not in self._below:
-            self._below[folder] = Path(os.path.realpath(folder)).is_relative_to(os.path.realpath(root))
-        return self._below[folder]
