@@ -1,8 +1,10 @@
 """Pages as one HTML file that needs nothing else: templates, colours, and what becomes of text of strangers."""
 
+import json
 import unicodedata
 from functools import partial
 from importlib.resources import files
+from typing import Any
 
 from jinja2 import Environment, FunctionLoader, StrictUndefined
 
@@ -24,9 +26,17 @@ def render(room: str, template: str, **content: object) -> bytes:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters.update(line=lambda text: plain(str(text), LONG), block=_block, percent=percent, grouped=grouped)
+    environment.filters.update(percent=percent, grouped=grouped, typed=typed, block=_block)
+    environment.filters["line"] = lambda text: plain(str(text), LONG)
     shared = {"light": LIGHT, "dark": DARK, "series_name": series_name, "none": NONE, "version": __version__}
     return environment.get_template(template).render(**content, **shared).encode("utf-8", "replace")
+
+
+def typed(value: Any) -> str:
+    """A JSON value as it would be typed after `--set`; a dash for nothing."""
+    if value is None:
+        return NONE
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
 def _source(room: str, name: str) -> str:

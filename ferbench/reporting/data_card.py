@@ -1,21 +1,18 @@
 """The data card of a prepared set: what was found, beside what its publishers say, and what is wrong with it."""
 
-import csv
-import io
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 
-import numpy as np
+import pandas as pd
 
 from ferbench.contract.dataset import EIGHT_CLASSES, Damage, Dataset
 from ferbench.data.load.image_store import ImageStore
-from ferbench.data.select.duplicate_report import Duplicates
+from ferbench.data.select.duplicate_report import Duplicate, Duplicates
 from ferbench.render.escape import csv_path
 from ferbench.render.html import render
-from ferbench.reporting.face_sheets import Sheet
-from ferbench.reporting.tiles import contact_sheet
+from ferbench.reporting.face_sheets import Sheet, face_row
 
 SPLITS = ("train", "validation", "test", "unlabeled")
 ALL = "all"
@@ -114,8 +111,8 @@ def card_page(dataset: Dataset, packed: ImageStore, findings: Findings) -> bytes
         "Folder": str(dataset.root),
         "Images": f"{len(packed.ids):,} of {packed.image_size} x {packed.image_size} pixels",
         "Cut to the face box": "" if dataset.crop is None else f"yes, with a margin of {dataset.crop:g} of its sides",
-        "Subjects": _groups(packed, "subject"),
-        "Videos": _groups(packed, "video"),
+        "Subjects": f"{packed.known_groups('subject'):,}",
+        "Videos": f"{packed.known_groups('video'):,}",
         "Converted to RGB": ", ".join(f"{n:,} {kind}" for kind, n in findings.converted.items()),
         "Fingerprint": packed.fingerprint,
         "Prepared": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -127,7 +124,7 @@ def card_page(dataset: Dataset, packed: ImageStore, findings: Findings) -> bytes
         subtitle="data card",
         name=info.name,
         gated=info.gated,
-        fields={name: value for name, value in fields.items() if value},
+        fields={name: value for name, value in fields.items() if value not in ("", "0")},
         findings=findings,
         listed=LISTED,
         sheet=class_sheet(packed),
@@ -136,38 +133,25 @@ def card_page(dataset: Dataset, packed: ImageStore, findings: Findings) -> bytes
 
 def class_sheet(packed: ImageStore) -> Sheet:
     """A row of faces for each class, training images first; images without labels in rows of their own."""
-    rows: dict[str, list[int]] = {}
+    faces: dict[str, list[int]] = {name: [] for name in ORDER}
     for row in sorted(range(len(packed.ids)), key=lambda row: SPLITS.index(packed.splits[row])):
-        of_class = rows.setdefault(packed.labels[row] or UNKNOWN, [])
+        of_class = faces.setdefault(packed.labels[row] or UNKNOWN, [])
         if len(of_class) < FACES:
             of_class.append(row)
-    names = [name for name in ORDER if name in rows]
-    blank = np.full_like(packed.images[0], 255)
-    grid = [[packed.images[row] for row in rows[name]] + [blank] * (FACES - len(rows[name])) for name in names]
-    return Sheet(contact_sheet(np.array(grid)), tuple(names), ())
-
-
-def _groups(packed: ImageStore, kind: str) -> str:
-    known = packed.known_groups(kind)
-    return f"{known:,}" if known else ""
+    return Sheet([face_row(name, (packed.images[row] for row in rows)) for name, rows in faces.items() if rows])
 
 
 def damages_csv(damages: Sequence[Damage]) -> bytes:
     """All that gives no image."""
-    return _csv(("record", "reason"), [(damage.record, damage.reason) for damage in damages])
+    return _csv(damages, ("record", "reason"))
 
 
 def duplicates_csv(duplicates: Duplicates) -> bytes:
     """All images that stand in two splits."""
-    return _csv(
-        ("split", "id", "other_split", "other_id", "bits"),
-        [(d.split, d.id, d.other_split, d.other_id, "" if d.bits is None else str(d.bits)) for d in duplicates.found],
-    )
+    return _csv(duplicates.found, ("split", "id", "other_split", "other_id", "bits"))
 
 
-def _csv(header: Sequence[str], rows: Sequence[Sequence[str]]) -> bytes:
-    buffer = io.StringIO()
-    writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow(header)
-    writer.writerows([csv_path(value) for value in row] for row in rows)
-    return buffer.getvalue().encode("utf-8", "replace")
+def _csv(lines: Sequence[Damage | Duplicate], columns: Sequence[str]) -> bytes:
+    frame = pd.DataFrame([asdict(line) for line in lines], columns=list(columns), dtype=object)
+    safe = frame.map(lambda value: csv_path(str(value)), na_action="ignore")
+    return safe.to_csv(index=False, lineterminator="\n").encode("utf-8", "replace")
