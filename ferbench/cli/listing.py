@@ -4,6 +4,7 @@ from dataclasses import asdict
 
 import click
 
+from ferbench.cli.options import json_option
 from ferbench.cli.output import print_json, warn_problems
 from ferbench.cli.session import Session
 from ferbench.discovery.registry import KINDS, Entry
@@ -14,7 +15,7 @@ LISTED = tuple(kind for kind in KINDS if kind != "commands")
 
 @click.command("list")
 @click.argument("kind", type=click.Choice(LISTED), required=False)
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@json_option
 @click.pass_obj
 def list_(session: Session, kind: str | None, as_json: bool) -> None:
     """List what can be named in a run, from the core and from plugins; without KIND, everything."""

@@ -11,7 +11,7 @@ from rich.text import Text
 
 from ferbench.leaderboard.columns import Column, text_columns
 from ferbench.leaderboard.tables import Board, Row, Table
-from ferbench.leaderboard.wording import caption, footnotes, heading
+from ferbench.leaderboard.wording import all_notes, caption, heading
 from ferbench.render.escape import LONG, plain
 
 WIDEST = 1000
@@ -33,9 +33,9 @@ def print_board(board: Board) -> None:
 
 def _print_table(console: Console, table: Table) -> None:
     console.print(Text(plain(heading(table.key)), "bold"))
-    console.print(Text(plain(caption(table.key, sum(table.class_counts)), LONG), "dim"))
+    console.print(Text(plain(caption(table), LONG), "dim"))
     console.print(_fitting(console, table))
-    for note in (*table.notes, *footnotes(table)):
+    for note in all_notes(table):
         console.print(Text(plain(note, LONG)))
     console.print()
 

@@ -29,6 +29,11 @@ def footnotes(table: Table) -> tuple[str, ...]:
     return tuple(f"[{mark}] {_footnote(block, table.key)}" for mark, block in enumerate(table.blocks, 1))
 
 
+def all_notes(table: Table) -> tuple[str, ...]:
+    """What stands below a table: its own notes, then the footnotes."""
+    return (*table.notes, *footnotes(table))
+
+
 def _footnote(block: ReportedBlock, key: Key) -> str:
     facts = [f"{name}: {text}." for name, text in provenance(block.origin)]
     here = f"Here: {key.backbone}, {_weights(key)}."
@@ -120,13 +125,14 @@ def heading(key: Key) -> str:
     return f"Not standard ({reason}): {title}"
 
 
-def caption(key: Key, test_images: int) -> str:
+def caption(table: Table) -> str:
     """What all rows of a table share, besides what its heading says."""
+    key = table.key
     folds = f" in {key.folds} folds of subjects" if key.folds else ""
     order = "" if key.headline == "accuracy" else f", ordered by {BY_KEY[key.headline].title}, which gains are in"
     return (
         f"Protocol {key.protocol}{order}, backbone {key.backbone}, {_weights(key)}, {key.precision}, "
-        f"{test_images} test images{folds}, data {key.data[:12] or 'unknown'}"
+        f"{sum(table.class_counts)} test images{folds}, data {key.data[:12] or 'unknown'}"
     )
 
 
