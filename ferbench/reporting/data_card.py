@@ -63,30 +63,24 @@ class CountTable:
 def count_table(counts: Mapping[str, int], official: Mapping[str, Mapping[str, int]]) -> CountTable:
     """From counts by `split/class`, as packed sets have them."""
     found = Counter({tuple(key.split("/", 1)): n for key, n in counts.items()})
-    wanted = {(split, name) for split, names in official.items() for name in names.keys() - {ALL}}
-    splits = tuple(split for split in SPLITS if any(split == key[0] for key in {*found, *wanted}) or split in official)
     if ALL in official:
-        splits = (*splits, ALL)
         for (_, name), n in list(found.items()):
             found[ALL, name] += n
-    names = [name for name in ORDER if any(name == key[1] for key in {*found, *wanted})]
-    rows = [
-        (name, tuple(Count(found[split, name], _official(official, split, name)) for split in splits)) for name in names
-    ]
-    sums = tuple(
-        Count(sum(n for key, n in found.items() if key[0] == split), _official_sum(official.get(split, {})))
-        for split in splits
-    )
-    return CountTable(splits, (*rows, (ALL, sums)))
+    seen = {*found, *((split, name) for split, names in official.items() for name in names.keys() - {ALL})}
+    splits = [split for split in (*SPLITS, ALL) if split in official or split in {key[0] for key in seen}]
+    names = [name for name in ORDER if name in {key[1] for key in seen}]
 
+    def count(split: str, name: str) -> Count:
+        known = official.get(split, {})
+        compared = known and ALL not in known and name != UNKNOWN
+        return Count(found[split, name], known.get(name, 0) if compared else None)
 
-def _official(official: Mapping[str, Mapping[str, int]], split: str, name: str) -> int | None:
-    known = official.get(split, {})
-    return known.get(name, 0) if known and ALL not in known and name != UNKNOWN else None
+    def total(split: str) -> Count:
+        known = official.get(split, {})
+        return Count(sum(found[split, name] for name in names), known.get(ALL) or sum(known.values()) or None)
 
-
-def _official_sum(known: Mapping[str, int]) -> int | None:
-    return known.get(ALL) or sum(known.values()) or None
+    rows = [(name, tuple(count(split, name) for split in splits)) for name in names]
+    return CountTable(tuple(splits), (*rows, (ALL, tuple(map(total, splits)))))
 
 
 @dataclass(frozen=True)
