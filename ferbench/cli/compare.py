@@ -98,9 +98,8 @@ def _print(title: str, comparison: "Comparison") -> None:
     for pair in comparison.pairs:
         counts = pair.mcnemar
         tests = (str(counts.only_a), str(counts.only_b), f"{counts.p_value:.3g}") if counts else ("-", "-", "-")
-        rows.append(
-            (str(pair.seed), f"{100 * pair.a:.1f}", f"{100 * pair.b:.1f}", f"{100 * (pair.a - pair.b):+.1f}", *tests)
-        )
+        accuracies = (f"{100 * pair.a:.1f}", f"{100 * pair.b:.1f}", f"{100 * (pair.a - pair.b):+.1f}")
+        rows.append((str(pair.seed), *accuracies, *tests))
     print_table(("seed", "A %", "B %", "A - B", "only A right", "only B right", "McNemar p"), rows)
     print_table(
         ("difference in", f"A - B, mean of {counted(len(comparison.pairs), 'seed')}", "95 % t-interval"),

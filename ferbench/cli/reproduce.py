@@ -2,6 +2,7 @@
 
 import re
 import shlex
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -69,9 +70,8 @@ def reproduce(
         print_warning(f"the record has options of ferbench 0.1; run the command with the code of {_commit(found)}")
     if weights:
         print_warning(f"replace {weights} by the file whose hash is {found.cell.init}, or name it with --init")
-    differences = _circumstances(session, found)
-    if differences:
-        print_table(("here is different", "in the record", "here"), [_row(difference) for difference in differences])
+    if differences := _circumstances(session, found):
+        _show("here is different", differences)
     else:
         click.echo("versions, code and hardware are those of the record")
     if not run_it:
@@ -100,29 +100,24 @@ def _run_and_compare(record: "Record", path: Path, runs: Path, sources: "Sources
     from ferbench.records.store import RunStore
 
     if record.result is None:
-        raise UsageError(
-            f"{path} has no result to compare with (status {record.status}); run the command above instead"
-        )
+        status = f"status {record.status}"
+        raise UsageError(f"{path} has no result to compare with ({status}); run the command above instead")
     target = RunStore(runs).folder(record.cell)
     if target.exists():
         raise UsageError(f"{target} exists, so nothing would be run; name a fresh folder with --runs")
-    options = run_options(record.cell, sources)
     threads = record.measured.threads or 1  # sums over several threads depend on their number
-    made = run(runs=runs, device=device, threads=threads, **options)
+    made = run(runs=runs, device=device, threads=threads, **run_options(record.cell, sources))
     errors = [one.error.line for one in made if one.error]
     now = made[-1] if made else None  # the record of the training stands before that of a test on another set
     if now is None or now.result is None:
         raise FerbenchError(f"the cell failed here: {errors[0] if errors else 'it left no record'}; see {target}")
     if now.cell != record.cell:
-        raise VerificationError(
-            f"another cell was run: {now.cell.folder()}; check --init, --dataset, --unlabeled and --test-on"
-        )
-    differences = result_differences(record.result, now.result)
-    if differences:
-        print_table(("result", "in the record", "here"), [_row(difference) for difference in differences])
-        raise VerificationError(
-            f"{len(differences)} fields of the result differ from {path}; the new record is in {target}"
-        )
+        options = "--init, --dataset, --unlabeled and --test-on"
+        raise VerificationError(f"another cell was run: {now.cell.folder()}; check {options}")
+    if differences := result_differences(record.result, now.result):
+        _show("result", differences)
+        number = len(differences)
+        raise VerificationError(f"{number} fields of the result differ from {path}; the new record is in {target}")
 
 
 def _circumstances(session: Session, record: "Record") -> "list[Difference]":
@@ -153,6 +148,6 @@ def _code(stamp: "PluginStamp") -> str:
     return f"{stamp.distribution} {stamp.version}, code {stamp.source_hash[:12]}"
 
 
-def _row(difference: "Difference") -> tuple[str, str, str]:
-
-    return plain(difference.name), plain(difference.recorded, LONG), plain(difference.now, LONG)
+def _show(title: str, differences: "Sequence[Difference]") -> None:
+    rows = [(plain(each.name), plain(each.recorded, LONG), plain(each.now, LONG)) for each in differences]
+    print_table((title, "in the record", "here"), rows)
