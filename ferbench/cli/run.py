@@ -52,15 +52,14 @@ def _read_config(ctx: click.Context, parameter: click.Parameter, path: Path | No
     try:
         content = tomllib.loads(path.read_text("utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise UsageError(
-            f"--config {path}: not TOML ({error}); write a [run] table with the names of options"
-        ) from None
+        remedy = "write a [run] table with the names of options"
+        raise UsageError(f"--config {path}: not TOML ({error}); {remedy}") from None
     table = content.pop("run", {})
     if not isinstance(table, dict):
         raise UsageError(f"--config {path}: 'run' must be a table; write [run] and below it the names of options")
     if content:
         raise UsageError(f"--config {path}: unknown table or key '{next(iter(content))}'; options stand below [run]")
-    known = {name: option for option in ctx.command.params if (name := _config_name(option)) != "config"}
+    known = {option.opts[0].removeprefix("--"): option for option in ctx.command.params if option is not parameter}
     defaults: dict[str, Any] = {}
     for key, value in table.items():
         if key not in known:
@@ -70,20 +69,14 @@ def _read_config(ctx: click.Context, parameter: click.Parameter, path: Path | No
     return path
 
 
-def _config_name(option: click.Parameter) -> str:
-    return option.opts[0].removeprefix("--")
-
-
 def _as_option(option: click.Parameter, value: Any) -> Any:
+    """A value of the file as the command line would have it."""
     if isinstance(value, dict):
         return [f"{key}={json.dumps(item, default=str)}" for key, item in value.items()]
-    if option.multiple:
-        return [_text(item) for item in value] if isinstance(value, list) else [_text(value)]
-    return value
-
-
-def _text(value: Any) -> str:
-    return str(value).lower() if isinstance(value, bool) else str(value)
+    if not option.multiple:
+        return value
+    values = value if isinstance(value, list) else [value]
+    return [str(item).lower() if isinstance(item, bool) else str(item) for item in values]
 
 
 @click.command("run", context_settings={"auto_envvar_prefix": "FERBENCH_RUN"})
