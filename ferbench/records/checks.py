@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal
 
 import numpy as np
@@ -36,7 +37,9 @@ def passed(name: str, problems: list[str]) -> RecordCheck:
 
 def check_record(record: Record, protocols: Protocols) -> Iterator[RecordCheck]:
     """Identity, and every number that follows from another number of the same record."""
-    yield passed("cell id", _id_problems(record))
+    recorded, computed = record.cell_id, record.cell.cell_id
+    same = [] if recorded == computed else [f"recorded as {recorded[:12]}…, the cell gives {computed[:12]}…"]
+    yield passed("cell id", same)
     yield _standard(record, protocols)
     if record.result is None:
         return
@@ -71,12 +74,6 @@ def differences(result: Result, outcome: Outcome, source: str) -> list[str]:
     ]
 
 
-def _id_problems(record: Record) -> list[str]:
-    if record.cell_id == record.cell.cell_id:
-        return []
-    return [f"recorded as {record.cell_id[:12]}…, the cell gives {record.cell.cell_id[:12]}…"]
-
-
 def is_standard(cell: Cell, protocol: Protocol, *, relabels: bool) -> bool:
     """Whether a cell belongs in a standard table: nothing overridden, and a budget and a seed that are listed.
 
@@ -93,26 +90,20 @@ def is_standard(cell: Cell, protocol: Protocol, *, relabels: bool) -> bool:
 def _standard(record: Record, protocols: Protocols) -> RecordCheck:
     """A record that calls itself standard must be."""
     cell = record.cell
+    failed, unchecked = partial(RecordCheck, "standard", "failed"), partial(RecordCheck, "standard", "unchecked")
     if record.standard and cell.overrides:
-        return RecordCheck("standard", "failed", f"recorded as true, but the cell has overrides {cell.changes}")
+        return failed(f"recorded as true, but the cell has overrides {cell.changes}")
     if (protocol := protocols.get(cell.protocol)) is None:
-        return RecordCheck("standard", "unchecked", f"protocol '{cell.protocol}' is not built in")
-    relabels = record.result is not None and record.result.fingerprints.relabeled is not None
+        return unchecked(f"protocol '{cell.protocol}' is not built in")
     if record.headline != protocol.headline:
-        return RecordCheck(
-            "standard", "failed", f"its headline is {record.headline}, the protocol's {protocol.headline}"
-        )
-    inline = record.measured.executor == INLINE
-    expected = is_standard(cell, protocol, relabels=relabels) and not inline
+        return failed(f"its headline is {record.headline}, the protocol's {protocol.headline}")
+    relabels = record.result is not None and record.result.fingerprints.relabeled is not None
+    expected = is_standard(cell, protocol, relabels=relabels) and record.measured.executor != INLINE
     if record.standard == expected:
         return RecordCheck("standard", "verified")
     if record.result is None and not record.standard:
-        return RecordCheck(
-            "standard", "unchecked", "only a result says whether its method saw more labels than the budget"
-        )
-    return RecordCheck(
-        "standard", "failed", f"recorded as {str(record.standard).lower()}, the cell gives {expected}".lower()
-    )
+        return unchecked("only a result says whether its method saw more labels than the budget")
+    return failed(f"recorded as {record.standard}, the cell gives {expected}".lower())
 
 
 def _count_problems(result: Result, cell: Cell) -> list[str]:
