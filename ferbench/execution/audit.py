@@ -34,14 +34,13 @@ from ferbench.discovery.registry import Registry
 from ferbench.errors import FerbenchError, UsageError
 from ferbench.execution.handover import FACTS, TEST, CellFacts, ImageRows
 from ferbench.execution.rows import test_rows, training_rows
-from ferbench.execution.run_cell import Events, Stop
+from ferbench.execution.run_cell import Events, Stop, sources_of
 from ferbench.execution.trainer import train_apart
 from ferbench.readers.description import DESCRIPTION
 from ferbench.readers.parquet import ParquetDataset
 from ferbench.records.cell import Cell
 from ferbench.records.files import write_atomic
 from ferbench.records.in_progress import IN_PROGRESS, SAID
-from ferbench.records.reproduction import Sources
 from ferbench.records.store import CHECKPOINT, MODEL
 from ferbench.training.checkpoint import read_tensors
 
@@ -59,7 +58,7 @@ def audit(job: Job, registry: Registry, folder: Path, events: Events, stop: Stop
         )
     if cell.pool is not None or cell.test_on is not None:
         raise UsageError("an audit takes the unlabeled images of the dataset itself; omit --unlabeled and --test-on")
-    dataset = resolve(cell, registry, Sources(job.dataset, None, job.init, None)).dataset
+    dataset = resolve(cell, registry, sources_of(job)).dataset
     samples = [sample for sample in dataset.samples() if isinstance(sample, Sample)]
     first, second = _Copy(folder / "first", job, cell), _Copy(folder / "second", job, cell)
     rows, labeled = first.choose(dataset, samples, registry, plan)
@@ -82,7 +81,9 @@ class _Copy:
 
     def __init__(self, root: Path, job: Job, cell: Cell) -> None:
         self.root, self.data = root, root / "data"
-        self.job = replace(job, dataset=str(self.data), runs=root / "runs")
+        # An installed dataset is opened by its name: of its package, too, there is a copy.
+        source = job.dataset if job.dataset == cell.dataset else str(self.data)
+        self.job = replace(job, dataset=source, runs=root / "runs")
         self.folder, self.cell = root / "runs" / cell.folder(), cell
 
     def write(self, dataset: Dataset, samples: Sequence[Sample]) -> None:
@@ -103,7 +104,7 @@ class _Copy:
         """Write this copy as it is, and choose the rows that both runs train on; also the ids of labeled images."""
         self.write(dataset, samples)
         with self._environment():
-            resolved = resolve(self.cell, registry, Sources(str(self.data), None, self.job.init, None))
+            resolved = resolve(self.cell, registry, opened=lambda source: ParquetDataset(self.data))
             data = select(resolved, needs=DataNeeds(plan.boxes, plan.relabeled))
             chosen = training_rows(resolved, data, unlabeled=plan.unlabeled)
             tests, _ = test_rows(data.images, data.selection.test)
