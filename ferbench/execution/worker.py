@@ -14,7 +14,7 @@ from ferbench.contract.events import Event, Finished, Started, event_line
 from ferbench.contract.executor import Job
 from ferbench.errors import FerbenchError, UsageError
 from ferbench.execution.endings import finished, unfinished
-from ferbench.execution.notices import Notices
+from ferbench.execution.notices import warnings_as_notices
 from ferbench.execution.stopping import StopRequests
 
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
@@ -32,9 +32,8 @@ def work(text: str, events: Path | None, *, die_with_parent: bool = False) -> in
     if die_with_parent:
         threading.Thread(target=_die_with_parent, daemon=True).start()
     logging.basicConfig(level=logging.WARNING)
-    logging.getLogger().addHandler(Notices(emit))
     stop = StopRequests()
-    with stop.heeding_signals():
+    with stop.heeding_signals(), warnings_as_notices(emit):
         try:
             ending, code = _run(job, emit, stop)
         except FerbenchError as error:
