@@ -25,8 +25,9 @@ from ferbench.data.cache import cache_root
 from ferbench.data.load.views import ViewMaker
 from ferbench.data.seeds import derive
 from ferbench.discovery.registry import Registry
-from ferbench.errors import DataError, InterruptedRun
+from ferbench.errors import DataError, InterruptedRun, UsageError
 from ferbench.execution.build import build_method, build_network, build_task, image_set_of, method_info
+from ferbench.execution.devices import choose_device
 from ferbench.execution.handover import FACTS, LOGITS, TEST, CellFacts, ImageRows, Trained, TrainerReport
 from ferbench.execution.provenance import cpu_seconds, device_name, environment, peak_memory
 from ferbench.execution.record_builder import error_report
@@ -51,7 +52,7 @@ class _Attempt:
 
     def __init__(self, job: Job, resolved: ResolvedCell, folder: Path) -> None:
         self.job, self.resolved, self.folder = job, resolved, folder
-        self.device = own_device(job.device, job.processes)
+        self.device = own_device(choose_device(job.device, job.processes), job.processes)
         self.processes = Processes()
         self.facts = CellFacts.model_validate_json((folder / FACTS).read_bytes())
         self.started_at = datetime.now(UTC).isoformat(timespec="seconds")
@@ -102,7 +103,13 @@ def train_cell(
     """
     torch.set_num_threads(job.threads)
     resolved = resolve(Cell.model_validate(dict(job.cell)), registry, sources_of(job))
-    attempt = _Attempt(job, resolved, folder)
+    try:
+        attempt = _Attempt(job, resolved, folder)
+    except UsageError as error:  # there is no such device here
+        nothing = Measured(started_at="", threads=job.threads, processes=job.processes, executor=job.executor)
+        config, stamps = resolved_config(resolved), environment()
+        report = error_report(error)
+        return TrainerReport(status="failed", error=report, config=config, measured=nothing, environment=stamps)
     try:
         _make_deterministic(attempt.device)
         attempt.processes = join_processes(attempt.device, job.processes)

@@ -9,15 +9,15 @@ import selectors
 import signal
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NoReturn
 
-from ferbench.contract.events import Event, event_line, read_event
+from ferbench.contract.events import read_event
 from ferbench.contract.executor import Job
 from ferbench.errors import InterruptedRun
+from ferbench.execution.event_lines import EventLines, end_with_parent
 from ferbench.execution.handover import FACTS, REPORT, TEST, CellFacts, TrainerReport
 from ferbench.execution.run_cell import Events, Stop
 from ferbench.records.files import write_atomic
@@ -85,8 +85,8 @@ def main() -> int:
     from ferbench.execution.stopping import StopRequests
     from ferbench.execution.train_cell import train_cell
 
-    threading.Thread(target=_die_with_parent, daemon=True).start()
-    tell = _Teller()
+    end_with_parent()
+    tell = EventLines(silent=os.environ.get("RANK", "0") != "0")
     job, folder = Job.from_json(json.loads(sys.argv[1])), Path(sys.argv[2])
     stop = StopRequests()
     if job.timeout is not None:
@@ -106,36 +106,6 @@ def main() -> int:
     if not tell.silent:
         write_atomic(folder / REPORT, report.model_dump_json().encode())
     return 0
-
-
-class _Teller:
-    """Standard output, for events alone: what plugins, C libraries and subprocesses print goes to standard error."""
-
-    def __init__(self) -> None:
-        self._out = os.fdopen(os.dup(1), "wb")
-        self._lock = threading.Lock()
-        self.silent = os.environ.get("RANK", "0") != "0"
-        os.dup2(2, 1)
-        sys.stdout = sys.stderr
-
-    def __call__(self, event: Event) -> None:
-        self.line(event_line(event))
-
-    def line(self, line: bytes) -> None:
-        """Write one line, unless another process of the cell does."""
-        if self.silent:
-            return
-        with self._lock:
-            self._out.write(line + b"\n")
-            self._out.flush()
-
-
-def _die_with_parent() -> None:
-    # The supervisor holds the other end of standard input; it closes when the supervisor is gone, however it ended.
-    # Not through sys.stdin, whose lock would be held for ever in the processes that a stream forks to decode.
-    while os.read(0, 1):
-        pass
-    os._exit(1)
 
 
 if __name__ == "__main__":
