@@ -71,7 +71,7 @@ def jobs(tmp_path: Path) -> list[Job]:
     cells = [make_cell(seed=seed) for seed in (0, 1)]
     write_record(tmp_path, cells[0])
     return [
-        Job(cell.model_dump(mode="json"), "synthfaces", None, None, tmp_path, "cpu", 1, executor="sly")
+        Job(cell.model_dump(mode="json"), {}, "synthfaces", None, None, tmp_path, "cpu", 1, executor="sly")
         for cell in cells
     ]
 

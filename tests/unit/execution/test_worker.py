@@ -113,7 +113,8 @@ def test_it_outlives_its_parent_unless_it_is_told_not_to(
 def test_standard_output_has_events_only() -> None:
     """What is printed on descriptor 1, as C libraries and subprocesses do it, and by Python, goes elsewhere."""
     script = (
-        "import os\nfrom ferbench.contract.events import Finished\nfrom ferbench.execution.event_lines import EventLines\n"
+        "import os\nfrom ferbench.contract.events import Finished\n"
+        "from ferbench.execution.event_lines import EventLines\n"
         "emit = EventLines()\nos.write(1, b'hello\\n')\nprint('from Python')\n"
         "os.system('echo from a subprocess')\nemit(Finished(status='failed'))\n"
     )
