@@ -28,6 +28,16 @@ def counting(counts: Counts, times: int = 1) -> Iterator[None]:
         _counting.reset(token)
 
 
+@contextmanager
+def uncounted() -> Iterator[None]:
+    """Within it nothing counts: an image that a net is measured with while it is built is no work of the method."""
+    token = _counting.set(None)
+    try:
+        yield
+    finally:
+        _counting.reset(token)
+
+
 def count_forward(images: int) -> None:
     """Images went through a backbone."""
     if (active := _counting.get()) is not None:

@@ -26,6 +26,7 @@ from ferbench.contract.batch import (
     Views,
     ViewSpec,
 )
+from ferbench.contract.counting import uncounted
 from ferbench.contract.head import Head, LinearHead, Output
 from ferbench.contract.optimizer import MAIN, FurtherOptimizer, OptimizerSettings
 from ferbench.errors import PluginError
@@ -354,7 +355,9 @@ class Method(nn.Module):
         with self._seeded(name):
             return self._built_by.backbone()
 
-    def add_network(self, name: str, network: nn.Module | Callable[[], nn.Module], *, ema: bool = False, frozen: bool = False) -> nn.Module:
+    def add_network(
+        self, name: str, network: nn.Module | Callable[[], nn.Module], *, ema: bool = False, frozen: bool = False
+    ) -> nn.Module:
         """Keep a further network (a peer, a projection, a frozen teacher) as `self.networks[name]`; only in `setup`.
 
         A builder is called with torch's generator seeded by name and cell, which leaves all other random numbers as
@@ -455,7 +458,7 @@ class Method(nn.Module):
     @contextmanager
     def _seeded(self, name: str) -> Iterator[None]:
         """Within it torch's CPU generator, which initial weights are drawn from, is seeded by the name."""
-        with torch.random.fork_rng(devices=[]):
+        with torch.random.fork_rng(devices=[]), uncounted():
             torch.manual_seed(self._built_by.seed(name))
             yield
 

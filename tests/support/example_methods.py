@@ -233,7 +233,8 @@ class MixMatch(Method):
 
     def loss(self, batch: Batch) -> Losses:
         images = batch.labeled.images["weak"]
-        targets = F.one_hot(batch.labels, self.info.n_classes).float()
+        # By comparison: one_hot looks at the labels, which waits
+        targets = (batch.labels.unsqueeze(1) == torch.arange(self.info.n_classes, device=images.device)).float()
         # A partner among the images of all processes, and the larger share for the image itself (Eq. 9)
         partner = self.permutation(images)
         share = self.beta(images, 0.75, 0.75)
