@@ -13,7 +13,7 @@ from ferbench.data.sources import classes_of, open_dataset, shared_classes
 from ferbench.discovery.registry import Registry
 from ferbench.errors import UsageError, suggestion
 from ferbench.records.cell import Cell
-from ferbench.records.checks import departures
+from ferbench.records.checks import departures, unsourced
 from ferbench.records.dotted import flat, nested
 from ferbench.records.options_v1 import names_since_version_1
 from ferbench.records.reproduction import Sources
@@ -105,10 +105,10 @@ class ResolvedCell:
             relabels=self.relabels,
             selection=self.selection,
             optimizers=[
-                f"stage '{stage.name}': " + ", ".join(f"{name}={value}" for name, value in found.items())
+                line
                 for stage in self.declared.stages()
                 for settings in stage.optimizers.values()
-                if (found := settings.departures(self.recipe)) and not settings.source
+                for line in unsourced(stage.name, settings.departures(self.recipe), settings.source)
             ],
         )
 

@@ -10,7 +10,7 @@ from ferbench.contract.executor import INLINE
 from ferbench.contract.protocol import Protocol
 from ferbench.records.cell import Cell
 from ferbench.records.metrics import HEADLINES, METRICS, Outcome, recalls
-from ferbench.records.schema import MAX_ORACLE_EVALUATIONS, Record, RecordConfig, Result
+from ferbench.records.schema import MAX_ORACLE_EVALUATIONS, Record, Result
 
 State = Literal["verified", "failed", "unchecked"]
 Protocols = Mapping[str, Protocol]
@@ -100,14 +100,11 @@ def departures(cell: Cell, protocol: Protocol, *, relabels: bool, selection: str
     return found + [f"own optimizer without a source: {text}" for text in optimizers]
 
 
-def optimizers_without_source(config: RecordConfig) -> list[str]:
-    """Stages whose optimizer is not the protocol's and that do not say whose it is, with what differs."""
-    return [
-        f"stage '{stage}': " + ", ".join(f"{name}={value}" for name, value in facts.departures.items())
-        for stage, optimizers in config.optimizers.items()
-        for facts in optimizers.values()
-        if facts.departures and not facts.source
-    ]
+def unsourced(stage: str, departures: Mapping[str, object], source: str) -> list[str]:
+    """What is not the protocol's in a stage's optimizer, unless its `source` is said; of at most one line."""
+    if source or not departures:
+        return []
+    return [f"stage '{stage}': " + ", ".join(f"{name}={value}" for name, value in departures.items())]
 
 
 def _standard(record: Record, protocols: Protocols) -> RecordCheck:
@@ -128,7 +125,12 @@ def _standard(record: Record, protocols: Protocols) -> RecordCheck:
         protocol,
         relabels=relabels,
         selection=record.selection,
-        optimizers=optimizers_without_source(record.config),
+        optimizers=[
+            line
+            for stage, optimizers in record.config.optimizers.items()
+            for facts in optimizers.values()
+            for line in unsourced(stage, facts.departures, facts.source)
+        ],
     )
     expected = not reasons and not inline
     if record.standard == expected:

@@ -40,7 +40,7 @@ def stage_optimizers(method: Method, planned: PlannedStage) -> Optimizers:
     for name, settings in stage.optimizers.items():
         where = f"{type(method).__name__}: optimizer '{name}' of stage '{stage.name}'"
         try:
-            made[name] = _make(method.net, further.get(name, own), settings, settings.of(planned.of_protocol))
+            made[name] = _make(method.net, further.get(name, own), settings, planned.recipes[name])
         except PluginError as error:
             raise PluginError(f"{where}: {error}") from None
     trained = [id(p) for optimizer in made.values() for group in optimizer.param_groups for p in group["params"]]
@@ -90,7 +90,7 @@ def optimizer_facts(optimizers: Optimizers, planned: PlannedStage) -> dict[str, 
     """What really trains in a stage, for the record: by optimizer its class, its groups and their numbers."""
     facts: dict[str, JsonValue] = {}
     for name, settings in planned.stage.optimizers.items():
-        recipe, kind = settings.of(planned.of_protocol), type(optimizers[name])
+        recipe, kind = planned.recipes[name], type(optimizers[name])
         facts[name] = {
             "optimizer": kind.__name__
             if kind.__module__.startswith("torch.")
@@ -147,7 +147,6 @@ def learning_rate(recipe: Recipe, step: int, steps: int, base: float | None = No
 
 def set_learning_rates(optimizers: Optimizers, planned: PlannedStage, step: int) -> None:
     """Give every parameter group its rate of this step."""
-    for name, settings in planned.stage.optimizers.items():
-        recipe = settings.of(planned.of_protocol)
+    for name, recipe in planned.recipes.items():
         for group in optimizers[name].param_groups:
             group["lr"] = learning_rate(recipe, step, planned.steps, group[BASE_RATE])

@@ -1,9 +1,11 @@
 """How a run is cut into stages and epochs."""
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from ferbench.contract.method import Method, Stage
+from ferbench.contract.optimizer import MAIN
 from ferbench.contract.protocol import EPOCHS, Recipe
 from ferbench.data.load.batches import Batches
 from ferbench.data.seeds import derive
@@ -18,7 +20,7 @@ class PlannedStage:
     """A stage with its place in the run.
 
     `begins` is the number of steps of the stages before it, `ema_begins` that of the pre-training stages, which the EMA
-    knows nothing of. `recipe` has the stage's own optimizer settings, `of_protocol` the protocol's.
+    knows nothing of. `recipes` have the settings of each of its optimizers, `of_protocol` the protocol's.
     """
 
     stage: Stage
@@ -26,8 +28,13 @@ class PlannedStage:
     steps: int
     begins: int
     ema_begins: int
-    recipe: Recipe
     of_protocol: Recipe
+    recipes: Mapping[str, Recipe]
+
+    @property
+    def recipe(self) -> Recipe:
+        """With the settings of the stage's own optimizer."""
+        return self.recipes[MAIN]
 
     @property
     def ends(self) -> int:
@@ -55,8 +62,8 @@ def plan_stages(method: Method, recipe: Recipe) -> list[PlannedStage]:
             steps[number],
             sum(steps[:number]),
             extra,
-            stage.optimizer.of(recipe) if stage.optimizer else recipe,
             recipe,
+            {name: settings.of(recipe) for name, settings in stage.optimizers.items()},
         )
         for number, stage in enumerate(stages)
     ]

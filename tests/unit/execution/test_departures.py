@@ -78,9 +78,7 @@ def holds(item: PlannedCell) -> bool:
         ("x-cotraining", "evaluates: mean of both EMA models"),
     ],
 )
-def test_a_departure_is_said_before_and_after_the_run(
-    cell: Any, extended: Registry, method: str, reason: str
-) -> None:
+def test_a_departure_is_said_before_and_after_the_run(cell: Any, extended: Registry, method: str, reason: str) -> None:
     planned = cell(method)
     assert "; ".join(planned.departures) == reason
     record = run(planned, extended)

@@ -272,3 +272,48 @@ def test_a_cached_stage_hands_on_what_it_cost(tmp_path: Path) -> None:
     assert one.progress.forward_images == two.progress.forward_images == COUNTS[examples.NoisyStudent][0]
     assert one.progress.optimizer_steps == two.progress.optimizer_steps == 6
     assert one.progress.optimizers == two.progress.optimizers
+
+
+def test_after_step_is_told_the_batch_and_the_losses_of_the_step(tmp_path: Path) -> None:
+    run = training(examples.Watching, tmp_path)
+    history = train(run).history
+    total, steps = run.run.method.seen.tolist()  # type: ignore[union-attr, operator]
+    assert total == pytest.approx(sum(row.loss * n for row, n in zip(history, (2, 2, 2), strict=True)), rel=1e-5)
+    assert steps == sum(range(6))
+
+
+def test_state_that_no_checkpoint_can_hold_is_refused_by_name(tmp_path: Path) -> None:
+    class Odd(torch.optim.SGD):
+        def step(self, closure: None = None) -> None:  # type: ignore[override]
+            super().step()
+            for group in self.param_groups:
+                self.state[group["params"][0]]["history"] = {1, 2}
+
+    class WithOdd(examples.Plain):
+        def stages(self) -> list[Stage]:
+            return [Stage("train", self.loss, self.views, optimizer=OptimizerSettings(factory=Odd))]
+
+    with pytest.raises(PluginError, match="Odd: 'history' of its state is a set, which no checkpoint can hold"):
+        train(training(WithOdd, tmp_path))
+
+
+@pytest.mark.parametrize("net", ["teacher", "student"])
+def test_the_unlabeled_pool_is_predicted_whole_by_position_and_without_labels(tmp_path: Path, net: str) -> None:
+    found: list[Any] = []
+
+    class Asks(examples.MeanTeacher):
+        def end_epoch(self, context: Any) -> dict[str, torch.Tensor]:
+            found[:] = list(context.predict("unlabeled", net=net))
+            return {}
+
+    recipe = SHORT.model_copy(update={"evaluation_batch": 20})
+    run = toy_training(Asks(MethodConfig()), tmp_path, recipe=recipe)
+    train(run)
+    assert [len(part.index) for part in found] == [20, 20, 8]
+    assert torch.cat([part.index for part in found]).tolist() == list(range(POOL))
+    assert set(vars(found[0])) == {"logits", "index"}
+    module, pool = run.run.teacher.net if net == "teacher" else run.run.net, run.run.task.unlabeled
+    assert module.training == (net == "student"), "the mode is as it was"
+    with torch.no_grad():
+        expected = module.eval()(run.run.task.maker.normalised(pool.images)).logits  # type: ignore[union-attr]
+    torch.testing.assert_close(torch.cat([part.logits for part in found]), expected)
