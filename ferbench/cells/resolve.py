@@ -84,7 +84,7 @@ class ResolvedCell:
     @property
     def relabels(self) -> bool:
         """Whether a stage has a second draw of labeled images."""
-        return any(stage.data == "relabeled" for stage in self.declared.stages())
+        return any(stage.data == "relabeled" for stage in self.declared.declared_stages())
 
     @property
     def standard(self) -> bool:
@@ -106,7 +106,7 @@ class ResolvedCell:
             selection=self.selection,
             optimizers=[
                 line
-                for stage in self.declared.stages()
+                for stage in self.declared.declared_stages()
                 for settings in stage.optimizers.values()
                 for line in unsourced(stage.name, settings.departures(self.recipe), settings.source)
             ],
@@ -142,7 +142,11 @@ def resolve(
 
 def view_kinds(method: "Method") -> list[str]:
     """The registered names of all views that a method asks for, sorted."""
-    views = [declared for stage in method.stages() for declared in (stage.views.labeled, stage.views.unlabeled or {})]
+    views = [
+        declared
+        for stage in method.declared_stages()
+        for declared in (stage.views.labeled, stage.views.unlabeled or {})
+    ]
     return sorted({spec.kind for declared in views for spec in declared.values()})
 
 

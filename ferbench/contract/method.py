@@ -270,6 +270,13 @@ class Method(nn.Module):
         """The parts of the run, in order; asked for before `setup`, so it may use `config` and nothing else."""
         return [Stage("train", self.loss, self.views)]
 
+    def declared_stages(self) -> list[Stage]:
+        """What `stages` gives; a PluginError in it names the method."""
+        try:
+            return list(self.stages())
+        except PluginError as error:
+            raise PluginError(f"{type(self).__name__}: {error}") from None
+
     @abstractmethod
     def loss(self, batch: Batch) -> Losses:
         """The loss of one step, on normalised views."""
@@ -343,7 +350,7 @@ class Method(nn.Module):
     @property
     def uses_unlabeled(self) -> bool:
         """Whether the method learns from unlabeled images."""
-        return any(stage.views.unlabeled for stage in self.stages())
+        return any(stage.views.unlabeled for stage in self.declared_stages())
 
     def build_network(self, name: str) -> Network:
         """A new network of the cell's backbone and head, on its device; its random weights follow name and seed."""

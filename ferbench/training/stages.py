@@ -85,10 +85,7 @@ def stage_batches(run: Run, planned: PlannedStage) -> Batches:
 
 def checked_stages(method: Method) -> list[Stage]:
     """The stages of a method; raises PluginError where they cannot be run as declared."""
-    try:
-        stages = list(method.stages())
-    except PluginError as error:
-        raise PluginError(f"{type(method).__name__}: {error}") from None
+    stages = method.declared_stages()
     names = [stage.name for stage in stages]
     if len(set(names)) < len(names):
         raise PluginError(f"{type(method).__name__}: stages must have different names, not {names}")
