@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal
 
 import numpy as np
@@ -36,7 +37,9 @@ def passed(name: str, problems: list[str]) -> RecordCheck:
 
 def check_record(record: Record, protocols: Protocols) -> Iterator[RecordCheck]:
     """Identity, and every number that follows from another number of the same record."""
-    yield passed("cell id", _id_problems(record))
+    recorded, computed = record.cell_id, record.cell.cell_id
+    same = [] if recorded == computed else [f"recorded as {recorded[:12]}…, the cell gives {computed[:12]}…"]
+    yield passed("cell id", same)
     yield _standard(record, protocols)
     if record.result is None:
         return
@@ -69,12 +72,6 @@ def differences(result: Result, outcome: Outcome, source: str) -> list[str]:
         for name, was, is_ in pairs
         if not _same(was, is_)
     ]
-
-
-def _id_problems(record: Record) -> list[str]:
-    if record.cell_id == record.cell.cell_id:
-        return []
-    return [f"recorded as {record.cell_id[:12]}…, the cell gives {record.cell.cell_id[:12]}…"]
 
 
 def departures(cell: Cell, protocol: Protocol, *, relabels: bool, selection: str, optimizers: list[str]) -> list[str]:
@@ -110,16 +107,14 @@ def unsourced(stage: str, departures: Mapping[str, object], source: str) -> list
 def _standard(record: Record, protocols: Protocols) -> RecordCheck:
     """A record that calls itself standard must be."""
     cell = record.cell
+    failed, unchecked = partial(RecordCheck, "standard", "failed"), partial(RecordCheck, "standard", "unchecked")
     if record.standard and cell.overrides:
-        return RecordCheck("standard", "failed", f"recorded as true, but the cell has overrides {cell.changes}")
+        return failed(f"recorded as true, but the cell has overrides {cell.changes}")
     if (protocol := protocols.get(cell.protocol)) is None:
-        return RecordCheck("standard", "unchecked", f"protocol '{cell.protocol}' is not built in")
-    relabels = record.result is not None and record.result.fingerprints.relabeled is not None
+        return unchecked(f"protocol '{cell.protocol}' is not built in")
     if record.headline != protocol.headline:
-        return RecordCheck(
-            "standard", "failed", f"its headline is {record.headline}, the protocol's {protocol.headline}"
-        )
-    inline = record.measured.executor == INLINE
+        return failed(f"its headline is {record.headline}, the protocol's {protocol.headline}")
+    relabels = record.result is not None and record.result.fingerprints.relabeled is not None
     reasons = departures(
         cell,
         protocol,
@@ -132,16 +127,12 @@ def _standard(record: Record, protocols: Protocols) -> RecordCheck:
             for line in unsourced(stage, facts.departures, facts.source)
         ],
     )
-    expected = not reasons and not inline
+    expected = not reasons and record.measured.executor != INLINE
     if record.standard == expected:
         return RecordCheck("standard", "verified")
     if record.result is None and not record.standard:
-        return RecordCheck(
-            "standard", "unchecked", "only a result says whether its method saw more labels than the budget"
-        )
-    return RecordCheck(
-        "standard", "failed", f"recorded as {str(record.standard).lower()}, the cell gives {expected}".lower()
-    )
+        return unchecked("only a result says whether its method saw more labels than the budget")
+    return failed(f"recorded as {record.standard}, the cell gives {expected}".lower())
 
 
 def _count_problems(result: Result, cell: Cell) -> list[str]:
