@@ -3,18 +3,21 @@
 from ferbench.cells.resolve import ResolvedCell
 from ferbench.contract.protocol import TUNED
 from ferbench.contract.strict import Strict
-from ferbench.records.checks import is_standard
 from ferbench.records.schema import RecordConfig
 
 
 class MethodPlan(Strict):
-    """The configuration that a cell runs with, what data its method draws, and whether its record is a standard one."""
+    """The configuration that a cell runs with, what data its method draws, and what it evaluates.
+
+    `standard` says whether the record will be a standard one, as far as it is known before the run.
+    """
 
     config: RecordConfig
     unlabeled: bool
     boxes: bool
     relabeled: bool
     standard: bool
+    selection: str
 
 
 def plan_of(resolved: ResolvedCell) -> MethodPlan:
@@ -24,7 +27,8 @@ def plan_of(resolved: ResolvedCell) -> MethodPlan:
         unlabeled=resolved.declared.uses_unlabeled,
         boxes=resolved.wants_boxes,
         relabeled=resolved.relabels,
-        standard=is_standard(resolved.cell, resolved.protocol, relabels=resolved.relabels),
+        standard=resolved.standard,
+        selection=resolved.selection,
     )
 
 

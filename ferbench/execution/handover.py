@@ -85,6 +85,8 @@ class Trained(Strict):
     data: dict[str, str]
     """Which images a stage draws as unlabeled, by its name: `unlabeled`, `everything` or `relabeled`."""
     image_passes: int
+    forward_images: int
+    optimizer_steps: int
     parameters: int
 
 
@@ -94,6 +96,8 @@ class TrainerReport(Strict):
     status: Status
     error: ErrorReport | None = None
     config: RecordConfig
+    selection: str
+    """Which net is evaluated, in words."""
     measured: Measured
     environment: dict[str, str]
     trained: Trained | None = None

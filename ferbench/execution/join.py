@@ -69,6 +69,8 @@ def trained_result(
         oracle=_oracle(history, trained, resolved.protocol.headline),
         steps=resolved.recipe.steps,
         image_passes=trained.image_passes,
+        forward_images=trained.forward_images,
+        optimizer_steps=trained.optimizer_steps,
         parameters=trained.parameters,
     )
     return Joined(result, predictions, history)

@@ -14,7 +14,7 @@ from ferbench.execution.handover import TrainerReport
 from ferbench.execution.provenance import environment, git_state
 from ferbench.records.formats import ENGINE_VERSION
 from ferbench.records.options_v1 import config_of_today
-from ferbench.records.schema import ErrorReport, Fingerprints, Measured, Record, Result, Status
+from ferbench.records.schema import ErrorReport, Fingerprints, Measured, Record, RecordConfig, Result, Status
 from ferbench.records.store import MODEL, RunStore, is_model
 
 
@@ -31,6 +31,8 @@ class RecordBuilder:
     """What the trainer says of itself, once it does."""
     reported: float = 0.0
     """When that was."""
+    tested: Record | None = None
+    """The record of the model that is tested on another set, which says how it was trained."""
 
     def take(self, report: TrainerReport) -> None:
         """Go on from what the trainer says."""
@@ -39,12 +41,14 @@ class RecordBuilder:
     def record(self, status: Status, result: Result | None = None, error: ErrorReport | None = None) -> Record:
         """The record of this attempt."""
         resolved, cell, report = self.resolved, self.resolved.cell, self.report
+        selection = self._selection()
+        standard = self.plan.standard and selection == resolved.protocol.selection
         return Record(
             status=status,
             cell=cell,
             cell_id=cell.cell_id,
-            standard=self.plan.standard and self.job.executor != INLINE,
-            config=report.config if report else self.plan.config,
+            standard=standard and self.job.executor != INLINE,
+            config=self._config(),
             result=result,
             measured=self._measured(),
             plugin=stamp(resolved.registry, "methods", cell.method),
@@ -52,10 +56,21 @@ class RecordBuilder:
             engine_version=ENGINE_VERSION,
             environment=report.environment if report else environment(),
             git=git_state(),
-            selection=resolved.protocol.selection,
+            selection=selection,
             headline=resolved.protocol.headline,
             error=error,
         )
+
+    def _config(self) -> RecordConfig:
+        """The resolved configuration, with the optimizers that have trained."""
+        config = self.report.config if self.report else self.plan.config
+        return config.model_copy(update={"optimizers": self.tested.config.optimizers}) if self.tested else config
+
+    def _selection(self) -> str:
+        """What is evaluated, as the trainer has found."""
+        if self.tested is not None:
+            return self.tested.selection
+        return self.report.selection if self.report else self.plan.selection
 
     def _measured(self) -> Measured:
         """What the trainer has measured, and the time and processor time of this process."""
@@ -105,7 +120,7 @@ def finished_record(
     record = store.read(resolved.cell)
     if record is None or record.engine_version != ENGINE_VERSION:
         return None
-    if config_of_today(record) != plan.config:
+    if config_of_today(record).model_copy(update={"optimizers": {}}) != plan.config:
         return None
     if record.measured.executor == INLINE != executor and plan.standard:
         return None

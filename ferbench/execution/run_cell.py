@@ -151,6 +151,7 @@ class _CellRun:
         done = finished_record(store, resolved, plan, data.fingerprints, trained, executor)
         if done is not None:
             return done
+        builder.tested = trained
         for text in test.notes():
             self._tell(f"'{resolved.cell.test_on}' {text}")
         tested, order = test_rows(test.images, test.rows)

@@ -22,11 +22,10 @@ from ferbench.contract.events import Epoch, Event
 from ferbench.contract.executor import INLINE, Job
 from ferbench.contract.method import Processes
 from ferbench.data.cache import cache_root
-from ferbench.data.load.views import ViewMaker
 from ferbench.data.seeds import derive
 from ferbench.discovery.registry import Registry
 from ferbench.errors import DataError, InterruptedRun, UsageError
-from ferbench.execution.build import build_method, build_network, build_task, image_set_of, method_info
+from ferbench.execution.build import build_method, build_network, build_task, image_set_of, method_info, view_maker
 from ferbench.execution.devices import choose_device
 from ferbench.execution.handover import FACTS, LOGITS, TEST, CellFacts, ImageRows, Trained, TrainerReport
 from ferbench.execution.provenance import cpu_seconds, device_name, environment, peak_memory
@@ -36,7 +35,7 @@ from ferbench.execution.stopping import TimeoutReached
 from ferbench.records.cell import Cell, digest
 from ferbench.records.files import file_digest, write_atomic
 from ferbench.records.in_progress import snapshot_file
-from ferbench.records.schema import Measured, Status
+from ferbench.records.schema import Measured, RecordConfig, Status
 from ferbench.records.store import CHECKPOINT, MODEL
 from ferbench.training.distributed import join_processes, own_device
 from ferbench.training.epoch_stats import DivergedError
@@ -65,11 +64,26 @@ class _Attempt:
         return TrainerReport(
             status=status,
             error=error_report(error) if error else None,
-            config=resolved_config(self.resolved),
+            config=self._config(),
+            selection=self._selection(),
             measured=self._measured(),
             environment=environment(self.device),
             trained=trained,
         )
+
+    def _config(self) -> RecordConfig:
+        """The resolved configuration, with the optimizers that have trained."""
+        used = self.training.progress.optimizers if self.training else {}
+        config = resolved_config(self.resolved).model_dump(mode="json")
+        return RecordConfig.model_validate({**config, "optimizers": used})
+
+    def _selection(self) -> str:
+        """What is evaluated; a method that says it is the teacher, and evaluates another net, is not believed."""
+        rule, said = self.resolved.protocol.selection, self.resolved.selection
+        if self.training is None or said != rule:
+            return said
+        run = self.training.run
+        return rule if run.method.evaluation_net() is run.teacher.net else "another net than the EMA model"
 
     def _measured(self) -> Measured:
         progress, job = RunProgress(wall_seconds=time.monotonic() - self.facts.began), self.job
@@ -107,9 +121,14 @@ def train_cell(
         attempt = _Attempt(job, resolved, folder)
     except UsageError as error:  # there is no such device here
         nothing = Measured(started_at="", threads=job.threads, processes=job.processes, executor=job.executor)
-        config, stamps = resolved_config(resolved), environment()
-        report = error_report(error)
-        return TrainerReport(status="failed", error=report, config=config, measured=nothing, environment=stamps)
+        return TrainerReport(
+            status="failed",
+            error=error_report(error),
+            config=resolved_config(resolved),
+            selection=resolved.selection,
+            measured=nothing,
+            environment=environment(),
+        )
     try:
         _make_deterministic(attempt.device)
         attempt.processes = join_processes(attempt.device, job.processes)
@@ -142,6 +161,8 @@ def _train(attempt: _Attempt, events: Events, stop: Stop, tests: Callable[[], No
         evaluations_begin=training.stages[-1].ema_begins,
         data={planned.stage.name: training.run.task.name_of(planned.stage) for planned in training.stages},
         image_passes=progress.image_passes,
+        forward_images=progress.forward_images,
+        optimizer_steps=progress.optimizer_steps,
         parameters=sum(parameter.numel() for parameter in net.parameters()),
     )
     if first:
@@ -159,11 +180,12 @@ def _test(attempt: _Attempt, tests: Callable[[], None]) -> None:
     resolved, facts, device = attempt.resolved, attempt.facts, attempt.device
     assert facts.model is not None
     resolved.registry.notify("ferbench_run_started", cell=resolved.cell, folder=attempt.folder.parent)
-    net = build_network(resolved.base, initial_weights(attempt.job, resolved), device)
+    init = initial_weights(attempt.job, resolved)
+    net = build_network(resolved.base, init, device)
     info = method_info(resolved, net, facts.n_labeled, facts.n_unlabeled, facts.labeled_counts)
-    method, _ = build_method(resolved.base, net, info, device)
+    method, _ = build_method(resolved.base, net, info, init, device)
     load_model(method.evaluation_net(), Path(facts.model), facts.model_digest)
-    maker = ViewMaker(resolved.recipe, net.backbone.mean, net.backbone.std, device)
+    maker = view_maker(resolved, net, device)
     tests()
     images = image_set_of(ImageRows.read(attempt.folder / TEST), device)
     logits = evaluations(method.evaluation_net(), [], images, maker, resolved.recipe.evaluation_batch)
@@ -172,10 +194,11 @@ def _test(attempt: _Attempt, tests: Callable[[], None]) -> None:
 
 def _training(attempt: _Attempt, events: Events, stop: Stop) -> Training:
     resolved, job, device, facts = attempt.resolved, attempt.job, attempt.device, attempt.facts
-    net = build_network(resolved, initial_weights(job, resolved), device)
+    init = initial_weights(job, resolved)
+    net = build_network(resolved, init, device)
     task = build_task(resolved, attempt.folder, net, device)
     info = method_info(resolved, net, facts.n_labeled, facts.n_unlabeled, facts.labeled_counts)
-    method, teacher = build_method(resolved, net, info, device, attempt.processes)
+    method, teacher = build_method(resolved, net, info, init, device, attempt.processes)
     # What was made inline is never standard: a run of another executor neither continues it nor takes a stage from it.
     arithmetic = [resolved.cell.precision, device_name(device), job.threads, job.processes, job.executor == INLINE]
     identity = run_identity(resolved, resolved_config(resolved), facts.fingerprints, arithmetic)

@@ -74,17 +74,34 @@ def differences(result: Result, outcome: Outcome, source: str) -> list[str]:
     ]
 
 
-def is_standard(cell: Cell, protocol: Protocol, *, relabels: bool) -> bool:
-    """Whether a cell belongs in a standard table: nothing overridden, and a budget and a seed that are listed.
+def departures(cell: Cell, protocol: Protocol, *, relabels: bool, selection: str, optimizers: list[str]) -> list[str]:
+    """Why a cell does not belong in a standard table; empty if it does.
 
-    A method that `relabels` has seen more labels than the budget allows, and does not.
+    A method that `relabels` has seen more labels than the budget allows. `selection` is what it evaluates,
+    `optimizers` are the stages that train otherwise than the protocol and say no source.
     """
-    budget = cell.budget
+    budget, found = cell.budget, []
+    if cell.overrides:
+        found.append(cell.changes)
     listed = (
         budget.ratio in protocol.ratios or budget.count in protocol.counts or budget.per_class in protocol.per_class
     )
-    spread = budget.per_class is not None or budget.allocation in protocol.allocations
-    return listed and spread and cell.seed in protocol.seeds and not cell.overrides and not relabels
+    if not listed or not (budget.per_class is not None or budget.allocation in protocol.allocations):
+        found.append(f"{budget.title()}: not in '{protocol.name}'")
+    if cell.seed not in protocol.seeds:
+        found.append(f"seed {cell.seed}: not in '{protocol.name}'")
+    if relabels:
+        found.append("sees labels of a second draw")
+    if selection != protocol.selection:
+        found.append(f"evaluates: {selection}")
+    return found + [f"own optimizer without a source: {text}" for text in optimizers]
+
+
+def unsourced(stage: str, departures: Mapping[str, object], source: str) -> list[str]:
+    """What is not the protocol's in a stage's optimizer, unless its `source` is said; of at most one line."""
+    if source or not departures:
+        return []
+    return [f"stage '{stage}': " + ", ".join(f"{name}={value}" for name, value in departures.items())]
 
 
 def _standard(record: Record, protocols: Protocols) -> RecordCheck:
@@ -98,7 +115,19 @@ def _standard(record: Record, protocols: Protocols) -> RecordCheck:
     if record.headline != protocol.headline:
         return failed(f"its headline is {record.headline}, the protocol's {protocol.headline}")
     relabels = record.result is not None and record.result.fingerprints.relabeled is not None
-    expected = is_standard(cell, protocol, relabels=relabels) and record.measured.executor != INLINE
+    reasons = departures(
+        cell,
+        protocol,
+        relabels=relabels,
+        selection=record.selection,
+        optimizers=[
+            line
+            for stage, optimizers in record.config.optimizers.items()
+            for facts in optimizers.values()
+            for line in unsourced(stage, facts.departures, facts.source)
+        ],
+    )
+    expected = not reasons and record.measured.executor != INLINE
     if record.standard == expected:
         return RecordCheck("standard", "verified")
     if record.result is None and not record.standard:

@@ -98,7 +98,7 @@ COLUMNS: tuple[Column, ...] = (
     *(Column(metric.key, "Float64", metric.description, _filled_in_by_row_of) for metric in METRICS),
     *_fields(Oracle, "Float64", "result.oracle", _HEADLINES, "oracle_"),
     *_fields(Oracle, "Int64", "result.oracle", "step evaluations", "oracle_"),
-    *_fields(Result, "Int64", "result", f"{_COUNTS} steps image_passes parameters"),
+    *_fields(Result, "Int64", "result", f"{_COUNTS} steps image_passes forward_images optimizer_steps parameters"),
     Column("labels_seen", "Int64", "images whose label the method saw", partial(_at, place="result.labels_seen")),
     Column("n_folds", "Int64", "folds of subjects that the protocol has", _folds),
     _json("class_names", "the classes as a JSON list", "result.class_names"),

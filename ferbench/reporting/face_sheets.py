@@ -13,6 +13,7 @@ from PIL import Image
 from safetensors import SafetensorError, safe_open
 from scipy.special import softmax
 
+from ferbench.contract.batch import ViewSpec
 from ferbench.contract.protocol import Recipe
 from ferbench.data.load.image_set import ImageSet, image_set
 from ferbench.data.load.image_store import ImageStore
@@ -91,7 +92,7 @@ def view_sheet(
     rows = []
     for number, kind in enumerate(kinds):
         generator = torch.Generator().manual_seed(derive(seed, "report", kind, number))
-        view, _ = maker.pixels(kind, pool.images, pool.boxes, generator)
+        view, _ = maker.pixels(ViewSpec(kind), pool.images, pool.boxes, generator)
         rows.append(face_row(VIEW_TITLES[kind], view.numpy()))
     return Sheet(rows, captions)
 

@@ -1,6 +1,6 @@
 """Passes over images in evaluation mode."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -10,14 +10,19 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from ferbench.contract.backbone import Network
+from ferbench.contract.batch import UnlabeledPredictions, ViewSpec, plain
 from ferbench.data.load.image_set import ImageSet
+from ferbench.data.load.passes import in_order
+from ferbench.data.load.stream import Stream
 from ferbench.data.load.views import ViewMaker
 from ferbench.records.metrics import to_float16
+
+PLAIN = plain()
 
 
 @torch.no_grad()
 def logits_of(
-    net: Network, pool: ImageSet, maker: ViewMaker, batch_size: int, *, view: str = "plain", seed: int = 0
+    net: Network, pool: ImageSet, maker: ViewMaker, batch_size: int, *, view: ViewSpec = PLAIN, seed: int = 0
 ) -> Tensor:
     """Logits (N, C) float32 on the pool's device, in the pool's order; the net's mode is restored."""
     training = net.training
@@ -45,3 +50,17 @@ def evaluations(
         net.load_state_dict(state)
         found.append(to_float16(logits_of(net, images, maker, batch_size).cpu().numpy()))
     return np.stack(found)
+
+
+def unlabeled_logits(
+    net: Network, pool: ImageSet | Stream, maker: ViewMaker, batch_size: int, *, view: ViewSpec, seed: int
+) -> Iterator[UnlabeledPredictions]:
+    """A pass over an unlabeled pool in evaluation mode, a batch at a time; the net's mode is restored after each."""
+    generator = torch.Generator().manual_seed(seed)
+    for drawn in in_order(pool, batch_size):
+        training = net.training
+        pixels, _ = maker.pixels(view, drawn.images, drawn.boxes, generator)
+        with torch.no_grad():
+            logits = net.eval()(maker.normalised(pixels)).logits.float()
+        net.train(training)
+        yield UnlabeledPredictions(logits, drawn.index)

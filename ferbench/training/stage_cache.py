@@ -13,7 +13,7 @@ from ferbench.records.cell import digest
 from ferbench.records.files import write_atomic
 from ferbench.records.in_progress import said_file, snapshot_file
 from ferbench.training.checkpoint import Checkpoint, checkpoint_bytes, read_checkpoint, write_checkpoint
-from ferbench.training.run import Run, RunProgress, Stop
+from ferbench.training.run import COSTS, Run, RunProgress, Stop
 
 PATIENCE_SECONDS = 1.0
 
@@ -74,10 +74,11 @@ class StageCache:
     def path(self, stage: Stage) -> Path:
         """The file of a stage, whether or not it exists."""
         views = {
-            role: {name: spec.kind for name, spec in (declared or {}).items()}
+            role: {name: [spec.kind, dict(spec.options)] for name, spec in (declared or {}).items()}
             for role, declared in (("labeled", stage.views.labeled), ("unlabeled", stage.views.unlabeled))
         }
-        declaration = [stage.name, stage.data, stage.sampler, stage.share, dict(stage.optimizer or {}), views]
+        settings = stage.optimizer.values if stage.optimizer else {}
+        declaration = [stage.name, stage.data, stage.sampler, stage.share, settings, views]
         content = self.shared(stage) if stage.pretraining and self.shared else self.content
         return self.folder / f"{stage.name}-{digest([declaration, dict(content)])[:16]}.safetensors"
 
@@ -106,18 +107,15 @@ def restore_stage(
             if tensors := saved.get(_prefix(path)):
                 write_atomic(path, checkpoint_bytes(Checkpoint(tensors)))
     # What the stage has cost whoever trained it, so that cells can be compared.
-    progress.image_passes += saved.state["image_passes"]
-    progress.train_seconds += saved.state["train_seconds"]
+    for name in COSTS:
+        setattr(progress, name, getattr(progress, name) + saved.state[name])
     progress.wall_seconds += saved.state["train_seconds"]
     return saved.get("pictures")
 
 
 def kept_stage(run: Run, stage: Stage, progress: RunProgress, folder: Path, pictures: dict[str, Tensor]) -> Checkpoint:
     """What a finished stage leaves for other cells."""
-    cost = {
-        "image_passes": progress.image_passes - progress.passes_before,
-        "train_seconds": progress.train_seconds - progress.seconds_before,
-    }
+    cost = {name: getattr(progress, name) - progress.before[name] for name in COSTS}
     rows = [row for row in progress.history if row.stage == stage.name]
     evaluated = [row.epoch for row in rows if row.epoch in progress.evaluated]
     checkpoint = Checkpoint(state={"history": [row.to_json() for row in rows], "evaluated": evaluated, **cost})
