@@ -10,7 +10,7 @@ from ferbench.contract.executor import STATUSES, Job
 from ferbench.records.schema import Status
 from tests.unit.records.factory import make_cell
 
-JOB = Job(make_cell().model_dump(mode="json"), "synthfaces", None, None, Path("my runs"), "cuda", 2, timeout=9.5)
+JOB = Job(make_cell().model_dump(mode="json"), {}, "synthfaces", None, None, Path("my runs"), "cuda", 2, timeout=9.5)
 
 
 def test_a_job_survives_json() -> None:
