@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any
 from ferbench.cells.code_stamps import code, named_parts, stamp
 from ferbench.cells.resolve import ResolvedCell, option_values
 from ferbench.cells.select import CellData
-from ferbench.contract.protocol import TUNED
 from ferbench.records.formats import ENGINE_VERSION
 from ferbench.records.schema import RecordConfig
 
@@ -38,7 +37,7 @@ def shared_identity(
 ) -> dict[str, Any]:
     """What a pre-training stage depends on: not labels, seed or head, and of options only those that it names."""
     cell = resolved.cell
-    recipe = resolved.recipe.model_dump(mode="json", exclude={*TUNED, *LATER_FIELDS, *(stage.optimizer or {})})
+    recipe = resolved.recipe.model_dump(mode="json", exclude={*LATER_FIELDS, *(stage.optimizer or {})})
     config = option_values(resolved.config)
     return {
         "options": {name: config[name] for name in stage.options},

@@ -123,8 +123,7 @@ def _images(resolved: ResolvedCell, policy: Policy) -> ImageStore:
 
 def _allowed(resolved: ResolvedCell, policy: Policy, dataset: Dataset) -> Dataset:
     """The dataset, if it is on disk or may be made now."""
-    size, usual = resolved.recipe.image_size, resolved.protocol.recipe_for(resolved.dataset.info.family)
-    usual_size = usual.for_backbone(resolved.cell.backbone).image_size
+    size, usual_size = resolved.recipe.image_size, resolved.protocol.recipe_for(resolved.dataset.info.family).image_size
     makes = policy is Policy.MAKE or (
         policy is Policy.USUAL_SIZE and size == usual_size and not isinstance(dataset, StreamedDataset)
     )

@@ -1,7 +1,7 @@
 """A protocol fixes everything that must be equal for results to be comparable; declarative and versioned."""
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -32,8 +32,8 @@ class StrongView(_Declaration):
     cutout: float = Field(0.5, ge=0, le=1, description="largest side of the cutout square, as a part of the width")
 
 
-TUNED = frozenset({"method_defaults", "head_defaults", "backbone_defaults"})
-"""Fields of a recipe that hold defaults of others; they show in what a record says of these."""
+TUNABLE = ("optimizer", "learning_rate", "weight_decay", "momentum", "schedule", "warmup")
+"""Fields of a recipe that a backbone's tuning may set: none that decides data, steps or batches."""
 
 
 class Recipe(_Declaration):
@@ -56,19 +56,6 @@ class Recipe(_Declaration):
     strong: StrongView = StrongView()
     evaluations: int = Field(6, ge=1, le=6, description="evaluations on the test split, for the oracle only")
     evaluation_batch: int = Field(250, ge=1, description="images per forward in evaluation")
-    method_defaults: Mapping[str, Mapping[str, Any]] = Field(
-        default_factory=dict, description="options of methods tuned for this recipe with equal trials"
-    )
-    head_defaults: Mapping[str, Mapping[str, Any]] = Field(
-        default_factory=dict, description="options of heads that --head names, as tuned with their methods"
-    )
-    backbone_defaults: Mapping[str, Mapping[str, Any]] = Field(
-        default_factory=dict, description="fields for backbones that the others do not suit, the same for all rows"
-    )
-
-    def for_backbone(self, name: str) -> "Recipe":
-        """The recipe with what it declares for a backbone; `small-vit/96` is a `small-vit`."""
-        return self.model_copy(update=dict(self.backbone_defaults.get(name.partition("/")[0], {})))
 
     @model_validator(mode="after")
     def _padding_fits(self) -> "Recipe":

@@ -8,19 +8,20 @@ import functools
 import inspect
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import pluggy
 
 from ferbench import hookspecs
-from ferbench.discovery.registry import KINDS, Entry, LoadedPlugin, PluginProblem, describe, one_line
+from ferbench.discovery.registry import KINDS, Entry, LoadedPlugin, PluginProblem, Tuning, describe, one_line
 from ferbench.errors import suggestion
 from ferbench.version import __version__
 
 GROUP = "ferbench"
 HOOKS = tuple(name for name in vars(hookspecs) if name.startswith("ferbench_"))
+TUNED_KINDS = ("methods", "heads", "backbones")
 HEAVY = ("torch", "pandas", "pydantic")
 
 _NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
@@ -54,6 +55,7 @@ class Registration:
     def __init__(self, candidate: Candidate) -> None:
         self.candidate = candidate
         self.entries: list[Entry] = []
+        self.tunings: list[Tuning] = []
         self.problems: list[PluginProblem] = []
         self.refused: dict[tuple[str, str], PluginProblem] = {}
 
@@ -78,10 +80,11 @@ class Registration:
             raise Unusable(one_line(str(error)), f"write the hooks as {signatures}") from error
         for kind in KINDS:
             self._call(manager, f"ferbench_register_{kind}", register=functools.partial(self._register, kind))
+        self._call(manager, "ferbench_register_tunings", register=self._register_tuning)
         owner = self.candidate
         module = plugin.__name__ if inspect.ismodule(plugin) else type(plugin).__module__
-        entries = tuple(self.entries)
-        return LoadedPlugin(owner.name, owner.distribution, owner.version, module, hooks, entries, manager)
+        entries, tunings = tuple(self.entries), tuple(self.tunings)
+        return LoadedPlugin(owner.name, owner.distribution, owner.version, module, hooks, entries, tunings, manager)
 
     def _import(self) -> Any:
         absent = [name for name in HEAVY if name not in sys.modules]
@@ -165,6 +168,36 @@ class Registration:
                     one_line(example),
                 )
             )
+
+    def _register_tuning(
+        self,
+        protocol: str,
+        family: str,
+        options: Mapping[str, Any],
+        *,
+        method: str = "",
+        head: str = "",
+        backbone: str = "",
+        trials: int,
+        source: str,
+    ) -> None:
+        """The `register` that the hook of tunings is given."""
+        tuned = [(kind, name) for kind, name in zip(TUNED_KINDS, (method, head, backbone), strict=True) if name]
+        if len(tuned) != 1 or not isinstance(options, Mapping):
+            self._report(
+                f"a tuning under {protocol} for {family} is malformed",
+                "give a dict of options, and name what they tune with one of method=, head= and backbone=",
+            )
+            return
+        (kind, name), owner = tuned[0], self.candidate.distribution
+        tuning = Tuning(kind, name, protocol, family, options, trials, one_line(source), owner)
+        if type(trials) is not int or trials < 1 or not tuning.source:
+            self._report(
+                f"the tuning of {tuning} declares trials={trials!r}, source={source!r}",
+                "say how many settings were tried, 1 or more, and where the trials can be read",
+            )
+        else:
+            self.tunings.append(tuning)
 
     def _report(self, message: str, remedy: str) -> PluginProblem:
         self.problems.append(self.candidate.problem(message, remedy))

@@ -8,11 +8,10 @@ from pathlib import Path
 
 import torch
 
-from ferbench.cells.code_stamps import stamp, stamps
+from ferbench.cells.code_stamps import stamp, stamps, tuning_stamps
 from ferbench.cells.resolve import ResolvedCell
 from ferbench.contract.executor import INLINE, Job
 from ferbench.contract.method import Processes
-from ferbench.contract.protocol import TUNED
 from ferbench.errors import DataError
 from ferbench.execution.provenance import cpu_seconds, device_name, environment, git_state, peak_memory
 from ferbench.records.formats import ENGINE_VERSION
@@ -75,6 +74,7 @@ class RecordBuilder:
             measured=self.measured(),
             plugin=stamp(resolved.registry, "methods", cell.method),
             plugins=stamps(resolved.registry, cell),
+            tunings=tuning_stamps(resolved),
             engine_version=ENGINE_VERSION,
             environment=environment(self.device),
             git=git_state(),
@@ -97,7 +97,7 @@ class RecordBuilder:
 
 def resolved_config(resolved: ResolvedCell) -> RecordConfig:
     """Every field with the value that the cell runs with."""
-    recipe = resolved.recipe.model_dump(mode="json", exclude={*TUNED, "backbone"})
+    recipe = resolved.recipe.model_dump(mode="json", exclude={"backbone"})
     protocol, joint = resolved.protocol, resolved.declared.joint_forward
     return RecordConfig(
         protocol={

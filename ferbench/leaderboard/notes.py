@@ -75,6 +75,14 @@ def row_notes(rows: Rows, most: int, headline: Headline) -> Iterator[str]:
             yield f"{title}: its seeds ran different configurations."
 
 
+def tuning_notes(rows: Rows) -> Iterator[str]:
+    """How many trials the rows' distributions declare for the methods' options."""
+    trials = {cells["title"].iloc[0]: cells["tuning_trials"].dropna() for cells in rows.values()}
+    declared = [f"{title} {'/'.join(map(str, sorted(set(n))))}" for title, n in trials.items() if len(n)]
+    if declared:
+        yield f"Trials before the tuned options, as the plugins declare them: {', '.join(sorted(declared))}."
+
+
 def cell_notes(cells: pd.DataFrame) -> Iterator[str]:
     """Seeds whose labeled images are not the same in all rows, and what the times were measured on."""
     labeled = cells.groupby("seed")["fingerprint_labeled"].nunique()

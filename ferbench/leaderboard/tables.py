@@ -18,6 +18,7 @@ from ferbench.leaderboard.notes import (
     cross_notes,
     fold_notes,
     row_notes,
+    tuning_notes,
 )
 from ferbench.leaderboard.reported import Published, ReportedBlock
 from ferbench.leaderboard.statistics import Paired, Spread, paired, spread
@@ -160,6 +161,7 @@ def _table(key: Key, groups: Mapping[Key, Rows]) -> Table:
             *fold_notes(key.folds),
             *cross_notes(key.test_on, cells),
             *row_notes(rows, most, key.headline),
+            *tuning_notes(rows),
             *cell_notes(cells),
         ),
     )

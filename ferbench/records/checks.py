@@ -38,6 +38,8 @@ def check_record(record: Record, protocols: Protocols) -> Iterator[RecordCheck]:
     """Identity, and every number that follows from another number of the same record."""
     yield passed("cell id", _id_problems(record))
     yield _standard(record, protocols)
+    if record.tunings:
+        yield passed("tunings", _tuning_problems(record))
     if record.result is None:
         return
     shape = passed("counts", _count_problems(record.result, record.cell))
@@ -75,6 +77,17 @@ def _id_problems(record: Record) -> list[str]:
     if record.cell_id == record.cell.cell_id:
         return []
     return [f"recorded as {record.cell_id[:12]}…, the cell gives {record.cell.cell_id[:12]}…"]
+
+
+def _tuning_problems(record: Record) -> list[str]:
+    """Options may only be tuned by the owner of what has them; that the trials were made is its word."""
+    stamps = {**record.plugins, "method": record.plugin}
+    owners = {role: stamps[role].distribution if role in stamps else "nobody" for role in record.tunings}
+    return [
+        f"the {role} is tuned by {tuning.distribution}, and is of {owners[role]}"
+        for role, tuning in record.tunings.items()
+        if owners[role] != tuning.distribution
+    ]
 
 
 def is_standard(cell: Cell, protocol: Protocol, *, relabels: bool) -> bool:

@@ -63,6 +63,10 @@ def _json(name: str, description: str, place: str) -> Column:
     return Column(name, "string", description, text)
 
 
+def _trials(record: Record) -> int | None:
+    return record.tunings["method"].trials if "method" in record.tunings else None
+
+
 def _folds(record: Record) -> int | None:
     folds = record.config.protocol.get("folds")
     return folds if isinstance(folds, int) and folds > 0 else None
@@ -113,6 +117,7 @@ COLUMNS: tuple[Column, ...] = (
     ),
     _json("environment", "versions and hardware as JSON", "environment"),
     *_fields(PluginStamp, "string", "plugin", "distribution version source_hash", "plugin_"),
+    Column("tuning_trials", "Int64", "settings tried before its tuned options, as declared", _trials),
     *_fields(Record, "Int64", "", "engine_version"),
     *_fields(Measured, TIME, "measured", "started_at finished_at"),
     *_fields(Measured, "Float64", "measured", _SECONDS),

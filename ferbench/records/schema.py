@@ -153,6 +153,17 @@ class PluginStamp(Strict):
     title: str = Field(default="", max_length=80, description="the name for people, where it is not the name itself")
 
 
+class TuningStamp(Strict):
+    """Defaults of a method, head or backbone that were tuned under the protocol; what its distribution says of them."""
+
+    distribution: str = Field(description="the installed distribution that registered it, which owns what is tuned")
+    trials: int = Field(ge=1, description="how many settings were tried before these were chosen, as declared")
+    source: str = Field(description="where the trials can be read, as declared")
+    options: dict[str, JsonValue] = Field(
+        description="the tuned options, before variant and overrides; fields of the recipe for a backbone"
+    )
+
+
 class Git(Strict):
     """The state of the repository that the run was started in."""
 
@@ -199,6 +210,9 @@ class Record(Strict):
     plugin: PluginStamp = Field(description="the code of the method")
     plugins: dict[str, PluginStamp] = Field(
         default_factory=dict, description="the code of the dataset, head, backbone and others, by kind"
+    )
+    tunings: dict[str, TuningStamp] = Field(
+        default_factory=dict, description="declared tunings of 'method', 'head' and 'backbone'"
     )
     engine_version: int = Field(ge=0, description="version of the training engine; results of two versions may differ")
     environment: dict[str, str] = Field(description="versions and hardware: python, torch, numpy, platform, device ...")
