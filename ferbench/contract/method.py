@@ -111,13 +111,13 @@ class EpochContext(Protocol):
 
     def predict(
         self,
-        pool: Literal["labeled"],
+        pool: Literal["labeled", "validation"],
         *,
         view: str = "plain",
         net: Literal["teacher", "student"] = "teacher",
         drop_last: bool = False,
     ) -> PoolPredictions:
-        """One pass in evaluation mode over the labeled pool under a kind of view, with its labels.
+        """One pass in evaluation mode over the labeled or the validation pool under a kind of view, with its labels.
 
         With `drop_last` a random remainder, what a shuffled loader of the training batch size drops, is left out.
         """

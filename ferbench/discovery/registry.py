@@ -24,6 +24,7 @@ BASES: Mapping[str, str] = {
     "executors": "ferbench.contract.executor:Executor",
 }
 """What targets subclass, or are an instance of; as strings, since some bases import torch."""
+UNKNOWN_FIELDS = "ferbench.contract.protocol:unknown_fields"
 
 _log = logging.getLogger(__name__)
 
@@ -133,7 +134,21 @@ class Registry:
         if (base := BASES.get(kind)) and not _is_of(target, _imported(base)):
             what = f"{kind.removesuffix('s')} '{name}'"
             raise PluginError(f"{what}: {target!r} is not a {base.replace(':', '.')}, nor a subclass of it")
+        if kind == "protocols":
+            self._check_protocol(name, target)
         return target
+
+    def _check_protocol(self, name: str, protocol: Any) -> None:
+        what = f"protocol '{name}' of {self.get('protocols', name).distribution}"
+        if isinstance(protocol, type):
+            raise PluginError(f"{what}: its target is the class {protocol.__name__}; register an instance")
+        if protocol.name != name:
+            raise PluginError(f"{what}: it calls itself '{protocol.name}'; give it the registered name")
+        if unknown := _imported(UNKNOWN_FIELDS)(protocol):
+            raise PluginError(
+                f"{what} declares {', '.join(dict.fromkeys(unknown))}, which ferbench does not know and would ignore; "
+                "take the field out, or install a ferbench that has it"
+            )
 
     def tuning(self, kind: str, name: str, protocol: str, families: Sequence[str]) -> Tuning | None:
         """What is tuned of a name under a protocol: for the first of the families that has something."""

@@ -49,7 +49,7 @@ def build_network(resolved: ResolvedCell, init: Path | str | None, device: torch
 
 def build_task(resolved: ResolvedCell, data: CellData, net: Network, device: torch.device) -> Task:
     """The cell's images on the device. Supervised cells get no unlabeled ones."""
-    names, images, second = resolved.class_names, data.images, data.relabeled
+    names, images, second, held_out = resolved.class_names, data.images, data.relabeled, data.selection.validation
 
     def unlabeled(selection: Selection) -> ImageSet | Stream:
         found = _unlabeled(data, selection, names, device)
@@ -61,10 +61,11 @@ def build_task(resolved: ResolvedCell, data: CellData, net: Network, device: tor
         return found
 
     return Task(
-        labeled=image_set(images, data.selection.labeled, names, device),
+        labeled=image_set(data.selection.seen, data.selection.labeled, names, device),
+        validation=image_set(data.selection.seen, held_out, names, device) if held_out else None,
         unlabeled=unlabeled(data.selection) if resolved.declared.uses_unlabeled else None,
         keeps_rest=data.keeps_rest,
-        relabeled=(image_set(images, second.labeled, names, device), unlabeled(second)) if second else None,
+        relabeled=(image_set(second.seen, second.labeled, names, device), unlabeled(second)) if second else None,
         test=image_set(images, data.selection.test, names, device),
         maker=ViewMaker(resolved.recipe, net.backbone.mean, net.backbone.std, device),
         class_names=names,
@@ -86,7 +87,12 @@ def _unlabeled(data: CellData, selection: Selection, names: tuple[str, ...], dev
 
 
 def method_info(
-    resolved: ResolvedCell, net: Network, n_labeled: int, n_unlabeled: int | None, labeled_counts: Mapping[str, int]
+    resolved: ResolvedCell,
+    net: Network,
+    n_labeled: int,
+    n_unlabeled: int | None,
+    labeled_counts: Mapping[str, int],
+    n_validation: int = 0,
 ) -> MethodInfo:
     """What a method is told of its cell."""
     return MethodInfo(
@@ -97,6 +103,7 @@ def method_info(
         steps=resolved.recipe.steps,
         steps_per_epoch=steps_per_epoch(resolved.recipe.steps),
         feature_size=net.backbone.feature_size,
+        n_validation=n_validation,
     )
 
 

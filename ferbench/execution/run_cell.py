@@ -127,7 +127,8 @@ def _training(builder: RecordBuilder, data: CellData, folder: Path, events: Even
     net = build_network(resolved, builder.initial_weights(), device)
     task = build_task(resolved, data, net, device)
     n_unlabeled = None if task.unlabeled is None else len(task.unlabeled)
-    info = method_info(resolved, net, len(task.labeled), n_unlabeled, data.selection.labeled_counts)
+    counts, n_validation = data.selection.labeled_counts, len(data.selection.validation)
+    info = method_info(resolved, net, len(task.labeled), n_unlabeled, counts, n_validation)
     method, teacher = build_method(resolved, net, info, device, builder.processes)
     if resolved.wants_boxes and (text := missing_boxes(resolved, data)):
         events(Notice(text=text))
@@ -202,6 +203,7 @@ def _result(training: Training, resolved: ResolvedCell, data: CellData) -> tuple
         confusion=confusion,
         n_test=len(task.test),
         n_labeled=len(task.labeled),
+        n_validation=len(data.selection.validation) or None,
         n_relabeled=len(set(relabeled.labeled) - set(data.selection.labeled)) if relabeled else None,
         n_unlabeled=None if task.unlabeled is None else len(task.unlabeled),
         n_near_duplicates=data.pool.near_duplicates if data.pool else None,

@@ -1,5 +1,6 @@
 """What a reader must know about a table and cannot see in it; stands below it."""
 
+import json
 from collections.abc import Iterator
 
 import pandas as pd
@@ -37,6 +38,20 @@ def ceiling_notes(full: Rows, headline: Headline) -> Iterator[str]:
         f"Full supervision: {100 * means[best].mean:.1f} % {BY_KEY[headline].title} "
         f"({TITLES[best]}, all labels, {most} seed{'' if most == 1 else 's'})."
     )
+
+
+def label_notes(cells: pd.DataFrame) -> Iterator[str]:
+    """What is unusual about the labels of a protocol: held out for validation, or wrong in part."""
+    terms = json.loads(cells["label_terms"].dropna().iloc[0]) if cells["label_terms"].notna().any() else {}
+    if validation := terms.get("validation"):
+        yield f"Of the labels of each class {100 * validation['share']:g} % are held out for methods to choose on."
+    noise = terms.get("label_noise", {})
+    if "rate" in noise:
+        yield f"Labels that methods see are wrong with probability {noise['rate']:g}; those of test images are not."
+    elif noise:
+        wrong = {name: 1 - row.get(name, 0.0) for name, row in noise["confusion"].items()}
+        shown = ", ".join(f"{name} {100 * rate:.0f} %" for name, rate in wrong.items())
+        yield f"Labels that methods see are wrong by a table of confusions ({shown}); those of test images are not."
 
 
 def fold_notes(folds: int | None) -> Iterator[str]:

@@ -17,6 +17,7 @@ from ferbench.leaderboard.notes import (
     cell_notes,
     cross_notes,
     fold_notes,
+    label_notes,
     row_notes,
     tuning_notes,
 )
@@ -158,6 +159,7 @@ def _table(key: Key, groups: Mapping[Key, Rows]) -> Table:
         notes=(
             *baseline_notes(supervised, baseline, key.pool is not None),
             *(ceiling_notes(full, key.headline) if _has_ceiling(key) else ()),
+            *label_notes(cells),
             *fold_notes(key.folds),
             *cross_notes(key.test_on, cells),
             *row_notes(rows, most, key.headline),

@@ -7,7 +7,7 @@ from typing import Literal
 import numpy as np
 
 from ferbench.contract.executor import INLINE
-from ferbench.contract.protocol import Protocol
+from ferbench.contract.protocol import LABEL_TERMS, Protocol
 from ferbench.records.cell import Cell
 from ferbench.records.metrics import HEADLINES, METRICS, Outcome, recalls
 from ferbench.records.schema import MAX_ORACLE_EVALUATIONS, Record, Result
@@ -115,6 +115,9 @@ def _standard(record: Record, protocols: Protocols) -> RecordCheck:
         return RecordCheck(
             "standard", "failed", f"its headline is {record.headline}, the protocol's {protocol.headline}"
         )
+    terms = {name: record.config.protocol[name] for name in LABEL_TERMS if name in record.config.protocol}
+    if terms != protocol.label_terms:
+        return RecordCheck("standard", "failed", f"its labels are {terms or 'plain'}, the protocol's are not")
     inline = record.measured.executor == INLINE
     expected = is_standard(cell, protocol, relabels=relabels) and not inline
     if record.standard == expected:
@@ -139,6 +142,8 @@ def _count_problems(result: Result, cell: Cell) -> list[str]:
         problems.append("labels are counted for an unknown class")
     if cell.test_on is not None and not set(result.class_names) <= set(result.labeled_counts):
         problems.append("a class is tested that was not trained")
+    if (result.n_validation is None) != (result.fingerprints.validation is None):
+        problems.append("images are held out for validation, or counted as such, only where they have a fingerprint")
     if (result.n_test_left_out is None) != (cell.test_on is None):
         problems.append("test images are left out, or counted as such, only where another dataset is tested")
     if min(result.labeled_counts.values(), default=0) < 0 or sum(result.labeled_counts.values()) != result.n_labeled:

@@ -53,17 +53,19 @@ class _EpochContext:
 
     def predict(
         self,
-        pool: Literal["labeled"],
+        pool: Literal["labeled", "validation"],
         *,
         view: str = "plain",
         net: Literal["teacher", "student"] = "teacher",
         drop_last: bool = False,
     ) -> PoolPredictions:
-        if pool != "labeled":
-            raise PluginError(f"predict('{pool}'): only the labeled pool may be predicted, labels included")
+        pools = {"labeled": self._run.task.labeled, "validation": self._run.task.validation}
+        if (labeled := pools.get(pool)) is None:
+            known = [name for name, images in pools.items() if images is not None]
+            raise PluginError(f"predict('{pool}'): under this protocol {' or '.join(known)} may be predicted")
         if self._planned.stage.pretraining:
             raise PluginError("predict: no labels in a pre-training stage, which cells of all label budgets share")
-        run, labeled = self._run, self._run.task.labeled
+        run = self._run
         logits = logits_of(
             run.teacher.net if net == "teacher" else run.net,
             labeled,

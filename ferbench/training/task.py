@@ -15,7 +15,7 @@ class Task:
     """The images of a cell by role, and what makes their views.
 
     `keeps_rest` says whether `unlabeled` holds the rest of the training set. `relabeled` are labeled and unlabeled
-    images of a second draw, where a stage wants one.
+    images of a second draw, where a stage wants one. `validation` are labeled images that no stage draws.
     """
 
     labeled: ImageSet
@@ -26,6 +26,7 @@ class Task:
     device: torch.device
     keeps_rest: bool = True
     relabeled: tuple[ImageSet, ImageSet | Stream] | None = None
+    validation: ImageSet | None = None
 
     def images_of(self, stage: Stage) -> tuple[ImageSet, ImageSet | Stream | None]:
         """The labeled and the unlabeled images that a stage draws."""
