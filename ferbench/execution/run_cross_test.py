@@ -64,7 +64,8 @@ def _trained_net(builder: RecordBuilder, trained: Result, path: Path) -> tuple[N
     """The evaluated net of a finished cell from its file, and what makes its images."""
     resolved, device = builder.resolved.base, builder.device
     net = build_network(resolved, builder.initial_weights(), device)
-    info = method_info(resolved, net, trained.n_labeled, trained.n_unlabeled, trained.labeled_counts)
+    counts, n_validation = trained.labeled_counts, trained.n_validation or 0
+    info = method_info(resolved, net, trained.n_labeled, trained.n_unlabeled, counts, n_validation)
     method, _ = build_method(resolved, net, info, device)
     load_model(method.evaluation_net(), path, trained.model_digest)
     return method.evaluation_net(), ViewMaker(resolved.recipe, net.backbone.mean, net.backbone.std, device)

@@ -2,7 +2,7 @@
 
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Literal
 
@@ -32,7 +32,7 @@ class Selection:
     test: list[int]
     labeled_counts: dict[str, int]
     fingerprints: Fingerprints
-    seen: ImageStore
+    seen: ImageStore = field(compare=False)
 
 
 def make_split(
