@@ -7,8 +7,11 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ferbench.cli.output import print_json, print_warning
+from ferbench.cli.options import json_option, runs_folder
+from ferbench.cli.output import print_json, warn_left_out
 from ferbench.errors import UsageError, suggestion
+from ferbench.render.escape import plain
+from ferbench.render.numbers import counted
 from ferbench.render.text import print_table
 
 if TYPE_CHECKING:
@@ -26,15 +29,8 @@ LONG = 2000
 @click.command()
 @click.argument("a")
 @click.argument("b")
-@click.option(
-    "--runs",
-    type=click.Path(path_type=Path, file_okay=False),
-    default=Path("runs"),
-    show_default=True,
-    envvar="FERBENCH_RUNS",
-    help="Folder in which rows are looked up by name.",
-)
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@runs_folder("Folder in which rows are looked up by name.")
+@json_option
 def compare(a: str, b: str, runs: Path, as_json: bool) -> None:
     """Compare A with B: differences over the seeds of both, and on which test images they disagree.
 
@@ -44,11 +40,11 @@ def compare(a: str, b: str, runs: Path, as_json: bool) -> None:
     from ferbench.leaderboard.comparison import compare_rows
     from ferbench.leaderboard.wording import heading
 
-    sides = _side(a, runs), _side(b, runs)
-    found = []
-    for key_a, key_b in _shared(sides[0], sides[1], a, b):
-        rows = _only_row(sides[0][key_a], a), _only_row(sides[1][key_b], b)
-        found.append((heading(key_a), compare_rows(*rows)))
+    side_a, side_b = _side(a, runs), _side(b, runs)
+    found = [
+        (heading(key_a), compare_rows(_only_row(side_a[key_a], a), _only_row(side_b[key_b], b)))
+        for key_a, key_b in _shared(side_a, side_b, a, b)
+    ]
     if as_json:
         print_json([{"table": title, **asdict(comparison)} for title, comparison in found])
         return
@@ -60,15 +56,13 @@ def _side(name: str, runs: Path) -> "dict[Key, Rows]":
     """The cells that an argument names, by table and row."""
     from ferbench.leaderboard.tables import grouped
     from ferbench.records.frame import read_frame
-    from ferbench.render.escape import plain
 
     is_path = Path(name).exists()
     root = Path(name) if is_path else runs
     if not root.exists():
         raise UsageError(f"'{name}' is no file, and there is no runs folder {runs}; name it with --runs")
     cells = read_frame(root, {})
-    for file, reason in cells.attrs["problems"].items():
-        print_warning(plain(f"{file}: {reason}; left out", LONG))
+    warn_left_out(cells.attrs["problems"])
     names = set(cells["row"])
     cells = cells[(cells["status"] == "ok") & (is_path | (cells["row"] == name))]
     if cells.empty:
@@ -96,7 +90,6 @@ def _only_row(rows: "Rows", name: str) -> "pd.DataFrame":
 
 def _print(title: str, comparison: "Comparison") -> None:
     from ferbench.records.metrics import BY_KEY, shown_in
-    from ferbench.render.escape import plain
 
     recall = BY_KEY["balanced_accuracy"]  # a mean of recalls, so the recall of a class is written as it is
     a, b = plain(comparison.a), plain(comparison.b)
@@ -105,12 +98,11 @@ def _print(title: str, comparison: "Comparison") -> None:
     for pair in comparison.pairs:
         counts = pair.mcnemar
         tests = (str(counts.only_a), str(counts.only_b), f"{counts.p_value:.3g}") if counts else ("-", "-", "-")
-        rows.append(
-            (str(pair.seed), f"{100 * pair.a:.1f}", f"{100 * pair.b:.1f}", f"{100 * (pair.a - pair.b):+.1f}", *tests)
-        )
+        accuracies = (f"{100 * pair.a:.1f}", f"{100 * pair.b:.1f}", f"{100 * (pair.a - pair.b):+.1f}")
+        rows.append((str(pair.seed), *accuracies, *tests))
     print_table(("seed", "A %", "B %", "A - B", "only A right", "only B right", "McNemar p"), rows)
     print_table(
-        ("difference in", f"A - B, mean of {_seeds(len(comparison.pairs))}", "95 % t-interval"),
+        ("difference in", f"A - B, mean of {counted(len(comparison.pairs), 'seed')}", "95 % t-interval"),
         [(metric.title, *_difference(metric, comparison.metrics[metric.key])) for metric in shown_in("compare")]
         + [(plain(f"recall of {name}"), *_difference(recall, value)) for name, value in comparison.recalls.items()],
     )
@@ -120,14 +112,13 @@ def _print(title: str, comparison: "Comparison") -> None:
     )
     if any(pair.mcnemar is None for pair in comparison.pairs):
         click.echo("no McNemar counts where predictions are missing or not those of the record")
-    for name, seeds in comparison.unpaired.items():
-        click.echo(
-            plain(f"not compared: seeds {', '.join(map(str, seeds))} of {name}, which the other has not run", LONG)
-        )
+    for name, numbers in comparison.unpaired.items():
+        seeds = ", ".join(map(str, numbers))
+        click.echo(plain(f"not compared: seeds {seeds} of {name}, which the other has not run", LONG))
     if comparison.unequal:
         click.echo("not equal, besides the method:")
-        for line in comparison.unequal:
-            click.echo(f"  {plain(line, LONG)}")
+    for line in comparison.unequal:
+        click.echo(f"  {plain(line, LONG)}")
     click.echo()
 
 
@@ -138,7 +129,3 @@ def _difference(metric: "Metric", value: "Paired | None") -> tuple[str, str]:
     if value.low is None or value.high is None:
         return mean, "needs two seeds"
     return mean, f"{metric.number(value.low, '+')} to {metric.number(value.high, '+')}"
-
-
-def _seeds(number: int) -> str:
-    return f"{number} seed{'' if number == 1 else 's'}"

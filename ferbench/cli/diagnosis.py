@@ -38,16 +38,19 @@ class InstallationCheck:
 
 def diagnose(runs: Path) -> Iterator[InstallationCheck]:
     """All checks, one after the other; one that breaks is a failed check and stops no other."""
+    from ferbench.data.cache import cache_root
+
     # Strict mode would hide every later check behind the first problem.
     registry = load_registry({**os.environ, "FERBENCH_STRICT_PLUGINS": ""})
+    python = f"{platform.python_version()} at {sys.executable} on {platform.platform()}"
     checks: dict[str, Callable[[], Iterator[InstallationCheck]]] = {
-        "python": _python,
+        "python": lambda: iter([InstallationCheck("python", python)]),
         "packages": _packages,
         "torch": _torch,
         "processor": _processor,
         "memory": _memory,
         "runs folder": lambda: check_folder("runs folder", runs, "--runs or FERBENCH_RUNS"),
-        "data cache": _data_cache,
+        "data cache": lambda: check_folder("data cache", cache_root(), "FERBENCH_CACHE"),
         "plugins": lambda: _plugins(registry),
         "datasets": lambda: check_datasets(registry),
     }
@@ -58,10 +61,6 @@ def diagnose(runs: Path) -> Iterator[InstallationCheck]:
             yield InstallationCheck(name, str(error), "see the message", error.exit_code)
         except Exception as error:
             yield InstallationCheck(name, describe(error), "install ferbench again, in an environment of its own", 1)
-
-
-def _python() -> Iterator[InstallationCheck]:
-    yield InstallationCheck("python", f"{platform.python_version()} at {sys.executable} on {platform.platform()}")
 
 
 def _packages() -> Iterator[InstallationCheck]:
@@ -77,9 +76,8 @@ def _packages() -> Iterator[InstallationCheck]:
             missing.append(requirement)
     yield InstallationCheck("packages", ", ".join(found))
     if missing:
-        yield InstallationCheck(
-            "packages", f"missing: {', '.join(missing)}", "pip install " + " ".join(map(repr, missing)), 1
-        )
+        remedy = "pip install " + " ".join(map(repr, missing))
+        yield InstallationCheck("packages", f"missing: {', '.join(missing)}", remedy, 1)
 
 
 def _torch() -> Iterator[InstallationCheck]:
@@ -91,18 +89,15 @@ def _torch() -> Iterator[InstallationCheck]:
             yield InstallationCheck(name, f"cannot be imported ({describe(error)})", remedy, 1)
             return
     torch: Any = import_module("torch")
+    for index in range(torch.cuda.device_count() if torch.cuda.is_available() else 0):
+        device = torch.cuda.get_device_properties(index)
+        detail = f"cuda:{index} {device.name}, {_size(device.total_memory)}, CUDA {torch.version.cuda}"
+        yield InstallationCheck("device", detail)
     if torch.cuda.is_available():
-        for index in range(torch.cuda.device_count()):
-            device = torch.cuda.get_device_properties(index)
-            yield InstallationCheck(
-                "device", f"cuda:{index} {device.name}, {_size(device.total_memory)}, CUDA {torch.version.cuda}"
-            )
-    elif torch.version.cuda and shutil.which("nvidia-smi"):
-        yield InstallationCheck(
-            "device",
-            "cpu, though an NVIDIA driver is installed",
-            "run nvidia-smi: a driver older than torch's CUDA, or a CUDA_VISIBLE_DEVICES that hides the device",
-        )
+        return
+    if torch.version.cuda and shutil.which("nvidia-smi"):
+        remedy = "run nvidia-smi: a driver older than torch's CUDA, or a CUDA_VISIBLE_DEVICES that hides the device"
+        yield InstallationCheck("device", "cpu, though an NVIDIA driver is installed", remedy)
     else:
         yield InstallationCheck("device", "cpu")
 
@@ -110,18 +105,11 @@ def _torch() -> Iterator[InstallationCheck]:
 def _processor() -> Iterator[InstallationCheck]:
     torch: Any = import_module("torch")
     usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    yield InstallationCheck(
-        "processor", f"{usable} of {os.cpu_count()} cores usable, torch uses {torch.get_num_threads()} threads"
-    )
+    detail = f"{usable} of {os.cpu_count()} cores usable, torch uses {torch.get_num_threads()} threads"
+    yield InstallationCheck("processor", detail)
 
 
 def _memory() -> Iterator[InstallationCheck]:
-    total, free = _memory_bytes()
-    remedy = "close other programs, or use --jobs 1" if free < LOW_MEMORY else ""
-    yield InstallationCheck("memory", f"{_size(free)} of {_size(total)} free", remedy)
-
-
-def _memory_bytes() -> tuple[int, int]:
     """Total and available memory; a container's limit counts where it is the smaller one."""
     page = os.sysconf("SC_PAGE_SIZE")
     total, free = page * os.sysconf("SC_PHYS_PAGES"), page * os.sysconf("SC_AVPHYS_PAGES")
@@ -131,14 +119,9 @@ def _memory_bytes() -> tuple[int, int]:
     limit, used = Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory.current")
     if limit.is_file() and used.is_file() and (value := limit.read_text().strip()).isdigit():
         total = min(total, int(value))
-        free = min(free, total - int(used.read_text()))
-    return total, max(free, 0)
-
-
-def _data_cache() -> Iterator[InstallationCheck]:
-    from ferbench.data.cache import cache_root
-
-    yield from check_folder("data cache", cache_root(), "FERBENCH_CACHE")
+        free = max(min(free, total - int(used.read_text())), 0)
+    remedy = "close other programs, or use --jobs 1" if free < LOW_MEMORY else ""
+    yield InstallationCheck("memory", f"{_size(free)} of {_size(total)} free", remedy)
 
 
 def check_folder(name: str, folder: Path, chosen_by: str) -> Iterator[InstallationCheck]:
@@ -153,9 +136,8 @@ def check_folder(name: str, folder: Path, chosen_by: str) -> Iterator[Installati
         with FileLock(probe, timeout=5):
             probe.write_bytes(b"ok")
     except (OSError, NotImplementedError) as error:
-        yield InstallationCheck(
-            name, f"{folder}: {describe(error)}", f"make it writable, or choose another with {chosen_by}", 1
-        )
+        remedy = f"make it writable, or choose another with {chosen_by}"
+        yield InstallationCheck(name, f"{folder}: {describe(error)}", remedy, 1)
         return
     finally:
         with suppress(OSError):
@@ -181,9 +163,8 @@ def check_datasets(registry: Registry) -> Iterator[InstallationCheck]:
     names, prepared = registry.names("datasets"), prepared_names()
     yield InstallationCheck("datasets", f"readers: {', '.join(names)}; prepared: {', '.join(prepared) or 'none'}")
     if DEFAULT_DATASET not in names:
-        detail = f"the default, {DEFAULT_DATASET}, is not installed" + (
-            "" if prepared else ", and none of yours is prepared"
-        )
+        others = "" if prepared else ", and none of yours is prepared"
+        detail = f"the default, {DEFAULT_DATASET}, is not installed{others}"
         yield InstallationCheck("datasets", detail, DEFAULT_HINT, 0 if prepared else DataError.exit_code)
 
 

@@ -6,20 +6,15 @@ from pathlib import Path
 import click
 
 from ferbench.cli.diagnosis import diagnose
+from ferbench.cli.options import json_option, runs_folder
 from ferbench.cli.output import print_json
 from ferbench.errors import DataError, PluginError
 from ferbench.render.text import print_table
 
 
 @click.command()
-@click.option(
-    "--runs",
-    type=click.Path(path_type=Path, file_okay=False),
-    envvar="FERBENCH_RUNS",
-    default=Path("runs"),
-    help="Folder of the runs.",
-)
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@runs_folder("Folder of the runs.", show_default=False)
+@json_option
 @click.pass_context
 def doctor(ctx: click.Context, runs: Path, as_json: bool) -> None:
     """Check versions, device, memory, folders, plugins and datasets; name the remedy of what is wrong.

@@ -1,21 +1,23 @@
 """`ferbench leaderboard`: tables from records, and whether the committed ones are up to date."""
 
 import shlex
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from ferbench.cli.output import print_warning
+from ferbench.cli.options import FOLDER
+from ferbench.cli.output import warn_left_out
 from ferbench.cli.session import Session
 from ferbench.errors import UsageError, VerificationError
 
 if TYPE_CHECKING:
     import pandas as pd
 
-RECORDS = Path("leaderboard/records")
-OUT = Path("leaderboard")
+_folder = partial(click.option, type=FOLDER, show_default=True)
 
 
 @click.group()
@@ -31,19 +33,11 @@ def _options(command: Callable[..., Any]) -> Callable[..., Any]:
             is_flag=True,
             help="Add separate tables of runs with overrides; they never mix with standard ones.",
         ),
-        click.option(
-            "--out",
-            type=click.Path(path_type=Path, file_okay=False),
-            default=OUT,
-            show_default=True,
-            help="Folder of leaderboard.md, .csv and .json.",
-        ),
-        click.option(
+        _folder("--out", default=Path("leaderboard"), help="Folder of leaderboard.md, .csv and .json."),
+        _folder(
             "--records",
             "--runs",
-            type=click.Path(path_type=Path, file_okay=False),
-            default=RECORDS,
-            show_default=True,
+            default=Path("leaderboard/records"),
             help="Folder of the records; a runs folder is one.",
         ),
     ):
@@ -63,11 +57,10 @@ def build(session: Session, records: Path, out: Path, include_nonstandard: bool)
     from ferbench.leaderboard.build import build as write
     from ferbench.leaderboard.terminal import print_board
 
-    cells = _cells(session, records)
-    board, paths = write(cells, out, include_nonstandard)
-    print_board(board)
-    click.echo(f"wrote {', '.join(map(str, paths))}")
-    _fail_on_problems(cells)
+    with _cells(session, records) as cells:
+        board, paths = write(cells, out, include_nonstandard)
+        print_board(board)
+        click.echo(f"wrote {', '.join(map(str, paths))}")
 
 
 @leaderboard.command()
@@ -77,14 +70,12 @@ def check(session: Session, records: Path, out: Path, include_nonstandard: bool)
     """Exit with 5 if the files are not what the records and the published numbers give."""
     from ferbench.leaderboard.build import stale
 
-    cells = _cells(session, records)
-    if old := stale(cells, out, include_nonstandard):
-        command = ["ferbench", "leaderboard", "build", "--records", str(records), "--out", str(out)]
-        command += ["--include-nonstandard"] if include_nonstandard else []
-        raise VerificationError(
-            f"{', '.join(map(str, old))} {'is' if len(old) == 1 else 'are'} out of date; run `{shlex.join(command)}`"
-        )
-    _fail_on_problems(cells)
+    with _cells(session, records) as cells:
+        if old := stale(cells, out, include_nonstandard):
+            command = ["ferbench", "leaderboard", "build", "--records", str(records), "--out", str(out)]
+            command += ["--include-nonstandard"] if include_nonstandard else []
+            files = f"{', '.join(map(str, old))} {'is' if len(old) == 1 else 'are'}"
+            raise VerificationError(f"{files} out of date; run `{shlex.join(command)}`")
     click.echo(f"{out} is up to date with {records}")
 
 
@@ -100,26 +91,23 @@ def export(session: Session, file: Path, records: Path, out: Path, include_nonst
     """
     from ferbench.leaderboard.build import export as write
 
-    cells = _cells(session, records)
-    write(cells, out, include_nonstandard, file)
-    click.echo(f"wrote {file}")
-    _fail_on_problems(cells)
+    with _cells(session, records) as cells:
+        write(cells, out, include_nonstandard, file)
+        click.echo(f"wrote {file}")
 
 
-def _cells(session: Session, records: Path) -> "pd.DataFrame":
+@contextmanager
+def _cells(session: Session, records: Path) -> "Iterator[pd.DataFrame]":
+    """The records that hold; broken ones are named at once, and an error when all else is done."""
     from ferbench.records.frame import read_frame
-    from ferbench.render.escape import plain
 
     if not records.is_dir():
         raise UsageError(f"there is no folder {records}; name the folder of the records with --records")
     cells = read_frame(records, session.protocols)
-    for path, reason in cells.attrs["problems"].items():
-        print_warning(plain(f"{path}: {reason}; left out", 1000))
-    return cells
-
-
-def _fail_on_problems(cells: "pd.DataFrame") -> None:
-    if problems := cells.attrs["problems"]:
+    problems = cells.attrs["problems"]
+    warn_left_out(problems)
+    yield cells
+    if problems:
         one = len(problems) == 1
         raise VerificationError(
             f"{len(problems)} {'record is' if one else 'records are'} broken and left out: "

@@ -4,9 +4,10 @@ from dataclasses import asdict
 
 import click
 
+from ferbench.cli.options import json_option
 from ferbench.cli.output import print_json, warn_problems
 from ferbench.cli.session import Session
-from ferbench.discovery.registry import KINDS, Entry
+from ferbench.discovery.registry import KINDS
 from ferbench.render.text import print_table
 
 LISTED = tuple(kind for kind in KINDS if kind != "commands")
@@ -14,7 +15,7 @@ LISTED = tuple(kind for kind in KINDS if kind != "commands")
 
 @click.command("list")
 @click.argument("kind", type=click.Choice(LISTED), required=False)
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@json_option
 @click.pass_obj
 def list_(session: Session, kind: str | None, as_json: bool) -> None:
     """List what can be named in a run, from the core and from plugins; without KIND, everything."""
@@ -26,14 +27,7 @@ def list_(session: Session, kind: str | None, as_json: bool) -> None:
         print_json([asdict(entry) for entry in entries])
     elif not entries:
         click.echo(f"no {kind} are registered; `ferbench doctor` says what to install")
-    elif kind:
-        print_table(("name", "summary", "paper", "from"), map(_row, entries))
     else:
-        print_table(
-            ("name", "kind", "summary", "paper", "from"),
-            ((e.name, e.kind, e.summary, e.paper, f"{e.distribution} {e.version}") for e in entries),
-        )
-
-
-def _row(entry: Entry) -> tuple[str, str, str, str]:
-    return entry.name, entry.summary, entry.paper, f"{entry.distribution} {entry.version}"
+        columns = ("name", "summary", "paper", "from") if kind else ("name", "kind", "summary", "paper", "from")
+        rows = [{**vars(entry), "from": f"{entry.distribution} {entry.version}"} for entry in entries]
+        print_table(columns, ([row[column] for column in columns] for row in rows))

@@ -102,20 +102,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         click.echo(error.format_message(), err=True)
         return error.exit_code
     except click.ClickException as error:
-        return _fail(error, _usage_message(error), error.exit_code, session)
+        message, context = error.format_message().rstrip("."), getattr(error, "ctx", None)
+        if context is not None:
+            message += f"{'' if message.endswith('?') else ';'} see `{context.command_path} --help`"
+        return _fail(error, message, error.exit_code, session)
     except Exception as error:
         message = f"{type(error).__name__}: {error}; this is a bug in ferbench or a plugin"
         if not session.verbose:
             message += ", `ferbench -v ...` or FERBENCH_VERBOSE=1 shows where"
         return _fail(error, message, 1, session)
-
-
-def _usage_message(error: click.ClickException) -> str:
-    message = error.format_message().rstrip(".")
-    context = getattr(error, "ctx", None)
-    if context is None:
-        return message
-    return f"{message}{'' if message.endswith('?') else ';'} see `{context.command_path} --help`"
 
 
 def _fail(error: BaseException, message: str, exit_code: int, session: Session) -> int:

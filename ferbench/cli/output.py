@@ -3,12 +3,13 @@
 import json
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import click
 
 from ferbench.discovery.registry import PluginProblem, Registry
+from ferbench.render.escape import plain
 
 
 def shown_row(registry: Registry, row: str) -> str:
@@ -27,6 +28,12 @@ def warn_problems(problems: Iterable[PluginProblem]) -> None:
     """One line on stderr for each problem of a plugin."""
     for problem in problems:
         print_warning(str(problem))
+
+
+def warn_left_out(problems: Mapping[str, str]) -> None:
+    """One line on stderr for each record that cannot be used."""
+    for path, reason in problems.items():
+        print_warning(plain(f"{path}: {reason}; left out", 2000))
 
 
 def print_warning(text: str) -> None:

@@ -20,8 +20,9 @@ from ferbench.render.text import print_table
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from ferbench.contract.dataset import Damage, Dataset
+    from ferbench.contract.dataset import Dataset
     from ferbench.data.prepare.pack import DecodingProgress
+    from ferbench.readers.streams import StreamedDataset
     from ferbench.reporting.data_card import CountTable
 
 LINE_SECONDS = 10.0
@@ -65,7 +66,7 @@ def prepare(
     and started again it goes on where it was.
     """
     # Not at the top: help must not wait for pyarrow.
-    from ferbench.data.prepare.pack import inspect
+    from ferbench.readers.streams import StreamedDataset
 
     reader = _open(session, dataset, root, name)
     digest = reader.source_digest
@@ -74,25 +75,33 @@ def prepare(
     if no_crop or crop is not None:
         reader.crop = None if no_crop else crop
     reader.on_bad_record = "skip" if on_bad_record == "skip" else "stop"
-    size = size or _usual_size(session, reader)
+    size = size or session.protocols["ratio-v1"].recipe_for(reader.info.family).image_size
     workers = workers or len(os.sched_getaffinity(0))
     click.echo(f"{reader.info.title}: {reader.info.rule}" if reader.info.rule else reader.info.title)
-    total = 0 if _is_stream(reader) and not check else _find_layout(reader)
-    if check:
-        with _progress(total) as progress:
-            found = inspect(reader, size, workers=workers, progress=progress)
-        _show_counts(reader, found.counts)
-        for damage in found.damages:
-            click.echo(plain(str(damage), 1000))
-        if found.damages:
-            raise DataError(f"{len(found.damages)} entries give no image")
-        click.echo("every image can be decoded; nothing was kept (--check)")
-    elif _is_stream(reader):
-        _index(session, dataset, reader, size)
+    if isinstance(reader, StreamedDataset) and not check:
+        splits = _index(reader, size)
+    elif not check:
+        splits = _pack(reader, size, workers)
     else:
-        _pack(session, dataset, reader, size, workers, total)
-    if not check and digest() != reader.source_digest():
+        _inspect(reader, size, workers)
+        return
+    _remember(dataset, reader)
+    click.echo(_next_step(session, reader, splits))
+    if digest() != reader.source_digest():
         print_warning("the source has changed while it was read; run this command again to take in the changes")
+
+
+def _inspect(reader: "Dataset", size: int, workers: int) -> None:
+    from ferbench.data.prepare.pack import inspect
+
+    with _progress(_find_layout(reader)) as progress:
+        found = inspect(reader, size, workers=workers, progress=progress)
+    _show_counts(reader, found.counts)
+    for damage in found.damages:
+        click.echo(plain(str(damage), 1000))
+    if found.damages:
+        raise DataError(f"{len(found.damages)} entries give no image")
+    click.echo("every image can be decoded; nothing was kept (--check)")
 
 
 def _find_layout(reader: "Dataset") -> int:
@@ -129,17 +138,8 @@ def _open(session: Session, dataset: str, root: str, name: str | None) -> "Datas
     return open_reader(entry, folder, name)
 
 
-def _usual_size(session: Session, reader: "Dataset") -> int:
-    return session.protocols["ratio-v1"].recipe_for(reader.info.family).image_size
-
-
-def _is_stream(reader: "Dataset") -> bool:
-    from ferbench.readers.streams import StreamedDataset
-
-    return isinstance(reader, StreamedDataset)
-
-
-def _pack(session: Session, dataset: str, reader: "Dataset", size: int, workers: int, total: int) -> None:
+def _pack(reader: "Dataset", size: int, workers: int) -> "Sequence[str]":
+    """Pack all images and write the data card; returns the splits."""
     from ferbench.data.load.image_store import ImageStore
     from ferbench.data.prepare.pack import DamagedImages, ensure_packed, read_inspection
     from ferbench.data.prepare.registered_copies import prepared_folder
@@ -149,11 +149,16 @@ def _pack(session: Session, dataset: str, reader: "Dataset", size: int, workers:
 
     folder = prepared_folder(reader.info.name)
     try:
-        with _progress(total) as progress:
+        with _progress(_find_layout(reader)) as progress:
             packed = ImageStore(ensure_packed(reader, size, workers=workers, progress=progress, renew=True))
     except DamagedImages as error:
         write_atomic(folder / "damaged.csv", damages_csv(error.damages))
-        raise DataError(_damage_text(reader, error.damages, folder / "damaged.csv")) from None
+        lines = listed([plain(str(damage), 400) for damage in error.damages])
+        raise DataError(
+            f"dataset '{reader.info.name}': {len(error.damages)} entries give no image; all stand in "
+            f"{folder / 'damaged.csv'}. Repair them and run this command again (what is decoded is kept), or leave "
+            f"them out with --on-bad-record skip:{lines}"
+        ) from None
     found = read_inspection(packed.folder)
     table = _show_counts(reader, found.counts)
     duplicates = across_splits(packed)
@@ -161,37 +166,35 @@ def _pack(session: Session, dataset: str, reader: "Dataset", size: int, workers:
     write_atomic(folder / "damaged.csv", damages_csv(found.damages))
     write_atomic(folder / "duplicates.csv", duplicates_csv(duplicates))
     write_atomic(folder / "card.html", card_page(reader, packed, findings))
-    _remember(dataset, reader)
     if found.damages:
         print_warning(f"{len(found.damages)} damaged or missing images are left out; {folder / 'damaged.csv'}")
     if duplicates.found:
         print_warning(f"{len(duplicates.found)} images stand in two splits; {folder / 'duplicates.csv'}")
     click.echo(f"{len(packed.ids):,} images of {size} pixels in {packed.folder}")
     click.echo(f"data card: {folder / 'card.html'}")
-    click.echo(_next_step(session, reader, table.splits))
+    return table.splits
 
 
-def _index(session: Session, dataset: str, reader: "Dataset", size: int) -> None:
+def _index(reader: "StreamedDataset", size: int) -> "Sequence[str]":
+    """Read a stream through once, so that its records can be found; returns the splits."""
     from ferbench.data.prepare.registered_copies import prepared_folder
     from ferbench.data.prepare.stream_index import DamagedRecords, ensure_index
-    from ferbench.readers.streams import StreamedDataset
     from ferbench.records.files import write_atomic
     from ferbench.reporting.data_card import damages_csv
 
-    assert isinstance(reader, StreamedDataset)
     path = prepared_folder(reader.info.name) / "damaged.csv"
     try:
         index = ensure_index(reader, size, renew=True)
     except DamagedRecords as error:
         write_atomic(path, damages_csv(error.damages))
         raise DataError(f"{error}\nall stand in {path}") from None
-    _remember(dataset, reader)
     click.echo(f"{len(index):,} images, {index.damaged:,} damaged records left out; index in {index.folder}")
-    click.echo(_next_step(session, reader, ("unlabeled",)))
+    return ("unlabeled",)
 
 
 def _remember(dataset: str, reader: "Dataset") -> None:
     from ferbench.data.prepare.registered_copies import Prepared, write_prepared
+    from ferbench.readers.streams import StreamedDataset
 
     assert reader.root is not None
     write_prepared(
@@ -202,26 +205,22 @@ def _remember(dataset: str, reader: "Dataset") -> None:
             crop=reader.crop,
             on_bad_record=reader.on_bad_record,
             source_digest=reader.source_digest(),
-            info=None if _is_stream(reader) else reader.info,
+            info=None if isinstance(reader, StreamedDataset) else reader.info,
         )
     )
 
 
 def _next_step(session: Session, reader: "Dataset", splits: "Sequence[str]") -> str:
-    name = reader.info.name
-    if not reader.info.classes:
-        return f"now: ferbench run --method fixmatch --protocol external-v1 --unlabeled {name} --ratio 0.05"
-    protocol = _usual_protocol(session, reader, splits)
-    return f"now: ferbench run --method fixmatch --dataset {name}{protocol and f' --protocol {protocol}'} --ratio 0.05"
-
-
-def _usual_protocol(session: Session, reader: "Dataset", splits: "Sequence[str]") -> str:
-    """Empty for the one that runs have anyway."""
     from ferbench.cells.resolve import protocols_by
 
-    if reader.info.rank_groups != "image":
-        return next(iter(protocols_by(session.registry, reader.info.rank_groups)), "")
-    return "" if "test" in splits else "subject-folds-v1"
+    name, ranked_by = reader.info.name, reader.info.rank_groups
+    if not reader.info.classes:
+        return f"now: ferbench run --method fixmatch --protocol external-v1 --unlabeled {name} --ratio 0.05"
+    if ranked_by != "image":
+        protocol = next(iter(protocols_by(session.registry, ranked_by)), "")
+    else:  # nothing where it is the one that runs have anyway
+        protocol = "" if "test" in splits else "subject-folds-v1"
+    return f"now: ferbench run --method fixmatch --dataset {name}{protocol and f' --protocol {protocol}'} --ratio 0.05"
 
 
 def _show_counts(reader: "Dataset", counts: "Mapping[str, int]") -> "CountTable":
@@ -235,20 +234,11 @@ def _show_counts(reader: "Dataset", counts: "Mapping[str, int]") -> "CountTable"
     return table
 
 
-def _damage_text(reader: "Dataset", damages: "Sequence[Damage]", path: Path | None = None) -> str:
-    lines = [plain(str(damage), 400) for damage in damages]
-    where = f"; all stand in {path}" if path else ""
-    return (
-        f"dataset '{reader.info.name}': {len(damages)} entries give no image{where}. Repair them and run this command "
-        f"again (what is decoded is kept), or leave them out with --on-bad-record skip:{listed(lines)}"
-    )
-
-
 @contextmanager
 def _progress(total: int) -> "Iterator[DecodingProgress]":
     """A progress bar on a terminal, occasional lines elsewhere."""
     if not sys.stdout.isatty():
-        yield _Lines(total)
+        yield _lines(total)
         return
     # rich takes longer to import than help may last.
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -263,14 +253,15 @@ def _progress(total: int) -> "Iterator[DecodingProgress]":
         yield update
 
 
-class _Lines:
-    def __init__(self, total: int) -> None:
-        self._total, self._began, self._next = total, time.monotonic(), LINE_SECONDS
+def _lines(total: int) -> "DecodingProgress":
+    began = last = time.monotonic()
 
-    def __call__(self, looked_at: int, damaged: int) -> None:
-        seconds = time.monotonic() - self._began
-        if seconds >= self._next and looked_at:
-            self._next = seconds + LINE_SECONDS
-            left = seconds / looked_at * (self._total - looked_at)
+    def update(looked_at: int, damaged: int) -> None:
+        nonlocal last
+        now = time.monotonic()
+        if now - last >= LINE_SECONDS and looked_at:
+            last, left = now, (now - began) / looked_at * (total - looked_at)
             words = f", {damaged} damaged" if damaged else ""
-            click.echo(f"{looked_at:,} of {self._total:,} decoded{words}, about {left:.0f} s left")
+            click.echo(f"{looked_at:,} of {total:,} decoded{words}, about {left:.0f} s left")
+
+    return update

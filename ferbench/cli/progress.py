@@ -5,7 +5,7 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -15,6 +15,8 @@ from ferbench.contract.executor import Job
 from ferbench.discovery.registry import Registry
 
 if TYPE_CHECKING:
+    from rich.progress import Progress, TaskID
+
     from ferbench.records.cell import Cell
 
 _log = logging.getLogger(__name__)
@@ -29,7 +31,8 @@ class RunDisplay:
     def __init__(self, jobs: Sequence[Job], registry: Registry) -> None:
         self._total, self._registry = len(jobs), registry
         self._finished = 0
-        self._bars = _Bars(len(jobs)) if sys.stdout.isatty() and jobs else None
+        self._bars = _bars(len(jobs)) if sys.stdout.isatty() and jobs else None
+        self._bar_of: dict[str, TaskID] = {}
         self._with_backbone = len({job.cell["backbone"] for job in jobs}) > 1
         self._noticed: set[str] = set()
 
@@ -49,10 +52,13 @@ class RunDisplay:
         from ferbench.records.cell import Cell
 
         with _harmless():
-            self._show(Cell.model_validate(dict(job.cell)), event)
+            cell = Cell.model_validate(dict(job.cell))
+            name = cell_name(self._registry, cell, with_backbone=self._with_backbone)
+            self._say(name, event)
+            if self._bars:
+                self._move(self._bars, cell.cell_id, name, event)
 
-    def _show(self, cell: "Cell", event: Event) -> None:
-        name = cell_name(self._registry, cell, with_backbone=self._with_backbone)
+    def _say(self, name: str, event: Event) -> None:
         if isinstance(event, Finished):
             self._print(f"[{self._finished}/{self._total}] {name}: {outcome(event)}")
         elif isinstance(event, Notice) and event.text not in self._noticed:
@@ -62,15 +68,48 @@ class RunDisplay:
             self._print(f"{name}: started")
         elif isinstance(event, Epoch) and self._bars is None and event.row.epoch % 5 == 0:
             self._print(f"{name}: step {event.row.step}  {epoch_line(event.row)}")
-        if self._bars:
-            self._bars.update(cell.cell_id, name, event)
 
     def _print(self, line: str) -> None:
         if self._bars:
-            self._bars.print(line)
+            self._bars.console.print(line, highlight=False, markup=False)
         else:
             click.echo(f"{time.strftime('%H:%M:%S')} {line}")
             sys.stdout.flush()
+
+    def _move(self, bars: "Progress", key: str, name: str, event: Event) -> None:
+        """The bar of a cell, begun when the first is heard of it, and that of all cells."""
+        if isinstance(event, (Started, Step, Epoch)) and key not in self._bar_of:
+            self._bar_of[key] = bars.add_task(name, total=None, rate="", line="")
+        if isinstance(event, Step):
+            bar = self._bar_of[key]
+            speed = bars.tasks[bars.task_ids.index(bar)].speed
+            bars.update(bar, completed=event.step, total=event.steps, rate=f"{speed:.1f} steps/s" if speed else "")
+        elif isinstance(event, Epoch):
+            bars.update(self._bar_of[key], completed=event.row.step, line=epoch_line(event.row))
+        elif isinstance(event, Finished):
+            if key in self._bar_of:
+                bars.remove_task(self._bar_of.pop(key))
+            bars.advance(bars.task_ids[0])
+
+
+def _bars(total: int) -> "Progress":
+    """Rich's live progress: one line for the whole and one per running cell, as detailed as the terminal is wide."""
+    # rich takes longer to import than help may last.
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (
+        (0, TextColumn("{task.description}")),
+        (100, BarColumn(bar_width=20)),
+        (0, MofNCompleteColumn()),
+        (116, TextColumn("{task.fields[rate]}")),
+        (0, TimeRemainingColumn(compact=True)),
+        (140, TextColumn("[dim]{task.fields[line]}")),
+    )
+    width = Console().width
+    bars = Progress(*(column for least, column in columns if width >= least))
+    bars.add_task("all cells", total=total, rate="", line="")
+    return bars
 
 
 @contextmanager
@@ -106,55 +145,3 @@ def epoch_line(row: EpochRow) -> str:
     if row.evaluation is not None:
         parts.append(f"test {100 * row.evaluation['accuracy']:.1f} %")
     return "  ".join(parts)
-
-
-class _Bars:
-    """Rich's live progress: one line per running cell and one for the whole."""
-
-    def __init__(self, total: int) -> None:
-        # rich takes longer to import than help may last.
-        from rich.console import Console
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-        columns = (
-            (0, TextColumn("{task.description}")),
-            (100, BarColumn(bar_width=20)),
-            (0, MofNCompleteColumn()),
-            (116, TextColumn("{task.fields[rate]}")),
-            (0, TimeRemainingColumn(compact=True)),
-            (140, TextColumn("[dim]{task.fields[line]}")),
-        )
-        width = Console().width
-        self._progress = Progress(*(column for least, column in columns if width >= least))
-        self._all = self._progress.add_task("all cells", total=total, rate="", line="")
-        self._tasks: dict[str, Any] = {}
-
-    def start(self) -> None:
-        self._progress.start()
-
-    def stop(self) -> None:
-        self._progress.stop()
-
-    def print(self, line: str) -> None:
-        self._progress.console.print(line, highlight=False, markup=False)
-
-    def update(self, key: str, name: str, event: Event) -> None:
-        if isinstance(event, Started):
-            self._task(key, name)
-        elif isinstance(event, Step):
-            task = self._task(key, name)
-            speed = self._progress.tasks[self._progress.task_ids.index(task)].speed
-            rate = f"{speed:.1f} steps/s" if speed else ""
-            self._progress.update(task, completed=event.step, total=event.steps, rate=rate)
-        elif isinstance(event, Epoch):
-            self._progress.update(self._task(key, name), completed=event.row.step, line=epoch_line(event.row))
-        elif isinstance(event, Finished):
-            if key in self._tasks:
-                self._progress.remove_task(self._tasks.pop(key))
-            self._progress.advance(self._all)
-
-    def _task(self, key: str, name: str) -> Any:
-        """The bar of a cell, begun when the first is heard of it."""
-        if key not in self._tasks:
-            self._tasks[key] = self._progress.add_task(name, total=None, rate="", line="")
-        return self._tasks[key]

@@ -5,24 +5,20 @@ from typing import TYPE_CHECKING
 
 import click
 
+from ferbench.cli.options import FOLDER, dataset_folder, test_on_folder
 from ferbench.cli.session import Session
 from ferbench.errors import DataError, UsageError
 
 if TYPE_CHECKING:
     from ferbench.contract.dataset import Dataset
 
-REPORT = "report.html"
-SUFFIXES = (".html", ".htm")
-
 
 @click.command()
 @click.argument("run", type=click.Path(path_type=Path, exists=True))
 @click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="The file  [default: beside the record]")
-@click.option("--dataset", metavar="FOLDER", help="Where the dataset lies, if it is not known by its name.")
-@click.option(
-    "--test-on", metavar="FOLDER", help="Where the other set that is tested lies, if it is not known by its name."
-)
-@click.option("--plots", type=click.Path(path_type=Path, file_okay=False), help="Folder for the curves as SVG files.")
+@dataset_folder
+@test_on_folder
+@click.option("--plots", type=FOLDER, help="Folder for the curves as SVG files.")
 @click.option("--open/--no-open", "open_it", default=False, help="Show the report in the browser.")
 @click.pass_obj
 def report(
@@ -44,7 +40,7 @@ def report(
     from ferbench.reporting.page import curve_files, report_page
     from ferbench.reporting.run_files import find_record, read_run
 
-    if out is not None and out.suffix not in SUFFIXES:
+    if out is not None and out.suffix not in (".html", ".htm"):
         raise UsageError(f"--out {out}: the report is an HTML file; give it the ending .html")
     if plots is not None:
         plots.mkdir(parents=True, exist_ok=True)
@@ -57,11 +53,12 @@ def report(
         _open_named(session, dataset, cell.dataset, "--dataset") if dataset else None,
         _open_named(session, test_on, cell.test_on, "--test-on") if test_on else None,
     )
-    target = out or path.parent / REPORT
+    target = out or path.parent / "report.html"
     try:
         write_atomic(target, page)
     except DataError as error:
-        raise DataError(f"cannot write {target} ({_reason(error)}); name another file with --out") from None
+        reason = getattr(error.__cause__, "strerror", None) or error
+        raise DataError(f"cannot write {target} ({reason}); name another file with --out") from None
     click.echo(target)
     if plots is not None:
         for name, svg in curve_files(files):
@@ -79,8 +76,3 @@ def _open_named(session: Session, name: str, expected: str | None, option: str) 
         run = f"is on '{expected}'" if expected else "is tested on no other set"
         raise UsageError(f"{option} {name}: this is '{dataset.info.name}'; the run {run}")
     return dataset
-
-
-def _reason(error: DataError) -> str:
-    cause = error.__cause__
-    return cause.strerror or str(cause) if isinstance(cause, OSError) else str(error)

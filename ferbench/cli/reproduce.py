@@ -2,21 +2,22 @@
 
 import re
 import shlex
-from collections.abc import Mapping
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
+from ferbench.cli.options import FOLDER, dataset_folder, place_of, test_on_folder
 from ferbench.cli.output import print_warning
 from ferbench.cli.session import Session
 from ferbench.errors import FerbenchError, PluginError, UsageError, VerificationError
+from ferbench.render.escape import plain
 from ferbench.render.text import print_table
 
 if TYPE_CHECKING:
-    from ferbench.records.cell import Cell
     from ferbench.records.reproduction import Difference, Sources
-    from ferbench.records.schema import Record
+    from ferbench.records.schema import PluginStamp, Record
 
 LONG = 200
 
@@ -25,17 +26,11 @@ LONG = 200
 @click.argument("record", type=click.Path(path_type=Path, exists=True))
 @click.option("--run", "run_it", is_flag=True, help="Run the command in a fresh folder and compare the results.")
 @click.option(
-    "--runs",
-    type=click.Path(path_type=Path, file_okay=False),
-    default=Path("reproduced"),
-    show_default=True,
-    help="With --run: folder of the new record.",
+    "--runs", type=FOLDER, default=Path("reproduced"), show_default=True, help="With --run: folder of the new record."
 )
-@click.option("--dataset", metavar="FOLDER", help="Where the dataset lies, if it is not known by its name.")
-@click.option("--unlabeled", metavar="FOLDER", help="Where the unlabeled pool lies, if it is not known by its name.")
-@click.option(
-    "--test-on", metavar="FOLDER", help="Where the other set that is tested lies, if it is not known by its name."
-)
+@dataset_folder
+@place_of("--unlabeled", "the unlabeled pool")
+@test_on_folder
 @click.option("--init", metavar="FILE", help="The file of initial weights; a record keeps only its SHA-256.")
 @click.option("--device", default="auto", show_default=True, help="With --run: cpu, cuda, cuda:1.")
 @click.pass_obj
@@ -59,7 +54,6 @@ def reproduce(
     from ferbench.records.options_v1 import has_version_1
     from ferbench.records.reproduction import Sources, run_command
     from ferbench.records.store import RECORD, read_record
-    from ferbench.render.escape import plain
 
     path = record / RECORD if record.is_dir() else record
     found = read_record(path)
@@ -76,9 +70,8 @@ def reproduce(
         print_warning(f"the record has options of ferbench 0.1; run the command with the code of {_commit(found)}")
     if weights:
         print_warning(f"replace {weights} by the file whose hash is {found.cell.init}, or name it with --init")
-    differences = _circumstances(session, found)
-    if differences:
-        print_table(("here is different", "in the record", "here"), [_row(difference) for difference in differences])
+    if differences := _circumstances(session, found):
+        _show("here is different", differences)
     else:
         click.echo("versions, code and hardware are those of the record")
     if not run_it:
@@ -107,35 +100,31 @@ def _run_and_compare(record: "Record", path: Path, runs: Path, sources: "Sources
     from ferbench.records.store import RunStore
 
     if record.result is None:
-        raise UsageError(
-            f"{path} has no result to compare with (status {record.status}); run the command above instead"
-        )
+        status = f"status {record.status}"
+        raise UsageError(f"{path} has no result to compare with ({status}); run the command above instead")
     target = RunStore(runs).folder(record.cell)
     if target.exists():
         raise UsageError(f"{target} exists, so nothing would be run; name a fresh folder with --runs")
-    options = run_options(record.cell, sources)
     threads = record.measured.threads or 1  # sums over several threads depend on their number
-    made = run(runs=runs, device=device, threads=threads, **options)
+    made = run(runs=runs, device=device, threads=threads, **run_options(record.cell, sources))
     errors = [one.error.line for one in made if one.error]
     now = made[-1] if made else None  # the record of the training stands before that of a test on another set
     if now is None or now.result is None:
         raise FerbenchError(f"the cell failed here: {errors[0] if errors else 'it left no record'}; see {target}")
     if now.cell != record.cell:
-        raise VerificationError(
-            f"another cell was run: {now.cell.folder()}; check --init, --dataset, --unlabeled and --test-on"
-        )
-    differences = result_differences(record.result, now.result)
-    if differences:
-        print_table(("result", "in the record", "here"), [_row(difference) for difference in differences])
-        raise VerificationError(
-            f"{len(differences)} fields of the result differ from {path}; the new record is in {target}"
-        )
+        options = "--init, --dataset, --unlabeled and --test-on"
+        raise VerificationError(f"another cell was run: {now.cell.folder()}; check {options}")
+    if differences := result_differences(record.result, now.result):
+        _show("result", differences)
+        number = len(differences)
+        raise VerificationError(f"{number} fields of the result differ from {path}; the new record is in {target}")
 
 
 def _circumstances(session: Session, record: "Record") -> "list[Difference]":
     """Versions, hardware and code that are not those of the record."""
     import torch
 
+    from ferbench.cells.code_stamps import named_parts, stamp
     from ferbench.execution.provenance import environment
     from ferbench.records.formats import ENGINE_VERSION
     from ferbench.records.reproduction import Difference, text_differences
@@ -145,28 +134,20 @@ def _circumstances(session: Session, record: "Record") -> "list[Difference]":
     differences = text_differences(record.environment, here)
     if record.engine_version != ENGINE_VERSION:
         differences.append(Difference("engine version", str(record.engine_version), str(ENGINE_VERSION)))
-    recorded = {"method": record.plugin, **record.plugins}
-    texts = {
-        role: f"{stamp.distribution} {stamp.version}, code {stamp.source_hash[:12]}" for role, stamp in recorded.items()
-    }
-    return differences + text_differences(texts, _code_here(session, record.cell, texts))
-
-
-def _code_here(session: Session, cell: "Cell", roles: Mapping[str, str]) -> dict[str, str]:
-    from ferbench.cells.code_stamps import named_parts, stamp
-
-    names = named_parts(cell)
-    here = {}
-    for role in roles.keys() & names.keys():
+    recorded = {role: _code(one) for role, one in {"method": record.plugin, **record.plugins}.items()}
+    names, code_here = named_parts(record.cell), {}
+    for role in recorded.keys() & names.keys():
         try:
-            found = stamp(session.registry, *names[role])
-            here[role] = f"{found.distribution} {found.version}, code {found.source_hash[:12]}"
+            code_here[role] = _code(stamp(session.registry, *names[role]))
         except (PluginError, UsageError):
-            here[role] = "not installed"
-    return here
+            code_here[role] = "not installed"
+    return differences + text_differences(recorded, code_here)
 
 
-def _row(difference: "Difference") -> tuple[str, str, str]:
-    from ferbench.render.escape import plain
+def _code(stamp: "PluginStamp") -> str:
+    return f"{stamp.distribution} {stamp.version}, code {stamp.source_hash[:12]}"
 
-    return plain(difference.name), plain(difference.recorded, LONG), plain(difference.now, LONG)
+
+def _show(title: str, differences: "Sequence[Difference]") -> None:
+    rows = [(plain(each.name), plain(each.recorded, LONG), plain(each.now, LONG)) for each in differences]
+    print_table((title, "in the record", "here"), rows)

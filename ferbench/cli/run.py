@@ -6,11 +6,13 @@ import threading
 import tomllib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from ferbench.cli.options import Decorator, runs_folder
 from ferbench.cli.output import warn_problems
 from ferbench.cli.progress import RunDisplay
 from ferbench.cli.session import Session
@@ -24,6 +26,25 @@ if TYPE_CHECKING:
     from ferbench.execution.plan import PlannedCell
 
 
+def several(option: str, name: str, *, numbers: bool = False, metavar: str = "NAMES", **more: Any) -> Decorator:
+    """An option of which there may be several, parted by commas or each with its own flag."""
+
+    def parse(ctx: click.Context, parameter: click.Parameter, values: tuple[str, ...]) -> list[Any]:
+        return split_integers(values, option) if numbers else split_list(values)
+
+    metavar = "NUMBERS" if numbers else metavar
+    shown = "default" in more
+    return click.option(option, name, multiple=True, metavar=metavar, callback=parse, show_default=shown, **more)
+
+
+named = partial(click.option, metavar="NAME")
+
+
+def preset(option: str, value: object, **more: Any) -> Decorator:
+    """An option whose default help shows."""
+    return click.option(option, default=value, show_default=True, **more)
+
+
 def _read_config(ctx: click.Context, parameter: click.Parameter, path: Path | None) -> Path | None:
     """Make the file's `[run]` table the defaults, below the environment and the command line."""
     if path is None:
@@ -31,15 +52,14 @@ def _read_config(ctx: click.Context, parameter: click.Parameter, path: Path | No
     try:
         content = tomllib.loads(path.read_text("utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise UsageError(
-            f"--config {path}: not TOML ({error}); write a [run] table with the names of options"
-        ) from None
+        remedy = "write a [run] table with the names of options"
+        raise UsageError(f"--config {path}: not TOML ({error}); {remedy}") from None
     table = content.pop("run", {})
     if not isinstance(table, dict):
         raise UsageError(f"--config {path}: 'run' must be a table; write [run] and below it the names of options")
     if content:
         raise UsageError(f"--config {path}: unknown table or key '{next(iter(content))}'; options stand below [run]")
-    known = {name: option for option in ctx.command.params if (name := _config_name(option)) != "config"}
+    known = {option.opts[0].removeprefix("--"): option for option in ctx.command.params if option is not parameter}
     defaults: dict[str, Any] = {}
     for key, value in table.items():
         if key not in known:
@@ -49,20 +69,14 @@ def _read_config(ctx: click.Context, parameter: click.Parameter, path: Path | No
     return path
 
 
-def _config_name(option: click.Parameter) -> str:
-    return option.opts[0].removeprefix("--")
-
-
 def _as_option(option: click.Parameter, value: Any) -> Any:
+    """A value of the file as the command line would have it."""
     if isinstance(value, dict):
         return [f"{key}={json.dumps(item, default=str)}" for key, item in value.items()]
-    if option.multiple:
-        return [_text(item) for item in value] if isinstance(value, list) else [_text(value)]
-    return value
-
-
-def _text(value: Any) -> str:
-    return str(value).lower() if isinstance(value, bool) else str(value)
+    if not option.multiple:
+        return value
+    values = value if isinstance(value, list) else [value]
+    return [str(item).lower() if isinstance(item, bool) else str(item) for item in values]
 
 
 @click.command("run", context_settings={"auto_envvar_prefix": "FERBENCH_RUN"})
@@ -74,72 +88,28 @@ def _text(value: Any) -> str:
     expose_value=False,
     help="TOML file with a [run] table of these options.",
 )
-@click.option(
-    "--method",
-    "methods",
-    multiple=True,
-    required=True,
-    metavar="NAMES",
-    help="Rows: fixmatch, supervised@strong, fixmatch+leaf (list).",
-)
-@click.option(
-    "--ratio", "ratios", multiple=True, metavar="NUMBERS", help="Labeled part of each class: 0.05,0.1 (list)."
-)
-@click.option("--labels", "counts", multiple=True, metavar="NUMBERS", help="Number of labels in all (list).")
-@click.option("--per-class", multiple=True, metavar="NUMBERS", help="Number of labels of each class (list).")
-@click.option(
-    "--allocation", metavar="NAME", help="How --labels spread over the classes: balanced (default), adacm, leaf."
-)
-@click.option(
-    "--dataset",
-    "datasets",
-    multiple=True,
-    default=["synthfaces"],
-    show_default=True,
-    metavar="NAMES",
-    help="Datasets, or folders with a dataset.json (list).",
-)
+@several("--method", "methods", help="Rows: fixmatch, supervised@strong, fixmatch+leaf (list).", required=True)
+@several("--ratio", "ratios", help="Labeled part of each class: 0.05,0.1 (list).", metavar="NUMBERS")
+@several("--labels", "counts", help="Number of labels in all (list).", numbers=True)
+@several("--per-class", "per_class", help="Number of labels of each class (list).", numbers=True)
+@named("--allocation", help="How --labels spread over the classes: balanced (default), adacm, leaf.")
+@several("--dataset", "datasets", help="Datasets, or folders with a dataset.json (list).", default=["synthfaces"])
 @click.option("--classes", help="Task of the dataset, such as 7 or 8; the dataset's default if omitted.")
-@click.option(
+@named(
     "--unlabeled",
-    metavar="NAME",
     help="Dataset whose images are unlabeled, instead of the rest of the training set; rest+NAME: beside it.",
 )
-@click.option(
+@several(
     "--test-on",
     "test_on",
-    multiple=True,
-    metavar="NAMES",
     help="Other datasets that each trained model is tested on too, by the classes that both have (list).",
 )
-@click.option(
-    "--backbone",
-    "backbones",
-    multiple=True,
-    metavar="NAMES",
-    help="small-resnet, timm/resnet18, ... (list); the protocol's if omitted.",
-)
-@click.option(
-    "--init",
-    default="scratch",
-    show_default=True,
-    metavar="FILE",
-    help="Initial weights of the backbone: a local file, 'hub', or 'scratch'.",
-)
-@click.option(
-    "--seed",
-    "seeds",
-    multiple=True,
-    default=["0"],
-    show_default=True,
-    metavar="NUMBERS",
-    help="Seeds: 0-4 or 0,3 (list).",
-)
+@several("--backbone", "backbones", help="small-resnet, timm/resnet18, ... (list); the protocol's if omitted.")
+@preset("--init", "scratch", metavar="FILE", help="Initial weights of the backbone: a local file, 'hub', or 'scratch'.")
+@several("--seed", "seeds", help="Seeds: 0-4 or 0,3 (list).", default=["0"], numbers=True)
 @click.option("--variant", help="Preset of the method's options: described, released, ...")
 @click.option("--head", help="Classification head; the method's own if omitted.")
-@click.option(
-    "--protocol", metavar="NAME", help="The rules of comparison; ratio-v1 for --ratio, count-v1 for numbers of labels."
-)
+@named("--protocol", help="The rules of comparison; ratio-v1 for --ratio, count-v1 for numbers of labels.")
 @click.option(
     "--set",
     "settings",
@@ -147,45 +117,19 @@ def _text(value: Any) -> str:
     metavar="KEY=VALUE",
     help="Option of the method, or field of the protocol (then the result is not standard).",
 )
-@click.option("--device", default="auto", show_default=True, help="cpu, cuda, cuda:1.")
+@preset("--device", "auto", help="cpu, cuda, cuda:1.")
 @click.option("--precision", type=click.Choice(["fp32", "bf16"]), help="bf16 on CUDA, fp32 on CPU if omitted.")
-@click.option("--threads", type=click.IntRange(1), default=1, show_default=True, help="Threads of each cell.")
-@click.option(
-    "--processes",
-    type=click.IntRange(1),
-    default=1,
-    show_default=True,
-    help="Processes that share each cell under torchrun, a GPU each.",
-)
-@click.option("--jobs", type=click.IntRange(1), default=1, show_default=True, help="Cells at a time.")
-@click.option("--executor", default="local", show_default=True, help="Where cells run.")
+@preset("--threads", 1, type=click.IntRange(1), help="Threads of each cell.")
+@preset("--processes", 1, type=click.IntRange(1), help="Processes that share each cell under torchrun, a GPU each.")
+@preset("--jobs", 1, type=click.IntRange(1), help="Cells at a time.")
+@preset("--executor", "local", help="Where cells run.")
 @click.option("--timeout", type=click.FloatRange(0, min_open=True), metavar="SECONDS", help="Longest time of one cell.")
 @click.option("--limit", type=click.IntRange(1), help="Run at most this many of the missing cells.")
-@click.option(
-    "--runs",
-    type=click.Path(file_okay=False, path_type=Path),
-    default=Path("runs"),
-    show_default=True,
-    envvar="FERBENCH_RUNS",
-    help="Folder of records.",
-)
+@runs_folder()
 @click.option("--dry-run", is_flag=True, help="Show the grid and what is cached; run nothing.")
 @click.pass_obj
 def run(
-    session: Session,
-    methods: tuple[str, ...],
-    ratios: tuple[str, ...],
-    counts: tuple[str, ...],
-    per_class: tuple[str, ...],
-    datasets: tuple[str, ...],
-    test_on: tuple[str, ...],
-    backbones: tuple[str, ...],
-    seeds: tuple[str, ...],
-    settings: tuple[str, ...],
-    jobs: int,
-    limit: int | None,
-    dry_run: bool,
-    **options: Any,
+    session: Session, settings: tuple[str, ...], jobs: int, limit: int | None, dry_run: bool, **options: Any
 ) -> int:
     """Train and evaluate every cell of the grid that has no result yet.
 
@@ -197,18 +141,7 @@ def run(
     from ferbench.execution.api import execute
     from ferbench.execution.plan import make_plan
 
-    request = RunRequest(
-        methods=split_list(methods),
-        ratios=split_list(ratios),
-        counts=split_integers(counts, "--labels"),
-        per_class=split_integers(per_class, "--per-class"),
-        datasets=split_list(datasets),
-        test_on=split_list(test_on),
-        backbones=split_list(backbones),
-        seeds=split_integers(seeds, "--seed"),
-        overrides=parse_settings(settings),
-        **options,
-    )
+    request = RunRequest(overrides=parse_settings(settings), **options)
     with _ending_at_sigterm():
         plan = make_plan(request, session.registry, check_data=not dry_run)
         warn_problems(session.registry.problems)
@@ -250,18 +183,18 @@ def _show_plan(plan: "Sequence[PlannedCell]", runs: Path) -> None:
 
 def _show_results(plan: "Sequence[PlannedCell]", runs: Path) -> None:
     from ferbench.records.metrics import shown_in
-    from ferbench.records.store import RunStore
+    from ferbench.records.store import RECORD, RunStore
 
     store, metrics = RunStore(runs), shown_in("summary")
     rows = []
     for item in plan:
+        folder = runs / item.cell.folder()
         record = store.read(item.cell) if store.folder(item.cell).exists() else None
         if record and record.result:
             scores = record.result.scores()
-            numbers = [metric.text(scores[metric.key]) for metric in metrics]
-            rows.append((str(runs / item.cell.folder() / "record.json"), *numbers))
+            rows.append((str(folder / RECORD), *(metric.text(scores[metric.key]) for metric in metrics)))
         else:
-            rows.append((str(runs / item.cell.folder()), record.status if record else "not run", *[""] * len(metrics)))
+            rows.append((str(folder), record.status if record else "not run", *[""] * len(metrics)))
     print_table(("record", *(metric.short_title for metric in metrics)), rows)
 
 

@@ -3,21 +3,20 @@
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
-from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
 from ferbench.cli.output import print_json
 from ferbench.cli.session import Session
 from ferbench.errors import UsageError, VerificationError
+from ferbench.render.escape import plain
+from ferbench.render.numbers import counted
 from ferbench.render.text import print_table
 
 if TYPE_CHECKING:
-    from ferbench.records.cell import Cell
-    from ferbench.records.schema import Fingerprints
-    from ferbench.records.verification import Recomputed, Verification
+    from ferbench.records.verification import Verification
 
 LONG = 2000
 
@@ -35,6 +34,7 @@ def verify(session: Session, paths: Sequence[Path], as_json: bool, print_schema:
     digests, and the split against the data where it is prepared here. What could not be checked is said. The exit code
     is 5 if anything fails.
     """
+    from ferbench.cells.fingerprints import recompute
     from ferbench.records.schema import record_schema
     from ferbench.records.verification import verify_record
 
@@ -42,17 +42,22 @@ def verify(session: Session, paths: Sequence[Path], as_json: bool, print_schema:
         click.echo(record_schema(), nl=False)
         return
     paths = paths or (Path(os.environ.get("FERBENCH_RUNS") or "runs"),)
-    found = [verify_record(path, session.protocols, partial(_recompute, session)) for path in _record_files(paths)]
+    found = [
+        verify_record(path, session.protocols, lambda cell, recorded: recompute(cell, recorded, session.registry))
+        for path in _record_files(paths)
+    ]
     if not found:
         raise UsageError(f"no record.json under {', '.join(map(str, paths))}; name a record or a folder of records")
     broken = [verification for verification in found if not verification.holds]
     if as_json:
-        print_json([_as_json(verification) for verification in found])
+        print_json(
+            [{"record": str(v.path), "holds": v.holds, "checks": [asdict(check) for check in v.checks]} for v in found]
+        )
     else:
         _print(found)
     if broken:
         raise VerificationError(
-            f"{len(broken)} of {_count(len(found), 'record')} {'does' if len(broken) == 1 else 'do'} not hold: "
+            f"{len(broken)} of {counted(len(found), 'record')} {'does' if len(broken) == 1 else 'do'} not hold: "
             f"{', '.join(str(item.path) for item in broken)}; run the cell again (`ferbench reproduce RECORD` says how)"
         )
 
@@ -67,20 +72,13 @@ def _record_files(paths: Sequence[Path]) -> Iterator[Path]:
             yield from (record for record, _ in RunStore(path).iterate())
 
 
-def _recompute(session: Session, cell: "Cell", recorded: "Fingerprints") -> "Recomputed":
-    from ferbench.cells.fingerprints import recompute
-
-    return recompute(cell, recorded, session.registry)
-
-
 def _print(found: Sequence["Verification"]) -> None:
-    from ferbench.render.escape import plain
 
     verified = [tuple(check.name for check in item.checks if check.state == "verified") for item in found]
     rows = [
         (
             "holds" if item.holds else "FAILS",
-            _count(len(names), "check"),
+            counted(len(names), "check"),
             ", ".join(check.name for check in item.unchecked) or "-",
             plain(str(item.path.parent), LONG),
         )
@@ -91,16 +89,8 @@ def _print(found: Sequence["Verification"]) -> None:
         for check in item.failures:
             click.echo(plain(f"{item.path}: {check.name}: {check.detail}", LONG))
     for names in dict.fromkeys(verified):
-        click.echo(f"{_count(len(names), 'check')}: {', '.join(names) or 'none'}")
+        click.echo(f"{counted(len(names), 'check')}: {', '.join(names) or 'none'}")
     reasons = {f"{check.name} ({check.detail})": None for item in found for check in item.unchecked}
     for reason in reasons:
         click.echo(plain(f"not checked: {reason}", LONG))
-    click.echo(f"{sum(item.holds for item in found)} of {_count(len(found), 'record')} without a failed check")
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}{'' if number == 1 else 's'}"
-
-
-def _as_json(item: "Verification") -> dict[str, Any]:
-    return {"record": str(item.path), "holds": item.holds, "checks": [asdict(check) for check in item.checks]}
+    click.echo(f"{sum(item.holds for item in found)} of {counted(len(found), 'record')} without a failed check")

@@ -4,15 +4,16 @@ pluggy's own loader stops at the first entry point that fails to import and skip
 without a word. Here what is wrong with a plugin becomes a `PluginProblem`, and the rest goes on.
 """
 
-import importlib
 import importlib.metadata
 import os
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
+from functools import partial
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from ferbench.discovery.registration import GROUP, Candidate, Registration, Unusable
+from ferbench.discovery.registration import GROUP, Registration
 from ferbench.discovery.registry import KINDS, Entry, LoadedPlugin, PluginProblem, Registry, Tuning, aliases, normalized
 from ferbench.errors import PluginError, suggestion
 from ferbench.version import __version__
@@ -45,13 +46,9 @@ def load_registry(
     selection, problems = _select(environ, found)
     plugins: list[LoadedPlugin] = []
     refused: dict[tuple[str, str], PluginProblem] = {}
-    for candidate in [Candidate("builtin", "ferbench", __version__, _import_builtin), *selection]:
-        registration = Registration(candidate)
-        try:
-            plugins.append(registration.load())
-        except Unusable as unusable:
-            problems.append(candidate.problem(unusable.message, unusable.remedy))
-            continue
+    for registration in [Registration("builtin", "ferbench", __version__, partial(import_module, BUILTIN)), *selection]:
+        if plugin := registration.load():
+            plugins.append(plugin)
         problems += registration.problems
         refused |= registration.refused
     entries, clashes = _resolve(plugins)
@@ -73,7 +70,7 @@ def is_strict(environ: Mapping[str, str] = os.environ) -> bool:
 
 def _select(
     environ: Mapping[str, str], found: Iterable[importlib.metadata.EntryPoint] | None
-) -> tuple[list[Candidate], list[PluginProblem]]:
+) -> tuple[list[Registration], list[PluginProblem]]:
     """The entry points to load, in an order that does not depend on the file system, and problems of the selection."""
     wanted = None
     if "FERBENCH_PLUGINS" in environ:
@@ -94,17 +91,17 @@ def _select(
     return [c for c in candidates if not aliases(c.distribution, c.name).isdisjoint(wanted)], problems
 
 
-def _candidate(point: importlib.metadata.EntryPoint) -> Candidate:
+def _candidate(point: importlib.metadata.EntryPoint) -> Registration:
     # A damaged METADATA file has no name or version; the entry point is still worth a report under its own name.
     distribution = version = None
     with suppress(Exception):
         metadata: Any = point.dist
         distribution, version = metadata.name, metadata.version
-    return Candidate(point.name, distribution or point.name, version or "?", point.load)
+    return Registration(point.name, distribution or point.name, version or "?", point.load)
 
 
-def _duplicate_names(candidates: Iterable[Candidate]) -> Iterator[PluginProblem]:
-    by_name: dict[str, list[Candidate]] = defaultdict(list)
+def _duplicate_names(candidates: Iterable[Registration]) -> Iterator[PluginProblem]:
+    by_name: dict[str, list[Registration]] = defaultdict(list)
     for candidate in candidates:
         by_name[candidate.name].append(candidate)
     for name, owners in by_name.items():
@@ -173,10 +170,6 @@ def _clash(plugin: str, entry: Entry, kept: Entry | None, claimants: Iterable[tu
         message += "none of them is used"
         remedy = "uninstall one of them, or choose with FERBENCH_PLUGINS"
     return PluginProblem(entry.distribution, entry.version, plugin, message, remedy)
-
-
-def _import_builtin() -> Any:
-    return importlib.import_module(BUILTIN)
 
 
 def _and(names: Iterable[str]) -> str:

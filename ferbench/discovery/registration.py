@@ -4,12 +4,12 @@ pluggy by itself lets a misspelt hook pass, and one manager for all plugins woul
 the others. Here each plugin has a manager of its own, so that whatever one does wrong can touch no other.
 """
 
-import functools
 import inspect
 import re
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import pluggy
@@ -29,67 +29,41 @@ _TARGET = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*(\.[A-Za-z_]\w*
 
 
 class Unusable(Exception):
-    """Why a plugin is left out."""
-
-    def __init__(self, message: str, remedy: str) -> None:
-        super().__init__(message)
-        self.message, self.remedy = message, remedy
+    """Why a plugin is left out, and the remedy."""
 
 
-@dataclass(frozen=True)
-class Candidate:
-    """A plugin before it is loaded."""
+@dataclass
+class Registration:
+    """A plugin that is imported and asked for what it registers."""
 
     name: str
     distribution: str
     version: str
-    load: Callable[[], Any]
+    entry_point: Callable[[], Any]
+    entries: list[Entry] = field(default_factory=list)
+    tunings: list[Tuning] = field(default_factory=list)
+    problems: list[PluginProblem] = field(default_factory=list)
+    refused: dict[tuple[str, str], PluginProblem] = field(default_factory=dict)
+
+    def load(self) -> LoadedPlugin | None:
+        """Import, validate, and call the registration hooks; None for an unusable plugin, whose problem is why."""
+        try:
+            return self._activate(self._import())
+        except Unusable as unusable:
+            why = self.problem(*unusable.args)
+        except (Exception, SystemExit) as error:
+            why = self.problem(f"cannot be inspected ({describe(error)})", self._update_remedy())
+        self.problems, self.refused = [why], {}
+        return None
 
     def problem(self, message: str, remedy: str) -> PluginProblem:
+        """A problem of this plugin."""
         return PluginProblem(self.distribution, self.version, self.name, message, remedy)
-
-
-class Registration:
-    """Loads one plugin and collects what it registers."""
-
-    def __init__(self, candidate: Candidate) -> None:
-        self.candidate = candidate
-        self.entries: list[Entry] = []
-        self.tunings: list[Tuning] = []
-        self.problems: list[PluginProblem] = []
-        self.refused: dict[tuple[str, str], PluginProblem] = {}
-
-    def load(self) -> LoadedPlugin:
-        """Import, validate, and call the registration hooks; raises `Unusable` and nothing else but interrupts."""
-        plugin = self._import()
-        try:
-            return self._activate(plugin)
-        except Unusable:
-            raise
-        except (Exception, SystemExit) as error:
-            raise Unusable(f"cannot be inspected ({describe(error)})", self._update_remedy()) from error
-
-    def _activate(self, plugin: Any) -> LoadedPlugin:
-        manager = pluggy.PluginManager(GROUP)
-        manager.add_hookspecs(hookspecs)
-        hooks = self._implemented_hooks(plugin, manager)
-        try:
-            manager.register(plugin)
-        except (pluggy.PluginValidationError, ValueError) as error:
-            signatures = ", ".join(f"{name}{_parameters(name)}" for name in hooks)
-            raise Unusable(one_line(str(error)), f"write the hooks as {signatures}") from error
-        for kind in KINDS:
-            self._call(manager, f"ferbench_register_{kind}", register=functools.partial(self._register, kind))
-        self._call(manager, "ferbench_register_tunings", register=self._register_tuning)
-        owner = self.candidate
-        module = plugin.__name__ if inspect.ismodule(plugin) else type(plugin).__module__
-        entries, tunings = tuple(self.entries), tuple(self.tunings)
-        return LoadedPlugin(owner.name, owner.distribution, owner.version, module, hooks, entries, tunings, manager)
 
     def _import(self) -> Any:
         absent = [name for name in HEAVY if name not in sys.modules]
         try:
-            plugin = self.candidate.load()
+            plugin = self.entry_point()
         except (Exception, SystemExit) as error:
             raise Unusable(f"cannot be imported ({describe(error)})", self._update_remedy()) from error
         if slow := [name for name in absent if name in sys.modules]:
@@ -98,6 +72,26 @@ class Registration:
                 "import them in the modules that its targets name",
             )
         return plugin
+
+    def _activate(self, plugin: Any) -> LoadedPlugin:
+        manager = pluggy.PluginManager(GROUP)
+        manager.add_hookspecs(hookspecs)
+        hooks = self._implemented_hooks(plugin, manager)
+        try:
+            manager.register(plugin)
+        except (pluggy.PluginValidationError, ValueError) as error:
+            right = (f"{name}({', '.join(inspect.signature(getattr(hookspecs, name)).parameters)})" for name in hooks)
+            raise Unusable(one_line(str(error)), f"write the hooks as {', '.join(right)}") from error
+        registers: dict[str, Callable[..., None]] = {kind: partial(self._register, kind) for kind in KINDS}
+        for kind, register in {**registers, "tunings": self._register_tuning}.items():
+            hook = f"ferbench_register_{kind}"
+            try:
+                getattr(manager.hook, hook)(register=register)
+            except (Exception, SystemExit) as error:
+                raise Unusable(f"{hook} failed ({describe(error)})", self._update_remedy()) from error
+        module = plugin.__name__ if inspect.ismodule(plugin) else type(plugin).__module__
+        entries, tunings = tuple(self.entries), tuple(self.tunings)
+        return LoadedPlugin(self.name, self.distribution, self.version, module, hooks, entries, tunings, manager)
 
     def _implemented_hooks(self, plugin: Any, manager: pluggy.PluginManager) -> tuple[str, ...]:
         """The names of the hooks that are implemented; a misspelt or unmarked one makes the plugin unusable."""
@@ -118,12 +112,6 @@ class Registration:
         if not hooks:
             raise Unusable("it implements no hook", "name the module with the @hookimpl functions as its entry point")
         return tuple(hooks)
-
-    def _call(self, manager: pluggy.PluginManager, hook: str, **arguments: Any) -> None:
-        try:
-            getattr(manager.hook, hook)(**arguments)
-        except (Exception, SystemExit) as error:
-            raise Unusable(f"{hook} failed ({describe(error)})", self._update_remedy()) from error
 
     def _register(
         self,
@@ -150,24 +138,12 @@ class Registration:
             self.refused[kind, name] = self._report(
                 f"{singular} '{name}' is written for version {api!r} of the plugin contract, and ferbench "
                 f"{__version__} has version {hookspecs.API_VERSION}",
-                _api_remedy(api, self.candidate.distribution),
+                _api_remedy(api, self.distribution),
             )
         else:
-            owner = self.candidate
-            self.entries.append(
-                Entry(
-                    kind,
-                    name,
-                    target,
-                    one_line(summary),
-                    one_line(paper),
-                    api,
-                    owner.distribution,
-                    owner.version,
-                    one_line(title),
-                    one_line(example),
-                )
-            )
+            summary, paper, title, example = map(one_line, (summary, paper, title, example))
+            owner = self.distribution, self.version
+            self.entries.append(Entry(kind, name, target, summary, paper, api, *owner, title, example))
 
     def _register_tuning(
         self,
@@ -189,7 +165,7 @@ class Registration:
                 "give a dict of options, and name what they tune with one of method=, head= and backbone=",
             )
             return
-        (kind, name), owner = tuned[0], self.candidate.distribution
+        (kind, name), owner = tuned[0], self.distribution
         tuning = Tuning(kind, name, protocol, family, options, trials, one_line(source), owner)
         if type(trials) is not int or trials < 1 or not tuning.source:
             self._report(
@@ -200,18 +176,13 @@ class Registration:
             self.tunings.append(tuning)
 
     def _report(self, message: str, remedy: str) -> PluginProblem:
-        self.problems.append(self.candidate.problem(message, remedy))
+        self.problems.append(self.problem(message, remedy))
         return self.problems[-1]
 
     def _update_remedy(self) -> str:
         return (
-            f"update, repair or uninstall {self.candidate.distribution} "
-            "(FERBENCH_PLUGINS= makes do with the built-ins meanwhile)"
+            f"update, repair or uninstall {self.distribution} (FERBENCH_PLUGINS= makes do with the built-ins meanwhile)"
         )
-
-
-def _parameters(hook: str) -> str:
-    return f"({', '.join(inspect.signature(getattr(hookspecs, hook)).parameters)})"
 
 
 def _api_remedy(api: object, distribution: str) -> str:

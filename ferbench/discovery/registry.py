@@ -2,7 +2,6 @@
 
 import functools
 import hashlib
-import importlib
 import importlib.util
 import json
 import logging
@@ -11,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
+from pkgutil import resolve_name
 from typing import Any
 
 import pluggy
@@ -47,7 +47,7 @@ class Entry:
     def load(self) -> Any:
         """Import the target; a failure names the distribution, the target and the real error."""
         try:
-            return _imported(self.target)
+            return resolve_name(self.target)
         except (Exception, SystemExit) as error:
             raise PluginError(
                 f"{self.kind.removesuffix('s')} '{self.name}' of {self.distribution} {self.version}: "
@@ -122,7 +122,9 @@ class Registry:
         if name in self.entries[kind]:
             return self.entries[kind][name]
         singular = kind.removesuffix("s")
-        if problem := self.refused.get((kind, name)) or self._probable_culprit(name):
+        # A plugin that could not be loaded has registered nothing; its name is the only clue to what it provides.
+        culprits = (p for p in self.problems if name in aliases(p.distribution, p.plugin))
+        if problem := self.refused.get((kind, name)) or next(culprits, None):
             raise PluginError(f"no usable {singular} '{name}': {problem}")
         listing = "ferbench --help" if kind == "commands" else f"ferbench list {kind}"
         hint = suggestion(name, self.entries[kind])
@@ -131,9 +133,11 @@ class Registry:
     def load(self, kind: str, name: str) -> Any:
         """Import the target of a name; one that is not what its kind must be is a PluginError."""
         target = self.get(kind, name).load()
-        if (base := BASES.get(kind)) and not _is_of(target, _imported(base)):
-            what = f"{kind.removesuffix('s')} '{name}'"
-            raise PluginError(f"{what}: {target!r} is not a {base.replace(':', '.')}, nor a subclass of it")
+        if base := BASES.get(kind):
+            is_of = issubclass if isinstance(target, type) else isinstance
+            if not is_of(target, resolve_name(base)):
+                what = f"{kind.removesuffix('s')} '{name}'"
+                raise PluginError(f"{what}: {target!r} is not a {base.replace(':', '.')}, nor a subclass of it")
         if kind == "protocols":
             self._check_protocol(name, target)
         return target
@@ -144,7 +148,7 @@ class Registry:
             raise PluginError(f"{what}: its target is the class {protocol.__name__}; register an instance")
         if protocol.name != name:
             raise PluginError(f"{what}: it calls itself '{protocol.name}'; give it the registered name")
-        if unknown := _imported(UNKNOWN_FIELDS)(protocol):
+        if unknown := resolve_name(UNKNOWN_FIELDS)(protocol):
             raise PluginError(
                 f"{what} declares {', '.join(dict.fromkeys(unknown))}, which ferbench does not know and would ignore; "
                 "take the field out, or install a ferbench that has it"
@@ -170,19 +174,9 @@ class Registry:
             try:
                 getattr(plugin.manager.hook, hook)(**deepcopy(arguments))
             except (Exception, SystemExit) as error:
-                _log.warning(
-                    "plugin '%s' of %s %s failed in %s (%s); the run goes on",
-                    plugin.name,
-                    plugin.distribution,
-                    plugin.version,
-                    hook,
-                    describe(error),
-                    exc_info=_log.isEnabledFor(logging.DEBUG),
-                )
-
-    def _probable_culprit(self, name: str) -> PluginProblem | None:
-        """A plugin that could not be loaded has registered nothing; its name is the only clue to what it provides."""
-        return next((p for p in self.problems if name in aliases(p.distribution, p.plugin)), None)
+                owner = f"plugin '{plugin.name}' of {plugin.distribution} {plugin.version}"
+                verbose = _log.isEnabledFor(logging.DEBUG)
+                _log.warning("%s failed in %s (%s); the run goes on", owner, hook, describe(error), exc_info=verbose)
 
 
 def source_hash(entry: Entry) -> str:
@@ -232,12 +226,3 @@ def _load_remedy(entry: Entry, error: BaseException) -> str:
     if missing and missing.partition(".")[0] != own:
         return f"install what provides the module '{missing}', as {entry.distribution} asks"
     return f"update or uninstall {entry.distribution}; `ferbench -v ...` shows where it fails"
-
-
-def _imported(target: str) -> Any:
-    module, _, path = target.partition(":")
-    return functools.reduce(getattr, path.split("."), importlib.import_module(module))
-
-
-def _is_of(target: Any, base: type) -> bool:
-    return issubclass(target, base) if isinstance(target, type) else isinstance(target, base)

@@ -6,10 +6,9 @@ from pathlib import Path
 import pandas as pd
 
 from ferbench.errors import UsageError
+from ferbench.leaderboard.documents import render_latex, render_markdown
 from ferbench.leaderboard.exports import render_csv, render_json, render_parquet
-from ferbench.leaderboard.latex import render_latex
-from ferbench.leaderboard.markdown import render_markdown
-from ferbench.leaderboard.reported import FOLDER, read_reported
+from ferbench.leaderboard.reported import read_reported
 from ferbench.leaderboard.tables import Board, make_board
 from ferbench.records.files import write_atomic
 
@@ -34,27 +33,31 @@ def export(cells: pd.DataFrame, folder: Path, include_nonstandard: bool, file: P
     """Write what the folder's leaderboard says as one file, in the format that its name ends in."""
     if file.suffix not in FORMATS:
         raise UsageError(f"{file}: the name must end in one of {', '.join(FORMATS)}")
-    board = make_board(cells, include_nonstandard, read_reported(folder / FOLDER))
-    write_atomic(file, FORMATS[file.suffix](board))
+    write_atomic(file, FORMATS[file.suffix](_board(cells, folder, include_nonstandard)))
 
 
 def build(cells: pd.DataFrame, folder: Path, include_nonstandard: bool) -> tuple[Board, list[Path]]:
-    """Write the files, with what papers print beside them; returns the board and their paths."""
-    board = make_board(cells, include_nonstandard, read_reported(folder / FOLDER))
-    files = render(board)
-    for name, content in files.items():
-        write_atomic(folder / name, content)
-    return board, [folder / name for name in files]
+    """Write the files; returns the board and their paths."""
+    board = _board(cells, folder, include_nonstandard)
+    files = {folder / name: content for name, content in render(board).items()}
+    for path, content in files.items():
+        write_atomic(path, content)
+    return board, list(files)
 
 
 def stale(cells: pd.DataFrame, folder: Path, include_nonstandard: bool) -> list[Path]:
     """The files that are missing or do not say what the records and the papers say."""
-    files = render(make_board(cells, include_nonstandard, read_reported(folder / FOLDER)))
-    return [folder / name for name, content in files.items() if _content(folder / name) != content]
+    files = render(_board(cells, folder, include_nonstandard))
+    return [path for name, content in files.items() if not _holds(path := folder / name, content)]
 
 
-def _content(path: Path) -> bytes | None:
+def _board(cells: pd.DataFrame, folder: Path, include_nonstandard: bool) -> Board:
+    """What the cells give, with what papers print beside it."""
+    return make_board(cells, include_nonstandard, read_reported(folder / "reported"))
+
+
+def _holds(path: Path, content: bytes) -> bool:
     try:
-        return path.read_bytes()
+        return path.read_bytes() == content
     except OSError:
-        return None
+        return False

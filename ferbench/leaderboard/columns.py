@@ -82,14 +82,6 @@ def _metric(metric: Metric) -> Column:
     )
 
 
-def _seeds(row: Row, table: Table) -> str:
-    return " ".join(map(str, sorted(row.by_seed)))
-
-
-def _by_seed(row: Row, table: Table) -> dict[str, float]:
-    return {str(seed): value for seed, value in row.by_seed.items()}
-
-
 def _gain(row: Row, table: Table) -> str:
     return "baseline" if row.name == table.baseline else gain_text(BY_KEY[table.key.headline], row.gain)
 
@@ -106,11 +98,6 @@ def _minutes(row: Row, table: Table) -> str:
     return NONE if row.minutes is None else f"{row.minutes:.1f}"
 
 
-def _labels(row: Row, table: Table) -> str:
-    low, high = row.labels
-    return str(low) if low == high else f"{low}–{high}"
-
-
 def _published(row: Row, table: Table) -> dict[str, str]:
     return published_fields([value for value in table.published if value.method == row.name])
 
@@ -120,8 +107,14 @@ COLUMNS = (
     Column("title", outputs=ALL, title="Method", text=lambda row, table: row.title, words=True),
     Column("complete", dtype="boolean"),
     Column("n_seeds", lambda row, table: len(row.by_seed), "Int64", FLAT),
-    Column("seeds", _seeds, outputs=TEXT | FLAT, title="Seeds", text=lambda row, table: seeds(row)),
-    Column("headline_by_seed", _by_seed, outputs=JSON),
+    Column(
+        "seeds",
+        lambda row, table: " ".join(map(str, sorted(row.by_seed))),
+        outputs=TEXT | FLAT,
+        title="Seeds",
+        text=lambda row, table: seeds(row),
+    ),
+    Column("headline_by_seed", lambda row, table: {str(seed): x for seed, x in row.by_seed.items()}, outputs=JSON),
     *map(_metric, shown_in("tables")),
     Column("recall", lambda row, table: row.recalls, outputs=JSON),
     Column("gain_over", lambda row, table: table.baseline if row.gain else None, outputs=FLAT),
@@ -131,7 +124,15 @@ COLUMNS = (
     Column(
         "minutes_median", lambda row, table: row.minutes, "Float64", ALL, title="Minutes", text=_minutes, dropped=30
     ),
-    Column("labels", lambda row, table: row.labels[1], "Int64", TEXT | FLAT, title="Labels", text=_labels, dropped=10),
+    Column(
+        "labels",
+        lambda row, table: row.labels[1],
+        "Int64",
+        TEXT | FLAT,
+        title="Labels",
+        text=lambda row, table: "–".join(map(str, dict.fromkeys(row.labels))),
+        dropped=10,
+    ),
     Column("labels", lambda row, table: list(row.labels), outputs=JSON),
     Column("published", _published, PUBLISHED, TEXT | FLAT, title="Published", text=published_text),
 )

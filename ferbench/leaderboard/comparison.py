@@ -63,16 +63,16 @@ class Comparison:
 def compare_rows(a: pd.DataFrame, b: pd.DataFrame) -> Comparison:
     """Compare two rows, given by their cells. Different splits are refused: their difference would say nothing."""
     one, other = ({cell["seed"]: cell for cell in rows_of(cells)} for cells in (a, b))
-    name_a, name_b = (next(iter(cells.values()))["row"] for cells in (one, other))
-    seeds = sorted(set(one) & set(other))
-    if not seeds:
+    name_a, name_b = a["row"].iloc[0], b["row"].iloc[0]
+    pairs = [(one[seed], other[seed]) for seed in sorted(one.keys() & other.keys())]
+    if not pairs:
         raise UsageError(
             f"{name_a} and {name_b} have no seed in common "
             f"({_listed(one)} against {_listed(other)}); run one of them with --seed {_listed(one)}"
         )
-    pairs = [(one[seed], other[seed]) for seed in seeds]
     for pair in pairs:
         _refuse_other_split(*pair)
+    alone = {name_a: one.keys() - other.keys(), name_b: other.keys() - one.keys()}
     return Comparison(
         a=name_a,
         b=name_b,
@@ -80,11 +80,7 @@ def compare_rows(a: pd.DataFrame, b: pd.DataFrame) -> Comparison:
         metrics={metric.key: _difference(metric.key, pairs) for metric in shown_in("compare")},
         recalls={name: _difference(f"{RECALL}{name}", pairs) for name in json.loads(pairs[0][0]["class_names"])},
         unequal=tuple(_unequal(*pairs[0])),
-        unpaired={
-            name: tuple(sorted(set(cells) - set(seeds)))
-            for name, cells in ((name_a, one), (name_b, other))
-            if set(cells) - set(seeds)
-        },
+        unpaired={name: tuple(sorted(seeds)) for name, seeds in alone.items() if seeds},
     )
 
 

@@ -9,7 +9,7 @@ import pandas as pd
 from ferbench.leaderboard.columns import flat_columns, json_row
 from ferbench.leaderboard.keys import Key
 from ferbench.leaderboard.reported import Published, published_fields
-from ferbench.leaderboard.tables import Board, Table
+from ferbench.leaderboard.tables import Board, Row, Table
 from ferbench.records.frame import typed_frame
 from ferbench.records.schema import pretty_json
 from ferbench.render.escape import LONG, csv_field
@@ -31,7 +31,7 @@ def board_frame(board: Board) -> pd.DataFrame:
     """One line per row of each table, and per published value without a row; columns `published_...` hold what papers
     print, in percent. Scores are fractions of 1, missing where a row is incomplete.
     """
-    lines = [_line(table, index) for table in board.tables for index in range(len(table.rows))]
+    lines = [_line(table, row) for table in board.tables for row in table.rows]
     lines += [_published_line(value) for value in board.not_reproduced]
     types = {name: "boolean" if name == "standard" else "string" for name in PLACE}
     for column in flat_columns():
@@ -63,10 +63,10 @@ PLACE = (
 )
 
 
-def _line(table: Table, index: int) -> dict[str, Any]:
+def _line(table: Table, row: Row) -> dict[str, Any]:
     line = _key(table.key)
     for column in flat_columns():
-        line |= column.flat(table.rows[index], table)
+        line |= column.flat(row, table)
     return line
 
 
@@ -89,17 +89,11 @@ def _table(table: Table) -> dict[str, Any]:
 
 def _published(value: Published) -> dict[str, Any]:
     block = asdict(value.block)
-    return {
-        **block.pop("origin"),
-        **block,
-        "title": value.title,
-        "method": value.method,
-        "budget": value.budget.label(),
-        "percent": float(value.percent),
-    }
+    own = {"title": value.title, "method": value.method, "budget": value.budget.label()}
+    return {**block.pop("origin"), **block, **own, "percent": float(value.percent)}
 
 
 def _key(key: Key) -> dict[str, Any]:
     """The place of a table, by the names in PLACE."""
-    special = {"budget": key.budget.label(), "overrides": key.protocol_overrides}
-    return {name: special[name] if name in special else getattr(key, name) for name in PLACE}
+    place = {**vars(key), "budget": key.budget.label(), "overrides": key.protocol_overrides}
+    return {name: place[name] for name in PLACE}

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from statistics import fmean, stdev
 
 from scipy import stats
 
@@ -28,11 +29,8 @@ class Paired:
 
 
 def spread(values: Sequence[float]) -> Spread:
-    """Mean and standard deviation, independent of the order of the values."""
-    mean = math.fsum(values) / len(values)
-    if len(values) < 2:
-        return Spread(mean, None)
-    return Spread(mean, math.sqrt(math.fsum((value - mean) ** 2 for value in values) / (len(values) - 1)))
+    """Mean and standard deviation; both are exact sums, independent of the order of the values."""
+    return Spread(fmean(values), stdev(values) if len(values) > 1 else None)
 
 
 def paired(differences: Sequence[float]) -> Paired:

@@ -151,14 +151,17 @@ def _table(key: Key, groups: Mapping[Key, Rows]) -> Table:
         made.append(_row(own, key, most, gain))
     made.sort(key=lambda row: (not row.complete, -row.metrics[key.headline].mean if row.complete else 0.0, row.name))
     full = groups.get(replace(key, budget=FULL, pool=None), {})
+    has_ceiling = key.standard and not (key.budget == FULL and key.pool is None)
+    tests = cells.drop_duplicates("seed", keep="last") if key.folds else cells.tail(1)
+    counts = np.sum([np.sum(json.loads(confusion), axis=1) for confusion in tests["confusion"]], axis=0)
     return Table(
         key=key,
         rows=tuple(made),
-        class_counts=_class_counts(key, cells),
+        class_counts=tuple(counts.tolist()),
         baseline=baseline,
         notes=(
             *baseline_notes(supervised, baseline, key.pool is not None),
-            *(ceiling_notes(full, key.headline) if _has_ceiling(key) else ()),
+            *(ceiling_notes(full, key.headline) if has_ceiling else ()),
             *label_notes(cells),
             *fold_notes(key.folds),
             *cross_notes(key.test_on, cells),
@@ -169,32 +172,20 @@ def _table(key: Key, groups: Mapping[Key, Rows]) -> Table:
     )
 
 
-def _class_counts(key: Key, cells: pd.DataFrame) -> tuple[int, ...]:
-    tests = cells.drop_duplicates("seed", keep="last") if key.folds else cells.tail(1)
-    counts = np.sum([np.sum(json.loads(confusion), axis=1) for confusion in tests["confusion"]], axis=0)
-    return tuple(counts.tolist())
-
-
 def _beside_published(table: Table, published: Iterable[Published]) -> Table:
     """The table with what papers print for its rows on the same dataset, classes, labels and test set."""
     key = table.key
     if not key.standard or key.pool is not None or key.test_on is not None:
         return table
-    place = (key.dataset, key.classes, key.budget)
-    sizes = (None, sum(table.class_counts))
+    place, sizes = (key.dataset, key.classes, key.budget), (None, sum(table.class_counts))
     methods = {row.name for row in table.rows}
-    same = (
-        value
-        for value in published
-        if (value.block.dataset, value.block.classes, value.budget) == place
-        and value.block.test_images in sizes
-        and value.method in methods
-    )
-    return replace(table, published=tuple(same))
 
+    def same(value: Published) -> bool:
+        block = value.block
+        there = (block.dataset, block.classes, value.budget) == place and block.test_images in sizes
+        return there and value.method in methods
 
-def _has_ceiling(key: Key) -> bool:
-    return key.standard and not (key.budget == FULL and key.pool is None)
+    return replace(table, published=tuple(filter(same, published)))
 
 
 def _row(cells: pd.DataFrame, key: Key, most: int, gain: Paired | None) -> Row:

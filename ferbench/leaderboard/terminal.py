@@ -1,7 +1,7 @@
 """A board on a terminal: all columns where they fit, the main ones where they do not."""
 
 import sys
-from typing import Literal
+from collections.abc import Sequence
 
 from rich import box
 from rich.console import Console
@@ -11,7 +11,7 @@ from rich.text import Text
 
 from ferbench.leaderboard.columns import Column, text_columns
 from ferbench.leaderboard.tables import Board, Row, Table
-from ferbench.leaderboard.wording import caption, footnotes, heading
+from ferbench.leaderboard.wording import all_notes, caption, heading
 from ferbench.render.escape import LONG, plain
 
 WIDEST = 1000
@@ -33,30 +33,33 @@ def print_board(board: Board) -> None:
 
 def _print_table(console: Console, table: Table) -> None:
     console.print(Text(plain(heading(table.key)), "bold"))
-    console.print(Text(plain(caption(table.key, sum(table.class_counts)), LONG), "dim"))
+    console.print(Text(plain(caption(table), LONG), "dim"))
     console.print(_fitting(console, table))
-    for note in (*table.notes, *footnotes(table)):
+    for note in all_notes(table):
         console.print(Text(plain(note, LONG)))
     console.print()
 
 
 def _fitting(console: Console, table: Table) -> Grid:
     """The table with as many columns as the terminal is wide enough for."""
-    shown = text_columns(table)
-    while True:
-        grid = _grid(table, shown)
-        optional = [column for column in shown if column.dropped is not None]
-        if not optional or Measurement.get(console, console.options, grid).maximum < console.width:
-            return grid
-        least = min(optional, key=lambda column: column.dropped or 0)
-        shown = tuple(column for column in shown if column is not least)
+    shown = list(text_columns(table))
+    ranked = sorted(
+        (column for column in shown if column.dropped is not None), key=lambda column: column.dropped or 0, reverse=True
+    )
+    while ranked and Measurement.get(console, console.options, _grid(table, shown)).maximum >= console.width:
+        shown.remove(ranked.pop())
+    return _grid(table, shown)
 
 
-def _grid(table: Table, shown: tuple[Column, ...]) -> Grid:
+def _grid(table: Table, shown: Sequence[Column]) -> Grid:
     grid = Grid(box=box.SIMPLE_HEAD, header_style="bold", pad_edge=False)
     for column in shown:
-        justify: Literal["left", "right"] = "left" if column.words else "right"
-        grid.add_column(column.title, justify=justify, style="cyan" if column.words else None, overflow="fold")
+        grid.add_column(
+            column.title,
+            justify="left" if column.words else "right",
+            style="cyan" if column.words else None,
+            overflow="fold",
+        )
     for row in table.rows:
         texts = (Text(plain(_text(column, row, table))) for column in shown)
         grid.add_row(*texts, style=None if row.complete else "dim")

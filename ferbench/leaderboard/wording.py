@@ -9,30 +9,32 @@ from ferbench.leaderboard.tables import Row, Table
 from ferbench.records.metrics import BY_KEY, Metric, shown_in
 from ferbench.render.numbers import NONE, sentence_case
 
-MEASURED = "above"
-
 
 def published_text(row: Row, table: Table) -> str:
     """`84.42 [1]`: what papers print for the row, and which footnote says where."""
-    marks = {block: mark for mark, block in enumerate(table.blocks, 1)}
-    values = [value for value in table.published if value.method == row.name]
-    return ", ".join(f"{_printed(value)} [{marks[value.block]}]" for value in values) or NONE
-
-
-def _printed(value: Published) -> str:
-    metric = value.block.origin.metric
-    return f"{value.percent:f}" + ("" if metric == "accuracy" else f" {BY_KEY[metric].title}")
+    texts = []
+    for value in table.published:
+        if value.method == row.name:
+            metric = value.block.origin.metric
+            unusual = "" if metric == "accuracy" else f" {BY_KEY[metric].title}"
+            texts.append(f"{value.percent:f}{unusual} [{table.blocks.index(value.block) + 1}]")
+    return ", ".join(texts) or NONE
 
 
 def footnotes(table: Table) -> tuple[str, ...]:
     """Where published values come from, what they were selected on, and what else is not as in the table."""
-    return tuple(f"[{mark}] {_footnote(block, table.key)}" for mark, block in enumerate(table.blocks, 1))
+    here = f"Here: {table.key.backbone}, {_weights(table.key)}."
+    notes = []
+    for mark, block in enumerate(table.blocks, 1):
+        facts = [f"{name}: {text}." for name, text in provenance(block.origin)]
+        note = [block.note] if block.note else []
+        notes.append(" ".join([f"[{mark}] {origin_heading(block.origin)}.", *facts, here, *note]))
+    return tuple(notes)
 
 
-def _footnote(block: ReportedBlock, key: Key) -> str:
-    facts = [f"{name}: {text}." for name, text in provenance(block.origin)]
-    here = f"Here: {key.backbone}, {_weights(key)}."
-    return " ".join([f"{origin_heading(block.origin)}.", *facts, here, *([block.note] if block.note else [])])
+def all_notes(table: Table) -> tuple[str, ...]:
+    """What stands below a table: its own notes, then the footnotes."""
+    return (*table.notes, *footnotes(table))
 
 
 def origin_heading(origin: Origin) -> str:
@@ -64,10 +66,11 @@ def published_columns(values: Sequence[Published]) -> tuple[str, ...]:
 
 def published_rows(values: Sequence[Published]) -> list[tuple[str, ...]]:
     """The methods of one block of published values; a value that is missing stands in a measured table."""
-    texts = {(value.title, value.budget.title()): f"{value.percent:f}" for value in values}
-    budgets = published_columns(values)[1:]
-    titles = dict.fromkeys(value.title for value in values)
-    return [(title, *(texts.get((title, budget), MEASURED) for budget in budgets)) for title in titles]
+    _, *budgets = published_columns(values)
+    texts: dict[str, dict[str, str]] = {}
+    for value in values:
+        texts.setdefault(value.title, {})[value.budget.title()] = f"{value.percent:f}"
+    return [(title, *(printed.get(budget, "above") for budget in budgets)) for title, printed in texts.items()]
 
 
 def recall_columns(table: Table) -> tuple[str, ...]:
@@ -120,13 +123,14 @@ def heading(key: Key) -> str:
     return f"Not standard ({reason}): {title}"
 
 
-def caption(key: Key, test_images: int) -> str:
+def caption(table: Table) -> str:
     """What all rows of a table share, besides what its heading says."""
+    key = table.key
     folds = f" in {key.folds} folds of subjects" if key.folds else ""
     order = "" if key.headline == "accuracy" else f", ordered by {BY_KEY[key.headline].title}, which gains are in"
     return (
         f"Protocol {key.protocol}{order}, backbone {key.backbone}, {_weights(key)}, {key.precision}, "
-        f"{test_images} test images{folds}, data {key.data[:12] or 'unknown'}"
+        f"{sum(table.class_counts)} test images{folds}, data {key.data[:12] or 'unknown'}"
     )
 
 

@@ -1,10 +1,13 @@
 """Readers of official layouts: they look for files and folders by name, and remember what they have found."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from ferbench.contract.dataset import Dataset
-from ferbench.readers.paths import find, require, require_one
+from ferbench.errors import DataError
+from ferbench.readers.paths import subfolders
+
+MAX_FOLDERS = 1000
 
 
 class LayoutReader(Dataset):
@@ -18,9 +21,14 @@ class LayoutReader(Dataset):
         self.found: dict[Path, None] = {}
 
     def find(self, *names: str, within: Path | None = None, depth: int = 2) -> Path | None:
-        """What `paths.find` finds in a folder, the root if none is given."""
-        path = find(within or self.folder, *names, depth=depth)
-        return None if path is None else self._remember(path)
+        """The first of `names` (relative paths) that exists `within` a folder, else the root, or up to `depth` below.
+
+        What is nearest to the folder comes first; hidden folders and links are not looked into.
+        """
+        path = next(_places(within or self.folder, names, depth), None)
+        if path is not None:
+            self.found[path] = None
+        return path
 
     def require(
         self,
@@ -30,13 +38,32 @@ class LayoutReader(Dataset):
         hint: str = "",
         others: Mapping[str, str] | None = None,
     ) -> Path:
-        """What `paths.require` finds in a folder, the root if none is given."""
-        return self._remember(require(within or self.folder, *names, depth=depth, hint=hint, others=others))
+        """What `find` finds; raises DataError naming everything that was looked for, and the remedy.
+
+        `others` are files of other layouts, each with the remedy where it is what is there.
+        """
+        if found := self.find(*names, within=within, depth=depth):
+            return found
+        root = within or self.folder
+        for name, remedy in (others or {}).items():
+            if any(_places(root, [name], depth)):
+                hint = f"there is {name}: {remedy}"
+                break
+        missing = f"no {' or '.join(names)} here{f' or up to {depth} folders below' if depth else ''}"
+        raise DataError(f"{root}: {missing}{hint and '; '}{hint}")
 
     def require_one(self, *names: str, depth: int = 2, hint: str = "") -> Path:
-        """What `paths.require_one` finds below the root."""
-        return self._remember(require_one(self.folder, *names, depth=depth, hint=hint))
+        """What `require` finds below the root; raises DataError also for several, which would be different data."""
+        found = list(_places(self.folder, names, depth))
+        if len(found) > 1:
+            places = ", ".join(str(path.relative_to(self.folder)) for path in found)
+            raise DataError(f"{self.folder}: {places} are here, and one is read; move the others out of --root")
+        return self.require(*names, depth=depth, hint=hint)
 
-    def _remember(self, path: Path) -> Path:
-        self.found[path] = None
-        return path
+
+def _places(root: Path, names: Sequence[str], depth: int) -> Iterator[Path]:
+    folders = [root]
+    for level in range(depth + 1):
+        if level:
+            folders = [inner for folder in folders for inner in subfolders(folder)][:MAX_FOLDERS]
+        yield from (folder / name for folder in folders for name in names if (folder / name).exists())

@@ -6,7 +6,7 @@ Whatever a list or a folder says comes from strangers: a name may lead elsewhere
 import errno
 import os
 import stat
-from collections.abc import Iterator, Mapping, Sequence
+from functools import cache
 from pathlib import Path, PurePosixPath
 
 from ferbench.contract.dataset import Sample
@@ -14,7 +14,6 @@ from ferbench.errors import DataError
 from ferbench.readers.text import quoted
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".pgm")
-MAX_FOLDERS = 1000
 MAX_FILE = 2**28
 
 
@@ -46,44 +45,6 @@ def real(root: Path, path: Path) -> Path:
     found = inside(root, path)
     if not found.is_file():
         raise ValueError(f"{path}: not a file")
-    return found
-
-
-def find(root: Path, *names: str, depth: int = 2) -> Path | None:
-    """The first of `names` (relative paths) that exists in `root` or in a folder at most `depth` below it."""
-    return next(_places(root, names, depth), None)
-
-
-def _places(root: Path, names: Sequence[str], depth: int) -> Iterator[Path]:
-    folders = [root]
-    for level in range(depth + 1):
-        if level:
-            folders = [inner for folder in folders for inner in subfolders(folder)][:MAX_FOLDERS]
-        yield from (folder / name for folder in folders for name in names if (folder / name).exists())
-
-
-def require_one(root: Path, *names: str, depth: int = 2, hint: str = "") -> Path:
-    """What `require` finds; raises DataError also where there are several, since they would be different data."""
-    found = list(_places(root, names, depth))
-    if len(found) > 1:
-        places = ", ".join(str(path.relative_to(root)) for path in found)
-        raise DataError(f"{root}: {places} are here, and one is read; move the others out of --root")
-    return require(root, *names, depth=depth, hint=hint)
-
-
-def require(root: Path, *names: str, depth: int = 2, hint: str = "", others: Mapping[str, str] | None = None) -> Path:
-    """What `find` finds; raises DataError naming everything that was looked for, and the remedy.
-
-    `others` are files of other layouts, each with the remedy where it is what is there.
-    """
-    found = find(root, *names, depth=depth)
-    if found is None:
-        missing = f"no {' or '.join(names)} here{f' or up to {depth} folders below' if depth else ''}"
-        for name, remedy in (others or {}).items():
-            if find(root, name, depth=depth):
-                hint = f"there is {name}: {remedy}"
-                break
-        raise DataError(f"{root}: {missing}{hint and '; '}{hint}")
     return found
 
 
@@ -131,7 +92,8 @@ class ImageFiles:
 
     def __init__(self, root: Path | None) -> None:
         self._root = root
-        self._below: dict[str, bool] = {}
+        real_root = root and os.path.realpath(root)
+        self._is_below = cache(lambda folder: not real_root or Path(os.path.realpath(folder)).is_relative_to(real_root))
 
     def read(self, sample: Sample) -> bytes:
         """The bytes of an image file.
@@ -142,7 +104,7 @@ class ImageFiles:
         if isinstance(sample.image, bytes):
             return sample.image
         path = os.fspath(sample.image)
-        if self._root is not None and not self._is_below(self._root, os.path.dirname(path)):
+        if self._root is not None and not self._is_below(os.path.dirname(path)):
             path = os.fspath(real(self._root, sample.image))
         flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK  # a pipe would make it wait
         try:
@@ -158,8 +120,3 @@ class ImageFiles:
             if found.st_size > MAX_FILE:
                 raise ValueError(f"{path}: has {found.st_size} bytes, more than any image ({MAX_FILE})")
             return file.read()
-
-    def _is_below(self, root: Path, folder: str) -> bool:
-        if folder not in self._below:
-            self._below[folder] = Path(os.path.realpath(folder)).is_relative_to(os.path.realpath(root))
-        return self._below[folder]

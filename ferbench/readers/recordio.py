@@ -65,9 +65,7 @@ class RecordIOStream(ArchiveStream):
         """Record 0 of a face-recognition set has no image but labels: one past the last image comes first."""
         if not len(first := offsets[keys == 0]):
             return range(ALL)
-        with path.open("rb") as file:
-            file.seek(int(first[0]))
-            record = file.read(8 + self.LABELS.size + 4)
+        record = _bytes_at(path, int(first[0]), 8 + self.LABELS.size + 4)
         if record[:4] != self.MAGIC or len(record) < 8 + self.LABELS.size + 4:
             raise ValueError("no record begins here")
         flag, *_ = self.LABELS.unpack_from(record, 8)
@@ -84,22 +82,17 @@ class RecordIOStream(ArchiveStream):
         """
         if offset < 0 or not (last or span > MAX_FILE):
             return span
-        with path.open("rb") as file:
-            file.seek(offset)
-            start = file.read(8)
-        kind, length = self._part(start) or (None, 0)
+        kind, length = self._part(_bytes_at(path, offset, 8)) or (None, 0)
         return min(8 + length, span) if kind == 0 else span
 
     def _end(self, path: Path, offset: int, size: int) -> int:
         """Where the record at `offset` ends with all its parts; `size` where no record is found."""
         kind = 1
-        with path.open("rb") as file:
-            while kind not in (0, 3):
-                file.seek(offset)
-                if (part := self._part(file.read(8))) is None:
-                    return size
-                kind, length = part
-                offset += 8 + length + -length % 4
+        while kind not in (0, 3):
+            if (part := self._part(_bytes_at(path, offset, 8))) is None:
+                return size
+            kind, length = part
+            offset += 8 + length + -length % 4
         return offset
 
     def _part(self, start: bytes) -> tuple[int, int] | None:
@@ -122,6 +115,12 @@ class RecordIOStream(ArchiveStream):
             if kind in (0, 3):
                 return self.MAGIC.join(parts)
             at += 8 + length + -length % 4
+
+
+def _bytes_at(path: Path, offset: int, length: int) -> bytes:
+    with path.open("rb") as file:
+        file.seek(offset)
+        return file.read(length)
 
 
 def missing_images(name: str, keys: NDArray[np.int64], images: range) -> Iterator[Damage]:

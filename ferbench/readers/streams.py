@@ -68,18 +68,15 @@ class StreamedDataset(LayoutReader):
 
     def _sample(self, shard: str, place: Place) -> Sample | Damage:
         try:
-            return Sample(place.id, self.unwrap(self._bytes(shard, place)), "unlabeled")
+            with self.file(shard, place.id).open("rb") as file:
+                file.seek(place.offset)
+                return Sample(place.id, self.unwrap(file.read(place.length)), "unlabeled")
         except (OSError, ValueError) as error:
             return Damage(place.id, str(error))
 
     def source_digest(self) -> str:
         """Of the files and of what is asked to be done with damaged ones."""
         return hashlib.sha256(f"{self.on_bad_record} {tree_digest(self.folder)}".encode()).hexdigest()
-
-    def _bytes(self, shard: str, place: Place) -> bytes:
-        with self.file(shard, place.id).open("rb") as file:
-            file.seek(place.offset)
-            return file.read(place.length)
 
 
 class NamedStream(StreamedDataset):

@@ -59,9 +59,11 @@ def read_table(
     lines = read_lines(root, path)
     number, line = next(lines, (1, ""))
     wanted = [name.lower() for name in columns]
-    delimiter, names = _header(line, wanted, delimiters)
-    if not names and not header:
-        delimiter, names = _delimiter(line, len(columns), delimiters), wanted
+    headers = {d: [field.strip().lower() for field in fields] for d, fields in _splits(line, delimiters)}
+    delimiter = next((d for d, names in headers.items() if set(wanted) <= set(names)), "")
+    names = headers.get(delimiter, wanted)
+    if not delimiter and not header:
+        delimiter = next((d for d, fields in headers.items() if len(fields) == len(columns)), "")
         lines = itertools.chain([(number, line)], lines)
     if not delimiter:
         raise DataError(f"{path}:1: {quoted(line)} does not have the columns {', '.join(columns)}{hint and '; '}{hint}")
@@ -80,23 +82,11 @@ def read_table(
             yield where, dict(zip(names, fields, strict=True))
 
 
-def _header(line: str, columns: Sequence[str], delimiters: str) -> tuple[str, list[str]]:
-    """The delimiter and the names of a header that has the columns, or nothing."""
+def _splits(line: str, delimiters: str) -> Iterator[tuple[str, list[str]]]:
+    """The fields of a line by each delimiter that can split it."""
     for delimiter in delimiters:
         with contextlib.suppress(csv.Error):
-            names = [name.strip().lower() for name in _fields(line, delimiter)]
-            if set(columns) <= set(names):
-                return delimiter, names
-    return "", []
-
-
-def _delimiter(line: str, n: int, delimiters: str) -> str:
-    """What splits a row into so many fields, or nothing."""
-    for delimiter in delimiters:
-        with contextlib.suppress(csv.Error):
-            if len(_fields(line, delimiter)) == n:
-                return delimiter
-    return ""
+            yield delimiter, _fields(line, delimiter)
 
 
 def _fields(line: str, delimiter: str) -> list[str]:
@@ -113,23 +103,19 @@ def parsed(
             continue
         where, content = row
         try:
-            sample = sample_of(content)
+            if sample := sample_of(content):
+                yield sample
         except ValueError as error:
             yield Damage(where, str(error))
-        else:
-            if sample:
-                yield sample
 
 
 def number_in(text: str, known: Mapping[int, str] | Iterable[int]) -> int:
     """The integer of a label field that must be one of `known`; raises ValueError naming them."""
-    try:
-        value = int(text)
-    except ValueError:
-        value = None
-    if value is None or value not in (known := list(known)):
-        raise ValueError(f"label {quoted(text)} must be one of {', '.join(map(str, known))}")
-    return value
+    known = list(known)
+    with contextlib.suppress(ValueError):
+        if (value := int(text)) in known:
+            return value
+    raise ValueError(f"label {quoted(text)} must be one of {', '.join(map(str, known))}")
 
 
 def float_in(text: str) -> float:

@@ -206,9 +206,7 @@ class Cell(Strict):
     @property
     def base(self) -> "Cell":
         """The cell that trains the model: this one, or the same without `test_on`."""
-        fields = self.model_dump(mode="json")
-        fields.pop("test_on", None)
-        return Cell.model_validate(fields)
+        return Cell.model_validate({**self.model_dump(mode="json"), "test_on": None})
 
     @property
     def pool_name(self) -> str | None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal
 
 import numpy as np
@@ -36,7 +37,9 @@ def passed(name: str, problems: list[str]) -> RecordCheck:
 
 def check_record(record: Record, protocols: Protocols) -> Iterator[RecordCheck]:
     """Identity, and every number that follows from another number of the same record."""
-    yield passed("cell id", _id_problems(record))
+    recorded, computed = record.cell_id, record.cell.cell_id
+    same = [] if recorded == computed else [f"recorded as {recorded[:12]}…, the cell gives {computed[:12]}…"]
+    yield passed("cell id", same)
     yield _standard(record, protocols)
     if record.tunings:
         yield passed("tunings", _tuning_problems(record))
@@ -73,12 +76,6 @@ def differences(result: Result, outcome: Outcome, source: str) -> list[str]:
     ]
 
 
-def _id_problems(record: Record) -> list[str]:
-    if record.cell_id == record.cell.cell_id:
-        return []
-    return [f"recorded as {record.cell_id[:12]}…, the cell gives {record.cell.cell_id[:12]}…"]
-
-
 def _tuning_problems(record: Record) -> list[str]:
     """Options may only be tuned by the owner of what has them; that the trials were made is its word."""
     stamps = {**record.plugins, "method": record.plugin}
@@ -106,29 +103,23 @@ def is_standard(cell: Cell, protocol: Protocol, *, relabels: bool) -> bool:
 def _standard(record: Record, protocols: Protocols) -> RecordCheck:
     """A record that calls itself standard must be."""
     cell = record.cell
+    failed, unchecked = partial(RecordCheck, "standard", "failed"), partial(RecordCheck, "standard", "unchecked")
     if record.standard and cell.overrides:
-        return RecordCheck("standard", "failed", f"recorded as true, but the cell has overrides {cell.changes}")
+        return failed(f"recorded as true, but the cell has overrides {cell.changes}")
     if (protocol := protocols.get(cell.protocol)) is None:
-        return RecordCheck("standard", "unchecked", f"protocol '{cell.protocol}' is not built in")
-    relabels = record.result is not None and record.result.fingerprints.relabeled is not None
+        return unchecked(f"protocol '{cell.protocol}' is not built in")
     if record.headline != protocol.headline:
-        return RecordCheck(
-            "standard", "failed", f"its headline is {record.headline}, the protocol's {protocol.headline}"
-        )
+        return failed(f"its headline is {record.headline}, the protocol's {protocol.headline}")
     terms = {name: record.config.protocol[name] for name in LABEL_TERMS if name in record.config.protocol}
     if terms != protocol.label_terms:
-        return RecordCheck("standard", "failed", f"its labels are {terms or 'plain'}, the protocol's are not")
-    inline = record.measured.executor == INLINE
-    expected = is_standard(cell, protocol, relabels=relabels) and not inline
+        return failed(f"its labels are {terms or 'plain'}, the protocol's are not")
+    relabels = record.result is not None and record.result.fingerprints.relabeled is not None
+    expected = is_standard(cell, protocol, relabels=relabels) and record.measured.executor != INLINE
     if record.standard == expected:
         return RecordCheck("standard", "verified")
     if record.result is None and not record.standard:
-        return RecordCheck(
-            "standard", "unchecked", "only a result says whether its method saw more labels than the budget"
-        )
-    return RecordCheck(
-        "standard", "failed", f"recorded as {str(record.standard).lower()}, the cell gives {expected}".lower()
-    )
+        return unchecked("only a result says whether its method saw more labels than the budget")
+    return failed(f"recorded as {record.standard}, the cell gives {expected}".lower())
 
 
 def _count_problems(result: Result, cell: Cell) -> list[str]:

@@ -64,7 +64,7 @@ def remove_leftovers(folder: Path) -> None:
 def read_bounded(path: Path, limit: int) -> bytes:
     """The bytes of a regular file of at most `limit` bytes; a pipe or a device is refused, it might never end."""
     try:
-        with open(path, "rb", opener=_open_without_waiting) as file:
+        with open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK)) as file:
             status = os.fstat(file.fileno())
             if not stat.S_ISREG(status.st_mode):
                 raise VerificationError(f"{path.name} is not a regular file")
@@ -76,10 +76,6 @@ def read_bounded(path: Path, limit: int) -> bytes:
     return data
 
 
-def _open_without_waiting(path: str, flags: int) -> int:
-    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
-
-
 def _write_new(path: Path, data: bytes) -> None:
     with open(path, "xb") as file:
         file.write(data)
@@ -88,8 +84,6 @@ def _write_new(path: Path, data: bytes) -> None:
 
 
 def _sync_folder(folder: Path) -> None:
-    if not hasattr(os, "O_DIRECTORY"):  # Windows can neither open nor sync a folder
-        return
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(descriptor)

@@ -15,12 +15,12 @@ from ferbench.contract.protocol import LABEL_TERMS
 from ferbench.errors import UsageError, VerificationError
 from ferbench.records.cell import Budget, Cell, canonical_json
 from ferbench.records.checks import Protocols
-from ferbench.records.collect import collect
 from ferbench.records.metrics import HEADLINES, METRICS, completed, outcome_of, shown_in
 from ferbench.records.options_v1 import config_of_today
 from ferbench.records.rows import row_changes, row_name, row_title
 from ferbench.records.schema import Fingerprints, Measured, Oracle, PluginStamp, Record, Result
 from ferbench.records.store import PREDICTIONS, read_predictions
+from ferbench.records.verification import collect
 from ferbench.render.escape import LONG, plain
 from ferbench.render.numbers import NONE, sentence_case
 

@@ -75,19 +75,11 @@ class Metric:
         return NONE if value is None else f"{self.number(value)}{' %' if self.percent else ''}"
 
 
-def _accuracy(outcome: Outcome) -> float:
-    return float(np.diagonal(outcome.confusion).sum() / outcome.confusion.sum())
-
-
 def _recalls(outcome: Outcome) -> NDArray[np.float64]:
     """Recall of each class that the test set has."""
     true = outcome.confusion.sum(axis=1)
     recalls: NDArray[np.float64] = np.diagonal(outcome.confusion)[true > 0] / true[true > 0]
     return recalls
-
-
-def _balanced_accuracy(outcome: Outcome) -> float:
-    return float(_recalls(outcome).mean())
 
 
 def _macro_f1(outcome: Outcome) -> float:
@@ -102,10 +94,6 @@ def _cohens_kappa(outcome: Outcome) -> float:
     expected = counts.sum(axis=1) @ counts.sum(axis=0) / n
     # Truth and predictions of one class alone agree by chance: nothing is left to be better at.
     return float((observed - expected) / (n - expected)) if expected < n else 0.0
-
-
-def _worst_class_recall(outcome: Outcome) -> float:
-    return float(_recalls(outcome).min())
 
 
 def _calibration_error(outcome: Outcome) -> float:
@@ -129,7 +117,7 @@ METRICS = (
         title="accuracy",
         description="share of test images classified correctly",
         note="of all test images",
-        compute=_accuracy,
+        compute=lambda outcome: float(np.trace(outcome.confusion) / outcome.confusion.sum()),
         stored_by_0_1=True,
     ),
     Metric(
@@ -138,7 +126,7 @@ METRICS = (
         short="balanced acc.",
         description="mean recall over the classes present in the test set",
         note="mean recall over the classes",
-        compute=_balanced_accuracy,
+        compute=lambda outcome: float(_recalls(outcome).mean()),
         stored_by_0_1=True,
         dropped=50,
     ),
@@ -181,7 +169,7 @@ METRICS = (
         short="worst recall",
         description="lowest recall over the classes present in the test set",
         note="lowest recall over the classes",
-        compute=_worst_class_recall,
+        compute=lambda outcome: float(_recalls(outcome).min()),
         shown=EVERYWHERE - {"summary"},
         dropped=45,
     ),

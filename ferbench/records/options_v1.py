@@ -4,7 +4,6 @@ Methods that are not here have the same options now as then.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from pydantic import JsonValue
@@ -16,25 +15,21 @@ COMMIT = "fa07dc9"
 """The commit of ferbench 0.1."""
 
 
-@dataclass(frozen=True)
-class OptionV1:
-    """An option of 0.1: its default, and its name now."""
-
-    default: JsonValue
-    now: str
+OptionV1 = tuple[JsonValue, str]
+"""The default of an option of 0.1, and its name now."""
 
 
-def _table(same: Mapping[str, JsonValue], **renamed: tuple[JsonValue, str]) -> dict[str, OptionV1]:
-    kept = {name: OptionV1(default, name) for name, default in same.items()}
-    return kept | {name: OptionV1(*option) for name, option in renamed.items()}
+def _same(options: Mapping[str, JsonValue]) -> dict[str, OptionV1]:
+    """Options that have the same name now as then."""
+    return {name: (default, name) for name, default in options.items()}
 
 
-_MARGIN: dict[str, tuple[JsonValue, str]] = {
+_MARGIN: dict[str, OptionV1] = {
     "initial_margin": (0.8, "margin.initial"),
     "margin_floor": (0.8, "margin.floor"),
     "margin_decay": (0.97, "margin.decay"),
 }
-_LOOP: dict[str, tuple[JsonValue, str]] = {
+_LOOP: dict[str, OptionV1] = {
     "augmented_statistics": (False, "released.augmented_statistics"),
     "separate_forwards": (False, "released.separate_forwards"),
     "state_decay": (0.0, "released.state_decay"),
@@ -47,53 +42,55 @@ _WEIGHTS: dict[str, JsonValue] = {
 }
 
 OPTIONS_V1: Mapping[str, Mapping[str, OptionV1]] = {
-    "ada-cm": _table(
-        {**_WEIGHTS, "dropout": 0.5},
-        margin=("epoch", "margin.update"),
-        margin_momentum=(0.99, "margin.momentum"),
-        contrast_gradient=(True, "released.contrast_gradient"),
+    "ada-cm": {
+        **_same({**_WEIGHTS, "dropout": 0.5}),
+        "margin": ("epoch", "margin.update"),
+        "margin_momentum": (0.99, "margin.momentum"),
+        "contrast_gradient": (True, "released.contrast_gradient"),
         **_MARGIN,
         **_LOOP,
-    ),
-    "leaf": _table(
-        {**_WEIGHTS, "consistency_weight": 1.0},
-        dropout=(0.5, "head.dropout"),
-        semantic=(True, "head.semantic"),
-        instance=(True, "head.instance"),
-        decoupled=(True, "head.decoupled"),
-        experts=(8, "head.experts"),
-        top_k=(2, "head.top_k"),
-        balance_weight=(0.01, "head.balance_weight"),
-        category=(True, "category.ambiguous"),
-        positives=(3, "category.positives"),
-        positive_mass=(0.9, "category.mass"),
-        shared_experts=(False, "released.shared_experts"),
-        off_by_one=(False, "released.off_by_one"),
-        batch_mask=(False, "released.batch_mask"),
+    },
+    "leaf": {
+        **_same({**_WEIGHTS, "consistency_weight": 1.0}),
+        "dropout": (0.5, "head.dropout"),
+        "semantic": (True, "head.semantic"),
+        "instance": (True, "head.instance"),
+        "decoupled": (True, "head.decoupled"),
+        "experts": (8, "head.experts"),
+        "top_k": (2, "head.top_k"),
+        "balance_weight": (0.01, "head.balance_weight"),
+        "category": (True, "category.ambiguous"),
+        "positives": (3, "category.positives"),
+        "positive_mass": (0.9, "category.mass"),
+        "shared_experts": (False, "released.shared_experts"),
+        "off_by_one": (False, "released.off_by_one"),
+        "batch_mask": (False, "released.batch_mask"),
         **_MARGIN,
         **_LOOP,
-    ),
-    "fr-pretrain-mixup": _table(
-        {
-            "pretraining": 3.0,
-            "mask_ratio": 0.75,
-            "decoder_width": 2 / 3,
-            "decoder_depth": 8,
-            "normalize_patches": False,
-            "pretraining_rate": 3.4e-4,
-            "finetuning_rate": 1.5e-4,
-            "decay": 0.05,
-            "facemix_share": 0.25,
-            "mixing": "facemix",
-            "label_smoothing": 0.1,
-            "threshold": 0.7,
-            "unlabeled_weight": 5.0,
-        },
-        in_place_mixing=(False, "released.in_place_mixing"),
-        second_split=(False, "released.second_split"),
-        first_average=(False, "released.first_average"),
-        constant_rate=(False, "released.constant_rate"),
-    ),
+    },
+    "fr-pretrain-mixup": {
+        **_same(
+            {
+                "pretraining": 3.0,
+                "mask_ratio": 0.75,
+                "decoder_width": 2 / 3,
+                "decoder_depth": 8,
+                "normalize_patches": False,
+                "pretraining_rate": 3.4e-4,
+                "finetuning_rate": 1.5e-4,
+                "decay": 0.05,
+                "facemix_share": 0.25,
+                "mixing": "facemix",
+                "label_smoothing": 0.1,
+                "threshold": 0.7,
+                "unlabeled_weight": 5.0,
+            }
+        ),
+        "in_place_mixing": (False, "released.in_place_mixing"),
+        "second_split": (False, "released.second_split"),
+        "first_average": (False, "released.first_average"),
+        "constant_rate": (False, "released.constant_rate"),
+    },
 }
 
 ADDED_SINCE: Mapping[str, Mapping[str, JsonValue]] = {"leaf": {"margin.update": "epoch", "margin.momentum": 0.99}}
@@ -102,7 +99,7 @@ ADDED_SINCE: Mapping[str, Mapping[str, JsonValue]] = {"leaf": {"margin.update": 
 
 def names_since_version_1(method: str) -> dict[str, str]:
     """The options of a method that have another name now: from the name in 0.1 to that."""
-    return {name: option.now for name, option in OPTIONS_V1.get(method, {}).items() if option.now != name}
+    return {name: now for name, (_, now) in OPTIONS_V1.get(method, {}).items() if now != name}
 
 
 def has_version_1(method: str, config: Mapping[str, Any]) -> bool:
@@ -114,7 +111,7 @@ def in_names_of_today(method: str, config: Mapping[str, JsonValue]) -> dict[str,
     """A record's options of a method by their present names, in groups; those of today are returned as they are."""
     if not has_version_1(method, config):
         return dict(config)
-    names = {name: option.now for name, option in OPTIONS_V1[method].items()}
+    names = names_since_version_1(method)
     return nested({**ADDED_SINCE.get(method, {}), **{names.get(name, name): value for name, value in config.items()}})
 
 
@@ -132,9 +129,9 @@ def option_problems(method: str, config: Mapping[str, Any], overrides: Mapping[s
         problems += [f"option {name} is missing" for name in sorted(options.keys() - config.keys())]
         problems += [f"ferbench 0.1 has no option {name}" for name in sorted(config.keys() - options.keys())]
         problems += [
-            f"option {name} is {config[name]!r}, not of the kind of {option.default!r}"
-            for name, option in options.items()
-            if name in config and _kind(config[name]) is not _kind(option.default)
+            f"option {name} is {config[name]!r}, not of the kind of {default!r}"
+            for name, (default, _) in options.items()
+            if name in config and _kind(config[name]) is not _kind(default)
         ]
     for name, value in overrides.items():
         if (used := _at(config, name)) != value:

@@ -56,7 +56,10 @@ class Predictions:
             unpacked = sum(file.metadata.row_group(i).total_byte_size for i in range(file.metadata.num_row_groups))
             if unpacked > MAX_UNPACKED_BYTES:
                 raise VerificationError(f"predictions unpack to more than {MAX_UNPACKED_BYTES:,} bytes")
-            _check_columns(file.schema_arrow)
+            columns = ", ".join(f"{field.name} {field.type}" for field in file.schema_arrow)
+            if not COLUMNS.fullmatch(columns):
+                wanted = "id (string), label (int64), logits (float16 lists)"
+                raise VerificationError(f"predictions need the columns {wanted}")
             # pyarrow's threads may outlive the interpreter, which then aborts: 1 of 10 short commands did
             table = file.read(use_threads=False)
             # a damaged footer can promise rows that the pages do not hold
@@ -93,9 +96,3 @@ def predictions_digest(ids: Sequence[str], labels: NDArray[np.integer], logits: 
 def labeled_fingerprint(ids: Sequence[str], class_names: Sequence[str]) -> str:
     """SHA-256 over the sorted pairs of id and class name: the fingerprint of a part of a split with its labels."""
     return digest(sorted([image, name] for image, name in zip(ids, class_names, strict=True)))
-
-
-def _check_columns(schema: pa.Schema) -> None:
-    columns = ", ".join(f"{field.name} {field.type}" for field in schema)
-    if not COLUMNS.fullmatch(columns):
-        raise VerificationError("predictions need the columns id (string), label (int64), logits (float16 lists)")

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 from ferbench.records.cell import Budget, Cell
 from ferbench.records.schema import Record, Status
@@ -12,7 +12,7 @@ from ferbench.records.store import RunStore
 
 State = Literal["done", "failed", "running", "interrupted"]
 
-STATES: tuple[State, ...] = ("done", "failed", "running", "interrupted")
+STATES: tuple[State, ...] = get_args(State)
 _OF_STATUS: Mapping[Status, State] = {
     "ok": "done",
     "failed": "failed",
@@ -64,10 +64,7 @@ def progress_of(store: RunStore) -> RunsProgress:
             states.setdefault(marker.cell, "interrupted")
     counts: dict[Series, Counter[State]] = {}
     for cell, state in states.items():
-        counts.setdefault(_series(cell), Counter())[state] += 1
+        series = Series(cell.protocol, cell.dataset_label, cell.budget, cell.row_label)
+        counts.setdefault(series, Counter())[state] += 1
     ordered = sorted(counts.items(), key=lambda item: item[0].order())
     return RunsProgress(dict(ordered), failures, broken)
-
-
-def _series(cell: Cell) -> Series:
-    return Series(cell.protocol, cell.dataset_label, cell.budget, cell.row_label)

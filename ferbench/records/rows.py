@@ -33,4 +33,4 @@ def row_changes(cell: Cell, kind: Literal["method", "protocol"]) -> str:
 
 def _bracketed(cell: Cell) -> str:
     changes = row_changes(cell, "method")
-    return f" [{changes}]" if changes else ""
+    return changes and f" [{changes}]"

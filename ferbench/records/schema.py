@@ -1,6 +1,7 @@
 """The record of a cell: every field typed and explained. The published JSON Schema is generated from here."""
 
 import json
+from itertools import chain
 from typing import Any, Final, Literal
 
 import numpy as np
@@ -310,11 +311,8 @@ def _no_constant(name: str) -> Any:
 def _check_depth(value: Any) -> None:
     level = [value]
     for _ in range(MAX_DEPTH):
-        level = [child for node in level if isinstance(node, (dict, list)) for child in _children(node)]
+        inner = [node.values() if isinstance(node, dict) else node for node in level if isinstance(node, (dict, list))]
+        level = list(chain.from_iterable(inner))
         if not level:
             return
     raise VerificationError(f"nested more than {MAX_DEPTH} deep")
-
-
-def _children(node: dict[str, Any] | list[Any]) -> list[Any]:
-    return list(node.values()) if isinstance(node, dict) else node

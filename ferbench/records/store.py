@@ -52,6 +52,11 @@ class RunningMarker(BaseModel):
     host: str
     started_at: str
 
+    @classmethod
+    def read(cls, path: Path) -> "RunningMarker":
+        """One running.json; raises VerificationError or ValidationError for what is none."""
+        return cls.model_validate(parse_json(read_bounded(path, MAX_RECORD_BYTES)))
+
 
 class RunStore:
     """A folder of records; the tree is the cache and the state that a sweep resumes from."""
@@ -78,7 +83,8 @@ class RunStore:
             raise unwritable(error, folder) from error
         try:
             remove_leftovers(folder)
-            self._write_format()
+            if not (self.root / MARKER).exists():
+                write_atomic(self.root / MARKER, pretty_json({FORMAT: RUNS_FORMAT}))
             now = datetime.now(UTC).isoformat(timespec="seconds")
             marker = RunningMarker(cell=cell, pid=os.getpid(), host=socket.gethostname(), started_at=now)
             # stays behind where the block is left by an exception or a kill: so `status` knows of interrupted cells
@@ -98,12 +104,7 @@ class RunStore:
             found = parse_json(read_bounded(path, MAX_RECORD_BYTES))
         except VerificationError as error:
             raise DataError(f"{path}: {error}; remove it, then run again") from None
-        remedy = "name another folder with --runs, or update ferbench"
-        check_format(path, found, RUNS_FORMAT, remedy)
-
-    def _write_format(self) -> None:
-        if not (self.root / MARKER).exists():
-            write_atomic(self.root / MARKER, pretty_json({FORMAT: RUNS_FORMAT}))
+        check_format(path, found, RUNS_FORMAT, "name another folder with --runs, or update ferbench")
 
     def read(self, cell: Cell) -> Record | None:
         """The cell's record; None if there is none, a VerificationError if it is broken or of another cell."""
@@ -147,26 +148,19 @@ class RunStore:
         digests = predictions.digest(), history_digest(history)
         if digests != (record.result.predictions_digest, record.result.history_digest):
             raise ValueError("the digests in the record are not those of the predictions and the history")
-        write_together(
-            folder,
-            {PREDICTIONS: predictions.to_parquet(), HISTORY: history_bytes(history), RECORD: record.to_json()},
-        )
+        files = {PREDICTIONS: predictions.to_parquet(), HISTORY: history_bytes(history), RECORD: record.to_json()}
+        write_together(folder, files)
         return folder / RECORD
 
     def iterate(self) -> Iterator[tuple[Path, Record | BrokenRecord]]:
         """Every record.json below the root with its record or what is wrong with it, sorted by path."""
-        for path in self._paths(RECORD):
-            try:
-                yield path, read_record(path)
-            except VerificationError as error:
-                yield path, BrokenRecord(str(error))
+        return ((path, read_or_broken(path)) for path in self._paths(RECORD))
 
     def begun(self) -> Iterator[tuple[RunningMarker, bool]]:
         """Every cell that has been begun and not ended, and whether its process still holds the lock."""
         for path in self._paths(RUNNING):
             with suppress(VerificationError, ValidationError):
-                marker = RunningMarker.model_validate(parse_json(read_bounded(path, MAX_RECORD_BYTES)))
-                yield marker, _is_locked(path.parent)
+                yield RunningMarker.read(path), _is_locked(path.parent)
 
     def _paths(self, name: str) -> Iterator[Path]:
         """Files of that name, sorted; links that lead out of the root are neither followed nor read."""
@@ -180,6 +174,14 @@ class RunStore:
 def read_record(path: Path) -> Record:
     """One record.json from anywhere; every defect is a VerificationError."""
     return Record.from_json(read_bounded(path, MAX_RECORD_BYTES))
+
+
+def read_or_broken(path: Path) -> Record | BrokenRecord:
+    """One record.json from anywhere, or what is wrong with it."""
+    try:
+        return read_record(path)
+    except VerificationError as error:
+        return BrokenRecord(str(error))
 
 
 def read_predictions(path: Path) -> Predictions:
@@ -202,6 +204,6 @@ def _is_locked(folder: Path) -> bool:
 def _busy(folder: Path) -> str:
     holder = "another process"
     with suppress(VerificationError, ValidationError):
-        marker = RunningMarker.model_validate(parse_json(read_bounded(folder / RUNNING, MAX_RECORD_BYTES)))
+        marker = RunningMarker.read(folder / RUNNING)
         holder = f"process {marker.pid} on {marker.host}, since {marker.started_at},"
     return f"{folder}: {holder} works on this cell; wait for it, or end it and run again"

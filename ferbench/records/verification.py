@@ -12,7 +12,15 @@ from ferbench.records.metrics import outcome_of
 from ferbench.records.options_v1 import option_problems
 from ferbench.records.predictions import Predictions, labeled_fingerprint
 from ferbench.records.schema import Fingerprints, Record, Result
-from ferbench.records.store import PREDICTIONS, RECORD, read_predictions, read_record
+from ferbench.records.store import (
+    PREDICTIONS,
+    RECORD,
+    BrokenRecord,
+    RunStore,
+    read_or_broken,
+    read_predictions,
+    read_record,
+)
 
 
 @dataclass(frozen=True)
@@ -146,3 +154,30 @@ def _fingerprints(cell: Cell, recorded: Fingerprints, recompute: Recompute | Non
         unchecked = [name for name, why in found.unchecked.items() if why == reason]
         whole = "split" if len(unchecked) == len(names) else f"split: {', '.join(unchecked)}"
         yield RecordCheck(whole, "unchecked", reason)
+
+
+@dataclass(frozen=True)
+class Collected:
+    """The records that may enter a table by their paths, and why the others may not."""
+
+    records: Mapping[Path, Record]
+    problems: Mapping[Path, str]
+
+
+def collect(root: Path, protocols: Protocols) -> Collected:
+    """Read a record or every record below a folder. One that contradicts itself or another is left out."""
+    records: dict[Path, Record] = {}
+    problems: dict[Path, str] = {}
+    first: dict[str, Path] = {}
+    below = [(root, read_or_broken(root))] if root.is_file() else RunStore(root).iterate()
+    for path, found in below:
+        if isinstance(found, BrokenRecord):
+            problems[path] = found.reason
+        elif failed := [check for check in check_record(found, protocols) if check.state == "failed"]:
+            problems[path] = "; ".join(f"{check.name}: {check.detail}" for check in failed)
+        else:
+            records[path] = found
+            other = first.setdefault(found.cell_id, path)
+            if other != path:  # nothing says which of the two counts
+                problems |= {path: f"the same cell as {other}", other: f"the same cell as {path}"}
+    return Collected({path: record for path, record in records.items() if path not in problems}, problems)

@@ -1,8 +1,9 @@
 """Pages as one HTML file that needs nothing else: templates, colours, and what becomes of text of strangers."""
 
+import json
 import unicodedata
-from functools import partial
 from importlib.resources import files
+from typing import Any
 
 from jinja2 import Environment, FunctionLoader, StrictUndefined
 
@@ -15,22 +16,31 @@ LONG = 400
 MAX_BLOCK = 20_000
 
 
-def render(room: str, template: str, **content: object) -> bytes:
-    """The page that a template of a package makes of the content; everything in it is escaped."""
-    environment = Environment(
-        loader=FunctionLoader(partial(_source, room)),
-        autoescape=True,
+def templates(room: str, *, autoescape: bool) -> Environment:
+    """The templates that lie in a package."""
+    return Environment(
+        loader=FunctionLoader(lambda name: files(room).joinpath(name).read_text("utf-8")),
+        autoescape=autoescape,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters.update(line=lambda text: plain(str(text), LONG), block=_block, percent=percent, grouped=grouped)
+
+
+def render(room: str, template: str, **content: object) -> bytes:
+    """The page that a template of a package makes of the content; everything in it is escaped."""
+    environment = templates(room, autoescape=True)
+    environment.filters.update(percent=percent, grouped=grouped, typed=typed, block=_block)
+    environment.filters["line"] = lambda text: plain(str(text), LONG)
     shared = {"light": LIGHT, "dark": DARK, "series_name": series_name, "none": NONE, "version": __version__}
     return environment.get_template(template).render(**content, **shared).encode("utf-8", "replace")
 
 
-def _source(room: str, name: str) -> str:
-    return files(room).joinpath(name).read_text("utf-8")
+def typed(value: Any) -> str:
+    """A JSON value as it would be typed after `--set`; a dash for nothing."""
+    if value is None:
+        return NONE
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
 def _block(text: str) -> str:

@@ -8,6 +8,11 @@ def percent(value: float | None) -> str:
     return NONE if value is None else f"{100 * value:.1f} %"
 
 
+def counted(number: int, noun: str) -> str:
+    """`1 record`, `2 records`."""
+    return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
 def sentence_case(text: str) -> str:
     """`Balanced accuracy` of `balanced accuracy`, and `ECE` of `ECE`."""
     return text[:1].upper() + text[1:]

@@ -1,53 +1,31 @@
 """The report's colours by name, for light and for dark; plots are drawn in the light ones and themed afterwards."""
 
-from collections.abc import Mapping
-
 SERIES = 8
 
-LIGHT: Mapping[str, str] = {
-    "paper": "#ffffff",
-    "panel": "#f5f7f9",
-    "ink": "#1c2228",
-    "muted": "#5b6672",
-    "line": "#d7dde3",
-    "heat": "#1464a5",
-    "on-heat": "#fefefe",
-    "warn": "#9a4a00",
-    "warn-panel": "#fff3e0",
-    "fail": "#b3261e",
-    "fail-panel": "#fdecea",
+# name: light, dark
+_COLORS = {
+    "paper": ("#ffffff", "#14181c"),
+    "panel": ("#f5f7f9", "#1d2328"),
+    "ink": ("#1c2228", "#e4e9ee"),
+    "muted": ("#5b6672", "#9aa6b2"),
+    "line": ("#d7dde3", "#343c44"),
+    "heat": ("#1464a5", "#2f7fc1"),
+    "on-heat": ("#fefefe", "#fefefe"),
+    "warn": ("#9a4a00", "#ffb866"),
+    "warn-panel": ("#fff3e0", "#33260f"),
+    "fail": ("#b3261e", "#ff8a80"),
+    "fail-panel": ("#fdecea", "#3a1b19"),
     # Okabe and Ito's hues, the light ones darkened until a thin line of them is seen on white.
-    "series-1": "#0072b2",
-    "series-2": "#d55e00",
-    "series-3": "#009371",
-    "series-4": "#c05a94",
-    "series-5": "#b07d00",
-    "series-6": "#3a9bd9",
-    "series-7": "#6b4fa0",
-    "series-8": "#6e7780",
+    "series-1": ("#0072b2", "#4aa8e0"),
+    "series-2": ("#d55e00", "#f28444"),
+    "series-3": ("#009371", "#2fbf9b"),
+    "series-4": ("#c05a94", "#e28fbd"),
+    "series-5": ("#b07d00", "#d9a72e"),
+    "series-6": ("#3a9bd9", "#8fcbf2"),
+    "series-7": ("#6b4fa0", "#a68ee0"),
+    "series-8": ("#6e7780", "#a3acb5"),
 }
-
-DARK: Mapping[str, str] = {
-    "paper": "#14181c",
-    "panel": "#1d2328",
-    "ink": "#e4e9ee",
-    "muted": "#9aa6b2",
-    "line": "#343c44",
-    "heat": "#2f7fc1",
-    "on-heat": "#fefefe",
-    "warn": "#ffb866",
-    "warn-panel": "#33260f",
-    "fail": "#ff8a80",
-    "fail-panel": "#3a1b19",
-    "series-1": "#4aa8e0",
-    "series-2": "#f28444",
-    "series-3": "#2fbf9b",
-    "series-4": "#e28fbd",
-    "series-5": "#d9a72e",
-    "series-6": "#8fcbf2",
-    "series-7": "#a68ee0",
-    "series-8": "#a3acb5",
-}
+LIGHT, DARK = ({name: pair[theme] for name, pair in _COLORS.items()} for theme in (0, 1))
 
 
 def series_name(index: int) -> str:

@@ -1,21 +1,18 @@
 """The data card of a prepared set: what was found, beside what its publishers say, and what is wrong with it."""
 
-import csv
-import io
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 
-import numpy as np
+import pandas as pd
 
 from ferbench.contract.dataset import EIGHT_CLASSES, Damage, Dataset
 from ferbench.data.load.image_store import ImageStore
-from ferbench.data.select.duplicate_report import Duplicates
+from ferbench.data.select.duplicate_report import Duplicate, Duplicates
 from ferbench.render.escape import csv_path
 from ferbench.render.html import render
-from ferbench.reporting.face_sheets import Sheet
-from ferbench.reporting.tiles import contact_sheet
+from ferbench.reporting.face_sheets import Sheet, face_row
 
 SPLITS = ("train", "validation", "test", "unlabeled")
 ALL = "all"
@@ -66,30 +63,24 @@ class CountTable:
 def count_table(counts: Mapping[str, int], official: Mapping[str, Mapping[str, int]]) -> CountTable:
     """From counts by `split/class`, as packed sets have them."""
     found = Counter({tuple(key.split("/", 1)): n for key, n in counts.items()})
-    wanted = {(split, name) for split, names in official.items() for name in names.keys() - {ALL}}
-    splits = tuple(split for split in SPLITS if any(split == key[0] for key in {*found, *wanted}) or split in official)
     if ALL in official:
-        splits = (*splits, ALL)
         for (_, name), n in list(found.items()):
             found[ALL, name] += n
-    names = [name for name in ORDER if any(name == key[1] for key in {*found, *wanted})]
-    rows = [
-        (name, tuple(Count(found[split, name], _official(official, split, name)) for split in splits)) for name in names
-    ]
-    sums = tuple(
-        Count(sum(n for key, n in found.items() if key[0] == split), _official_sum(official.get(split, {})))
-        for split in splits
-    )
-    return CountTable(splits, (*rows, (ALL, sums)))
+    seen = {*found, *((split, name) for split, names in official.items() for name in names.keys() - {ALL})}
+    splits = [split for split in (*SPLITS, ALL) if split in official or split in {key[0] for key in seen}]
+    names = [name for name in ORDER if name in {key[1] for key in seen}]
 
+    def count(split: str, name: str) -> Count:
+        known = official.get(split, {})
+        compared = known and ALL not in known and name != UNKNOWN
+        return Count(found[split, name], known.get(name, 0) if compared else None)
 
-def _official(official: Mapping[str, Mapping[str, int]], split: str, name: str) -> int | None:
-    known = official.get(split, {})
-    return known.get(name, 0) if known and ALL not in known and name != UNKNOWN else None
+    def total(split: str) -> Count:
+        known = official.get(split, {})
+        return Count(sum(found[split, name] for name in names), known.get(ALL) or sum(known.values()) or None)
 
-
-def _official_sum(known: Mapping[str, int]) -> int | None:
-    return known.get(ALL) or sum(known.values()) or None
+    rows = [(name, tuple(count(split, name) for split in splits)) for name in names]
+    return CountTable(tuple(splits), (*rows, (ALL, tuple(map(total, splits)))))
 
 
 @dataclass(frozen=True)
@@ -114,8 +105,8 @@ def card_page(dataset: Dataset, packed: ImageStore, findings: Findings) -> bytes
         "Folder": str(dataset.root),
         "Images": f"{len(packed.ids):,} of {packed.image_size} x {packed.image_size} pixels",
         "Cut to the face box": "" if dataset.crop is None else f"yes, with a margin of {dataset.crop:g} of its sides",
-        "Subjects": _groups(packed, "subject"),
-        "Videos": _groups(packed, "video"),
+        "Subjects": f"{packed.known_groups('subject'):,}",
+        "Videos": f"{packed.known_groups('video'):,}",
         "Converted to RGB": ", ".join(f"{n:,} {kind}" for kind, n in findings.converted.items()),
         "Fingerprint": packed.fingerprint,
         "Prepared": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -127,7 +118,7 @@ def card_page(dataset: Dataset, packed: ImageStore, findings: Findings) -> bytes
         subtitle="data card",
         name=info.name,
         gated=info.gated,
-        fields={name: value for name, value in fields.items() if value},
+        fields={name: value for name, value in fields.items() if value not in ("", "0")},
         findings=findings,
         listed=LISTED,
         sheet=class_sheet(packed),
@@ -136,38 +127,25 @@ def card_page(dataset: Dataset, packed: ImageStore, findings: Findings) -> bytes
 
 def class_sheet(packed: ImageStore) -> Sheet:
     """A row of faces for each class, training images first; images without labels in rows of their own."""
-    rows: dict[str, list[int]] = {}
+    faces: dict[str, list[int]] = {name: [] for name in ORDER}
     for row in sorted(range(len(packed.ids)), key=lambda row: SPLITS.index(packed.splits[row])):
-        of_class = rows.setdefault(packed.labels[row] or UNKNOWN, [])
+        of_class = faces.setdefault(packed.labels[row] or UNKNOWN, [])
         if len(of_class) < FACES:
             of_class.append(row)
-    names = [name for name in ORDER if name in rows]
-    blank = np.full_like(packed.images[0], 255)
-    grid = [[packed.images[row] for row in rows[name]] + [blank] * (FACES - len(rows[name])) for name in names]
-    return Sheet(contact_sheet(np.array(grid)), tuple(names), ())
-
-
-def _groups(packed: ImageStore, kind: str) -> str:
-    known = packed.known_groups(kind)
-    return f"{known:,}" if known else ""
+    return Sheet([face_row(name, (packed.images[row] for row in rows)) for name, rows in faces.items() if rows])
 
 
 def damages_csv(damages: Sequence[Damage]) -> bytes:
     """All that gives no image."""
-    return _csv(("record", "reason"), [(damage.record, damage.reason) for damage in damages])
+    return _csv(damages, ("record", "reason"))
 
 
 def duplicates_csv(duplicates: Duplicates) -> bytes:
     """All images that stand in two splits."""
-    return _csv(
-        ("split", "id", "other_split", "other_id", "bits"),
-        [(d.split, d.id, d.other_split, d.other_id, "" if d.bits is None else str(d.bits)) for d in duplicates.found],
-    )
+    return _csv(duplicates.found, ("split", "id", "other_split", "other_id", "bits"))
 
 
-def _csv(header: Sequence[str], rows: Sequence[Sequence[str]]) -> bytes:
-    buffer = io.StringIO()
-    writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow(header)
-    writer.writerows([csv_path(value) for value in row] for row in rows)
-    return buffer.getvalue().encode("utf-8", "replace")
+def _csv(lines: Sequence[Damage | Duplicate], columns: Sequence[str]) -> bytes:
+    frame = pd.DataFrame([asdict(line) for line in lines], columns=list(columns), dtype=object)
+    safe = frame.map(lambda value: csv_path(str(value)), na_action="ignore")
+    return safe.to_csv(index=False, lineterminator="\n").encode("utf-8", "replace")

@@ -1,14 +1,17 @@
 """Sheets of faces: what the views of training look like, and which test faces a model is wrong about."""
 
 import base64
-from collections.abc import Sequence
+import io
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from PIL import Image
 from safetensors import SafetensorError, safe_open
+from scipy.special import softmax
 
 from ferbench.contract.protocol import Recipe
 from ferbench.data.load.image_set import ImageSet, image_set
@@ -19,31 +22,25 @@ from ferbench.data.select.splits import Selection
 from ferbench.records.predictions import Predictions
 from ferbench.render.escape import plain
 from ferbench.reporting.local_data import MAX_IMAGE_SIZE, LocalData
-from ferbench.reporting.tiles import contact_sheet
 
 COLUMNS = 7
 ERROR_ROWS = 2
 MAX_STAGES = 4  # with pictures
 MAX_ROWS = 8  # of pictures of a stage
+LARGEST_FACE = 96  # pixels
 LABELED_VIEWS = ("plain", "weak", "weak", "strong", "strong")
 UNLABELED_VIEWS = ("weak", "strong", "strong")
-Caption = tuple[str, ...]
 VIEW_TITLES = {"plain": "stored", "weak": "weak", "strong": "strong"}
 CPU = torch.device("cpu")
+Caption = tuple[str, ...]
 
 
 @dataclass(frozen=True)
 class Sheet:
-    """One PNG of a grid of faces; captions (of some lines each) belong to its columns, titles to its rows."""
+    """Rows of faces (data URIs) with their titles; captions, of some lines each, belong to the columns."""
 
-    png: bytes
-    row_titles: tuple[str, ...]
-    captions: tuple[Caption, ...]
-
-    @property
-    def data_uri(self) -> str:
-        """The PNG as it stands in a page."""
-        return f"data:image/png;base64,{base64.b64encode(self.png).decode()}"
+    rows: Sequence[tuple[str, Sequence[str]]]
+    captions: Sequence[Caption] = ()
 
 
 @dataclass(frozen=True)
@@ -56,11 +53,22 @@ class ConfidentError:
     confidence: float
 
 
+def face_row(title: str, images: Iterable[NDArray[np.uint8]]) -> tuple[str, Sequence[str]]:
+    """A row of a sheet: every face with its own pixels, which the page enlarges; only large ones lose some."""
+    uris = []
+    for image in images:
+        picture, buffer = Image.fromarray(image), io.BytesIO()
+        picture.thumbnail((LARGEST_FACE, LARGEST_FACE), Image.Resampling.LANCZOS)
+        picture.save(buffer, "PNG", optimize=True)
+        uris.append(f"data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}")
+    return title, uris
+
+
 def labeled_sheet(local: LocalData, seed: int) -> Sheet:
     """Labeled images of as many classes as there is room for, as stored and in the views of the record's recipe."""
     images, names = local.data.images, local.class_names
     rows = spread_over_classes(images, local.data.selection, names)
-    captions = tuple((str(images.labels[row]),) for row in rows)
+    captions = [(str(images.labels[row]),) for row in rows]
     return view_sheet(image_set(images, rows, names, CPU), local.recipe, LABELED_VIEWS, seed, captions)
 
 
@@ -72,17 +80,20 @@ def unlabeled_sheet(local: LocalData, seed: int) -> Sheet | None:
     if not rows:
         return None
     chosen = [rows[i * len(rows) // COLUMNS] for i in range(min(COLUMNS, len(rows)))]
-    return view_sheet(image_set(source, chosen, local.class_names, CPU), local.recipe, UNLABELED_VIEWS, seed, ())
+    return view_sheet(image_set(source, chosen, local.class_names, CPU), local.recipe, UNLABELED_VIEWS, seed)
 
 
-def view_sheet(pool: ImageSet, recipe: Recipe, kinds: Sequence[str], seed: int, captions: tuple[Caption, ...]) -> Sheet:
+def view_sheet(
+    pool: ImageSet, recipe: Recipe, kinds: Sequence[str], seed: int, captions: Sequence[Caption] = ()
+) -> Sheet:
     """One column per image, one row per view, made by the code that makes the views of training."""
     maker = ViewMaker(recipe, (0.0, 0.0, 0.0), (1.0, 1.0, 1.0), CPU)  # views are made before normalisation
-    views = []
+    rows = []
     for number, kind in enumerate(kinds):
         generator = torch.Generator().manual_seed(derive(seed, "report", kind, number))
-        views.append(maker.pixels(kind, pool.images, pool.boxes, generator)[0].numpy())
-    return Sheet(contact_sheet(np.stack(views)), tuple(VIEW_TITLES[kind] for kind in kinds), captions)
+        view, _ = maker.pixels(kind, pool.images, pool.boxes, generator)
+        rows.append(face_row(VIEW_TITLES[kind], view.numpy()))
+    return Sheet(rows, captions)
 
 
 def error_sheets(packed: ImageStore, errors: Sequence[ConfidentError], class_names: Sequence[str]) -> list[Sheet]:
@@ -93,17 +104,17 @@ def error_sheets(packed: ImageStore, errors: Sequence[ConfidentError], class_nam
     for start in range(0, len(known), COLUMNS):
         part = known[start : start + COLUMNS]
         pool = image_set(packed, [row_of[error.id] for error in part], class_names, CPU)
-        captions = tuple(
+        captions = [
             (f"true {class_names[e.label]}", f"said {class_names[e.predicted]}", f"{_percent(e.confidence)} sure")
             for e in part
-        )
-        sheets.append(Sheet(contact_sheet(pool.images.numpy()[None]), (), captions))
+        ]
+        sheets.append(Sheet([face_row("", pool.images.numpy())], captions))
     return sheets
 
 
-def picture_sheets(folder: Path) -> list[tuple[str, Sheet]]:
+def picture_sheets(folder: Path) -> dict[str, Sheet]:
     """What stages have shown, by name of the stage; files that are no pictures of a sensible size are left out."""
-    sheets = []
+    sheets = {}
     for path in sorted(folder.glob("pictures-*.safetensors"))[:MAX_STAGES]:
         try:
             with safe_open(path, framework="np") as file:
@@ -111,8 +122,8 @@ def picture_sheets(folder: Path) -> list[tuple[str, Sheet]]:
         except (SafetensorError, OSError, ValueError):
             continue
         if _are_pictures(list(rows.values())):
-            sheet = Sheet(contact_sheet(np.stack(list(rows.values()))), tuple(plain(title, 16) for title in rows), ())
-            sheets.append((plain(path.stem.removeprefix("pictures-"), 40), sheet))
+            stage = plain(path.stem.removeprefix("pictures-"), 40)
+            sheets[stage] = Sheet([face_row(plain(title, 16), faces) for title, faces in rows.items()])
     return sheets
 
 
@@ -130,25 +141,16 @@ def _percent(confidence: float) -> str:
 
 def confident_errors(predictions: Predictions, count: int = COLUMNS * ERROR_ROWS) -> list[ConfidentError]:
     """The wrong predictions with the largest softmax value, the surest first; equal ones by id."""
-    logits = predictions.logits.astype(np.float64)
-    predicted = logits.argmax(axis=1)
-    confidence = 1.0 / np.exp(logits - logits.max(axis=1, keepdims=True)).sum(axis=1)
-    wrong = np.flatnonzero(predicted != predictions.labels).tolist()
-    order = sorted(wrong, key=lambda i: (-confidence[i], predictions.ids[i]))[:count]
-    return [
-        ConfidentError(predictions.ids[i], int(predictions.labels[i]), int(predicted[i]), float(confidence[i]))
-        for i in order
-    ]
+    ids, labels = predictions.ids, predictions.labels
+    shares = softmax(predictions.logits.astype(np.float64), axis=1)
+    predicted, confidence = shares.argmax(axis=1), shares.max(axis=1)
+    wrong = np.flatnonzero(predicted != labels).tolist()
+    surest = sorted(wrong, key=lambda i: (-confidence[i], ids[i]))[:count]
+    return [ConfidentError(ids[i], int(labels[i]), int(predicted[i]), float(confidence[i])) for i in surest]
 
 
 def spread_over_classes(packed: ImageStore, selection: Selection, class_names: Sequence[str]) -> list[int]:
     """Up to `COLUMNS` labeled rows: the first of each class, then the second of each, in the order of the classes."""
     members = [[row for row in selection.labeled if packed.labels[row] == name] for name in class_names]
-    turns = max(map(len, members), default=0)
-    rows = [
-        (rank, turn, of_class[turn])
-        for turn in range(turns)
-        for rank, of_class in enumerate(members)
-        if turn < len(of_class)
-    ]
-    return [row for _, _, row in sorted(rows[:COLUMNS])]
+    turns = sorted((turn, rank) for rank, of_class in enumerate(members) for turn in range(len(of_class)))
+    return [members[rank][turn] for turn, rank in sorted(turns[:COLUMNS], key=lambda place: place[::-1])]

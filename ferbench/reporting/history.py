@@ -13,8 +13,6 @@ MAX_ROWS = 200
 MAX_CURVES = 12
 MAX_METHOD_CHARTS = 24
 LARGEST = 1e30  # beyond it an axis has no sensible ticks
-LABEL = 18
-STAGE_LABEL = 14
 
 EVALUATION_NOTE = (
     "Measured on the test set for the oracle only, never for selection: the reported model is fixed before the run."
@@ -26,25 +24,19 @@ PSEUDO_LABEL_NOTE = (
 
 
 @dataclass(frozen=True)
-class Curve:
-    """One line: a value for each step, None where there is none. `color` is the place in the palette."""
-
-    label: str
-    steps: tuple[float, ...]
-    values: tuple[float | None, ...]
-    color: int
-
-
-@dataclass(frozen=True)
 class Chart:
-    """Lines that share their axes; `stages` are the first steps of a run's stages, if it has several."""
+    """Lines by name over the same steps, None where there is no value; the n-th has the n-th colour.
+
+    `stages` are the first steps of a run's stages, if it has several.
+    """
 
     title: str
-    curves: tuple[Curve, ...]
+    steps: Sequence[int]
+    curves: Mapping[str, Sequence[float | None]]
     note: str = ""
     percent: bool = False
     wide: bool = False
-    stages: tuple[tuple[float, str], ...] = ()
+    stages: Sequence[tuple[int, str]] = ()
 
 
 def thinned(history: Sequence[EpochRow]) -> list[EpochRow]:
@@ -63,26 +55,30 @@ def charts(rows: Sequence[EpochRow], class_names: Sequence[str]) -> list[Chart]:
     }
     evaluated = [row for row in rows if row.evaluation is not None]
     evaluations = {metric.title: [(row.evaluation or {}).get(metric.key) for row in evaluated] for metric in HEADLINES}
+    mask_rates = [row.mask_rate_per_class for row in rows]
     precisions = [row.pseudo_label_precision_per_class for row in rows]
     found = [
-        Chart("Loss", _named(rows, {"total": [row.loss for row in rows], **_parts(rows, "terms")})),
-        Chart("Learning rate", _named(rows, {"learning rate": [row.learning_rate for row in rows]})),
-        Chart("Test metrics at evaluations", _named(evaluated, evaluations), EVALUATION_NOTE, percent=True),
-        Chart("Pseudo-labels", _named(rows, pseudo_labels), PSEUDO_LABEL_NOTE, percent=True),
-        _per_class(
-            "Mask rate by pseudo-label", rows, [row.mask_rate_per_class for row in rows], class_names, percent=True
-        ),
+        _chart("Loss", rows, {"total": [row.loss for row in rows], **_parts(rows, "terms")}),
+        _chart("Learning rate", rows, {"learning rate": [row.learning_rate for row in rows]}),
+        _chart("Test metrics at evaluations", evaluated, evaluations, note=EVALUATION_NOTE, percent=True),
+        _chart("Pseudo-labels", rows, pseudo_labels, note=PSEUDO_LABEL_NOTE, percent=True),
+        _per_class("Mask rate by pseudo-label", rows, mask_rates, class_names, percent=True),
         _per_class("Precision by pseudo-label", rows, precisions, class_names, percent=True),
         *_own_charts("method", rows, class_names),
         *_own_charts("head", rows, ()),
     ]
     stages = _stages(rows)
-    return [replace(chart, stages=stages) for chart in found if any(_has_value(curve) for curve in chart.curves)]
+    return [
+        replace(chart, stages=stages)
+        for chart in found
+        if any(value is not None for values in chart.curves.values() for value in values)
+    ]
 
 
-def last_values(rows: Sequence[Sequence[float | None] | None], count: int) -> list[float | None] | None:
-    """The values per class of the last epoch that has this many; None if no epoch has."""
-    return next((list(values) for values in reversed(rows) if values is not None and len(values) == count), None)
+def last_values(rows: Sequence[Sequence[float | None] | None], count: int) -> list[float | None]:
+    """The values per class of the last epoch that has this many; nothing but None if no epoch has."""
+    fitting = (list(values) for values in reversed(rows) if values is not None and len(values) == count)
+    return next(fitting, [None] * count)
 
 
 def number(value: Any) -> float | None:
@@ -92,12 +88,9 @@ def number(value: Any) -> float | None:
     return float(value)
 
 
-def _named(rows: Sequence[EpochRow], series: Mapping[str, Sequence[Any]]) -> tuple[Curve, ...]:
-    steps = _steps(rows)
-    return tuple(
-        Curve(plain(label, LABEL), steps, tuple(map(number, values)), color)
-        for color, (label, values) in enumerate(list(series.items())[:MAX_CURVES])
-    )
+def _chart(title: str, rows: Sequence[EpochRow], series: Mapping[str, Sequence[Any]], **look: Any) -> Chart:
+    curves = {label: [number(value) for value in values] for label, values in list(series.items())[:MAX_CURVES]}
+    return Chart(title, [row.step for row in rows], curves, **look)
 
 
 def _per_class(
@@ -107,12 +100,9 @@ def _per_class(
     lists = [value if isinstance(value, list) else [] for value in values]
     longest = max(map(len, lists), default=0)
     labels = class_names if longest == len(class_names) else [str(index) for index in range(longest)]
-    series = {
-        label: [row[index] if index < len(row) else None for row in lists]
-        for index, label in enumerate(labels[:MAX_CURVES])
-    }
+    series = {label: [row[i] if i < len(row) else None for row in lists] for i, label in enumerate(labels)}
     note = f"The first {MAX_CURVES} of {longest}." if longest > MAX_CURVES else ""
-    return Chart(title, _named(rows, series), note, percent=percent, wide=True)
+    return _chart(title, rows, series, note=note, percent=percent, wide=True)
 
 
 def _own_charts(part: str, rows: Sequence[EpochRow], class_names: Sequence[str]) -> Iterator[Chart]:
@@ -122,31 +112,19 @@ def _own_charts(part: str, rows: Sequence[EpochRow], class_names: Sequence[str])
         if any(isinstance(value, list) for value in values):
             yield _per_class(title, rows, values, class_names)
         else:
-            yield Chart(title, _named(rows, {name: values}))
+            yield _chart(title, rows, {name: values})
 
 
 def _parts(rows: Sequence[EpochRow], field: str) -> dict[str, list[Any]]:
     """The values of each name in a field of the rows, sorted: JSON files keep no order that means anything."""
     found = [getattr(row, field) or {} for row in rows]
-    return {
-        name: [values.get(name) for values in found] for name in sorted({name for values in found for name in values})
-    }
+    names = sorted({name for values in found for name in values})
+    return {name: [values.get(name) for values in found] for name in names}
 
 
-def _stages(rows: Sequence[EpochRow]) -> tuple[tuple[float, str], ...]:
+def _stages(rows: Sequence[EpochRow]) -> list[tuple[int, str]]:
     """Where each stage begins: at the end of the epoch before its first."""
-    ends = [0.0, *_steps(rows)]
-    found = [
-        (ends[index], plain(row.stage, STAGE_LABEL))
-        for index, row in enumerate(rows)
-        if not index or row.stage != rows[index - 1].stage
-    ]
-    return tuple(found[:MAX_CURVES]) if len(found) > 1 else ()
-
-
-def _steps(rows: Sequence[EpochRow]) -> tuple[float, ...]:
-    return tuple(float(row.step) for row in rows)
-
-
-def _has_value(curve: Curve) -> bool:
-    return any(value is not None for value in curve.values)
+    begins: dict[str, int] = {}
+    for row, begin in zip(rows, [0, *(row.step for row in rows)], strict=False):
+        begins.setdefault(row.stage, begin)
+    return [(begin, name) for name, begin in begins.items()][:MAX_CURVES] if len(begins) > 1 else []

@@ -1,6 +1,5 @@
 """The images of a record, where its dataset is on this machine: opened, split again and compared with the record."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 from ferbench.cells.resolve import resolve
@@ -11,7 +10,7 @@ from ferbench.data.sources import open_dataset
 from ferbench.discovery.registry import Registry
 from ferbench.errors import DataError
 from ferbench.records.reproduction import Sources
-from ferbench.records.schema import Fingerprints, Record
+from ferbench.records.schema import Record
 
 # A record is a stranger's: within these bounds its recipe costs little to draw, whatever it says.
 MAX_IMAGE_SIZE = 512
@@ -48,12 +47,8 @@ def open_data(
     recorded = record.result.fingerprints if record.result else None
     data = select(resolved, Policy.USUAL_SIZE, DataNeeds.recorded(recorded))
     if recorded is not None:
-        _check(recorded, data.fingerprints)
+        present = data.fingerprints.by_name()
+        other = [name for name, value in recorded.by_name().items() if present.get(name) != value]
+        if other:
+            raise DataError(f"the dataset here is not the one of the record: {', '.join(other)} differ")
     return LocalData(data, recipe, resolved.class_names)
-
-
-def _check(recorded: Fingerprints, present: Fingerprints) -> None:
-    names: Mapping[str, str] = present.by_name()
-    other = [name for name, value in recorded.by_name().items() if names.get(name) != value]
-    if other:
-        raise DataError(f"the dataset here is not the one of the record: {', '.join(other)} differ")

@@ -10,21 +10,19 @@ WIDTHS = (2, 4, 6)
 
 
 class ResidualBlock(nn.Module):
-    """Two 3x3 convolutions with a shortcut (ResNet-D: the shortcut averages before it strides)."""
+    """Two 3x3 convolutions of stride 2 with a shortcut (ResNet-D: the shortcut averages before it strides)."""
 
-    def __init__(self, inputs: int, outputs: int, stride: int) -> None:
+    def __init__(self, inputs: int, outputs: int) -> None:
         super().__init__()
-        self.conv1 = nn.Conv2d(inputs, outputs, 3, stride, 1, bias=False)
+        self.conv1 = nn.Conv2d(inputs, outputs, 3, 2, 1, bias=False)
         self.norm1 = nn.BatchNorm2d(outputs)
         self.conv2 = nn.Conv2d(outputs, outputs, 3, 1, 1, bias=False)
         self.norm2 = nn.BatchNorm2d(outputs)
-        self.shortcut = nn.Sequential()
-        if stride > 1 or inputs != outputs:
-            self.shortcut = nn.Sequential(
-                nn.AvgPool2d(stride, ceil_mode=True, count_include_pad=False),
-                nn.Conv2d(inputs, outputs, 1, bias=False),
-                nn.BatchNorm2d(outputs),
-            )
+        self.shortcut = nn.Sequential(
+            nn.AvgPool2d(2, ceil_mode=True, count_include_pad=False),
+            nn.Conv2d(inputs, outputs, 1, bias=False),
+            nn.BatchNorm2d(outputs),
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         inner = F.relu(self.norm1(self.conv1(x)), inplace=True)
@@ -44,7 +42,7 @@ class SmallResNet(Backbone):
             nn.Conv2d(3, width, 3, 2, 1, bias=False), nn.BatchNorm2d(width), nn.ReLU(inplace=True)
         )
         inputs = [width, *channels[:-1]]
-        self.blocks = nn.Sequential(*(ResidualBlock(i, o, 2) for i, o in zip(inputs, channels, strict=True)))
+        self.blocks = nn.Sequential(*(ResidualBlock(i, o) for i, o in zip(inputs, channels, strict=True)))
         self.feature_size = channels[-1]
 
     def forward(self, images: Tensor) -> Tensor:

@@ -25,15 +25,10 @@ class TimmBackbone(Backbone):
         config: dict[str, Any] = getattr(self.model, "pretrained_cfg", {})
         self.mean = tuple(config.get("mean", self.mean))
         self.std = tuple(config.get("std", self.std))
-        self.feature_size = self._output_size(image_size)
-
-    def _output_size(self, image_size: int) -> int:
         # Some families put a hidden layer before the classifier, so num_features is not what they return.
-        training = self.training
         with torch.no_grad():
-            size = self.eval()(torch.zeros(1, 3, image_size, image_size)).shape[1]
-        self.train(training)
-        return int(size)
+            self.feature_size = int(self.eval()(torch.zeros(1, 3, image_size, image_size)).shape[1])
+        self.train()
 
     def forward(self, images: Tensor) -> Tensor:
         if self._input_size is not None:

@@ -27,9 +27,6 @@ class Manifest(NamedDataset):
 
     rule = "manifest.csv or manifest.parquet: path, and where known id, label, split, subject, video, x0, y0, x1, y1"
 
-    def found_classes(self) -> Iterator[str]:
-        return (str(sample.label) for sample in self.samples() if isinstance(sample, Sample) and sample.label)
-
     def samples(self) -> Iterator[Sample | Damage]:
         path = self.require(*FILES, depth=0)
         rows = read_table(self.folder, path, ("path",)) if path.suffix == ".csv" else self._parquet(path)

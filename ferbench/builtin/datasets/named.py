@@ -1,11 +1,10 @@
 """What readers of anybody's images share: the user names the set, its labels say which classes it has."""
 
-from abc import abstractmethod
 from collections.abc import Iterable
 from functools import cached_property
 from typing import ClassVar
 
-from ferbench.contract.dataset import EIGHT_CLASSES, DatasetInfo, SplitName
+from ferbench.contract.dataset import EIGHT_CLASSES, DatasetInfo, Sample, SplitName
 from ferbench.readers.layout import LayoutReader
 from ferbench.readers.text import quoted
 
@@ -38,9 +37,9 @@ class NamedDataset(LayoutReader):
     needs_name: ClassVar[bool] = True
     rule: ClassVar[str]
 
-    @abstractmethod
     def found_classes(self) -> Iterable[str]:
         """The canonical names of the classes that occur, in any order and as often as they do."""
+        return (str(sample.label) for sample in self.samples() if isinstance(sample, Sample) and sample.label)
 
     @cached_property
     def info(self) -> DatasetInfo:

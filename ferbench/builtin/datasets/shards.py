@@ -27,9 +27,6 @@ class Shards(NamedDataset):
 
     rule = "tar shards whose names begin with the split; the class name stands beside each image as .cls, .txt or .json"
 
-    def found_classes(self) -> Iterator[str]:
-        return (str(sample.label) for sample in self.samples() if isinstance(sample, Sample) and sample.label)
-
     def samples(self) -> Iterator[Sample | Damage]:
         shards = files(self.folder, ".tar")
         if not shards:

@@ -2,8 +2,6 @@
 
 import keyword
 import re
-from importlib import resources
-from importlib.resources.abc import Traversable
 from pathlib import Path
 
 import jinja2
@@ -13,7 +11,6 @@ from ferbench.errors import DataError, UsageError
 from ferbench.version import __version__
 
 _NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
-_SUFFIX = ".j2"
 
 
 def write_plugin(registry: Registry, name: str, parent: Path) -> Path:
@@ -50,19 +47,11 @@ def _render(name: str) -> dict[Path, str]:
         "class_name": "".join(part.capitalize() for part in name.split("-")),
         "ferbench_version": __version__,
     }
-    environment = jinja2.Environment(undefined=jinja2.StrictUndefined, keep_trailing_newline=True, autoescape=False)
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader(__package__), undefined=jinja2.StrictUndefined, keep_trailing_newline=True
+    )
     files = {}
-    for path, template in _templates(resources.files(__package__) / "templates", Path()):
-        target = Path(module, *path.parts[1:]) if path.parts[0] == "package" else path
-        files[target] = environment.from_string(template.read_text(encoding="utf-8")).render(values)
+    for template in environment.list_templates(extensions=["j2"]):
+        target = template.removesuffix(".j2").replace("package/", f"{module}/")
+        files[Path(target)] = environment.get_template(template).render(values)
     return files
-
-
-def _templates(folder: Traversable, path: Path) -> list[tuple[Path, Traversable]]:
-    found = []
-    for item in folder.iterdir():
-        if item.is_dir():
-            found += _templates(item, path / item.name)
-        elif item.name.endswith(_SUFFIX):
-            found.append((path / item.name.removesuffix(_SUFFIX), item))
-    return found

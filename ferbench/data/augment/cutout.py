@@ -7,7 +7,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ferbench.data.augment.pixels import as_int32, pack, to_device, unpack
+from ferbench.data.augment.pixels import as_int32, to_device
 
 
 @dataclass(frozen=True)
@@ -22,10 +22,6 @@ class Cutout:
     max_size: float = 0.5  # largest side, as a share of the image's width
     fill: tuple[int, int, int] = (125, 123, 114)  # RGB
 
-    def __post_init__(self) -> None:
-        if not 0 <= self.max_size <= 1:
-            raise ValueError(f"max_size must lie in 0..1, got {self.max_size}")
-
     def draw(self, count: int, height: int, width: int, generator: torch.Generator) -> Tensor:
         """(count, 4) int64 on the CPU: x0, y0, x1, y1, the last two included (and perhaps beyond the image)."""
         size, x, y = torch.rand((3, count), generator=generator, dtype=torch.float64).numpy()
@@ -33,13 +29,6 @@ class Cutout:
         x0, y0 = np.floor(np.maximum(0, x * width - side / 2)), np.floor(np.maximum(0, y * height - side / 2))
         x1, y1 = np.minimum(width, x0 + side), np.minimum(height, y0 + side)
         return torch.from_numpy(np.stack((x0, y0, x1, y1), axis=1).astype(np.int64))
-
-    def __call__(self, images: Tensor, generator: torch.Generator) -> Tensor:
-        """(B, H, W, 3) uint8 -> new (B, H, W, 3) uint8 with one square each."""
-        rgbx = pack(images)
-        count, height, width = images.shape[:3]
-        self.paint(rgbx, self.draw(count, height, width, generator))
-        return unpack(rgbx)
 
     def paint(self, rgbx: Tensor, rectangles: Tensor) -> None:
         """Fill the (B, 4) rectangles of `draw` in (B, H, W, 4) uint8 images, in place."""

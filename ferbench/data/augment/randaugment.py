@@ -10,10 +10,9 @@ from torch import Tensor
 
 from ferbench.data.augment import enhance, levels
 from ferbench.data.augment.arrays import native
-from ferbench.data.augment.boxes import follow
-from ferbench.data.augment.geometry import ONE, affine, matrices, sources
+from ferbench.data.augment.geometry import ONE, affine, follow, matrices, sources
 from ferbench.data.augment.operations import MAGNITUDES, Operation
-from ferbench.data.augment.pixels import as_int32, pack, to_device, unpack
+from ferbench.data.augment.pixels import as_int32, to_device
 
 _RANGES = torch.tensor([MAGNITUDES[operation] for operation in Operation], dtype=torch.float64)
 
@@ -36,10 +35,6 @@ class RandAugment:
 
     operations: int = 3
 
-    def __post_init__(self) -> None:
-        if self.operations < 1:
-            raise ValueError(f"operations must be at least 1, got {self.operations}")
-
     def draw(self, count: int, generator: torch.Generator) -> RandAugmentParameters:
         """Parameters of `count` images, from the CPU `generator`."""
         shape = (self.operations, count)
@@ -47,10 +42,6 @@ class RandAugment:
         low, high = _RANGES[operation].unbind(-1)
         uniform = torch.rand(shape, generator=generator, dtype=torch.float64)
         return RandAugmentParameters(operation, low + (high - low) * uniform)
-
-    def __call__(self, images: Tensor, generator: torch.Generator) -> Tensor:
-        """(B, H, W, 3) uint8 -> new (B, H, W, 3) uint8."""
-        return unpack(self.apply(pack(images), self.draw(len(images), generator)))
 
     def move(self, boxes: Tensor, parameters: RandAugmentParameters, height: int, width: int) -> Tensor:
         """(B, 4) boxes -> new (B, 4): around where the rotated, sheared and translated corners lie."""

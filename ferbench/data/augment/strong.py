@@ -31,7 +31,7 @@ class Strong:
         count, height, width = images.shape[:3]
         randaugment = self.randaugment.draw(count, generator)
         rectangles = self.cutout.draw(count, height, width, generator)
-        weak = self.weak.draw(count, min(height, width), generator)
+        weak = self.weak.draw(count, generator)
         rgbx = self.randaugment.apply(rgbx, randaugment)
         self.cutout.paint(rgbx, rectangles)
         views = unpack(self.weak.apply(rgbx.view(torch.int32), weak).view(torch.uint8))

@@ -29,20 +29,11 @@ class Weak:
     crop_probability: float = 0.5
     flip_probability: float = 0.5
 
-    def __post_init__(self) -> None:
-        if self.padding < 0:
-            raise ValueError(f"padding must not be negative, got {self.padding}")
-        for name in ("crop_probability", "flip_probability"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise ValueError(f"{name} must lie in 0..1, got {getattr(self, name)}")
-
-    def draw(self, count: int, size: int, generator: torch.Generator) -> WeakParameters:
-        """Parameters of `count` images whose shorter side has `size` pixels, from the CPU `generator`.
+    def draw(self, count: int, generator: torch.Generator) -> WeakParameters:
+        """Parameters of `count` images, from the CPU `generator`.
 
         The number of values drawn depends on `count` alone, so that options do not shift later draws.
         """
-        if self.padding >= size:
-            raise ValueError(f"padding {self.padding} would move images of {size} pixels out of the crop")
         crop = torch.rand(count, generator=generator, dtype=torch.float64) < self.crop_probability
         offsets = torch.randint(-self.padding, self.padding + 1, (2, count), generator=generator)
         flip = torch.rand(count, generator=generator, dtype=torch.float64) < self.flip_probability
@@ -55,7 +46,7 @@ class Weak:
         """Weak views of (B, H, W, 3) uint8 images, and where their (B, 4) boxes then lie."""
         check_images(images)
         count, height, width = images.shape[:3]
-        parameters = self.draw(count, min(height, width), generator)
+        parameters = self.draw(count, generator)
         views = self.apply(images, parameters)
         return views, None if boxes is None else shift_and_flip(boxes, parameters, height, width)
 

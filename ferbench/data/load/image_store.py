@@ -1,6 +1,5 @@
 """Packed images on disk, opened: rows of a manifest and a memory map of pixels; no tensors."""
 
-import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from copy import copy
@@ -12,6 +11,7 @@ import pyarrow
 import pyarrow.parquet
 from numpy.typing import NDArray
 
+from ferbench.data.cache import read_meta, reading
 from ferbench.data.prepare.decode import Box
 from ferbench.data.prepare.face_boxes import read_boxes
 from ferbench.errors import DataError
@@ -27,12 +27,10 @@ class ImageStore:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        try:
-            self.meta = json.loads((folder / "meta.json").read_text("utf-8"))
+        with reading(folder, "packed dataset"):
+            self.meta = read_meta(folder)
             self._manifest = pyarrow.parquet.read_table(folder / "manifest.parquet")
             self.images = np.load(folder / "images.npy", mmap_mode="r", allow_pickle=False)
-        except (OSError, ValueError, pyarrow.ArrowException) as error:
-            raise DataError(f"{folder}: damaged packed dataset ({error}); remove this folder and run again") from None
         if len(self.images) != len(self._manifest):
             raise DataError(f"{folder}: {len(self.images)} images, {len(self._manifest)} rows; remove this folder")
 

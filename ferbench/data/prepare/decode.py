@@ -36,16 +36,6 @@ class Face:
     converted: str
 
 
-def decode_pixels(content: bytes, size: int) -> NDArray[np.uint8]:
-    """Pixels (size, size, 3) uint8 of an encoded image; raises one of `UNDECODABLE` where it is damaged."""
-    return resized(decode_image(content), size)
-
-
-def decode_image(content: bytes) -> Image.Image:
-    """An encoded image in RGB, upright; raises one of `UNDECODABLE` where it is damaged."""
-    return decode_face(content).image
-
-
 def decode_face(content: bytes, box: Box | None = None, crop: float | None = None) -> Face:
     """An encoded image in RGB, upright; with `crop` only its box, enlarged by this part of its sides on each side.
 

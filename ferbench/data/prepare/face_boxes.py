@@ -8,9 +8,7 @@ and so the central one.
 import io
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from functools import cache, partial
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +19,8 @@ from PIL import Image, ImageOps
 
 from ferbench.contract.dataset import Dataset, Sample
 from ferbench.data.cache import cache_root
-from ferbench.data.prepare.decode import UNDECODABLE, Box, decode_image
+from ferbench.data.prepare.decode import UNDECODABLE, Box, decode_face
+from ferbench.data.prepare.decoders import in_order
 from ferbench.errors import DataError, UsageError
 from ferbench.readers.paths import ImageFiles
 from ferbench.records.cell import digest
@@ -34,7 +33,6 @@ MARGIN = 32
 """Pixels of grey around it, without which a face that fills its crop is often missed."""
 SMALLEST = 0.3
 """Of the shorter side; a face that fills less of its crop is not the one that is labeled."""
-CHUNK = 256
 SCHEMA = pyarrow.schema([("id", pyarrow.string()), ("box", pyarrow.list_(pyarrow.float32(), 4))])
 
 
@@ -62,15 +60,13 @@ def find_boxes(dataset: Dataset) -> Iterator[tuple[int, int]]:
     detector, DataError naming an image that cannot be decoded.
     """
     detector()
+    samples = (sample for sample in dataset.samples() if isinstance(sample, Sample) and sample.box is None)
     rows: list[dict[str, Any]] = []
     n_found = 0
-    samples = (sample for sample in dataset.samples() if isinstance(sample, Sample) and sample.box is None)
-    with ProcessPoolExecutor(len(os.sched_getaffinity(0))) as pool:
-        while some := list(islice(samples, CHUNK)):
-            found = list(pool.map(partial(_box, root=dataset.root), some, chunksize=CHUNK // 16))
-            rows += [{"id": sample.id, "box": box} for sample, box in zip(some, found, strict=True)]
-            n_found += sum(box is not None for box in found)
-            yield len(rows), n_found
+    for sample, box in in_order(partial(_box, root=dataset.root), samples, len(os.sched_getaffinity(0))):
+        rows.append({"id": sample.id, "box": box})
+        n_found += box is not None
+        yield len(rows), n_found
     if not rows:
         return
     buffer = io.BytesIO()
@@ -99,7 +95,7 @@ def detect(image: Image.Image) -> Box | None:
 
 def _box(sample: Sample, root: Path | None) -> Box | None:
     try:
-        return detect(decode_image(ImageFiles(root).read(sample)))
+        return detect(decode_face(ImageFiles(root).read(sample)).image)
     except UNDECODABLE as error:
         raise DataError(f"{sample.id}: {error}; replace or remove this image, then run again") from None
 

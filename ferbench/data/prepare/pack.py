@@ -6,13 +6,12 @@ exists is whole; what was decoded before an interruption, or beside damaged imag
 """
 
 import hashlib
-import json
-import shlex
 import shutil
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -21,21 +20,17 @@ import pyarrow
 import pyarrow.parquet
 
 from ferbench.contract.dataset import Damage, Dataset
-from ferbench.data.cache import cache_root
+from ferbench.data.cache import META, cache_root, is_whole, read_meta, reading, write_meta
 from ferbench.data.prepare.writer import Packing, Row
 from ferbench.errors import DataError, listed
 from ferbench.records.cell import canonical_json, digest
-from ferbench.records.formats import CACHE_FORMAT, FORMAT, PACK_VERSION, check_format
+from ferbench.records.formats import CACHE_FORMAT, FORMAT, PACK_VERSION
 
 FINGERPRINT_COLUMNS = ("id", "split", "label", "label_distribution", "subject", "video", "box", "sha256")
 """What version 1 of the content fingerprint is made of; a further column of the manifest changes no fingerprint."""
 BATCH = 4096
 DecodingProgress = Callable[[int, int], None]
 """Called with how many samples were looked at, and how many of them give no image."""
-
-
-def _silent(looked_at: int, damaged: int) -> None:
-    pass
 
 
 class DamagedImages(DataError):
@@ -61,9 +56,9 @@ def packed_folder(dataset: Dataset, image_size: int) -> Path:
 def find_packed(dataset: Dataset) -> Path | None:
     """A packed copy of a dataset at any size, if one is here; splits do not depend on the size."""
     wanted = dataset.source_digest(), dataset.info.rule, dataset.crop
-    for path in sorted((cache_root() / "packed").glob(f"{dataset.info.name}-*px-*/meta.json")):
+    for path in sorted((cache_root() / "packed").glob(f"{dataset.info.name}-*px-*/{META}")):
         try:
-            meta = json.loads(path.read_text("utf-8"))
+            meta = read_meta(path.parent)
             found = meta["source_digest"], meta["rule"], meta.get("crop")
             complete = dataset.on_bad_record == "skip" or not meta["left_out"]
         except (OSError, ValueError, KeyError, TypeError):
@@ -74,7 +69,12 @@ def find_packed(dataset: Dataset) -> Path | None:
 
 
 def ensure_packed(
-    dataset: Dataset, image_size: int, *, workers: int = 1, progress: DecodingProgress = _silent, renew: bool = False
+    dataset: Dataset,
+    image_size: int,
+    *,
+    workers: int = 1,
+    progress: DecodingProgress | None = None,
+    renew: bool = False,
 ) -> Path:
     """The packed folder, made now if it is missing; processes that ask for the same wait for each other.
 
@@ -82,14 +82,14 @@ def ensure_packed(
     folder in the format of another ferbench, which `renew` makes anew.
     """
     folder = packed_folder(dataset, image_size)
-    if _is_whole(folder, renew):
+    if is_whole(folder, renew=renew):
         return folder
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         # One name for all states of the source, so that a repaired image does not cost the others.
         partial = folder.with_name(f".{dataset.info.name}-{image_size}px")
         with filelock.FileLock(partial.with_suffix(".lock")):
-            if not _is_whole(folder, renew):
+            if not is_whole(folder, renew=renew):
                 _pack(dataset, image_size, partial, workers, progress)
                 shutil.rmtree(folder, ignore_errors=True)
                 partial.rename(folder)
@@ -98,26 +98,6 @@ def ensure_packed(
             f"{folder}: cannot write the packed dataset ({error.strerror or error}); free space or set FERBENCH_CACHE"
         ) from None
     return folder
-
-
-def _is_whole(folder: Path, renew: bool) -> bool:
-    """Whether a packed folder is there; one of another format must be refused, or with `renew` does not count."""
-    path = folder / "meta.json"
-    if not path.is_file():
-        return False
-    try:
-        meta = json.loads(path.read_text("utf-8"))
-    except ValueError:
-        return True  # whoever opens it says what is wrong
-    if renew:
-        return bool(meta.get(FORMAT) == CACHE_FORMAT)
-    check_format(folder, meta, CACHE_FORMAT, how_to_renew(folder))
-    return True
-
-
-def how_to_renew(folder: Path) -> str:
-    """What makes a folder of the cache anew."""
-    return f"remove it (rm -r {shlex.quote(str(folder))}) and give the same command again"
 
 
 @dataclass(frozen=True)
@@ -129,7 +109,9 @@ class Inspection:
     damages: Sequence[Damage]
 
 
-def inspect(dataset: Dataset, image_size: int, *, workers: int = 1, progress: DecodingProgress = _silent) -> Inspection:
+def inspect(
+    dataset: Dataset, image_size: int, *, workers: int = 1, progress: DecodingProgress | None = None
+) -> Inspection:
     """Decode everything and keep nothing."""
     with tempfile.TemporaryDirectory() as folder, Packing(Path(folder), dataset, image_size, keep=False) as packing:
         damages = packing.decode(workers, progress)
@@ -138,14 +120,12 @@ def inspect(dataset: Dataset, image_size: int, *, workers: int = 1, progress: De
 
 def read_inspection(folder: Path) -> Inspection:
     """What was found when a packed folder was made."""
-    try:
-        meta = json.loads((folder / "meta.json").read_text("utf-8"))
+    with reading(folder, "packed dataset"):
+        meta = read_meta(folder)
         return Inspection(meta["counts"], meta["converted"], [Damage(*entry) for entry in meta["left_out"]])
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise DataError(f"{folder}: damaged packed dataset ({error}); remove this folder and run again") from None
 
 
-def _pack(dataset: Dataset, image_size: int, folder: Path, workers: int, progress: DecodingProgress) -> None:
+def _pack(dataset: Dataset, image_size: int, folder: Path, workers: int, progress: DecodingProgress | None) -> None:
     with Packing(folder, dataset, image_size) as packing:
         damages = packing.decode(workers, progress)
         if damages and dataset.on_bad_record == "stop":
@@ -155,8 +135,7 @@ def _pack(dataset: Dataset, image_size: int, folder: Path, workers: int, progres
                 f"dataset '{dataset.info.name}': no samples found in {dataset.root}; is the folder complete?"
             )
         _write_manifest(packing, folder / "manifest.parquet")
-        meta = _meta(dataset, image_size, packing, damages)
-        (folder / "meta.json").write_text(json.dumps(meta, indent=1, sort_keys=True), "utf-8")
+        write_meta(folder, _meta(dataset, image_size, packing, damages))
         packing.finish()
 
 
@@ -176,15 +155,12 @@ MANIFEST_SCHEMA = pyarrow.schema(
 
 def _write_manifest(packing: Packing, path: Path) -> None:
     with pyarrow.parquet.ParquetWriter(path, MANIFEST_SCHEMA) as writer:
-        batch: list[Row] = []
-        for row in packing.in_order():
-            pairs = row["label_distribution"]
-            fields = {name: row[name] for name in MANIFEST_SCHEMA.names}
-            batch.append({**fields, "label_distribution": pairs and [tuple(pair) for pair in pairs]})
-            if len(batch) == BATCH:
-                writer.write_table(pyarrow.Table.from_pylist(batch, schema=MANIFEST_SCHEMA))
-                batch = []
-        writer.write_table(pyarrow.Table.from_pylist(batch, schema=MANIFEST_SCHEMA))
+        rows = packing.in_order()
+        while batch := list(islice(rows, BATCH)):
+            for row in batch:
+                pairs = row["label_distribution"]
+                row["label_distribution"] = pairs and [tuple(pair) for pair in pairs]
+            writer.write_table(pyarrow.Table.from_pylist(batch, schema=MANIFEST_SCHEMA))
 
 
 def problem_text(name: str, damages: Sequence[Damage]) -> str:
@@ -197,7 +173,6 @@ def _meta(dataset: Dataset, image_size: int, packing: Packing, left_out: Sequenc
     counts, converted = _counts(packing)
     treatment = {} if dataset.crop is None else {"crop": dataset.crop}
     return {
-        FORMAT: CACHE_FORMAT,
         "pack_version": PACK_VERSION,
         "name": dataset.info.name,
         "title": dataset.info.title,

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from functools import cached_property, lru_cache, partial
 from itertools import islice
 from pathlib import Path
-from typing import IO, Any, NamedTuple
+from typing import IO, Any
 
 import filelock
 import numpy as np
@@ -21,15 +21,15 @@ import pyarrow
 from numpy.typing import NDArray
 
 from ferbench.contract.dataset import Damage
-from ferbench.data.cache import cache_root
+from ferbench.data.cache import cache_root, is_whole, read_meta, reading, write_meta
 from ferbench.data.image_hashes import CHUNK, Hashes, hash_images
-from ferbench.data.prepare.decode import UNDECODABLE, decode_pixels
+from ferbench.data.prepare.decode import UNDECODABLE, decode_face, resized
 from ferbench.data.prepare.decoders import in_order
-from ferbench.data.prepare.pack import how_to_renew, problem_text
+from ferbench.data.prepare.pack import problem_text
 from ferbench.errors import DataError
 from ferbench.readers.streams import StreamedDataset
 from ferbench.records.cell import digest
-from ferbench.records.formats import CACHE_FORMAT, FORMAT, INDEX_VERSION, check_format
+from ferbench.records.formats import INDEX_VERSION
 
 MOST_WORKERS = 8
 PLACES = pyarrow.schema(
@@ -66,7 +66,7 @@ class StreamReader:
         shard = self.shards[self._shard[row]]
         file = self._open(self.dataset.file(shard, str(self._ids[row])))
         record = os.pread(file.fileno(), int(self._length[row]), int(self._offset[row]))
-        return decode_pixels(self.dataset.unwrap(record), self.image_size)
+        return resized(decode_face(self.dataset.unwrap(record)).image, self.image_size)
 
     def images(self, rows: NDArray[np.int64]) -> NDArray[np.uint8]:
         """Pixels (N, S, S, 3) uint8; raises DataError for what could be read when the set was indexed."""
@@ -85,12 +85,9 @@ class StreamIndex:
 
     def __init__(self, dataset: StreamedDataset, folder: Path) -> None:
         self.folder = folder
-        try:
-            self.meta = json.loads((folder / "meta.json").read_text("utf-8"))
+        with reading(folder, "index of a pool"):
+            self.meta = read_meta(folder)
             self._table = _mapped(folder / "images.arrow")
-        except (OSError, ValueError, pyarrow.ArrowException) as error:
-            raise DataError(f"{folder}: damaged index of a pool ({error}); remove this folder and run again") from None
-        check_format(folder, self.meta, CACHE_FORMAT, how_to_renew(folder))
         self.reader = StreamReader(dataset, self._table, int(self.meta["image_size"]))
 
     def __len__(self) -> int:
@@ -133,9 +130,7 @@ def ensure_index(dataset: StreamedDataset, image_size: int, *, renew: bool = Fal
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         with filelock.FileLock(folder.with_suffix(".lock")):
-            if renew and folder.is_dir() and not _is_of_now(folder):
-                shutil.rmtree(folder)
-            if not folder.is_dir():
+            if not is_whole(folder, renew=renew):
                 _write(dataset, image_size, folder)
     except OSError as error:
         raise DataError(
@@ -143,13 +138,6 @@ def ensure_index(dataset: StreamedDataset, image_size: int, *, renew: bool = Fal
             "free space, check the set's files or set FERBENCH_CACHE"
         ) from None
     return StreamIndex(dataset, folder)
-
-
-def _is_of_now(folder: Path) -> bool:
-    try:
-        return bool(json.loads((folder / "meta.json").read_text("utf-8")).get(FORMAT) == CACHE_FORMAT)
-    except (OSError, ValueError):
-        return False
 
 
 def _write(dataset: StreamedDataset, image_size: int, folder: Path) -> None:
@@ -164,15 +152,10 @@ def _write(dataset: StreamedDataset, image_size: int, folder: Path) -> None:
                 f"dataset '{dataset.info.name}': no images found in {dataset.root}; is the folder complete?"
             )
         (scratch / "damaged.txt").write_text("".join(f"{damage}\n" for damage in damaged), "utf-8")
-        meta = {
-            FORMAT: CACHE_FORMAT,
-            "fingerprint": fingerprint,
-            "image_size": image_size,
-            "images": n,
-            "damaged": len(damaged),
-        }
-        (scratch / "meta.json").write_text(json.dumps(meta, indent=1, sort_keys=True), "utf-8")
+        about = {"fingerprint": fingerprint, "image_size": image_size, "images": n, "damaged": len(damaged)}
+        write_meta(scratch, about)
         (scratch / "places.arrow").unlink()
+        shutil.rmtree(folder, ignore_errors=True)
         scratch.rename(folder)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
@@ -232,15 +215,8 @@ def _hash(dataset: StreamedDataset, image_size: int, folder: Path, damaged: list
     return n, content.hexdigest()
 
 
-class _Chunk(NamedTuple):
+def _read_chunk(reader: StreamReader, chunk: int) -> tuple[NDArray[np.int64], Hashes, list[Damage]]:
     """The rows of a chunk that can be decoded, their hashes, and what is wrong with the others."""
-
-    rows: NDArray[np.int64]
-    hashes: Hashes
-    problems: list[Damage]
-
-
-def _read_chunk(reader: StreamReader, chunk: int) -> _Chunk:
     images, rows, problems = [], [], []
     for row in range(chunk * CHUNK, min((chunk + 1) * CHUNK, len(reader))):
         try:
@@ -250,7 +226,7 @@ def _read_chunk(reader: StreamReader, chunk: int) -> _Chunk:
             problems.append(Damage(reader.where(row), str(error)))
     size = reader.image_size
     stacked = np.stack(images) if images else np.empty((0, size, size, 3), np.uint8)
-    return _Chunk(np.array(rows, np.int64), hash_images(stacked), problems)
+    return np.array(rows, np.int64), hash_images(stacked), problems
 
 
 def _record(shard: str, name: str) -> str:

@@ -13,11 +13,10 @@ import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
 from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import Any, NamedTuple, Self, get_args
+from typing import Any, Self, get_args
 
 import numpy as np
 
@@ -40,38 +39,12 @@ HEADER = 128
 SPLITS = get_args(SplitName)
 LABELS = (*EIGHT_CLASSES, "other")
 Row = dict[str, Any]
+Decoded = tuple[str, int, bytes]
+"""Id and slot of an image, and its line of the journal."""
+Chunk = tuple[int, Sequence[Sample]]
+"""Samples, after the slot of the first of them."""
 Results = list[bytes | Damage]
 """A line of the journal for each sample, or why it gives no image."""
-
-
-class Decoded(NamedTuple):
-    """An image in its slot, and its line of the journal."""
-
-    id: str
-    slot: int
-    line: bytes
-
-
-@dataclass(frozen=True)
-class Chunk:
-    """Samples and the slot of the first of them."""
-
-    samples: Sequence[Sample]
-    slot: int
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        # On the way to a worker a Path is ten times as expensive as its text.
-        fields = [
-            (s.id, s.image if isinstance(s.image, bytes) else str(s.image), s.split, s.label, s.subject, s.video, s.box)
-            for s in self.samples
-        ]
-        return _chunk, (fields, self.slot)
-
-
-def _chunk(fields: list[tuple[Any, ...]], slot: int) -> Chunk:
-    return Chunk(
-        [Sample(id_, Path(image) if isinstance(image, str) else image, *rest) for id_, image, *rest in fields], slot
-    )
 
 
 class Packing:
@@ -111,54 +84,49 @@ class Packing:
 
     # -- decoding ----------------------------------------------------------------------------------------------------
 
-    def decode(self, workers: int, progress: Callable[[int, int], None]) -> list[Damage]:
+    def decode(self, workers: int, progress: Callable[[int, int], None] | None = None) -> list[Damage]:
         """Decode every sample that has no line yet, in so many processes; returns what gives no image."""
         damages: list[Damage] = []
         saved = time.monotonic()
         images = self.folder / IMAGES if self.keep else Path(os.devnull)
         work = partial(decode_chunk, root=self.dataset.root, crop=self.dataset.crop, size=self.size, images=images)
         lock = self.folder / WORKERS
-        for chunk, results in in_order(work, self._chunks(damages), workers, begin=partial(_hold, lock)):
-            for slot, (sample, result) in enumerate(zip(chunk.samples, results, strict=True), chunk.slot):
+        for (first, samples), results in in_order(work, self._chunks(damages), workers, begin=partial(_hold, lock)):
+            for slot, (sample, result) in enumerate(zip(samples, results, strict=True), first):
                 if isinstance(result, Damage):
                     damages.append(result)
                 else:
-                    self._unsaved.append(Decoded(sample.id, slot, result))
-            progress(self._decoded() + len(damages), len(damages))
+                    self._unsaved.append((sample.id, slot, result))
+            if progress is not None:
+                under_way = len(self._unsaved) + (len(self._saving[1]) if self._saving else 0)
+                progress(len(self.rows) + under_way + len(damages), len(damages))
             if time.monotonic() - saved > SAVE_SECONDS and (self._saving is None or self._saving[0].done()):
                 self._begin_to_save()
                 saved = time.monotonic()
         self._save()
         return damages
 
-    def _decoded(self) -> int:
-        return len(self.rows) + len(self._unsaved) + (len(self._saving[1]) if self._saving else 0)
-
     def _chunks(self, damages: list[Damage]) -> Iterator[Chunk]:
         samples = self._missing(damages)
         while some := list(islice(samples, CHUNK)):
-            yield Chunk(some, self._slots)
+            yield self._slots, some
             self._slots += len(some)
 
     def _missing(self, damages: list[Damage]) -> Iterator[Sample]:
         """The samples to decode; of the others the line is taken, or the damage noted."""
         seen: set[str] = set()
         for sample in read_samples(self.dataset):
-            problem = sample if isinstance(sample, Damage) else self._problem(sample, seen)
-            if problem is not None:
-                damages.append(problem)
-                continue
-            assert isinstance(sample, Sample)
-            seen.add(sample.id)
-            known = self._known.get(sample.id)
-            if known is not None and known[0] == _made_of(sample, self.dataset.crop):
-                self.rows[sample.id] = known[1:]
+            if isinstance(sample, Damage):
+                damages.append(sample)
+            elif reason := "this id occurs twice" if sample.id in seen else name_problem(sample):
+                damages.append(Damage(where(sample), reason))
             else:
-                yield sample
-
-    def _problem(self, sample: Sample, seen: set[str]) -> Damage | None:
-        reason = "this id occurs twice" if sample.id in seen else name_problem(sample)
-        return Damage(where(sample), reason) if reason else None
+                seen.add(sample.id)
+                known = self._known.get(sample.id)
+                if known is not None and known[0] == _made_of(sample, self.dataset.crop):
+                    self.rows[sample.id] = known[1:]
+                else:
+                    yield sample
 
     # -- the journal -------------------------------------------------------------------------------------------------
 
@@ -179,10 +147,10 @@ class Packing:
         on_disk, saved = self._saving
         on_disk.result()
         place = self._journal.seek(0, os.SEEK_END)
-        for decoded in saved:
-            self._journal.write(decoded.line)
-            self.rows[decoded.id] = decoded.slot, place
-            place += len(decoded.line)
+        for sample_id, slot, line in saved:
+            self._journal.write(line)
+            self.rows[sample_id] = slot, place
+            place += len(line)
         self._journal.flush()
         self._saving = None
 
@@ -240,10 +208,11 @@ def decode_chunk(chunk: Chunk, root: Path | None, crop: float | None, size: int,
     """Decode samples into the file at their slots; a line of the journal for each, or why it gives no image."""
     files = ImageFiles(root)
     results: Results = []
+    first, samples = chunk
     with images.open("r+b", buffering=0) as file:
-        for start in range(0, len(chunk.samples), WRITTEN_TOGETHER):
+        for start in range(0, len(samples), WRITTEN_TOGETHER):
             pixels: list[bytes | memoryview] = []
-            for slot, sample in enumerate(chunk.samples[start : start + WRITTEN_TOGETHER], chunk.slot + start):
+            for slot, sample in enumerate(samples[start : start + WRITTEN_TOGETHER], first + start):
                 try:
                     image, row = decode_sample(sample, size, files, crop)
                 except UNDECODABLE as error:
@@ -252,13 +221,10 @@ def decode_chunk(chunk: Chunk, root: Path | None, crop: float | None, size: int,
                     continue
                 pixels.append(image.data)
                 results.append(json.dumps({**row, "slot": slot}).encode() + b"\n")
-            _write(file.fileno(), pixels, chunk.slot + start, size * size * 3)
+            place = HEADER + (first + start) * size * size * 3
+            if os.pwritev(file.fileno(), pixels, place) < len(pixels) * size * size * 3:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
     return results
-
-
-def _write(file: int, images: Sequence[bytes | memoryview], slot: int, image_bytes: int) -> None:
-    if os.pwritev(file, images, HEADER + slot * image_bytes) < len(images) * image_bytes:
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
 def decode_sample(
@@ -337,17 +303,15 @@ def _made_of(sample: Sample, crop: float | None) -> list[Any]:
     """What a line of the journal depends on; of a file its size and time stand for its content."""
     label = sorted(map(list, sample.label.items())) if isinstance(sample.label, Mapping) else sample.label
     box = list(sample.box) if sample.box else None
-    return [sample.split, label, sample.subject, sample.video, box, crop, *_source(sample.image)]
-
-
-def _source(image: bytes | Path) -> tuple[str | int, ...]:
-    if isinstance(image, bytes):
-        return (hashlib.sha256(image).hexdigest(),)
+    made_of = [sample.split, label, sample.subject, sample.video, box, crop]
+    if isinstance(sample.image, bytes):
+        return [*made_of, hashlib.sha256(sample.image).hexdigest()]
+    path = os.fspath(sample.image)
     try:
-        found = os.stat(image)
+        found = os.stat(path)
     except OSError:
-        return (os.fspath(image),)
-    return os.fspath(image), found.st_size, found.st_mtime_ns
+        return [*made_of, path]
+    return [*made_of, path, found.st_size, found.st_mtime_ns]
 
 
 def _hold(lock: Path) -> None:

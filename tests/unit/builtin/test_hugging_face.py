@@ -11,7 +11,7 @@ from PIL import Image
 from ferbench.builtin.datasets.hugging_face import HuggingFace
 from ferbench.contract.dataset import Damage, Sample
 from ferbench.data.load.image_store import ImageStore
-from ferbench.data.prepare.decode import decode_image
+from ferbench.data.prepare.decode import decode_face
 from ferbench.data.prepare.pack import ensure_packed
 from ferbench.errors import DataError
 
@@ -72,7 +72,7 @@ def test_a_folder_of_images_is_read_by_its_layout(tmp_path: Path) -> None:
         ("train", "sadness"),
     ]
     levels = {
-        int(np.asarray(decode_image(s.image if isinstance(s.image, bytes) else s.image.read_bytes()))[0, 0, 0])
+        int(np.asarray(decode_face(s.image if isinstance(s.image, bytes) else s.image.read_bytes()).image)[0, 0, 0])
         for s in dataset.samples()
         if isinstance(s, Sample)
     }

@@ -9,9 +9,9 @@ from ferbench.discovery.loader import builtin_protocols
 from ferbench.leaderboard.build import build, render, stale
 from ferbench.leaderboard.columns import text_columns
 from ferbench.leaderboard.tables import make_board
-from ferbench.records.collect import collect
 from ferbench.records.frame import frame_of
 from ferbench.records.schema import ErrorReport, Measured
+from ferbench.records.verification import collect
 from tests.unit.records.factory import (
     make_cell,
     make_history,

@@ -61,7 +61,7 @@ def test_a_protocol_may_order_and_measure_gains_by_macro_f1():
     assert [row.name for row in table.rows] == ["dtm", "supervised@strong", "supervised@weak"]
     assert table.rows[0].gain.mean == pytest.approx(0.06)
     assert table.rows[0].optimism.mean == pytest.approx(0.02)
-    assert "ordered by macro-F1" in caption(table.key, 210)
+    assert "ordered by macro-F1" in caption(table)
 
 
 @pytest.mark.parametrize(
@@ -151,7 +151,7 @@ def test_folds_are_one_table_and_their_test_images_are_added_up():
     records = [fold(seed, without="fear" if seed < 8 else None) for seed in range(10)]
     table = only_table(records)
     assert sum(table.class_counts) == 10 * 210
-    assert "2100 test images in 10 folds of subjects" in caption(table.key, sum(table.class_counts))
+    assert "2100 test images in 10 folds of subjects" in caption(table)
     (row,) = table.rows
     assert row.complete
     recalls = [item.result.metrics.per_class_recall["fear"] for item in records[8:]]

@@ -13,17 +13,7 @@ from ferbench.contract.dataset import EIGHT_CLASSES, Damage, DatasetInfo, Sample
 from ferbench.errors import DataError
 from ferbench.readers.classes import ALIASES, class_folders, class_name
 from ferbench.readers.layout import LayoutReader
-from ferbench.readers.paths import (
-    below,
-    files,
-    find,
-    image_files,
-    inside,
-    real,
-    require,
-    require_one,
-    subfolders,
-)
+from ferbench.readers.paths import below, files, image_files, inside, real, subfolders
 from ferbench.readers.tables import MAX_LINE, face_box, float_in, number_in, parsed, read_lines, read_table
 from ferbench.readers.text import printable, quoted
 from tests.support.refusals import refused
@@ -162,21 +152,21 @@ def test_a_root_may_be_a_link(tmp_path: Path) -> None:
 # -- what is where
 
 
-def test_the_nearest_is_found_first_and_then_the_first_name(tmp_path: Path) -> None:
-    deep, near = write(tmp_path / "a/b/list.csv"), write(tmp_path / "z/other.csv")
-    assert find(tmp_path, "list.csv", "other.csv") == near
-    assert find(tmp_path, "list.csv") == deep
-    assert find(tmp_path, "list.csv", depth=1) is None
-    beside = write(tmp_path / "z/list.csv")
-    assert find(tmp_path, "list.csv", "other.csv") == beside
-    assert find(tmp_path, "b/list.csv", depth=1) == deep
-
-
 class Reader(LayoutReader):
     info = DatasetInfo("mine", "Mine", "", {}, "", "mine")
 
     def samples(self) -> Iterator[Sample]:
         yield from ()
+
+
+def test_the_nearest_is_found_first_and_then_the_first_name(tmp_path: Path) -> None:
+    deep, near = write(tmp_path / "a/b/list.csv"), write(tmp_path / "z/other.csv")
+    assert Reader(tmp_path).find("list.csv", "other.csv") == near
+    assert Reader(tmp_path).find("list.csv") == deep
+    assert Reader(tmp_path).find("list.csv", depth=1) is None
+    beside = write(tmp_path / "z/list.csv")
+    assert Reader(tmp_path).find("list.csv", "other.csv") == beside
+    assert Reader(tmp_path).find("b/list.csv", depth=1) == deep
 
 
 def test_a_reader_remembers_what_it_has_found(tmp_path: Path) -> None:
@@ -194,27 +184,29 @@ def test_a_reader_remembers_what_it_has_found(tmp_path: Path) -> None:
 
 def test_of_several_none_is_taken_where_there_must_be_one(tmp_path: Path) -> None:
     (tmp_path / "x" / "a").mkdir(parents=True)
-    assert require_one(tmp_path, "a", "b") == tmp_path / "x" / "a"
+    assert Reader(tmp_path).require_one("a", "b") == tmp_path / "x" / "a"
     (tmp_path / "y" / "b").mkdir(parents=True)
     with refused(DataError, "x/a", "y/b", "--root"):
-        require_one(tmp_path, "a", "b")
+        Reader(tmp_path).require_one("a", "b")
 
 
 def test_hidden_folders_and_links_are_not_searched(tmp_path: Path) -> None:
     write(tmp_path / "root/.cache/list.csv")
     write(tmp_path / "elsewhere/list.csv")
     (tmp_path / "root/link").symlink_to(tmp_path / "elsewhere")
-    assert find(tmp_path / "root", "list.csv") is None
+    assert Reader(tmp_path / "root").find("list.csv") is None
     assert subfolders(tmp_path / "root") == []
 
 
 def test_an_error_names_what_was_looked_for_and_the_remedy(tmp_path: Path) -> None:
     write(tmp_path / "table.csv")
     with refused(DataError, tmp_path, "a.txt", "b.txt", "2 folders", "table.csv", "use another"):
-        require(tmp_path, "a.txt", "b.txt", hint="unpack it", others={"other.csv": "no", "table.csv": "use another"})
+        Reader(tmp_path).require(
+            "a.txt", "b.txt", hint="unpack it", others={"other.csv": "no", "table.csv": "use another"}
+        )
     with refused(DataError, tmp_path, "a.txt", "unpack it"):
-        require(tmp_path, "a.txt", depth=0, hint="unpack it", others={"other.csv": "no"})
-    assert require(tmp_path, "table.csv") == tmp_path / "table.csv"
+        Reader(tmp_path).require("a.txt", depth=0, hint="unpack it", others={"other.csv": "no"})
+    assert Reader(tmp_path).require("table.csv") == tmp_path / "table.csv"
 
 
 def test_files_are_listed_by_name_and_ending_without_hidden_ones(tmp_path: Path) -> None:

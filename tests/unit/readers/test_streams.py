@@ -14,7 +14,7 @@ from ferbench.contract.dataset import Damage, DatasetInfo, Sample
 from ferbench.errors import DataError, UsageError
 from ferbench.readers.folders import FolderStream
 from ferbench.readers.open_stream import STREAMS, is_stream, open_stream
-from ferbench.readers.paths import MAX_FILE, require
+from ferbench.readers.paths import MAX_FILE
 from ferbench.readers.recordio import RecordIOStream, missing_images
 from ferbench.readers.streams import Place, StreamedDataset
 from ferbench.readers.webdataset import WebDatasetStream
@@ -366,7 +366,7 @@ def test_no_link_leads_out_to_an_archive_or_its_index(tmp_path: Path) -> None:
 def test_the_pool_of_the_documentation_says_where_its_images_lie(tmp_path: Path) -> None:
     code = re.search(r"```python\n(.+?)```", POOLS_PAGE.read_text("utf-8"), re.DOTALL)
     assert code
-    names: dict[str, Any] = {"FolderStream": FolderStream, "DatasetInfo": DatasetInfo, "Path": Path, "require": require}
+    names: dict[str, Any] = {"FolderStream": FolderStream, "DatasetInfo": DatasetInfo, "Path": Path}
     exec(code[1], names)
     crowd = names["Crowd"]
     for name in ("root/faces/train/n1", "root/faces/test/n1", "outside"):

@@ -1,5 +1,6 @@
 """Sheets hold the pixels that training would see, and the errors that the model is surest of."""
 
+import base64
 import io
 from pathlib import Path
 from typing import Any
@@ -23,17 +24,17 @@ from ferbench.reporting.face_sheets import (
     COLUMNS,
     CPU,
     LABELED_VIEWS,
+    LARGEST_FACE,
     ConfidentError,
-    Sheet,
     confident_errors,
     error_sheets,
+    face_row,
     labeled_sheet,
     picture_sheets,
     spread_over_classes,
     unlabeled_sheet,
 )
 from ferbench.reporting.local_data import LocalData, open_data
-from ferbench.reporting.tiles import GAP, TILE, contact_sheet
 from tests.support.pattern_set import CLASSES, write_pattern_set
 from tests.unit.records.factory import make_cell, make_history, make_predictions, make_record
 
@@ -61,14 +62,11 @@ def data(dataset: ParquetDataset) -> LocalData:
     return open_data(record_with(), load_registry(), dataset)
 
 
-def tile(sheet: Sheet, row: int, column: int) -> np.ndarray:
-    """The pixels of one face, not enlarged."""
-    pitch, start = TILE + GAP, GAP // 2
-    image = np.asarray(Image.open(io.BytesIO(sheet.png)).convert("RGB"))
-    part = image[
-        row * pitch + start : row * pitch + start + TILE, column * pitch + start : column * pitch + start + TILE
-    ]
-    return part[:: TILE // SIZE, :: TILE // SIZE]
+def pixels(uri: str) -> np.ndarray:
+    """The pixels of one face."""
+    kind, _, content = uri.partition(",")
+    assert kind == "data:image/png;base64"
+    return np.asarray(Image.open(io.BytesIO(base64.b64decode(content))).convert("RGB"))
 
 
 def test_views_are_those_of_training(data: LocalData) -> None:
@@ -81,8 +79,8 @@ def test_views_are_those_of_training(data: LocalData) -> None:
         generator = torch.Generator().manual_seed(derive(3, "report", kind, number))
         view, _ = maker.pixels(kind, pool.images, pool.boxes, generator)
         for column in range(len(pool)):
-            np.testing.assert_array_equal(tile(sheet, number, column), view[column].numpy())
-    assert sheet.row_titles == ("stored", "weak", "weak", "strong", "strong")
+            np.testing.assert_array_equal(pixels(sheet.rows[number][1][column]), view[column].numpy())
+    assert [title for title, _ in sheet.rows] == ["stored", "weak", "weak", "strong", "strong"]
 
 
 def test_labeled_images_are_spread_over_the_classes(data: LocalData) -> None:
@@ -90,14 +88,14 @@ def test_labeled_images_are_spread_over_the_classes(data: LocalData) -> None:
     labels = [data.data.images.labels[row] for row in rows]
     assert labels == ["neutral", "neutral", "neutral", "happiness", "happiness", "sadness"]
     assert set(rows) <= set(data.data.selection.labeled)
-    assert labeled_sheet(data, 0).captions == tuple((label,) for label in labels)
+    assert labeled_sheet(data, 0).captions == [(label,) for label in labels]
 
 
 def test_unlabeled_images_have_views_and_no_names(data: LocalData) -> None:
     sheet = unlabeled_sheet(data, seed=0)
     assert sheet is not None
     assert sheet.captions == ()
-    assert Image.open(io.BytesIO(sheet.png)).size == (COLUMNS * (TILE + GAP), 3 * (TILE + GAP))
+    assert [len(faces) for _, faces in sheet.rows] == [COLUMNS] * 3
 
 
 @pytest.mark.slow
@@ -126,7 +124,7 @@ def test_error_sheets_name_what_is_true_and_what_was_said(data: LocalData) -> No
     assert [len(sheet.captions) for sheet in sheets] == [COLUMNS, 1]
     assert sheets[0].captions[0] == ("true neutral", "said sadness", "> 99 % sure")
     stored = image_set(data.data.images, [data.data.images.ids.index(ids[3])], CLASSES, CPU).images[0]
-    np.testing.assert_array_equal(tile(sheets[0], 0, 3), stored.numpy())
+    np.testing.assert_array_equal(pixels(sheets[0].rows[0][1][3]), stored.numpy())
 
 
 @pytest.mark.parametrize(
@@ -156,13 +154,13 @@ def test_other_data_is_not_shown(dataset: ParquetDataset, data: LocalData, regis
         open_data(record_with(fingerprints=other), registry, dataset)
 
 
-@pytest.mark.parametrize(("size", "pitch"), [(16, 100), (48, 100), (64, 132), (112, 100), (300, 100)])
-def test_tiles_of_any_size_are_about_as_large(size: int, pitch: int) -> None:
-    images = np.full((2, 3, size, size, 3), 200, np.uint8)
-    sheet = Image.open(io.BytesIO(contact_sheet(images)))
-    assert sheet.size == (3 * pitch, 2 * pitch)
-    assert sheet.getpixel((0, 0)) == (0, 0, 0, 0)
-    assert sheet.getpixel((pitch // 2, pitch // 2)) == (200, 200, 200, 255)
+@pytest.mark.parametrize("size", [16, 48, 96, 112, 300])
+def test_a_face_has_its_own_pixels_and_a_large_one_is_made_smaller(size: int) -> None:
+    title, faces = face_row("weak", np.full((3, size, size, 3), 200, np.uint8))
+    assert (title, len(faces)) == ("weak", 3)
+    shown = pixels(faces[0])
+    assert shown.shape == (min(size, LARGEST_FACE), min(size, LARGEST_FACE), 3)
+    assert (shown == 200).all()
 
 
 def test_pictures_of_a_stage_become_a_sheet_and_nonsense_is_left_out(tmp_path: Path) -> None:
@@ -171,6 +169,6 @@ def test_pictures_of_a_stage_become_a_sheet_and_nonsense_is_left_out(tmp_path: P
     save_file({"huge": np.zeros((1, 600, 600, 3), np.uint8)}, tmp_path / "pictures-a.safetensors")
     save_file({"float": np.zeros((1, 16, 16, 3))}, tmp_path / "pictures-b.safetensors")
     (tmp_path / "pictures-c.safetensors").write_bytes(b"no tensors")
-    ((stage, sheet),) = picture_sheets(tmp_path)
+    ((stage, sheet),) = picture_sheets(tmp_path).items()
     assert stage == "reconstruct"
-    assert sheet.row_titles == ("masked", "original")
+    assert [title for title, _ in sheet.rows] == ["masked", "original"]

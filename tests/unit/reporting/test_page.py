@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -151,6 +152,37 @@ def test_a_test_on_another_set_has_no_oracle_and_says_what_was_left_out(tmp_path
     ):
         assert words in reader.text
     assert "optimism" not in reader.text
+
+
+@pytest.mark.parametrize("confusion", [[], [[1]], [[1] * 7] * 6, [[1] * 6] * 7, [[-1] * 7] * 7, [[10**30] * 7] * 7])
+def test_a_confusion_matrix_of_other_classes_is_not_used(run: RunFiles, confusion: list[list[int]]) -> None:
+    assert run.record.result is not None
+    result = run.record.result.model_copy(update={"confusion": confusion})
+    changed = replace(run, record=run.record.model_copy(update={"result": result}))
+    reader = PageReader(report_page(changed, REGISTRY))
+    assert "the one in the record does not fit its classes" in reader.text
+    assert "Recall" not in reader.text
+
+
+def test_the_confusion_matrix_is_shaded_by_shares_of_the_true_class(page: bytes, run: RunFiles) -> None:
+    assert run.record.result is not None
+    cells = [
+        attributes for tag, attributes in PageReader(page).elements if "--share" in (attributes.get("style") or "")
+    ]
+    shares = [count / max(1, sum(row)) for row in run.record.result.confusion for count in row]
+    assert [cell["style"] for cell in cells] == [f"--share: {100 * share:.0f}%" for share in shares]
+
+
+def test_options_within_options_have_the_names_that_set_takes_and_overrides_are_marked(run: RunFiles) -> None:
+    config = run.record.config.model_copy(
+        update={"protocol": {"steps": 60, "weak": {"padding": 4}, "empty": {}, "init": None, "align": True}}
+    )
+    cell = run.record.cell.model_copy(
+        update={"overrides": run.record.cell.overrides.model_copy(update={"protocol": {"weak.padding": 4}})}
+    )
+    changed = replace(run, record=run.record.model_copy(update={"config": config, "cell": cell}))
+    text = PageReader(report_page(changed, REGISTRY)).text
+    assert "Protocol steps 60 weak.padding 4 (override) empty {} init – align true" in text
 
 
 def test_a_failed_run_says_why(tmp_path: Path) -> None:

@@ -92,8 +92,3 @@ def test_any_sequence_equals_pil(draws: list[tuple[Operation, float]], height: i
 def test_rejects_what_it_cannot_index() -> None:
     with pytest.raises(ValueError, match="too large for one batch"):
         pack(torch.zeros((1, 2, 5000, 3), dtype=torch.uint8))
-
-
-def test_needs_an_operation() -> None:
-    with pytest.raises(ValueError, match="at least 1"):
-        RandAugment(operations=0)

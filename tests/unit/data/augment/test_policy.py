@@ -21,7 +21,7 @@ def drawn() -> RandAugmentParameters:
 
 @pytest.fixture(scope="module")
 def weak() -> WeakParameters:
-    return Weak().draw(COUNT, 48, torch.Generator().manual_seed(2))
+    return Weak().draw(COUNT, torch.Generator().manual_seed(2))
 
 
 def test_operations_are_equally_frequent_in_each_round(drawn: RandAugmentParameters) -> None:
@@ -92,6 +92,6 @@ def test_flips_are_independent_of_crops(weak: WeakParameters) -> None:
 @pytest.mark.parametrize("probability", [0.0, 1.0])
 def test_probabilities_zero_and_one(probability: float) -> None:
     weak = Weak(padding=6, crop_probability=probability, flip_probability=probability)
-    drawn = weak.draw(COUNT, 48, torch.Generator().manual_seed(5))
+    drawn = weak.draw(COUNT, torch.Generator().manual_seed(5))
     assert (drawn.flip == bool(probability)).all()
     assert drawn.dx.abs().max() == drawn.dy.abs().max() == 6 * probability

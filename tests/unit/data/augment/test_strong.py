@@ -6,6 +6,7 @@ from torch import Tensor
 
 from ferbench.data.augment.cutout import Cutout
 from ferbench.data.augment.operations import MAGNITUDES, Operation
+from ferbench.data.augment.pixels import pack, unpack
 from ferbench.data.augment.randaugment import RandAugment, RandAugmentParameters
 from ferbench.data.augment.strong import Strong
 from ferbench.data.augment.weak import Weak
@@ -28,9 +29,10 @@ def test_is_its_parts_in_turn(
     images = random_images(90, *size, seed=0)
     boxes = torch.tensor([[5.0, 6.0, 30.0, 31.0]]).expand(90, 4)
     generator = seeded()
-    expected = Cutout()(RandAugment()(images, generator), generator)
-    turned = RandAugment().move(boxes, RandAugment().draw(90, seeded()), *size)
-    expected, expected_boxes = Weak()(expected, generator, turned)
+    operations = RandAugment().draw(90, generator)
+    rgbx = RandAugment().apply(pack(images), operations)
+    Cutout().paint(rgbx, Cutout().draw(90, *size, generator))
+    expected, expected_boxes = Weak()(unpack(rgbx), generator, RandAugment().move(boxes, operations, *size))
 
     device = choose(backend, monkeypatch)
     views, moved = Strong()(images.to(device), seeded(), boxes.to(device))

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ferbench.data.prepare.decode import decode_face, decode_image, decode_pixels
+from ferbench.data.prepare.decode import decode_face
 
 RNG = np.random.default_rng(0)
 COLOURS = RNG.integers(0, 256, (10, 20, 3), dtype=np.uint8)
@@ -50,21 +50,21 @@ def test_a_turned_image_is_cut_as_it_is_stored_and_its_box_is_dropped() -> None:
 
 def test_grey_of_16_bits_keeps_its_levels() -> None:
     levels = np.linspace(0, 65535, 200).astype(np.uint16).reshape(10, 20)
-    pixels = np.asarray(decode_image(encoded(Image.fromarray(levels))))
+    pixels = np.asarray(decode_face(encoded(Image.fromarray(levels))).image)
     assert np.array_equal(pixels, np.repeat((levels / 257).round().astype(np.uint8)[..., None], 3, 2))
 
 
 def test_transparent_images_stand_on_white() -> None:
     alpha = np.zeros((10, 20, 1), np.uint8)
     alpha[:, 10:] = 255
-    pixels = np.asarray(decode_image(encoded(Image.fromarray(np.concatenate([COLOURS, alpha], 2)))))
+    pixels = np.asarray(decode_face(encoded(Image.fromarray(np.concatenate([COLOURS, alpha], 2)))).image)
     assert (pixels[:, :10] == 255).all()
     assert np.array_equal(pixels[:, 10:], COLOURS[:, 10:])
 
 
 def test_cmyk_photographs_keep_their_colours() -> None:
     red = Image.new("RGB", (16, 16), (200, 30, 30))
-    pixels = np.asarray(decode_image(encoded(red.convert("CMYK"), "JPEG", quality=95)))
+    pixels = np.asarray(decode_face(encoded(red.convert("CMYK"), "JPEG", quality=95)).image)
     assert np.abs(pixels.astype(int) - (200, 30, 30)).max() < 12
 
 
@@ -77,7 +77,7 @@ def test_what_was_converted_is_told(mode: str, kind: str) -> None:
 def test_of_several_frames_the_first_is_taken() -> None:
     frames = [Image.new("RGB", (8, 8), colour) for colour in ("red", "blue")]
     content = encoded(frames[0], "TIFF", save_all=True, append_images=frames[1:])
-    assert (np.asarray(decode_image(content)) == (255, 0, 0)).all()
+    assert (np.asarray(decode_face(content).image) == (255, 0, 0)).all()
 
 
 @pytest.mark.parametrize(
@@ -108,11 +108,11 @@ def test_without_crop_the_box_stays() -> None:
 
 def test_a_file_that_would_start_another_program_is_not_opened() -> None:
     with pytest.raises(ValueError, match="are no image"):
-        decode_image(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 10 10\nshowpage\n")
+        decode_face(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 10 10\nshowpage\n")
 
 
 @pytest.mark.parametrize("cut", range(0, 400, 7))
 def test_a_file_cut_short_anywhere_is_damage(cut: int) -> None:
     content = encoded(Image.fromarray(RNG.integers(0, 256, (16, 16, 3), dtype=np.uint8)), "JPEG")
     with pytest.raises((ValueError, OSError, SyntaxError)):
-        decode_pixels(content[:cut], 16)
+        decode_face(content[:cut])
