@@ -78,6 +78,17 @@ def ferbench_register_protocols(register: Register) -> None:
 
 
 @hookspec
+def ferbench_register_tunings(register: Register) -> None:
+    """Called once at start-up, with another `register` than the rest: it takes options of what is registered here.
+
+    Options go to one `method`, `head` or `backbone` under one protocol and family of datasets; `trials` is how many
+    settings were tried before these were chosen, and `source` says where the trials can be read.
+
+    Example: `register("ratio-v1", "synthfaces", {"threshold": 0.8}, method="mine", trials=5, source="docs/tuning.md")`
+    """
+
+
+@hookspec
 def ferbench_register_executors(register: Register) -> None:
     """Called once at start-up. Targets subclass `ferbench.contract.executor.Executor`.
 

@@ -1,5 +1,7 @@
 """What the core registers, through the same hooks as any plugin."""
 
+from functools import partial
+
 from ferbench.hookspecs import Register, hookimpl
 
 
@@ -122,6 +124,17 @@ def ferbench_register_protocols(register: Register) -> None:
         "ferbench.builtin.protocols:ABAW_EXPR_V1",
         summary="Aff-Wild2's EXPR task: labels drawn by video, macro-F1",
     )
+
+
+@hookimpl
+def ferbench_register_tunings(register: Register) -> None:
+    """What was tuned for the rendered faces; `docs/tuning.md` has the trials."""
+    for protocol in ("ratio-v1", "count-v1", "external-v1", "subject-folds-v1"):
+        tuned = partial(register, protocol, "synthfaces", source="docs/tuning.md")
+        # The trials were of the recipe itself.
+        tuned({}, method="supervised", trials=5)
+        tuned({"threshold": 0.8}, method="fixmatch", trials=8 if protocol == "external-v1" else 5)
+        tuned({"learning_rate": 1e-3}, backbone="small-vit", trials=3)
 
 
 @hookimpl

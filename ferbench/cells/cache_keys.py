@@ -5,7 +5,6 @@ from typing import TYPE_CHECKING, Any
 
 from ferbench.cells.code_stamps import code, named_parts, stamp
 from ferbench.cells.resolve import ResolvedCell, option_values, view_kinds
-from ferbench.contract.protocol import TUNED
 from ferbench.records.formats import ENGINE_VERSION
 from ferbench.records.schema import Fingerprints, RecordConfig
 
@@ -41,7 +40,7 @@ def shared_identity(
     `images` is a digest of those that it draws.
     """
     cell = resolved.cell
-    recipe = resolved.recipe.model_dump(mode="json", exclude={*TUNED, *LATER_FIELDS, *_replaced(stage)})
+    recipe = resolved.recipe.model_dump(mode="json", exclude={*LATER_FIELDS, *_replaced(stage)})
     config = option_values(resolved.config)
     return {
         "options": {name: config[name] for name in stage.options},

@@ -1,7 +1,6 @@
 """What of a method must be known by who runs its cell without the method's code: found when the cell is planned."""
 
 from ferbench.cells.resolve import ResolvedCell
-from ferbench.contract.protocol import TUNED
 from ferbench.contract.strict import Strict
 from ferbench.records.schema import RecordConfig
 
@@ -34,13 +33,14 @@ def plan_of(resolved: ResolvedCell) -> MethodPlan:
 
 def resolved_config(resolved: ResolvedCell) -> RecordConfig:
     """Every field with the value that the cell runs with."""
-    recipe = resolved.recipe.model_dump(mode="json", exclude={*TUNED, "backbone"})
+    recipe = resolved.recipe.model_dump(mode="json", exclude={"backbone"})
     protocol, joint = resolved.protocol, resolved.declared.joint_forward
     return RecordConfig(
         protocol={
             "name": protocol.name,
             "split_rule": protocol.split_rule,
             **({"folds": protocol.folds} if protocol.folds else {}),
+            **protocol.label_terms,
             **recipe,
             "joint_forward": recipe["joint_forward"] if joint is None else joint,
         },

@@ -92,12 +92,19 @@ def _as_json(plugin: LoadedPlugin, found: Registry) -> dict[str, object]:
         "module": plugin.module,
         "hooks": plugin.hooks,
         "provides": _provides(plugin, found),
+        "tunings": [asdict(tuning) for tuning in plugin.tunings if tuning in found.tunings],
     }
 
 
 def _row(plugin: LoadedPlugin, found: Registry) -> tuple[str, str, str]:
     provides = "; ".join(f"{kind}: {', '.join(names)}" for kind, names in _provides(plugin, found).items())
-    return plugin.name, f"{plugin.distribution} {plugin.version}", provides or "events only"
+    tuned: dict[str, list[str]] = {}
+    for tuning in (each for each in plugin.tunings if each in found.tunings):
+        what = f"{tuning.kind.removesuffix('s')} {tuning.name} for {tuning.family} ({tuning.trials} trials)"
+        tuned.setdefault(what, []).append(tuning.protocol)
+    tunings = "; ".join(f"{what} in {', '.join(protocols)}" for what, protocols in tuned.items())
+    shown = "; ".join(filter(None, (provides, tunings and f"tunings: {tunings}")))
+    return plugin.name, f"{plugin.distribution} {plugin.version}", shown or "events only"
 
 
 def _print_problem(problem: PluginProblem) -> None:

@@ -105,7 +105,7 @@ def _configs(entry: Entry) -> Iterator[tuple[str, type[Method], MethodConfig]]:
     assert isinstance(method, type) and issubclass(method, Method), "it does not subclass ferbench's Method"
     assert method.variants, "it has no variants; the least is {'described': {}}"
     for variant in method.variants:
-        yield variant, method, method_config(entry.name, method, variant, RECIPE, {})
+        yield variant, method, method_config(entry.name, method, variant, None, {})
 
 
 def _check_options(entry: Entry) -> str:

@@ -132,8 +132,9 @@ class StepInfo:
 class MethodInfo:
     """What a method may know of its task before the first step.
 
-    `class_counts` are of the labeled set; `n_unlabeled` is None for a supervised cell. An epoch is
-    `steps_per_epoch` steps, a twentieth of the run, never a pass over data.
+    `class_counts` are of the labeled set, by the labels that the method sees; `n_unlabeled` is None for a supervised
+    cell; `n_validation` images are labeled too and are never in a batch. An epoch is `steps_per_epoch` steps, a
+    twentieth of the run, never a pass over data.
     """
 
     class_names: tuple[str, ...]
@@ -143,6 +144,7 @@ class MethodInfo:
     steps: int
     steps_per_epoch: int
     feature_size: int
+    n_validation: int = 0
 
     @property
     def n_classes(self) -> int:
@@ -152,7 +154,7 @@ class MethodInfo:
 
 @dataclass(frozen=True)
 class PoolPredictions:
-    """Logits (N, C) float32, labels (N,) int64 and pool positions (N,) of a pass over labeled images."""
+    """Logits (N, C) float32, labels (N,) int64 and pool positions (N,) of a pass over labeled or validation images."""
 
     logits: Tensor
     labels: Tensor

@@ -177,7 +177,7 @@ class StageContext(Protocol):
     @overload
     def predict(
         self,
-        pool: Literal["labeled"],
+        pool: Literal["labeled", "validation"],
         *,
         view: str | ViewSpec = "plain",
         net: Literal["teacher", "student"] | Network = "teacher",
@@ -196,12 +196,13 @@ class StageContext(Protocol):
     def predict(
         self, pool: str, *, view: Any = "plain", net: Any = "teacher", drop_last: bool = False
     ) -> PoolPredictions | Iterator[UnlabeledPredictions]:
-        """One pass in evaluation mode over a pool under a kind of view: of the labeled one logits and labels.
+        """One pass in evaluation mode over a pool under a kind of view: of labeled ones logits and labels.
 
-        Of the unlabeled one (the cell's, whatever the stage draws) an iterator over batches of logits with positions
-        as in `batch.unlabeled.index`, so that a pool that streams needs no memory; keep what you need in a buffer.
-        With `drop_last` a random remainder, what a shuffled loader of the training batch size drops, is left out.
-        Every forward is counted. Raises PluginError in a pre-training stage, which cells of all budgets share.
+        There is a `validation` pool where the protocol declares one. Of the unlabeled one (the cell's, whatever the
+        stage draws) an iterator over batches of logits with positions as in `batch.unlabeled.index`, so that a pool
+        that streams needs no memory; keep what you need in a buffer. With `drop_last` a random remainder, what a
+        shuffled loader of the training batch size drops, is left out. Every forward is counted. Raises PluginError in a
+        pre-training stage, which cells of all budgets share.
         """
 
 

@@ -110,13 +110,14 @@ class _Copy:
             tests, _ = test_rows(data.images, data.selection.test)
         facts = CellFacts(
             n_labeled=len(data.selection.labeled),
+            n_validation=len(data.selection.validation),
             n_unlabeled=chosen.n_unlabeled,
             labeled_counts=data.selection.labeled_counts,
             fingerprints=data.trained,
             began=time.monotonic(),
             pretraining_images=data.pretraining_images,
         )
-        labeled = {data.images.ids[row] for row in data.selection.labeled}
+        labeled = {data.images.ids[row] for row in (*data.selection.labeled, *data.selection.validation)}
         return _Rows(facts, chosen.rows, tests, resolved.recipe.image_size), labeled
 
     def train(self, rows: _Rows, events: Events, stop: Stop) -> None:

@@ -21,7 +21,7 @@ from ferbench.data.prepare.stream_index import StreamIndex
 from ferbench.data.seeds import derive
 from ferbench.discovery.registry import Registry
 from ferbench.errors import PluginError
-from ferbench.execution.handover import ImageRows
+from ferbench.execution.handover import CellFacts, ImageRows
 from ferbench.readers.streams import StreamedDataset
 from ferbench.training.memory_format import lay_out
 from ferbench.training.stages import PRETRAINING_SEED, steps_per_epoch
@@ -69,6 +69,7 @@ def build_task(resolved: ResolvedCell, folder: Path, net: Network, device: torch
     uses_unlabeled = resolved.declared.uses_unlabeled
     return Task(
         labeled=labeled("labeled"),
+        validation=labeled("validation") if resolved.protocol.validation else None,
         unlabeled=unlabeled("unlabeled") if uses_unlabeled else None,
         everything=partial(unlabeled, "everything") if uses_unlabeled else None,
         relabeled=(labeled("relabeled-labeled"), unlabeled("relabeled")) if resolved.relabels else None,
@@ -98,18 +99,17 @@ def image_set_of(rows: ImageRows, device: torch.device) -> ImageSet:
     return ImageSet(torch.from_numpy(images).to(device), torch.from_numpy(rows.boxes).to(device))
 
 
-def method_info(
-    resolved: ResolvedCell, net: Network, n_labeled: int, n_unlabeled: int | None, labeled_counts: Mapping[str, int]
-) -> MethodInfo:
+def method_info(resolved: ResolvedCell, net: Network, facts: CellFacts) -> MethodInfo:
     """What a method is told of its cell."""
     return MethodInfo(
         class_names=resolved.class_names,
-        class_counts=tuple(labeled_counts[name] for name in resolved.class_names),
-        n_labeled=n_labeled,
-        n_unlabeled=n_unlabeled,
+        class_counts=tuple(facts.labeled_counts[name] for name in resolved.class_names),
+        n_labeled=facts.n_labeled,
+        n_unlabeled=facts.n_unlabeled,
         steps=resolved.recipe.steps,
         steps_per_epoch=steps_per_epoch(resolved.recipe.steps),
         feature_size=net.backbone.feature_size,
+        n_validation=facts.n_validation,
     )
 
 

@@ -64,6 +64,7 @@ class CellFacts(Strict):
     """What the trainer is told of its cell beside rows. `model` is the file of a trained net that is only tested."""
 
     n_labeled: int
+    n_validation: int
     n_unlabeled: int | None
     labeled_counts: dict[str, int]
     fingerprints: Fingerprints

@@ -58,6 +58,7 @@ def trained_result(
         confusion=confusion,
         n_test=len(selection.test),
         n_labeled=len(selection.labeled),
+        n_validation=len(selection.validation) or None,
         n_relabeled=len(set(second.labeled) - set(selection.labeled)) if second else None,
         n_unlabeled=chosen.n_unlabeled,
         n_near_duplicates=data.pool.near_duplicates if data.pool else None,

@@ -6,7 +6,7 @@ import traceback
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
-from ferbench.cells.code_stamps import stamp, stamps
+from ferbench.cells.code_stamps import stamp, stamps, tuning_stamps
 from ferbench.cells.method_plan import MethodPlan
 from ferbench.cells.resolve import ResolvedCell
 from ferbench.contract.executor import INLINE, Job
@@ -53,6 +53,7 @@ class RecordBuilder:
             measured=self._measured(),
             plugin=stamp(resolved.registry, "methods", cell.method),
             plugins=stamps(resolved.registry, cell),
+            tunings=tuning_stamps(resolved),
             engine_version=ENGINE_VERSION,
             environment=report.environment if report else environment(),
             git=git_state(),

@@ -38,7 +38,9 @@ class TrainingRows:
 def training_rows(resolved: ResolvedCell, data: CellData, *, unlabeled: bool) -> TrainingRows:
     """What a cell trains on. Raises UsageError where a method that learns from `unlabeled` images has none."""
     names, split, second = resolved.class_names, data.selection, data.relabeled
-    rows = {"labeled": _labeled(data.images, split.labeled, names)}
+    rows = {"labeled": _labeled(split.seen, split.labeled, names)}
+    if split.validation:
+        rows["validation"] = _labeled(split.seen, split.validation, names)
     hidden: dict[str, NDArray[np.int64]] = {}
     if unlabeled:
         with_labeled = [*split.labeled, *split.unlabeled] if data.keeps_rest else []
@@ -47,7 +49,7 @@ def training_rows(resolved: ResolvedCell, data: CellData, *, unlabeled: bool) ->
         if not len(rows["unlabeled"]):
             raise UsageError(_nothing_left(resolved, data))
     if second is not None:
-        rows["relabeled-labeled"] = _labeled(data.images, second.labeled, names)
+        rows["relabeled-labeled"] = _labeled(second.seen, second.labeled, names)
         rows["relabeled"], hidden["relabeled"] = _pool(data, second.unlabeled, names)
     return TrainingRows(rows, hidden)
 

@@ -120,6 +120,7 @@ class _CellRun:
         tested, order = test_rows(data.images, data.selection.test)
         facts = CellFacts(
             n_labeled=len(data.selection.labeled),
+            n_validation=len(data.selection.validation),
             n_unlabeled=chosen.n_unlabeled,
             labeled_counts=data.selection.labeled_counts,
             fingerprints=data.trained,
@@ -157,6 +158,7 @@ class _CellRun:
         tested, order = test_rows(test.images, test.rows)
         facts = CellFacts(
             n_labeled=trained.result.n_labeled,
+            n_validation=trained.result.n_validation or 0,
             n_unlabeled=trained.result.n_unlabeled,
             labeled_counts=trained.result.labeled_counts,
             fingerprints=data.trained,

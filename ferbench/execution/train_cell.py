@@ -80,7 +80,7 @@ class _Attempt:
     def _selection(self) -> str:
         """What is evaluated; a method that says it is the teacher, and evaluates another net, is not believed."""
         rule, said = self.resolved.protocol.selection, self.resolved.selection
-        if self.training is None or said != rule:
+        if self.training is None or said != rule or self.resolved.protocol.validation:
             return said
         run = self.training.run
         return rule if run.method.evaluation_net() is run.teacher.net else "another net than the EMA model"
@@ -182,7 +182,7 @@ def _test(attempt: _Attempt, tests: Callable[[], None]) -> None:
     resolved.registry.notify("ferbench_run_started", cell=resolved.cell, folder=attempt.folder.parent)
     init = initial_weights(attempt.job, resolved)
     net = build_network(resolved.base, init, device)
-    info = method_info(resolved, net, facts.n_labeled, facts.n_unlabeled, facts.labeled_counts)
+    info = method_info(resolved, net, facts)
     method, _ = build_method(resolved.base, net, info, init, device)
     load_model(method.evaluation_net(), Path(facts.model), facts.model_digest)
     maker = view_maker(resolved, net, device)
@@ -197,7 +197,7 @@ def _training(attempt: _Attempt, events: Events, stop: Stop) -> Training:
     init = initial_weights(job, resolved)
     net = build_network(resolved, init, device)
     task = build_task(resolved, attempt.folder, net, device)
-    info = method_info(resolved, net, facts.n_labeled, facts.n_unlabeled, facts.labeled_counts)
+    info = method_info(resolved, net, facts)
     method, teacher = build_method(resolved, net, info, init, device, attempt.processes)
     # What was made inline is never standard: a run of another executor neither continues it nor takes a stage from it.
     arithmetic = [resolved.cell.precision, device_name(device), job.threads, job.processes, job.executor == INLINE]

@@ -8,7 +8,7 @@ from typing import Literal
 import numpy as np
 
 from ferbench.contract.executor import INLINE
-from ferbench.contract.protocol import Protocol
+from ferbench.contract.protocol import LABEL_TERMS, Protocol
 from ferbench.records.cell import Cell
 from ferbench.records.metrics import HEADLINES, METRICS, Outcome, recalls
 from ferbench.records.schema import MAX_ORACLE_EVALUATIONS, Record, Result
@@ -41,6 +41,8 @@ def check_record(record: Record, protocols: Protocols) -> Iterator[RecordCheck]:
     same = [] if recorded == computed else [f"recorded as {recorded[:12]}…, the cell gives {computed[:12]}…"]
     yield passed("cell id", same)
     yield _standard(record, protocols)
+    if record.tunings:
+        yield passed("tunings", _tuning_problems(record))
     if record.result is None:
         return
     shape = passed("counts", _count_problems(record.result, record.cell))
@@ -71,6 +73,17 @@ def differences(result: Result, outcome: Outcome, source: str) -> list[str]:
         f"{name} is recorded as {_number(was)}, {source} gives {_number(is_)}"
         for name, was, is_ in pairs
         if not _same(was, is_)
+    ]
+
+
+def _tuning_problems(record: Record) -> list[str]:
+    """Options may only be tuned by the owner of what has them; that the trials were made is its word."""
+    stamps = {**record.plugins, "method": record.plugin}
+    owners = {role: stamps[role].distribution if role in stamps else "nobody" for role in record.tunings}
+    return [
+        f"the {role} is tuned by {tuning.distribution}, and is of {owners[role]}"
+        for role, tuning in record.tunings.items()
+        if owners[role] != tuning.distribution
     ]
 
 
@@ -114,6 +127,9 @@ def _standard(record: Record, protocols: Protocols) -> RecordCheck:
         return unchecked(f"protocol '{cell.protocol}' is not built in")
     if record.headline != protocol.headline:
         return failed(f"its headline is {record.headline}, the protocol's {protocol.headline}")
+    terms = {name: record.config.protocol[name] for name in LABEL_TERMS if name in record.config.protocol}
+    if terms != protocol.label_terms:
+        return failed(f"its labels are {terms or 'plain'}, the protocol's are not")
     relabels = record.result is not None and record.result.fingerprints.relabeled is not None
     reasons = departures(
         cell,
@@ -146,6 +162,8 @@ def _count_problems(result: Result, cell: Cell) -> list[str]:
         problems.append("labels are counted for an unknown class")
     if cell.test_on is not None and not set(result.class_names) <= set(result.labeled_counts):
         problems.append("a class is tested that was not trained")
+    if (result.n_validation is None) != (result.fingerprints.validation is None):
+        problems.append("images are held out for validation, or counted as such, only where they have a fingerprint")
     if (result.n_test_left_out is None) != (cell.test_on is None):
         problems.append("test images are left out, or counted as such, only where another dataset is tested")
     if min(result.labeled_counts.values(), default=0) < 0 or sum(result.labeled_counts.values()) != result.n_labeled:

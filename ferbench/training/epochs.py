@@ -13,6 +13,7 @@ from ferbench.contract.batch import PoolPredictions, UnlabeledPredictions, ViewS
 from ferbench.contract.counting import counting
 from ferbench.contract.events import EpochRow
 from ferbench.contract.method import StageContext
+from ferbench.data.load.image_set import LabeledImages
 from ferbench.data.seeds import derive
 from ferbench.errors import PluginError
 from ferbench.records.files import write_atomic
@@ -82,12 +83,17 @@ class _Context:
         spec = ViewSpec(view) if isinstance(view, str) else view
         if pool == "unlabeled":
             return self._predict_unlabeled(chosen, spec)
-        if pool != "labeled":
-            raise PluginError(f"predict('{pool}'): there are the pools 'labeled' and 'unlabeled'")
-        return self._predict_labeled(chosen, spec, drop_last)
+        pools = {"labeled": run.task.labeled, "validation": run.task.validation}
+        if (labeled := pools.get(pool)) is None:
+            there = [name for name, images in pools.items() if images is not None]
+            known = ", ".join(f"'{name}'" for name in [*there, "unlabeled"])
+            raise PluginError(f"predict('{pool}'): under this protocol there are the pools {known}")
+        return self._predict_labeled(labeled, chosen, spec, drop_last)
 
-    def _predict_labeled(self, net: Network, view: ViewSpec, drop_last: bool) -> PoolPredictions:
-        run, labeled = self._run, self._run.task.labeled
+    def _predict_labeled(
+        self, labeled: LabeledImages, net: Network, view: ViewSpec, drop_last: bool
+    ) -> PoolPredictions:
+        run = self._run
         logits = logits_of(
             net, labeled, run.task.maker, run.recipe.evaluation_batch, view=view, seed=self._seed("predict")
         )

@@ -16,7 +16,7 @@ class Task:
     """The images of a cell by role, without labels but those of the labeled ones, and what makes their views.
 
     `everything` gives what stages with data "all" draw as unlabeled images. `relabeled` are labeled and unlabeled
-    images of a second draw, where a stage wants one.
+    images of a second draw, where a stage wants one. `validation` are labeled images that no stage draws.
     """
 
     labeled: LabeledImages
@@ -26,6 +26,7 @@ class Task:
     device: torch.device
     everything: Callable[[], ImageSet | Stream] | None = None
     relabeled: tuple[LabeledImages, ImageSet | Stream] | None = None
+    validation: LabeledImages | None = None
 
     def images_of(self, stage: Stage) -> tuple[LabeledImages, ImageSet | Stream | None]:
         """The labeled and the unlabeled images that a stage draws."""
