@@ -2,7 +2,6 @@
 
 import json
 import sys
-from dataclasses import replace
 from pathlib import Path
 from typing import get_args
 
@@ -23,13 +22,6 @@ def test_the_command_of_a_job_is_a_worker_of_this_python() -> None:
     assert Job.from_json(json.loads(job)) == JOB
     assert (option, events) == ("--events", "a b/events")
     assert JOB.command() == [*head, job]
-
-
-def test_several_processes_are_started_by_torchrun() -> None:
-    command = replace(JOB, processes=2).command()
-    assert command[:3] == [sys.executable, "-m", "torch.distributed.run"]
-    assert command[command.index("--nproc-per-node") + 1] == "2"
-    assert command[-4:-1] == ["-m", "ferbench", "worker"]
 
 
 def test_a_job_ends_as_records_do_or_was_never_begun() -> None:

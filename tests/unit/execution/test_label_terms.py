@@ -172,4 +172,4 @@ def test_a_table_says_what_the_labels_are(runs: Path) -> None:
 def test_another_pool_than_the_protocols_is_refused(installed: Registry, patterns: Path, tmp_path: Path) -> None:
     ((record, _),) = ran(installed, patterns, tmp_path, "peeking")
     assert record.error
-    assert "labeled or validation may be predicted" in record.error.message
+    assert "there are the pools 'labeled', 'validation', 'unlabeled'" in record.error.message
