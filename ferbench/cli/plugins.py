@@ -65,17 +65,32 @@ def new(session: Session, name: str, parent: Path) -> None:
 
 @plugins.command("check")
 @click.argument("name")
+@click.option("--slow", is_flag=True, help="Also run the checks that start processes: executors, and hash seeds.")
+@click.option(
+    "--root",
+    type=click.Path(path_type=Path, exists=True, file_okay=False),
+    help="Folder with the images of a dataset that is yours to bring.",
+)
 @click.pass_context
-def check(ctx: click.Context, name: str) -> None:
-    """Run the conformance checks on a plugin or a method; exit code 3 if one fails."""
+def check(ctx: click.Context, name: str, slow: bool, root: Path | None) -> None:
+    """Run the conformance checks on a plugin or on a name that one registers; exit code 3 if one fails.
+
+    What failed is shown with what the check protects and how to mend it. A warning is something to look at.
+    """
     from ferbench.conformance.checks import check_plugin
 
-    results = check_plugin(name, ctx.find_object(Session).registry)  # type: ignore[union-attr]
+    results = check_plugin(name, ctx.find_object(Session).registry, slow=slow, root=root)  # type: ignore[union-attr]
     if not results:
         raise UsageError(f"nothing to check in '{name}'; `ferbench plugins list` shows what each plugin provides")
-    print_table(("check", "result", "detail"), ((r.name, "ok" if r.ok else "FAILED", r.detail) for r in results))
+    print_table(("check", "result", "detail"), ((r.name, _SHOWN[r.outcome], r.detail) for r in results))
+    for result in results:
+        if not result.ok:
+            click.echo(f"\n{result.name}\n   what: {result}")
     if not all(result.ok for result in results):
         ctx.exit(PluginError.exit_code)
+
+
+_SHOWN = {"ok": "ok", "warning": "warning", "failed": "FAILED"}
 
 
 def _provides(plugin: LoadedPlugin, found: Registry) -> dict[str, list[str]]:
@@ -97,7 +112,9 @@ def _as_json(plugin: LoadedPlugin, found: Registry) -> dict[str, object]:
 
 def _row(plugin: LoadedPlugin, found: Registry) -> tuple[str, str, str]:
     provides = "; ".join(f"{kind}: {', '.join(names)}" for kind, names in _provides(plugin, found).items())
-    return plugin.name, f"{plugin.distribution} {plugin.version}", provides or "events only"
+    events = ", ".join(hook.removeprefix("ferbench_") for hook in plugin.events)
+    shown = "; ".join(filter(None, (provides, events and f"listens to {events}")))
+    return plugin.name, f"{plugin.distribution} {plugin.version}", shown or "nothing"
 
 
 def _print_problem(problem: PluginProblem) -> None:
