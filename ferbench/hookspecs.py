@@ -62,6 +62,14 @@ def ferbench_register_backbones(register: Register) -> None:
 
 
 @hookspec
+def ferbench_register_views(register: Register) -> None:
+    """Called once at start-up. Targets are functions `(recipe, **options) -> View` of `ferbench.contract.batch`.
+
+    Example: `register("simclr-colour", "ferbench_mine.views:colour", summary="Colour jitter and grey, as SimCLR")`
+    """
+
+
+@hookspec
 def ferbench_register_protocols(register: Register) -> None:
     """Called once at start-up. Targets are instances of `ferbench.contract.protocol.Protocol`.
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from ferbench.cells.code_stamps import code, named_parts, stamp
-from ferbench.cells.resolve import ResolvedCell, option_values
+from ferbench.cells.resolve import ResolvedCell, option_values, view_kinds
 from ferbench.cells.select import CellData
 from ferbench.contract.protocol import TUNED
 from ferbench.records.formats import ENGINE_VERSION
@@ -26,6 +26,7 @@ def run_identity(
         "config": config.model_dump(mode="json"),
         "method": [cell.method, stamp(resolved.registry, "methods", cell.method).source_hash],
         "network": [cell.backbone, cell.init, cell.head],
+        "views": view_stamps(resolved),
         "arithmetic": list(arithmetic),
         "fingerprints": data.trained.by_name(),
         "seed": cell.seed,
@@ -38,14 +39,25 @@ def shared_identity(
 ) -> dict[str, Any]:
     """What a pre-training stage depends on: not labels, seed or head, and of options only those that it names."""
     cell = resolved.cell
-    recipe = resolved.recipe.model_dump(mode="json", exclude={*TUNED, *LATER_FIELDS, *(stage.optimizer or {})})
+    recipe = resolved.recipe.model_dump(mode="json", exclude={*TUNED, *LATER_FIELDS, *_replaced(stage)})
     config = option_values(resolved.config)
     return {
         "options": {name: config[name] for name in stage.options},
         "recipe": {**recipe, "backbone": cell.backbone},
         "method": [cell.method, stamp(resolved.registry, "methods", cell.method).source_hash],
+        "views": view_stamps(resolved),
         "backbone": [cell.init, stamp(resolved.registry, *named_parts(cell)["backbone"]).source_hash],
         "arithmetic": list(arithmetic),
         "images": data.pretraining_images,
         "code": [ENGINE_VERSION, code()],
     }
+
+
+def view_stamps(resolved: ResolvedCell) -> dict[str, str]:
+    """The code of the views that the method asks for, by name."""
+    kinds = view_kinds(resolved.declared)
+    return {kind: stamp(resolved.registry, "views", kind).source_hash for kind in kinds}
+
+
+def _replaced(stage: "Stage") -> dict[str, Any]:
+    return stage.optimizer.values if stage.optimizer else {}

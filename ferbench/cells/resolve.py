@@ -13,7 +13,7 @@ from ferbench.data.sources import classes_of, open_dataset, shared_classes
 from ferbench.discovery.registry import Registry
 from ferbench.errors import UsageError, suggestion
 from ferbench.records.cell import Cell
-from ferbench.records.checks import is_standard
+from ferbench.records.checks import departures
 from ferbench.records.dotted import flat, nested
 from ferbench.records.options_v1 import names_since_version_1
 from ferbench.records.reproduction import Sources
@@ -89,7 +89,28 @@ class ResolvedCell:
     @property
     def standard(self) -> bool:
         """Whether the cell belongs in a standard table."""
-        return is_standard(self.cell, self.protocol, relabels=self.relabels)
+        return not self.departures
+
+    @property
+    def selection(self) -> str:
+        """Which model is evaluated, in words."""
+        return self.declared.selection(self.protocol.selection)
+
+    @cached_property
+    def departures(self) -> list[str]:
+        """Why the cell does not belong in a standard table, as far as it is known before the run."""
+        return departures(
+            self.cell,
+            self.protocol,
+            relabels=self.relabels,
+            selection=self.selection,
+            optimizers=[
+                f"stage '{stage.name}': " + ", ".join(f"{name}={value}" for name, value in found.items())
+                for stage in self.declared.stages()
+                for settings in stage.optimizers.values()
+                if (found := settings.departures(self.recipe)) and not settings.source
+            ],
+        )
 
 
 def resolve(
@@ -117,6 +138,12 @@ def resolve(
         class_names=class_names,
     )
     return base.on(opened(sources.test_on or cell.test_on)) if cell.test_on else base
+
+
+def view_kinds(method: "Method") -> list[str]:
+    """The registered names of all views that a method asks for, sorted."""
+    views = [declared for stage in method.stages() for declared in (stage.views.labeled, stage.views.unlabeled or {})]
+    return sorted({spec.kind for declared in views for spec in declared.values()})
 
 
 def check_groups(registry: Registry, protocol: Protocol, info: DatasetInfo) -> None:

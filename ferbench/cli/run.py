@@ -243,7 +243,10 @@ def _ending_at_sigterm() -> Iterator[None]:
 
 
 def _show_plan(plan: "Sequence[PlannedCell]", runs: Path) -> None:
-    rows = [(str(runs / item.cell.folder()), "cached" if item.cached else "to run", item.cell.changes) for item in plan]
+    rows = [
+        (str(runs / item.cell.folder()), "cached" if item.cached else "to run", "; ".join(item.departures))
+        for item in plan
+    ]
     print_table(("cell", "state", "not standard"), rows)
     click.echo(f"{len(plan)} cells, {sum(not item.cached for item in plan)} to run; nothing was run (--dry-run)")
 

@@ -1,5 +1,6 @@
 """A made-up task of three colours, for checks that must train but need no dataset."""
 
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -7,11 +8,12 @@ import torch
 
 from ferbench.conformance.static_check import ToyBackbone, toy_backbone
 from ferbench.contract.backbone import Network
-from ferbench.contract.batch import MethodInfo
-from ferbench.contract.method import Method, Processes
+from ferbench.contract.batch import MethodInfo, View
+from ferbench.contract.method import Builders, Method, Processes
 from ferbench.contract.protocol import Recipe, WeakView
 from ferbench.data.load.image_set import ImageSet
 from ferbench.data.load.views import ViewMaker
+from ferbench.data.seeds import derive
 from ferbench.training.loop import Training
 from ferbench.training.run import Run
 from ferbench.training.stage_cache import StageCache
@@ -49,15 +51,17 @@ def toy_images(per_class: int, seed: int, device: torch.device = CPU) -> ImageSe
     )
 
 
-def toy_task(*, unlabeled: bool, device: torch.device = CPU) -> Task:
-    """24 labeled, 48 unlabeled and 30 test images."""
+def toy_task(
+    *, unlabeled: bool, device: torch.device = CPU, kinds: Mapping[str, Callable[..., View]] | None = None
+) -> Task:
+    """24 labeled, 48 unlabeled and 30 test images; `kinds` are views beside the protocol's."""
     backbone = ToyBackbone()
     return Task(
         labeled=toy_images(8, 1, device),
         unlabeled=toy_images(16, 2, device) if unlabeled else None,
         relabeled=(toy_images(8, 4, device), toy_images(16, 5, device)) if unlabeled else None,
         test=toy_images(10, 3, device),
-        maker=ViewMaker(RECIPE, backbone.mean, backbone.std, device),
+        maker=ViewMaker(RECIPE, backbone.mean, backbone.std, device, kinds),
         class_names=CLASS_NAMES,
         device=device,
     )
@@ -69,6 +73,16 @@ def toy_network(method: Method) -> Network:
     net = Network(toy_backbone(method), method.make_head(ToyBackbone.feature_size, len(CLASS_NAMES)))
     # As in a real run: only then does a checkpoint that forgets the memory format show.
     return net.to(memory_format=torch.channels_last)
+
+
+def toy_builders(method: Method, device: torch.device = CPU) -> Builders:
+    """Further toy networks, from seeds of their names."""
+
+    def network() -> Network:
+        made = Network(toy_backbone(method), method.make_head(ToyBackbone.feature_size, len(CLASS_NAMES)))
+        return made.to(device).to(memory_format=torch.channels_last)
+
+    return Builders(network, lambda: toy_backbone(method).to(device), lambda name: derive(0, "network", name))
 
 
 def toy_training(
@@ -85,6 +99,7 @@ def toy_training(
 ) -> Training:
     """A run of a method on the toy task or another, ready to `train`; `more` are fields of `Training`."""
     net, processes = toy_network(method), processes or Processes()
+    method.prepare(toy_builders(method, device))
     method.setup(net, INFO)
     for module in (method, net):
         module.to(device)

@@ -17,7 +17,7 @@ import pluggy
 
 from ferbench.errors import PluginError, UsageError, suggestion
 
-KINDS = ("methods", "heads", "datasets", "backbones", "protocols", "executors", "commands")
+KINDS = ("methods", "heads", "datasets", "backbones", "views", "protocols", "executors", "commands")
 BASES: Mapping[str, str] = {
     "methods": "ferbench.contract.method:Method",
     "protocols": "ferbench.contract.protocol:Protocol",

@@ -7,12 +7,12 @@ from typing import Any
 import torch
 
 from ferbench.cells.request import no_pool_text
-from ferbench.cells.resolve import ResolvedCell
+from ferbench.cells.resolve import ResolvedCell, view_kinds
 from ferbench.cells.select import CellData
 from ferbench.contract.backbone import Backbone, BackboneRequest, Network, token_backbone
 from ferbench.contract.batch import MethodInfo
 from ferbench.contract.head import Head
-from ferbench.contract.method import Method, Processes
+from ferbench.contract.method import Builders, Method, Processes
 from ferbench.data.load.image_set import ImageSet, image_set
 from ferbench.data.load.stream import Stream
 from ferbench.data.load.views import ViewMaker
@@ -66,10 +66,16 @@ def build_task(resolved: ResolvedCell, data: CellData, net: Network, device: tor
         keeps_rest=data.keeps_rest,
         relabeled=(image_set(images, second.labeled, names, device), unlabeled(second)) if second else None,
         test=image_set(images, data.selection.test, names, device),
-        maker=ViewMaker(resolved.recipe, net.backbone.mean, net.backbone.std, device),
+        maker=view_maker(resolved, net, device),
         class_names=names,
         device=device,
     )
+
+
+def view_maker(resolved: ResolvedCell, net: Network, device: torch.device) -> ViewMaker:
+    """What makes the views of the cell's images, those of plugins included."""
+    kinds = {name: resolved.registry.load("views", name) for name in view_kinds(resolved.declared)}
+    return ViewMaker(resolved.recipe, net.backbone.mean, net.backbone.std, device, kinds)
 
 
 def _unlabeled(data: CellData, selection: Selection, names: tuple[str, ...], device: torch.device) -> ImageSet | Stream:
@@ -101,11 +107,17 @@ def method_info(
 
 
 def build_method(
-    resolved: ResolvedCell, net: Network, info: MethodInfo, device: torch.device, processes: Processes | None = None
-) -> tuple[Method, Teacher]:
+    resolved: ResolvedCell,
+    net: Network,
+    info: MethodInfo,
+    init: Path | str | None,
+    device: torch.device,
+    processes: Processes | None = None,
+) -> tuple[Method, Teacher[Network]]:
     """The method with its net and teacher attached, ready for the optimizer."""
     recipe, seed = resolved.recipe, resolved.cell.seed
     method = resolved.method_class(resolved.config)
+    method.prepare(_builders(resolved, init, device))
     method.setup(net, info)
     for module in (method, net):  # what setup has added
         module.to(device)
@@ -113,6 +125,25 @@ def build_method(
     random = torch.Generator(device).manual_seed(derive(seed, "method"))
     method.attach(net, teacher.net, random, info, joint_forward=recipe.joint_forward, processes=processes)
     return method, teacher
+
+
+def _builders(resolved: ResolvedCell, init: Path | str | None, device: torch.device) -> Builders:
+    """What makes further networks of the kind of the cell's net, each from a seed of its name."""
+    size, names = resolved.recipe.image_size, resolved.class_names
+
+    def backbone() -> Backbone:
+        return build_backbone(resolved.registry, resolved.cell.backbone, size, init)
+
+    def network() -> Network:
+        body, head = backbone(), resolved.cell.head
+        options = resolved.head_options
+        made = build_head(resolved.registry, head, resolved.declared, body.feature_size, len(names), options)
+        return lay_out(Network(body, made), device, size)
+
+    def seed(name: str) -> int:
+        return derive(resolved.cell.seed, "network", name)
+
+    return Builders(network, lambda: backbone().to(device), seed)
 
 
 def build_backbone(registry: Registry, name: str, image_size: int, init: Path | str | None) -> Backbone:

@@ -11,7 +11,7 @@ from ferbench.cells.request import Grid, RequestedCell, RunRequest, Start
 from ferbench.cells.resolve import ResolvedCell
 from ferbench.cells.select import select
 from ferbench.contract.backbone import token_backbone
-from ferbench.contract.executor import Job
+from ferbench.contract.executor import INLINE, Job
 from ferbench.contract.protocol import Recipe
 from ferbench.discovery.registry import Registry
 from ferbench.errors import UsageError
@@ -35,6 +35,8 @@ class PlannedCell:
     cell: Cell
     job: Job
     cached: bool
+    departures: tuple[str, ...] = ()
+    """Why its record will not be standard."""
 
 
 def make_plan(request: RunRequest, registry: Registry, *, check_data: bool = True) -> list[PlannedCell]:
@@ -60,7 +62,10 @@ def make_plan(request: RunRequest, registry: Registry, *, check_data: bool = Tru
     planned = []
     for cell_id, (resolved, job) in found.items():
         cached = done[cell_id] is not None and (cell_id not in needed or has_model(store, done[cell_id]))
-        planned.append(PlannedCell(resolved.cell, replace(job, needs_model=cell_id in needed), cached))
+        job, reasons = replace(job, needs_model=cell_id in needed), tuple(resolved.departures)
+        if job.executor == INLINE:
+            reasons += ("runs inline",)
+        planned.append(PlannedCell(resolved.cell, job, cached, reasons))
     return planned
 
 

@@ -36,6 +36,8 @@ class RecordBuilder:
     began: float = field(default_factory=time.monotonic)
     training: Training | None = None
     """What has begun to train, whose time and memory are measured."""
+    tested: Record | None = None
+    """The record of the model that is tested on another set, which says how it was trained."""
     finished: Record | None = None
     """The cell's record where it is trained again for its model alone; no failure replaces it."""
 
@@ -65,12 +67,14 @@ class RecordBuilder:
     def record(self, status: Status, result: Result | None = None, error: ErrorReport | None = None) -> Record:
         """The record of this attempt."""
         resolved, cell = self.resolved, self.resolved.cell
+        config, selection = self._config(), self._selection()
+        standard = resolved.standard and selection == resolved.protocol.selection
         return Record(
             status=status,
             cell=cell,
             cell_id=cell.cell_id,
-            standard=resolved.standard and self.job.executor != INLINE,
-            config=resolved_config(resolved),
+            standard=standard and self.job.executor != INLINE,
+            config=config,
             result=result,
             measured=self.measured(),
             plugin=stamp(resolved.registry, "methods", cell.method),
@@ -78,10 +82,28 @@ class RecordBuilder:
             engine_version=ENGINE_VERSION,
             environment=environment(self.device),
             git=git_state(),
-            selection=resolved.protocol.selection,
+            selection=selection,
             headline=resolved.protocol.headline,
             error=error,
         )
+
+    def _config(self) -> RecordConfig:
+        """The resolved configuration, with the optimizers that have trained."""
+        config = resolved_config(self.resolved)
+        if self.tested is not None:
+            return config.model_copy(update={"optimizers": self.tested.config.optimizers})
+        used = self.training.progress.optimizers if self.training else {}
+        return RecordConfig.model_validate({**config.model_dump(mode="json"), "optimizers": used})
+
+    def _selection(self) -> str:
+        """What is evaluated; a method that says it is the teacher, and evaluates another net, is not believed."""
+        rule, said = self.resolved.protocol.selection, self.resolved.selection
+        if self.tested is not None:
+            return self.tested.selection
+        if self.training is None or said != rule:
+            return said
+        run = self.training.run
+        return rule if run.method.evaluation_net() is run.teacher.net else "another net than the EMA model"
 
     def initial_weights(self) -> Path | None:
         """The file of initial weights, None for none; raises DataError where it is not the planned one any more."""
@@ -129,7 +151,7 @@ def finished_record(
     record = store.read(resolved.cell)
     if record is None or record.engine_version != ENGINE_VERSION:
         return None
-    if config_of_today(record) != resolved_config(resolved):
+    if config_of_today(record).model_copy(update={"optimizers": {}}) != resolved_config(resolved):
         return None
     if record.measured.executor == INLINE != executor and resolved.standard:
         return None

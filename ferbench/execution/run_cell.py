@@ -124,11 +124,12 @@ def _train(builder: RecordBuilder, data: CellData, store: RunStore, folder: Path
 
 def _training(builder: RecordBuilder, data: CellData, folder: Path, events: Events, stop: Stop) -> Training:
     resolved, job, device = builder.resolved, builder.job, builder.device
-    net = build_network(resolved, builder.initial_weights(), device)
+    init = builder.initial_weights()
+    net = build_network(resolved, init, device)
     task = build_task(resolved, data, net, device)
     n_unlabeled = None if task.unlabeled is None else len(task.unlabeled)
     info = method_info(resolved, net, len(task.labeled), n_unlabeled, data.selection.labeled_counts)
-    method, teacher = build_method(resolved, net, info, device, builder.processes)
+    method, teacher = build_method(resolved, net, info, init, device, builder.processes)
     if resolved.wants_boxes and (text := missing_boxes(resolved, data)):
         events(Notice(text=text))
     # What was made inline is never standard: a run of another executor neither continues it nor takes a stage from it.
@@ -213,6 +214,8 @@ def _result(training: Training, resolved: ResolvedCell, data: CellData) -> tuple
         oracle=_oracle(training, resolved.protocol.headline),
         steps=resolved.recipe.steps,
         image_passes=progress.image_passes,
+        forward_images=progress.forward_images,
+        optimizer_steps=progress.optimizer_steps,
         parameters=sum(parameter.numel() for parameter in net.parameters()),
     )
     return predictions, result

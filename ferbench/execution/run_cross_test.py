@@ -9,7 +9,7 @@ from ferbench.data.load.image_set import image_set
 from ferbench.data.load.views import ViewMaker
 from ferbench.data.select.cross_test import CrossTest
 from ferbench.errors import UsageError
-from ferbench.execution.build import build_method, build_network, method_info
+from ferbench.execution.build import build_method, build_network, method_info, view_maker
 from ferbench.execution.record_builder import RecordBuilder, finished_record
 from ferbench.records.history import history_digest
 from ferbench.records.metrics import evaluate
@@ -29,6 +29,7 @@ def run_cross_test(
     trained = finished_record(store, base, data.trained, executor=builder.job.executor)
     if trained is None or trained.result is None:
         raise UsageError(f"{store.folder(base.cell)} has no finished record, whose model would be tested; run it first")
+    builder.tested = trained
     done = finished_record(store, resolved, data.fingerprints, trained, builder.job.executor)
     if done is not None:
         return done
@@ -63,8 +64,9 @@ def run_cross_test(
 def _trained_net(builder: RecordBuilder, trained: Result, path: Path) -> tuple[Network, ViewMaker]:
     """The evaluated net of a finished cell from its file, and what makes its images."""
     resolved, device = builder.resolved.base, builder.device
-    net = build_network(resolved, builder.initial_weights(), device)
+    init = builder.initial_weights()
+    net = build_network(resolved, init, device)
     info = method_info(resolved, net, trained.n_labeled, trained.n_unlabeled, trained.labeled_counts)
-    method, _ = build_method(resolved, net, info, device)
+    method, _ = build_method(resolved, net, info, init, device)
     load_model(method.evaluation_net(), path, trained.model_digest)
-    return method.evaluation_net(), ViewMaker(resolved.recipe, net.backbone.mean, net.backbone.std, device)
+    return method.evaluation_net(), view_maker(resolved, net, device)

@@ -10,7 +10,7 @@ from ferbench.contract.executor import INLINE
 from ferbench.contract.protocol import Protocol
 from ferbench.records.cell import Cell
 from ferbench.records.metrics import HEADLINES, METRICS, Outcome, recalls
-from ferbench.records.schema import MAX_ORACLE_EVALUATIONS, Record, Result
+from ferbench.records.schema import MAX_ORACLE_EVALUATIONS, Record, RecordConfig, Result
 
 State = Literal["verified", "failed", "unchecked"]
 Protocols = Mapping[str, Protocol]
@@ -77,17 +77,37 @@ def _id_problems(record: Record) -> list[str]:
     return [f"recorded as {record.cell_id[:12]}…, the cell gives {record.cell.cell_id[:12]}…"]
 
 
-def is_standard(cell: Cell, protocol: Protocol, *, relabels: bool) -> bool:
-    """Whether a cell belongs in a standard table: nothing overridden, and a budget and a seed that are listed.
+def departures(cell: Cell, protocol: Protocol, *, relabels: bool, selection: str, optimizers: list[str]) -> list[str]:
+    """Why a cell does not belong in a standard table; empty if it does.
 
-    A method that `relabels` has seen more labels than the budget allows, and does not.
+    A method that `relabels` has seen more labels than the budget allows. `selection` is what it evaluates,
+    `optimizers` are the stages that train otherwise than the protocol and say no source.
     """
-    budget = cell.budget
+    budget, found = cell.budget, []
+    if cell.overrides:
+        found.append(cell.changes)
     listed = (
         budget.ratio in protocol.ratios or budget.count in protocol.counts or budget.per_class in protocol.per_class
     )
-    spread = budget.per_class is not None or budget.allocation in protocol.allocations
-    return listed and spread and cell.seed in protocol.seeds and not cell.overrides and not relabels
+    if not listed or not (budget.per_class is not None or budget.allocation in protocol.allocations):
+        found.append(f"{budget.title()}: not in '{protocol.name}'")
+    if cell.seed not in protocol.seeds:
+        found.append(f"seed {cell.seed}: not in '{protocol.name}'")
+    if relabels:
+        found.append("sees labels of a second draw")
+    if selection != protocol.selection:
+        found.append(f"evaluates: {selection}")
+    return found + [f"own optimizer without a source: {text}" for text in optimizers]
+
+
+def optimizers_without_source(config: RecordConfig) -> list[str]:
+    """Stages whose optimizer is not the protocol's and that do not say whose it is, with what differs."""
+    return [
+        f"stage '{stage}': " + ", ".join(f"{name}={value}" for name, value in facts.departures.items())
+        for stage, optimizers in config.optimizers.items()
+        for facts in optimizers.values()
+        if facts.departures and not facts.source
+    ]
 
 
 def _standard(record: Record, protocols: Protocols) -> RecordCheck:
@@ -103,7 +123,14 @@ def _standard(record: Record, protocols: Protocols) -> RecordCheck:
             "standard", "failed", f"its headline is {record.headline}, the protocol's {protocol.headline}"
         )
     inline = record.measured.executor == INLINE
-    expected = is_standard(cell, protocol, relabels=relabels) and not inline
+    reasons = departures(
+        cell,
+        protocol,
+        relabels=relabels,
+        selection=record.selection,
+        optimizers=optimizers_without_source(record.config),
+    )
+    expected = not reasons and not inline
     if record.standard == expected:
         return RecordCheck("standard", "verified")
     if record.result is None and not record.standard:

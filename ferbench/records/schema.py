@@ -98,6 +98,17 @@ class Result(Strict):
     )
     steps: int = Field(ge=0, description="optimizer steps over all stages")
     image_passes: int = Field(ge=0, description="images sent forward through the backbone in training, over all stages")
+    forward_images: int | None = Field(
+        default=None,
+        ge=0,
+        description="images sent forward through any backbone by the method's code: net, teacher, further networks and "
+        "copies, in steps and between them; null in records before 0.2",
+    )
+    optimizer_steps: int | None = Field(
+        default=None,
+        ge=0,
+        description="steps of all optimizers, pre-training and the method's own included; null in records before 0.2",
+    )
     parameters: int = Field(ge=0, description="number of parameters of the evaluated net")
 
     def outcome(self) -> Outcome | None:
@@ -177,12 +188,38 @@ class ErrorReport(Strict):
         return f"{self.type}: {text[0]}{place}"
 
 
+class ParameterGroupFacts(Strict):
+    """Parameters that an optimizer treats alike."""
+
+    parameters: int = Field(ge=0, description="how many numbers they are")
+    learning_rate: float = Field(description="peak rate, which the schedule multiplies")
+    settings: dict[str, JsonValue] = Field(description="the optimizer's other numbers: weight_decay, momentum, betas")
+
+
+class OptimizerFacts(Strict):
+    """What really trained in a stage."""
+
+    optimizer: str = Field(description="class of the optimizer, with its module where it is not torch's")
+    schedule: str = Field(description="of the learning rate, after the warm-up")
+    warmup: float = Field(description="part of the steps with a linear warm-up")
+    groups: list[ParameterGroupFacts] = Field(description="its parameter groups")
+    departures: dict[str, JsonValue] = Field(
+        description="settings that are not the protocol's: fields, number of groups, name of a factory"
+    )
+    source: str = Field(description="where the method says these settings are from; empty if it does not")
+
+
 class RecordConfig(Strict):
     """Every field of the configuration with the value that was used."""
 
     protocol: dict[str, JsonValue] = Field(description="the protocol's fields, overrides applied")
     method: dict[str, JsonValue] = Field(description="the method's fields, variant and overrides applied")
     head: dict[str, JsonValue] = Field(default={}, description="options of a head that is not the method's own")
+    optimizers: dict[str, dict[str, OptimizerFacts]] = Field(
+        default={},
+        description="what trained, by stage and name of the optimizer (`main` is the stage's own); empty in records "
+        "before 0.2",
+    )
 
 
 class Record(Strict):

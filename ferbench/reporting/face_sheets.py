@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 
+from ferbench.contract.batch import ViewSpec
 from ferbench.contract.protocol import Recipe
 from ferbench.data.load.image_set import ImageSet, image_set
 from ferbench.data.load.image_store import ImageStore
@@ -81,7 +82,7 @@ def view_sheet(pool: ImageSet, recipe: Recipe, kinds: Sequence[str], seed: int, 
     views = []
     for number, kind in enumerate(kinds):
         generator = torch.Generator().manual_seed(derive(seed, "report", kind, number))
-        views.append(maker.pixels(kind, pool.images, pool.boxes, generator)[0].numpy())
+        views.append(maker.pixels(ViewSpec(kind), pool.images, pool.boxes, generator)[0].numpy())
     return Sheet(contact_sheet(np.stack(views)), tuple(VIEW_TITLES[kind] for kind in kinds), captions)
 
 

@@ -67,6 +67,21 @@ def _mean(value: Tensor) -> Tensor:
 
 
 def _gather(value: Tensor) -> Tensor:
-    parts = [torch.empty_like(value) for _ in range(dist.get_world_size())]
-    dist.all_gather(parts, value.detach().contiguous())
-    return torch.cat(parts)
+    gathered: Tensor = _Gather.apply(value)
+    return gathered
+
+
+class _Gather(torch.autograd.Function):
+    """Parts (B, ...) of all processes as one; the gradient of a part is the sum of all processes' own."""
+
+    @staticmethod
+    def forward(ctx: object, value: Tensor) -> Tensor:
+        parts = [torch.empty_like(value, memory_format=torch.contiguous_format) for _ in range(dist.get_world_size())]
+        dist.all_gather(parts, value.contiguous())
+        return torch.cat(parts)
+
+    @staticmethod
+    def backward(ctx: object, gradient: Tensor) -> Tensor:
+        total = gradient.clone(memory_format=torch.contiguous_format)
+        dist.all_reduce(total)
+        return total.tensor_split(dist.get_world_size())[dist.get_rank()]

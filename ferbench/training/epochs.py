@@ -1,19 +1,22 @@
 """The end of an epoch: its row of the history, the evaluation, and what a method may look at."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from ferbench.contract.batch import PoolPredictions
+from ferbench.contract.backbone import Network
+from ferbench.contract.batch import PoolPredictions, UnlabeledPredictions, ViewSpec
+from ferbench.contract.counting import counting
 from ferbench.contract.events import EpochRow
+from ferbench.contract.method import StageContext
 from ferbench.data.seeds import derive
 from ferbench.errors import PluginError
 from ferbench.records.metrics import HEADLINES, evaluate
 from ferbench.training.epoch_stats import EpochStats
-from ferbench.training.evaluation import logits_of, stored_logits
+from ferbench.training.evaluation import logits_of, stored_logits, unlabeled_logits
 from ferbench.training.run import Run, RunProgress
 from ferbench.training.stages import PlannedStage
 
@@ -24,7 +27,8 @@ def epoch_row(
     """The row of the epoch that has just ended; the method's `end_epoch` is called, and statistics begin anew."""
     epoch, step = len(progress.history) + 1, planned.begins + progress.step
     row = {"epoch": epoch, "stage": planned.stage.name, "step": step, "learning_rate": learning_rate, **stats.read()}
-    row["method"] = _extras(run.method.end_epoch(_EpochContext(epoch, run, planned)))
+    with counting(progress):
+        row["method"] = _extras(run.method.end_epoch(_Context(epoch, run, planned)))
     if not planned.stage.pretraining and _is_evaluated(run, planned, progress, step):
         row["evaluation"] = _evaluate(run)
     return EpochRow.model_validate(row)
@@ -43,42 +47,60 @@ def _evaluate(run: Run) -> dict[str, float]:
     return {metric.key: getattr(metrics, metric.key) for metric in HEADLINES}
 
 
+def stage_context(run: Run, planned: PlannedStage) -> StageContext:
+    """What a method may use before the first step of a stage; its random numbers are not those of an epoch."""
+    return _Context(-1 - planned.number, run, planned)
+
+
 @dataclass(frozen=True)
-class _EpochContext:
-    """What a method sees at the end of an epoch."""
+class _Context:
+    """What a method sees between steps; `epoch` is below 0 before the first step of a stage."""
 
     epoch: int
     _run: Run
     _planned: PlannedStage
 
     def predict(
-        self,
-        pool: Literal["labeled"],
-        *,
-        view: str = "plain",
-        net: Literal["teacher", "student"] = "teacher",
-        drop_last: bool = False,
-    ) -> PoolPredictions:
-        if pool != "labeled":
-            raise PluginError(f"predict('{pool}'): only the labeled pool may be predicted, labels included")
+        self, pool: str, *, view: Any = "plain", net: Any = "teacher", drop_last: bool = False
+    ) -> Any:  # by the overloads of the contract
         if self._planned.stage.pretraining:
-            raise PluginError("predict: no labels in a pre-training stage, which cells of all label budgets share")
+            raise PluginError("predict: no predictions in a pre-training stage, which cells of all label budgets share")
+        run = self._run
+        chosen: Network = (
+            {"teacher": run.teacher.net, "student": run.net}[net] if isinstance(net, str) else net
+        )
+        spec = ViewSpec(view) if isinstance(view, str) else view
+        if pool == "unlabeled":
+            return self._predict_unlabeled(chosen, spec)
+        if pool != "labeled":
+            raise PluginError(f"predict('{pool}'): there are the pools 'labeled' and 'unlabeled'")
+        return self._predict_labeled(chosen, spec, drop_last)
+
+    def _predict_labeled(self, net: Network, view: ViewSpec, drop_last: bool) -> PoolPredictions:
         run, labeled = self._run, self._run.task.labeled
         logits = logits_of(
-            run.teacher.net if net == "teacher" else run.net,
-            labeled,
-            run.task.maker,
-            run.recipe.evaluation_batch,
-            view=view,
-            seed=derive(run.seed, "predict", self.epoch),
+            net, labeled, run.task.maker, run.recipe.evaluation_batch, view=view, seed=self._seed("predict")
         )
         kept = torch.arange(len(labeled), device=logits.device)
         if drop_last:
-            generator = torch.Generator().manual_seed(derive(run.seed, "drop", self.epoch))
+            generator = torch.Generator().manual_seed(self._seed("drop"))
             batch = run.recipe.labeled_batch
             kept = torch.randperm(len(labeled), generator=generator)[: len(labeled) // batch * batch]
             kept = kept.sort().values.to(logits.device)
         return PoolPredictions(logits[kept], labeled.labels[kept], kept)
+
+    def _predict_unlabeled(self, net: Network, view: ViewSpec) -> Iterator[UnlabeledPredictions]:
+        run, pool = self._run, self._run.task.unlabeled
+        if pool is None:
+            raise PluginError(
+                "predict('unlabeled'): the method declares no view of unlabeled images, so there are none"
+            )
+        return unlabeled_logits(
+            net, pool, run.task.maker, run.recipe.evaluation_batch, view=view, seed=self._seed("predict unlabeled")
+        )
+
+    def _seed(self, purpose: str) -> int:
+        return derive(self._run.seed, purpose, self.epoch)
 
 
 def _extras(values: Mapping[str, Tensor]) -> dict[str, Any]:

@@ -1,19 +1,26 @@
 """One pass over a pool in evaluation mode."""
 
+from collections.abc import Iterator
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
 from ferbench.contract.backbone import Network
+from ferbench.contract.batch import UnlabeledPredictions, ViewSpec, plain
 from ferbench.data.load.image_set import ImageSet
+from ferbench.data.load.passes import in_order
+from ferbench.data.load.stream import Stream
 from ferbench.data.load.views import ViewMaker
 from ferbench.records.metrics import to_float16
+
+PLAIN = plain()
 
 
 @torch.no_grad()
 def logits_of(
-    net: Network, pool: ImageSet, maker: ViewMaker, batch_size: int, *, view: str = "plain", seed: int = 0
+    net: Network, pool: ImageSet, maker: ViewMaker, batch_size: int, *, view: ViewSpec = PLAIN, seed: int = 0
 ) -> Tensor:
     """Logits (N, C) float32 on the pool's device, in the pool's order; the net's mode is restored."""
     training = net.training
@@ -26,6 +33,20 @@ def logits_of(
         parts.append(net(maker.normalised(pixels)).logits.float())
     net.train(training)
     return torch.cat(parts)
+
+
+def unlabeled_logits(
+    net: Network, pool: ImageSet | Stream, maker: ViewMaker, batch_size: int, *, view: ViewSpec, seed: int
+) -> Iterator[UnlabeledPredictions]:
+    """A pass over an unlabeled pool in evaluation mode, a batch at a time; the net's mode is restored after each."""
+    generator = torch.Generator().manual_seed(seed)
+    for drawn in in_order(pool, batch_size):
+        training = net.training
+        pixels, _ = maker.pixels(view, drawn.images, drawn.boxes, generator)
+        with torch.no_grad():
+            logits = net.eval()(maker.normalised(pixels)).logits.float()
+        net.train(training)
+        yield UnlabeledPredictions(logits, drawn.index)
 
 
 def stored_logits(logits: Tensor) -> NDArray[np.float16]:

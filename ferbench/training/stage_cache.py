@@ -10,7 +10,7 @@ from ferbench.contract.events import EpochRow
 from ferbench.contract.method import Stage
 from ferbench.records.cell import digest
 from ferbench.training.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
-from ferbench.training.run import Run, RunProgress, Stop
+from ferbench.training.run import COSTS, Run, RunProgress, Stop
 
 PATIENCE_SECONDS = 1.0
 
@@ -71,10 +71,11 @@ class StageCache:
     def path(self, stage: Stage) -> Path:
         """The file of a stage, whether or not it exists."""
         views = {
-            role: {name: spec.kind for name, spec in (declared or {}).items()}
+            role: {name: [spec.kind, dict(spec.options)] for name, spec in (declared or {}).items()}
             for role, declared in (("labeled", stage.views.labeled), ("unlabeled", stage.views.unlabeled))
         }
-        declaration = [stage.name, stage.data, stage.sampler, stage.share, dict(stage.optimizer or {}), views]
+        settings = stage.optimizer.values if stage.optimizer else {}
+        declaration = [stage.name, stage.data, stage.sampler, stage.share, settings, views]
         content = self.shared(stage) if stage.pretraining and self.shared else self.content
         return self.folder / f"{stage.name}-{digest([declaration, dict(content)])[:16]}.safetensors"
 
@@ -98,18 +99,15 @@ def restore_stage(
         module.load_state_dict(saved.get(prefix))
     progress.history += map(EpochRow.model_validate, saved.state["history"])
     # What the stage has cost whoever trained it, so that cells can be compared.
-    progress.image_passes += saved.state["image_passes"]
-    progress.train_seconds += saved.state["train_seconds"]
+    for name in COSTS:
+        setattr(progress, name, getattr(progress, name) + saved.state[name])
     progress.wall_seconds += saved.state["train_seconds"]
     return saved.get("pictures")
 
 
 def kept_stage(run: Run, stage: Stage, progress: RunProgress, pictures: dict[str, Tensor]) -> Checkpoint:
     """What a finished stage leaves for other cells."""
-    cost = {
-        "image_passes": progress.image_passes - progress.passes_before,
-        "train_seconds": progress.train_seconds - progress.seconds_before,
-    }
+    cost = {name: getattr(progress, name) - progress.before[name] for name in COSTS}
     rows = [row.to_json() for row in progress.history if row.stage == stage.name]
     checkpoint = Checkpoint(state={"history": rows, **cost})
     for prefix, module in _kept_modules(run, stage).items():

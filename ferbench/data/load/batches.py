@@ -140,6 +140,6 @@ class Batches:
         images, boxes, part = {}, {}, self._processes.part
         for name, spec in views.items():
             generator = torch.Generator().manual_seed(derive(self._seed, "view", role, name, step))
-            pixels, moved = self._maker.pixels(spec.kind, stored.images, stored.boxes, generator)
+            pixels, moved = self._maker.pixels(spec, stored.images, stored.boxes, generator)
             images[name], boxes[name] = self._maker.normalised(part(pixels)), part(moved)
         return ViewSet(images=images, index=part(stored.index), boxes=boxes)

@@ -124,11 +124,7 @@ class StreamLoader:
         self._next = step + 1
         item = next(self._ahead)
         self._waited += time.monotonic() - started
-        if isinstance(item, DataError):
-            raise item
-        index, images = (to_device(tensor, self.stream.device) for tensor in item)
-        boxes = (torch.tensor([CENTRAL_BOX]) * images.shape[1]).expand(len(images), 4)
-        return self._with_packed(Drawn(images, to_device(boxes.contiguous(), self.stream.device), index))
+        return _drawn(self.stream, item)
 
     def take_waited(self) -> float:
         """Seconds since the last call that steps have waited for images."""
@@ -147,14 +143,28 @@ class StreamLoader:
         )
         return iter(loader)
 
-    def _with_packed(self, drawn: Drawn) -> Drawn:
-        """Put the images that are in memory into the places that the workers have left empty."""
-        packed, n = self.stream.packed, self.stream.n_packed
-        if packed is None or not n:
-            return drawn
-        inside, row = drawn.index < n, drawn.index.clamp(max=n - 1)
-        images = torch.where(inside.view(-1, 1, 1, 1), packed.images[row], drawn.images)
-        return Drawn(images, torch.where(inside.view(-1, 1), packed.boxes[row], drawn.boxes), drawn.index)
+
+def read_positions(stream: Stream, positions: Tensor) -> Drawn:
+    """The images at positions (B,) int64 of a stream, decoded in this process."""
+    return _drawn(stream, _Decoded(stream)[positions])
+
+
+def _drawn(stream: Stream, item: tuple[Tensor, Tensor] | DataError) -> Drawn:
+    if isinstance(item, DataError):
+        raise item
+    index, images = (to_device(tensor, stream.device) for tensor in item)
+    boxes = (torch.tensor([CENTRAL_BOX]) * images.shape[1]).expand(len(images), 4)
+    return _with_packed(stream, Drawn(images, to_device(boxes.contiguous(), stream.device), index))
+
+
+def _with_packed(stream: Stream, drawn: Drawn) -> Drawn:
+    """Put the images that are in memory into the places that were left empty."""
+    packed, n = stream.packed, stream.n_packed
+    if packed is None or not n:
+        return drawn
+    inside, row = drawn.index < n, drawn.index.clamp(max=n - 1)
+    images = torch.where(inside.view(-1, 1, 1, 1), packed.images[row], drawn.images)
+    return Drawn(images, torch.where(inside.view(-1, 1), packed.boxes[row], drawn.boxes), drawn.index)
 
 
 class _Decoded(torch.utils.data.Dataset[tuple[Tensor, Tensor] | DataError]):

@@ -10,6 +10,7 @@ import torch
 from PIL import Image
 from safetensors.numpy import save_file
 
+from ferbench.contract.batch import ViewSpec
 from ferbench.data.load.image_set import image_set
 from ferbench.data.load.views import ViewMaker
 from ferbench.data.seeds import derive
@@ -79,7 +80,7 @@ def test_views_are_those_of_training(data: LocalData) -> None:
     maker = ViewMaker(data.recipe, (0.5, 0.5, 0.5), (0.2, 0.2, 0.2), CPU)
     for number, kind in enumerate(LABELED_VIEWS):
         generator = torch.Generator().manual_seed(derive(3, "report", kind, number))
-        view, _ = maker.pixels(kind, pool.images, pool.boxes, generator)
+        view, _ = maker.pixels(ViewSpec(kind), pool.images, pool.boxes, generator)
         for column in range(len(pool)):
             np.testing.assert_array_equal(tile(sheet, number, column), view[column].numpy())
     assert sheet.row_titles == ("stored", "weak", "weak", "strong", "strong")

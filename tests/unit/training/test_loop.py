@@ -15,8 +15,9 @@ from ferbench.conformance.toy_task import RECIPE, toy_images, toy_task, toy_trai
 from ferbench.contract.backbone import Network
 from ferbench.contract.batch import Batch, Losses, MethodInfo, Views, weak
 from ferbench.contract.events import Epoch, EpochRow
-from ferbench.contract.head import LinearHead, Output
+from ferbench.contract.head import Head, LinearHead, Output
 from ferbench.contract.method import EpochContext, Method, MethodConfig, Stage
+from ferbench.contract.optimizer import OptimizerSettings
 from ferbench.data.load.stream import Stream
 from ferbench.data.prepare.stream_index import ensure_index
 from ferbench.errors import FerbenchError, PluginError
@@ -46,7 +47,7 @@ class TwoStages(Method):
             self.views,
             data="labeled",
             parameters=lambda net: list(net.head.parameters()),
-            optimizer={"learning_rate": 0.3},
+            optimizer=OptimizerSettings(learning_rate=0.3),
             cache=self.cached,
         )
         return [head, Stage("all", self.second_loss, self.views, sampler="balanced", share=3)]
@@ -189,9 +190,9 @@ def test_a_loss_that_is_not_finite_stops_with_step_and_term(tmp_path: Path) -> N
 
 
 def test_the_auxiliary_loss_of_a_head_is_added_once(tmp_path: Path) -> None:
-    class AuxHead(torch.nn.Module):
+    class AuxHead(Head):
         def __init__(self) -> None:
-            super().__init__()
+            super().__init__(12, 3)
             self.linear = torch.nn.Linear(12, 3)
 
         def forward(self, features: torch.Tensor) -> Output:
@@ -260,11 +261,11 @@ def test_stages_that_cannot_be_are_refused(tmp_path: Path) -> None:
 
     class Misspelt(TwoStages):
         def stages(self) -> list[Stage]:
-            return [Stage("train", self.loss, self.views, data="labeled", optimizer={"lr": 1.0})]
+            return [Stage("train", self.loss, self.views, data="labeled", optimizer=OptimizerSettings(lr=1.0))]
 
     with pytest.raises(PluginError, match="is not cached"):
         toy_training(LastIsCached(MethodConfig()), tmp_path)
-    with pytest.raises(PluginError, match="lr"):
+    with pytest.raises(PluginError, match=r"Misspelt: OptimizerSettings has no field 'lr'.*it has optimizer, learning_"):
         train(toy_training(Misspelt(MethodConfig()), tmp_path))
 
 
