@@ -13,6 +13,7 @@ from PIL import Image
 from ferbench.conformance.framework import Checks, Doubt, Found
 from ferbench.conformance.surroundings import Surroundings
 from ferbench.contract.dataset import EIGHT_CLASSES, Damage, Dataset, DatasetInfo, Sample
+from ferbench.data.prepare.registered_copies import open_reader
 from ferbench.discovery.registry import Entry
 from ferbench.errors import DataError, FerbenchError
 
@@ -33,11 +34,11 @@ class DatasetCase:
     @property
     def has_data(self) -> bool:
         """Whether there is something to read."""
-        return self.root is not None or not getattr(self.dataset, "needs_root", True)
+        return self.root is not None or not (self.dataset.needs_root or self.dataset.needs_name)
 
     def opened(self) -> Dataset:
         """A new reader."""
-        return self.dataset(self.root, self.entry.name)
+        return open_reader(self.entry, self.root, self.entry.name)
 
     def read(self) -> list[Sample | Damage]:
         """One pass over everything."""
@@ -78,7 +79,8 @@ def info(case: DatasetCase) -> Found:
         if case.has_data:
             raise
         return NO_FOLDER  # a reader of anybody's images knows their classes from the folder alone
-    for field in ("name", "title", "licence", "family"):
+    # Whose licence somebody's own images have, their reader cannot know.
+    for field in ("name", "title", "family", *(() if case.dataset.needs_name else ("licence",))):
         assert getattr(info, field), f"info.{field} is empty"
     for task, names in info.classes.items():
         order = [EIGHT_CLASSES.index(name) for name in names if name in EIGHT_CLASSES]
@@ -105,10 +107,12 @@ def other_folder(case: DatasetCase) -> Found:
         return "ships its images"
     with tempfile.TemporaryDirectory() as folder:
         try:
-            found = list(case.dataset(Path(folder), case.entry.name).samples())
+            found = list(open_reader(case.entry, Path(folder), case.entry.name).samples())
         except FerbenchError as refusal:
             return " ".join(str(refusal).replace(folder, "FOLDER").split())
-    raise AssertionError(f"of an empty folder it makes {len(found)} samples and no error")
+    # A reader of anybody's images takes any folder; that it found none, `ferbench prepare` says.
+    assert case.dataset.needs_name and not found, f"of an empty folder it makes {len(found)} samples and no error"
+    return "none are found"
 
 
 @CHECKS.add(

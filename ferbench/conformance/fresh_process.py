@@ -1,10 +1,13 @@
-"""Runs of a method in processes of their own: `python -m ferbench.conformance.fresh_process TARGET NAME VARIANT`."""
+"""Runs of a method in processes of their own: `python -m ferbench.conformance.fresh_process TARGET NAME VARIANT VIEWS`."""
 
 import functools
 import importlib
+import json
 import os
 import subprocess
 import sys
+from collections.abc import Mapping
+from typing import Any
 
 import torch
 
@@ -16,9 +19,13 @@ from ferbench.discovery.registry import Entry
 HASH_SEEDS = ("1", "2")
 
 
-def in_fresh_processes(entry: Entry, variant: str) -> list[str]:
-    """How runs of a variant end in two new processes, in which hash() of a string differs; raises AssertionError."""
-    command = [sys.executable, "-m", "ferbench.conformance.fresh_process", entry.target, entry.name, variant]
+def in_fresh_processes(entry: Entry, variant: str, views: Mapping[str, str]) -> list[str]:
+    """How runs of a variant end in two new processes, in which hash() of a string differs.
+
+    `views` are the targets of the views that the method asks for, by name. Raises AssertionError where one fails.
+    """
+    module = "ferbench.conformance.fresh_process"
+    command = [sys.executable, "-m", module, entry.target, entry.name, variant, json.dumps(dict(views))]
     paths = os.pathsep.join(path for path in sys.path if path)
     running = [
         subprocess.Popen(
@@ -39,12 +46,16 @@ def in_fresh_processes(entry: Entry, variant: str) -> list[str]:
     return ends
 
 
-def main(target: str, name: str, variant: str) -> None:
+def main(target: str, name: str, variant: str, views: str) -> None:
     """Print the digest of a run's end."""
     torch.set_num_threads(1)
+    method, own = _imported(target), {view: _imported(path) for view, path in json.loads(views).items()}
+    print(run_toy(method, method_config(name, method, variant, RECIPE, {}), views=own).everything)
+
+
+def _imported(target: str) -> Any:
     module, _, path = target.partition(":")
-    method = functools.reduce(getattr, path.split("."), importlib.import_module(module))
-    print(run_toy(method, method_config(name, method, variant, RECIPE, {})).everything)
+    return functools.reduce(getattr, path.split("."), importlib.import_module(module))
 
 
 if __name__ == "__main__":

@@ -9,7 +9,9 @@ from torch import Tensor, nn
 
 from ferbench.contract.batch import Batch, Losses
 from ferbench.contract.head import Output
+from ferbench.errors import PluginError
 from ferbench.training.loop import Training
+from ferbench.training.losses import check_losses
 
 EVERY = 3  # steps
 USED = 0.5  # an image with a larger mask is said to train
@@ -43,10 +45,11 @@ class LossWatch:
         before = _values(batch)
         losses = loss(batch)
         try:
-            check_losses(losses, batch, training.run.info.n_classes)
+            check_losses(losses, batch, training.run.method, training.stages[training.progress.stage].stage)
+            check_values(losses, training.run.info.n_classes)
             for name, value in _values(batch).items():
                 assert torch.equal(value, before[name]), f"the loss changes batch.{name} in place"
-        except AssertionError as error:
+        except (AssertionError, PluginError) as error:
             self.fault = self.fault or f"variant '{self.variant}': {error}"
             return losses
         if self._calls % EVERY == 0 and losses.pseudo_label is not None and batch.unlabeled is not None:
@@ -122,25 +125,14 @@ def hard_label(probabilities: Tensor, gradient: Tensor) -> int | None:
     return label if pulls and float(ratios.max()) <= 1.001 * float(ratios.min()) else None
 
 
-def check_losses(losses: object, batch: Batch, n_classes: int) -> None:
-    """Raise AssertionError naming the first thing that is not what `Losses` says."""
-    assert isinstance(losses, Losses), f"the loss returns a {type(losses).__name__}, not a Losses: Losses(total, ...)"
+def check_values(losses: Losses, n_classes: int) -> None:
+    """Raise AssertionError for what the engine does not look at, since it would wait: values and gradient."""
     for name, term in {"total": losses.total, **losses.terms}.items():
-        assert isinstance(term, Tensor), f"term '{name}' is a {type(term).__name__}, not a tensor"
-        assert term.shape == (), f"term '{name}' has the shape {tuple(term.shape)}; a scalar is wanted, such as its mean"
         assert bool(term.isfinite()), f"term '{name}' is {float(term)}"
     assert losses.total.requires_grad, "the total has no gradient: it does not depend on what the net gives"
     if losses.pseudo_label is None or losses.mask is None:
         return
-    assert batch.unlabeled is not None, "there are no unlabeled images, and the loss gives pseudo-labels"
-    count = len(batch.unlabeled.index)
-    for name, value in (("pseudo_label", losses.pseudo_label), ("mask", losses.mask)):
-        assert isinstance(value, Tensor), f"{name} is a {type(value).__name__}, not a tensor"
-        assert value.shape == (count,), f"{name} has the shape {tuple(value.shape)}; ({count},) is wanted: a value for "
-        "each unlabeled image"
     labels, mask = losses.pseudo_label, losses.mask
-    assert labels.dtype == torch.int64, f"pseudo_label is {labels.dtype}; int64 class numbers are wanted"
-    assert mask.is_floating_point(), f"mask is {mask.dtype}; floats in 0..1 are wanted, such as mask.float()"
     assert 0 <= int(labels.min()) <= int(labels.max()) < n_classes, f"pseudo_label has values outside 0..{n_classes - 1}"
     assert 0 <= float(mask.min()) <= float(mask.max()) <= 1, "mask has values outside 0..1"
 

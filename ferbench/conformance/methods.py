@@ -3,10 +3,11 @@
 import functools
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 
-from ferbench.cells.resolve import method_config
+from ferbench.cells.resolve import method_config, view_kinds
 from ferbench.conformance.fresh_process import in_fresh_processes
 from ferbench.conformance.framework import Checks, Doubt, Found
 from ferbench.conformance.losses import LossWatch
@@ -14,7 +15,7 @@ from ferbench.conformance.memory import MemoryWatch
 from ferbench.conformance.options import ignored_options
 from ferbench.conformance.static_check import check_static
 from ferbench.conformance.toy_run import Ended, recipe_of, run_toy, state_digest
-from ferbench.conformance.toy_task import CPU, INFO, RECIPE, toy_network, toy_task
+from ferbench.conformance.toy_task import CPU, INFO, RECIPE, toy_builders, toy_network, toy_task
 from ferbench.conformance.surroundings import Surroundings
 from ferbench.contract.backbone import Network
 from ferbench.contract.method import Method, MethodConfig
@@ -32,6 +33,7 @@ class MethodCase:
 
     entry: Entry
     method: type[Method]
+    surroundings: Surroundings
 
     def __hash__(self) -> int:
         return id(self)
@@ -45,21 +47,27 @@ class MethodCase:
     @functools.cache  # noqa: B019 - a case lives as long as its checks
     def whole(self, variant: str) -> Ended:
         """The uninterrupted run of a variant."""
-        return run_toy(self.method, dict(self.configs())[variant])
+        return self.run(dict(self.configs())[variant])
+
+    def run(self, config: MethodConfig, **more: Any) -> Ended:
+        """A run with options; `more` is what `run_toy` takes."""
+        kinds = view_kinds(self.method(config))
+        own = {name: self.surroundings.registry.load("views", name) for name in kinds}
+        return run_toy(self.method, config, views=own, **more)
 
     @functools.cache  # noqa: B019
     def watched(self, variant: str) -> tuple[LossWatch, Ended | Exception]:
         """The same run again with all its losses looked at, and how it ended."""
         watch = LossWatch(variant)
         try:
-            return watch, run_toy(self.method, dict(self.configs())[variant], observer=watch)
+            return watch, self.run(dict(self.configs())[variant], observer=watch)
         except Exception as error:  # a loss of a wrong shape can stop the engine; its fault is told first
             return watch, error
 
 
 def case(entry: Entry, surroundings: Surroundings) -> MethodCase:
     """The case of a registered method."""
-    return MethodCase(entry, entry.load())
+    return MethodCase(entry, entry.load(), surroundings)
 
 
 @CHECKS.add(
@@ -138,7 +146,7 @@ def resume(case: MethodCase) -> None:
         for steps in counts:
             stops.append(begun + max(1, steps // 2))
             begun += steps
-        resumed = run_toy(case.method, config, stops=stops)
+        resumed = case.run(config, stops=stops)
         assert case.whole(variant).everything == resumed.everything, (
             f"variant '{variant}': stopped and resumed within {_and([stage.name for stage in stages])}, "
             + _difference(case.whole(variant), resumed)
@@ -167,7 +175,7 @@ def trains(case: MethodCase) -> str:
     mend="use the option, or remove it",
 )
 def no_option_ignored(case: MethodCase) -> Found:
-    ignored, idle, unvaried = ignored_options(case.method, [config for _, config in case.configs()])
+    ignored, idle, unvaried = ignored_options(case.method, [config for _, config in case.configs()], case.run)
     assert not ignored, f"nothing reads {_and(ignored)}, whatever the other options are"
     parts = [f"changed nothing in the check: {_and(idle)}"] if idle else []
     parts += [f"cannot be varied here: {_and(unvaried)}"] if unvaried else []
@@ -182,22 +190,20 @@ def no_option_ignored(case: MethodCase) -> Found:
 def memory(case: MethodCase) -> Found:
     variant, config = next(case.configs())
     watch = MemoryWatch()
-    run_toy(case.method, config, steps=MEMORY_STEPS, after_step=watch)
+    case.run(config, steps=MEMORY_STEPS, after_step=watch)
     return watch.verdict(variant)
 
 
 @CHECKS.add(
     "the engine takes every optimizer step",
-    protects="equal compute: all methods of a table have the same number of optimizer steps",
-    mend="let the engine step: give the stage its optimizer, or the step that the contract has for methods with several",
+    protects="that a record says what trained: optimizers and their settings, and that their state is checkpointed",
+    mend="give the stage its OptimizerSettings, further ones by name, and step with take_step in Stage.step",
 )
-def inner_steps(case: MethodCase) -> str:
+def inner_steps(case: MethodCase) -> None:
     for variant, _ in case.configs():
-        ended = case.whole(variant)
-        taken = sum(ended.optimizer_steps.values())
-        found = ", ".join(f"{name}: {count}" for name, count in ended.optimizer_steps.items())
-        assert taken == ended.steps, f"variant '{variant}': {taken} optimizer steps in a run of {ended.steps} ({found})"
-    return "one per step"
+        inner = case.whole(variant).inner_steps
+        found = ", ".join(f"{count} of {name}" for name, count in inner.items())
+        assert not inner, f"variant '{variant}': optimizer steps that the engine does not take: {found}"
 
 
 @CHECKS.add(
@@ -229,8 +235,10 @@ def evaluation_net(case: MethodCase) -> None:
     slow=True,
 )
 def fresh_processes(case: MethodCase) -> str:
-    for variant in case.method.variants:
-        ends = {*in_fresh_processes(case.entry, variant), case.whole(variant).everything}
+    for variant, config in case.configs():
+        registry = case.surroundings.registry
+        views = {name: registry.get("views", name).target for name in view_kinds(case.method(config))}
+        ends = {*in_fresh_processes(case.entry, variant, views), case.whole(variant).everything}
         assert len(ends) == 1, f"variant '{variant}': runs of one seed in three processes end in {len(ends)} ways"
     return "three processes"
 
@@ -239,6 +247,7 @@ def toy_start(method: type[Method], config: MethodConfig) -> Network:
     """The net before the first step."""
     built = method(config)
     net = toy_network(built)
+    built.prepare(toy_builders(built))
     built.setup(net, INFO)
     return net
 

@@ -2,14 +2,14 @@
 
 import types
 import typing
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from typing import Any, Literal
 
 from pydantic import ValidationError
 
 from ferbench.cells.resolve import option_values
-from ferbench.conformance.toy_run import run_toy
+from ferbench.conformance.toy_run import Ended
 from ferbench.contract.method import Method, MethodConfig
 from ferbench.errors import FerbenchError
 from ferbench.records.dotted import nested
@@ -20,7 +20,9 @@ WHOLE = ("model_dump", "model_dump_json", "model_copy", "__dict__", "__iter__")
 """Attributes through which all options of a group can be read."""
 
 
-def ignored_options(method: type[Method], configs: Sequence[MethodConfig]) -> tuple[list[str], list[str], list[str]]:
+def ignored_options(
+    method: type[Method], configs: Sequence[MethodConfig], run: Callable[..., Ended]
+) -> tuple[list[str], list[str], list[str]]:
     """Options that nothing reads; those that are read and changed nothing in the check; those without a second value.
 
     An option counts as read if any run reads it, whatever its other options: many belong to a value of another.
@@ -30,10 +32,10 @@ def ignored_options(method: type[Method], configs: Sequence[MethodConfig]) -> tu
     idle = {name: list(_varied(method, configs, name)) for name in names}
     unvaried = [name for name in names if not idle[name]]
     for steps, tried in ((QUICK, None), (LONG, 1)):
-        ends = [_end(method, readings.watched(config), steps) for config in configs]
+        ends = [_end(run, readings.watched(config), steps) for config in configs]
         for name in [name for name in names if idle.get(name)]:
             others = idle[name][:tried]
-            if any(_end(method, readings.watched(varied), steps) != ends[base] for base, varied in others):
+            if any(_end(run, readings.watched(varied), steps) != ends[base] for base, varied in others):
                 del idle[name]
     unread = [name for name in idle if name not in readings.names]
     rest = [name for name in idle if name in readings.names]
@@ -116,9 +118,9 @@ def _some(annotation: Any) -> Any:
     return {bool: False, int: 2, float: 0.3}.get(annotation)
 
 
-def _end(method: type[Method], config: MethodConfig, steps: int) -> str:
+def _end(run: Callable[..., Ended], config: MethodConfig, steps: int) -> str:
     """The digest of a run's end, or the error that it ends with."""
     try:
-        return run_toy(method, config, steps=steps).everything
+        return run(config, steps=steps).everything
     except Exception as error:  # a value that cannot be run is not ignored
         return repr(error)

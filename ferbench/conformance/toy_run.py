@@ -1,5 +1,6 @@
 """A method's run on the toy task, from start to end, with stops or observers on the way."""
 
+import inspect
 import itertools
 import tempfile
 from collections import Counter
@@ -12,17 +13,18 @@ from typing import Any
 import torch
 from torch.optim.optimizer import register_optimizer_step_post_hook
 
-from ferbench.conformance.toy_task import RECIPE, toy_training
-from ferbench.contract.batch import Batch, Losses
+from ferbench.conformance.toy_task import RECIPE, toy_task, toy_training
+from ferbench.contract.batch import Batch, Losses, View
 from ferbench.contract.events import EpochRow
 from ferbench.contract.method import Method, MethodConfig
 from ferbench.contract.protocol import Recipe
 from ferbench.errors import FerbenchError
 from ferbench.records.cell import digest
 from ferbench.training.checkpoint import Checkpoint, checkpoint_bytes
-from ferbench.training.loop import Training, train
+from ferbench.training.loop import OptimizerSteps, Training, train
 from ferbench.training.stages import stage_steps
 
+Views = Mapping[str, Callable[..., View]]
 Observer = Callable[[Callable[[Batch], Losses], Batch, Training], Losses]
 """Called in place of a stage's loss, with that loss."""
 
@@ -35,9 +37,8 @@ class Ended:
     everything: str
     history: Sequence[EpochRow]
     method: Method
-    steps: int
-    optimizer_steps: Mapping[str, int]
-    """By the optimizer's class and number: those of the engine and all others."""
+    inner_steps: Mapping[str, int]
+    """Steps that the engine did not take, by the optimizer's class."""
 
 
 class _Stopped(FerbenchError):
@@ -59,26 +60,32 @@ def run_toy(
     stops: Sequence[int] = (),
     observer: Observer | None = None,
     after_step: Callable[[Training], None] | None = None,
+    views: Views | None = None,
 ) -> Ended:
-    """Train to the end; at each of `stops`, counted over all stages, the run is cut and taken up by a new method."""
+    """Train to the end; at each of `stops`, counted over all stages, the run is cut and taken up by a new method.
+
+    `views` are functions of views by name, beside the protocol's.
+    """
+    recipe = recipe_of(method_class(config), steps)
+    task = toy_task(unlabeled=method_class(config).uses_unlabeled, kinds=views)
     with tempfile.TemporaryDirectory() as folder:
-        recipe = recipe_of(method_class(config), steps)
-        begun = 0
-        for stop in stops:
-            training = toy_training(method_class(config), Path(folder), recipe=recipe)
-            _train_until(training, stop - begun)
-            begun = stop
-        training = toy_training(method_class(config), Path(folder), recipe=recipe)
+
+        def begin() -> Training:
+            return toy_training(method_class(config), Path(folder), recipe=recipe, task=task)
+
+        for begun, stop in itertools.pairwise([0, *stops]):
+            _train_until(begin(), stop - begun)
+        training = begin()
         if observer is not None:
             _observe(training, observer)
         if after_step is not None:
             training.stop = lambda: after_step(training)
-        with counted_optimizer_steps() as counts:
+        with inner_optimizer_steps() as inner:
             progress = train(training)
         method = training.run.method
         weights = state_digest(method.evaluation_net())
         everything = [weights, state_digest(method), [row.to_json() for row in progress.history]]
-        return Ended(weights, digest(everything), progress.history, method, training.stages[-1].ends, counts)
+        return Ended(weights, digest(everything), progress.history, method, inner)
 
 
 def _train_until(training: Training, steps: int) -> None:
@@ -106,17 +113,24 @@ def state_digest(module: torch.nn.Module) -> str:
 
 
 @contextmanager
-def counted_optimizer_steps() -> Iterator[Counter[str]]:
-    """Within it every step of every optimizer of the process is counted, by the optimizer's class and number."""
+def inner_optimizer_steps() -> Iterator[Counter[str]]:
+    """Within it the optimizer steps that the engine does not take are counted, by the optimizer's class."""
     counts: Counter[str] = Counter()
-    numbers: dict[int, int] = {}
 
     def count(optimizer: Any, *_: Any) -> None:
-        number = numbers.setdefault(id(optimizer), len(numbers) + 1)
-        counts[f"{type(optimizer).__name__} {number}"] += 1
+        if not _engine_steps():
+            counts[type(optimizer).__name__] += 1
 
     handle = register_optimizer_step_post_hook(count)
     try:
         yield counts
     finally:
         handle.remove()
+
+
+def _engine_steps() -> bool:
+    """Whether the engine called the optimizer that has just stepped."""
+    frame = inspect.currentframe()
+    while frame is not None and frame.f_code is not OptimizerSteps.step.__code__:
+        frame = frame.f_back
+    return frame is not None
