@@ -154,3 +154,4 @@ def ferbench_register_commands(register: Register) -> None:
     register("boxes", "ferbench.cli.boxes:boxes", summary="Find the faces of a dataset that has no face boxes")
     register("reproduce", "ferbench.cli.reproduce:reproduce", summary="Run a record's cell again and compare")
     register("doctor", "ferbench.cli.doctor:doctor", summary="Check this installation; say how to repair it")
+    register("worker", "ferbench.cli.worker:worker", summary="Run one cell, as executors do; not meant for people")

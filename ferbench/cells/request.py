@@ -60,6 +60,7 @@ class RunRequest:
     runs: Path = Path("runs")
     timeout: float | None = None
     executor: str = "local"
+    executor_options: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from ferbench.cli.output import warn_problems
 from ferbench.cli.progress import RunDisplay
 from ferbench.cli.session import Session
 from ferbench.cli.values import parse_settings, split_integers, split_list
-from ferbench.errors import InterruptedRun, UsageError, suggestion
+from ferbench.errors import ExecutorError, InterruptedRun, UsageError, suggestion
 from ferbench.render.text import print_table
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 def _read_config(ctx: click.Context, parameter: click.Parameter, path: Path | None) -> Path | None:
-    """Make the file's `[run]` table the defaults, below the environment and the command line."""
+    """Make the tables `[run]` and `[executor]` the defaults, below the environment and the command line."""
     if path is None:
         return None
     try:
@@ -34,11 +34,18 @@ def _read_config(ctx: click.Context, parameter: click.Parameter, path: Path | No
         raise UsageError(
             f"--config {path}: not TOML ({error}); write a [run] table with the names of options"
         ) from None
-    table = content.pop("run", {})
-    if not isinstance(table, dict):
-        raise UsageError(f"--config {path}: 'run' must be a table; write [run] and below it the names of options")
+    table, of_executor = content.pop("run", {}), content.pop("executor", {})
+    if not isinstance(table, dict) or not isinstance(of_executor, dict):
+        raise UsageError(f"--config {path}: write [run] and [executor], and below them the names of options")
     if content:
-        raise UsageError(f"--config {path}: unknown table or key '{next(iter(content))}'; options stand below [run]")
+        raise UsageError(
+            f"--config {path}: unknown table or key '{next(iter(content))}'; options stand below [run], those of the "
+            "executor below [executor]"
+        )
+    if of_executor and table.get("executor-option"):
+        raise UsageError(f"--config {path}: has options of the executor in [executor] and below [run]; keep one")
+    if of_executor:
+        table["executor-option"] = of_executor
     known = {name: option for option in ctx.command.params if (name := _config_name(option)) != "config"}
     defaults: dict[str, Any] = {}
     for key, value in table.items():
@@ -72,7 +79,7 @@ def _text(value: Any) -> str:
     is_eager=True,
     callback=_read_config,
     expose_value=False,
-    help="TOML file with a [run] table of these options.",
+    help="TOML file with a [run] table of these options, and [executor] for those of --executor-option.",
 )
 @click.option(
     "--method",
@@ -147,8 +154,15 @@ def _text(value: Any) -> str:
     metavar="KEY=VALUE",
     help="Option of the method, or field of the protocol (then the result is not standard).",
 )
-@click.option("--device", default="auto", show_default=True, help="cpu, cuda, cuda:1.")
-@click.option("--precision", type=click.Choice(["fp32", "bf16"]), help="bf16 on CUDA, fp32 on CPU if omitted.")
+@click.option(
+    "--device",
+    default="auto",
+    show_default=True,
+    help="cpu, cuda, cuda:1; auto is the GPU of the machine that runs a cell, if it has one.",
+)
+@click.option(
+    "--precision", type=click.Choice(["fp32", "bf16"]), help="If omitted, bf16 with --device cuda, else fp32."
+)
 @click.option("--threads", type=click.IntRange(1), default=1, show_default=True, help="Threads of each cell.")
 @click.option(
     "--processes",
@@ -159,6 +173,13 @@ def _text(value: Any) -> str:
 )
 @click.option("--jobs", type=click.IntRange(1), default=1, show_default=True, help="Cells at a time.")
 @click.option("--executor", default="local", show_default=True, help="Where cells run.")
+@click.option(
+    "--executor-option",
+    "executor_options",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="Option of the executor; in a TOML file the table [executor].",
+)
 @click.option("--timeout", type=click.FloatRange(0, min_open=True), metavar="SECONDS", help="Longest time of one cell.")
 @click.option("--limit", type=click.IntRange(1), help="Run at most this many of the missing cells.")
 @click.option(
@@ -182,6 +203,7 @@ def run(
     backbones: tuple[str, ...],
     seeds: tuple[str, ...],
     settings: tuple[str, ...],
+    executor_options: tuple[str, ...],
     jobs: int,
     limit: int | None,
     dry_run: bool,
@@ -195,6 +217,7 @@ def run(
     # Not at the top: help must not wait for torch.
     from ferbench.cells.request import RunRequest
     from ferbench.execution.api import execute
+    from ferbench.execution.executors import make_executor
     from ferbench.execution.plan import make_plan
 
     request = RunRequest(
@@ -207,6 +230,7 @@ def run(
         backbones=split_list(backbones),
         seeds=split_integers(seeds, "--seed"),
         overrides=parse_settings(settings),
+        executor_options=parse_settings(executor_options, "--executor-option"),
         **options,
     )
     with _ending_at_sigterm():
@@ -218,13 +242,17 @@ def run(
         missing = [item for item in plan if not item.cached][:limit]
         cached = sum(item.cached for item in plan)
         click.echo(f"{len(plan)} cells: {cached} cached, {len(missing)} to run, {jobs} at a time")
-        with RunDisplay([item.job for item in missing], session.registry) as display:
-            try:
-                statuses = execute(missing, session.registry, jobs, display)
-            except KeyboardInterrupt:
-                raise InterruptedRun(
-                    "interrupted; what was computed is saved, the same command goes on from there"
-                ) from None
+        executor = make_executor(session.registry, request.executor, request.executor_options)
+        try:
+            with RunDisplay([item.job for item in missing], session.registry) as display:
+                statuses = execute(missing, executor, jobs, display)
+        except KeyboardInterrupt:
+            raise InterruptedRun(
+                "interrupted; what was computed is saved, the same command goes on from there"
+            ) from None
+        except ExecutorError:
+            _show_results(plan, request.runs)
+            raise
     _show_results(plan, request.runs)
     return exit_code(statuses)
 

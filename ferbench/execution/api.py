@@ -13,8 +13,8 @@ from ferbench.contract.events import Event, Finished, Step
 from ferbench.contract.executor import Executor, Job, JobListener
 from ferbench.data.sources import DEFAULT_DATASET
 from ferbench.discovery.loader import load_registry
-from ferbench.discovery.registry import Registry
 from ferbench.errors import InterruptedRun
+from ferbench.execution.executors import make_executor, run_jobs
 from ferbench.execution.plan import PlannedCell, make_plan
 from ferbench.records.cell import digest
 from ferbench.records.frame import Records
@@ -33,6 +33,7 @@ def run(
     test_on: str | Iterable[str] = (),
     jobs: int = 1,
     executor: str = "local",
+    executor_options: Mapping[str, Any] | None = None,
     runs: str | Path = "runs",
     overrides: Mapping[str, Any] | None = None,
     **options: Any,
@@ -43,8 +44,9 @@ def run(
     terminal and in a notebook a bar shows how far the cells are.
 
     With `test_on` the record of each cell is followed by those of its tests on other sets. The options are those of
-    `ferbench run`; `overrides` are those of --set. Cells that failed are in the list with their reason; a cell that
-    left no record is not. Raises FerbenchError as the command line would print it.
+    `ferbench run`; `overrides` are those of --set, `executor_options` those of --executor-option. Cells that failed
+    are in the list with their reason; a cell that left no record is not. Raises FerbenchError as the command line
+    would print it.
     """
     request = RunRequest(
         methods=_several(method),
@@ -58,12 +60,13 @@ def run(
         runs=Path(runs),
         overrides=overrides or {},
         executor=executor,
+        executor_options=executor_options or {},
         **options,
     )
     registry = load_registry()
     plan = make_plan(request, registry)
     with _bar(sum(not item.cached for item in plan)) as progress:
-        statuses = execute(plan, registry, jobs, progress)
+        statuses = execute(plan, make_executor(registry, executor, request.executor_options), jobs, progress)
     if "interrupted" in statuses:
         raise InterruptedRun("interrupted; make the same call again to go on")
     store = RunStore(request.runs)
@@ -71,20 +74,18 @@ def run(
     return Records(record for record in found if record is not None)
 
 
-def execute(plan: Iterable[PlannedCell], registry: Registry, slots: int, progress: JobListener) -> list[str]:
+def execute(plan: Iterable[PlannedCell], executor: Executor, slots: int, progress: JobListener) -> list[str]:
     """Run the cells of a plan that are not cached; returns their statuses in order.
 
-    What tests a model on another set runs once all models are trained, and not after an interruption.
+    What tests a model on another set runs once all models are trained, and not after an interruption. Raises
+    ExecutorError where the executor fails, or says what is not so.
     """
     jobs = [item.job for item in plan if not item.cached]
-    if not jobs:
-        return []
-    executor: Executor = registry.load("executors", jobs[0].executor)()
     statuses = ["missing"] * len(jobs)
     for tests in (False, True):
         part = [index for index, job in enumerate(jobs) if (job.test_on is not None) == tests]
         if part and "interrupted" not in statuses:
-            for index, status in zip(part, executor.run([jobs[i] for i in part], progress, slots), strict=True):
+            for index, status in zip(part, run_jobs(executor, [jobs[i] for i in part], progress, slots), strict=True):
                 statuses[index] = status
     return statuses
 

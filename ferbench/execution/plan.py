@@ -16,7 +16,8 @@ from ferbench.contract.protocol import Recipe
 from ferbench.discovery.registry import Registry
 from ferbench.errors import UsageError
 from ferbench.execution.build import build_backbone
-from ferbench.execution.devices import choose_device
+from ferbench.execution.devices import check_device
+from ferbench.execution.executors import make_executor
 from ferbench.execution.record_builder import finished_record, has_model
 from ferbench.execution.weights import resolve_init
 from ferbench.records.cell import Cell
@@ -74,9 +75,10 @@ class _Planner:
 
     def __init__(self, request: RunRequest, registry: Registry) -> None:
         self.request, self.registry = request, registry
-        registry.load("executors", request.executor)  # an unknown one is refused before anything is packed
-        self.device = choose_device(request.device)
-        precision = "bf16" if self.device.startswith("cuda") else "fp32"
+        make_executor(registry, request.executor, request.executor_options)  # refused before anything is packed
+        check_device(request.device)
+        # By what was asked for, never by this machine: a cell is the same wherever it is planned.
+        precision = "bf16" if request.device.startswith("cuda") else "fp32"
         self.grid = Grid(request, registry, self._start_of, precision)
         # Kept for this plan only: files may change until the next one.
         self._init = cache(resolve_init)
@@ -98,7 +100,7 @@ class _Planner:
         return self._fingerprints[key]
 
     def _start_of(self, backbone: str, recipe: Recipe, method: "Method") -> Start:
-        check_processes(recipe, self.device, self.request.processes)
+        check_processes(recipe, self.request.device, self.request.processes)
         size, tokens = recipe.image_size, "tokens" in method.requires
         self._check_backbone(self.registry, backbone, size, tokens, self.request.processes)
         return Start(*self._init(self.registry, self.request.init, backbone, size))
@@ -111,7 +113,7 @@ class _Planner:
             pool=sources.pool,
             init=sources.init,
             runs=request.runs,
-            device=self.device,
+            device=request.device,
             threads=request.threads,
             # A pass over some images is not worth several processes.
             processes=1 if cell.test_on else request.processes,

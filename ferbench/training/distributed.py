@@ -38,17 +38,14 @@ def own_device(name: str, count: int) -> torch.device:
 
 
 def check_processes(recipe: Recipe, device: str, count: int) -> None:
-    """Raise UsageError for a batch that cannot be cut into `count` equal parts, or fewer GPUs than that."""
+    """Raise UsageError for a batch that cannot be cut into `count` equal parts, or one GPU for all of them."""
     for name in ("labeled_batch", "unlabeled_batch"):
         if (size := getattr(recipe, name)) % count:
             raise UsageError(
                 f"{name} {size} cannot be shared by {count} processes; name another number with --processes"
             )
-    if count > 1 and device.startswith("cuda") and (device != "cuda" or torch.cuda.device_count() < count):
-        raise UsageError(
-            f"{count} processes need {count} GPUs and --device cuda; there are {torch.cuda.device_count()}, and the "
-            f"device is '{device}'"
-        )
+    if count > 1 and device.startswith("cuda:"):
+        raise UsageError(f"--device {device}: {count} processes need a GPU each; use --device cuda")
 
 
 def check_parts(net: nn.Module, count: int) -> None:

@@ -15,7 +15,6 @@ from ferbench.discovery.loader import load_registry
 from ferbench.discovery.registry import Registry
 from ferbench.errors import UsageError
 from ferbench.execution.build import build_network, build_task
-from ferbench.execution.devices import choose_device
 from ferbench.execution.plan import PlannedCell, check_backbone, make_plan
 from ferbench.execution.run_cell import sources_of
 from ferbench.execution.weights import resolve_init
@@ -182,14 +181,6 @@ def test_without_a_check_nothing_is_packed(plan: Any, tmp_path: Path, monkeypatc
     plan()
     assert not (tmp_path / "cache").exists()
     assert not (tmp_path / "runs").exists()
-
-
-def test_a_device_that_is_not_there_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
-    assert choose_device("cuda:1") == "cuda:1"
-    with refused(UsageError, "--device cuda:9", "cuda:1"):
-        choose_device("cuda:9")
 
 
 @pytest.mark.parametrize(("name", "size"), [("timm/vit_tiny_patch16_224", 8), ("timm/convnext_atto", 8)])

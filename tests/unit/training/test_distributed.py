@@ -7,7 +7,6 @@ import sys
 from pathlib import Path
 
 import pytest
-import torch
 from torch import nn
 
 from ferbench.conformance.toy_task import RECIPE
@@ -58,12 +57,11 @@ def test_a_batch_that_cannot_be_shared_is_refused() -> None:
         check_processes(RECIPE, "cpu", 3)
 
 
-@pytest.mark.parametrize("device", ["cuda", "cuda:0"])
-def test_processes_need_a_gpu_each(monkeypatch: pytest.MonkeyPatch, device: str) -> None:
-    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
-    check_processes(RECIPE, device, 1)
-    with refused(UsageError, "2 processes", "2 GPUs", device):
-        check_processes(RECIPE, device, 2)
+def test_processes_need_a_gpu_each() -> None:
+    check_processes(RECIPE, "cuda", 2)
+    check_processes(RECIPE, "cuda:0", 1)
+    with refused(UsageError, "--device cuda:0", "2 processes", "--device cuda"):
+        check_processes(RECIPE, "cuda:0", 2)
 
 
 def test_a_net_that_would_see_the_cuts_is_refused() -> None:

@@ -1,0 +1,36 @@
+"""What an executor is given of a cell."""
+
+import json
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import get_args
+
+from ferbench.contract.executor import STATUSES, Job
+from ferbench.records.schema import Status
+from tests.unit.records.factory import make_cell
+
+JOB = Job(make_cell().model_dump(mode="json"), "synthfaces", None, None, Path("my runs"), "cuda", 2, timeout=9.5)
+
+
+def test_a_job_survives_json() -> None:
+    assert Job.from_json(json.loads(json.dumps(JOB.to_json()))) == JOB
+
+
+def test_the_command_of_a_job_is_a_worker_of_this_python() -> None:
+    *head, job, option, events = JOB.command(Path("a b/events"))
+    assert head == [sys.executable, "-m", "ferbench", "worker"]
+    assert Job.from_json(json.loads(job)) == JOB
+    assert (option, events) == ("--events", "a b/events")
+    assert JOB.command() == [*head, job]
+
+
+def test_several_processes_are_started_by_torchrun() -> None:
+    command = replace(JOB, processes=2).command()
+    assert command[:3] == [sys.executable, "-m", "torch.distributed.run"]
+    assert command[command.index("--nproc-per-node") + 1] == "2"
+    assert command[-4:-1] == ["-m", "ferbench", "worker"]
+
+
+def test_a_job_ends_as_records_do_or_was_never_begun() -> None:
+    assert set(STATUSES) == {*get_args(Status), "missing"}
