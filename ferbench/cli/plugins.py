@@ -44,7 +44,11 @@ def list_(ctx: click.Context, as_json: bool) -> None:
         ctx.exit(PluginError.exit_code)
 
 
+KINDS_TO_BEGIN = ("method", "head", "backbone", "dataset", "protocol", "view", "executor", "command")
+
+
 @plugins.command("new")
+@click.argument("kind", type=click.Choice(KINDS_TO_BEGIN))
 @click.argument("name")
 @click.option(
     "--dir",
@@ -54,13 +58,14 @@ def list_(ctx: click.Context, as_json: bool) -> None:
     help="Folder in which to make ferbench-NAME; the current one if not given.",
 )
 @click.pass_obj
-def new(session: Session, name: str, parent: Path) -> None:
-    """Make a package with a working method, its tests and its CI, to be edited into your own."""
-    from ferbench.cli.scaffold import write_plugin
+def new(session: Session, kind: str, name: str, parent: Path) -> None:
+    """Make a package with a working example of a kind, its tests and its CI, to be edited into your own."""
+    from ferbench.cli.scaffold import EXAMPLES, write_plugin
 
-    folder = write_plugin(session.registry, name, parent)
+    folder, registered = write_plugin(session.registry, kind, name, parent)
     click.echo(f"wrote {folder}")
-    click.echo(f"next: pip install -e '{folder}[test]' && pytest {folder} && ferbench run --method {name} --ratio 0.05")
+    click.echo(f"next: pip install -e '{folder}[test]' && (cd {folder} && pytest)")
+    click.echo(f"then: {EXAMPLES[kind].use.format(name=registered)}")
 
 
 @plugins.command("check")
