@@ -153,7 +153,9 @@ def classes(case: DatasetCase) -> Found:
         return NO_FOLDER
     declared = {name for names in case.info.classes.values() for name in names}
     used = {name for sample in case.samples for name in _labels(sample)}
-    assert used <= declared or not declared, f"labels {', '.join(sorted(used - declared))} are in no task of info.classes"
+    assert used <= declared or not declared, (
+        f"labels {', '.join(sorted(used - declared))} are in no task of info.classes"
+    )
     lacking = sorted(declared - {name for s in case.samples if s.split == "train" for name in _labels(s)})
     assert not lacking, f"no training image has the label {', '.join(lacking)}"
     return f"{len(used)} classes" if declared else "a pool"

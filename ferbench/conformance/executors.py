@@ -93,7 +93,9 @@ class ExecutorCase:
             device="cpu",
             runs=folder / "runs",
         )
-        jobs = [replace(planned.job, executor=self.entry.name) for planned in make_plan(request, self.surroundings.registry)]
+        jobs = [
+            replace(planned.job, executor=self.entry.name) for planned in make_plan(request, self.surroundings.registry)
+        ]
         jobs[CRASHING] = _as(jobs[CRASHING], "toy-crash")
         jobs[HANGING] = replace(_as(jobs[HANGING], "toy-hang"), timeout=HANG_SECONDS)
         return jobs
@@ -166,7 +168,9 @@ def isolation(case: ExecutorCase) -> Found:
     wanted = ["ok"] * CELLS
     wanted[CRASHING], wanted[HANGING] = "failed", "timeout"
     for number, (status, expected) in enumerate(zip(given, wanted, strict=False)):
-        what = {CRASHING: " (its process aborts)", HANGING: f" (never done in its {HANG_SECONDS:.0f} s)"}.get(number, "")
+        what = {CRASHING: " (its process aborts)", HANGING: f" (never done in its {HANG_SECONDS:.0f} s)"}.get(
+            number, ""
+        )
         assert status == expected, f"job {number} of {CELLS}{what} is '{status}'; '{expected}' is right"
     return f"{CELLS - 2} ok"
 
@@ -182,9 +186,13 @@ def events(case: ExecutorCase) -> Found:
         return _INLINE
     _came_back(case.ran)
     assert not case.ran.events[-1], "it tells events of a job that it was not given"
-    for number, (told, status) in enumerate(zip(map(case.ran.events.__getitem__, range(CELLS)), case.ran.records, strict=True)):
+    for number, (told, status) in enumerate(
+        zip(map(case.ran.events.__getitem__, range(CELLS)), case.ran.records, strict=True)
+    ):
         ends = [event for event in told if isinstance(event, Finished)]
-        assert len(ends) == 1 and told[-1] is ends[0], f"job {number}: {len(ends)} Finished events; one, the last, is right"
+        assert len(ends) == 1 and told[-1] is ends[0], (
+            f"job {number}: {len(ends)} Finished events; one, the last, is right"
+        )
         assert ends[0].status == status, f"job {number}: Finished says '{ends[0].status}', its record '{status}'"
     return f"{sum(map(len, case.ran.events.values()))} events"
 

@@ -113,7 +113,12 @@ class LossWatch:
             logits, features = next(gradients), next(gradients)
             for row, image in enumerate(forward.images.detach().numpy()):
                 if (index := number.get(image.tobytes())) is not None:
-                    yield index, output.probabilities[row].detach(), _row(logits, output.logits, row), _row(features, output.features, row)
+                    yield (
+                        index,
+                        output.probabilities[row].detach(),
+                        _row(logits, output.logits, row),
+                        _row(features, output.features, row),
+                    )
 
 
 def hard_label(probabilities: Tensor, gradient: Tensor) -> int | None:
@@ -133,7 +138,9 @@ def check_values(losses: Losses, n_classes: int) -> None:
     if losses.pseudo_label is None or losses.mask is None:
         return
     labels, mask = losses.pseudo_label, losses.mask
-    assert 0 <= int(labels.min()) <= int(labels.max()) < n_classes, f"pseudo_label has values outside 0..{n_classes - 1}"
+    assert 0 <= int(labels.min()) <= int(labels.max()) < n_classes, (
+        f"pseudo_label has values outside 0..{n_classes - 1}"
+    )
     assert 0 <= float(mask.min()) <= float(mask.max()) <= 1, "mask has values outside 0..1"
 
 

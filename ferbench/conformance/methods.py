@@ -8,15 +8,15 @@ from typing import Any
 import torch
 
 from ferbench.cells.resolve import method_config, view_kinds
-from ferbench.conformance.fresh_process import in_fresh_processes
 from ferbench.conformance.framework import Checks, Doubt, Found
+from ferbench.conformance.fresh_process import in_fresh_processes
 from ferbench.conformance.losses import LossWatch
 from ferbench.conformance.memory import MemoryWatch
 from ferbench.conformance.options import ignored_options
 from ferbench.conformance.static_check import check_static
+from ferbench.conformance.surroundings import Surroundings
 from ferbench.conformance.toy_run import Ended, recipe_of, run_toy, state_digest
 from ferbench.conformance.toy_task import CPU, INFO, RECIPE, toy_builders, toy_network, toy_task
-from ferbench.conformance.surroundings import Surroundings
 from ferbench.contract.backbone import Network
 from ferbench.contract.method import Method, MethodConfig
 from ferbench.discovery.registry import Entry

@@ -73,9 +73,7 @@ class _Readings:
         return self._classes[config, prefix]
 
 
-def _varied(
-    method: type[Method], configs: Sequence[MethodConfig], name: str
-) -> Iterator[tuple[int, MethodConfig]]:
+def _varied(method: type[Method], configs: Sequence[MethodConfig], name: str) -> Iterator[tuple[int, MethodConfig]]:
     """The configurations with other values of an option, with the number of the one that each was made from."""
     field = configs[0].option_fields()[name]
     for number, config in enumerate(configs):

@@ -106,7 +106,7 @@ def boxes_follow(case: ViewCase) -> Found:
         view, moved = case.of(faces, boxes, seed)
         assert bool((moved[:, :2] <= moved[:, 2:]).all()), "a box has x1 < x0 or y1 < y0"
         size = view.shape[1]
-        assert -1 <= float(moved.min()) and float(moved.max()) <= size + 1, f"a box lies outside the view of {size} px"
+        assert float(moved.min()) >= -1 and float(moved.max()) <= size + 1, f"a box lies outside the view of {size} px"
         for image, box in zip(view.float(), moved, strict=True):
             bright = image.sum(-1) > 0.5 * image.sum(-1).max()
             rows, columns = bright.any(1).nonzero().flatten(), bright.any(0).nonzero().flatten()

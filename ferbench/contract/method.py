@@ -354,7 +354,9 @@ class Method(nn.Module):
         with self._seeded(name):
             return self._built_by.backbone()
 
-    def add_network(self, name: str, network: nn.Module | Callable[[], nn.Module], *, ema: bool = False, frozen: bool = False) -> nn.Module:
+    def add_network(
+        self, name: str, network: nn.Module | Callable[[], nn.Module], *, ema: bool = False, frozen: bool = False
+    ) -> nn.Module:
         """Keep a further network (a peer, a projection, a frozen teacher) as `self.networks[name]`; only in `setup`.
 
         A builder is called with torch's generator seeded by name and cell, which leaves all other random numbers as

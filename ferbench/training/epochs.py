@@ -66,9 +66,7 @@ class _Context:
         if self._planned.stage.pretraining:
             raise PluginError("predict: no predictions in a pre-training stage, which cells of all label budgets share")
         run = self._run
-        chosen: Network = (
-            {"teacher": run.teacher.net, "student": run.net}[net] if isinstance(net, str) else net
-        )
+        chosen: Network = {"teacher": run.teacher.net, "student": run.net}[net] if isinstance(net, str) else net
         spec = ViewSpec(view) if isinstance(view, str) else view
         if pool == "unlabeled":
             return self._predict_unlabeled(chosen, spec)

@@ -55,7 +55,9 @@ EXAMPLES: Mapping[str, Example] = {
         "PROTOCOL",
     ),
     "view": Example(
-        "Brighter or darker images", 'grep -n "view(" ferbench_*/view.py   # a method asks for it by view("{name}")', "make"
+        "Brighter or darker images",
+        'grep -n "view(" ferbench_*/view.py   # a method asks for it by view("{name}")',
+        "make",
     ),
     "executor": Example(
         "Processes of this machine with a lower priority",

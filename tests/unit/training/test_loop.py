@@ -265,7 +265,9 @@ def test_stages_that_cannot_be_are_refused(tmp_path: Path) -> None:
 
     with pytest.raises(PluginError, match="is not cached"):
         toy_training(LastIsCached(MethodConfig()), tmp_path)
-    with pytest.raises(PluginError, match=r"Misspelt: OptimizerSettings has no field 'lr'.*it has optimizer, learning_"):
+    with pytest.raises(
+        PluginError, match=r"Misspelt: OptimizerSettings has no field 'lr'.*it has optimizer, learning_"
+    ):
         train(toy_training(Misspelt(MethodConfig()), tmp_path))
 
 
