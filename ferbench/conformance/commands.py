@@ -56,7 +56,8 @@ def helps(case: CommandCase) -> str:
 @CHECKS.add(
     "a wrong option ends with exit code 2",
     protects="scripts, which tell a mistake in the command (2) from a failure of the work (1)",
-    mend="leave exit codes to click and to ferbench.errors: raise UsageError, and never catch SystemExit or call sys.exit",
+    mend="leave exit codes to click and to ferbench.errors: raise UsageError, and never catch SystemExit "
+    "or call sys.exit",
 )
 def usage(case: CommandCase) -> None:
     ended = case.call(WRONG)

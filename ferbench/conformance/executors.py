@@ -4,6 +4,7 @@ import functools
 import io
 import json
 import os
+import sys
 import threading
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
@@ -212,16 +213,18 @@ def _as(job: Job, method: str) -> Job:
 
 @contextmanager
 def _methods_that_end_badly(site: Path) -> Iterator[None]:
-    """A distribution with `toy-crash` and `toy-hang` in a folder that new processes import from."""
+    """A distribution with `toy-crash` and `toy-hang` in a folder that this process and new ones import from."""
     info = site / "ferbench_toy_endings-1.0.dist-info"
     info.mkdir(parents=True)
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: ferbench-toy-endings\nVersion: 1.0\n")
     (info / "entry_points.txt").write_text("[ferbench]\ntoy-endings = ferbench.conformance.bad_endings\n")
+    sys.path.insert(0, str(site))  # crash_record, here, looks for the method too
     before = os.environ.get("PYTHONPATH")
     os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, (str(site), before)))
     try:
         yield
     finally:
+        sys.path.remove(str(site))
         if before is None:
             del os.environ["PYTHONPATH"]
         else:

@@ -1,4 +1,4 @@
-"""Runs of a method in processes of their own: `python -m ferbench.conformance.fresh_process TARGET NAME VARIANT VIEWS`."""
+"""Runs of a method in processes of their own, by `python -m`."""
 
 import functools
 import importlib

@@ -34,7 +34,8 @@ def _outputs(head: nn.Module, features: Tensor) -> Mapping[str, Tensor]:
 @CHECKS.add(
     "maps features to an Output",
     protects="every method that the head is combined with, which reads logits, features, auxiliary loss and extras",
-    mend="subclass ferbench.contract.head.Head and return Output(logits (B, C), features (B, D), aux_loss, extras) with "
+    mend="subclass ferbench.contract.head.Head and return Output(logits (B, C), features (B, D), "
+    "aux_loss, extras) with "
     "one row per image",
 )
 def shapes(case: NetworkCase) -> str:

@@ -62,7 +62,8 @@ class LossWatch:
         if not seen["images"]:
             return f"{self.variant}: no pseudo-labels"
         assert 2 * seen["used without gradient"] <= seen["used"] or not seen["used"], (
-            f"{where}{seen['used without gradient']} of {seen['used']} images with a mask above {USED} do not train: the "
+            f"{where}{seen['used without gradient']} of {seen['used']} images with a mask above {USED} do "
+            f"not train: the "
             "total has no gradient at what the net gives for them"
         )
         assert 2 * seen["other label"] <= seen["by label"] or not seen["by label"], (

@@ -1,6 +1,7 @@
 """Counts the tensors that live while a method trains."""
 
 import gc
+import itertools
 from collections import defaultdict
 
 import torch
@@ -30,7 +31,7 @@ class MemoryWatch:
         for stage, samples in self._samples.items():
             counts, sizes = zip(*samples, strict=True)
             for what, values in (("tensors", counts), ("bytes in tensors", sizes)):
-                grows = len(values) > 2 and all(a < b for a, b in zip(values, values[1:], strict=False))
+                grows = len(values) > 2 and all(a < b for a, b in itertools.pairwise(values))
                 assert not grows, (
                     f"variant '{variant}', stage '{stage}': {values[0]:,} {what} at half of the steps, "
                     f"{values[-1]:,} at the end, and more at each look between"

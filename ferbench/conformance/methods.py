@@ -88,7 +88,8 @@ def options(case: MethodCase) -> str:
     "losses are tensors of the right shapes and ranges",
     protects="the engine minimises the total, and history and report show terms, pseudo-labels and masks as they are "
     "described",
-    mend="return Losses(total, pseudo_label=, mask=, **terms): scalar tensors, (B,) int64 class numbers and (B,) floats "
+    mend="return Losses(total, pseudo_label=, mask=, **terms): scalar tensors, (B,) int64 class numbers "
+    "and (B,) floats "
     "in 0..1 for the B unlabeled images, in their order; leave the batch as it is",
 )
 def losses(case: MethodCase) -> None:
@@ -122,7 +123,8 @@ def static(case: MethodCase) -> str:
 @CHECKS.add(
     "a run is deterministic",
     protects="that a result can be computed again from its record",
-    mend="draw from self.random, self.uniform and their like alone, never from random, numpy.random, time or files, and "
+    mend="draw from self.random, self.uniform and their like alone, never from random, numpy.random, "
+    "time or files, and "
     "keep all state in buffers",
 )
 def deterministic(case: MethodCase) -> None:

@@ -33,8 +33,10 @@ def common_checks(what: str) -> Checks:
 
     @checks.add(
         "random weights come from torch's seed alone",
-        protects="that a seed gives one net: cells are computed again from it, and methods are compared from equal starts",
-        mend="draw initial weights from torch's global generator, which the engine seeds; not from random, numpy or time",
+        protects="that a seed gives one net: cells are computed again from it, and methods are compared from "
+        "equal starts",
+        mend="draw initial weights from torch's global generator, which the engine seeds; not from random, "
+        "numpy or time",
     )
     def seeded(case: NetworkCase) -> None:
         states = []
@@ -47,7 +49,8 @@ def common_checks(what: str) -> Checks:
 
     @checks.add(
         "its state is all in its state_dict",
-        protects="checkpoints, resumed runs, the EMA teacher and saved models, which hold the state_dict and nothing else",
+        protects="checkpoints, resumed runs, the EMA teacher and saved models, which hold the state_dict and "
+        "nothing else",
         mend="keep state in parameters and buffers (register_buffer), not in attributes of Python or in the module",
     )
     def no_hidden_state(case: NetworkCase) -> None:
@@ -60,14 +63,16 @@ def common_checks(what: str) -> Checks:
             first, second = (_outputs(case, net.train(mode), case.inputs) for net in (trained, fresh))
             for name, value in first.items():
                 assert torch.equal(value, second[name]), (
-                    f"{name} differs between a net that was trained for {STEPS} steps and a new one with its state_dict, "
+                    f"{name} differs between a net that was trained for {STEPS} steps and a new one with its "
+                    f"state_dict, "
                     f"in {'training' if mode else 'evaluation'} mode"
                 )
 
     @checks.add(
         "evaluation is deterministic",
         protects="scores and pseudo-labels: a model must give the same answer each time",
-        mend="let dropout and noise act only where self.training is true; use nn.Dropout, or F.dropout(x, p, self.training)",
+        mend="let dropout and noise act only where self.training is true; use nn.Dropout, or F.dropout(x, p, "
+        "self.training)",
     )
     def same_in_evaluation(case: NetworkCase) -> None:
         net = case.built().eval()

@@ -46,7 +46,8 @@ def pictures(seed: int = 0) -> tuple[Tensor, Tensor]:
 @CHECKS.add(
     "maps uint8 images and boxes to the same",
     protects="the net, which is given the view normalised, and methods that use face boxes",
-    mend="register a function (recipe, **options) -> view; view(images (B, S, S, 3) uint8, boxes (B, 4), generator) gives "
+    mend="register a function (recipe, **options) -> view; view(images (B, S, S, 3) uint8, boxes (B, 4), "
+    "generator) gives "
     "(B, T, T, 3) uint8 and float32 boxes (B, 4) in its own pixels, and leaves what it was given as it is",
 )
 def shapes(case: ViewCase) -> str:
