@@ -117,4 +117,4 @@ def _train(case: NetworkCase, net: nn.Module) -> None:
     with torch.no_grad():
         for parameter, gradient in zip(trained, gradients, strict=True):
             if gradient is not None:
-                parameter -= 0.01 * gradient
+                parameter.sub_(0.01 * gradient)

@@ -85,7 +85,7 @@ def recipes(case: ProtocolCase) -> str:
             check_backbone(case.surroundings.registry, recipe.backbone, recipe.image_size)
         except UsageError as error:
             raise AssertionError(f"recipe '{family}': {error}") from None
-        make_optimizer([torch.nn.Parameter(torch.zeros(1))], recipe)
+        make_optimizer([{"params": [torch.nn.Parameter(torch.zeros(1))]}], recipe)
     return f"recipes for {', '.join(recipes)}"
 
 
