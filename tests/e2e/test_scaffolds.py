@@ -31,7 +31,8 @@ def test_a_new_package_works(ferbench: Ferbench, tmp_path: Path, kind: str) -> N
     assert made.returncode == 0, made.stderr
     package, site = tmp_path / "ferbench-mine", tmp_path / "site"
     pip_install(site, package)
-    env = {"PYTHONPATH": str(site), "FERBENCH_STRICT_PLUGINS": "1", "FERBENCH_PLUGINS": "mine,synthfaces"}
+    paths = os.pathsep.join(filter(None, (str(site), os.environ.get("PYTHONPATH"))))
+    env = {"PYTHONPATH": paths, "FERBENCH_STRICT_PLUGINS": "1", "FERBENCH_PLUGINS": "mine,synthfaces"}
 
     def succeed(*arguments: str) -> str:
         shown = ferbench(*arguments, env=env)
