@@ -102,6 +102,11 @@ class LoadedPlugin:
     tunings: tuple[Tuning, ...]
     manager: pluggy.PluginManager
 
+    @property
+    def events(self) -> list[str]:
+        """The hooks of run events that it implements."""
+        return [hook for hook in self.hooks if not hook.startswith("ferbench_register_")]
+
 
 @dataclass(frozen=True, eq=False)
 class Registry:

@@ -15,7 +15,7 @@ from ferbench.contract.backbone import token_backbone
 from ferbench.contract.executor import INLINE, Job
 from ferbench.contract.protocol import Recipe
 from ferbench.discovery.registry import Registry
-from ferbench.errors import UsageError
+from ferbench.errors import FerbenchError, PluginError, UsageError
 from ferbench.execution.build import build_backbone
 from ferbench.execution.devices import check_device
 from ferbench.execution.executors import make_executor
@@ -126,26 +126,44 @@ class _Planner:
         )
 
 
+OTHER_SIZE = 224
+
+
 def check_backbone(registry: Registry, name: str, image_size: int, tokens: bool = False, processes: int = 1) -> None:
     """Build the net without memory and send two images through; one that cannot be is a UsageError.
 
-    So is one without `tokens`, where the method wants them, and one that several processes cannot share.
+    So is one without `tokens`, where the method wants them, and one that several processes cannot share. A builder that
+    fails whatever the size of images is a PluginError.
     """
     problem: Exception | None = None
     # A net that looks at values fails on meta tensors; then the real ones decide.
     for device in ("meta", "cpu"):
         try:
-            with torch.device(device), torch.no_grad():
-                backbone = build_backbone(registry, name, image_size, None)
-                backbone(torch.empty(2, 3, image_size, image_size))
-            if tokens:
-                token_backbone(backbone, name)
-            check_parts(backbone, processes)
+            _send_images(registry, name, image_size, tokens, processes, device)
             return
-        except (RuntimeError, ValueError, AssertionError) as error:
+        except FerbenchError:
+            raise
+        except Exception as error:  # whatever a builder raises
             problem = error
-    reason = " ".join(str(problem).split()) or type(problem).__name__
+    reason = " ".join(f"{type(problem).__name__}: {problem}".split()).removesuffix(":")[:200]
+    try:
+        build_backbone(registry, name, OTHER_SIZE, None)
+    except Exception:  # it is not the size
+        entry = registry.get("backbones", name.partition("/")[0])
+        raise PluginError(
+            f"backbone '{name}' of {entry.distribution} {entry.version} cannot be built ({reason}); choose another "
+            f"--backbone, or mend {entry.target}"
+        ) from problem
     raise UsageError(
-        f"backbone '{name}' does not take images of {image_size} px ({reason[:200]}); "
+        f"backbone '{name}' does not take images of {image_size} px ({reason}); "
         "choose another --backbone or --set image_size=..."
     )
+
+
+def _send_images(registry: Registry, name: str, image_size: int, tokens: bool, processes: int, device: str) -> None:
+    with torch.device(device), torch.no_grad():
+        backbone = build_backbone(registry, name, image_size, None)
+        backbone(torch.empty(2, 3, image_size, image_size))
+    if tokens:
+        token_backbone(backbone, name)
+    check_parts(backbone, processes)
