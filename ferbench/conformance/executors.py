@@ -1,8 +1,6 @@
 """What every executor must keep. Ten tiny cells run in processes, so that most of it is looked at only with `slow`."""
 
 import functools
-import io
-import json
 import os
 import sys
 import threading
@@ -13,14 +11,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-import numpy as np
-import pyarrow
-import pyarrow.parquet
-from PIL import Image
-
 from ferbench.cells.request import RunRequest
 from ferbench.conformance.framework import Checks, Doubt, Found
 from ferbench.conformance.surroundings import Surroundings
+from ferbench.conformance.toy_set import write_greys
 from ferbench.contract.events import Event, Finished
 from ferbench.contract.executor import INLINE, STATUSES, Executor, Job
 from ferbench.discovery.registry import Entry
@@ -85,7 +79,7 @@ class ExecutorCase:
     def _jobs(self, folder: Path) -> list[Job]:
         request = RunRequest(
             methods=("supervised@weak",),
-            datasets=(str(_write_dataset(folder / "bars")),),
+            datasets=(str(write_greys(folder / "bars")),),
             ratios=("0.5",),
             seeds=range(CELLS),
             protocol="ratio-v1",
@@ -229,26 +223,3 @@ def _methods_that_end_badly(site: Path) -> Iterator[None]:
             del os.environ["PYTHONPATH"]
         else:
             os.environ["PYTHONPATH"] = before
-
-
-def _write_dataset(folder: Path) -> Path:
-    """Sixty grey images of 16 px in three classes, as a folder that `--dataset` takes."""
-    names = ("neutral", "happiness", "sadness")
-    folder.mkdir(parents=True)
-    for split, count in (("train", 12), ("test", 8)):
-        rows = [
-            {"id": f"{split}-{label}-{i}", "image": {"bytes": _png(40 * k + 3 * i), "path": None}, "label": label}
-            for k, label in enumerate(names)
-            for i in range(count)
-        ]
-        pyarrow.parquet.write_table(pyarrow.Table.from_pylist(rows), folder / f"{split}.parquet")
-    description = {"name": "bars", "title": "Bars", "licence": "CC0", "classes": {"3": names}, "default_classes": "3"}
-    (folder / "dataset.json").write_text(json.dumps({**description, "family": "synthfaces"}), "utf-8")
-    return folder
-
-
-def _png(value: int) -> bytes:
-    buffer = io.BytesIO()
-    noise = np.random.default_rng(value).integers(0, 20, (16, 16, 3)) + value
-    Image.fromarray(noise.astype(np.uint8)).save(buffer, "PNG")
-    return buffer.getvalue()

@@ -3,10 +3,13 @@
 import functools
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
 
+from ferbench.cells.request import RunRequest
 from ferbench.cells.resolve import method_config, view_kinds
 from ferbench.conformance.framework import Checks, Doubt, Found
 from ferbench.conformance.fresh_process import in_fresh_processes
@@ -16,10 +19,13 @@ from ferbench.conformance.options import ignored_options
 from ferbench.conformance.static_check import check_static
 from ferbench.conformance.surroundings import Surroundings
 from ferbench.conformance.toy_run import Ended, recipe_of, run_toy, state_digest
+from ferbench.conformance.toy_set import write_greys
 from ferbench.conformance.toy_task import CPU, INFO, toy_builders, toy_network, toy_task
 from ferbench.contract.backbone import Network
 from ferbench.contract.method import Method, MethodConfig
 from ferbench.discovery.registry import Entry
+from ferbench.execution.audit import audit
+from ferbench.execution.plan import make_plan
 from ferbench.training.stages import stage_steps
 
 MEMORY_STEPS = 200
@@ -262,3 +268,29 @@ def _difference(first: Ended, second: Ended) -> str:
 
 def _and(names: list[str]) -> str:
     return " and ".join(f"'{name}'" for name in names) if len(names) < 3 else ", ".join(f"'{name}'" for name in names)
+
+
+@CHECKS.add(
+    "hidden labels and test images change nothing",
+    protects="every comparison: a method that reaches labels beyond its budget, or test images, wins by that",
+    mend="use what the batch gives, and no file of a dataset; `ferbench audit` trains longer",
+    slow=True,
+)
+def audited(case: MethodCase) -> Found:
+    tokens = any("tokens" in case.method(config).requires for _, config in case.configs())
+    with TemporaryDirectory() as folder:
+        request = RunRequest(
+            methods=(case.entry.name,),
+            datasets=(str(write_greys(Path(folder) / "greys")),),
+            ratios=("0.5",),
+            backbones=("small-vit" if tokens else "small-resnet/4",),
+            overrides={"steps": 20, "evaluations": 2, "labeled_batch": 4, "unlabeled_batch": 4, "image_size": 16},
+            device="cpu",
+            runs=Path(folder) / "runs",
+        )
+        (item,) = make_plan(request, case.surroundings.registry, check_data=False)
+        if item.job.plan["relabeled"]:
+            return Doubt("it declares that it sees labels beyond the budget; its records are never standard")
+        found = audit(item.job, case.surroundings.registry, Path(folder), lambda event: None, lambda: None)
+        assert not found, f"with other labels of unlabeled images and other test images, {', '.join(found)} differ"
+    return "20 steps"

@@ -20,6 +20,7 @@ from ferbench.errors import InterruptedRun
 from ferbench.execution.event_lines import EventLines, end_with_parent
 from ferbench.execution.handover import FACTS, REPORT, TEST, CellFacts, TrainerReport
 from ferbench.execution.run_cell import Events, Stop
+from ferbench.execution.stopping import StopRequests
 from ferbench.records.files import write_atomic
 
 TORCHRUN = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node")
@@ -80,15 +81,19 @@ def _die_of(code: int) -> NoReturn:
 
 def main() -> int:
     """Train the job of the command line; the exit code is 0 once a report lies in the folder."""
+    stop = StopRequests()
+    with stop.heeding_signals():  # before torch is imported, which takes seconds
+        return _train(stop)
+
+
+def _train(stop: StopRequests) -> int:
     from ferbench.discovery.loader import load_registry
     from ferbench.execution.notices import warnings_as_notices
-    from ferbench.execution.stopping import StopRequests
     from ferbench.execution.train_cell import train_cell
 
     end_with_parent()
     tell = EventLines(silent=os.environ.get("RANK", "0") != "0")
     job, folder = Job.from_json(json.loads(sys.argv[1])), Path(sys.argv[2])
-    stop = StopRequests()
     if job.timeout is not None:
         began = CellFacts.model_validate_json((folder / FACTS).read_bytes()).began
         stop.allow(began + job.timeout - time.monotonic())
@@ -98,7 +103,7 @@ def main() -> int:
         while not (folder / TEST).is_file():
             time.sleep(0.01)
 
-    with stop.heeding_signals(), warnings_as_notices(tell):
+    with warnings_as_notices(tell):
         try:
             report = train_cell(job, load_registry(), folder, tell, stop, tests)
         except InterruptedRun as error:
