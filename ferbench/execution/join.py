@@ -124,11 +124,11 @@ def _joined_row(
     more: dict[str, Any] = {"evaluation": scores[row.epoch]} if row.epoch in scores else {}
     if row.mask_rate is not None:
         truth = chosen.hidden.get(trained.data[row.stage])
-        more |= _precision(safetensors.numpy.load_file(said_file(folder, row.epoch)), truth, n_classes)
+        more |= precision(safetensors.numpy.load_file(said_file(folder, row.epoch)), truth, n_classes)
     return row.model_copy(update=more)
 
 
-def _precision(said: Mapping[str, NDArray[Any]], truth: NDArray[np.int64] | None, n_classes: int) -> dict[str, Any]:
+def precision(said: Mapping[str, NDArray[Any]], truth: NDArray[np.int64] | None, n_classes: int) -> dict[str, Any]:
     """How much of what was said of unlabeled images is right, where the truth is known."""
     pseudo, mask = said["pseudo_label"].astype(np.int64), said["mask"].astype(np.float64)
     true = np.full(len(pseudo), -1) if truth is None else truth[said["number"]]
