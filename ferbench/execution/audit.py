@@ -33,7 +33,7 @@ from ferbench.data.prepare.pack import ensure_packed
 from ferbench.discovery.registry import Registry
 from ferbench.errors import FerbenchError, UsageError
 from ferbench.execution.handover import FACTS, TEST, CellFacts, ImageRows
-from ferbench.execution.rows import tested_rows, training_rows
+from ferbench.execution.rows import rows_of_tests, training_rows
 from ferbench.execution.run_cell import Events, Stop, sources_of
 from ferbench.execution.trainer import train_apart
 from ferbench.readers.description import DESCRIPTION
@@ -107,7 +107,7 @@ class _Copy:
             resolved = resolve(self.cell, registry, opened=lambda source: ParquetDataset(self.data))
             data = select(resolved, needs=DataNeeds(plan.boxes, plan.relabeled))
             chosen = training_rows(resolved, data, unlabeled=plan.unlabeled)
-            tests, _ = tested_rows(data.images, data.selection.test)
+            tests, _ = rows_of_tests(data.images, data.selection.test)
         facts = CellFacts(
             n_labeled=len(data.selection.labeled),
             n_validation=len(data.selection.validation),

@@ -54,7 +54,7 @@ def training_rows(resolved: ResolvedCell, data: CellData, *, unlabeled: bool) ->
     return TrainingRows(rows, hidden)
 
 
-def tested_rows(images: ImageStore, rows: Sequence[int]) -> tuple[ImageRows, NDArray[np.int64]]:
+def rows_of_tests(images: ImageStore, rows: Sequence[int]) -> tuple[ImageRows, NDArray[np.int64]]:
     """What is tested, in an order that tells nothing, and the position (N,) in `rows` of each."""
     ids = [images.ids[row] for row in rows]
     order = np.array(sorted(range(len(ids)), key=lambda i: rank("test order", images.name, 0, ids[i])), np.int64)

@@ -23,7 +23,7 @@ from ferbench.errors import FerbenchError, InterruptedRun, UsageError
 from ferbench.execution.handover import FACTS, LOGITS, REPORT, TEST, CellFacts, ImageRows, TrainerReport
 from ferbench.execution.join import cross_test_result, trained_result
 from ferbench.execution.record_builder import RecordBuilder, error_report, finished_record, has_model
-from ferbench.execution.rows import tested_rows, training_rows
+from ferbench.execution.rows import rows_of_tests, training_rows
 from ferbench.records.cell import Cell
 from ferbench.records.files import write_atomic
 from ferbench.records.in_progress import IN_PROGRESS
@@ -117,7 +117,7 @@ class _CellRun:
         if plan.boxes and (missing := missing_boxes(resolved, data)):
             self._tell(missing)
         chosen = training_rows(resolved, data, unlabeled=plan.unlabeled)
-        tested, order = tested_rows(data.images, data.selection.test)
+        tested, order = rows_of_tests(data.images, data.selection.test)
         facts = CellFacts(
             n_labeled=len(data.selection.labeled),
             n_validation=len(data.selection.validation),
@@ -155,7 +155,7 @@ class _CellRun:
         builder.tested = trained
         for text in test.notes():
             self._tell(f"'{resolved.cell.test_on}' {text}")
-        tested, order = tested_rows(test.images, test.rows)
+        tested, order = rows_of_tests(test.images, test.rows)
         facts = CellFacts(
             n_labeled=trained.result.n_labeled,
             n_validation=trained.result.n_validation or 0,

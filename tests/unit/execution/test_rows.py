@@ -16,7 +16,7 @@ from ferbench.contract.protocol import SymmetricNoise
 from ferbench.discovery.registry import Registry
 from ferbench.execution.handover import ImageRows
 from ferbench.execution.plan import make_plan
-from ferbench.execution.rows import TrainingRows, tested_rows, training_rows
+from ferbench.execution.rows import TrainingRows, rows_of_tests, training_rows
 from ferbench.execution.run_cell import sources_of
 from tests.support.pattern_set import CLASSES, write_pattern_set
 
@@ -96,7 +96,7 @@ def test_labels_are_those_that_the_protocol_lets_a_method_see(data: tuple[Any, C
 def test_tests_are_given_in_an_order_that_tells_nothing(data: tuple[Any, CellData]) -> None:
     _, chosen = data
     test = chosen.selection.test
-    given, order = tested_rows(chosen.images, test)
+    given, order = rows_of_tests(chosen.images, test)
     assert given.labels is None
     assert [test[position] for position in order] == given.row.tolist()
     assert given.row.tolist() != sorted(given.row.tolist())
