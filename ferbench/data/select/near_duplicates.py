@@ -67,15 +67,15 @@ def source_rows(source: ImageStore | StreamIndex) -> NDArray[np.int64]:
 
 
 def known_overlap(
-    source: ImageStore | StreamIndex, rows: NDArray[np.int64], test: ImageStore, rows_of_tests: list[int]
+    source: ImageStore | StreamIndex, rows: NDArray[np.int64], test: ImageStore, test_rows: list[int]
 ) -> Overlap:
-    """Positions in `rows`, all rows of a stream, and in `rows_of_tests`; what was found before lies beside the source."""
-    compared = hashlib.sha256(rows.tobytes()).hexdigest(), test.fingerprint, rows_of_tests
+    """Positions in `rows`, all rows of a stream, and in `test_rows`; what was found before lies beside the source."""
+    compared = hashlib.sha256(rows.tobytes()).hexdigest(), test.fingerprint, test_rows
     path = source.folder / f"overlap-{digest([OVERLAP_VERSION, *compared])[:16]}.json"
     if path.is_file():
         found = json.loads(path.read_text("utf-8"))
         return Overlap(**{name: np.array(positions, np.int64) for name, positions in found.items()})
     hashes = source.hashes() if isinstance(source, StreamIndex) else in_chunks(source.images, rows)
-    overlap = find_overlap(test.images[rows_of_tests], hashes)
+    overlap = find_overlap(test.images[test_rows], hashes)
     write_atomic(path, json.dumps({name: positions.tolist() for name, positions in asdict(overlap).items()}).encode())
     return overlap
