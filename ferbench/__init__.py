@@ -7,11 +7,16 @@ from ferbench.version import __version__
 
 if TYPE_CHECKING:
     from ferbench.execution.api import run
+    from ferbench.execution.crash_record import crash_record
     from ferbench.records.frame import load
 
-__all__ = ["__version__", "load", "run"]
+__all__ = ["__version__", "crash_record", "load", "run"]
 
-_HOMES = {"run": "ferbench.execution.api", "load": "ferbench.records.frame"}
+_HOMES = {
+    "crash_record": "ferbench.execution.crash_record",
+    "load": "ferbench.records.frame",
+    "run": "ferbench.execution.api",
+}
 
 
 def __getattr__(name: str) -> Any:

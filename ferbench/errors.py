@@ -37,6 +37,10 @@ class VerificationError(FerbenchError):
     exit_code = 5
 
 
+class ExecutorError(FerbenchError):
+    """An executor failed, or what it says of its jobs is not so; cells that have a record are kept."""
+
+
 class InterruptedRun(FerbenchError):
     """The person or the scheduler stopped the run; what was computed is saved."""
 

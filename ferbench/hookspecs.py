@@ -62,10 +62,29 @@ def ferbench_register_backbones(register: Register) -> None:
 
 
 @hookspec
+def ferbench_register_views(register: Register) -> None:
+    """Called once at start-up. Targets are functions `(recipe, **options) -> View` of `ferbench.contract.batch`.
+
+    Example: `register("simclr-colour", "ferbench_mine.views:colour", summary="Colour jitter and grey, as SimCLR")`
+    """
+
+
+@hookspec
 def ferbench_register_protocols(register: Register) -> None:
     """Called once at start-up. Targets are instances of `ferbench.contract.protocol.Protocol`.
 
     Example: `register("ratio-v1", "ferbench.builtin.protocols:RATIO_V1", summary="Label ratios 1 to 100 %")`
+    """
+
+
+@hookspec
+def ferbench_register_tunings(register: Register) -> None:
+    """Called once at start-up, with another `register` than the rest: it takes options of what is registered here.
+
+    Options go to one `method`, `head` or `backbone` under one protocol and family of datasets; `trials` is how many
+    settings were tried before these were chosen, and `source` says where the trials can be read.
+
+    Example: `register("ratio-v1", "synthfaces", {"threshold": 0.8}, method="mine", trials=5, source="docs/tuning.md")`
     """
 
 
@@ -87,7 +106,7 @@ def ferbench_register_commands(register: Register) -> None:
 
 @hookspec
 def ferbench_run_started(cell: "Cell", folder: Path) -> None:
-    """Called in the worker before the first step of a cell (also when it resumes); for loggers.
+    """Called in the process that trains before the first step of a cell (also when it resumes); for loggers.
 
     Example: `writer = SummaryWriter(folder / "tensorboard")`
     """
@@ -95,7 +114,9 @@ def ferbench_run_started(cell: "Cell", folder: Path) -> None:
 
 @hookspec
 def ferbench_epoch_finished(cell: "Cell", epoch: "EpochRow") -> None:
-    """Called in the worker after each epoch with its row of the history.
+    """Called in the process that trains after each epoch with its row of the history.
+
+    The row has nothing that is made from hidden labels: precision and test scores are known once the run is over.
 
     Example: `writer.add_scalar("loss", epoch.loss, epoch.step)`
     """
@@ -103,7 +124,7 @@ def ferbench_epoch_finished(cell: "Cell", epoch: "EpochRow") -> None:
 
 @hookspec
 def ferbench_run_finished(cell: "Cell", record: "Record") -> None:
-    """Called in the worker once the record of a cell is on disk.
+    """Called in the process that `ferbench run` started in, once the record of a cell is on disk.
 
     Example: `print(record.status, record.result and record.result.metrics.accuracy)`
     """

@@ -9,23 +9,26 @@ import pytest
 def pytest_addoption(parser: pytest.Parser) -> None:
     """The option that names the plugin to check."""
     parser.addoption("--ferbench", metavar="NAME", help="also run ferbench's conformance suite on this plugin")
+    parser.addoption("--ferbench-slow", action="store_true", help="with its checks that start processes")
+    parser.addoption("--ferbench-root", metavar="DIR", type=Path, help="folder with the images of the dataset")
 
 
 def pytest_collection_modifyitems(session: pytest.Session, config: pytest.Config, items: list[pytest.Item]) -> None:
     """Append the suite's checks to whatever was collected."""
     name = config.getoption("--ferbench")
     if name:
-        items.extend(_checks(session, name))
+        items.extend(_checks(session, config, name))
 
 
-def _checks(session: pytest.Session, name: str) -> Iterator[pytest.Item]:
+def _checks(session: pytest.Session, config: pytest.Config, name: str) -> Iterator[pytest.Item]:
     # Imported only when asked for: this module is loaded by every pytest in the environment.
     from ferbench.conformance.checks import planned_checks
     from ferbench.discovery.loader import load_registry
     from ferbench.errors import FerbenchError
 
     try:
-        checks = list(planned_checks(load_registry(), name))
+        slow, root = config.getoption("--ferbench-slow"), config.getoption("--ferbench-root")
+        checks = list(planned_checks(load_registry(), name, slow=slow, root=root))
     except FerbenchError as error:
         raise pytest.UsageError(f"--ferbench {name}: {error}") from None
     for title, check in checks:
@@ -47,4 +50,4 @@ class ConformanceItem(pytest.Item):
         """Run the check; what it finds is the failure's text."""
         result = self._check()  # type: ignore[operator]
         if not result.ok:
-            pytest.fail(result.detail, pytrace=False)
+            pytest.fail(str(result), pytrace=False)

@@ -1,14 +1,12 @@
 """What the training loop of Ada-CM's released code does, which LEAF's code took over."""
 
-from collections.abc import Mapping
-from typing import Any
-
 import torch
 from pydantic import Field
 from torch import Tensor, nn
 
 from ferbench.contract.batch import PoolPredictions
 from ferbench.contract.method import EpochContext, MethodConfig
+from ferbench.contract.optimizer import OptimizerSettings
 
 
 class ReleasedLoop(MethodConfig):
@@ -30,9 +28,10 @@ class ReleasedLoop(MethodConfig):
         return False if self.separate_forwards else None
 
     @property
-    def optimizer(self) -> Mapping[str, Any] | None:
+    def optimizer(self) -> OptimizerSettings | None:
         """The settings for `Stage.optimizer`."""
-        return {"weight_decay": 0.0} if self.state_decay else None
+        source = "Ada-CM's released code, which decays all state by hand"
+        return OptimizerSettings(weight_decay=0.0, source=source) if self.state_decay else None
 
     def labeled_pass(self, context: EpochContext) -> PoolPredictions:
         """The teacher's pass over the labeled images, from which margins are learned."""

@@ -1,5 +1,7 @@
 """What the core registers, through the same hooks as any plugin."""
 
+from functools import partial
+
 from ferbench.hookspecs import Register, hookimpl
 
 
@@ -87,6 +89,14 @@ def ferbench_register_backbones(register: Register) -> None:
 
 
 @hookimpl
+def ferbench_register_views(register: Register) -> None:
+    """The views that the protocols define."""
+    views = {"weak": "Random crop with padding, and flip", "strong": "RandAugment and cutout, then weak"}
+    for name, summary in {**views, "plain": "The image as it is stored, as evaluation sees it"}.items():
+        register(name, f"ferbench.data.load.views:{name}", summary=summary)
+
+
+@hookimpl
 def ferbench_register_protocols(register: Register) -> None:
     """The standard comparison, and what papers and challenges measure."""
     register(
@@ -117,6 +127,17 @@ def ferbench_register_protocols(register: Register) -> None:
 
 
 @hookimpl
+def ferbench_register_tunings(register: Register) -> None:
+    """What was tuned for the rendered faces; `docs/tuning.md` has the trials."""
+    for protocol in ("ratio-v1", "count-v1", "external-v1", "subject-folds-v1"):
+        tuned = partial(register, protocol, "synthfaces", source="docs/tuning.md")
+        # The trials were of the recipe itself.
+        tuned({}, method="supervised", trials=5)
+        tuned({"threshold": 0.8}, method="fixmatch", trials=8 if protocol == "external-v1" else 5)
+        tuned({"learning_rate": 1e-3}, backbone="small-vit", trials=3)
+
+
+@hookimpl
 def ferbench_register_executors(register: Register) -> None:
     """Where cells run."""
     register(
@@ -144,5 +165,9 @@ def ferbench_register_commands(register: Register) -> None:
     register("leaderboard", "ferbench.cli.leaderboard:leaderboard", summary="Build or check the leaderboard")
     register("prepare", "ferbench.cli.prepare:prepare", summary="Prepare your copy of a dataset for runs")
     register("boxes", "ferbench.cli.boxes:boxes", summary="Find the faces of a dataset that has no face boxes")
+    register(
+        "audit", "ferbench.cli.audit:audit", summary="Look for leaks: train a method twice with other hidden labels"
+    )
     register("reproduce", "ferbench.cli.reproduce:reproduce", summary="Run a record's cell again and compare")
     register("doctor", "ferbench.cli.doctor:doctor", summary="Check this installation; say how to repair it")
+    register("worker", "ferbench.cli.worker:worker", summary="Run one cell, as executors do; not meant for people")

@@ -2,9 +2,6 @@
 
 from ferbench.contract.protocol import Protocol, Recipe, StrongView, WeakView
 
-# Ada-CM and LEAF share their margins and contrast, and the same settings were the best of five trials for both.
-MARGINS_OF_SYNTHFACES = {"contrast_weight": 0.002, "margin": {"floor": 0.7, "decay": 0.85}}
-
 SYNTHFACES = Recipe(
     backbone="small-resnet/16",
     image_size=48,
@@ -16,22 +13,6 @@ SYNTHFACES = Recipe(
     ema_decay=0.99,
     weak=WeakView(padding=2),
     strong=StrongView(),
-    method_defaults={
-        "fixmatch": {"threshold": 0.8},
-        "ada-cm": {"dropout": 0.0, **MARGINS_OF_SYNTHFACES},
-        "leaf": {"head": {"dropout": 0.0}, **MARGINS_OF_SYNTHFACES},
-        "dtm": {"balanced": False, "unlabeled_weight": 0.5},
-        # A decoder of a size that trains on one thread.
-        "fr-pretrain-mixup": {
-            "pretraining": 6.0,
-            "decoder_depth": 2,
-            "normalize_patches": True,
-            "pretraining_rate": 1e-3,
-            "finetuning_rate": 1e-3,
-        },
-    },
-    backbone_defaults={"small-vit": {"learning_rate": 1e-3}},
-    head_defaults={"ada-cm": {"dropout": 0.0}, "leaf": {"dropout": 0.0}},
 )
 
 FER_GPU = Recipe(

@@ -4,11 +4,9 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from ferbench.cells.code_stamps import code, named_parts, stamp
-from ferbench.cells.resolve import ResolvedCell, option_values
-from ferbench.cells.select import CellData
-from ferbench.contract.protocol import TUNED
+from ferbench.cells.resolve import ResolvedCell, option_values, view_kinds
 from ferbench.records.formats import ENGINE_VERSION
-from ferbench.records.schema import RecordConfig
+from ferbench.records.schema import Fingerprints, RecordConfig
 
 if TYPE_CHECKING:
     from ferbench.contract.method import Stage
@@ -18,7 +16,7 @@ LATER_FIELDS = ("labeled_batch", "ema_decay", "joint_forward", "evaluations", "e
 
 
 def run_identity(
-    resolved: ResolvedCell, config: RecordConfig, data: CellData, arithmetic: Sequence[object]
+    resolved: ResolvedCell, config: RecordConfig, fingerprints: Fingerprints, arithmetic: Sequence[object]
 ) -> dict[str, Any]:
     """All that the state of a run depends on; `arithmetic` is what decides its rounding."""
     cell = resolved.cell
@@ -26,26 +24,41 @@ def run_identity(
         "config": config.model_dump(mode="json"),
         "method": [cell.method, stamp(resolved.registry, "methods", cell.method).source_hash],
         "network": [cell.backbone, cell.init, cell.head],
+        "views": view_stamps(resolved),
         "arithmetic": list(arithmetic),
-        "fingerprints": data.trained.by_name(),
+        "fingerprints": fingerprints.by_name(),
         "seed": cell.seed,
         "code": [ENGINE_VERSION, code()],
     }
 
 
 def shared_identity(
-    resolved: ResolvedCell, data: CellData, arithmetic: Sequence[object], stage: "Stage"
+    resolved: ResolvedCell, images: str, arithmetic: Sequence[object], stage: "Stage"
 ) -> dict[str, Any]:
-    """What a pre-training stage depends on: not labels, seed or head, and of options only those that it names."""
+    """What a pre-training stage depends on: not labels, seed or head, and of options only those that it names.
+
+    `images` is a digest of those that it draws.
+    """
     cell = resolved.cell
-    recipe = resolved.recipe.model_dump(mode="json", exclude={*TUNED, *LATER_FIELDS, *(stage.optimizer or {})})
+    recipe = resolved.recipe.model_dump(mode="json", exclude={*LATER_FIELDS, *_replaced(stage)})
     config = option_values(resolved.config)
     return {
         "options": {name: config[name] for name in stage.options},
         "recipe": {**recipe, "backbone": cell.backbone},
         "method": [cell.method, stamp(resolved.registry, "methods", cell.method).source_hash],
+        "views": view_stamps(resolved),
         "backbone": [cell.init, stamp(resolved.registry, *named_parts(cell)["backbone"]).source_hash],
         "arithmetic": list(arithmetic),
-        "images": data.pretraining_images,
+        "images": images,
         "code": [ENGINE_VERSION, code()],
     }
+
+
+def view_stamps(resolved: ResolvedCell) -> dict[str, str]:
+    """The code of the views that the method asks for, by name."""
+    kinds = view_kinds(resolved.declared)
+    return {kind: stamp(resolved.registry, "views", kind).source_hash for kind in kinds}
+
+
+def _replaced(stage: "Stage") -> dict[str, Any]:
+    return stage.optimizer.values if stage.optimizer else {}

@@ -2,9 +2,10 @@
 
 from importlib.metadata import version
 
+from ferbench.cells.resolve import ResolvedCell
 from ferbench.discovery.registry import Registry, package_hash, source_hash
 from ferbench.records.cell import Cell
-from ferbench.records.schema import PluginStamp
+from ferbench.records.schema import PluginStamp, TuningStamp
 
 
 def code() -> dict[str, str]:
@@ -39,3 +40,13 @@ def stamps(registry: Registry, cell: Cell) -> dict[str, PluginStamp]:
     del parts["method"]  # has a field of its own in the record
     known = registry.entries
     return {role: stamp(registry, kind, name) for role, (kind, name) in parts.items() if name in known.get(kind, {})}
+
+
+def tuning_stamps(resolved: ResolvedCell) -> dict[str, TuningStamp]:
+    """What is tuned of the cell's method, head and backbone, by role."""
+    return {
+        role: TuningStamp(
+            distribution=tuning.distribution, trials=tuning.trials, source=tuning.source, options=dict(tuning.options)
+        )
+        for role, tuning in resolved.tunings.items()
+    }

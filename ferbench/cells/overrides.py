@@ -3,10 +3,10 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from pydantic import BaseModel, JsonValue
+from pydantic import JsonValue
 
 from ferbench.cells.resolve import groups_of, method_class, option_values, unknown_option
-from ferbench.contract.protocol import TUNED, Recipe
+from ferbench.contract.protocol import Recipe
 from ferbench.discovery.registry import Registry
 from ferbench.errors import UsageError, suggestion
 from ferbench.records.dotted import flat
@@ -15,7 +15,7 @@ from ferbench.records.options_v1 import names_since_version_1
 if TYPE_CHECKING:
     from ferbench.contract.method import MethodConfig
 
-RECIPE_FIELDS = frozenset(Recipe.model_fields) - TUNED - {"backbone"}
+RECIPE_FIELDS = frozenset(Recipe.model_fields) - {"backbone"}
 
 Options = dict[str, Any]
 
@@ -48,7 +48,7 @@ def sort_settings(
 
 def recipe_changes(default: Recipe, chosen: Recipe) -> dict[str, JsonValue]:
     """The fields of a recipe that are not the protocol's, with their validated values: equal recipes, equal changes."""
-    before, after = dict(flat(_fields(default))), dict(flat(_fields(chosen)))
+    before, after = (dict(flat(recipe.model_dump(mode="json"))) for recipe in (default, chosen))
     return {key: value for key, value in after.items() if value != before[key]}
 
 
@@ -61,10 +61,6 @@ def config_changes(
     changes = {key: after[key] for key in given if after[key] != before[key]}
     # One option may decide the default of another; then all that was given must stay.
     return changes if configured(changes) == chosen else {key: after[key] for key in given}
-
-
-def _fields(model: BaseModel) -> dict[str, JsonValue]:
-    return model.model_dump(mode="json", exclude=set(TUNED))
 
 
 def _tables(options: Mapping[str, Mapping[str, Any]]) -> frozenset[str]:

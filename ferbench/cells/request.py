@@ -10,7 +10,15 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ValidationError
 
 from ferbench.cells.overrides import config_changes, recipe_changes, sort_settings
-from ferbench.cells.resolve import ResolvedCell, check_groups, method_class, method_config, recipe_of, resolve
+from ferbench.cells.resolve import (
+    ResolvedCell,
+    check_groups,
+    method_class,
+    method_config,
+    recipe_of,
+    resolve,
+    tuning_of,
+)
 from ferbench.contract.dataset import Dataset
 from ferbench.contract.protocol import Protocol, Recipe
 from ferbench.data.select.folds import fold_of
@@ -60,6 +68,7 @@ class RunRequest:
     runs: Path = Path("runs")
     timeout: float | None = None
     executor: str = "local"
+    executor_options: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -122,8 +131,10 @@ class Grid:
         variant = row.variant or self.request.variant or next(iter(method.variants))
         names = [each.method for each in self.rows]
         fields, options = sort_settings(self.registry, self.request.overrides, names, row.method)
-        recipe = recipe_of(self.protocol, dataset, backbone, fields)
-        configured = partial(method_config, row.method, method, variant, recipe)
+        recipe_with = partial(recipe_of, self.registry, self.protocol, dataset, backbone)
+        recipe = recipe_with(fields)
+        tuned = tuning_of(self.registry, self.protocol, dataset.info.family, "method", row.method)
+        configured = partial(method_config, row.method, method, variant, tuned)
         built = method(configured(options))
         start = self.start_of(backbone, recipe, built)
         pool = self._pool(row.method, built)
@@ -141,7 +152,7 @@ class Grid:
                 init=start.init,
                 seed=seed,
                 overrides=Overrides(
-                    protocol=recipe_changes(recipe_of(self.protocol, dataset, backbone, {}), recipe),
+                    protocol=recipe_changes(recipe_with({}), recipe),
                     method=config_changes(configured, options),
                 ),
                 precision=self.precision,

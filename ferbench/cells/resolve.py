@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from ferbench.contract.dataset import Dataset, DatasetInfo, RankGroups
-from ferbench.contract.protocol import TUNED, Protocol, Recipe
+from ferbench.contract.protocol import TUNABLE, Protocol, Recipe
 from ferbench.data.sources import classes_of, open_dataset, shared_classes
-from ferbench.discovery.registry import Registry
-from ferbench.errors import UsageError, suggestion
+from ferbench.discovery.registry import Registry, Tuning
+from ferbench.errors import PluginError, UsageError, suggestion
 from ferbench.records.cell import Cell
-from ferbench.records.checks import is_standard
+from ferbench.records.checks import departures, unsourced
 from ferbench.records.dotted import flat, nested
 from ferbench.records.options_v1 import names_since_version_1
 from ferbench.records.reproduction import Sources
@@ -63,8 +63,8 @@ class ResolvedCell:
     @cached_property
     def config(self) -> "MethodConfig":
         """The options that the method runs with."""
-        options = self.cell.overrides.method
-        return method_config(self.cell.method, self.method_class, self.cell.variant, self.recipe, options)
+        cell, tuned = self.cell, self.tunings.get("method")
+        return method_config(cell.method, self.method_class, cell.variant, tuned, cell.overrides.method)
 
     @cached_property
     def declared(self) -> "Method":
@@ -73,8 +73,16 @@ class ResolvedCell:
 
     @property
     def head_options(self) -> Mapping[str, Any]:
-        """What the recipe sets of a head that `--head` names."""
-        return self.recipe.head_defaults.get(self.cell.head or "", {})
+        """What is tuned of a head that `--head` names."""
+        return self.tunings["head"].options if "head" in self.tunings else {}
+
+    @cached_property
+    def tunings(self) -> Mapping[str, Tuning]:
+        """What is tuned of the cell's method, head and backbone, by role."""
+        cell, family = self.cell, self.dataset.info.family
+        parts = {"method": cell.method, "head": cell.head or "", "backbone": cell.backbone.partition("/")[0]}
+        found = {role: tuning_of(self.registry, self.protocol, family, role, name) for role, name in parts.items()}
+        return {role: tuning for role, tuning in found.items() if tuning}
 
     @property
     def wants_boxes(self) -> bool:
@@ -84,12 +92,34 @@ class ResolvedCell:
     @property
     def relabels(self) -> bool:
         """Whether a stage has a second draw of labeled images."""
-        return any(stage.data == "relabeled" for stage in self.declared.stages())
+        return any(stage.data == "relabeled" for stage in self.declared.declared_stages())
 
     @property
     def standard(self) -> bool:
         """Whether the cell belongs in a standard table."""
-        return is_standard(self.cell, self.protocol, relabels=self.relabels)
+        return not self.departures
+
+    @property
+    def selection(self) -> str:
+        """Which model is evaluated, in words; a protocol with a validation split lets methods choose on it."""
+        rule = self.protocol.selection
+        return rule if self.protocol.validation else self.declared.selection(rule)
+
+    @cached_property
+    def departures(self) -> list[str]:
+        """Why the cell does not belong in a standard table, as far as it is known before the run."""
+        return departures(
+            self.cell,
+            self.protocol,
+            relabels=self.relabels,
+            selection=self.selection,
+            optimizers=[
+                line
+                for stage in self.declared.declared_stages()
+                for settings in stage.optimizers.values()
+                for line in unsourced(stage.name, settings.departures(self.recipe), settings.source)
+            ],
+        )
 
 
 def resolve(
@@ -111,12 +141,22 @@ def resolve(
         cell=cell.base,
         registry=registry,
         protocol=protocol,
-        recipe=recipe_of(protocol, dataset, cell.backbone, cell.overrides.protocol),
+        recipe=recipe_of(registry, protocol, dataset, cell.backbone, cell.overrides.protocol),
         dataset=dataset,
         pool=opened(sources.pool or cell.pool_name) if cell.pool_name else None,
         class_names=class_names,
     )
     return base.on(opened(sources.test_on or cell.test_on)) if cell.test_on else base
+
+
+def view_kinds(method: "Method") -> list[str]:
+    """The registered names of all views that a method asks for, sorted."""
+    views = [
+        declared
+        for stage in method.declared_stages()
+        for declared in (stage.views.labeled, stage.views.unlabeled or {})
+    ]
+    return sorted({spec.kind for declared in views for spec in declared.values()})
 
 
 def check_groups(registry: Registry, protocol: Protocol, info: DatasetInfo) -> None:
@@ -140,16 +180,32 @@ def method_class(registry: Registry, name: str) -> "type[Method]":
     return method
 
 
-def recipe_of(protocol: Protocol, dataset: Dataset, backbone: str, overrides: Mapping[str, Any]) -> Recipe:
-    """The protocol's recipe for a dataset and a backbone, with fields set by the user (`weak.padding` is a view's)."""
-    recipe = protocol.recipe_for(dataset.info.family).for_backbone(backbone)
+def tuning_of(registry: Registry, protocol: Protocol, family: str, role: str, name: str) -> Tuning | None:
+    """What is tuned of a method, head or backbone for a family, or with the recipe that families without one share."""
+    families = (family,) if family in protocol.recipes else (family, "default")
+    return registry.tuning(f"{role}s", name, protocol.name, families)
+
+
+def recipe_of(
+    registry: Registry, protocol: Protocol, dataset: Dataset, backbone: str, overrides: Mapping[str, Any]
+) -> Recipe:
+    """The protocol's recipe for a dataset and a backbone, with fields set by the user (`weak.padding` is a view's).
+
+    What is tuned of the family of a backbone, `small-vit` of `small-vit/96`, is the same for all rows.
+    """
+    family = dataset.info.family
+    recipe = protocol.recipe_for(family)
     values = recipe.model_dump()
+    tuned = tuning_of(registry, protocol, family, "backbone", backbone.partition("/")[0])
+    if tuned:
+        _check_tuned(tuned, tuned.options, TUNABLE)
+        values |= tuned.options
     for key, value in overrides.items():
         *parents, leaf = key.split(".")
         target = values
         for parent in parents:
             target = target.get(parent) if isinstance(target, dict) else None  # type: ignore[assignment]
-        if not isinstance(target, dict) or leaf not in target or key in TUNED:
+        if not isinstance(target, dict) or leaf not in target:
             raise UsageError(
                 f"--set {key}: protocol '{protocol.name}' has no such field{suggestion(key, _keys(recipe))}"
             )
@@ -158,9 +214,9 @@ def recipe_of(protocol: Protocol, dataset: Dataset, backbone: str, overrides: Ma
 
 
 def method_config(
-    name: str, method: "type[Method]", variant: str, recipe: Recipe, overrides: Mapping[str, Any]
+    name: str, method: "type[Method]", variant: str, tuned: Tuning | None, overrides: Mapping[str, Any]
 ) -> "MethodConfig":
-    """Plugin default < the recipe's tuned default < the variant's preset < the user."""
+    """Plugin default < tuned default < the variant's preset < the user."""
     if variant not in method.variants:
         known = ", ".join(method.variants)
         raise UsageError(
@@ -170,7 +226,9 @@ def method_config(
     for key in overrides:
         if key not in options:
             raise UsageError(f"--set {key}: {unknown_option(name, method.Config, key)}")
-    layers = (recipe.method_defaults.get(name, {}), method.variants[variant], overrides)
+    if tuned:
+        _check_tuned(tuned, dict(flat(tuned.options, groups_of(options))), options)
+    layers = (tuned.options if tuned else {}, method.variants[variant], overrides)
     values = {key: value for layer in layers for key, value in flat(layer, groups_of(options))}
     return _validated(method.Config, nested(values), f"method '{name}'")
 
@@ -195,6 +253,15 @@ def groups_of(options: Iterable[str]) -> frozenset[str]:
 def option_values(config: "MethodConfig") -> dict[str, Any]:
     """The value of every option, as JSON, by dotted name."""
     return dict(flat(config.model_dump(mode="json"), groups_of(config.option_fields())))
+
+
+def _check_tuned(tuned: Tuning, names: Iterable[str], known: Iterable[str]) -> None:
+    for name in names:
+        if name not in known:
+            raise PluginError(
+                f"{tuned.distribution} tunes '{name}' of {tuned}, where {', '.join(known) or 'nothing'} may be tuned"
+                f"{suggestion(name, known)}"
+            )
 
 
 def _keys(model: BaseModel, prefix: str = "") -> list[str]:

@@ -11,6 +11,7 @@ from ferbench.data.prepare.pack import ensure_packed, find_packed
 from ferbench.data.seeds import derive
 from ferbench.data.select.cross_test import CrossTest, open_cross_test
 from ferbench.data.select.folds import fold_of
+from ferbench.data.select.label_noise import DrawnNoise
 from ferbench.data.select.splits import Selection, make_split
 from ferbench.data.select.unlabeled_pool import UnlabeledPool, is_on_disk, open_unlabeled_pool
 from ferbench.data.sources import shared_classes
@@ -90,9 +91,20 @@ def select(resolved: ResolvedCell, policy: Policy = Policy.MAKE, needs: DataNeed
     needs = needs or DataNeeds(resolved.wants_boxes, resolved.relabels)
     images, fold = _images(resolved, policy), fold_of(protocol, cell.seed)
 
+    noise = DrawnNoise(protocol.label_noise, protocol.split_rule, cell.seed) if protocol.label_noise else None
+
     def drawn(seed: int) -> Selection:
-        names, rule, groups = resolved.class_names, protocol.split_rule, protocol.rank_groups
-        return make_split(images, names, cell.budget, seed, rule=rule, groups=groups, fold=fold)
+        return make_split(
+            images,
+            resolved.class_names,
+            cell.budget,
+            seed,
+            rule=protocol.split_rule,
+            groups=protocol.rank_groups,
+            fold=fold,
+            validation=protocol.validation,
+            noise=noise,
+        )
 
     selection = drawn(cell.seed)
     relabeled = drawn(derive(cell.seed, "relabeled")) if needs.relabeled else None
@@ -123,8 +135,7 @@ def _images(resolved: ResolvedCell, policy: Policy) -> ImageStore:
 
 def _allowed(resolved: ResolvedCell, policy: Policy, dataset: Dataset) -> Dataset:
     """The dataset, if it is on disk or may be made now."""
-    size, usual = resolved.recipe.image_size, resolved.protocol.recipe_for(resolved.dataset.info.family)
-    usual_size = usual.for_backbone(resolved.cell.backbone).image_size
+    size, usual_size = resolved.recipe.image_size, resolved.protocol.recipe_for(resolved.dataset.info.family).image_size
     makes = policy is Policy.MAKE or (
         policy is Policy.USUAL_SIZE and size == usual_size and not isinstance(dataset, StreamedDataset)
     )

@@ -44,7 +44,11 @@ def list_(ctx: click.Context, as_json: bool) -> None:
         ctx.exit(PluginError.exit_code)
 
 
+KINDS_TO_BEGIN = ("method", "head", "backbone", "dataset", "protocol", "view", "executor", "command")
+
+
 @plugins.command("new")
+@click.argument("kind", type=click.Choice(KINDS_TO_BEGIN))
 @click.argument("name")
 @click.option(
     "--dir",
@@ -54,28 +58,44 @@ def list_(ctx: click.Context, as_json: bool) -> None:
     help="Folder in which to make ferbench-NAME; the current one if not given.",
 )
 @click.pass_obj
-def new(session: Session, name: str, parent: Path) -> None:
-    """Make a package with a working method, its tests and its CI, to be edited into your own."""
-    from ferbench.cli.scaffold import write_plugin
+def new(session: Session, kind: str, name: str, parent: Path) -> None:
+    """Make a package with a working example of a kind, its tests and its CI, to be edited into your own."""
+    from ferbench.cli.scaffold import EXAMPLES, write_plugin
 
-    folder = write_plugin(session.registry, name, parent)
+    folder, registered = write_plugin(session.registry, kind, name, parent)
     click.echo(f"wrote {folder}")
-    click.echo(f"next: pip install -e '{folder}[test]' && pytest {folder} && ferbench run --method {name} --ratio 0.05")
+    click.echo(f"next: pip install -e '{folder}[test]' && (cd {folder} && pytest)")
+    click.echo(f"then: {EXAMPLES[kind].use.format(name=registered)}")
 
 
 @plugins.command("check")
 @click.argument("name")
+@click.option("--slow", is_flag=True, help="Also run the checks that start processes: executors, and hash seeds.")
+@click.option(
+    "--root",
+    type=click.Path(path_type=Path, exists=True, file_okay=False),
+    help="Folder with the images of a dataset that is yours to bring.",
+)
 @click.pass_context
-def check(ctx: click.Context, name: str) -> None:
-    """Run the conformance checks on a plugin or a method; exit code 3 if one fails."""
+def check(ctx: click.Context, name: str, slow: bool, root: Path | None) -> None:
+    """Run the conformance checks on a plugin or on a name that one registers; exit code 3 if one fails.
+
+    What failed is shown with what the check protects and how to mend it. A warning is something to look at.
+    """
     from ferbench.conformance.checks import check_plugin
 
-    results = check_plugin(name, ctx.find_object(Session).registry)  # type: ignore[union-attr]
+    results = check_plugin(name, ctx.find_object(Session).registry, slow=slow, root=root)  # type: ignore[union-attr]
     if not results:
         raise UsageError(f"nothing to check in '{name}'; `ferbench plugins list` shows what each plugin provides")
-    print_table(("check", "result", "detail"), ((r.name, "ok" if r.ok else "FAILED", r.detail) for r in results))
+    print_table(("check", "result", "detail"), ((r.name, _SHOWN[r.outcome], r.detail) for r in results))
+    for result in results:
+        if not result.ok:
+            click.echo(f"\n{result.name}\n   what: {result}")
     if not all(result.ok for result in results):
         ctx.exit(PluginError.exit_code)
+
+
+_SHOWN = {"ok": "ok", "warning": "warning", "failed": "FAILED"}
 
 
 def _provides(plugin: LoadedPlugin, found: Registry) -> dict[str, list[str]]:
@@ -92,12 +112,20 @@ def _as_json(plugin: LoadedPlugin, found: Registry) -> dict[str, object]:
         "module": plugin.module,
         "hooks": plugin.hooks,
         "provides": _provides(plugin, found),
+        "tunings": [asdict(tuning) for tuning in plugin.tunings if tuning in found.tunings],
     }
 
 
 def _row(plugin: LoadedPlugin, found: Registry) -> tuple[str, str, str]:
     provides = "; ".join(f"{kind}: {', '.join(names)}" for kind, names in _provides(plugin, found).items())
-    return plugin.name, f"{plugin.distribution} {plugin.version}", provides or "events only"
+    tuned: dict[str, list[str]] = {}
+    for tuning in (each for each in plugin.tunings if each in found.tunings):
+        what = f"{tuning.kind.removesuffix('s')} {tuning.name} for {tuning.family} ({tuning.trials} trials)"
+        tuned.setdefault(what, []).append(tuning.protocol)
+    tunings = "; ".join(f"{what} in {', '.join(protocols)}" for what, protocols in tuned.items())
+    events = ", ".join(hook.removeprefix("ferbench_") for hook in plugin.events)
+    parts = (provides, tunings and f"tunings: {tunings}", events and f"listens to {events}")
+    return plugin.name, f"{plugin.distribution} {plugin.version}", "; ".join(filter(None, parts)) or "nothing"
 
 
 def _print_problem(problem: PluginProblem) -> None:

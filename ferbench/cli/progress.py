@@ -138,10 +138,8 @@ def outcome(event: Finished) -> str:
 
 
 def epoch_line(row: EpochRow) -> str:
-    """Loss, mask rate and, where there was an evaluation, test accuracy of an epoch."""
+    """Loss and mask rate of an epoch; what is made from hidden labels is known only after training."""
     parts = [f"loss {row.loss:.3f}"]
     if row.mask_rate is not None:
         parts.append(f"mask {100 * row.mask_rate:.0f} %")
-    if row.evaluation is not None:
-        parts.append(f"test {100 * row.evaluation['accuracy']:.1f} %")
     return "  ".join(parts)

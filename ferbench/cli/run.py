@@ -17,7 +17,7 @@ from ferbench.cli.output import warn_problems
 from ferbench.cli.progress import RunDisplay
 from ferbench.cli.session import Session
 from ferbench.cli.values import parse_settings, split_integers, split_list
-from ferbench.errors import InterruptedRun, UsageError, suggestion
+from ferbench.errors import ExecutorError, InterruptedRun, UsageError, suggestion
 from ferbench.render.text import print_table
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ def preset(option: str, value: object, **more: Any) -> Decorator:
 
 
 def _read_config(ctx: click.Context, parameter: click.Parameter, path: Path | None) -> Path | None:
-    """Make the file's `[run]` table the defaults, below the environment and the command line."""
+    """Make the tables `[run]` and `[executor]` the defaults, below the environment and the command line."""
     if path is None:
         return None
     try:
@@ -54,11 +54,18 @@ def _read_config(ctx: click.Context, parameter: click.Parameter, path: Path | No
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         remedy = "write a [run] table with the names of options"
         raise UsageError(f"--config {path}: not TOML ({error}); {remedy}") from None
-    table = content.pop("run", {})
-    if not isinstance(table, dict):
-        raise UsageError(f"--config {path}: 'run' must be a table; write [run] and below it the names of options")
+    table, of_executor = content.pop("run", {}), content.pop("executor", {})
+    if not isinstance(table, dict) or not isinstance(of_executor, dict):
+        raise UsageError(f"--config {path}: write [run] and [executor], and below them the names of options")
     if content:
-        raise UsageError(f"--config {path}: unknown table or key '{next(iter(content))}'; options stand below [run]")
+        raise UsageError(
+            f"--config {path}: unknown table or key '{next(iter(content))}'; options stand below [run], those of the "
+            "executor below [executor]"
+        )
+    if of_executor and table.get("executor-option"):
+        raise UsageError(f"--config {path}: has options of the executor in [executor] and below [run]; keep one")
+    if of_executor:
+        table["executor-option"] = of_executor
     known = {option.opts[0].removeprefix("--"): option for option in ctx.command.params if option is not parameter}
     defaults: dict[str, Any] = {}
     for key, value in table.items():
@@ -86,7 +93,7 @@ def _as_option(option: click.Parameter, value: Any) -> Any:
     is_eager=True,
     callback=_read_config,
     expose_value=False,
-    help="TOML file with a [run] table of these options.",
+    help="TOML file with a [run] table of these options, and [executor] for those of --executor-option.",
 )
 @several("--method", "methods", help="Rows: fixmatch, supervised@strong, fixmatch+leaf (list).", required=True)
 @several("--ratio", "ratios", help="Labeled part of each class: 0.05,0.1 (list).", metavar="NUMBERS")
@@ -117,19 +124,34 @@ def _as_option(option: click.Parameter, value: Any) -> Any:
     metavar="KEY=VALUE",
     help="Option of the method, or field of the protocol (then the result is not standard).",
 )
-@preset("--device", "auto", help="cpu, cuda, cuda:1.")
-@click.option("--precision", type=click.Choice(["fp32", "bf16"]), help="bf16 on CUDA, fp32 on CPU if omitted.")
+@preset("--device", "auto", help="cpu, cuda, cuda:1; auto is the GPU of the machine that runs a cell, if it has one.")
+@click.option(
+    "--precision", type=click.Choice(["fp32", "bf16"]), help="If omitted, bf16 with --device cuda, else fp32."
+)
 @preset("--threads", 1, type=click.IntRange(1), help="Threads of each cell.")
 @preset("--processes", 1, type=click.IntRange(1), help="Processes that share each cell under torchrun, a GPU each.")
 @preset("--jobs", 1, type=click.IntRange(1), help="Cells at a time.")
 @preset("--executor", "local", help="Where cells run.")
+@click.option(
+    "--executor-option",
+    "executor_options",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="Option of the executor; in a TOML file the table [executor].",
+)
 @click.option("--timeout", type=click.FloatRange(0, min_open=True), metavar="SECONDS", help="Longest time of one cell.")
 @click.option("--limit", type=click.IntRange(1), help="Run at most this many of the missing cells.")
 @runs_folder()
 @click.option("--dry-run", is_flag=True, help="Show the grid and what is cached; run nothing.")
 @click.pass_obj
 def run(
-    session: Session, settings: tuple[str, ...], jobs: int, limit: int | None, dry_run: bool, **options: Any
+    session: Session,
+    settings: tuple[str, ...],
+    executor_options: tuple[str, ...],
+    jobs: int,
+    limit: int | None,
+    dry_run: bool,
+    **options: Any,
 ) -> int:
     """Train and evaluate every cell of the grid that has no result yet.
 
@@ -139,9 +161,14 @@ def run(
     # Not at the top: help must not wait for torch.
     from ferbench.cells.request import RunRequest
     from ferbench.execution.api import execute
+    from ferbench.execution.executors import make_executor
     from ferbench.execution.plan import make_plan
 
-    request = RunRequest(overrides=parse_settings(settings), **options)
+    request = RunRequest(
+        overrides=parse_settings(settings),
+        executor_options=parse_settings(executor_options, "--executor-option"),
+        **options,
+    )
     with _ending_at_sigterm():
         plan = make_plan(request, session.registry, check_data=not dry_run)
         warn_problems(session.registry.problems)
@@ -151,13 +178,17 @@ def run(
         missing = [item for item in plan if not item.cached][:limit]
         cached = sum(item.cached for item in plan)
         click.echo(f"{len(plan)} cells: {cached} cached, {len(missing)} to run, {jobs} at a time")
-        with RunDisplay([item.job for item in missing], session.registry) as display:
-            try:
-                statuses = execute(missing, session.registry, jobs, display)
-            except KeyboardInterrupt:
-                raise InterruptedRun(
-                    "interrupted; what was computed is saved, the same command goes on from there"
-                ) from None
+        executor = make_executor(session.registry, request.executor, request.executor_options)
+        try:
+            with RunDisplay([item.job for item in missing], session.registry) as display:
+                statuses = execute(missing, executor, jobs, display, session.registry)
+        except KeyboardInterrupt:
+            raise InterruptedRun(
+                "interrupted; what was computed is saved, the same command goes on from there"
+            ) from None
+        except ExecutorError:
+            _show_results(plan, request.runs)
+            raise
     _show_results(plan, request.runs)
     return exit_code(statuses)
 
@@ -176,7 +207,10 @@ def _ending_at_sigterm() -> Iterator[None]:
 
 
 def _show_plan(plan: "Sequence[PlannedCell]", runs: Path) -> None:
-    rows = [(str(runs / item.cell.folder()), "cached" if item.cached else "to run", item.cell.changes) for item in plan]
+    rows = [
+        (str(runs / item.cell.folder()), "cached" if item.cached else "to run", "; ".join(item.departures))
+        for item in plan
+    ]
     print_table(("cell", "state", "not standard"), rows)
     click.echo(f"{len(plan)} cells, {sum(not item.cached for item in plan)} to run; nothing was run (--dry-run)")
 

@@ -28,16 +28,16 @@ def split_integers(values: Iterable[str], option: str) -> list[int]:
     return list(dict.fromkeys(numbers))
 
 
-def parse_settings(values: Iterable[str]) -> dict[str, Any]:
+def parse_settings(values: Iterable[str], option: str = "--set") -> dict[str, Any]:
     """`("steps=60", "fixmatch.align=true")` to a dict; values are JSON where they can be, else text."""
     settings: dict[str, Any] = {}
     for value in values:
         name, equals, text = value.partition("=")
         key = name.strip()
         if not equals or not key:
-            raise UsageError(f"--set {value}: write KEY=VALUE, as in --set steps=60 or --set fixmatch.threshold=0.9")
+            raise UsageError(f"{option} {value}: write KEY=VALUE, as in --set steps=60 or --set fixmatch.threshold=0.9")
         if key in settings:
-            raise UsageError(f"--set {key}: given twice; keep one")
+            raise UsageError(f"{option} {key}: given twice; keep one")
         try:
             settings[key] = json.loads(text)
         except ValueError:

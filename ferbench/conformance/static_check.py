@@ -6,7 +6,7 @@ from torch import Tensor
 from ferbench.blocks import take_tokens
 from ferbench.contract.backbone import Backbone, Network, TokenBackbone
 from ferbench.contract.batch import Batch, MethodInfo, Views, ViewSet
-from ferbench.contract.method import Method, MethodConfig
+from ferbench.contract.method import Builders, Method, MethodConfig
 from ferbench.errors import PluginError
 
 SIZE, LABELED, UNLABELED = 16, 6, 8
@@ -66,6 +66,7 @@ def check_static(method_class: type[Method], config: MethodConfig, info: MethodI
             Network(toy_backbone(method), method.make_head(ToyBackbone.feature_size, info.n_classes)) for _ in range(2)
         )
         teacher.eval()
+        method.prepare(_meta_builders(method, info))
         method.setup(net, info)
         method.to("meta")
         method.attach(net, teacher, torch.Generator("cpu"), info)
@@ -80,6 +81,13 @@ def check_static(method_class: type[Method], config: MethodConfig, info: MethodI
                     f"that depend on data ({reason}); replace .item(), .cpu(), `if tensor` and boolean-mask indexing "
                     "by torch.where and masks"
                 ) from error
+
+
+def _meta_builders(method: Method, info: MethodInfo) -> Builders:
+    def network() -> Network:
+        return Network(toy_backbone(method), method.make_head(ToyBackbone.feature_size, info.n_classes))
+
+    return Builders(network, lambda: toy_backbone(method), lambda name: 0)
 
 
 def meta_batch(views: Views, n_classes: int) -> Batch:

@@ -1,5 +1,6 @@
 """A made-up task of three colours, for checks that must train but need no dataset."""
 
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -7,11 +8,12 @@ import torch
 
 from ferbench.conformance.static_check import ToyBackbone, toy_backbone
 from ferbench.contract.backbone import Network
-from ferbench.contract.batch import MethodInfo
-from ferbench.contract.method import Method, Processes
+from ferbench.contract.batch import MethodInfo, View
+from ferbench.contract.method import Builders, Method, Processes
 from ferbench.contract.protocol import Recipe, WeakView
-from ferbench.data.load.image_set import ImageSet
+from ferbench.data.load.image_set import ImageSet, LabeledImages
 from ferbench.data.load.views import ViewMaker
+from ferbench.data.seeds import derive
 from ferbench.training.loop import Training
 from ferbench.training.run import Run
 from ferbench.training.stage_cache import StageCache
@@ -33,31 +35,38 @@ RECIPE = Recipe(
 INFO = MethodInfo(CLASS_NAMES, (8, 8, 8), 24, 48, RECIPE.steps, 2, ToyBackbone.feature_size)
 
 
-def toy_images(per_class: int, seed: int, device: torch.device = CPU) -> ImageSet:
+def toy_images(per_class: int, seed: int, device: torch.device = CPU) -> LabeledImages:
     """Dark and noisy images of 16 pixels with a bright square in the channel of their class."""
     generator = torch.Generator().manual_seed(seed)
     labels = torch.arange(len(CLASS_NAMES)).repeat_interleave(per_class)
     images = torch.randint(0, 60, (len(labels), 16, 16, 3), generator=generator, dtype=torch.uint8)
     for row, label in enumerate(labels.tolist()):
         images[row, 4:12, 4:12, label] = 230
-    return ImageSet(
+    return LabeledImages(
         images=images.to(device),
         labels=labels.to(device),
         label_probs=torch.nn.functional.one_hot(labels, len(CLASS_NAMES)).float().to(device),
         boxes=torch.tensor([[1.0, 1.0, 15.0, 15.0]]).repeat(len(labels), 1).to(device),
-        ids=tuple(f"toy-{seed}-{row}" for row in range(len(labels))),
     )
 
 
-def toy_task(*, unlabeled: bool, device: torch.device = CPU) -> Task:
-    """24 labeled, 48 unlabeled and 30 test images."""
+def unlabeled_toys(per_class: int, seed: int, device: torch.device = CPU) -> ImageSet:
+    """The same without labels."""
+    images = toy_images(per_class, seed, device)
+    return ImageSet(images.images, images.boxes)
+
+
+def toy_task(
+    *, unlabeled: bool, device: torch.device = CPU, kinds: Mapping[str, Callable[..., View]] | None = None
+) -> Task:
+    """24 labeled and 48 unlabeled images; `kinds` are views beside the protocol's."""
     backbone = ToyBackbone()
     return Task(
         labeled=toy_images(8, 1, device),
-        unlabeled=toy_images(16, 2, device) if unlabeled else None,
-        relabeled=(toy_images(8, 4, device), toy_images(16, 5, device)) if unlabeled else None,
-        test=toy_images(10, 3, device),
-        maker=ViewMaker(RECIPE, backbone.mean, backbone.std, device),
+        unlabeled=unlabeled_toys(16, 2, device) if unlabeled else None,
+        relabeled=(toy_images(8, 4, device), unlabeled_toys(16, 5, device)) if unlabeled else None,
+        everything=(lambda: unlabeled_toys(24, 6, device)) if unlabeled else None,
+        maker=ViewMaker(RECIPE, backbone.mean, backbone.std, device, kinds),
         class_names=CLASS_NAMES,
         device=device,
     )
@@ -69,6 +78,16 @@ def toy_network(method: Method) -> Network:
     net = Network(toy_backbone(method), method.make_head(ToyBackbone.feature_size, len(CLASS_NAMES)))
     # As in a real run: only then does a checkpoint that forgets the memory format show.
     return net.to(memory_format=torch.channels_last)
+
+
+def toy_builders(method: Method, device: torch.device = CPU) -> Builders:
+    """Further toy networks, from seeds of their names."""
+
+    def network() -> Network:
+        made = Network(toy_backbone(method), method.make_head(ToyBackbone.feature_size, len(CLASS_NAMES)))
+        return made.to(device).to(memory_format=torch.channels_last)
+
+    return Builders(network, lambda: toy_backbone(method).to(device), lambda name: derive(0, "network", name))
 
 
 def toy_training(
@@ -85,6 +104,7 @@ def toy_training(
 ) -> Training:
     """A run of a method on the toy task or another, ready to `train`; `more` are fields of `Training`."""
     net, processes = toy_network(method), processes or Processes()
+    method.prepare(toy_builders(method, device))
     method.setup(net, INFO)
     for module in (method, net):
         module.to(device)

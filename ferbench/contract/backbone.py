@@ -1,10 +1,13 @@
 """Backbones turn images into features."""
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from torch import Tensor, nn
 
+from ferbench.contract.counting import count_forward
 from ferbench.contract.head import Head, Output
 from ferbench.errors import UsageError
 
@@ -21,19 +24,32 @@ class BackboneRequest:
     init: Path | str | None = None
 
 
+@dataclass(frozen=True)
+class Features:
+    """What a backbone may give in place of pooled features alone: with them (B, D), maps (B, C, H, W) by name."""
+
+    pooled: Tensor
+    maps: Mapping[str, Tensor] = field(default_factory=dict)
+
+
 class Backbone(nn.Module):
     """Maps normalised images (B, 3, S, S) float to features (B, `feature_size`).
 
-    `mean` and `std` are the RGB normalisation, in 0..1, that the weights expect.
+    `mean` and `std` are the RGB normalisation, in 0..1, that the weights expect. Every call counts as a forward of its
+    images in the record.
     """
 
     feature_size: int
     mean: tuple[float, float, float] = (0.5, 0.5, 0.5)
     std: tuple[float, float, float] = (0.25, 0.25, 0.25)
 
-    def forward(self, images: Tensor) -> Tensor:
-        """Images (B, 3, S, S) to pooled features (B, D)."""
+    def forward(self, images: Tensor) -> Tensor | Features:
+        """Images (B, 3, S, S) to pooled features (B, D), alone or with named maps."""
         raise NotImplementedError
+
+    def __call__(self, *inputs: Any, **more: Any) -> Any:
+        count_forward(len(inputs[0] if inputs else more["images"]))
+        return super().__call__(*inputs, **more)
 
 
 class TokenBackbone(Backbone):
@@ -68,9 +84,15 @@ class Network(nn.Module):
         With `kept` (B, K) to the tokens of these patches, as `encode` says.
         """
         if kept is not None:
+            count_forward(len(images))
             return token_backbone(self.backbone).encode(images, kept)
-        output: Output = self.head(self.backbone(images))
-        return replace(output, logits=output.logits.float(), features=output.features.float())
+        given: Tensor | Features = self.backbone(images)
+        features = given if isinstance(given, Features) else Features(given)
+        uses_maps = self.head.uses_maps
+        output: Output = self.head(features.pooled, features.maps) if uses_maps else self.head(features.pooled)
+        return replace(
+            output, logits=output.logits.float(), features=output.features.float(), maps=output.maps or features.maps
+        )
 
     def encode(self, images: Tensor, kept: Tensor) -> Tensor:
         """`TokenBackbone.encode`; a UsageError says what to choose where the backbone has no tokens."""

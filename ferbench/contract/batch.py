@@ -1,9 +1,10 @@
 """What a method receives and returns at each step."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
 
+import torch
 from torch import Tensor
 
 from ferbench.contract.head import Output
@@ -13,26 +14,44 @@ from ferbench.contract.head import Output
 class ViewSpec:
     """A view that a method asks for; what `weak` and `strong` mean is the protocol's to say.
 
-    Without `gradient` the net predicts the view apart: nothing is learned from it, BatchNorm's statistics included.
+    `kind` is the registered name of a view, `options` what its function is given beside. Without `gradient` the net
+    predicts the view apart: nothing is learned from it, BatchNorm's statistics included. A view for the `teacher` goes
+    through the teacher alone, in evaluation mode and without gradient.
     """
 
-    kind: Literal["weak", "strong", "plain"]
+    kind: str
     gradient: bool = True
+    teacher: bool = False
+    options: Mapping[str, Any] = field(default_factory=dict)
 
 
-def weak(*, gradient: bool = True) -> ViewSpec:
+def view(kind: str, *, gradient: bool = True, teacher: bool = False, **options: Any) -> ViewSpec:
+    """A view by its registered name, of the core or of a plugin: `view("simclr-colour", strength=0.5)`."""
+    return ViewSpec(kind, gradient, teacher, options)
+
+
+def weak(*, gradient: bool = True, teacher: bool = False) -> ViewSpec:
     """The protocol's weak view: random crop with padding and horizontal flip."""
-    return ViewSpec("weak", gradient)
+    return ViewSpec("weak", gradient, teacher)
 
 
-def strong(*, gradient: bool = True) -> ViewSpec:
+def strong(*, gradient: bool = True, teacher: bool = False) -> ViewSpec:
     """The protocol's strong view: RandAugment and cutout, then the weak view."""
-    return ViewSpec("strong", gradient)
+    return ViewSpec("strong", gradient, teacher)
 
 
-def plain(*, gradient: bool = True) -> ViewSpec:
+def plain(*, gradient: bool = True, teacher: bool = False) -> ViewSpec:
     """The image as it is stored, as evaluation sees it."""
-    return ViewSpec("plain", gradient)
+    return ViewSpec("plain", gradient, teacher)
+
+
+View = Callable[[Tensor, Tensor, torch.Generator], tuple[Tensor, Tensor]]
+"""Images (B, S, S, 3) uint8, boxes (B, 4) float32 in their pixels, and a generator to the view of each image: (B, T, T,
+3) uint8, of the same or another size, and its boxes in its own pixels.
+
+The generator is the CPU's: draw there and move what was drawn with `.to(images.device, non_blocking=True)`. What is
+registered under a view's name is a function `(recipe, **options) -> View`.
+"""
 
 
 @dataclass(frozen=True)
@@ -47,8 +66,8 @@ class Views:
 class ViewSet:
     """B images under each view.
 
-    `images[view]` is (B, 3, S, S) float, normalised; `index` (B,) int64 is the position in the pool; `boxes[view]` is
-    (B, 4) float32, the face as x0, y0, x1, y1 in pixels of that view.
+    `images[view]` is (B, 3, S, S) float, normalised, S that of the view; `index` (B,) int64 is the position in the
+    pool; `boxes[view]` is (B, 4) float32, the face as x0, y0, x1, y1 in pixels of that view.
     """
 
     images: Mapping[str, Tensor]
@@ -93,13 +112,29 @@ class Losses:
         self.mask = mask
         self.terms: dict[str, Tensor] = terms
 
+    def plus(self, auxiliary: Tensor) -> "Losses":
+        """The same with something added to the total."""
+        return Losses(self.total + auxiliary, pseudo_label=self.pseudo_label, mask=self.mask, **self.terms)
+
+
+@dataclass(frozen=True)
+class StepInfo:
+    """What `Method.after_step` is told: the batch of the step and the losses that it has minimised.
+
+    `losses.total` has the head's auxiliary loss in it; its graph is gone.
+    """
+
+    batch: Batch
+    losses: Losses
+
 
 @dataclass(frozen=True)
 class MethodInfo:
     """What a method may know of its task before the first step.
 
-    `class_counts` are of the labeled set; `n_unlabeled` is None for a supervised cell. An epoch is
-    `steps_per_epoch` steps, a twentieth of the run, never a pass over data.
+    `class_counts` are of the labeled set, by the labels that the method sees; `n_unlabeled` is None for a supervised
+    cell; `n_validation` images are labeled too and are never in a batch. An epoch is `steps_per_epoch` steps, a
+    twentieth of the run, never a pass over data.
     """
 
     class_names: tuple[str, ...]
@@ -109,6 +144,7 @@ class MethodInfo:
     steps: int
     steps_per_epoch: int
     feature_size: int
+    n_validation: int = 0
 
     @property
     def n_classes(self) -> int:
@@ -118,10 +154,18 @@ class MethodInfo:
 
 @dataclass(frozen=True)
 class PoolPredictions:
-    """Logits (N, C) float32, labels (N,) int64 and pool positions (N,) of a pass over labeled images."""
+    """Logits (N, C) float32, labels (N,) int64 and pool positions (N,) of a pass over labeled or validation images."""
 
     logits: Tensor
     labels: Tensor
+    index: Tensor
+
+
+@dataclass(frozen=True)
+class UnlabeledPredictions:
+    """Logits (B, C) float32 and positions (B,) int64 of some images of the unlabeled pool, on the device; no labels."""
+
+    logits: Tensor
     index: Tensor
 
 

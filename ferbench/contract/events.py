@@ -1,6 +1,9 @@
 """What happens while a cell runs: what executors pass on, displays show and plugins' hooks hear of."""
 
-from typing import Annotated, Literal
+import os
+from collections.abc import Iterator
+from contextlib import suppress
+from typing import IO, Annotated, Literal
 
 from pydantic import (
     Discriminator,
@@ -104,3 +107,17 @@ def event_line(event: Event) -> bytes:
 def read_event(line: bytes) -> Event:
     """The inverse of `event_line`; raises ValueError for anything else."""
     return _EVENTS.validate_json(line)
+
+
+def read_events(file: IO[bytes]) -> Iterator[Event]:
+    """The events of a pipe until it ends, or those that a growing file has now; call it again for those that follow.
+
+    `file` is open for reading, in binary mode. A line that is not whole yet is left to the next call, and lines that
+    are no events are passed over.
+    """
+    while line := file.readline():
+        if not line.endswith(b"\n") and file.seekable():
+            file.seek(-len(line), os.SEEK_CUR)
+            return
+        with suppress(ValueError):
+            yield read_event(line)

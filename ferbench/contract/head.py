@@ -1,6 +1,8 @@
 """Heads turn features into logits; as plugins they combine with any method (`--head leaf`)."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 from torch import Tensor, nn
 
@@ -10,13 +12,15 @@ class Output:
     """What the net gives for B images: logits (B, C), features (B, D), an auxiliary loss, and what reports show.
 
     An entry of `extras` is (B, n) or (B,), one row per image; its mean over the images of an epoch that were forwarded
-    with gradient appears in history and report.
+    with gradient appears in history and report. `maps` are the backbone's feature maps by name, (B, C, H, W) each, if
+    it gives any.
     """
 
     logits: Tensor
     features: Tensor
     aux_loss: Tensor | None = None
     extras: dict[str, Tensor] = field(default_factory=dict)
+    maps: Mapping[str, Tensor] = field(default_factory=dict)
 
     @property
     def probabilities(self) -> Tensor:
@@ -25,7 +29,12 @@ class Output:
 
 
 class Head(nn.Module):
-    """Subclass and fill in `forward(features) -> Output`; the engine adds `aux_loss` to the method's total."""
+    """Subclass and fill in `forward(features) -> Output`; the engine adds `aux_loss` to the method's total.
+
+    A head with `uses_maps` is called as `head(features, maps)`, with the backbone's feature maps by name.
+    """
+
+    uses_maps: ClassVar[bool] = False
 
     def __init__(self, feature_size: int, n_classes: int) -> None:
         super().__init__()

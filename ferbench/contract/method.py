@@ -1,19 +1,35 @@
 """The method contract: a method declares its views and its loss; the engine owns everything else."""
 
+import copy
 from abc import abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import Any, ClassVar, Literal, Protocol
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Literal, Protocol, overload
 
 import torch
 from pydantic import BaseModel, ConfigDict
 from pydantic.fields import FieldInfo
 from torch import Tensor, nn
 
-from ferbench.contract.backbone import Network
-from ferbench.contract.batch import Batch, ForwardedViews, Losses, MethodInfo, NamedOutputs, PoolPredictions, Views
+from ferbench.contract import draws
+from ferbench.contract.backbone import Backbone, Network
+from ferbench.contract.batch import (
+    Batch,
+    ForwardedViews,
+    Losses,
+    MethodInfo,
+    NamedOutputs,
+    PoolPredictions,
+    StepInfo,
+    UnlabeledPredictions,
+    Views,
+    ViewSpec,
+)
+from ferbench.contract.counting import uncounted
 from ferbench.contract.head import Head, LinearHead, Output
+from ferbench.contract.optimizer import MAIN, FurtherOptimizer, OptimizerSettings
+from ferbench.errors import PluginError
 
 
 @dataclass(frozen=True)
@@ -24,6 +40,7 @@ class Processes:
     rank: int = 0
     mean: Callable[[Tensor], Tensor] = lambda value: value
     gather: Callable[[Tensor], Tensor] = lambda value: value
+    """Gradient flows to this process's part; with the mean of all losses it is what one process would compute."""
 
     def part(self, rows: Tensor) -> Tensor:
         """This process's part of rows (N, ...) that all processes have, N a multiple of their number."""
@@ -43,13 +60,34 @@ class MethodConfig(BaseModel):
     def option_fields(cls) -> dict[str, FieldInfo]:
         """Every option by the name that `--set` takes: `threshold`, or `released.state_decay` in a group."""
         found: dict[str, FieldInfo] = {}
-        for name, field in cls.model_fields.items():
-            group = field.annotation
+        for name, option in cls.model_fields.items():
+            group = option.annotation
             if isinstance(group, type) and issubclass(group, MethodConfig):
-                found |= {f"{name}.{option}": inner for option, inner in group.option_fields().items()}
+                found |= {f"{name}.{inner}": field for inner, field in group.option_fields().items()}
             else:
-                found[name] = field
+                found[name] = option
         return found
+
+
+class TakeStep(Protocol):
+    """What a stage with a `step` of its own takes its optimizer steps with; every one is counted.
+
+    `loss` is called without arguments, in the run's precision. `optimizer` is the name of a further optimizer of the
+    stage, or its own.
+    """
+
+    def __call__(self, loss: Callable[[], Losses], optimizer: str = MAIN) -> Losses:
+        """The ordinary step: `gradients`, then `step`."""
+
+    def gradients(self, loss: Callable[[], Losses], optimizer: str = MAIN) -> Losses:
+        """Gradients of the loss and of its forwards' auxiliary loss, the mean over processes, in `parameter.grad`.
+
+        Those of the optimizer's parameters are new, not added to what was there. Returns the losses with the auxiliary
+        one in their total. Raises PluginError for losses that are not what `Losses` says.
+        """
+
+    def step(self, optimizer: str = MAIN) -> None:
+        """A step of the optimizer along the gradients that are there."""
 
 
 @dataclass(frozen=True)
@@ -61,8 +99,10 @@ class Stage:
     released code that made one: its labels go beyond the budget, so that the record is not standard).
     `sampler`: how labeled images are drawn. `parameters` picks what is trained (default: all of net and method).
     `share` is its part of the protocol's steps (all shares are scaled to sum to 1). `optimizer` overrides fields of
-    the protocol's optimizer. A stage with `cache=True` is computed once per content key (stage, data, initial weights,
-    seed, engine version) and its net is shared by all cells that have the same key.
+    the protocol's optimizer, `further` are optimizers over other parameters, by name. `step` replaces the single step
+    of `loss`: it takes as many as it wants (SAM, Meta Pseudo Labels) and returns the losses to show. A stage with
+    `cache=True` is computed once per content key (stage, data, initial weights, seed, engine version) and its net is
+    shared by all cells that have the same key.
 
     A stage with `pretraining=True` comes before all others, draws `"all"` images as unlabeled and no labeled view, and
     its steps, `share` times the protocol's, are extra compute. Neither labels nor seed of the cell enter it, and of the
@@ -76,13 +116,30 @@ class Stage:
     data: Literal["labeled+unlabeled", "labeled", "all", "relabeled"] = "labeled+unlabeled"
     sampler: Literal["uniform", "balanced"] = "uniform"
     parameters: Callable[[nn.Module], Sequence[nn.Parameter]] | None = None
-    optimizer: Mapping[str, Any] | None = None
+    optimizer: OptimizerSettings | None = None
+    further: Mapping[str, FurtherOptimizer] = field(default_factory=dict)
+    step: Callable[[Batch, TakeStep], Losses] | None = None
     share: float = 1.0
     cache: bool = False
     pretraining: bool = False
     options: tuple[str, ...] = ()
     show: Callable[[Batch], Mapping[str, Tensor]] | None = None
     """From a batch of the stage to rows of pictures: title to (B, 3, S, S), normalised as the batch's images are."""
+
+    def __post_init__(self) -> None:
+        if self.optimizer is not None and not isinstance(self.optimizer, OptimizerSettings):
+            raise PluginError(
+                f"stage '{self.name}': optimizer is a {type(self.optimizer).__name__}; give "
+                f"OptimizerSettings({', '.join(OptimizerSettings.model_fields)}) of ferbench.contract.optimizer"
+            )
+        if MAIN in self.further:
+            raise PluginError(f"stage '{self.name}': '{MAIN}' is the stage's own optimizer; name the further one anew")
+
+    @property
+    def optimizers(self) -> dict[str, OptimizerSettings]:
+        """The settings of all optimizers by name, that of the stage's own first."""
+        settings = {name: each.settings for name, each in self.further.items()}
+        return {MAIN: self.optimizer or OptimizerSettings(), **settings}
 
     @property
     def is_cached(self) -> bool:
@@ -102,31 +159,66 @@ class Handles:
     processes: Processes
 
 
-class EpochContext(Protocol):
+@dataclass(frozen=True)
+class Builders:
+    """How further networks of the cell's kind are made, on its device and in its layout, initial weights included.
+
+    `seed` gives the seed of a name.
+    """
+
+    network: Callable[[], Network]
+    backbone: Callable[[], Backbone]
+    seed: Callable[[str], int]
+
+
+class StageContext(Protocol):
+    """What a method may use between steps."""
+
+    @overload
+    def predict(
+        self,
+        pool: Literal["labeled", "validation"],
+        *,
+        view: str | ViewSpec = "plain",
+        net: Literal["teacher", "student"] | Network = "teacher",
+        drop_last: bool = False,
+    ) -> PoolPredictions: ...
+
+    @overload
+    def predict(
+        self,
+        pool: Literal["unlabeled"],
+        *,
+        view: str | ViewSpec = "plain",
+        net: Literal["teacher", "student"] | Network = "teacher",
+    ) -> Iterator[UnlabeledPredictions]: ...
+
+    def predict(
+        self, pool: str, *, view: Any = "plain", net: Any = "teacher", drop_last: bool = False
+    ) -> PoolPredictions | Iterator[UnlabeledPredictions]:
+        """One pass in evaluation mode over a pool under a kind of view: of labeled ones logits and labels.
+
+        There is a `validation` pool where the protocol declares one. Of the unlabeled one (the cell's, whatever the
+        stage draws) an iterator over batches of logits with positions as in `batch.unlabeled.index`, so that a pool
+        that streams needs no memory; keep what you need in a buffer. With `drop_last` a random remainder, what a
+        shuffled loader of the training batch size drops, is left out. Every forward is counted. Raises PluginError in a
+        pre-training stage, which cells of all budgets share.
+        """
+
+
+class EpochContext(StageContext, Protocol):
     """What `Method.end_epoch` may use."""
 
     @property
     def epoch(self) -> int:
         """The number of the epoch that has ended, from 1."""
 
-    def predict(
-        self,
-        pool: Literal["labeled"],
-        *,
-        view: str = "plain",
-        net: Literal["teacher", "student"] = "teacher",
-        drop_last: bool = False,
-    ) -> PoolPredictions:
-        """One pass in evaluation mode over the labeled pool under a kind of view, with its labels.
-
-        With `drop_last` a random remainder, what a shuffled loader of the training batch size drops, is left out.
-        """
-
 
 class Method(nn.Module):
     """Subclass it, name the views, fill in `loss`.
 
-    State (margins, thresholds, banks) lives in buffers, so that device moves, checkpoints and resuming come for free.
+    State (margins, thresholds, banks) lives in buffers, so that device moves, checkpoints and resuming come for free;
+    further networks are added in `setup` by `add_network`.
     `net` and `teacher` are no submodules. Shapes are static and nothing in `loss` waits for the device: no `.item()`,
     `.cpu()` or `.tolist()`, no boolean-mask indexing.
     """
@@ -141,9 +233,19 @@ class Method(nn.Module):
     def __init__(self, config: MethodConfig) -> None:
         super().__init__()
         self.config = config
+        self.networks = nn.ModuleDict()
+        """Further networks by name; trained unless they were added frozen."""
+        self.averages = nn.ModuleDict()
+        """EMA copies of those that were added with one."""
+        self._frozen: set[str] = set()
+        self._builders: Builders | None = None
         self._handles: Handles | None = None
 
     # -- what the engine calls ---------------------------------------------------------------------------------------
+
+    def prepare(self, builders: Builders) -> None:
+        """Give the method what `setup` builds further networks with."""
+        self._builders = builders
 
     def attach(
         self,
@@ -169,23 +271,47 @@ class Method(nn.Module):
         """The parts of the run, in order; asked for before `setup`, so it may use `config` and nothing else."""
         return [Stage("train", self.loss, self.views)]
 
+    def declared_stages(self) -> list[Stage]:
+        """What `stages` gives; a PluginError in it names the method."""
+        try:
+            return list(self.stages())
+        except PluginError as error:
+            raise PluginError(f"{type(self).__name__}: {error}") from None
+
     @abstractmethod
     def loss(self, batch: Batch) -> Losses:
         """The loss of one step, on normalised views."""
 
-    def start_stage(self, stage: Stage) -> None:
+    def start_stage(self, stage: Stage, context: StageContext) -> None:
         """Called before the first step of each stage; not again when a run is resumed within it."""
 
-    def after_step(self, batch: Batch) -> None:
-        """Called after the optimizer and the EMA update of each step, with the batch of the step."""
+    def after_step(self, info: StepInfo) -> None:
+        """Called after the optimizer and the EMA update of each step."""
 
     def end_epoch(self, context: EpochContext) -> Mapping[str, Tensor]:
         """Called after each epoch (a twentieth of the run); tensors that it returns go into the history."""
         return {}
 
     def evaluation_net(self) -> Network:
-        """The network that is evaluated and saved: the teacher, unless a paper's code says otherwise."""
+        """The network that is evaluated and saved: the teacher, unless a paper's code says otherwise.
+
+        Overriding it changes the record's `selection` (say what it is in `evaluates`), and the cell is not standard.
+        """
         return self.teacher
+
+    def selection(self, rule: str) -> str:
+        """What is evaluated, in words: the protocol's rule, unless `evaluation_net` is overridden."""
+        if type(self).evaluation_net is Method.evaluation_net or self.evaluates == "":
+            return rule
+        return self.evaluates or f"evaluation_net of {type(self).__name__} after the last step"
+
+    def train(self, mode: bool = True) -> "Method":
+        """Set the mode of all submodules but frozen networks and averages, which are always in evaluation mode."""
+        super().train(mode)
+        for name, network in self.networks.items():
+            network.train(mode and name not in self._frozen)
+        self.averages.eval()
+        return self
 
     # -- what a method uses ------------------------------------------------------------------------------------------
 
@@ -218,16 +344,53 @@ class Method(nn.Module):
         return frozenset()
 
     @property
+    def evaluates(self) -> str | None:
+        """What an overridden `evaluation_net` gives, for the record: `mean of both nets`; "" if it is the teacher."""
+        return None
+
+    @property
     def uses_unlabeled(self) -> bool:
         """Whether the method learns from unlabeled images."""
-        return any(stage.views.unlabeled for stage in self.stages())
+        return any(stage.views.unlabeled for stage in self.declared_stages())
+
+    def build_network(self, name: str) -> Network:
+        """A new network of the cell's backbone and head, on its device; its random weights follow name and seed."""
+        with self._seeded(name):
+            return self._built_by.network()
+
+    def build_backbone(self, name: str) -> Backbone:
+        """A new backbone of the cell's kind, likewise."""
+        with self._seeded(name):
+            return self._built_by.backbone()
+
+    def add_network(
+        self, name: str, network: nn.Module | Callable[[], nn.Module], *, ema: bool = False, frozen: bool = False
+    ) -> nn.Module:
+        """Keep a further network (a peer, a projection, a frozen teacher) as `self.networks[name]`; only in `setup`.
+
+        A builder is called with torch's generator seeded by name and cell, which leaves all other random numbers as
+        they are. The network is checkpointed and, unless `frozen`, trained where a stage trains all; with `ema` its
+        average, with the teacher's decay, is `self.averages[name]`. It is not in the evaluated net. What an auxiliary
+        loss of its head is worth is the method's to add.
+        """
+        if name in self.networks:
+            raise PluginError(f"{type(self).__name__}: there is a network '{name}' already; give this one another name")
+        with self._seeded(name) if not isinstance(network, nn.Module) else nullcontext():
+            made = network if isinstance(network, nn.Module) else network()
+        self.networks[name] = made
+        if frozen:
+            self._frozen.add(name)
+            made.eval().requires_grad_(False)
+        if ema:
+            self.averages[name] = copy.deepcopy(made).eval().requires_grad_(False)
+        return made
 
     def mean(self, value: Tensor) -> Tensor:
         """`value` averaged over processes; the identity on one."""
         return self._processes.mean(value)
 
     def gather(self, value: Tensor) -> Tensor:
-        """`value` of all processes concatenated along the first axis; the identity on one."""
+        """`value` of all processes concatenated along the first axis, with gradient; the identity on one."""
         return self._processes.gather(value)
 
     def uniform(self, images: Tensor, *shape: int) -> Tensor:
@@ -238,39 +401,80 @@ class Method(nn.Module):
         size = (len(images) * self._processes.count, *shape)
         return self._processes.part(torch.empty(size, device=images.device).uniform_(generator=self.random))
 
-    def forward_images(self, images: Tensor) -> Output:
-        """Forward images (B, 3, S, S) that are no declared view, such as mixed ones."""
-        output: Output = self.net(images)
+    def beta(self, images: Tensor, a: float, b: float, *shape: int) -> Tensor:
+        """Numbers (B, *shape) float32 from Beta(a, b) for images (B, ...), drawn as `uniform` draws."""
+        size = (len(images) * self._processes.count, *shape)
+        return self._processes.part(draws.beta(size, a, b, self.random, images.device))
+
+    def permutation(self, images: Tensor) -> Tensor:
+        """This process's part (B,) int64 of a random order of the images of all, positions in what `gather` gives.
+
+        `self.gather(images)[self.permutation(images)]` mixes the images of all processes.
+        """
+        return self._processes.part(draws.permutation(len(images) * self._processes.count, self.random, images.device))
+
+    def forward_images(self, images: Tensor, *, parameters: Mapping[str, Tensor] | None = None) -> Output:
+        """Forward images (B, 3, S, S) that are no declared view, such as mixed ones.
+
+        `parameters` stand in for those of the net that have their names, with gradient; the head's auxiliary loss and
+        extras are noted as of any forward.
+        """
+        output: Output
+        if parameters is None:
+            output = self.net(images)
+        else:
+            output = torch.func.functional_call(self.net, dict(parameters), (images,))
         return output
 
     def forward_views(self, batch: Batch, *, views: Views | None = None, joint: bool | None = None) -> ForwardedViews:
         """Forward every view of the batch through the net; `labeled, unlabeled = self.forward_views(batch)`.
 
         `views` are those of the stage, if they are not the method's. A view that is declared without gradient is
-        forwarded apart, with batch statistics, and leaves BatchNorm's running statistics alone. The others go through
-        the net in one forward (`joint`, the protocol's rule and recorded) or one by one, labeled views first.
+        forwarded apart, with batch statistics, and leaves BatchNorm's running statistics alone; one for the teacher is
+        forwarded by the teacher alone. The others go through the net in one forward for each size (`joint`, the
+        protocol's rule and recorded) or one by one, labeled views first.
         """
         declared = views or self.views
         together: dict[tuple[str, str], Tensor] = {}
         apart: dict[tuple[str, str], Tensor] = {}
+        teachers: dict[tuple[str, str], Tensor] = {}
         sides = (("labeled", batch.labeled, declared.labeled), ("unlabeled", batch.unlabeled, declared.unlabeled or {}))
         for side, drawn, specs in sides:
             for name, images in (drawn.images if drawn else {}).items():
                 if name not in specs:
                     raise ValueError(f"no {side} view '{name}' is declared ({sorted(specs)}); give the stage's views=")
-                (together if specs[name].gradient else apart)[side, name] = images
+                spec = specs[name]
+                (teachers if spec.teacher else together if spec.gradient else apart)[side, name] = images
         outputs = self._forward_all(together, self._joins if joint is None else joint)
         with torch.no_grad(), frozen_bn(self.net):
             outputs |= {key: self.net(images) for key, images in apart.items()}
+            outputs |= {key: self.teacher(images) for key, images in teachers.items()}
         return ForwardedViews(
             *(NamedOutputs({n: out for (s, n), out in outputs.items() if s == side}) for side, _, _ in sides)
         )
 
     def _forward_all(self, inputs: Mapping[tuple[str, str], Tensor], joint: bool) -> dict[tuple[str, str], Output]:
+        sizes = {images.shape[1:] for images in inputs.values()}
+        if joint and len(sizes) > 1:
+            parts = [{key: x for key, x in inputs.items() if x.shape[1:] == size} for size in sorted(sizes)]
+            return {key: output for part in parts for key, output in self._forward_all(part, joint).items()}
         if joint and len(inputs) > 1:
             whole = self.forward_images(torch.cat(list(inputs.values())))
             return dict(zip(inputs, split_output(whole, [len(images) for images in inputs.values()]), strict=True))
         return {key: self.forward_images(images) for key, images in inputs.items()}
+
+    @contextmanager
+    def _seeded(self, name: str) -> Iterator[None]:
+        """Within it torch's CPU generator, which initial weights are drawn from, is seeded by the name."""
+        with torch.random.fork_rng(devices=[]), uncounted():
+            torch.manual_seed(self._built_by.seed(name))
+            yield
+
+    @property
+    def _built_by(self) -> Builders:
+        if self._builders is None:
+            raise RuntimeError(f"{type(self).__name__} belongs to no run yet: networks are built in setup or later")
+        return self._builders
 
     @property
     def _joins(self) -> bool:
@@ -296,7 +500,8 @@ def split_output(output: Output, sizes: Sequence[int]) -> list[Output]:
         {k: v.split(sizes)[i] if v.ndim and len(v) == total else v for k, v in output.extras.items()}
         for i in range(len(sizes))
     ]
-    return [Output(z, f, None, e) for z, f, e in zip(logits, features, extras, strict=True)]
+    maps = [{k: v.split(sizes)[i] for k, v in output.maps.items()} for i in range(len(sizes))]
+    return [Output(z, f, None, e, m) for z, f, e, m in zip(logits, features, extras, maps, strict=True)]
 
 
 @contextmanager

@@ -32,8 +32,8 @@ class StrongView(_Declaration):
     cutout: float = Field(0.5, ge=0, le=1, description="largest side of the cutout square, as a part of the width")
 
 
-TUNED = frozenset({"method_defaults", "head_defaults", "backbone_defaults"})
-"""Fields of a recipe that hold defaults of others; they show in what a record says of these."""
+TUNABLE = ("optimizer", "learning_rate", "weight_decay", "momentum", "schedule", "warmup")
+"""Fields of a recipe that a backbone's tuning may set: none that decides data, steps or batches."""
 
 
 class Recipe(_Declaration):
@@ -56,25 +56,43 @@ class Recipe(_Declaration):
     strong: StrongView = StrongView()
     evaluations: int = Field(6, ge=1, le=6, description="evaluations on the test split, for the oracle only")
     evaluation_batch: int = Field(250, ge=1, description="images per forward in evaluation")
-    method_defaults: Mapping[str, Mapping[str, Any]] = Field(
-        default_factory=dict, description="options of methods tuned for this recipe with equal trials"
-    )
-    head_defaults: Mapping[str, Mapping[str, Any]] = Field(
-        default_factory=dict, description="options of heads that --head names, as tuned with their methods"
-    )
-    backbone_defaults: Mapping[str, Mapping[str, Any]] = Field(
-        default_factory=dict, description="fields for backbones that the others do not suit, the same for all rows"
-    )
-
-    def for_backbone(self, name: str) -> "Recipe":
-        """The recipe with what it declares for a backbone; `small-vit/96` is a `small-vit`."""
-        return self.model_copy(update=dict(self.backbone_defaults.get(name.partition("/")[0], {})))
 
     @model_validator(mode="after")
     def _padding_fits(self) -> "Recipe":
         if self.weak.padding >= self.image_size:
             raise ValueError(f"weak.padding {self.weak.padding} must be below image_size {self.image_size}")
         return self
+
+
+class Validation(_Declaration):
+    """A part of the label budget that a method does not train on, for early stopping and tuning."""
+
+    share: float = Field(gt=0, lt=1, description="part of each class's labeled images, rounded down")
+
+
+class SymmetricNoise(_Declaration):
+    """Some labels are replaced by another class, each of the others alike."""
+
+    rate: float = Field(gt=0, lt=1, description="probability that an image's label is another than the true one")
+
+
+class ConfusionNoise(_Declaration):
+    """Labels are what annotators would say: for each true class the probability of every label."""
+
+    confusion: Mapping[str, Mapping[str, float]] = Field(description="true class to label to probability")
+
+    @model_validator(mode="after")
+    def _rows_are_distributions(self) -> "ConfusionNoise":
+        for name, row in self.confusion.items():
+            if min(row.values(), default=-1.0) < 0 or abs(sum(row.values()) - 1) > 1e-6:
+                raise ValueError(f"confusion of {name}: probabilities are 0 or more and add up to 1")
+        return self
+
+
+LabelNoise = SymmetricNoise | ConfusionNoise
+
+LABEL_TERMS = ("validation", "label_noise")
+"""Fields of a protocol that say what is unusual about its labels."""
 
 
 class Protocol(_Declaration):
@@ -101,8 +119,12 @@ class Protocol(_Declaration):
     needs_pool: bool = Field(
         False, description="whether methods that use unlabeled images are given a pool by --unlabeled"
     )
+    validation: Validation | None = Field(
+        None, description="part of the labels that is held out for a method to look at"
+    )
+    label_noise: LabelNoise | None = Field(None, description="errors in the labels that a method sees; never in tests")
     headline: Headline = Field("accuracy", description="the metric that rows are ordered by and gains are in")
-    selection: str = "EMA model after the last step"
+    selection: str = Field("EMA model after the last step", description="which model is evaluated, in words")
     recipes: Mapping[str, Recipe] = Field(description="by family of dataset; `default` for all others")
 
     @model_validator(mode="after")
@@ -111,6 +133,34 @@ class Protocol(_Declaration):
             raise ValueError(f"with {self.folds} folds the seeds are 0 to {self.folds - 1}, not {self.seeds}")
         return self
 
+    @model_validator(mode="after")
+    def _validation_is_of_images(self) -> "Protocol":
+        if self.validation and self.rank_groups != "image":
+            raise ValueError(f"validation is drawn by image; images of one {self.rank_groups} would be on both sides")
+        if self.validation and "validation" not in self.selection:
+            raise ValueError("selection must say what methods may choose on the validation images")
+        return self
+
+    @property
+    def label_terms(self) -> dict[str, Any]:
+        """What is unusual about its labels, as JSON: those of `LABEL_TERMS` that it has."""
+        return self.model_dump(mode="json", include=set(LABEL_TERMS), exclude_none=True)
+
     def recipe_for(self, family: str) -> Recipe:
         """The recipe of a family of datasets."""
         return self.recipes.get(family, self.recipes["default"])
+
+
+def unknown_fields(declared: object) -> list[str]:
+    """Fields of a protocol, or of a part of it, that a subclass adds: the core does not know them and would do nothing.
+
+    Each is named with its class, as in `NoisyProtocol.noise_rate`.
+    """
+    if isinstance(declared, Mapping):
+        return [name for value in declared.values() for name in unknown_fields(value)]
+    if not isinstance(declared, _Declaration):
+        return []
+    kind = type(declared)
+    known = next(base for base in kind.__mro__ if issubclass(base, _Declaration) and base.__module__ == __name__)
+    own = [f"{kind.__name__}.{name}" for name in kind.model_fields if name not in known.model_fields]
+    return own + [name for _, value in declared for name in unknown_fields(value)]

@@ -14,7 +14,6 @@ from hashlib import sha256
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.fft import dct
 
 FREQUENCIES = 16
 NEAR = 1 / 8  # of the bits
@@ -57,6 +56,8 @@ def hash_all(images: NDArray[np.uint8]) -> Hashes:
 def _low_frequencies(images: NDArray[np.uint8]) -> NDArray[np.float64]:
     """The lowest cosines (N, F, F) of the grey images; float64, so that machines agree on the bits."""
     grey = images.astype(np.float64) @ np.array(GREY)
+    from scipy.fft import dct  # not at the top: a cell without a pool does without it
+
     basis = dct(np.eye(images.shape[1]), axis=0, norm="ortho")[:FREQUENCIES]
     cosines: NDArray[np.float64] = basis @ grey @ basis.T
     return cosines

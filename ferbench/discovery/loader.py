@@ -6,7 +6,7 @@ without a word. Here what is wrong with a plugin becomes a `PluginProblem`, and 
 
 import importlib.metadata
 import os
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from functools import partial
@@ -14,7 +14,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from ferbench.discovery.registration import GROUP, Registration
-from ferbench.discovery.registry import KINDS, Entry, LoadedPlugin, PluginProblem, Registry, aliases, normalized
+from ferbench.discovery.registry import KINDS, Entry, LoadedPlugin, PluginProblem, Registry, Tuning, aliases, normalized
 from ferbench.errors import PluginError, suggestion
 from ferbench.version import __version__
 
@@ -56,9 +56,11 @@ def load_registry(
         problems.append(clash)
         if key[1] not in entries[key[0]]:
             refused.setdefault(key, clash)
+    tunings, refused_tunings = _tunings(plugins, entries)
+    problems += refused_tunings
     if problems and is_strict(environ):
         raise PluginError("FERBENCH_STRICT_PLUGINS is set, and " + "; also ".join(map(str, problems)))
-    return Registry(entries, tuple(plugins), tuple(problems), refused)
+    return Registry(entries, tuple(plugins), tuple(problems), refused, tuple(tunings))
 
 
 def is_strict(environ: Mapping[str, str] = os.environ) -> bool:
@@ -129,6 +131,33 @@ def _resolve(
         losers = [(plugin, entry) for plugin, entry in claimants if entry is not kept]
         clashes += [((kind, name), _clash(plugin, entry, kept, claimants)) for plugin, entry in losers]
     return entries, clashes
+
+
+def _tunings(
+    plugins: Iterable[LoadedPlugin], entries: Mapping[str, Mapping[str, Entry]]
+) -> tuple[list[Tuning], list[PluginProblem]]:
+    """Each must be of what its own distribution registers, and the only one of its place."""
+    declared = [(plugin, tuning) for plugin in plugins for tuning in plugin.tunings]
+    places = Counter((t.kind, t.name, t.protocol, t.family) for p, t in declared if _owns(p, t, entries))
+    kept, problems = [], []
+    for plugin, tuning in declared:
+        if not _owns(plugin, tuning, entries):
+            entry = entries[tuning.kind].get(tuning.name)
+            whose = f"is of {entry.distribution}" if entry else "is registered by nobody"
+            message = f"it tunes {tuning}, which {whose}; the tuning is not used"
+            remedy = f"a tuning belongs to the distribution that registers the {tuning.kind.removesuffix('s')}"
+        elif places[tuning.kind, tuning.name, tuning.protocol, tuning.family] > 1:
+            message, remedy = f"it tunes {tuning} more than once; none of these is used", "register one of them"
+        else:
+            kept.append(tuning)
+            continue
+        problems.append(PluginProblem(plugin.distribution, plugin.version, plugin.name, message, remedy))
+    return kept, list(dict.fromkeys(problems))
+
+
+def _owns(plugin: LoadedPlugin, tuning: Tuning, entries: Mapping[str, Mapping[str, Entry]]) -> bool:
+    entry = entries[tuning.kind].get(tuning.name)
+    return entry is not None and entry.distribution == plugin.distribution
 
 
 def _clash(plugin: str, entry: Entry, kept: Entry | None, claimants: Iterable[tuple[str, Entry]]) -> PluginProblem:

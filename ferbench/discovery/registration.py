@@ -7,7 +7,7 @@ the others. Here each plugin has a manager of its own, so that whatever one does
 import inspect
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -15,12 +15,13 @@ from typing import Any
 import pluggy
 
 from ferbench import hookspecs
-from ferbench.discovery.registry import KINDS, Entry, LoadedPlugin, PluginProblem, describe, one_line
+from ferbench.discovery.registry import KINDS, Entry, LoadedPlugin, PluginProblem, Tuning, describe, one_line
 from ferbench.errors import suggestion
 from ferbench.version import __version__
 
 GROUP = "ferbench"
 HOOKS = tuple(name for name in vars(hookspecs) if name.startswith("ferbench_"))
+TUNED_KINDS = ("methods", "heads", "backbones")
 HEAVY = ("torch", "pandas", "pydantic")
 
 _NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
@@ -40,6 +41,7 @@ class Registration:
     version: str
     entry_point: Callable[[], Any]
     entries: list[Entry] = field(default_factory=list)
+    tunings: list[Tuning] = field(default_factory=list)
     problems: list[PluginProblem] = field(default_factory=list)
     refused: dict[tuple[str, str], PluginProblem] = field(default_factory=dict)
 
@@ -80,13 +82,16 @@ class Registration:
         except (pluggy.PluginValidationError, ValueError) as error:
             right = (f"{name}({', '.join(inspect.signature(getattr(hookspecs, name)).parameters)})" for name in hooks)
             raise Unusable(one_line(str(error)), f"write the hooks as {', '.join(right)}") from error
-        for hook, kind in ((f"ferbench_register_{kind}", kind) for kind in KINDS):
+        registers: dict[str, Callable[..., None]] = {kind: partial(self._register, kind) for kind in KINDS}
+        for kind, register in {**registers, "tunings": self._register_tuning}.items():
+            hook = f"ferbench_register_{kind}"
             try:
-                getattr(manager.hook, hook)(register=partial(self._register, kind))
+                getattr(manager.hook, hook)(register=register)
             except (Exception, SystemExit) as error:
                 raise Unusable(f"{hook} failed ({describe(error)})", self._update_remedy()) from error
         module = plugin.__name__ if inspect.ismodule(plugin) else type(plugin).__module__
-        return LoadedPlugin(self.name, self.distribution, self.version, module, hooks, tuple(self.entries), manager)
+        entries, tunings = tuple(self.entries), tuple(self.tunings)
+        return LoadedPlugin(self.name, self.distribution, self.version, module, hooks, entries, tunings, manager)
 
     def _implemented_hooks(self, plugin: Any, manager: pluggy.PluginManager) -> tuple[str, ...]:
         """The names of the hooks that are implemented; a misspelt or unmarked one makes the plugin unusable."""
@@ -139,6 +144,36 @@ class Registration:
             summary, paper, title, example = map(one_line, (summary, paper, title, example))
             owner = self.distribution, self.version
             self.entries.append(Entry(kind, name, target, summary, paper, api, *owner, title, example))
+
+    def _register_tuning(
+        self,
+        protocol: str,
+        family: str,
+        options: Mapping[str, Any],
+        *,
+        method: str = "",
+        head: str = "",
+        backbone: str = "",
+        trials: int,
+        source: str,
+    ) -> None:
+        """The `register` that the hook of tunings is given."""
+        tuned = [(kind, name) for kind, name in zip(TUNED_KINDS, (method, head, backbone), strict=True) if name]
+        if len(tuned) != 1 or not isinstance(options, Mapping):
+            self._report(
+                f"a tuning under {protocol} for {family} is malformed",
+                "give a dict of options, and name what they tune with one of method=, head= and backbone=",
+            )
+            return
+        (kind, name), owner = tuned[0], self.distribution
+        tuning = Tuning(kind, name, protocol, family, options, trials, one_line(source), owner)
+        if type(trials) is not int or trials < 1 or not tuning.source:
+            self._report(
+                f"the tuning of {tuning} declares trials={trials!r}, source={source!r}",
+                "say how many settings were tried, 1 or more, and where the trials can be read",
+            )
+        else:
+            self.tunings.append(tuning)
 
     def _report(self, message: str, remedy: str) -> PluginProblem:
         self.problems.append(self.problem(message, remedy))

@@ -6,7 +6,7 @@ import importlib.util
 import json
 import logging
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,13 +17,14 @@ import pluggy
 
 from ferbench.errors import PluginError, UsageError, suggestion
 
-KINDS = ("methods", "heads", "datasets", "backbones", "protocols", "executors", "commands")
+KINDS = ("methods", "heads", "datasets", "backbones", "views", "protocols", "executors", "commands")
 BASES: Mapping[str, str] = {
     "methods": "ferbench.contract.method:Method",
     "protocols": "ferbench.contract.protocol:Protocol",
     "executors": "ferbench.contract.executor:Executor",
 }
 """What targets subclass, or are an instance of; as strings, since some bases import torch."""
+UNKNOWN_FIELDS = "ferbench.contract.protocol:unknown_fields"
 
 _log = logging.getLogger(__name__)
 
@@ -55,6 +56,26 @@ class Entry:
 
 
 @dataclass(frozen=True)
+class Tuning:
+    """Options that were tuned under a protocol for a family of datasets, and in how many trials by its owner's word.
+
+    They are options of a method or of a head, or fields of the recipe for a backbone.
+    """
+
+    kind: str
+    name: str
+    protocol: str
+    family: str
+    options: Mapping[str, Any]
+    trials: int
+    source: str
+    distribution: str
+
+    def __str__(self) -> str:
+        return f"{self.kind.removesuffix('s')} '{self.name}' under {self.protocol} for {self.family}"
+
+
+@dataclass(frozen=True)
 class PluginProblem:
     """What is wrong with a plugin, and what a person can do about it."""
 
@@ -78,7 +99,13 @@ class LoadedPlugin:
     module: str
     hooks: tuple[str, ...]
     entries: tuple[Entry, ...]
+    tunings: tuple[Tuning, ...]
     manager: pluggy.PluginManager
+
+    @property
+    def events(self) -> list[str]:
+        """The hooks of run events that it implements."""
+        return [hook for hook in self.hooks if not hook.startswith("ferbench_register_")]
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,6 +116,7 @@ class Registry:
     plugins: tuple[LoadedPlugin, ...]
     problems: tuple[PluginProblem, ...]
     refused: Mapping[tuple[str, str], PluginProblem]
+    tunings: tuple[Tuning, ...] = ()
 
     def names(self, kind: str) -> list[str]:
         """The usable names of a kind, sorted."""
@@ -115,7 +143,30 @@ class Registry:
             if not is_of(target, resolve_name(base)):
                 what = f"{kind.removesuffix('s')} '{name}'"
                 raise PluginError(f"{what}: {target!r} is not a {base.replace(':', '.')}, nor a subclass of it")
+        if kind == "protocols":
+            self._check_protocol(name, target)
         return target
+
+    def _check_protocol(self, name: str, protocol: Any) -> None:
+        what = f"protocol '{name}' of {self.get('protocols', name).distribution}"
+        if isinstance(protocol, type):
+            raise PluginError(f"{what}: its target is the class {protocol.__name__}; register an instance")
+        if protocol.name != name:
+            raise PluginError(f"{what}: it calls itself '{protocol.name}'; give it the registered name")
+        if unknown := resolve_name(UNKNOWN_FIELDS)(protocol):
+            raise PluginError(
+                f"{what} declares {', '.join(dict.fromkeys(unknown))}, which ferbench does not know and would ignore; "
+                "take the field out, or install a ferbench that has it"
+            )
+
+    def tuning(self, kind: str, name: str, protocol: str, families: Sequence[str]) -> Tuning | None:
+        """What is tuned of a name under a protocol: for the first of the families that has something."""
+        found = {
+            each.family: each
+            for each in self.tunings
+            if (each.kind, each.name, each.protocol) == (kind, name, protocol)
+        }
+        return next((found[family] for family in families if family in found), None)
 
     def notify(self, hook: str, **arguments: Any) -> None:
         """Send a run event to every plugin; what one of them raises is logged and never stops a run.

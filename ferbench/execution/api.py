@@ -1,7 +1,7 @@
 """The Python API: `ferbench.run(method="fixmatch", ratio=0.05)` returns records."""
 
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +14,10 @@ from ferbench.contract.executor import Executor, Job, JobListener
 from ferbench.data.sources import DEFAULT_DATASET
 from ferbench.discovery.loader import load_registry
 from ferbench.discovery.registry import Registry
-from ferbench.errors import InterruptedRun
+from ferbench.errors import InterruptedRun, VerificationError
+from ferbench.execution.executors import make_executor, run_jobs
 from ferbench.execution.plan import PlannedCell, make_plan
-from ferbench.records.cell import digest
+from ferbench.records.cell import Cell, digest
 from ferbench.records.frame import Records
 from ferbench.records.store import RunStore
 
@@ -33,6 +34,7 @@ def run(
     test_on: str | Iterable[str] = (),
     jobs: int = 1,
     executor: str = "local",
+    executor_options: Mapping[str, Any] | None = None,
     runs: str | Path = "runs",
     overrides: Mapping[str, Any] | None = None,
     **options: Any,
@@ -43,8 +45,9 @@ def run(
     terminal and in a notebook a bar shows how far the cells are.
 
     With `test_on` the record of each cell is followed by those of its tests on other sets. The options are those of
-    `ferbench run`; `overrides` are those of --set. Cells that failed are in the list with their reason; a cell that
-    left no record is not. Raises FerbenchError as the command line would print it.
+    `ferbench run`; `overrides` are those of --set, `executor_options` those of --executor-option. Cells that failed
+    are in the list with their reason; a cell that left no record is not. Raises FerbenchError as the command line
+    would print it.
     """
     request = RunRequest(
         methods=_several(method),
@@ -58,12 +61,14 @@ def run(
         runs=Path(runs),
         overrides=overrides or {},
         executor=executor,
+        executor_options=executor_options or {},
         **options,
     )
     registry = load_registry()
     plan = make_plan(request, registry)
     with _bar(sum(not item.cached for item in plan)) as progress:
-        statuses = execute(plan, registry, jobs, progress)
+        chosen = make_executor(registry, executor, request.executor_options)
+        statuses = execute(plan, chosen, jobs, progress, registry)
     if "interrupted" in statuses:
         raise InterruptedRun("interrupted; make the same call again to go on")
     store = RunStore(request.runs)
@@ -71,22 +76,37 @@ def run(
     return Records(record for record in found if record is not None)
 
 
-def execute(plan: Iterable[PlannedCell], registry: Registry, slots: int, progress: JobListener) -> list[str]:
+def execute(
+    plan: Iterable[PlannedCell], executor: Executor, slots: int, progress: JobListener, registry: Registry
+) -> list[str]:
     """Run the cells of a plan that are not cached; returns their statuses in order.
 
-    What tests a model on another set runs once all models are trained, and not after an interruption.
+    What tests a model on another set runs once all models are trained, and not after an interruption. Raises
+    ExecutorError where the executor fails, or says what is not so.
     """
     jobs = [item.job for item in plan if not item.cached]
-    if not jobs:
-        return []
-    executor: Executor = registry.load("executors", jobs[0].executor)()
     statuses = ["missing"] * len(jobs)
+    told = _with_hooks(progress, registry)
     for tests in (False, True):
         part = [index for index, job in enumerate(jobs) if (job.test_on is not None) == tests]
         if part and "interrupted" not in statuses:
-            for index, status in zip(part, executor.run([jobs[i] for i in part], progress, slots), strict=True):
+            for index, status in zip(part, run_jobs(executor, [jobs[i] for i in part], told, slots), strict=True):
                 statuses[index] = status
     return statuses
+
+
+def _with_hooks(progress: JobListener, registry: Registry) -> JobListener:
+    """A listener that tells plugins, too, of each record that is there."""
+
+    def listen(job: Job, event: Event) -> None:
+        progress(job, event)
+        if isinstance(event, Finished):
+            cell = Cell.model_validate(dict(job.cell))
+            with suppress(VerificationError):
+                if (record := RunStore(job.runs).read(cell)) is not None:
+                    registry.notify("ferbench_run_finished", cell=cell, record=record)
+
+    return listen
 
 
 @contextmanager

@@ -1,26 +1,28 @@
 """A resolved cell as tensors and modules: its images, its network, its method."""
 
 from collections.abc import Mapping
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
-from ferbench.cells.request import no_pool_text
-from ferbench.cells.resolve import ResolvedCell
-from ferbench.cells.select import CellData
+from ferbench.cells.resolve import ResolvedCell, view_kinds
 from ferbench.contract.backbone import Backbone, BackboneRequest, Network, token_backbone
 from ferbench.contract.batch import MethodInfo
 from ferbench.contract.head import Head
-from ferbench.contract.method import Method, Processes
-from ferbench.data.load.image_set import ImageSet, image_set
+from ferbench.contract.method import Builders, Method, Processes
+from ferbench.data.load.image_set import ImageSet, LabeledImages
 from ferbench.data.load.stream import Stream
 from ferbench.data.load.views import ViewMaker
 from ferbench.data.prepare.stream_index import StreamIndex
 from ferbench.data.seeds import derive
-from ferbench.data.select.splits import Selection
 from ferbench.discovery.registry import Registry
-from ferbench.errors import PluginError, UsageError
+from ferbench.errors import PluginError
+from ferbench.execution.handover import CellFacts, ImageRows
+from ferbench.readers.streams import StreamedDataset
 from ferbench.training.memory_format import lay_out
 from ferbench.training.stages import PRETRAINING_SEED, steps_per_epoch
 from ferbench.training.task import Task
@@ -47,65 +49,82 @@ def build_network(resolved: ResolvedCell, init: Path | str | None, device: torch
     return lay_out(Network(backbone, head), device, resolved.recipe.image_size)
 
 
-def build_task(resolved: ResolvedCell, data: CellData, net: Network, device: torch.device) -> Task:
-    """The cell's images on the device. Supervised cells get no unlabeled ones."""
-    names, images, second = resolved.class_names, data.images, data.relabeled
+def build_task(resolved: ResolvedCell, folder: Path, net: Network, device: torch.device) -> Task:
+    """The images whose rows lie in a folder, on the device. Supervised cells get no unlabeled ones."""
 
-    def unlabeled(selection: Selection) -> ImageSet | Stream:
-        found = _unlabeled(data, selection, names, device)
-        if not len(found) and data.pool:
-            near = data.pool.near_duplicates
-            raise UsageError(f"pool '{resolved.cell.pool_name}' has no image left: all {near} look like test images")
-        if not len(found):
-            raise UsageError(no_pool_text(resolved.cell, resolved.protocol))
-        return found
+    def labeled(name: str) -> LabeledImages:
+        rows = ImageRows.read(folder / f"{name}.npz")
+        found = image_set_of(rows, device)
+        labels, probs = (torch.from_numpy(array).to(device) for array in (rows.labels, rows.label_probs))
+        return LabeledImages(found.images, found.boxes, labels=labels, label_probs=probs)
 
+    def unlabeled(name: str) -> ImageSet | Stream:
+        rows = ImageRows.read(folder / f"{name}.npz")
+        found, numbers = image_set_of(rows, device), torch.from_numpy(rows.numbers).to(device, torch.int64)
+        if rows.index is None or not isinstance(resolved.pool, StreamedDataset):
+            return replace(found, numbers=numbers)
+        index = StreamIndex(resolved.pool, Path(str(rows.index)))
+        return Stream(index, rows.row[rows.store < 0], device, found if len(found) else None, numbers)
+
+    uses_unlabeled = resolved.declared.uses_unlabeled
     return Task(
-        labeled=image_set(images, data.selection.labeled, names, device),
-        unlabeled=unlabeled(data.selection) if resolved.declared.uses_unlabeled else None,
-        keeps_rest=data.keeps_rest,
-        relabeled=(image_set(images, second.labeled, names, device), unlabeled(second)) if second else None,
-        test=image_set(images, data.selection.test, names, device),
-        maker=ViewMaker(resolved.recipe, net.backbone.mean, net.backbone.std, device),
-        class_names=names,
+        labeled=labeled("labeled"),
+        validation=labeled("validation") if resolved.protocol.validation else None,
+        unlabeled=unlabeled("unlabeled") if uses_unlabeled else None,
+        everything=partial(unlabeled, "everything") if uses_unlabeled else None,
+        relabeled=(labeled("relabeled-labeled"), unlabeled("relabeled")) if resolved.relabels else None,
+        maker=view_maker(resolved, net, device),
+        class_names=resolved.class_names,
         device=device,
     )
 
 
-def _unlabeled(data: CellData, selection: Selection, names: tuple[str, ...], device: torch.device) -> ImageSet | Stream:
-    """The rest of the training set, the named pool, or both."""
-    if data.pool is None:
-        return image_set(data.images, selection.unlabeled, names, device)
-    source, rows = data.pool.source, data.pool.rows
-    pool: ImageSet | Stream
-    if isinstance(source, StreamIndex):
-        pool = Stream(source, rows, device)
+def view_maker(resolved: ResolvedCell, net: Network, device: torch.device) -> ViewMaker:
+    """What makes the views of the cell's images, those of plugins included."""
+    kinds = {name: resolved.registry.load("views", name) for name in view_kinds(resolved.declared)}
+    return ViewMaker(resolved.recipe, net.backbone.mean, net.backbone.std, device, kinds)
+
+
+def image_set_of(rows: ImageRows, device: torch.device) -> ImageSet:
+    """The images of rows that lie in memory maps, on the device; those of a stream are not read."""
+    stores = [np.load(str(path), mmap_mode="r", allow_pickle=False) for path in rows.stores]
+    n = int((rows.store >= 0).sum())
+    if len(stores) == 1:
+        images = np.ascontiguousarray(stores[0][rows.row[:n]])
     else:
-        pool = image_set(source, rows.tolist(), names, device)
-    return pool.after(image_set(data.images, selection.unlabeled, names, device)) if data.keeps_rest else pool
+        images = np.empty((n, *stores[0].shape[1:]) if stores else (0, 1, 1, 3), np.uint8)
+    for number, store in enumerate(stores if len(stores) > 1 else ()):
+        mine = rows.store[:n] == number
+        images[mine] = store[rows.row[:n][mine]]
+    return ImageSet(torch.from_numpy(images).to(device), torch.from_numpy(rows.boxes).to(device))
 
 
-def method_info(
-    resolved: ResolvedCell, net: Network, n_labeled: int, n_unlabeled: int | None, labeled_counts: Mapping[str, int]
-) -> MethodInfo:
+def method_info(resolved: ResolvedCell, net: Network, facts: CellFacts) -> MethodInfo:
     """What a method is told of its cell."""
     return MethodInfo(
         class_names=resolved.class_names,
-        class_counts=tuple(labeled_counts[name] for name in resolved.class_names),
-        n_labeled=n_labeled,
-        n_unlabeled=n_unlabeled,
+        class_counts=tuple(facts.labeled_counts[name] for name in resolved.class_names),
+        n_labeled=facts.n_labeled,
+        n_unlabeled=facts.n_unlabeled,
         steps=resolved.recipe.steps,
         steps_per_epoch=steps_per_epoch(resolved.recipe.steps),
         feature_size=net.backbone.feature_size,
+        n_validation=facts.n_validation,
     )
 
 
 def build_method(
-    resolved: ResolvedCell, net: Network, info: MethodInfo, device: torch.device, processes: Processes | None = None
-) -> tuple[Method, Teacher]:
+    resolved: ResolvedCell,
+    net: Network,
+    info: MethodInfo,
+    init: Path | str | None,
+    device: torch.device,
+    processes: Processes | None = None,
+) -> tuple[Method, Teacher[Network]]:
     """The method with its net and teacher attached, ready for the optimizer."""
     recipe, seed = resolved.recipe, resolved.cell.seed
     method = resolved.method_class(resolved.config)
+    method.prepare(_builders(resolved, init, device))
     method.setup(net, info)
     for module in (method, net):  # what setup has added
         module.to(device)
@@ -113,6 +132,25 @@ def build_method(
     random = torch.Generator(device).manual_seed(derive(seed, "method"))
     method.attach(net, teacher.net, random, info, joint_forward=recipe.joint_forward, processes=processes)
     return method, teacher
+
+
+def _builders(resolved: ResolvedCell, init: Path | str | None, device: torch.device) -> Builders:
+    """What makes further networks of the kind of the cell's net, each from a seed of its name."""
+    size, names = resolved.recipe.image_size, resolved.class_names
+
+    def backbone() -> Backbone:
+        return build_backbone(resolved.registry, resolved.cell.backbone, size, init)
+
+    def network() -> Network:
+        body, head = backbone(), resolved.cell.head
+        options = resolved.head_options
+        made = build_head(resolved.registry, head, resolved.declared, body.feature_size, len(names), options)
+        return lay_out(Network(body, made), device, size)
+
+    def seed(name: str) -> int:
+        return derive(resolved.cell.seed, "network", name)
+
+    return Builders(network, lambda: backbone().to(device), seed)
 
 
 def build_backbone(registry: Registry, name: str, image_size: int, init: Path | str | None) -> Backbone:

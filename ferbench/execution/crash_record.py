@@ -1,15 +1,13 @@
-"""What the parent leaves in a cell's folder when its worker could not."""
+"""What an executor leaves in a cell's folder when the process of the cell could not."""
 
-import time
 from contextlib import suppress
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
-import torch
-
+from ferbench.cells.method_plan import MethodPlan
 from ferbench.cells.resolve import resolve
+from ferbench.contract.events import Finished
 from ferbench.contract.executor import Job
-from ferbench.discovery.registry import Registry
+from ferbench.discovery.loader import load_registry
 from ferbench.errors import FerbenchError
 from ferbench.execution.record_builder import RecordBuilder
 from ferbench.execution.run_cell import sources_of
@@ -19,23 +17,32 @@ from ferbench.records.schema import ErrorReport, Status
 from ferbench.records.store import RunStore
 
 LOG = "worker.log"
+LAST_LINES = 30
 
 
-@dataclass(frozen=True)
-class Birth:
-    """When a worker was started."""
+def crash_record(
+    job: Job, reason: str, *, log: bytes = b"", status: Status = "failed", seconds: float = 0.0
+) -> Finished:
+    """Write why a job has no result, for a process that could not; returns the event that its listener is to be told.
 
-    at: str = field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))
-    clock: float = field(default_factory=time.monotonic)
+    `reason` is what the executor knows, such as "its process ended with code 1". `log` is the end of what the process
+    printed: it is kept as `worker.log`, and its last line follows the reason of what has failed. `seconds` is how long
+    the process ran. A result that is there stays, and so does the checkpoint. Raises nothing: where the record cannot
+    be written, as another process works on the cell or the folder is read-only, the event says so.
+    """
+    lines = log.decode("utf-8", "replace").strip().splitlines()
+    message = f"{reason}: {lines[-1]}" if lines and status == "failed" else reason
+    report = ErrorReport(type="WorkerDied", message=message, traceback="\n".join(lines[-LAST_LINES:]))
+    try:
+        leave_record(job, status, report, seconds)
+    except Exception as error:  # a plugin's code runs here too, and other cells do not depend on this one
+        message += f" (and its record cannot be written: {error})"
+    keep_log(job, status, log)
+    return Finished(status=status, message=message)
 
-    @property
-    def seconds(self) -> float:
-        """The time since then."""
-        return time.monotonic() - self.clock
 
-
-def leave_record(job: Job, registry: Registry, status: Status, error: ErrorReport, birth: Birth) -> None:
-    """Write why the cell has no result. A result that is there stays, and so does the checkpoint.
+def leave_record(job: Job, status: Status, error: ErrorReport, seconds: float = 0.0) -> None:
+    """Write a record without a result, unless there is one with a result.
 
     Raises FerbenchError where that is not possible: another process works on the cell, the folder cannot be written.
     """
@@ -43,17 +50,21 @@ def leave_record(job: Job, registry: Registry, status: Status, error: ErrorRepor
     with store.lock(cell):
         if store.is_done(cell):
             return
-        resolved = resolve(cell, registry, sources_of(job))
-        record = RecordBuilder(job, resolved, torch.device(job.device)).record(status, error=error)
-        # Processor time and memory would be those of this process; the worker's are lost with it.
+        resolved, plan = resolve(cell, load_registry(), sources_of(job)), MethodPlan.model_validate(dict(job.plan))
+        record = RecordBuilder(job, resolved, plan).record(status, error=error)
+        device = "" if job.device == "auto" else job.device
+        # Processor time would be that of this process; the worker's is lost with it.
         of_worker = {
-            "started_at": birth.at,
-            "wall_seconds": round(birth.seconds, 3),
+            "started_at": (datetime.now(UTC) - timedelta(seconds=seconds)).isoformat(timespec="seconds"),
+            "wall_seconds": round(seconds, 3),
             "cpu_seconds": 0.0,
-            "peak_memory_bytes": 0,
+            "device": device,
         }
-        measured = record.measured.model_copy(update=of_worker)
-        store.write_result(cell, record.model_copy(update={"measured": measured}))
+        changes = {
+            "measured": record.measured.model_copy(update=of_worker),
+            "environment": {**record.environment, "device": device},
+        }
+        store.write_result(cell, record.model_copy(update=changes))
 
 
 def keep_log(job: Job, status: str, log: bytes) -> None:

@@ -1,22 +1,37 @@
-"""Which device a person means."""
+"""Which device a person means: its name is checked where cells are planned, the device itself where they run."""
 
 import torch
 
 from ferbench.errors import UsageError
 
 
-def choose_device(name: str) -> str:
-    """`auto` is the GPU if there is one."""
+def check_device(name: str) -> None:
+    """Raises UsageError for what is no device on any machine; a login node without a GPU can plan for one."""
     if name == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
+        return
     try:
-        device = torch.device(name)
+        kind = torch.device(name).type
     except RuntimeError:
         raise UsageError(f"--device {name}: not a device; use auto, cpu, cuda or cuda:0") from None
-    if device.type not in ("cpu", "cuda"):
+    if kind not in ("cpu", "cuda"):
         raise UsageError(f"--device {name}: only cpu and cuda are supported")
-    if device.type == "cuda" and not torch.cuda.is_available():
+
+
+def choose_device(name: str, processes: int = 1) -> str:
+    """The device of this machine that a checked name means; `auto` is the GPU if there is one.
+
+    Raises UsageError for one that is not here, and for fewer GPUs than there are processes.
+    """
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    device = torch.device(name)
+    if device.type == "cpu":
+        return name
+    if not torch.cuda.is_available():
         raise UsageError(f"--device {name}: this machine has no CUDA device; use --device cpu")
-    if device.type == "cuda" and (device.index or 0) >= (count := torch.cuda.device_count()):
+    count = torch.cuda.device_count()
+    if (device.index or 0) >= count:
         raise UsageError(f"--device {name}: this machine has cuda:0 to cuda:{count - 1}")
+    if processes > count:
+        raise UsageError(f"--processes {processes}: this machine has {count} CUDA devices, and each needs its own")
     return name

@@ -1,6 +1,7 @@
 """Cells in this process: no start-up, no crash isolation; a debugger and a notebook see what happens."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 
 import torch
@@ -9,6 +10,7 @@ from ferbench.contract.events import Finished, Started
 from ferbench.contract.executor import Executor, Job, JobListener
 from ferbench.discovery.loader import load_registry
 from ferbench.errors import FerbenchError, InterruptedRun, UsageError
+from ferbench.execution.devices import choose_device
 from ferbench.execution.endings import finished, unfinished
 from ferbench.execution.notices import warnings_as_notices
 from ferbench.execution.run_cell import run_cell
@@ -36,13 +38,14 @@ class InlineExecutor(Executor):
 def _run(job: Job, progress: JobListener) -> Finished:
     if job.processes > 1:
         raise UsageError(f"--processes {job.processes}: the inline executor has one process; choose --executor local")
+    here = replace(job, device=choose_device(job.device))
     stop = StopRequests()
     stop.allow(job.timeout)
     progress(job, Started())
     events = partial(progress, job)
     with stop.heeding_signals(), warnings_as_notices(events):
         try:
-            return finished(run_cell(job, load_registry(), events, stop))
+            return finished(run_cell(here, load_registry(), events, stop))
         except KeyboardInterrupt:  # in a thread that signals do not reach, or while nothing asks `stop`
             return unfinished(InterruptedRun("interrupted; run the same command again to go on"))
         except FerbenchError as error:

@@ -7,16 +7,18 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from ferbench.cells.method_plan import MethodPlan, plan_of
 from ferbench.cells.request import Grid, RequestedCell, RunRequest, Start
 from ferbench.cells.resolve import ResolvedCell
 from ferbench.cells.select import select
 from ferbench.contract.backbone import token_backbone
-from ferbench.contract.executor import Job
+from ferbench.contract.executor import INLINE, Job
 from ferbench.contract.protocol import Recipe
 from ferbench.discovery.registry import Registry
-from ferbench.errors import UsageError
+from ferbench.errors import FerbenchError, PluginError, UsageError
 from ferbench.execution.build import build_backbone
-from ferbench.execution.devices import choose_device
+from ferbench.execution.devices import check_device
+from ferbench.execution.executors import make_executor
 from ferbench.execution.record_builder import finished_record, has_model
 from ferbench.execution.weights import resolve_init
 from ferbench.records.cell import Cell
@@ -35,6 +37,8 @@ class PlannedCell:
     cell: Cell
     job: Job
     cached: bool
+    departures: tuple[str, ...] = ()
+    """Why its record will not be standard."""
 
 
 def make_plan(request: RunRequest, registry: Registry, *, check_data: bool = True) -> list[PlannedCell]:
@@ -46,11 +50,12 @@ def make_plan(request: RunRequest, registry: Registry, *, check_data: bool = Tru
     """
     planner, store = _Planner(request, registry), RunStore(request.runs)
     found = {resolved.cell.cell_id: (resolved, job) for resolved, job in planner.cells()}
+    plans = {cell_id: MethodPlan.model_validate(dict(job.plan)) for cell_id, (_, job) in found.items()}
     done: dict[str, Record | None] = {}
     for cell_id, (resolved, job) in found.items():
         fingerprints = planner.fingerprints(resolved, job) if check_data else None
         done[cell_id] = finished_record(
-            store, resolved, fingerprints, done.get(resolved.base.cell.cell_id), job.executor
+            store, resolved, plans[cell_id], fingerprints, done.get(resolved.base.cell.cell_id), job.executor
         )
     needed = {
         resolved.base.cell.cell_id
@@ -60,7 +65,10 @@ def make_plan(request: RunRequest, registry: Registry, *, check_data: bool = Tru
     planned = []
     for cell_id, (resolved, job) in found.items():
         cached = done[cell_id] is not None and (cell_id not in needed or has_model(store, done[cell_id]))
-        planned.append(PlannedCell(resolved.cell, replace(job, needs_model=cell_id in needed), cached))
+        job, reasons = replace(job, needs_model=cell_id in needed), tuple(resolved.departures)
+        if job.executor == INLINE:
+            reasons += ("runs inline",)
+        planned.append(PlannedCell(resolved.cell, job, cached, reasons))
     return planned
 
 
@@ -69,9 +77,10 @@ class _Planner:
 
     def __init__(self, request: RunRequest, registry: Registry) -> None:
         self.request, self.registry = request, registry
-        registry.load("executors", request.executor)  # an unknown one is refused before anything is packed
-        self.device = choose_device(request.device)
-        precision = "bf16" if self.device.startswith("cuda") else "fp32"
+        make_executor(registry, request.executor, request.executor_options)  # refused before anything is packed
+        check_device(request.device)
+        # By what was asked for, never by this machine: a cell is the same wherever it is planned.
+        precision = "bf16" if request.device.startswith("cuda") else "fp32"
         self.grid = Grid(request, registry, self._start_of, precision)
         # Kept for this plan only: files may change until the next one.
         self._init = cache(resolve_init)
@@ -93,7 +102,7 @@ class _Planner:
         return self._fingerprints[key]
 
     def _start_of(self, backbone: str, recipe: Recipe, method: "Method") -> Start:
-        check_processes(recipe, self.device, self.request.processes)
+        check_processes(recipe, self.request.device, self.request.processes)
         size, tokens = recipe.image_size, "tokens" in method.requires
         self._check_backbone(self.registry, backbone, size, tokens, self.request.processes)
         return Start(*self._init(self.registry, self.request.init, backbone, size))
@@ -102,11 +111,12 @@ class _Planner:
         request, sources, cell = self.request, requested.sources, requested.resolved.cell
         return Job(
             cell=cell.model_dump(mode="json"),
+            plan=plan_of(requested.resolved).model_dump(mode="json"),
             dataset=sources.dataset or cell.dataset,
             pool=sources.pool,
             init=sources.init,
             runs=request.runs,
-            device=self.device,
+            device=request.device,
             threads=request.threads,
             # A pass over some images is not worth several processes.
             processes=1 if cell.test_on else request.processes,
@@ -116,26 +126,44 @@ class _Planner:
         )
 
 
+OTHER_SIZE = 224
+
+
 def check_backbone(registry: Registry, name: str, image_size: int, tokens: bool = False, processes: int = 1) -> None:
     """Build the net without memory and send two images through; one that cannot be is a UsageError.
 
-    So is one without `tokens`, where the method wants them, and one that several processes cannot share.
+    So is one without `tokens`, where the method wants them, and one that several processes cannot share. A builder that
+    fails whatever the size of images is a PluginError.
     """
     problem: Exception | None = None
     # A net that looks at values fails on meta tensors; then the real ones decide.
     for device in ("meta", "cpu"):
         try:
-            with torch.device(device), torch.no_grad():
-                backbone = build_backbone(registry, name, image_size, None)
-                backbone(torch.empty(2, 3, image_size, image_size))
-            if tokens:
-                token_backbone(backbone, name)
-            check_parts(backbone, processes)
+            _send_images(registry, name, image_size, tokens, processes, device)
             return
-        except (RuntimeError, ValueError, AssertionError) as error:
+        except FerbenchError:
+            raise
+        except Exception as error:  # whatever a builder raises
             problem = error
-    reason = " ".join(str(problem).split()) or type(problem).__name__
+    reason = " ".join(f"{type(problem).__name__}: {problem}".split()).removesuffix(":")[:200]
+    try:
+        build_backbone(registry, name, OTHER_SIZE, None)
+    except Exception:  # it is not the size
+        entry = registry.get("backbones", name.partition("/")[0])
+        raise PluginError(
+            f"backbone '{name}' of {entry.distribution} {entry.version} cannot be built ({reason}); choose another "
+            f"--backbone, or mend {entry.target}"
+        ) from problem
     raise UsageError(
-        f"backbone '{name}' does not take images of {image_size} px ({reason[:200]}); "
+        f"backbone '{name}' does not take images of {image_size} px ({reason}); "
         "choose another --backbone or --set image_size=..."
     )
+
+
+def _send_images(registry: Registry, name: str, image_size: int, tokens: bool, processes: int, device: str) -> None:
+    with torch.device(device), torch.no_grad():
+        backbone = build_backbone(registry, name, image_size, None)
+        backbone(torch.empty(2, 3, image_size, image_size))
+    if tokens:
+        token_backbone(backbone, name)
+    check_parts(backbone, processes)

@@ -7,16 +7,19 @@ import subprocess
 import sys
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-
-import torch
+from typing import TYPE_CHECKING
 
 from ferbench.records.schema import Git
 
 PACKAGES = ("ferbench", "torch", "torchvision", "timm", "numpy", "pillow", "safetensors", "pyarrow")
 
 
-def environment(device: torch.device) -> dict[str, str]:
-    """Versions and hardware, without names of machines or people."""
+if TYPE_CHECKING:
+    import torch  # a process that trains nothing does without
+
+
+def environment(device: "torch.device | None" = None) -> dict[str, str]:
+    """Versions and hardware, without names of machines or people; of a device if this process has one."""
     stamps = {"python": platform.python_version(), "platform": platform.platform(aliased=True, terse=True)}
     for package in PACKAGES:
         try:
@@ -24,16 +27,24 @@ def environment(device: torch.device) -> dict[str, str]:
         except PackageNotFoundError:
             stamps[package] = "missing"
     stamps["cpu"] = _processor()
+    if device is None:
+        return stamps
     stamps["device"] = device_name(device)
     if device.type == "cuda":
+        import torch
+
         stamps["cuda"] = str(torch.version.cuda)
         stamps["cudnn"] = str(torch.backends.cudnn.version())
     return stamps
 
 
-def device_name(device: torch.device) -> str:
+def device_name(device: "torch.device") -> str:
     """`cpu`, or the name of the GPU."""
-    return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
+    if device.type != "cuda":
+        return device.type
+    import torch
+
+    return torch.cuda.get_device_name(device)
 
 
 def _processor() -> str:
@@ -60,9 +71,11 @@ def _git(*arguments: str) -> str:
     return done.stdout.strip()
 
 
-def peak_memory(device: torch.device) -> int:
+def peak_memory(device: "torch.device") -> int:
     """Largest memory in use so far, in bytes: of the GPU, or of this process."""
     if device.type == "cuda":
+        import torch
+
         return torch.cuda.max_memory_allocated(device)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024

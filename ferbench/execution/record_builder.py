@@ -1,27 +1,21 @@
 """What one process does to a cell, as a record: with a result, with the reason of its failure, or one from before."""
 
-import hashlib
+import os
 import time
+import traceback
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from pathlib import Path
 
-import torch
-
-from ferbench.cells.code_stamps import stamp, stamps
+from ferbench.cells.code_stamps import stamp, stamps, tuning_stamps
+from ferbench.cells.method_plan import MethodPlan
 from ferbench.cells.resolve import ResolvedCell
 from ferbench.contract.executor import INLINE, Job
-from ferbench.contract.method import Processes
-from ferbench.contract.protocol import TUNED
-from ferbench.errors import DataError
-from ferbench.execution.provenance import cpu_seconds, device_name, environment, git_state, peak_memory
+from ferbench.execution.handover import TrainerReport
+from ferbench.execution.provenance import environment, git_state
 from ferbench.records.formats import ENGINE_VERSION
 from ferbench.records.options_v1 import config_of_today
 from ferbench.records.schema import ErrorReport, Fingerprints, Measured, Record, RecordConfig, Result, Status
-from ferbench.records.store import RunStore
-from ferbench.training.loop import Training
-from ferbench.training.model_file import MODEL, is_model
-from ferbench.training.run import RunProgress
+from ferbench.records.store import MODEL, RunStore, is_model
 
 
 @dataclass
@@ -30,91 +24,89 @@ class RecordBuilder:
 
     job: Job
     resolved: ResolvedCell
-    device: torch.device
-    processes: Processes = field(default_factory=Processes)
+    plan: MethodPlan
     started_at: str = field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))
     began: float = field(default_factory=time.monotonic)
-    training: Training | None = None
-    """What has begun to train, whose time and memory are measured."""
-    finished: Record | None = None
-    """The cell's record where it is trained again for its model alone; no failure replaces it."""
+    report: TrainerReport | None = None
+    """What the trainer says of itself, once it does."""
+    reported: float = 0.0
+    """When that was."""
+    tested: Record | None = None
+    """The record of the model that is tested on another set, which says how it was trained."""
 
-    def measured(self) -> Measured:
-        """Time and memory so far; training and wall time over all attempts."""
-        progress = RunProgress(wall_seconds=time.monotonic() - self.began)
-        if self.training:
-            self.training.watch.count_wall_time()
-            progress = self.training.progress
-        seconds = progress.train_seconds
-        return Measured(
-            started_at=self.started_at,
-            finished_at=datetime.now(UTC).isoformat(timespec="seconds"),
-            wall_seconds=round(progress.wall_seconds, 3),
-            cpu_seconds=round(cpu_seconds(), 3),
-            train_seconds=round(seconds, 3),
-            data_wait_seconds=round(progress.data_wait_seconds, 3),
-            images_per_second=round(progress.image_passes / seconds, 2) if seconds else 0.0,
-            peak_memory_bytes=peak_memory(self.device),
-            threads=self.job.threads,
-            processes=self.job.processes,
-            device=device_name(self.device),
-            executor=self.job.executor,
-            resumed=progress.resumed,
-        )
+    def take(self, report: TrainerReport) -> None:
+        """Go on from what the trainer says."""
+        self.report, self.reported = report, time.monotonic()
 
     def record(self, status: Status, result: Result | None = None, error: ErrorReport | None = None) -> Record:
         """The record of this attempt."""
-        resolved, cell = self.resolved, self.resolved.cell
+        resolved, cell, report = self.resolved, self.resolved.cell, self.report
+        selection = self._selection()
+        standard = self.plan.standard and selection == resolved.protocol.selection
         return Record(
             status=status,
             cell=cell,
             cell_id=cell.cell_id,
-            standard=resolved.standard and self.job.executor != INLINE,
-            config=resolved_config(resolved),
+            standard=standard and self.job.executor != INLINE,
+            config=self._config(),
             result=result,
-            measured=self.measured(),
+            measured=self._measured(),
             plugin=stamp(resolved.registry, "methods", cell.method),
             plugins=stamps(resolved.registry, cell),
+            tunings=tuning_stamps(resolved),
             engine_version=ENGINE_VERSION,
-            environment=environment(self.device),
+            environment=report.environment if report else environment(),
             git=git_state(),
-            selection=resolved.protocol.selection,
+            selection=selection,
             headline=resolved.protocol.headline,
             error=error,
         )
 
-    def initial_weights(self) -> Path | None:
-        """The file of initial weights, None for none; raises DataError where it is not the planned one any more."""
-        if self.job.init is None:
-            return None
-        path = Path(self.job.init)
-        with path.open("rb") as file:
-            found = f"sha256:{hashlib.file_digest(file, 'sha256').hexdigest()}"
-        if found != self.resolved.cell.init:
-            raise DataError(f"{path}: has changed since the run was planned ({found}); start the command again")
-        return path
+    def _config(self) -> RecordConfig:
+        """The resolved configuration, with the optimizers that have trained."""
+        config = self.report.config if self.report else self.plan.config
+        return config.model_copy(update={"optimizers": self.tested.config.optimizers}) if self.tested else config
+
+    def _selection(self) -> str:
+        """What is evaluated, as the trainer has found."""
+        if self.tested is not None:
+            return self.tested.selection
+        return self.report.selection if self.report else self.plan.selection
+
+    def _measured(self) -> Measured:
+        """What the trainer has measured, and the time and processor time of this process."""
+        now = time.monotonic()
+        measured = self.report.measured if self.report else _unmeasured(self.job)
+        more = now - self.reported if self.report else now - self.began
+        times = os.times()
+        update = {
+            "started_at": self.started_at,
+            "finished_at": datetime.now(UTC).isoformat(timespec="seconds"),
+            "wall_seconds": round(measured.wall_seconds + more, 3),
+            "cpu_seconds": round(measured.cpu_seconds + times.user + times.system, 3),
+        }
+        return measured.model_copy(update=update)
 
 
-def resolved_config(resolved: ResolvedCell) -> RecordConfig:
-    """Every field with the value that the cell runs with."""
-    recipe = resolved.recipe.model_dump(mode="json", exclude={*TUNED, "backbone"})
-    protocol, joint = resolved.protocol, resolved.declared.joint_forward
-    return RecordConfig(
-        protocol={
-            "name": protocol.name,
-            "split_rule": protocol.split_rule,
-            **({"folds": protocol.folds} if protocol.folds else {}),
-            **recipe,
-            "joint_forward": recipe["joint_forward"] if joint is None else joint,
-        },
-        method=resolved.config.model_dump(mode="json"),
-        head=dict(resolved.head_options),
+def _unmeasured(job: Job) -> Measured:
+    return Measured(started_at="", threads=job.threads, processes=job.processes, executor=job.executor)
+
+
+def error_report(error: BaseException) -> ErrorReport:
+    """An exception as it stands in a record."""
+    return ErrorReport(
+        type=type(error).__name__,
+        message=str(error),
+        traceback="".join(traceback.format_exception(error)),
+        step=getattr(error, "step", None),
+        term=getattr(error, "term", None),
     )
 
 
 def finished_record(
     store: RunStore,
     resolved: ResolvedCell,
+    plan: MethodPlan,
     fingerprints: Fingerprints | None,
     base: Record | None = None,
     executor: str = "",
@@ -129,9 +121,9 @@ def finished_record(
     record = store.read(resolved.cell)
     if record is None or record.engine_version != ENGINE_VERSION:
         return None
-    if config_of_today(record) != resolved_config(resolved):
+    if config_of_today(record).model_copy(update={"optimizers": {}}) != plan.config:
         return None
-    if record.measured.executor == INLINE != executor and resolved.standard:
+    if record.measured.executor == INLINE != executor and plan.standard:
         return None
     return record if resolved.test_set is None or _model_of(record) == _model_of(base) else None
 

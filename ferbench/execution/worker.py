@@ -1,77 +1,61 @@
-"""The process that runs one cell: takes a job, writes events as JSON lines, dies with its parent.
-
-Run as `python -m ferbench.execution.worker JOB`, under torchrun where several share the cell; of these the first alone
-writes. Not meant to be called by people.
-"""
+"""The process that runs one cell: takes a job and tells what happens as JSON lines."""
 
 import json
 import logging
 import os
-import sys
-import threading
-from collections.abc import Mapping
-from typing import Any
+import traceback
+from pathlib import Path
 
-from ferbench.contract.events import Event, Started, event_line
-from ferbench.errors import FerbenchError
+from ferbench.contract.events import Finished, Started
+from ferbench.contract.executor import Job
+from ferbench.errors import FerbenchError, UsageError
 from ferbench.execution.endings import finished, unfinished
-from ferbench.execution.notices import Notices
+from ferbench.execution.event_lines import EventLines, end_with_parent
+from ferbench.execution.notices import warnings_as_notices
 from ferbench.execution.stopping import StopRequests
 
+THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
-def main() -> int:
-    """Run the job of the command line; the exit code is that of the error, or 0."""
-    emit = _Events()
-    threading.Thread(target=_die_with_parent, daemon=True).start()
-    logging.basicConfig(level=logging.WARNING, handlers=[logging.StreamHandler(), Notices(emit)])
+
+def work(text: str, events: Path | None, *, die_with_parent: bool = False) -> int:
+    """Run the job that is given as JSON or as a file of it; the exit code is that of the error, or 0."""
+    job = _read_job(text)
+    # Before torch is imported, which reads them once.
+    os.environ.update({name: str(job.threads) for name in THREAD_VARIABLES})
+    try:
+        emit = EventLines(events)
+    except OSError as error:
+        raise UsageError(f"--events {events}: cannot be written ({error.strerror})") from None
+    if die_with_parent:
+        end_with_parent()
+    logging.basicConfig(level=logging.WARNING)
     stop = StopRequests()
-    with stop.heeding_signals():
+    with stop.heeding_signals(), warnings_as_notices(emit):
         try:
-            return _run(json.loads(sys.argv[1]), emit, stop)
+            ending, code = _run(job, emit, stop)
         except FerbenchError as error:
-            emit(unfinished(error))
-            return error.exit_code
+            ending, code = unfinished(error), error.exit_code
+        except Exception:
+            # Not left to the command line, which prints one line: who reads the log wants to know where.
+            traceback.print_exc()
+            return 1
+    emit(ending)
+    return code
 
 
-class _Events:
-    """Standard output, for events alone: what plugins, C libraries and subprocesses print goes to standard error."""
-
-    def __init__(self) -> None:
-        self._out = os.fdopen(os.dup(1), "wb")
-        self._lock = threading.Lock()
-        self._silent = os.environ.get("RANK", "0") != "0"
-        os.dup2(2, 1)
-        sys.stdout = sys.stderr
-
-    def __call__(self, event: Event) -> None:
-        if self._silent:
-            return
-        line = event_line(event) + b"\n"
-        with self._lock:
-            self._out.write(line)
-            self._out.flush()
+def _read_job(text: str) -> Job:
+    try:
+        return Job.from_json(json.loads(text if text.lstrip().startswith("{") else Path(text).read_bytes()))
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UsageError(f"JOB: neither a job of this version of ferbench as JSON nor a file of it ({error})") from None
 
 
-def _run(value: Mapping[str, Any], emit: _Events, stop: StopRequests) -> int:
-    from ferbench.contract.executor import Job
+def _run(job: Job, emit: EventLines, stop: StopRequests) -> tuple[Finished, int]:
     from ferbench.discovery.loader import load_registry
     from ferbench.execution.run_cell import run_cell
+    from ferbench.execution.trainer import train_apart
 
-    job = Job.from_json(value)
     stop.allow(job.timeout)
     emit(Started())
-    record = run_cell(job, load_registry(), emit, stop)
-    emit(finished(record))
-    return 0 if record.status == "ok" else 1
-
-
-def _die_with_parent() -> None:
-    # The parent holds the other end of standard input; it closes when the parent is gone, however it ended.
-    # Not through sys.stdin, whose lock would be held for ever in the processes that a stream forks to decode.
-    while os.read(0, 1):
-        pass
-    os._exit(1)
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+    record = run_cell(job, load_registry(), emit, stop, train_apart)
+    return finished(record), 0 if record.status == "ok" else 1

@@ -1,5 +1,6 @@
 """What a reader must know about a table and cannot see in it; stands below it."""
 
+import json
 from collections.abc import Iterator
 
 import pandas as pd
@@ -39,6 +40,20 @@ def ceiling_notes(full: Rows, headline: Headline) -> Iterator[str]:
     )
 
 
+def label_notes(cells: pd.DataFrame) -> Iterator[str]:
+    """What is unusual about the labels of a protocol: held out for validation, or wrong in part."""
+    terms = json.loads(cells["label_terms"].dropna().iloc[0]) if cells["label_terms"].notna().any() else {}
+    if validation := terms.get("validation"):
+        yield f"Of the labels of each class {100 * validation['share']:g} % are held out for methods to choose on."
+    noise = terms.get("label_noise", {})
+    if "rate" in noise:
+        yield f"Labels that methods see are wrong with probability {noise['rate']:g}; those of test images are not."
+    elif noise:
+        wrong = {name: 1 - row.get(name, 0.0) for name, row in noise["confusion"].items()}
+        shown = ", ".join(f"{name} {100 * rate:.0f} %" for name, rate in wrong.items())
+        yield f"Labels that methods see are wrong by a table of confusions ({shown}); those of test images are not."
+
+
 def fold_notes(folds: int | None) -> Iterator[str]:
     """What seeds are where each tests a fold."""
     if folds:
@@ -73,6 +88,14 @@ def row_notes(rows: Rows, most: int, headline: Headline) -> Iterator[str]:
             yield f"{title}: its seeds ran different versions of the method's code."
         if cells["config"].nunique() > 1:
             yield f"{title}: its seeds ran different configurations."
+
+
+def tuning_notes(rows: Rows) -> Iterator[str]:
+    """How many trials the rows' distributions declare for the methods' options."""
+    trials = {cells["title"].iloc[0]: cells["tuning_trials"].dropna() for cells in rows.values()}
+    declared = [f"{title} {'/'.join(map(str, sorted(set(n))))}" for title, n in trials.items() if len(n)]
+    if declared:
+        yield f"Trials before the tuned options, as the plugins declare them: {', '.join(sorted(declared))}."
 
 
 def cell_notes(cells: pd.DataFrame) -> Iterator[str]:

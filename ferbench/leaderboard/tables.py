@@ -17,7 +17,9 @@ from ferbench.leaderboard.notes import (
     cell_notes,
     cross_notes,
     fold_notes,
+    label_notes,
     row_notes,
+    tuning_notes,
 )
 from ferbench.leaderboard.reported import Published, ReportedBlock
 from ferbench.leaderboard.statistics import Paired, Spread, paired, spread
@@ -160,9 +162,11 @@ def _table(key: Key, groups: Mapping[Key, Rows]) -> Table:
         notes=(
             *baseline_notes(supervised, baseline, key.pool is not None),
             *(ceiling_notes(full, key.headline) if has_ceiling else ()),
+            *label_notes(cells),
             *fold_notes(key.folds),
             *cross_notes(key.test_on, cells),
             *row_notes(rows, most, key.headline),
+            *tuning_notes(rows),
             *cell_notes(cells),
         ),
     )

@@ -8,7 +8,7 @@ from typing import Literal
 import numpy as np
 
 from ferbench.contract.executor import INLINE
-from ferbench.contract.protocol import Protocol
+from ferbench.contract.protocol import LABEL_TERMS, Protocol
 from ferbench.records.cell import Cell
 from ferbench.records.metrics import HEADLINES, METRICS, Outcome, recalls
 from ferbench.records.schema import MAX_ORACLE_EVALUATIONS, Record, Result
@@ -41,6 +41,8 @@ def check_record(record: Record, protocols: Protocols) -> Iterator[RecordCheck]:
     same = [] if recorded == computed else [f"recorded as {recorded[:12]}…, the cell gives {computed[:12]}…"]
     yield passed("cell id", same)
     yield _standard(record, protocols)
+    if record.tunings:
+        yield passed("tunings", _tuning_problems(record))
     if record.result is None:
         return
     shape = passed("counts", _count_problems(record.result, record.cell))
@@ -74,17 +76,45 @@ def differences(result: Result, outcome: Outcome, source: str) -> list[str]:
     ]
 
 
-def is_standard(cell: Cell, protocol: Protocol, *, relabels: bool) -> bool:
-    """Whether a cell belongs in a standard table: nothing overridden, and a budget and a seed that are listed.
+def _tuning_problems(record: Record) -> list[str]:
+    """Options may only be tuned by the owner of what has them; that the trials were made is its word."""
+    stamps = {**record.plugins, "method": record.plugin}
+    owners = {role: stamps[role].distribution if role in stamps else "nobody" for role in record.tunings}
+    return [
+        f"the {role} is tuned by {tuning.distribution}, and is of {owners[role]}"
+        for role, tuning in record.tunings.items()
+        if owners[role] != tuning.distribution
+    ]
 
-    A method that `relabels` has seen more labels than the budget allows, and does not.
+
+def departures(cell: Cell, protocol: Protocol, *, relabels: bool, selection: str, optimizers: list[str]) -> list[str]:
+    """Why a cell does not belong in a standard table; empty if it does.
+
+    A method that `relabels` has seen more labels than the budget allows. `selection` is what it evaluates,
+    `optimizers` are the stages that train otherwise than the protocol and say no source.
     """
-    budget = cell.budget
+    budget, found = cell.budget, []
+    if cell.overrides:
+        found.append(cell.changes)
     listed = (
         budget.ratio in protocol.ratios or budget.count in protocol.counts or budget.per_class in protocol.per_class
     )
-    spread = budget.per_class is not None or budget.allocation in protocol.allocations
-    return listed and spread and cell.seed in protocol.seeds and not cell.overrides and not relabels
+    if not listed or not (budget.per_class is not None or budget.allocation in protocol.allocations):
+        found.append(f"{budget.title()}: not in '{protocol.name}'")
+    if cell.seed not in protocol.seeds:
+        found.append(f"seed {cell.seed}: not in '{protocol.name}'")
+    if relabels:
+        found.append("sees labels of a second draw")
+    if selection != protocol.selection:
+        found.append(f"evaluates: {selection}")
+    return found + [f"own optimizer without a source: {text}" for text in optimizers]
+
+
+def unsourced(stage: str, departures: Mapping[str, object], source: str) -> list[str]:
+    """What is not the protocol's in a stage's optimizer, unless its `source` is said; of at most one line."""
+    if source or not departures:
+        return []
+    return [f"stage '{stage}': " + ", ".join(f"{name}={value}" for name, value in departures.items())]
 
 
 def _standard(record: Record, protocols: Protocols) -> RecordCheck:
@@ -97,8 +127,23 @@ def _standard(record: Record, protocols: Protocols) -> RecordCheck:
         return unchecked(f"protocol '{cell.protocol}' is not built in")
     if record.headline != protocol.headline:
         return failed(f"its headline is {record.headline}, the protocol's {protocol.headline}")
+    terms = {name: record.config.protocol[name] for name in LABEL_TERMS if name in record.config.protocol}
+    if terms != protocol.label_terms:
+        return failed(f"its labels are {terms or 'plain'}, the protocol's are not")
     relabels = record.result is not None and record.result.fingerprints.relabeled is not None
-    expected = is_standard(cell, protocol, relabels=relabels) and record.measured.executor != INLINE
+    reasons = departures(
+        cell,
+        protocol,
+        relabels=relabels,
+        selection=record.selection,
+        optimizers=[
+            line
+            for stage, optimizers in record.config.optimizers.items()
+            for facts in optimizers.values()
+            for line in unsourced(stage, facts.departures, facts.source)
+        ],
+    )
+    expected = not reasons and record.measured.executor != INLINE
     if record.standard == expected:
         return RecordCheck("standard", "verified")
     if record.result is None and not record.standard:
@@ -117,6 +162,8 @@ def _count_problems(result: Result, cell: Cell) -> list[str]:
         problems.append("labels are counted for an unknown class")
     if cell.test_on is not None and not set(result.class_names) <= set(result.labeled_counts):
         problems.append("a class is tested that was not trained")
+    if (result.n_validation is None) != (result.fingerprints.validation is None):
+        problems.append("images are held out for validation, or counted as such, only where they have a fingerprint")
     if (result.n_test_left_out is None) != (cell.test_on is None):
         problems.append("test images are left out, or counted as such, only where another dataset is tested")
     if min(result.labeled_counts.values(), default=0) < 0 or sum(result.labeled_counts.values()) != result.n_labeled:

@@ -1,5 +1,6 @@
 """Reading bytes that nobody vouches for, and writing files so that a reader never sees half of one."""
 
+import hashlib
 import os
 import secrets
 import stat
@@ -44,6 +45,12 @@ def write_together(folder: Path, files: Mapping[str, bytes], remove: Iterable[st
             with suppress(OSError):
                 temporary.unlink(missing_ok=True)
         raise unwritable(error, folder / list(files)[-1]) from error
+
+
+def file_digest(path: Path) -> str:
+    """The SHA-256 of a file, in hexadecimal digits."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def unwritable(error: OSError, path: Path) -> DataError:

@@ -11,6 +11,7 @@ from typing import Any, Final
 import pandas as pd
 from pydantic import BaseModel
 
+from ferbench.contract.protocol import LABEL_TERMS
 from ferbench.errors import UsageError, VerificationError
 from ferbench.records.cell import Budget, Cell, canonical_json
 from ferbench.records.checks import Protocols
@@ -63,6 +64,15 @@ def _json(name: str, description: str, place: str) -> Column:
     return Column(name, "string", description, text)
 
 
+def _trials(record: Record) -> int | None:
+    return record.tunings["method"].trials if "method" in record.tunings else None
+
+
+def _label_terms(record: Record) -> str | None:
+    terms = {name: record.config.protocol[name] for name in LABEL_TERMS if name in record.config.protocol}
+    return canonical_json(terms).decode() if terms else None
+
+
 def _folds(record: Record) -> int | None:
     folds = record.config.protocol.get("folds")
     return folds if isinstance(folds, int) and folds > 0 else None
@@ -72,7 +82,7 @@ def _filled_in_by_row_of(record: Record) -> None:
     """The value of a column that takes more than the record: its path, or the predictions beside it."""
 
 
-_COUNTS = "n_test n_labeled n_relabeled n_unlabeled n_near_duplicates n_test_left_out"
+_COUNTS = "n_test n_labeled n_validation n_relabeled n_unlabeled n_near_duplicates n_test_left_out"
 _SECONDS = "wall_seconds cpu_seconds train_seconds data_wait_seconds images_per_second"
 _HEADLINES = " ".join(metric.key for metric in HEADLINES)
 
@@ -98,8 +108,9 @@ COLUMNS: tuple[Column, ...] = (
     *(Column(metric.key, "Float64", metric.description, _filled_in_by_row_of) for metric in METRICS),
     *_fields(Oracle, "Float64", "result.oracle", _HEADLINES, "oracle_"),
     *_fields(Oracle, "Int64", "result.oracle", "step evaluations", "oracle_"),
-    *_fields(Result, "Int64", "result", f"{_COUNTS} steps image_passes parameters"),
+    *_fields(Result, "Int64", "result", f"{_COUNTS} steps image_passes forward_images optimizer_steps parameters"),
     Column("labels_seen", "Int64", "images whose label the method saw", partial(_at, place="result.labels_seen")),
+    Column("label_terms", "string", "held-out labels and label noise of the protocol as JSON", _label_terms),
     Column("n_folds", "Int64", "folds of subjects that the protocol has", _folds),
     _json("class_names", "the classes as a JSON list", "result.class_names"),
     _json("confusion", "the confusion matrix as JSON, a list per class", "result.confusion"),
@@ -113,6 +124,7 @@ COLUMNS: tuple[Column, ...] = (
     ),
     _json("environment", "versions and hardware as JSON", "environment"),
     *_fields(PluginStamp, "string", "plugin", "distribution version source_hash", "plugin_"),
+    Column("tuning_trials", "Int64", "settings tried before its tuned options, as declared", _trials),
     *_fields(Record, "Int64", "", "engine_version"),
     *_fields(Measured, TIME, "measured", "started_at finished_at"),
     *_fields(Measured, "Float64", "measured", _SECONDS),

@@ -44,7 +44,7 @@ class Fingerprints(WithoutNulls):
     """
 
     data: str = Field(description="of the packed dataset: ids, splits, labels and encoded images")
-    labeled: str = Field(description="of the labeled images, with their labels")
+    labeled: str = Field(description="of the labeled images, with the labels that the method sees")
     unlabeled: str | None = Field(
         default=None, description="of the unlabeled images, without labels; those of a named pool too"
     )
@@ -54,6 +54,8 @@ class Fingerprints(WithoutNulls):
     pool: str | None = Field(default=None, description="of the dataset or stream that the named pool comes from")
     boxes: str | None = Field(default=None, description="of the face boxes that a detector has found")
     relabeled: str | None = Field(default=None, description="of the second draw of labeled images")
+    validation: str | None = Field(default=None, description="of the labeled images that are held out of training")
+    label_noise: str | None = Field(default=None, description="of the declared noise, and of the labels it has changed")
     test_data: str | None = Field(default=None, description="of the packed data of another set that is tested")
 
     def by_name(self) -> dict[str, str]:
@@ -72,7 +74,12 @@ class Result(Strict):
     metrics: Metrics = Field(description="the scores of the selected model on the test set")
     confusion: list[list[int]] = Field(description="counts on the test set; rows are true classes, columns predicted")
     n_test: int = Field(ge=1, description="number of test images")
-    n_labeled: int = Field(ge=1, description="number of labeled images that the budget gives")
+    n_labeled: int = Field(
+        ge=1, description="number of labeled images that the budget gives, without those held out for validation"
+    )
+    n_validation: int | None = Field(
+        default=None, ge=1, description="labeled images of the budget that the protocol holds out; null for none"
+    )
     n_relabeled: int | None = Field(
         default=None, ge=0, description="further images whose label the method saw, beyond the budget; null for none"
     )
@@ -88,7 +95,9 @@ class Result(Strict):
         description="test images of another set left out since they look like training images; null where the "
         "dataset's own are tested",
     )
-    labeled_counts: dict[str, int] = Field(description="number of labeled images of each class that was trained")
+    labeled_counts: dict[str, int] = Field(
+        description="number of labeled images of each class that was trained, by the labels that the method saw"
+    )
     fingerprints: Fingerprints = Field(description="what data the cell ran on")
     predictions_digest: str = Field(pattern=HEX64, description="SHA-256 over test ids, labels and logits")
     history_digest: str = Field(pattern=HEX64, description="SHA-256 over the canonical JSON of the history")
@@ -99,6 +108,17 @@ class Result(Strict):
     )
     steps: int = Field(ge=0, description="optimizer steps over all stages")
     image_passes: int = Field(ge=0, description="images sent forward through the backbone in training, over all stages")
+    forward_images: int | None = Field(
+        default=None,
+        ge=0,
+        description="images sent forward through any backbone by the method's code: net, teacher, further networks and "
+        "copies, in steps and between them; null in records before 0.2",
+    )
+    optimizer_steps: int | None = Field(
+        default=None,
+        ge=0,
+        description="steps of all optimizers, pre-training and the method's own included; null in records before 0.2",
+    )
     parameters: int = Field(ge=0, description="number of parameters of the evaluated net")
 
     def outcome(self) -> Outcome | None:
@@ -117,7 +137,7 @@ class Result(Strict):
     @property
     def labels_seen(self) -> int:
         """Images whose label the method saw."""
-        return self.n_labeled + (self.n_relabeled or 0)
+        return self.n_labeled + (self.n_validation or 0) + (self.n_relabeled or 0)
 
 
 class Measured(Strict):
@@ -154,6 +174,17 @@ class PluginStamp(Strict):
     title: str = Field(default="", max_length=80, description="the name for people, where it is not the name itself")
 
 
+class TuningStamp(Strict):
+    """Defaults of a method, head or backbone that were tuned under the protocol; what its distribution says of them."""
+
+    distribution: str = Field(description="the installed distribution that registered it, which owns what is tuned")
+    trials: int = Field(ge=1, description="how many settings were tried before these were chosen, as declared")
+    source: str = Field(description="where the trials can be read, as declared")
+    options: dict[str, JsonValue] = Field(
+        description="the tuned options, before variant and overrides; fields of the recipe for a backbone"
+    )
+
+
 class Git(Strict):
     """The state of the repository that the run was started in."""
 
@@ -178,12 +209,38 @@ class ErrorReport(Strict):
         return f"{self.type}: {text[0]}{place}"
 
 
+class ParameterGroupFacts(Strict):
+    """Parameters that an optimizer treats alike."""
+
+    parameters: int = Field(ge=0, description="how many numbers they are")
+    learning_rate: float = Field(description="peak rate, which the schedule multiplies")
+    settings: dict[str, JsonValue] = Field(description="the optimizer's other numbers: weight_decay, momentum, betas")
+
+
+class OptimizerFacts(Strict):
+    """What really trained in a stage."""
+
+    optimizer: str = Field(description="class of the optimizer, with its module where it is not torch's")
+    schedule: str = Field(description="of the learning rate, after the warm-up")
+    warmup: float = Field(description="part of the steps with a linear warm-up")
+    groups: list[ParameterGroupFacts] = Field(description="its parameter groups")
+    departures: dict[str, JsonValue] = Field(
+        description="settings that are not the protocol's: fields, number of groups, name of a factory"
+    )
+    source: str = Field(description="where the method says these settings are from; empty if it does not")
+
+
 class RecordConfig(Strict):
     """Every field of the configuration with the value that was used."""
 
     protocol: dict[str, JsonValue] = Field(description="the protocol's fields, overrides applied")
     method: dict[str, JsonValue] = Field(description="the method's fields, variant and overrides applied")
     head: dict[str, JsonValue] = Field(default={}, description="options of a head that is not the method's own")
+    optimizers: dict[str, dict[str, OptimizerFacts]] = Field(
+        default={},
+        description="what trained, by stage and name of the optimizer (`main` is the stage's own); empty in records "
+        "before 0.2",
+    )
 
 
 class Record(Strict):
@@ -200,6 +257,9 @@ class Record(Strict):
     plugin: PluginStamp = Field(description="the code of the method")
     plugins: dict[str, PluginStamp] = Field(
         default_factory=dict, description="the code of the dataset, head, backbone and others, by kind"
+    )
+    tunings: dict[str, TuningStamp] = Field(
+        default_factory=dict, description="declared tunings of 'method', 'head' and 'backbone'"
     )
     engine_version: int = Field(ge=0, description="version of the training engine; results of two versions may differ")
     environment: dict[str, str] = Field(description="versions and hardware: python, torch, numpy, platform, device ...")

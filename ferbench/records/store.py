@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from ferbench.contract.events import EpochRow
 from ferbench.errors import DataError, FerbenchError, VerificationError
 from ferbench.records.cell import Cell
-from ferbench.records.files import read_bounded, remove_leftovers, unwritable, write_atomic, write_together
+from ferbench.records.files import file_digest, read_bounded, remove_leftovers, unwritable, write_atomic, write_together
 from ferbench.records.formats import FORMAT, RUNS_FORMAT, check_format
 from ferbench.records.history import HISTORY, history_bytes, history_digest
 from ferbench.records.predictions import MAX_PREDICTIONS_BYTES, Predictions
@@ -23,6 +23,7 @@ from ferbench.records.schema import MAX_RECORD_BYTES, Fingerprints, Record, pars
 RECORD = "record.json"
 PREDICTIONS = "predictions.parquet"
 CHECKPOINT = "checkpoint.safetensors"
+MODEL = "model.safetensors"
 RUNNING = "running.json"
 LOCK = ".lock"
 MARKER = "ferbench-runs.json"
@@ -169,6 +170,11 @@ class RunStore:
         for path in sorted(found, key=lambda path: path.relative_to(self.root).parts):
             if path.resolve().is_relative_to(root):
                 yield path
+
+
+def is_model(path: Path, digest: str) -> bool:
+    """Whether the file is there and the one whose SHA-256 a record holds."""
+    return path.is_file() and file_digest(path) == digest
 
 
 def read_record(path: Path) -> Record:

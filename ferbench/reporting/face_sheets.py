@@ -13,6 +13,7 @@ from PIL import Image
 from safetensors import SafetensorError, safe_open
 from scipy.special import softmax
 
+from ferbench.contract.batch import ViewSpec
 from ferbench.contract.protocol import Recipe
 from ferbench.data.load.image_set import ImageSet, image_set
 from ferbench.data.load.image_store import ImageStore
@@ -69,7 +70,7 @@ def labeled_sheet(local: LocalData, seed: int) -> Sheet:
     images, names = local.data.images, local.class_names
     rows = spread_over_classes(images, local.data.selection, names)
     captions = [(str(images.labels[row]),) for row in rows]
-    return view_sheet(image_set(images, rows, names, CPU), local.recipe, LABELED_VIEWS, seed, captions)
+    return view_sheet(image_set(images, rows, CPU), local.recipe, LABELED_VIEWS, seed, captions)
 
 
 def unlabeled_sheet(local: LocalData, seed: int) -> Sheet | None:
@@ -80,7 +81,7 @@ def unlabeled_sheet(local: LocalData, seed: int) -> Sheet | None:
     if not rows:
         return None
     chosen = [rows[i * len(rows) // COLUMNS] for i in range(min(COLUMNS, len(rows)))]
-    return view_sheet(image_set(source, chosen, local.class_names, CPU), local.recipe, UNLABELED_VIEWS, seed)
+    return view_sheet(image_set(source, chosen, CPU), local.recipe, UNLABELED_VIEWS, seed)
 
 
 def view_sheet(
@@ -91,7 +92,7 @@ def view_sheet(
     rows = []
     for number, kind in enumerate(kinds):
         generator = torch.Generator().manual_seed(derive(seed, "report", kind, number))
-        view, _ = maker.pixels(kind, pool.images, pool.boxes, generator)
+        view, _ = maker.pixels(ViewSpec(kind), pool.images, pool.boxes, generator)
         rows.append(face_row(VIEW_TITLES[kind], view.numpy()))
     return Sheet(rows, captions)
 
@@ -103,7 +104,7 @@ def error_sheets(packed: ImageStore, errors: Sequence[ConfidentError], class_nam
     sheets = []
     for start in range(0, len(known), COLUMNS):
         part = known[start : start + COLUMNS]
-        pool = image_set(packed, [row_of[error.id] for error in part], class_names, CPU)
+        pool = image_set(packed, [row_of[error.id] for error in part], CPU)
         captions = [
             (f"true {class_names[e.label]}", f"said {class_names[e.predicted]}", f"{_percent(e.confidence)} sure")
             for e in part

@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import dataclass, field
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +12,12 @@ from safetensors.torch import save
 from torch import Tensor
 from torch.optim import Optimizer
 
-from ferbench.errors import DataError
+from ferbench.errors import DataError, PluginError
 from ferbench.records.cell import canonical_json
 from ferbench.records.files import write_atomic
 from ferbench.records.formats import CHECKPOINT_FORMAT, FORMAT, check_format
-from ferbench.training.epoch_stats import EpochStats
+from ferbench.training.epoch_stats import EpochStats, Said
+from ferbench.training.optimization import Optimizers
 from ferbench.training.run import Run, RunProgress
 
 # Several metadata keys would be serialised in random order; one key with canonical JSON keeps the bytes equal.
@@ -71,27 +73,63 @@ def read_tensors(path: Path) -> Checkpoint:
         ) from None
 
 
-def optimizer_tensors(optimizer: Optimizer) -> dict[str, Tensor]:
-    """The optimizer's state as tensors named `<parameter>.<key>`; its settings are the recipe's."""
-    state = optimizer.state_dict()["state"]
-    return {
-        f"{index}.{key}": value for index, entry in state.items() for key, value in entry.items() if value is not None
-    }
+def put_optimizer(checkpoint: Checkpoint, name: str, optimizer: Optimizer) -> None:
+    """Add an optimizer's state: tensors as `<parameter>.<key>`, numbers of it and of its groups as JSON.
 
-
-def load_optimizer(optimizer: Optimizer, tensors: dict[str, Tensor]) -> None:
-    """Put tensors of `optimizer_tensors` back."""
-    state: dict[int, dict[str, Tensor]] = {}
-    for name, value in tensors.items():
-        index, _, key = name.partition(".")
-        state.setdefault(int(index), {})[key] = value
-    optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
-    # A file holds values in logical order. Fused kernels walk the memory of parameter and moment together, so moments
-    # of channels_last parameters must be channels_last again.
-    for parameter, entry in optimizer.state.items():
+    Raises PluginError for anything else in it.
+    """
+    whole = optimizer.state_dict()
+    tensors: dict[str, Tensor] = {}
+    values: dict[str, Any] = {}
+    places = {str(index): entry for index, entry in whole["state"].items()}
+    places |= {f"group{number}": group for number, group in enumerate(whole["param_groups"])}
+    for place, entry in places.items():
         for key, value in entry.items():
-            if value.shape == parameter.shape:
-                entry[key] = torch.empty_like(parameter, dtype=value.dtype).copy_(value)
+            if isinstance(value, Tensor):
+                tensors[f"{place}.{key}"] = value
+            elif is_json(value):
+                values[f"{place}.{key}"] = value
+            else:
+                raise PluginError(
+                    f"{type(optimizer).__name__}: '{key}' of its state is a {type(value).__name__}, which no "
+                    "checkpoint can hold; keep tensors, numbers and texts, or lists of them"
+                )
+    checkpoint.put(f"optimizer-{name}", tensors)
+    checkpoint.state.setdefault("optimizers", {})[name] = values
+
+
+def is_json(value: object) -> bool:
+    """Whether JSON gives the value back as it was, tuples as lists."""
+    if isinstance(value, list | tuple):
+        return all(map(is_json, value))
+    if isinstance(value, dict):
+        return all(isinstance(key, str) and is_json(item) for key, item in value.items())
+    return value is None or isinstance(value, bool | int | str) or (isinstance(value, float) and isfinite(value))
+
+
+def load_optimizer(optimizer: Optimizer, checkpoint: Checkpoint, name: str) -> None:
+    """Put back what `put_optimizer` has saved."""
+    saved: dict[str, dict[str, Any]] = {}
+    entries = {**checkpoint.state["optimizers"][name], **checkpoint.get(f"optimizer-{name}")}
+    for path, value in entries.items():
+        place, _, key = path.partition(".")
+        saved.setdefault(place, {})[key] = value
+    groups = optimizer.state_dict()["param_groups"]
+    for number, group in enumerate(groups):
+        # What was a tuple, as Adam's betas, is one again.
+        group |= {k: type(group.get(k, v))(v) if isinstance(v, list) else v for k, v in saved[f"group{number}"].items()}
+    state = {int(place): entry for place, entry in saved.items() if not place.startswith("group")}
+    optimizer.load_state_dict({"state": state, "param_groups": groups})
+    # A file holds values in logical order. Fused kernels walk the memory of parameter and moment together, so moments
+    # of channels_last parameters must be channels_last again. Torch gives all state the type of its parameter.
+    trained = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+    for index, entry in state.items():
+        kept = optimizer.state[trained[index]]
+        for key, value in entry.items():
+            if isinstance(value, Tensor) and value.shape == trained[index].shape:
+                kept[key] = torch.empty_like(trained[index], dtype=value.dtype).copy_(value)
+            elif isinstance(value, Tensor) and kept[key].dtype != value.dtype:
+                kept[key] = value.to(kept[key].device)
 
 
 def rng_tensors(device: torch.device, method: torch.Generator) -> dict[str, Tensor]:
@@ -109,26 +147,30 @@ def load_rng(tensors: dict[str, Tensor], device: torch.device, method: torch.Gen
 
 
 def save_run(
-    path: Path, identity: str, run: Run, progress: RunProgress, stats: EpochStats, optimizer: Optimizer
+    path: Path, identity: str, run: Run, progress: RunProgress, stats: EpochStats, optimizers: Optimizers
 ) -> None:
     """Write all that the rest of a run depends on; what comes after it is lost when the process is killed."""
     checkpoint = Checkpoint(state={"identity": identity, "progress": progress.to_json()})
     for prefix, module in run.modules.items():
         checkpoint.put(prefix, module.state_dict())
-    checkpoint.put("optimizer", optimizer_tensors(optimizer))
+    for name, optimizer in optimizers.items():
+        put_optimizer(checkpoint, name, optimizer)
     checkpoint.put("meter", stats.state)
+    checkpoint.put("said", stats.said._asdict() if stats.said else {})
     checkpoint.put("rng", rng_tensors(run.task.device, run.method.random))
     write_checkpoint(path, checkpoint)
 
 
 def restore_run(path: Path, identity: str, run: Run, progress: RunProgress, stats: EpochStats) -> Checkpoint | None:
-    """Put everything back but the optimizer, which the stage makes; None for a checkpoint of another identity."""
+    """Put everything back but the optimizers, which the stage makes; None for a checkpoint of another identity."""
     checkpoint = read_checkpoint(path)
     if checkpoint.state.get("identity") != identity:
         return None
     for prefix, module in run.modules.items():
         module.load_state_dict(checkpoint.get(prefix))
-    stats.state = {name: value.to(run.task.device) for name, value in checkpoint.get("meter").items()}
+    device = run.task.device
+    stats.state = {name: value.to(device) for name, value in checkpoint.get("meter").items()}
+    stats.said = Said(**{k: v.to(device) for k, v in said.items()}) if (said := checkpoint.get("said")) else None
     load_rng(checkpoint.get("rng"), run.task.device, run.method.random)
     progress.take_up(checkpoint.state["progress"])
     progress.resumed += 1

@@ -38,17 +38,14 @@ def own_device(name: str, count: int) -> torch.device:
 
 
 def check_processes(recipe: Recipe, device: str, count: int) -> None:
-    """Raise UsageError for a batch that cannot be cut into `count` equal parts, or fewer GPUs than that."""
+    """Raise UsageError for a batch that cannot be cut into `count` equal parts, or one GPU for all of them."""
     for name in ("labeled_batch", "unlabeled_batch"):
         if (size := getattr(recipe, name)) % count:
             raise UsageError(
                 f"{name} {size} cannot be shared by {count} processes; name another number with --processes"
             )
-    if count > 1 and device.startswith("cuda") and (device != "cuda" or torch.cuda.device_count() < count):
-        raise UsageError(
-            f"{count} processes need {count} GPUs and --device cuda; there are {torch.cuda.device_count()}, and the "
-            f"device is '{device}'"
-        )
+    if count > 1 and device.startswith("cuda:"):
+        raise UsageError(f"--device {device}: {count} processes need a GPU each; use --device cuda")
 
 
 def check_parts(net: nn.Module, count: int) -> None:
@@ -67,6 +64,21 @@ def _mean(value: Tensor) -> Tensor:
 
 
 def _gather(value: Tensor) -> Tensor:
-    parts = [torch.empty_like(value) for _ in range(dist.get_world_size())]
-    dist.all_gather(parts, value.detach().contiguous())
-    return torch.cat(parts)
+    gathered: Tensor = _Gather.apply(value)
+    return gathered
+
+
+class _Gather(torch.autograd.Function):
+    """Parts (B, ...) of all processes as one; the gradient of a part is the sum of all processes' own."""
+
+    @staticmethod
+    def forward(ctx: object, value: Tensor) -> Tensor:
+        parts = [torch.empty_like(value, memory_format=torch.contiguous_format) for _ in range(dist.get_world_size())]
+        dist.all_gather(parts, value.contiguous())
+        return torch.cat(parts)
+
+    @staticmethod
+    def backward(ctx: object, gradient: Tensor) -> Tensor:
+        total = gradient.clone(memory_format=torch.contiguous_format)
+        dist.all_reduce(total)
+        return total.tensor_split(dist.get_world_size())[dist.get_rank()]

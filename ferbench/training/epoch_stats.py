@@ -1,12 +1,13 @@
 """What happened in an epoch, accumulated on the device and read once."""
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from ferbench.contract.batch import Losses
+from ferbench.contract.method import Processes
 from ferbench.errors import FerbenchError, PluginError
 
 NEVER = 2**62
@@ -22,19 +23,31 @@ class DivergedError(FerbenchError):
         self.step, self.term = step, term
 
 
-class EpochStats:
-    """Sums of loss terms and pseudo-label counts; `state` is what a checkpoint in mid-epoch keeps.
+class Said(NamedTuple):
+    """What a method said of unlabeled images (N,): `number` int32 of each, `pseudo_label` int16, `mask` float32."""
 
-    Everything stays on the device until `read`, so that a step never waits.
+    number: Tensor
+    pseudo_label: Tensor
+    mask: Tensor
+
+
+class EpochStats:
+    """Sums of loss terms and of pseudo-labels by class, and what was said of each unlabeled image.
+
+    `state` and `said` are what a checkpoint in mid-epoch keeps. Everything stays on the device until `read`, so that a
+    step never waits.
     """
 
     def __init__(self, n_classes: int, device: torch.device) -> None:
         self.n_classes, self.device = n_classes, device
         self.state: dict[str, Tensor] = {}
+        self._steps: list[Said] = []
+        self.said: Said | None = None
+        """Of the steps until `settle` was last called, by all processes."""
 
     @torch.no_grad()
-    def add(self, step: int, total: Tensor, losses: Losses, truth: Tensor | None) -> None:
-        """One step's losses; `truth` (B,) int64 are the labels of the unlabeled images, -1 where unknown."""
+    def add(self, step: int, total: Tensor, losses: Losses, numbers: Tensor | None) -> None:
+        """One step's losses; `numbers` (B,) int64 are what the method knows the step's unlabeled images by."""
         self._sum("steps", torch.ones((), device=self.device))
         for name, value in {"loss": total, **losses.terms}.items():
             value = value.detach().float()
@@ -43,8 +56,8 @@ class EpochStats:
                 self.state[f"bad.{name}"] = torch.full((), NEVER, device=self.device)
             bad = self.state[f"bad.{name}"]
             bad.copy_(torch.where(value.isfinite(), bad, bad.clamp(max=step)))
-        if losses.pseudo_label is not None and losses.mask is not None and truth is not None:
-            self._count_pseudo_labels(losses.pseudo_label, losses.mask.float(), truth)
+        if losses.pseudo_label is not None and losses.mask is not None and numbers is not None:
+            self._note_pseudo_labels(losses.pseudo_label, losses.mask.float(), numbers)
 
     @torch.no_grad()
     def add_extras(self, extras: Sequence[Mapping[str, Tensor]]) -> None:
@@ -53,15 +66,13 @@ class EpochStats:
             self._sum(f"extra.{name}", value.float().sum(0))
             self._sum(f"images.{name}", torch.full((), float(len(value)), device=self.device))
 
-    def _count_pseudo_labels(self, pseudo_label: Tensor, mask: Tensor, truth: Tensor) -> None:
-        # By comparison, since one_hot scatters, which waits for a GPU in deterministic mode; truth -1 is no class.
-        classes = torch.arange(self.n_classes, device=mask.device)
-        predicted, true = ((labels.unsqueeze(1) == classes).float() for labels in (pseudo_label, truth))
+    def _note_pseudo_labels(self, pseudo_label: Tensor, mask: Tensor, numbers: Tensor) -> None:
+        # By comparison, since one_hot scatters, which waits for a GPU in deterministic mode.
+        predicted = (pseudo_label.unsqueeze(1) == torch.arange(self.n_classes, device=mask.device)).float()
         self._sum("unlabeled", torch.full((), float(len(mask)), device=self.device))
         self._sum("pseudo_label", predicted.sum(0))
         self._sum("masked", (predicted * mask.unsqueeze(1)).sum(0))
-        self._sum("confusion", true.T @ predicted)
-        self._sum("masked_confusion", true.T @ (predicted * mask.unsqueeze(1)))
+        self._steps.append(Said(numbers.to(torch.int32), pseudo_label.to(torch.int16), mask.detach().clone()))
 
     def _sum(self, name: str, value: Tensor) -> None:
         if name in self.state:
@@ -81,11 +92,23 @@ class EpochStats:
         if (bad := self.first_bad()) is not None:
             raise DivergedError(*bad)
 
-    def average(self, mean: Callable[[Tensor], Tensor]) -> None:
-        """Make the sums those of an average process; where a loss was not finite stays this process's own."""
-        for name in sorted(self.state):
+    def settle(self, processes: Processes) -> None:
+        """Make the sums those of an average process, and what was said that of all; a checkpoint may be written then.
+
+        Where a loss was not finite stays this process's own.
+        """
+        for name in sorted(self.state) if processes.count > 1 else ():
             if not name.startswith("bad."):
-                self.state[name] = mean(self.state[name])
+                self.state[name] = processes.mean(self.state[name])
+        if self._steps:
+            fresh = [processes.gather(torch.cat(part)) for part in zip(*self._steps, strict=True)]
+            self.said = Said(*map(torch.cat, zip(self.said, fresh, strict=True))) if self.said else Said(*fresh)
+            self._steps = []
+
+    def take_said(self) -> Said | None:
+        """What was said in the epoch, settled; the next begins with nothing."""
+        said, self.said = self.said, None
+        return said
 
     def read(self) -> dict[str, Any]:
         """The epoch's row as JSON values, and empty statistics for the next."""
@@ -109,19 +132,5 @@ def _finite_mean(state: dict[str, Tensor], name: str) -> Any:
 
 def _pseudo_label_row(state: dict[str, Tensor]) -> dict[str, Any]:
     masked, predicted = state["masked"], state["pseudo_label"]
-    right, known = state["masked_confusion"].diagonal(), state["masked_confusion"].sum(0)
-    return {
-        "mask_rate": float(masked.sum() / state["unlabeled"]),
-        "mask_rate_per_class": _ratios(masked, predicted),
-        "pseudo_label_precision": _ratio(right.sum(), known.sum()),
-        "pseudo_label_precision_per_class": _ratios(right, known),
-        "pseudo_label_accuracy": _ratio(state["confusion"].diagonal().sum(), state["confusion"].sum()),
-    }
-
-
-def _ratio(part: Tensor, whole: Tensor) -> float | None:
-    return float(part / whole) if whole > 0 else None
-
-
-def _ratios(parts: Tensor, wholes: Tensor) -> list[float | None]:
-    return [_ratio(part, whole) for part, whole in zip(parts, wholes, strict=True)]
+    used = [float(part / whole) if whole > 0 else None for part, whole in zip(masked, predicted, strict=True)]
+    return {"mask_rate": float(masked.sum() / state["unlabeled"]), "mask_rate_per_class": used}

@@ -1,19 +1,26 @@
-"""The end of an epoch: its row of the history, the evaluation, and what a method may look at."""
+"""The end of an epoch: its row of the history, what is kept for the evaluation, and what a method may look at."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from ferbench.contract.batch import PoolPredictions
+from ferbench.contract.backbone import Network
+from ferbench.contract.batch import PoolPredictions, UnlabeledPredictions, ViewSpec
+from ferbench.contract.counting import counting
 from ferbench.contract.events import EpochRow
+from ferbench.contract.method import StageContext
+from ferbench.data.load.image_set import LabeledImages
 from ferbench.data.seeds import derive
 from ferbench.errors import PluginError
-from ferbench.records.metrics import HEADLINES, evaluate
-from ferbench.training.epoch_stats import EpochStats
-from ferbench.training.evaluation import logits_of, stored_logits
+from ferbench.records.files import write_atomic
+from ferbench.records.in_progress import said_file, snapshot_file
+from ferbench.training.checkpoint import Checkpoint, checkpoint_bytes
+from ferbench.training.epoch_stats import EpochStats, Said
+from ferbench.training.evaluation import logits_of, unlabeled_logits
 from ferbench.training.run import Run, RunProgress
 from ferbench.training.stages import PlannedStage
 
@@ -24,61 +31,92 @@ def epoch_row(
     """The row of the epoch that has just ended; the method's `end_epoch` is called, and statistics begin anew."""
     epoch, step = len(progress.history) + 1, planned.begins + progress.step
     row = {"epoch": epoch, "stage": planned.stage.name, "step": step, "learning_rate": learning_rate, **stats.read()}
-    row["method"] = _extras(run.method.end_epoch(_EpochContext(epoch, run, planned)))
-    if not planned.stage.pretraining and _is_evaluated(run, planned, progress, step):
-        row["evaluation"] = _evaluate(run)
+    with counting(progress):
+        row["method"] = _extras(run.method.end_epoch(_Context(epoch, run, planned)))
     return EpochRow.model_validate(row)
 
 
+def keep_epoch(run: Run, planned: PlannedStage, progress: RunProgress, said: Said | None, folder: Path) -> None:
+    """Keep what labels are joined with after training: what was said in the epoch that has ended, and a snapshot.
+
+    The net of the last evaluation is the trained one, which is kept anyway.
+    """
+    epoch, step = len(progress.history), progress.history[-1].step - planned.ema_begins
+    evaluated = not planned.stage.pretraining and _is_evaluated(run, planned, progress, step)
+    if evaluated:
+        progress.evaluated.append(epoch)
+    if run.processes.rank > 0:
+        return
+    if said is not None:
+        write_atomic(said_file(folder, epoch), checkpoint_bytes(Checkpoint(said._asdict())))
+    if evaluated and step < run.recipe.steps:
+        state = dict(run.method.evaluation_net().state_dict())
+        write_atomic(snapshot_file(folder, epoch), checkpoint_bytes(Checkpoint(state)))
+
+
 def _is_evaluated(run: Run, planned: PlannedStage, progress: RunProgress, step: int) -> bool:
-    total, count, now = run.recipe.steps, run.recipe.evaluations, step - planned.ema_begins
-    previous = max(0, progress.history[-1].step - planned.ema_begins) if progress.history else 0
-    return now == total or (now * count // total > previous * count // total and now * count // total < count)
+    total, count = run.recipe.steps, run.recipe.evaluations
+    previous = max(0, progress.history[-2].step - planned.ema_begins) if len(progress.history) > 1 else 0
+    return step == total or (step * count // total > previous * count // total and step * count // total < count)
 
 
-def _evaluate(run: Run) -> dict[str, float]:
-    test = run.task.test
-    logits = logits_of(run.method.evaluation_net(), test, run.task.maker, run.recipe.evaluation_batch)
-    metrics, _ = evaluate(stored_logits(logits), test.labels.cpu().numpy(), run.task.class_names)
-    return {metric.key: getattr(metrics, metric.key) for metric in HEADLINES}
+def stage_context(run: Run, planned: PlannedStage) -> StageContext:
+    """What a method may use before the first step of a stage; its random numbers are not those of an epoch."""
+    return _Context(-1 - planned.number, run, planned)
 
 
 @dataclass(frozen=True)
-class _EpochContext:
-    """What a method sees at the end of an epoch."""
+class _Context:
+    """What a method sees between steps; `epoch` is below 0 before the first step of a stage."""
 
     epoch: int
     _run: Run
     _planned: PlannedStage
 
     def predict(
-        self,
-        pool: Literal["labeled"],
-        *,
-        view: str = "plain",
-        net: Literal["teacher", "student"] = "teacher",
-        drop_last: bool = False,
-    ) -> PoolPredictions:
-        if pool != "labeled":
-            raise PluginError(f"predict('{pool}'): only the labeled pool may be predicted, labels included")
+        self, pool: str, *, view: Any = "plain", net: Any = "teacher", drop_last: bool = False
+    ) -> Any:  # by the overloads of the contract
         if self._planned.stage.pretraining:
-            raise PluginError("predict: no labels in a pre-training stage, which cells of all label budgets share")
-        run, labeled = self._run, self._run.task.labeled
+            raise PluginError("predict: no predictions in a pre-training stage, which cells of all label budgets share")
+        run = self._run
+        chosen: Network = {"teacher": run.teacher.net, "student": run.net}[net] if isinstance(net, str) else net
+        spec = ViewSpec(view) if isinstance(view, str) else view
+        if pool == "unlabeled":
+            return self._predict_unlabeled(chosen, spec)
+        pools = {"labeled": run.task.labeled, "validation": run.task.validation}
+        if (labeled := pools.get(pool)) is None:
+            there = [name for name, images in pools.items() if images is not None]
+            known = ", ".join(f"'{name}'" for name in [*there, "unlabeled"])
+            raise PluginError(f"predict('{pool}'): under this protocol there are the pools {known}")
+        return self._predict_labeled(labeled, chosen, spec, drop_last)
+
+    def _predict_labeled(
+        self, labeled: LabeledImages, net: Network, view: ViewSpec, drop_last: bool
+    ) -> PoolPredictions:
+        run = self._run
         logits = logits_of(
-            run.teacher.net if net == "teacher" else run.net,
-            labeled,
-            run.task.maker,
-            run.recipe.evaluation_batch,
-            view=view,
-            seed=derive(run.seed, "predict", self.epoch),
+            net, labeled, run.task.maker, run.recipe.evaluation_batch, view=view, seed=self._seed("predict")
         )
         kept = torch.arange(len(labeled), device=logits.device)
         if drop_last:
-            generator = torch.Generator().manual_seed(derive(run.seed, "drop", self.epoch))
+            generator = torch.Generator().manual_seed(self._seed("drop"))
             batch = run.recipe.labeled_batch
             kept = torch.randperm(len(labeled), generator=generator)[: len(labeled) // batch * batch]
             kept = kept.sort().values.to(logits.device)
         return PoolPredictions(logits[kept], labeled.labels[kept], kept)
+
+    def _predict_unlabeled(self, net: Network, view: ViewSpec) -> Iterator[UnlabeledPredictions]:
+        run, pool = self._run, self._run.task.unlabeled
+        if pool is None:
+            raise PluginError(
+                "predict('unlabeled'): the method declares no view of unlabeled images, so there are none"
+            )
+        return unlabeled_logits(
+            net, pool, run.task.maker, run.recipe.evaluation_batch, view=view, seed=self._seed("predict unlabeled")
+        )
+
+    def _seed(self, purpose: str) -> int:
+        return derive(self._run.seed, purpose, self.epoch)
 
 
 def _extras(values: Mapping[str, Tensor]) -> dict[str, Any]:

@@ -33,6 +33,10 @@ class ForwardLog:
         """Forget what was noted."""
         self._images, self._aux, self.extras = [], [], []
 
+    def begin_loss(self) -> None:
+        """Forget auxiliary losses, which belong to the loss before."""
+        self._aux = []
+
     def aux_loss(self) -> Tensor | None:
         """Mean over images of the auxiliary losses; None where the head has none.
 

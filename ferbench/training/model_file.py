@@ -1,28 +1,18 @@
 """The evaluated net of a finished cell as a file beside its record, which holds the file's SHA-256."""
 
-import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 
 from torch import nn
 
 from ferbench.errors import DataError
+from ferbench.records.store import is_model
 from ferbench.training.checkpoint import Checkpoint, checkpoint_bytes, read_tensors
-
-MODEL = "model.safetensors"
 
 
 def model_bytes(net: nn.Module, class_names: Sequence[str]) -> bytes:
     """The bytes of the file: equal nets give equal bytes."""
     return checkpoint_bytes(Checkpoint(dict(net.state_dict()), {"class_names": list(class_names)}))
-
-
-def is_model(path: Path, digest: str) -> bool:
-    """Whether the file is there and the one whose SHA-256 a record holds."""
-    if not path.is_file():
-        return False
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest() == digest
 
 
 def load_model(net: nn.Module, path: Path, digest: str) -> None:

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -27,7 +28,7 @@ class Run:
     """A method with its nets, its data and the rules that it is trained by."""
 
     method: Method
-    teacher: Teacher
+    teacher: Teacher[Network]
     recipe: Recipe
     task: Task
     info: MethodInfo
@@ -45,6 +46,12 @@ class Run:
         """All that has state, by the name that it has in files."""
         return {"net": self.net, "teacher": self.teacher.net, "method": self.method}
 
+    @cached_property
+    def averages(self) -> list[Teacher[Any]]:
+        """The teacher, and the averages of the method's further networks."""
+        method, decay = self.method, self.teacher.decay
+        return [self.teacher, *(Teacher(method.networks[k], decay, mean) for k, mean in method.averages.items())]
+
     def autocast(self) -> AbstractContextManager[None]:
         """The arithmetic of forward passes."""
         if self.precision != "bf16":
@@ -56,6 +63,10 @@ class Run:
         return float(self.processes.mean(torch.full((), float(holds), device=self.task.device))) > 0
 
 
+COSTS = ("image_passes", "forward_images", "optimizer_steps", "train_seconds")
+"""Fields of a run's progress that a cached stage hands on: what it cost whoever trained it."""
+
+
 @dataclass
 class RunProgress:
     """Where a run stands; all of it is in the checkpoint."""
@@ -63,11 +74,17 @@ class RunProgress:
     stage: int = 0
     step: int = 0
     history: list[EpochRow] = field(default_factory=list)
+    evaluated: list[int] = field(default_factory=list)
+    """Epochs that end with an evaluation, which takes place once training is over."""
     image_passes: int = 0
+    forward_images: int = 0
+    """Images through any backbone in the method's code, and steps of any optimizer; `Counts` of the contract."""
+    optimizer_steps: int = 0
     train_seconds: float = 0.0
-    passes_before: int = 0
-    """Image passes until the stage began; `seconds_before` likewise."""
-    seconds_before: float = 0.0
+    before: dict[str, float] = field(default_factory=dict)
+    """`COSTS` until the stage began."""
+    optimizers: dict[str, JsonValue] = field(default_factory=dict)
+    """What has trained in each stage, for the record."""
     data_wait_seconds: float = 0.0
     wall_seconds: float = 0.0
     resumed: int = 0

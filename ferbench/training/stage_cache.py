@@ -4,13 +4,16 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import filelock
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from ferbench.contract.events import EpochRow
 from ferbench.contract.method import Stage
 from ferbench.records.cell import digest
-from ferbench.training.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
-from ferbench.training.run import Run, RunProgress, Stop
+from ferbench.records.files import write_atomic
+from ferbench.records.in_progress import said_file, snapshot_file
+from ferbench.training.checkpoint import Checkpoint, checkpoint_bytes, read_checkpoint, write_checkpoint
+from ferbench.training.run import COSTS, Run, RunProgress, Stop
 
 PATIENCE_SECONDS = 1.0
 
@@ -71,18 +74,19 @@ class StageCache:
     def path(self, stage: Stage) -> Path:
         """The file of a stage, whether or not it exists."""
         views = {
-            role: {name: spec.kind for name, spec in (declared or {}).items()}
+            role: {name: [spec.kind, dict(spec.options)] for name, spec in (declared or {}).items()}
             for role, declared in (("labeled", stage.views.labeled), ("unlabeled", stage.views.unlabeled))
         }
-        declaration = [stage.name, stage.data, stage.sampler, stage.share, dict(stage.optimizer or {}), views]
+        settings = stage.optimizer.values if stage.optimizer else {}
+        declaration = [stage.name, stage.data, stage.sampler, stage.share, settings, views]
         content = self.shared(stage) if stage.pretraining and self.shared else self.content
         return self.folder / f"{stage.name}-{digest([declaration, dict(content)])[:16]}.safetensors"
 
 
 def restore_stage(
-    cache: StageCache, run: Run, stage: Stage, progress: RunProgress, stop: Stop
+    cache: StageCache, run: Run, stage: Stage, progress: RunProgress, folder: Path, stop: Stop
 ) -> dict[str, Tensor] | None:
-    """Take a finished stage from the cache: nets, the method's state, rows of the history and cost.
+    """Take a finished stage from the cache: nets, the method's state, rows of the history, their files and cost.
 
     Returns its pictures; None for a stage that is not cached or not there, and is then to be trained.
     """
@@ -97,25 +101,35 @@ def restore_stage(
     for prefix, module in _kept_modules(run, stage).items():
         module.load_state_dict(saved.get(prefix))
     progress.history += map(EpochRow.model_validate, saved.state["history"])
+    progress.evaluated += saved.state["evaluated"]
+    for row in progress.history if run.processes.rank == 0 else ():
+        for path in (said_file(folder, row.epoch), snapshot_file(folder, row.epoch)):
+            if tensors := saved.get(_prefix(path)):
+                write_atomic(path, checkpoint_bytes(Checkpoint(tensors)))
     # What the stage has cost whoever trained it, so that cells can be compared.
-    progress.image_passes += saved.state["image_passes"]
-    progress.train_seconds += saved.state["train_seconds"]
+    for name in COSTS:
+        setattr(progress, name, getattr(progress, name) + saved.state[name])
     progress.wall_seconds += saved.state["train_seconds"]
     return saved.get("pictures")
 
 
-def kept_stage(run: Run, stage: Stage, progress: RunProgress, pictures: dict[str, Tensor]) -> Checkpoint:
+def kept_stage(run: Run, stage: Stage, progress: RunProgress, folder: Path, pictures: dict[str, Tensor]) -> Checkpoint:
     """What a finished stage leaves for other cells."""
-    cost = {
-        "image_passes": progress.image_passes - progress.passes_before,
-        "train_seconds": progress.train_seconds - progress.seconds_before,
-    }
-    rows = [row.to_json() for row in progress.history if row.stage == stage.name]
-    checkpoint = Checkpoint(state={"history": rows, **cost})
+    cost = {name: getattr(progress, name) - progress.before[name] for name in COSTS}
+    rows = [row for row in progress.history if row.stage == stage.name]
+    evaluated = [row.epoch for row in rows if row.epoch in progress.evaluated]
+    checkpoint = Checkpoint(state={"history": [row.to_json() for row in rows], "evaluated": evaluated, **cost})
+    for row in rows:
+        for path in (said_file(folder, row.epoch), snapshot_file(folder, row.epoch)):
+            checkpoint.put(_prefix(path), load_file(path) if path.is_file() else {})
     for prefix, module in _kept_modules(run, stage).items():
         checkpoint.put(prefix, module.state_dict())
     checkpoint.put("pictures", pictures)
     return checkpoint
+
+
+def _prefix(path: Path) -> str:
+    return f"{path.parent.name}/{path.stem}"
 
 
 def _kept_modules(run: Run, stage: Stage) -> dict[str, nn.Module]:

@@ -1,11 +1,11 @@
 """How a run is cut into stages and epochs."""
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 
-from pydantic import ValidationError
-
 from ferbench.contract.method import Method, Stage
+from ferbench.contract.optimizer import MAIN
 from ferbench.contract.protocol import EPOCHS, Recipe
 from ferbench.data.load.batches import Batches
 from ferbench.data.seeds import derive
@@ -20,7 +20,7 @@ class PlannedStage:
     """A stage with its place in the run.
 
     `begins` is the number of steps of the stages before it, `ema_begins` that of the pre-training stages, which the EMA
-    knows nothing of. `recipe` has the stage's own optimizer settings.
+    knows nothing of. `recipes` have the settings of each of its optimizers, `of_protocol` the protocol's.
     """
 
     stage: Stage
@@ -28,7 +28,13 @@ class PlannedStage:
     steps: int
     begins: int
     ema_begins: int
-    recipe: Recipe
+    of_protocol: Recipe
+    recipes: Mapping[str, Recipe]
+
+    @property
+    def recipe(self) -> Recipe:
+        """With the settings of the stage's own optimizer."""
+        return self.recipes[MAIN]
 
     @property
     def ends(self) -> int:
@@ -50,7 +56,15 @@ def plan_stages(method: Method, recipe: Recipe) -> list[PlannedStage]:
     steps = stage_steps(recipe.steps, stages)
     extra = sum(n for stage, n in zip(stages, steps, strict=True) if stage.pretraining)
     return [
-        PlannedStage(stage, number, steps[number], sum(steps[:number]), extra, _recipe(recipe, stage))
+        PlannedStage(
+            stage,
+            number,
+            steps[number],
+            sum(steps[:number]),
+            extra,
+            recipe,
+            {name: settings.of(recipe) for name, settings in stage.optimizers.items()},
+        )
         for number, stage in enumerate(stages)
     ]
 
@@ -69,16 +83,9 @@ def stage_batches(run: Run, planned: PlannedStage) -> Batches:
     )
 
 
-def _recipe(recipe: Recipe, stage: Stage) -> Recipe:
-    try:
-        return Recipe.model_validate({**recipe.model_dump(), **(stage.optimizer or {})})
-    except ValidationError as error:
-        raise PluginError(f"stage '{stage.name}': optimizer settings {stage.optimizer}: {error}") from None
-
-
 def checked_stages(method: Method) -> list[Stage]:
     """The stages of a method; raises PluginError where they cannot be run as declared."""
-    stages = list(method.stages())
+    stages = method.declared_stages()
     names = [stage.name for stage in stages]
     if len(set(names)) < len(names):
         raise PluginError(f"{type(method).__name__}: stages must have different names, not {names}")

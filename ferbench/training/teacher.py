@@ -1,27 +1,33 @@
-"""The EMA teacher."""
+"""Exponential moving averages of nets: the teacher, and those of further networks."""
 
 import copy
+from typing import Generic, TypeVar
 
 import torch
+from torch import nn
 
-from ferbench.contract.backbone import Network
+N = TypeVar("N", bound=nn.Module)
 
 
-class Teacher:
+class Teacher(Generic[N]):
     """Keeps an exponential moving average of a net's floating-point state in a second net, in three kernels.
 
     The decay of step t (from 0) is min(decay, (1 + t) / (10 + t)), so that early averages forget the random start.
-    BatchNorm's running statistics are averaged too; integer state is copied.
+    BatchNorm's running statistics are averaged too; integer state is copied. The second net is a copy, or `average`.
     """
 
-    def __init__(self, net: Network, decay: float) -> None:
-        self.decay = decay
-        self.net = copy.deepcopy(net).eval().requires_grad_(False)
+    def __init__(self, net: N, decay: float, average: N | None = None) -> None:
+        self.source, self.decay = net, decay
+        self.net = copy.deepcopy(net).eval().requires_grad_(False) if average is None else average
         source, target = net.state_dict(keep_vars=True), self.net.state_dict(keep_vars=True)
         floating = [key for key, value in source.items() if value.is_floating_point()]
         self._pairs = [source[key].detach() for key in floating], [target[key].detach() for key in floating]
         counting = [key for key in source if key not in floating]
         self._copied = [source[key] for key in counting], [target[key] for key in counting]
+
+    def begin(self) -> None:
+        """Start the average anew from the net as it is."""
+        self.net.load_state_dict(self.source.state_dict())
 
     @torch.no_grad()
     def update(self, step: int) -> None:

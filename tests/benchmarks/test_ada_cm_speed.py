@@ -25,7 +25,7 @@ from torchvision import transforms
 from ferbench.contract.backbone import Network
 from ferbench.contract.batch import Batch, MethodInfo
 from ferbench.contract.protocol import Recipe, WeakView
-from ferbench.data.load.image_set import ImageSet
+from ferbench.data.load.image_set import LabeledImages
 from ferbench.data.load.views import ViewMaker
 from ferbench.discovery.loader import load_registry
 from ferbench.execution.build import build_backbone
@@ -68,11 +68,11 @@ class Clock:
         return [1e3 * sum(values) for values in zip(*self.parts.values(), strict=True)][WARM_UP:]
 
 
-def pool(count: int) -> ImageSet:
+def pool(count: int) -> LabeledImages:
     labels = torch.arange(count) % 7
     images = torch.randint(0, 256, (count, 48, 48, 3), dtype=torch.uint8)
     boxes = torch.tensor([[4.0, 4.0, 40.0, 40.0]]).repeat(count, 1)
-    return ImageSet(images, labels, F.one_hot(labels, 7).float(), boxes, tuple(map(str, range(count))))
+    return LabeledImages(images, boxes, labels=labels, label_probs=F.one_hot(labels, 7).float())
 
 
 def network() -> Network:
@@ -87,7 +87,7 @@ class Ours:
     def __init__(self, folder: Path) -> None:
         net = lay_out(network(), CPU, 48)
         maker = ViewMaker(RECIPE, net.backbone.mean, net.backbone.std, CPU)
-        task = Task(pool(160), pool(1600), pool(70), maker, NAMES, CPU)
+        task = Task(pool(160), pool(1600), maker, NAMES, CPU)
         info = MethodInfo(NAMES, (23,) * 7, 160, 1600, RECIPE.steps, 50, net.backbone.feature_size)
         method, teacher = AdaCM(AdaCM.Config()), Teacher(net, RECIPE.ema_decay)
         method.setup(net, info)
@@ -140,7 +140,7 @@ class Theirs:
         clock("optimizer, EMA, records", self.update)
 
     def views(self, number: int) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-        def images(of: ImageSet, strong: bool = False) -> Tensor:
+        def images(of: LabeledImages, strong: bool = False) -> Tensor:
             chosen = [Image.fromarray(of.images[(16 * number + i) % len(of)].numpy()) for i in range(16)]
             chosen = [pil_policy.strong(image, self.randomness) for image in chosen] if strong else chosen
             return torch.stack([self.weak(image) for image in chosen])

@@ -44,7 +44,6 @@ def stepper(tmp_path: Path) -> Stepper:
     task = Task(
         random_pool(400, RECIPE.image_size),
         random_pool(4000, RECIPE.image_size),
-        random_pool(70, RECIPE.image_size),
         maker,
         names,
         cpu,

@@ -89,7 +89,6 @@ def stepper_on(stream: Stream, folder: Path) -> Stepper:
     task = Task(
         random_pool(400, RECIPE.image_size),
         stream,
-        random_pool(70, RECIPE.image_size),
         ViewMaker(RECIPE, backbone.mean, backbone.std, CPU),
         names,
         CPU,

@@ -2,16 +2,15 @@
 
 import torch
 
-from ferbench.data.load.image_set import ImageSet
+from ferbench.data.load.image_set import LabeledImages
 
 
-def random_pool(count: int, image_size: int) -> ImageSet:
+def random_pool(count: int, image_size: int) -> LabeledImages:
     """Seven classes in turn, each image with one box."""
     labels = torch.arange(count) % 7
-    return ImageSet(
+    return LabeledImages(
         images=torch.randint(0, 256, (count, image_size, image_size, 3), dtype=torch.uint8),
         labels=labels,
         label_probs=torch.nn.functional.one_hot(labels, 7).float(),
         boxes=torch.tensor([[4.0, 4.0, 40.0, 40.0]]).repeat(count, 1),
-        ids=tuple(map(str, range(count))),
     )

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from ferbench.contract.batch import Batch
 from ferbench.training.loop import Training, take_step
-from ferbench.training.optimization import learning_rate, set_learning_rate, stage_optimizer
+from ferbench.training.optimization import learning_rate, set_learning_rates, stage_optimizers
 from ferbench.training.stages import stage_batches
 
 
@@ -13,9 +13,8 @@ class Stepper:
 
     def __init__(self, training: Training) -> None:
         self.training, self.run, self.planned = training, training.run, training.stages[0]
-        self.optimizer = stage_optimizer(self.run.method, self.planned)
+        self.optimizers = stage_optimizers(self.run.method, self.planned)
         self.batches = stage_batches(self.run, self.planned)
-        _, self.unlabeled = self.run.task.images_of(self.planned.stage)
         self.run.net.train()
 
     def batch(self, number: int) -> Batch:
@@ -28,11 +27,11 @@ class Stepper:
 
     def step(self, number: int, batch: Batch | None = None) -> None:
         """One step, whole: draw, train, count."""
-        set_learning_rate(self.optimizer, self.rate(number))
+        set_learning_rates(self.optimizers, self.planned, number)
         batch = batch or self.batch(number)
-        taken = take_step(self.run, self.planned, number, batch, self.optimizer, self.training.log)
-        truth = self.unlabeled.truth(batch.unlabeled.index) if self.unlabeled and batch.unlabeled else None
-        self.training.stats.add(number, taken.total, taken.losses, truth)
+        taken = take_step(self.run, self.planned, number, batch, self.optimizers, self.training.log)
+        numbers = batch.unlabeled.index if batch.unlabeled else None
+        self.training.stats.add(number, taken.total, taken.losses, numbers)
         self.training.stats.add_extras(taken.extras)
 
     def with_loss(self, loss) -> None:  # type: ignore[no-untyped-def]

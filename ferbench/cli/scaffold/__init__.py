@@ -1,7 +1,9 @@
-"""`ferbench plugins new`: a package with a working method, rendered from `templates/`."""
+"""`ferbench plugins new`: a package with a working example of a kind, rendered from `templates/`."""
 
 import keyword
 import re
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import jinja2
@@ -11,21 +13,72 @@ from ferbench.errors import DataError, UsageError
 from ferbench.version import __version__
 
 _NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
+_VERSION = re.compile(r"-v\d+$")
 
 
-def write_plugin(registry: Registry, name: str, parent: Path) -> Path:
-    """Write `parent/ferbench-NAME` and return it; nothing that exists is touched."""
+@dataclass(frozen=True)
+class Example:
+    """What a kind's package is made with: what it registers, and how it is used (with `{name}`, as registered).
+
+    Without a `target` it is a class that is named after the plugin.
+    """
+
+    summary: str
+    use: str
+    target: str = ""
+
+
+EXAMPLES: Mapping[str, Example] = {
+    "method": Example(
+        "Pseudo-labels of weak views train strong views, weighted by their confidence",
+        "ferbench run --method supervised,{name} --ratio 0.05 --seed 0",
+    ),
+    "head": Example(
+        "Scaled cosines between features and a direction of each class",
+        "ferbench run --method fixmatch --head {name} --ratio 0.05 --seed 0",
+    ),
+    "backbone": Example(
+        "Three convolutions; trains on a CPU",
+        "ferbench run --method fixmatch --backbone {name} --ratio 0.05 --seed 0",
+        "build",
+    ),
+    "dataset": Example(
+        "Images with a list of labels",
+        "ferbench prepare {name} --root DIR && ferbench run --dataset {name} --method fixmatch --ratio 0.05 --seed 0",
+    ),
+    "protocol": Example(
+        "2 and 20 % of the labels, seeds 0 to 2",
+        "ferbench run --protocol {name} --method supervised,fixmatch --ratio 0.02 --seed 0-2",
+        "PROTOCOL",
+    ),
+    "view": Example(
+        "Brighter or darker images",
+        'grep -n "view(" ferbench_*/view.py   # a method asks for it by view("{name}")',
+        "make",
+    ),
+    "executor": Example(
+        "Processes of this machine with a lower priority",
+        "ferbench run --executor {name} --executor-option nice=5 --method fixmatch --ratio 0.05 --seed 0",
+    ),
+    "command": Example("Count the records of each method", "ferbench {name} --runs runs", "command"),
+}
+
+
+def write_plugin(registry: Registry, kind: str, name: str, parent: Path) -> tuple[Path, str]:
+    """Write `parent/ferbench-NAME` and return it with the name that it registers; nothing that exists is touched."""
     name = name.removeprefix("ferbench-")
     if not _NAME.fullmatch(name) or keyword.iskeyword(name):
         raise UsageError(
             f"plugin name '{name}': use lower-case letters, digits and single hyphens, as in 'soft-labels'; "
             "the first is a letter"
         )
-    if name in registry.entries["methods"]:
-        owner = registry.entries["methods"][name].distribution
-        raise UsageError(f"a method '{name}' exists already (of {owner}); choose another name")
+    # Results name their protocol, so that an edited one needs another name.
+    registered = f"{name}-v1" if kind == "protocol" and not _VERSION.search(name) else name
+    if registered in registry.entries[f"{kind}s"]:
+        owner = registry.entries[f"{kind}s"][registered].distribution
+        raise UsageError(f"a {kind} '{registered}' exists already (of {owner}); choose another name")
     folder = parent / f"ferbench-{name}"
-    files = _render(name)
+    files = _render(kind, name, registered)
     try:
         folder.mkdir(parents=True)
         for path, text in files.items():
@@ -35,23 +88,29 @@ def write_plugin(registry: Registry, name: str, parent: Path) -> Path:
         raise UsageError(f"{folder} exists already; choose another name or --dir") from None
     except OSError as error:
         raise DataError(f"{folder}: cannot be written ({error.strerror}); choose another place with --dir") from error
-    return folder
+    return folder, registered
 
 
-def _render(name: str) -> dict[Path, str]:
+def _render(kind: str, name: str, registered: str) -> dict[Path, str]:
     """The files of the package by relative path."""
-    module = f"ferbench_{name.replace('-', '_')}"
+    module, example = f"ferbench_{name.replace('-', '_')}", EXAMPLES[kind]
+    class_name = "".join(part.capitalize() for part in name.split("-"))
     values = {
+        "kind": kind,
         "name": name,
+        "registered": registered,
         "module": module,
-        "class_name": "".join(part.capitalize() for part in name.split("-")),
+        "class_name": class_name,
+        "target": example.target or class_name,
+        "summary": example.summary,
+        "use": example.use.format(name=registered),
         "ferbench_version": __version__,
     }
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader(__package__), undefined=jinja2.StrictUndefined, keep_trailing_newline=True
     )
     files = {}
-    for template in environment.list_templates(extensions=["j2"]):
-        target = template.removesuffix(".j2").replace("package/", f"{module}/")
-        files[Path(target)] = environment.get_template(template).render(values)
+    for template in (f for part in ("common", kind) for f in environment.list_templates() if f.startswith(f"{part}/")):
+        path = template.partition("/")[2].removesuffix(".j2").replace("package/", f"{module}/")
+        files[Path(path)] = environment.get_template(template).render(values)
     return files

@@ -10,7 +10,7 @@ from ferbench.contract.batch import Batch, Views, ViewSet, ViewSpec
 from ferbench.contract.method import Processes
 from ferbench.contract.protocol import Recipe
 from ferbench.data.augment.pixels import to_device
-from ferbench.data.load.image_set import Drawn, ImageSet
+from ferbench.data.load.image_set import Drawn, ImageSet, LabeledImages
 from ferbench.data.load.stream import Stream, StreamLoader
 from ferbench.data.load.views import ViewMaker
 from ferbench.data.prepare.stream_index import worker_count
@@ -66,7 +66,9 @@ class PoolImages:
     def at(self, step: int) -> Drawn:
         """What a step draws, on the pool's device."""
         index = to_device(self._stream.at(step), self._pool.images.device)
-        return Drawn(self._pool.images[index], self._pool.boxes[index], index)
+        numbers = self._pool.numbers
+        shown = index if numbers is None else numbers[index]
+        return Drawn(self._pool.images[index], self._pool.boxes[index], shown)
 
 
 def _images_of(
@@ -85,7 +87,7 @@ class Batches:
 
     def __init__(
         self,
-        labeled: ImageSet,
+        labeled: LabeledImages,
         unlabeled: ImageSet | Stream | None,
         views: Views,
         recipe: Recipe,
@@ -140,6 +142,6 @@ class Batches:
         images, boxes, part = {}, {}, self._processes.part
         for name, spec in views.items():
             generator = torch.Generator().manual_seed(derive(self._seed, "view", role, name, step))
-            pixels, moved = self._maker.pixels(spec.kind, stored.images, stored.boxes, generator)
+            pixels, moved = self._maker.pixels(spec, stored.images, stored.boxes, generator)
             images[name], boxes[name] = self._maker.normalised(part(pixels)), part(moved)
         return ViewSet(images=images, index=part(stored.index), boxes=boxes)

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from copy import copy
 from functools import cached_property
 from pathlib import Path
 
@@ -121,6 +122,16 @@ class ImageStore:
                 if name in position:
                     shares[i, position[name]] = share
         return shares
+
+    def with_labels(self, labels: Mapping[int, str]) -> "ImageStore":
+        """The same images, where these rows have other labels, and no votes of annotators."""
+        other = copy(self)
+        other.labels = [labels.get(row, label) for row, label in enumerate(self.labels)]
+        votes = self._manifest["label_distribution"]
+        kept = [None if row in labels else vote for row, vote in enumerate(votes.to_pylist())]
+        place = self._manifest.column_names.index("label_distribution")
+        other._manifest = self._manifest.set_column(place, "label_distribution", pyarrow.array(kept, votes.type))
+        return other
 
     def boxes(self, rows: Sequence[int]) -> NDArray[np.float32]:
         """The face of each row (N, 4) as x0, y0, x1, y1 in pixels: the manifest's, a detected or the central one."""

@@ -11,8 +11,8 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from ferbench.data.augment.pixels import to_device
-from ferbench.data.load.image_set import Drawn, ImageSet, join
-from ferbench.data.load.image_store import CENTRAL_BOX, UNKNOWN
+from ferbench.data.load.image_set import Drawn, ImageSet
+from ferbench.data.load.image_store import CENTRAL_BOX
 from ferbench.data.prepare.stream_index import StreamIndex, StreamReader
 from ferbench.data.seeds import derive
 from ferbench.errors import DataError
@@ -29,13 +29,15 @@ AHEAD = 4
 class Stream:
     """N images of a streamed set as an unlabeled pool, after those of a `packed` pool where there is one.
 
-    `rows` (N,) int64 are those of the index that may be drawn.
+    `rows` are those of the index that may be drawn; `numbers` (N,) int64 are what a method knows all images by, None
+    their positions.
     """
 
     index: StreamIndex
-    rows: NDArray[np.int64]
+    rows: NDArray[np.integer]
     device: torch.device
     packed: ImageSet | None = None
+    numbers: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.rows) + self.n_packed
@@ -44,18 +46,6 @@ class Stream:
     def n_packed(self) -> int:
         """How many images come first that are in memory."""
         return 0 if self.packed is None else len(self.packed)
-
-    def after(self, pool: ImageSet) -> "Stream":
-        """This stream with the images of a pool before its own."""
-        return replace(self, packed=pool if self.packed is None else join(pool, self.packed))
-
-    def truth(self, index: Tensor) -> Tensor:
-        """Labels (B,) int64 of positions, -1 where unknown; for reports."""
-        unknown = torch.full_like(index, UNKNOWN)
-        if self.packed is None or not self.n_packed:
-            return unknown
-        inside = index < self.n_packed
-        return torch.where(inside, self.packed.labels[index.clamp(max=self.n_packed - 1)], unknown)
 
 
 class WindowOrder:
@@ -124,11 +114,7 @@ class StreamLoader:
         self._next = step + 1
         item = next(self._ahead)
         self._waited += time.monotonic() - started
-        if isinstance(item, DataError):
-            raise item
-        index, images = (to_device(tensor, self.stream.device) for tensor in item)
-        boxes = (torch.tensor([CENTRAL_BOX]) * images.shape[1]).expand(len(images), 4)
-        return self._with_packed(Drawn(images, to_device(boxes.contiguous(), self.stream.device), index))
+        return _drawn(self.stream, item)
 
     def take_waited(self) -> float:
         """Seconds since the last call that steps have waited for images."""
@@ -147,14 +133,29 @@ class StreamLoader:
         )
         return iter(loader)
 
-    def _with_packed(self, drawn: Drawn) -> Drawn:
-        """Put the images that are in memory into the places that the workers have left empty."""
-        packed, n = self.stream.packed, self.stream.n_packed
-        if packed is None or not n:
-            return drawn
-        inside, row = drawn.index < n, drawn.index.clamp(max=n - 1)
-        images = torch.where(inside.view(-1, 1, 1, 1), packed.images[row], drawn.images)
-        return Drawn(images, torch.where(inside.view(-1, 1), packed.boxes[row], drawn.boxes), drawn.index)
+
+def read_positions(stream: Stream, positions: Tensor) -> Drawn:
+    """The images at positions (B,) int64 of a stream, decoded in this process."""
+    return _drawn(stream, _Decoded(stream)[positions])
+
+
+def _drawn(stream: Stream, item: tuple[Tensor, Tensor] | DataError) -> Drawn:
+    if isinstance(item, DataError):
+        raise item
+    index, images = (to_device(tensor, stream.device) for tensor in item)
+    boxes = (torch.tensor([CENTRAL_BOX]) * images.shape[1]).expand(len(images), 4)
+    drawn = _with_packed(stream, Drawn(images, to_device(boxes.contiguous(), stream.device), index))
+    return drawn if stream.numbers is None else replace(drawn, index=stream.numbers[index])
+
+
+def _with_packed(stream: Stream, drawn: Drawn) -> Drawn:
+    """Put the images that are in memory into the places that were left empty."""
+    packed, n = stream.packed, stream.n_packed
+    if packed is None or not n:
+        return drawn
+    inside, row = drawn.index < n, drawn.index.clamp(max=n - 1)
+    images = torch.where(inside.view(-1, 1, 1, 1), packed.images[row], drawn.images)
+    return replace(drawn, images=images, boxes=torch.where(inside.view(-1, 1), packed.boxes[row], drawn.boxes))
 
 
 class _Decoded(torch.utils.data.Dataset[tuple[Tensor, Tensor] | DataError]):

@@ -1,36 +1,51 @@
-"""From stored images to the views of a protocol."""
+"""From stored images to the views of a protocol and of plugins."""
 
 from collections.abc import Callable, Mapping
 
 import torch
 from torch import Tensor
 
+from ferbench.contract.batch import View, ViewSpec
 from ferbench.contract.protocol import Recipe
 from ferbench.data.augment.cutout import Cutout
 from ferbench.data.augment.randaugment import RandAugment
 from ferbench.data.augment.strong import Strong
 from ferbench.data.augment.weak import Weak
+from ferbench.errors import PluginError
 
-View = Callable[[Tensor, torch.Generator, Tensor], tuple[Tensor, Tensor | None]]
+MakeView = Callable[..., View]
+"""What is registered as a view: `(recipe, **options) -> View`."""
 
 
 class ViewMaker:
-    """Turns stored images into normalised views of the protocol's kinds."""
+    """Turns stored images into normalised views; `kinds` are functions of views by name, beside the protocol's own."""
 
     def __init__(
-        self, recipe: Recipe, mean: tuple[float, float, float], std: tuple[float, float, float], device: torch.device
+        self,
+        recipe: Recipe,
+        mean: tuple[float, float, float],
+        std: tuple[float, float, float],
+        device: torch.device,
+        kinds: Mapping[str, MakeView] | None = None,
     ) -> None:
-        weak = Weak(recipe.weak.padding, recipe.weak.crop_probability, recipe.weak.flip_probability)
-        strong = Strong(RandAugment(recipe.strong.operations), Cutout(recipe.strong.cutout), weak)
-        self._kinds: Mapping[str, View] = {"weak": weak, "strong": strong, "plain": _identity}
+        self._recipe = recipe
+        self._kinds: Mapping[str, MakeView] = {**(kinds or {}), "weak": weak, "strong": strong, "plain": plain}
+        self._made: list[tuple[ViewSpec, View]] = []
         scale = torch.tensor(std) * 255
         self._factor = (1 / scale).view(1, 3, 1, 1).to(device)
         self._offset = (-torch.tensor(mean) * 255 / scale).view(1, 3, 1, 1).to(device)
 
-    def pixels(self, kind: str, images: Tensor, boxes: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        """A view as uint8 (B, S, S, 3) with its boxes; for face sheets and tests."""
-        view, moved = self._kinds[kind](images, generator, boxes)
-        return view, boxes if moved is None else moved
+    def pixels(
+        self, spec: ViewSpec, images: Tensor, boxes: Tensor, generator: torch.Generator
+    ) -> tuple[Tensor, Tensor]:
+        """A view as uint8 (B, T, T, 3) with its boxes; raises PluginError for what is not one."""
+        view, moved = self._view(spec)(images, boxes, generator)
+        if view.dtype != torch.uint8 or view.ndim != 4 or view.shape[::3] != images.shape[::3]:
+            raise PluginError(
+                f"view '{spec.kind}' gave {tuple(view.shape)} {str(view.dtype).removeprefix('torch.')} for "
+                f"{tuple(images.shape)} uint8; give (B, T, T, 3) uint8 and boxes (B, 4)"
+            )
+        return view, moved
 
     def normalised(self, images: Tensor) -> Tensor:
         """uint8 (B, S, S, 3) to float32 (B, 3, S, S) in channels_last memory, without a copy of the layout."""
@@ -40,6 +55,39 @@ class ViewMaker:
         """The inverse of `normalised`, clamped to what a picture can show."""
         return ((images - self._offset) / self._factor).round().clamp(0, 255).to(torch.uint8).permute(0, 2, 3, 1)
 
+    def _view(self, spec: ViewSpec) -> View:
+        for known, view in self._made:
+            if (known.kind, known.options) == (spec.kind, spec.options):
+                return view
+        if spec.kind not in self._kinds:
+            raise PluginError(f"no view '{spec.kind}' is at hand; there are {', '.join(sorted(self._kinds))}")
+        made = self._kinds[spec.kind](self._recipe, **spec.options)
+        self._made.append((spec, made))
+        return made
 
-def _identity(images: Tensor, generator: torch.Generator, boxes: Tensor) -> tuple[Tensor, Tensor]:
-    return images, boxes
+
+def weak(recipe: Recipe) -> View:
+    """The protocol's weak view."""
+    return _of(_weak(recipe))
+
+
+def strong(recipe: Recipe) -> View:
+    """The protocol's strong view."""
+    return _of(Strong(RandAugment(recipe.strong.operations), Cutout(recipe.strong.cutout), _weak(recipe)))
+
+
+def plain(recipe: Recipe) -> View:
+    """The image as it is."""
+    return lambda images, boxes, generator: (images, boxes)
+
+
+def _weak(recipe: Recipe) -> Weak:
+    return Weak(recipe.weak.padding, recipe.weak.crop_probability, recipe.weak.flip_probability)
+
+
+def _of(augment: Callable[[Tensor, torch.Generator, Tensor], tuple[Tensor, Tensor | None]]) -> View:
+    def view(images: Tensor, boxes: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        made, moved = augment(images, generator, boxes)
+        return made, boxes if moved is None else moved
+
+    return view

@@ -1,15 +1,18 @@
 """Label splits: hash-ranked, nested, independent of file order, method and library versions."""
 
-from collections import defaultdict
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from fractions import Fraction
 from typing import Literal
 
+from ferbench.contract.protocol import Validation
 from ferbench.data.load.image_store import ImageStore
 from ferbench.data.select.allocations import labeled_counts
 from ferbench.data.select.folds import Fold, subject_folds
+from ferbench.data.select.label_noise import DrawnNoise
 from ferbench.data.select.ranks import rank
-from ferbench.errors import DataError
+from ferbench.errors import DataError, UsageError
 from ferbench.records.cell import Budget, digest
 from ferbench.records.predictions import labeled_fingerprint
 from ferbench.records.schema import Fingerprints
@@ -19,14 +22,17 @@ from ferbench.records.schema import Fingerprints
 class Selection:
     """Rows of the packed set by role, and their fingerprints.
 
-    `unlabeled` is the training set minus the labeled rows; it is empty at ratio 1.
+    `unlabeled` is the training set minus the rows whose labels a method sees; it is empty at ratio 1. These are
+    `labeled` and `validation`, and `seen` has the labels that the method sees of them; `labeled_counts` are of those.
     """
 
     labeled: list[int]
+    validation: list[int]
     unlabeled: list[int]
     test: list[int]
     labeled_counts: dict[str, int]
     fingerprints: Fingerprints
+    seen: ImageStore = field(compare=False)
 
 
 def make_split(
@@ -38,11 +44,13 @@ def make_split(
     rule: str,
     groups: str = "image",
     fold: Fold | None = None,
+    validation: Validation | None = None,
+    noise: DrawnNoise | None = None,
 ) -> Selection:
-    """Choose the labeled images, and with a `fold` the test images.
+    """Choose the labeled images, with `validation` those of them that are held out, and with a `fold` the test images.
 
     Raises DataError where a class has no training image, or where subjects lack or are too few for the folds;
-    UsageError where a class has fewer images than the budget wants.
+    UsageError where a class has fewer images than the budget wants, or the noise is of other classes.
     """
     train, test = (of_classes(packed, rows_of(packed, role, fold), class_names) for role in ("train", "test"))
     folds = subject_folds(packed, test, rule, fold.count) if fold else None
@@ -53,18 +61,26 @@ def make_split(
             f"dataset '{packed.name}': no test images of the classes {', '.join(class_names)}; a set without a test "
             "split takes --protocol subject-folds-v1"
         )
-    labeled, counts = _choose(packed, train, class_names, budget, seed, rule, groups)
-    chosen = set(labeled)
-    unlabeled = [row for row in train if row not in chosen]
+    by_class = _choose(packed, train, class_names, budget, seed, rule, groups)
+    chosen = {row for rows in by_class.values() for row in rows}
+    held_out = _held_out(packed.name, budget, by_class, validation) if validation else set()
+    labeled, validated, unlabeled = (
+        [row for row in train if row in wanted] for wanted in (chosen - held_out, held_out, set(train) - chosen)
+    )
+    seen, noisy = noise.on(packed, sorted(chosen), class_names) if noise else (packed, None)
+    counts = Counter(seen.labels[row] for row in labeled)
     fingerprints = Fingerprints(
         data=packed.fingerprint,
-        labeled=with_labels(packed, labeled),
+        labeled=with_labels(seen, labeled),
+        validation=with_labels(seen, validated) if validation else None,
+        label_noise=noisy,
         unlabeled=without_labels(packed, unlabeled),
         test=with_labels(packed, test),
         split_rule=rule,
         folds=digest(folds) if folds else None,
     )
-    return Selection(labeled, unlabeled, test, counts, fingerprints)
+    labeled_counts = {name: counts[name] for name in class_names}
+    return Selection(labeled, validated, unlabeled, test, labeled_counts, fingerprints, seen)
 
 
 def rows_of(packed: ImageStore, role: Literal["train", "test"], fold: Fold | None = None) -> list[int]:
@@ -102,7 +118,8 @@ def _apart(packed: ImageStore, rows: Sequence[int], subjects: Sequence[str]) -> 
 
 def _choose(
     packed: ImageStore, train: list[int], class_names: Sequence[str], budget: Budget, seed: int, rule: str, groups: str
-) -> tuple[list[int], dict[str, int]]:
+) -> dict[str, list[int]]:
+    """The rows of each class whose labels the budget gives, in the order of their ranks."""
     group_of = packed.groups(groups)
     by_class: dict[str, list[tuple[str, str, int]]] = defaultdict(list)
     for row in train:
@@ -115,5 +132,20 @@ def _choose(
             "choose other classes with --classes or complete the dataset"
         )
     counts = labeled_counts(packed.name, budget, {name: len(by_class[name]) for name in class_names})
-    labeled = [row for name in class_names for _, _, row in sorted(by_class[name])[: counts[name]]]
-    return sorted(labeled, key=lambda row: packed.ids[row]), counts
+    return {name: [row for _, _, row in sorted(by_class[name])[: counts[name]]] for name in class_names}
+
+
+def _held_out(dataset: str, budget: Budget, by_class: Mapping[str, Sequence[int]], validation: Validation) -> set[int]:
+    """Every (1 / share)-th row of each class by rank.
+
+    So what is held out of few labels is held out of more labels too, and the first label of a class never is.
+    """
+    share = Fraction(str(validation.share))
+    places = ((place, row) for ranked in by_class.values() for place, row in enumerate(ranked))
+    found = {row for place, row in places if int((place + 1) * share) > int(place * share)}
+    if not found:
+        raise UsageError(
+            f"{budget.title()}: no class of '{dataset}' has enough labels to hold out a part of {validation.share} "
+            "for validation; ask for more labels"
+        )
+    return found

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ferbench.contract.backbone import Backbone, Network
-from ferbench.contract.batch import Batch, Losses, MethodInfo, PoolPredictions, ViewSet
+from ferbench.contract.batch import Batch, Losses, MethodInfo, PoolPredictions, StepInfo, ViewSet
 from ferbench_ada_cm.method import AdaCM
 
 INFO = MethodInfo(("neutral", "happiness", "sadness"), (2, 2, 2), 6, 40, steps=40, steps_per_epoch=2, feature_size=12)
@@ -122,16 +122,17 @@ def test_the_released_code_forwards_each_view_apart(variant: str, joint: bool | 
 def test_the_released_code_decays_the_statistics_of_batchnorm_too() -> None:
     method = attached("released")
     (stage,) = method.stages()
-    assert stage.optimizer == {"weight_decay": 0.0}
+    assert stage.optimizer is not None and stage.optimizer.values == {"weight_decay": 0.0}
     before = {name: value.clone() for name, value in method.net.state_dict().items()}
-    method.after_step(make_batch())  # whose learning rate is 0.5
+    info = StepInfo(make_batch(), Losses(torch.tensor(0.0)))
+    method.after_step(info)  # whose learning rate is 0.5
     for name, value in method.net.state_dict().items():
         expected = before[name] * (1 - 0.02 * 0.5) if value.is_floating_point() else before[name]
         torch.testing.assert_close(value, expected, msg=name)
     described = attached()
     assert described.stages()[0].optimizer is None
     before = {name: value.clone() for name, value in described.net.state_dict().items()}
-    described.after_step(make_batch())
+    described.after_step(info)
     assert all(torch.equal(value, before[name]) for name, value in described.net.state_dict().items())
 
 

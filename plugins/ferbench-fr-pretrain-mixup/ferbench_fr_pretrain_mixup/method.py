@@ -11,7 +11,8 @@ from torch import Tensor
 
 from ferbench.contract.backbone import Network, token_backbone
 from ferbench.contract.batch import Batch, Losses, MethodInfo, Views, strong, weak
-from ferbench.contract.method import Method, MethodConfig, Stage
+from ferbench.contract.method import Method, MethodConfig, Stage, StageContext
+from ferbench.contract.optimizer import OptimizerSettings
 from ferbench_fr_pretrain_mixup.facemix import facemix_loss, iou, mix, mixed_cross_entropy
 from ferbench_fr_pretrain_mixup.mae import Decoder, masked_mean, patchify, unpatchify, visible_patches
 
@@ -98,14 +99,15 @@ class FRPretrainMixup(Method):
 
     def stages(self) -> Sequence[Stage]:
         c = self.config
-        optimizer = {"optimizer": "adamw", "weight_decay": c.decay}
+        source = "the authors' code (MAE's and SSFER's scripts), with rates tuned as options"
+        optimizer = {"optimizer": "adamw", "weight_decay": c.decay, "source": source}
         reconstruct = Stage(
             RECONSTRUCT,
             self.reconstruction_loss,
             Views(labeled={}, unlabeled={"weak": weak()}),
             data="all",
             parameters=lambda net: [*net.backbone.parameters(), *self.decoder.parameters()],  # type: ignore[union-attr]
-            optimizer={**optimizer, "learning_rate": c.pretraining_rate, **PRETRAINING_SCHEDULE},
+            optimizer=OptimizerSettings(**optimizer, learning_rate=c.pretraining_rate, **PRETRAINING_SCHEDULE),
             share=c.pretraining,
             pretraining=True,
             options=("mask_ratio", "decoder_width", "decoder_depth", "normalize_patches"),
@@ -117,7 +119,7 @@ class FRPretrainMixup(Method):
             Views(labeled=self.views.labeled),
             data="labeled",
             parameters=lambda net: list(net.parameters()),
-            optimizer={**optimizer, "learning_rate": c.finetuning_rate},
+            optimizer=OptimizerSettings(**optimizer, learning_rate=c.finetuning_rate),
             share=c.facemix_share,
         )
         schedule = {"schedule": "constant", "warmup": 0.0} if c.released.constant_rate else {}
@@ -127,18 +129,22 @@ class FRPretrainMixup(Method):
             self.views,
             data="relabeled" if c.released.second_split else "labeled+unlabeled",
             parameters=lambda net: list(net.parameters()),
-            optimizer={**optimizer, "learning_rate": c.finetuning_rate, **schedule},
+            optimizer=OptimizerSettings(**optimizer, learning_rate=c.finetuning_rate, **schedule),
             share=1 - c.facemix_share,
         )
         return [reconstruct, facemix, pseudo_label] if c.pretraining else [facemix, pseudo_label]
 
-    def start_stage(self, stage: Stage) -> None:
+    def start_stage(self, stage: Stage, context: StageContext) -> None:
         if stage.name == RECONSTRUCT:
             self.decoder.reset()  # now, since the stage's seed is the same for all cells
         if stage.name == PSEUDO_LABEL:
             self.is_last_stage.fill_(True)
             if self.first_average is not None:
                 self.first_average.load_state_dict(self.teacher.state_dict())
+
+    @property
+    def evaluates(self) -> str:
+        return "EMA model after FaceMix's last step" if self.config.released.first_average else ""
 
     def evaluation_net(self) -> Network:
         if self.first_average is not None and bool(self.is_last_stage):

@@ -1,5 +1,7 @@
 """What this distribution registers with ferbench; imports nothing heavy."""
 
+from functools import partial
+
 from ferbench.hookspecs import Register, hookimpl
 
 
@@ -12,3 +14,13 @@ def ferbench_register_methods(register: Register) -> None:
         summary="Reconstruct masked faces, mix labeled faces by the overlap of their boxes, pseudo-label by EMA",
         paper="Song et al., 2024, arXiv 2410.17622",
     )
+
+
+@hookimpl
+def ferbench_register_tunings(register: Register) -> None:
+    """The best of the method's trials on rendered faces."""
+    for protocol in ("ratio-v1", "count-v1", "external-v1", "subject-folds-v1"):
+        tuned = partial(register, protocol, "synthfaces", trials=5, source="docs/tuning.md")
+        # A decoder of a size that trains on one thread.
+        sizes = {"pretraining": 6.0, "decoder_depth": 2, "normalize_patches": True}
+        tuned({**sizes, "pretraining_rate": 1e-3, "finetuning_rate": 1e-3}, method="fr-pretrain-mixup")

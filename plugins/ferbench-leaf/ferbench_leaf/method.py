@@ -9,7 +9,7 @@ from torch import Tensor
 
 from ferbench.blocks import ConfidenceMargin, MarginOptions, ReleasedLoop, nt_xent
 from ferbench.contract.backbone import Network
-from ferbench.contract.batch import Batch, Losses, MethodInfo, Views, strong, weak
+from ferbench.contract.batch import Batch, Losses, MethodInfo, StepInfo, Views, strong, weak
 from ferbench.contract.head import Head
 from ferbench.contract.method import EpochContext, Method, MethodConfig, Stage
 from ferbench_leaf.category import CategoryOptions, category_loss
@@ -97,8 +97,8 @@ class Leaf(Method):
         terms = {"supervised": supervised, "unlabeled": category, "contrast": contrast, "consistency": consistency}
         return Losses(total, pseudo_label=pseudo_label, mask=mask, **terms)
 
-    def after_step(self, batch: Batch) -> None:
-        self.config.released.after_step(self.net, batch.learning_rate)
+    def after_step(self, info: StepInfo) -> None:
+        self.config.released.after_step(self.net, info.batch.learning_rate)
 
     def end_epoch(self, context: EpochContext) -> Mapping[str, Tensor]:
         return self.margin.end_epoch(context, self.config.released.labeled_pass)

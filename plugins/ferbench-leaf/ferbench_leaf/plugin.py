@@ -1,5 +1,7 @@
 """What this distribution registers with ferbench; imports nothing heavy."""
 
+from functools import partial
+
 from ferbench.hookspecs import Register, hookimpl
 
 PAPER = "Zhang et al., CVIU 2025, arXiv 2404.15041"
@@ -25,3 +27,13 @@ def ferbench_register_heads(register: Register) -> None:
         summary="Mixtures of experts around unit-length features, fused with what all images share",
         paper=PAPER,
     )
+
+
+@hookimpl
+def ferbench_register_tunings(register: Register) -> None:
+    """The best of the method's trials on rendered faces; its head takes what was the best there."""
+    for protocol in ("ratio-v1", "count-v1", "external-v1", "subject-folds-v1"):
+        tuned = partial(register, protocol, "synthfaces", trials=5, source="docs/tuning.md")
+        options = {"head": {"dropout": 0.0}, "contrast_weight": 0.002, "margin": {"floor": 0.7, "decay": 0.85}}
+        tuned(options, method="leaf")
+        tuned({"dropout": 0.0}, head="leaf")

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from pydantic import ValidationError
 
 from ferbench.conformance.toy_task import INFO
-from ferbench.contract.batch import Batch, ViewSet
+from ferbench.contract.batch import Batch, Losses, StepInfo, ViewSet
 from ferbench_leaf.category import CategoryOptions, ambiguous_loss, category_loss
 from ferbench_leaf.method import Leaf
 
@@ -70,7 +70,8 @@ def test_after_a_step_only_released_decays_all_state() -> None:
         method = leaf(variant)
         net = torch.nn.BatchNorm1d(3)
         method.attach(net, net, torch.Generator(), INFO)  # type: ignore[arg-type]
-        method.after_step(Batch(nothing, None, none, none, torch.tensor(0), torch.tensor(0.0), learning_rate))
+        batch = Batch(nothing, None, none, none, torch.tensor(0), torch.tensor(0.0), learning_rate)
+        method.after_step(StepInfo(batch, Losses(torch.tensor(0.0))))
         assert net.running_var.tolist() == pytest.approx([factor] * 3)
 
 
@@ -94,7 +95,8 @@ def test_released_is_one_shared_expert_with_inert_gates() -> None:
 def test_released_keeps_the_quirks_of_ada_cms_code() -> None:
     released = leaf("released")
     assert released.joint_forward is False
-    assert released.stages()[0].optimizer == {"weight_decay": 0.0}
+    settings = released.stages()[0].optimizer
+    assert settings is not None and settings.values == {"weight_decay": 0.0}
     assert leaf().joint_forward is None
     assert leaf().stages()[0].optimizer is None
 

@@ -25,7 +25,14 @@ def synthfaces() -> None:
 @click.option("--n-pool", "pool", type=click.IntRange(min=0), default=0, show_default=True, help="Unlabeled faces.")
 @click.option("--size", type=click.IntRange(32, 512), default=64, show_default=True, help="Pixels per side.")
 @click.option("--seed", type=click.IntRange(min=0), default=1, show_default=True, help="Another seed, other faces.")
-@click.option("--difficulty", "level", type=click.Choice(list(LEVELS)), default="standard", show_default=True)
+@click.option(
+    "--difficulty",
+    "level",
+    type=click.Choice(list(LEVELS)),
+    default="standard",
+    show_default=True,
+    help="How far pose, light and expression vary.",
+)
 @click.option("--workers", type=click.IntRange(min=1), help="Processes.  [default: one per core]")
 @click.option("--name", help="Name of the dataset in records.  [default: the name of the folder]")
 @click.option("--out", type=click.Path(path_type=Path, file_okay=False), required=True, help="Folder to write.")

@@ -23,7 +23,8 @@ def test_state_decays_with_the_learning_rate_instead_of_weights(decay: float, fa
     loop.after_step(net, torch.tensor(0.5))
     assert net.running_var is not None
     assert net.running_var.tolist() == pytest.approx([factor] * 3)
-    assert loop.optimizer == ({"weight_decay": 0.0} if decay else None)
+    settings = loop.optimizer
+    assert (settings.values if settings else None) == ({"weight_decay": 0.0} if decay else None)
 
 
 def test_by_default_nothing_differs_from_the_papers() -> None:

@@ -8,6 +8,7 @@ import pytest
 from ferbench.builtin.methods.fixmatch import FixMatch
 from ferbench.cells import code_stamps
 from ferbench.cells.cache_keys import run_identity, shared_identity
+from ferbench.cells.method_plan import resolved_config
 from ferbench.cells.request import RunRequest
 from ferbench.cells.resolve import resolve
 from ferbench.cells.select import select
@@ -15,7 +16,6 @@ from ferbench.contract.batch import Views, weak
 from ferbench.contract.method import Stage
 from ferbench.discovery.registry import Registry
 from ferbench.execution.plan import make_plan
-from ferbench.execution.record_builder import resolved_config
 from ferbench.execution.run_cell import sources_of
 from ferbench.training.stage_cache import StageCache
 from tests.support.pattern_set import write_pattern_set
@@ -56,8 +56,8 @@ def key(patterns: Path, tmp_path: Path, registry: Registry) -> Any:
         )
         cache = StageCache(
             tmp_path,
-            run_identity(resolved, resolved_config(resolved), data, arithmetic),
-            lambda stage: shared_identity(resolved, data, arithmetic, stage),
+            run_identity(resolved, resolved_config(resolved), data.trained, arithmetic),
+            lambda stage: shared_identity(resolved, data.pretraining_images, arithmetic, stage),
         )
         return cache.path(stage)
 

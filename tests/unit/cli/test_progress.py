@@ -26,7 +26,7 @@ def job(**fields: Any) -> Job:
         "seed": 0,
     }
     cell = Cell(**{**values, "budget": Budget(ratio="0.1"), **fields})
-    return Job(cell.model_dump(mode="json"), "patterns", None, None, Path("runs"), "cpu", 1)
+    return Job(cell.model_dump(mode="json"), {}, "patterns", None, None, Path("runs"), "cpu", 1)
 
 
 class Terminal(io.StringIO):

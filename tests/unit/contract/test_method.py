@@ -9,9 +9,9 @@ from torch import Tensor
 
 from ferbench.conformance.static_check import ToyBackbone
 from ferbench.conformance.toy_task import INFO
-from ferbench.contract.backbone import Network
+from ferbench.contract.backbone import Features, Network
 from ferbench.contract.batch import Batch, Losses, Views, ViewSet, plain, strong, weak
-from ferbench.contract.head import LinearHead
+from ferbench.contract.head import LinearHead, Output
 from ferbench.contract.method import Method, MethodConfig
 
 B = 6
@@ -96,3 +96,53 @@ def test_options_of_a_group_have_dotted_names() -> None:
     found = Outer.option_fields()
     assert list(found) == ["table", "inner.rate", "inner.quirks.late"]
     assert found["inner.quirks.late"].description == "a quirk"
+
+
+class Mapped(ToyBackbone):
+    """Gives its last feature map beside the pooled features."""
+
+    def forward(self, images: Tensor) -> Features:  # type: ignore[override]
+        last = torch.relu(self.conv(torch.relu(self.stem(images))))
+        return Features(last.mean((2, 3)), {"last": last})
+
+
+class MapHead(LinearHead):
+    """Uses the map: the largest value of each channel."""
+
+    uses_maps = True
+
+    def forward(self, features: Tensor, maps: Mapping[str, Tensor]) -> Output:  # type: ignore[override]
+        return Output(self.linear(maps["last"].amax((2, 3))), features)
+
+
+@pytest.mark.parametrize("head", [LinearHead, MapHead])
+def test_maps_of_a_backbone_reach_the_head_and_each_view(viewer: Viewer, head: type[LinearHead]) -> None:
+    net = Network(Mapped(), head(12, 3)).train()
+    viewer.attach(net, net, torch.Generator(), INFO)
+    drawn = batch(viewer.views)
+    labeled, unlabeled = viewer.forward_views(drawn)
+    assert drawn.unlabeled is not None
+    last = torch.relu(net.backbone.conv(torch.relu(net.backbone.stem(drawn.unlabeled.images["strong"]))))  # type: ignore[operator]
+    torch.testing.assert_close(unlabeled.strong.maps["last"], last)
+    assert labeled.weak.maps["last"].shape[0] == B
+    pooled = last.amax((2, 3)) if head is MapHead else last.mean((2, 3))
+    torch.testing.assert_close(unlabeled.strong.logits, net.head.linear(pooled))  # type: ignore[operator]
+
+
+def test_a_forward_with_other_parameters_keeps_auxiliary_loss_and_gradient(viewer: Viewer) -> None:
+    from ferbench.training.forward_log import ForwardLog
+
+    class Aux(LinearHead):
+        def forward(self, features: Tensor) -> Output:
+            return Output(self.linear(features), features, aux_loss=self.linear.weight.square().sum())
+
+    net = Network(ToyBackbone(), Aux(12, 3))
+    viewer.attach(net, net, torch.Generator(), INFO)
+    log = ForwardLog(net, Network(ToyBackbone(), Aux(12, 3)))
+    doubled = (2 * net.head.linear.weight).detach().requires_grad_()  # type: ignore[operator, union-attr]
+    viewer.forward_images(torch.randn(4, 3, 16, 16), parameters={"head.linear.weight": doubled})
+    aux = log.aux_loss()
+    assert aux is not None
+    torch.testing.assert_close(aux, doubled.square().sum())
+    aux.backward()
+    torch.testing.assert_close(doubled.grad, 2 * doubled)

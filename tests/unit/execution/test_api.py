@@ -1,13 +1,13 @@
 """The Python API."""
 
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 import ferbench
 from ferbench.contract.executor import Executor, Job
+from ferbench.discovery.registry import Registry
 from ferbench.execution.api import execute
 from ferbench.execution.plan import PlannedCell
 from tests.unit.records.factory import make_cell
@@ -53,19 +53,19 @@ def test_a_bar_shows_where_somebody_looks(
 
 def planned(test_on: str | None, *, cached: bool = False) -> PlannedCell:
     cell = make_cell(test_on=test_on)
-    job = Job(cell.model_dump(mode="json"), "synthfaces", None, None, Path("runs"), "cpu", 1, test_on=test_on)
+    job = Job(cell.model_dump(mode="json"), {}, "synthfaces", None, None, Path("runs"), "cpu", 1, test_on=test_on)
     return PlannedCell(cell, job, cached)
 
 
 @pytest.mark.parametrize(
     ("first", "calls", "statuses"),
     [
-        ("ok", [[None, None], ["jaffe", "kdef"]], ["ok", "second", "ok", "second"]),
+        ("ok", [[None, None], ["jaffe", "kdef"]], ["ok", "failed", "ok", "failed"]),
         ("interrupted", [[None, None]], ["interrupted", "missing", "interrupted", "missing"]),
     ],
 )
 def test_models_are_trained_before_they_are_tested_elsewhere(
-    first: str, calls: list[object], statuses: list[str]
+    registry: Registry, monkeypatch: pytest.MonkeyPatch, first: str, calls: list[object], statuses: list[str]
 ) -> None:
     """Whatever the executor does side by side; an interruption ends the second part before it begins."""
     seen: list[object] = []
@@ -73,12 +73,12 @@ def test_models_are_trained_before_they_are_tested_elsewhere(
     class Recorder(Executor):
         def run(self, jobs, progress, slots):  # type: ignore[no-untyped-def]
             seen.append([job.test_on for job in jobs])
-            return [first if len(seen) == 1 else "second" for _ in jobs]
+            return [first if len(seen) == 1 else "failed" for _ in jobs]
 
-    registry: Any = SimpleNamespace(load=lambda kind, name: Recorder)
+    monkeypatch.setattr("ferbench.execution.executors._is_done", lambda job: True)
     plan = [planned(None), planned("jaffe"), planned("ck-plus", cached=True), planned(None), planned("kdef")]
-    assert execute(plan, registry, 2, lambda job, event: None) == statuses
+    assert execute(plan, Recorder(), 2, lambda job, event: None, registry) == statuses
     assert seen == calls
     seen.clear()
-    assert execute([planned("jaffe")], registry, 1, lambda job, event: None) == [first]
+    assert execute([planned("jaffe")], Recorder(), 1, lambda job, event: None, registry) == [first]
     assert seen == [["jaffe"]]

@@ -14,9 +14,8 @@ from ferbench.contract.dataset import EIGHT_CLASSES
 from ferbench.discovery.loader import load_registry
 from ferbench.discovery.registry import Registry
 from ferbench.errors import UsageError
-from ferbench.execution.build import build_network, build_task
-from ferbench.execution.devices import choose_device
 from ferbench.execution.plan import PlannedCell, check_backbone, make_plan
+from ferbench.execution.rows import training_rows
 from ferbench.execution.run_cell import sources_of
 from ferbench.execution.weights import resolve_init
 from ferbench.readers.parquet import ParquetDataset
@@ -184,14 +183,6 @@ def test_without_a_check_nothing_is_packed(plan: Any, tmp_path: Path, monkeypatc
     assert not (tmp_path / "runs").exists()
 
 
-def test_a_device_that_is_not_there_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
-    assert choose_device("cuda:1") == "cuda:1"
-    with refused(UsageError, "--device cuda:9", "cuda:1"):
-        choose_device("cuda:9")
-
-
 @pytest.mark.parametrize(("name", "size"), [("timm/vit_tiny_patch16_224", 8), ("timm/convnext_atto", 8)])
 def test_an_impossible_image_size_is_found_in_planning(name: str, size: int) -> None:
     with pytest.raises(UsageError, match=rf"backbone '{name}' does not take images of {size} px") as caught:
@@ -238,9 +229,10 @@ def test_a_pool_stands_instead_of_the_rest_or_beside_it(plan: Any, patterns: Pat
         resolved = resolve(item.cell, REGISTRY, sources_of(item.job))
         assert resolved.cell == item.cell
         split = select(resolved)
-        net = build_network(resolved, None, torch.device("cpu"))
-        seen[item.cell.pool] = build_task(resolved, split, net, torch.device("cpu")).unlabeled.ids, split.fingerprints
-    rest, other, both = (set(ids) for ids, _ in seen.values())
+        rows = training_rows(resolved, split, unlabeled=True).rows["unlabeled"]
+        images = {(str(rows.stores[store]), row) for store, row in zip(rows.store, rows.row, strict=True)}
+        seen[item.cell.pool] = images, split.fingerprints
+    rest, other, both = (images for images, _ in seen.values())
     assert list(seen) == [None, "others", "rest+others"]
     assert (len(rest), len(other), both) == (108, 120, rest | other)
     assert len({fingerprints.unlabeled for _, fingerprints in seen.values()}) == 3

@@ -27,8 +27,8 @@ from ferbench.execution.record_builder import has_model
 from ferbench.execution.run_cell import run_cell
 from ferbench.readers.parquet import ParquetDataset
 from ferbench.records.schema import Record
-from ferbench.records.store import RunStore, read_predictions
-from ferbench.training.model_file import MODEL, is_model, load_model, model_bytes
+from ferbench.records.store import MODEL, RunStore, is_model, read_predictions
+from ferbench.training.model_file import load_model, model_bytes
 from tests.support.pattern_set import CLASSES, write_pattern_set
 from tests.support.refusals import refused
 
@@ -165,7 +165,7 @@ def test_a_finished_record_outlives_a_training_for_its_model_that_fails(
     run(base)
     (store.folder(base.cell) / MODEL).unlink()
     record = (store.folder(base.cell) / "record.json").read_bytes()
-    monkeypatch.setattr("ferbench.execution.run_cell.train", lambda training: 1 / 0)
+    monkeypatch.setattr("ferbench.execution.train_cell.train", lambda training: 1 / 0)
     again, test = plan("eight")
     assert run(again)[0].status == "failed"
     assert (store.folder(base.cell) / "record.json").read_bytes() == record

@@ -230,3 +230,11 @@ def test_a_class_without_test_images_has_no_recall():
 def test_no_records_make_an_empty_board():
     board = board_of([])
     assert (board.tables, board.failures, board.records) == ((), (), 0)
+
+
+def test_a_table_says_how_many_trials_are_declared():
+    tuned = {"distribution": "ferbench", "trials": 5, "source": "docs/tuning.md", "options": {}}
+    declared = sweep("fixmatch", 2.5, changes={"tunings": {"method": tuned}})
+    (note,) = [note for note in only_table([*supervised(), *declared]).notes if "rials" in note]
+    assert note == "Trials before the tuned options, as the plugins declare them: fixmatch 5."
+    assert not [note for note in only_table([*supervised(), *sweep("fixmatch", 2.5)]).notes if "rials" in note]

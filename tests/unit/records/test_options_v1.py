@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from ferbench.cells.resolve import method_config
+from ferbench.cells.resolve import method_config, tuning_of
 from ferbench.discovery.loader import load_registry
 from ferbench.records.frame import load
 from ferbench.records.options_v1 import (
@@ -49,11 +49,11 @@ def test_a_committed_record_has_the_options_of_version_1(method: str) -> None:
 def test_a_record_of_0_1_has_the_configuration_that_its_cell_has_today(method: str) -> None:
     """So that a finished cell of 0.1 is not trained again for the names of its options."""
     registry = load_registry()
-    recipe = registry.load("protocols", "ratio-v1").recipe_for("synthfaces")
     path = sorted(RECORDS.glob(f"*/*/*/{method}*/*/seed0/record.json"))[0]
     record = json.loads(path.read_text())
     variant = record["cell"].get("variant", "described")
-    today = method_config(method, registry.load("methods", method), variant, recipe, {}).model_dump(mode="json")
+    tuned = tuning_of(registry, registry.load("protocols", "ratio-v1"), "synthfaces", "method", method)
+    today = method_config(method, registry.load("methods", method), variant, tuned, {}).model_dump(mode="json")
     assert in_names_of_today(method, record["config"]["method"]) == today
 
 

@@ -306,3 +306,15 @@ def test_labels_of_classes_that_are_not_tested_are_counted(crossed):
     edit(crossed, "result", "labeled_counts", to={name: more[name] for name in [*CLASS_NAMES[1:], "contempt"]})
     edit(crossed, "result", "n_labeled", to=65)
     assert failed(crossed)["counts"] == "a class is tested that was not trained"
+
+
+def test_options_tuned_by_another_distribution_than_the_owner_fail(path):
+    tuned = {"distribution": "ferbench", "trials": 5, "source": "docs/tuning.md", "options": {"threshold": 0.8}}
+    edit(path, "tunings", to=lambda _: {"method": tuned})
+    assert verify(path).holds
+    edit(path, "tunings", to={"method": {**tuned, "distribution": "ferbench-other"}})
+    assert failed(path) == {"tunings": "the method is tuned by ferbench-other, and is of ferbench"}
+    edit(path, "tunings", to={"head": tuned})
+    assert failed(path) == {"tunings": "the head is tuned by ferbench, and is of nobody"}
+    edit(path, "tunings", to={"method": {**tuned, "trials": 0}})
+    assert "trials" in failed(path)["schema"]

@@ -11,6 +11,7 @@ import torch
 from PIL import Image
 from safetensors.numpy import save_file
 
+from ferbench.contract.batch import ViewSpec
 from ferbench.data.load.image_set import image_set
 from ferbench.data.load.views import ViewMaker
 from ferbench.data.seeds import derive
@@ -71,13 +72,11 @@ def pixels(uri: str) -> np.ndarray:
 
 def test_views_are_those_of_training(data: LocalData) -> None:
     sheet = labeled_sheet(data, seed=3)
-    pool = image_set(
-        data.data.images, spread_over_classes(data.data.images, data.data.selection, CLASSES), CLASSES, CPU
-    )
+    pool = image_set(data.data.images, spread_over_classes(data.data.images, data.data.selection, CLASSES), CPU)
     maker = ViewMaker(data.recipe, (0.5, 0.5, 0.5), (0.2, 0.2, 0.2), CPU)
     for number, kind in enumerate(LABELED_VIEWS):
         generator = torch.Generator().manual_seed(derive(3, "report", kind, number))
-        view, _ = maker.pixels(kind, pool.images, pool.boxes, generator)
+        view, _ = maker.pixels(ViewSpec(kind), pool.images, pool.boxes, generator)
         for column in range(len(pool)):
             np.testing.assert_array_equal(pixels(sheet.rows[number][1][column]), view[column].numpy())
     assert [title for title, _ in sheet.rows] == ["stored", "weak", "weak", "strong", "strong"]
@@ -123,7 +122,7 @@ def test_error_sheets_name_what_is_true_and_what_was_said(data: LocalData) -> No
     sheets = error_sheets(data.data.images, errors, CLASSES)
     assert [len(sheet.captions) for sheet in sheets] == [COLUMNS, 1]
     assert sheets[0].captions[0] == ("true neutral", "said sadness", "> 99 % sure")
-    stored = image_set(data.data.images, [data.data.images.ids.index(ids[3])], CLASSES, CPU).images[0]
+    stored = image_set(data.data.images, [data.data.images.ids.index(ids[3])], CPU).images[0]
     np.testing.assert_array_equal(pixels(sheets[0].rows[0][1][3]), stored.numpy())
 
 

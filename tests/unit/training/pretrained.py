@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from ferbench.contract.backbone import Network
 from ferbench.contract.batch import Batch, Losses, MethodInfo, Views, weak
-from ferbench.contract.method import Method, Stage
+from ferbench.contract.method import Method, Stage, StageContext
 
 
 class Pretrained(Method):
@@ -33,7 +33,7 @@ class Pretrained(Method):
         )
         return [fill, Stage("train", self.loss, self.views, parameters=lambda net: list(net.parameters()))]
 
-    def start_stage(self, stage: Stage) -> None:
+    def start_stage(self, stage: Stage, context: StageContext) -> None:
         if stage.pretraining:
             self.guess.reset_parameters()
 

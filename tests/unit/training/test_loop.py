@@ -9,19 +9,25 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from safetensors.torch import load_file
+from torch import Tensor
 
 from ferbench.builtin.methods.fixmatch import FixMatch
-from ferbench.conformance.toy_task import RECIPE, toy_images, toy_task, toy_training
+from ferbench.conformance.toy_task import RECIPE, toy_images, toy_task, toy_training, unlabeled_toys
 from ferbench.contract.backbone import Network
 from ferbench.contract.batch import Batch, Losses, MethodInfo, Views, weak
 from ferbench.contract.events import Epoch, EpochRow
-from ferbench.contract.head import LinearHead, Output
+from ferbench.contract.head import Head, LinearHead, Output
 from ferbench.contract.method import EpochContext, Method, MethodConfig, Stage
+from ferbench.contract.optimizer import OptimizerSettings
 from ferbench.data.load.stream import Stream
 from ferbench.data.prepare.stream_index import ensure_index
 from ferbench.errors import FerbenchError, PluginError
 from ferbench.readers.open_stream import open_stream
+from ferbench.records.in_progress import said_file, snapshot_file
+from ferbench.records.metrics import to_float16
 from ferbench.training.epoch_stats import DivergedError
+from ferbench.training.evaluation import evaluations, logits_of
 from ferbench.training.loop import Training, train
 from ferbench.training.optimization import learning_rate
 from ferbench.training.stage_cache import StageCache
@@ -46,7 +52,7 @@ class TwoStages(Method):
             self.views,
             data="labeled",
             parameters=lambda net: list(net.head.parameters()),
-            optimizer={"learning_rate": 0.3},
+            optimizer=OptimizerSettings(learning_rate=0.3),
             cache=self.cached,
         )
         return [head, Stage("all", self.second_loss, self.views, sampler="balanced", share=3)]
@@ -70,18 +76,40 @@ def test_shares_sum_to_the_steps() -> None:
 
 
 def test_an_epoch_is_a_twentieth_and_evaluations_are_six(tmp_path: Path) -> None:
-    history = train(toy_training(FixMatch(FixMatch.Config()), tmp_path)).history
-    assert [row.step for row in history] == list(range(2, 41, 2))
-    evaluated = [row.step for row in history if row.evaluation is not None]
-    assert len(evaluated) == 6
-    assert evaluated[-1] == 40
+    progress = train(toy_training(FixMatch(FixMatch.Config()), tmp_path))
+    assert [row.step for row in progress.history] == list(range(2, 41, 2))
+    assert len(progress.evaluated) == 6
+    assert progress.evaluated[-1] == 20
+    snapshots = sorted(int(path.stem) for path in (tmp_path / "in-progress" / "snapshots").iterdir())
+    assert snapshots == progress.evaluated[:-1], "the last net is the trained one"
+
+
+def test_an_evaluation_is_that_of_the_net_at_its_epoch(tmp_path: Path) -> None:
+    seen: list[Tensor] = []
+    images = unlabeled_toys(10, 3)
+
+    class Watched(FixMatch):
+        def end_epoch(self, context: EpochContext) -> dict[str, Tensor]:
+            seen.append(logits_of(self.teacher, images, training.run.task.maker, 50))
+            return {}
+
+    training = toy_training(Watched(FixMatch.Config()), tmp_path)
+    progress = train(training)
+    net = training.run.method.evaluation_net()
+    snapshots = [snapshot_file(training.folder, epoch) for epoch in progress.evaluated[:-1]]
+    found = evaluations(net, snapshots, images, training.run.task.maker, 50)
+    expected = np.stack([to_float16(seen[epoch - 1].numpy()) for epoch in progress.evaluated])
+    np.testing.assert_array_equal(found, expected)
+    assert torch.equal(logits_of(net, images, training.run.task.maker, 50), seen[-1]), "its own state is back"
 
 
 def test_training_learns_and_the_teacher_is_evaluated(tmp_path: Path) -> None:
     training = toy_training(FixMatch(FixMatch.Config(threshold=0.5)), tmp_path)
     history = train(training).history
     assert history[-1].loss < 0.7 * history[0].loss
-    assert history[-1].evaluation["accuracy"] > 0.8
+    tests = toy_images(10, 3)
+    logits = logits_of(training.run.method.evaluation_net(), tests, training.run.task.maker, 50)
+    assert (logits.argmax(1) == tests.labels).float().mean() > 0.8
     assert training.run.method.evaluation_net() is training.run.teacher.net
 
 
@@ -150,7 +178,8 @@ def test_a_stopped_run_on_a_stream_ends_like_a_whole_one(tmp_path: Path, stop_at
     write_tar(folder / "0.tar", [png(face(i)) for i in range(40)])
     index = ensure_index(open_stream(folder), 16)
     task = toy_task(unlabeled=False)
-    stream = Stream(index, np.arange(len(index)), task.device).after(toy_images(4, 9))
+    stream = Stream(index, np.arange(len(index)), task.device)
+    stream = replace(stream, packed=unlabeled_toys(4, 9))
     taken = 0
 
     def stop() -> FerbenchError | None:
@@ -189,9 +218,9 @@ def test_a_loss_that_is_not_finite_stops_with_step_and_term(tmp_path: Path) -> N
 
 
 def test_the_auxiliary_loss_of_a_head_is_added_once(tmp_path: Path) -> None:
-    class AuxHead(torch.nn.Module):
+    class AuxHead(Head):
         def __init__(self) -> None:
-            super().__init__()
+            super().__init__(12, 3)
             self.linear = torch.nn.Linear(12, 3)
 
         def forward(self, features: torch.Tensor) -> Output:
@@ -260,11 +289,13 @@ def test_stages_that_cannot_be_are_refused(tmp_path: Path) -> None:
 
     class Misspelt(TwoStages):
         def stages(self) -> list[Stage]:
-            return [Stage("train", self.loss, self.views, data="labeled", optimizer={"lr": 1.0})]
+            return [Stage("train", self.loss, self.views, data="labeled", optimizer=OptimizerSettings(lr=1.0))]
 
     with pytest.raises(PluginError, match="is not cached"):
         toy_training(LastIsCached(MethodConfig()), tmp_path)
-    with pytest.raises(PluginError, match="lr"):
+    with pytest.raises(
+        PluginError, match=r"Misspelt: OptimizerSettings has no field 'lr'.*it has optimizer, learning_"
+    ):
         train(toy_training(Misspelt(MethodConfig()), tmp_path))
 
 
@@ -287,8 +318,11 @@ def test_a_stage_may_learn_from_all_images(tmp_path: Path) -> None:
             total = F.cross_entropy(out.labeled.weak.logits, batch.labels)
             return Losses(total, pseudo_label=pseudo_label, mask=torch.ones(len(pseudo_label)))
 
-    progress = train(toy_training(Everything(MethodConfig()), tmp_path))
-    assert progress.history[-1].pseudo_label_accuracy > 0.8
+    training = toy_training(Everything(MethodConfig()), tmp_path)
+    progress = train(training)
+    said, labels = load_file(said_file(training.folder, 20)), toy_images(24, 6).labels
+    assert len(said["number"]) == RECIPE.steps // 20 * RECIPE.unlabeled_batch
+    assert (said["pseudo_label"] == labels[said["number"].long()]).float().mean() > 0.8
     assert progress.image_passes == RECIPE.steps * (RECIPE.labeled_batch + RECIPE.unlabeled_batch)
 
 
@@ -298,9 +332,9 @@ def test_evaluations_stay_six_with_stages_of_odd_length(tmp_path: Path) -> None:
             shares = {"a": 2.0, "b": 7.0, "c": 31.0}
             return [Stage(name, self.loss, self.views, data="labeled", share=share) for name, share in shares.items()]
 
-    history = train(toy_training(Odd(MethodConfig()), tmp_path)).history
-    assert sum(row.evaluation is not None for row in history) <= 6
-    assert history[-1].evaluation is not None
+    progress = train(toy_training(Odd(MethodConfig()), tmp_path))
+    assert len(progress.evaluated) <= 6
+    assert progress.evaluated[-1] == len(progress.history)
 
 
 def test_pretraining_is_shared_by_seeds_and_labels_but_not_by_other_content(tmp_path: Path) -> None:
@@ -342,7 +376,8 @@ def test_pretraining_is_on_top_of_the_protocols_steps_and_never_evaluated(tmp_pa
     training.events = lambda event: look(event.row) if isinstance(event, Epoch) else None
     history = train(training).history
     assert history[-1].step == RECIPE.steps + RECIPE.steps // 2
-    assert [row.stage for row in history if row.evaluation is not None] == ["train"] * RECIPE.evaluations
+    evaluated = [history[epoch - 1].stage for epoch in training.progress.evaluated]
+    assert evaluated == ["train"] * RECIPE.evaluations
     assert all(same for stage, same in seen if stage == "fill")
 
 

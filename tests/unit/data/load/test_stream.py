@@ -3,14 +3,15 @@
 import hashlib
 import json
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-from ferbench.conformance.toy_task import toy_images
-from ferbench.data.load.image_store import UNKNOWN, ImageStore
+from ferbench.conformance.toy_task import unlabeled_toys
+from ferbench.data.load.image_store import ImageStore
 from ferbench.data.load.stream import Stream, StreamLoader, WindowOrder
 from ferbench.data.prepare import stream_index
 from ferbench.data.prepare.pack import ensure_packed
@@ -96,8 +97,8 @@ def test_steps_have_the_images_of_their_positions(crowd: Path) -> None:
 
 
 def test_images_in_memory_come_first(crowd: Path) -> None:
-    pool = toy_images(5, 1)
-    stream = stream_of(ensure_index(open_stream(crowd), 16)).after(pool)
+    pool = unlabeled_toys(5, 1)
+    stream = replace(stream_of(ensure_index(open_stream(crowd), 16)), packed=pool)
     assert len(stream) == N + 15
     loader = StreamLoader(stream, 65, seed=0, steps=1)
     drawn = loader.at(0)
@@ -107,8 +108,10 @@ def test_images_in_memory_come_first(crowd: Path) -> None:
         assert np.array_equal(drawn.images[place].numpy(), stored)
     inside = drawn.index < 15
     assert torch.equal(drawn.boxes[inside], pool.boxes[drawn.index[inside]])
-    assert torch.equal(stream.truth(drawn.index)[inside], pool.labels[drawn.index[inside]])
-    assert set(stream.truth(drawn.index)[~inside].tolist()) == {UNKNOWN}
+    numbers = torch.arange(N + 15).flip(0)
+    numbered = StreamLoader(replace(stream, numbers=numbers), 65, seed=0, steps=1).at(0)
+    assert torch.equal(numbered.images, drawn.images)
+    assert torch.equal(numbered.index, numbers[drawn.index])
 
 
 def cut_records(folder: Path, **more: str) -> Path:
@@ -211,11 +214,6 @@ def test_a_link_out_whose_name_is_no_text_is_damage(tmp_path: Path) -> None:
     index = ensure_index(open_stream(folder), 16)
     assert index.ids.to_pylist() == ["good.png"]
     assert "leads out of" in (index.folder / "damaged.txt").read_text()
-
-
-def test_a_stream_beside_a_rest_of_nothing_has_no_truth(crowd: Path) -> None:
-    stream = stream_of(ensure_index(open_stream(crowd), 16)).after(toy_images(0, 1))
-    assert stream.truth(torch.tensor([0, 49])).tolist() == [UNKNOWN, UNKNOWN]
 
 
 def test_what_is_left_out_is_told(patterns: Path, tmp_path: Path) -> None:

@@ -93,9 +93,7 @@ def test_what_is_found_once_is_what_a_cell_gets(faces: list[Sample]) -> None:
     packed = ImageStore(ensure_packed(dataset, 32))
     assert packed.box_sources(list(range(12))) == {"manifest": 1, "detected": found, "central": 11 - found}
     assert packed.detected_boxes != before.detected_boxes
-    boxes = dict(
-        zip(packed.ids, image_set(packed, list(range(12)), ("neutral",), torch.device("cpu")).boxes, strict=True)
-    )
+    boxes = dict(zip(packed.ids, image_set(packed, list(range(12)), torch.device("cpu")).boxes, strict=True))
     for name, box in read_boxes("boxless", dataset.source_digest()).items():
         assert torch.allclose(boxes[name], 32 * torch.tensor(box), atol=1e-4)
     assert torch.allclose(boxes["boxless-0010"], 32 * torch.tensor(CENTRAL_BOX))

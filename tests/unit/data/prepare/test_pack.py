@@ -29,12 +29,12 @@ def png(image: Image.Image) -> bytes:
 
 def test_packed_images_are_those_of_pil(patterns: Path) -> None:
     packed = ImageStore(ensure_packed(ParquetDataset(patterns), 16))
-    pool = image_set(packed, list(range(len(packed.ids))), CLASSES, torch.device("cpu"))
+    pool = image_set(packed, list(range(len(packed.ids))), torch.device("cpu"))
     for row, sample in enumerate(ParquetDataset(patterns).samples()):
         assert isinstance(sample.image, bytes)
-        assert pool.ids[row] == sample.id
+        assert packed.ids[row] == sample.id
         assert np.array_equal(pool.images[row].numpy(), np.asarray(Image.open(io.BytesIO(sample.image)).convert("RGB")))
-        assert CLASSES[pool.labels[row]] == sample.label
+        assert packed.labels[row] == sample.label
 
 
 def test_packing_holds_one_image_at_a_time(tmp_path: Path) -> None:
@@ -139,9 +139,9 @@ def test_labels_may_be_distributions_and_may_be_unknown(tmp_path: Path) -> None:
         def source_digest(self) -> str:
             return "votes"
 
-    pool = image_set(ImageStore(ensure_packed(Votes(), 16)), [0, 1], CLASSES, torch.device("cpu"))
-    assert pool.labels.tolist() == [CLASSES.index("sadness"), UNKNOWN]
-    assert pool.label_probs[0].tolist() == pytest.approx([1 / 3, 0, 2 / 3])
+    packed = ImageStore(ensure_packed(Votes(), 16))
+    assert packed.label_positions([0, 1], CLASSES).tolist() == [CLASSES.index("sadness"), UNKNOWN]
+    assert packed.label_shares([0, 1], CLASSES)[0].tolist() == pytest.approx([0.3, 0, 0.6])
 
 
 @pytest.mark.parametrize("content", ["", "[]", '{"name": 3', '{"title": "no name"}'])

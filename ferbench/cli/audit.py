@@ -1,0 +1,52 @@
+"""`ferbench audit`: whether anything of a method's run depends on labels or test images that it must not see."""
+
+import tempfile
+from pathlib import Path
+
+import click
+
+from ferbench.cli.session import Session
+from ferbench.errors import VerificationError
+
+CAUTION = "This is evidence against accidental and simple leaks, no proof: code can recognise an audit."
+
+
+@click.command()
+@click.argument("method")
+@click.option("--dataset", default="synthfaces", show_default=True, help="Dataset, by name or folder.")
+@click.option("--ratio", default="0.05", show_default=True, help="Part of the labels that the method is given.")
+@click.option("--steps", default=60, show_default=True, type=click.IntRange(min=20), help="Steps of each of the runs.")
+@click.option("--backbone", help="Backbone, where it is not the protocol's.")
+@click.pass_obj
+def audit(session: Session, method: str, dataset: str, ratio: str, steps: int, backbone: str | None) -> None:
+    """Train a method twice, the second time with other hidden labels, and demand equal results.
+
+    METHOD is a row such as `fixmatch` or `supervised@strong`. In the second copy of the dataset the labels of unlabeled
+    images are permuted and the test images are others; labeled images, pool and rows are the same. Nets, the method's
+    state and pseudo-labels must be equal, bit for bit; the exit code is 5 if they are not.
+    """
+    from ferbench.cells.request import RunRequest
+    from ferbench.execution.audit import audit as audit_job
+    from ferbench.execution.plan import make_plan
+    from ferbench.execution.stopping import StopRequests
+
+    stop = StopRequests()
+    with tempfile.TemporaryDirectory(prefix="ferbench-audit-") as folder, stop.heeding_signals():
+        request = RunRequest(
+            methods=[method],
+            datasets=[dataset],
+            ratios=[ratio],
+            backbones=[backbone] if backbone else (),
+            overrides={"steps": steps, "evaluations": 2},
+            device="cpu",
+            runs=Path(folder) / "runs",
+        )
+        (item,) = make_plan(request, session.registry, check_data=False)
+        differences = audit_job(item.job, session.registry, Path(folder), lambda event: None, stop)
+    if differences:
+        raise VerificationError(
+            f"'{method}' depends on what it must not see: with other labels of unlabeled images and other test images, "
+            f"{', '.join(differences)} differ; find what reads labels, files of datasets or test images"
+        )
+    click.echo(f"'{method}': {steps} steps twice, with other hidden labels and test images: equal, bit for bit.")
+    click.echo(CAUTION)

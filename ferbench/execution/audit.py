@@ -1,0 +1,227 @@
+"""The leak audit: does anything of a run depend on what a method must not see?
+
+One cell is trained twice on copies of its dataset. In the second copy the labels of unlabeled images are permuted and
+the test images are others, while labeled images, pool and their rows are the same, and neither run finds the original.
+Nets, the method's state and pseudo-labels must then be equal, bit for bit. That is evidence against accidental and
+simple leaks, no proof: code can recognise an audit.
+"""
+
+import importlib.util
+import io
+import json
+import os
+import shutil
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow
+import pyarrow.parquet
+import torch
+from PIL import Image, ImageOps
+
+from ferbench.cells.method_plan import MethodPlan
+from ferbench.cells.resolve import resolve
+from ferbench.cells.select import DataNeeds, select
+from ferbench.contract.dataset import Dataset, Sample
+from ferbench.contract.executor import Job
+from ferbench.data.prepare.pack import ensure_packed
+from ferbench.discovery.registry import Registry
+from ferbench.errors import FerbenchError, UsageError
+from ferbench.execution.handover import FACTS, TEST, CellFacts, ImageRows
+from ferbench.execution.rows import rows_of_tests, training_rows
+from ferbench.execution.run_cell import Events, Stop, sources_of
+from ferbench.execution.trainer import train_apart
+from ferbench.readers.description import DESCRIPTION
+from ferbench.readers.parquet import ParquetDataset
+from ferbench.records.cell import Cell
+from ferbench.records.files import write_atomic
+from ferbench.records.in_progress import IN_PROGRESS, SAID
+from ferbench.records.store import CHECKPOINT, MODEL
+from ferbench.training.checkpoint import read_tensors
+
+
+def audit(job: Job, registry: Registry, folder: Path, events: Events, stop: Stop) -> list[str]:
+    """Train a cell twice in an empty folder and say what differs, by name: nothing, where the method is honest.
+
+    Raises UsageError for a method that declares that it sees more, and for a cell with a named pool.
+    """
+    cell, plan = Cell.model_validate(dict(job.cell)), MethodPlan.model_validate(dict(job.plan))
+    if plan.relabeled:
+        raise UsageError(
+            f"method '{cell.row}' declares that it sees labels beyond the budget; its records are never standard, and "
+            "there is nothing to audit"
+        )
+    if cell.pool is not None or cell.test_on is not None:
+        raise UsageError("an audit takes the unlabeled images of the dataset itself; omit --unlabeled and --test-on")
+    dataset = resolve(cell, registry, sources_of(job)).dataset
+    samples = [sample for sample in dataset.samples() if isinstance(sample, Sample)]
+    first, second = _Copy(folder / "first", job, cell), _Copy(folder / "second", job, cell)
+    rows, labeled = first.choose(dataset, samples, registry, plan)
+    second.write(dataset, _changed(samples, labeled))
+    for copy in (first, second):
+        copy.train(rows, events, stop)
+    return list(_differences(first.folder, second.folder))
+
+
+@dataclass(frozen=True)
+class _Rows:
+    facts: CellFacts
+    training: Mapping[str, ImageRows]
+    tests: ImageRows
+    image_size: int
+
+
+class _Copy:
+    """A copy of a dataset in a folder of its own, with a cache of its own, and the run that is trained on it."""
+
+    def __init__(self, root: Path, job: Job, cell: Cell) -> None:
+        self.root, self.data = root, root / "data"
+        # An installed dataset is opened by its name: of its package, too, there is a copy.
+        source = job.dataset if job.dataset == cell.dataset else str(self.data)
+        self.job = replace(job, dataset=source, runs=root / "runs")
+        self.folder, self.cell = root / "runs" / cell.folder(), cell
+
+    def write(self, dataset: Dataset, samples: Sequence[Sample]) -> None:
+        """Write the copy, and copies of the files that the dataset's own package ships with its labels in them."""
+        _write(self.data, dataset, samples)
+        package = type(dataset).__module__.partition(".")[0]
+        spec = importlib.util.find_spec(package)
+        shipped = [Path(place) for place in (spec.submodule_search_locations or ())] if spec else []
+        labels = {sample.id: sample for sample in samples}
+        for place in shipped if package != "ferbench" else ():
+            shutil.copytree(place, self.root / "packages" / package)
+            for path in (self.root / "packages" / package).rglob("*.parquet"):
+                _relabel(path, labels)
+
+    def choose(
+        self, dataset: Dataset, samples: Sequence[Sample], registry: Registry, plan: MethodPlan
+    ) -> tuple[_Rows, set[str]]:
+        """Write this copy as it is, and choose the rows that both runs train on; also the ids of labeled images."""
+        self.write(dataset, samples)
+        with self._environment():
+            resolved = resolve(self.cell, registry, opened=lambda source: ParquetDataset(self.data))
+            data = select(resolved, needs=DataNeeds(plan.boxes, plan.relabeled))
+            chosen = training_rows(resolved, data, unlabeled=plan.unlabeled)
+            tests, _ = rows_of_tests(data.images, data.selection.test)
+        facts = CellFacts(
+            n_labeled=len(data.selection.labeled),
+            n_validation=len(data.selection.validation),
+            n_unlabeled=chosen.n_unlabeled,
+            labeled_counts=data.selection.labeled_counts,
+            fingerprints=data.trained,
+            began=time.monotonic(),
+            pretraining_images=data.pretraining_images,
+        )
+        labeled = {data.images.ids[row] for row in (*data.selection.labeled, *data.selection.validation)}
+        return _Rows(facts, chosen.rows, tests, resolved.recipe.image_size), labeled
+
+    def train(self, rows: _Rows, events: Events, stop: Stop) -> None:
+        """Train on this copy's pixels in a process that knows of no other."""
+        work = self.folder / IN_PROGRESS
+        with self._environment():
+            stores = np.array([str(ensure_packed(ParquetDataset(self.data), rows.image_size) / "images.npy")])
+            for name, chosen in rows.training.items():
+                replace(chosen, stores=stores).write(work / f"{name}.npz")
+            write_atomic(work / FACTS, rows.facts.model_dump_json().encode())
+            tests = replace(rows.tests, stores=stores)
+            report = train_apart(self.job, work, events, stop, lambda: tests.write(work / TEST))
+        if report.error is not None:
+            raise FerbenchError(f"'{self.cell.row}' cannot be audited, as it fails: {report.error.line}")
+
+    @contextmanager
+    def _environment(self) -> Iterator[None]:
+        """Caches and packages of this copy alone."""
+        before = dict(os.environ)
+        packages = [str(self.root / "packages"), *filter(None, [before.get("PYTHONPATH")])]
+        os.environ |= {"FERBENCH_CACHE": str(self.root / "cache"), "PYTHONPATH": os.pathsep.join(packages)}
+        try:
+            yield
+        finally:
+            os.environ.clear()
+            os.environ.update(before)
+
+
+def _write(folder: Path, dataset: Dataset, samples: Sequence[Sample]) -> None:
+    """A folder of Parquet files that `ParquetDataset` reads as the dataset; of shares of annotators the largest."""
+    folder.mkdir(parents=True)
+    info = dataset.info
+    for split in ParquetDataset.SPLITS:
+        rows = [_row(dataset, sample) for sample in samples if sample.split == split]
+        if rows:
+            pyarrow.parquet.write_table(pyarrow.Table.from_pylist(rows), folder / f"{split}.parquet")
+    fields = ("name", "title", "licence", "classes", "default_classes", "family")
+    (folder / DESCRIPTION).write_text(json.dumps({name: getattr(info, name) for name in fields}), "utf-8")
+
+
+def _row(dataset: Dataset, sample: Sample) -> dict[str, Any]:
+    image = sample.image if isinstance(sample.image, bytes) else (dataset.folder / sample.image).read_bytes()
+    label = max(sample.label, key=sample.label.__getitem__) if isinstance(sample.label, Mapping) else sample.label
+    return {
+        "id": sample.id,
+        "image": {"bytes": image, "path": None},
+        "label": label,
+        "subject": sample.subject,
+        "video": sample.video,
+        "box": list(sample.box) if sample.box else None,
+    }
+
+
+def _changed(samples: Sequence[Sample], labeled: set[str]) -> list[Sample]:
+    """The same with other labels of images that are not `labeled`, and other images under the ids of tests."""
+    changed, rng = list(samples), np.random.default_rng(0)
+    hidden = [i for i, sample in enumerate(samples) if sample.split != "test" and sample.id not in labeled]
+    tests = [i for i, sample in enumerate(samples) if sample.split == "test"]
+    for place, other in zip(hidden, rng.permutation(hidden), strict=True):
+        changed[place] = replace(samples[place], label=samples[other].label)
+    for place, other in zip(tests, rng.permutation(tests), strict=True):
+        changed[place] = replace(samples[place], image=_mirrored(samples[other]), label=samples[place].label)
+    return changed
+
+
+def _mirrored(sample: Sample) -> bytes:
+    """The image as it is in no file of the dataset."""
+    stored = sample.image if isinstance(sample.image, bytes) else sample.image.read_bytes()
+    buffer = io.BytesIO()
+    ImageOps.mirror(Image.open(io.BytesIO(stored)).convert("RGB")).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def _relabel(path: Path, samples: Mapping[str, Sample]) -> None:
+    """Give the rows of a file that has ids and labels the labels and images of the copy."""
+    table = pyarrow.parquet.read_table(path)
+    if not {"id", "label"} <= set(table.column_names):
+        return
+    rows = table.to_pylist()
+    for row in rows:
+        if (sample := samples.get(str(row["id"]))) is not None:
+            row["label"] = sample.label
+            if "image" in row and isinstance(sample.image, bytes):
+                row["image"] = {**row["image"], "bytes": sample.image}
+    pyarrow.parquet.write_table(pyarrow.Table.from_pylist(rows, schema=table.schema), path)
+
+
+def _differences(first: Path, second: Path) -> Iterator[str]:
+    """What the two runs have left that is not equal."""
+    states = [read_tensors(folder / CHECKPOINT).tensors for folder in (first, second)]
+    parts = {name.partition("/")[0] for name in (*states[0], *states[1])}
+    titles = {"net": "the net", "teacher": "the teacher", "method": "the method's state", "optimizer": "the optimizer"}
+    for part in sorted(parts & set(titles)):
+        mine, others = ({n: v for n, v in state.items() if n.partition("/")[0] == part} for state in states)
+        if mine.keys() != others.keys() or not all(torch.equal(mine[name], others[name]) for name in mine):
+            yield titles[part]
+    works = [folder / IN_PROGRESS for folder in (first, second)]
+    if (works[0] / MODEL).read_bytes() != (works[1] / MODEL).read_bytes():
+        yield "the net that is evaluated"
+    epochs = sorted(
+        {path.name for work in works for path in (work / SAID).glob("*")}, key=lambda name: int(Path(name).stem)
+    )
+    for name in epochs:
+        files = [work / SAID / name for work in works]
+        if not all(path.is_file() for path in files) or files[0].read_bytes() != files[1].read_bytes():
+            yield f"pseudo-labels of epoch {Path(name).stem}"
+            return

@@ -1,0 +1,121 @@
+"""From the data of a cell to the rows that its trainer is given, and to the labels that it is not."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ferbench.cells.request import no_pool_text
+from ferbench.cells.resolve import ResolvedCell
+from ferbench.cells.select import CellData
+from ferbench.data.load.image_store import UNKNOWN, ImageStore
+from ferbench.data.prepare.stream_index import StreamIndex
+from ferbench.data.select.ranks import rank
+from ferbench.errors import UsageError
+from ferbench.execution.handover import ImageRows
+from ferbench.records.cell import digest
+
+Parts = Sequence[tuple[ImageStore, Sequence[int]]]
+
+
+@dataclass(frozen=True)
+class TrainingRows:
+    """The rows of a cell by name, and the labels of its unlabeled images by the numbers that a method knows these by.
+
+    `hidden` labels are (N,) int64, `UNKNOWN` where there is none.
+    """
+
+    rows: Mapping[str, ImageRows]
+    hidden: Mapping[str, NDArray[np.int64]]
+
+    @property
+    def n_unlabeled(self) -> int | None:
+        """How many images a method draws from; None where it draws none."""
+        return len(self.rows["unlabeled"]) if "unlabeled" in self.rows else None
+
+
+def training_rows(resolved: ResolvedCell, data: CellData, *, unlabeled: bool) -> TrainingRows:
+    """What a cell trains on. Raises UsageError where a method that learns from `unlabeled` images has none."""
+    names, split, second = resolved.class_names, data.selection, data.relabeled
+    rows = {"labeled": _labeled(split.seen, split.labeled, names)}
+    if split.validation:
+        rows["validation"] = _labeled(split.seen, split.validation, names)
+    hidden: dict[str, NDArray[np.int64]] = {}
+    if unlabeled:
+        with_labeled = [*split.labeled, *split.unlabeled] if data.keeps_rest else []
+        rows["unlabeled"], hidden["unlabeled"] = _pool(data, split.unlabeled, names)
+        rows["everything"], hidden["everything"] = _pool(data, with_labeled, names)
+        if not len(rows["unlabeled"]):
+            raise UsageError(_nothing_left(resolved, data))
+    if second is not None:
+        rows["relabeled-labeled"] = _labeled(second.seen, second.labeled, names)
+        rows["relabeled"], hidden["relabeled"] = _pool(data, second.unlabeled, names)
+    return TrainingRows(rows, hidden)
+
+
+def rows_of_tests(images: ImageStore, rows: Sequence[int]) -> tuple[ImageRows, NDArray[np.int64]]:
+    """What is tested, in an order that tells nothing, and the position (N,) in `rows` of each."""
+    ids = [images.ids[row] for row in rows]
+    order = np.array(sorted(range(len(ids)), key=lambda i: rank("test order", images.name, 0, ids[i])), np.int64)
+    return _in_memory([(images, np.array(rows, np.int64)[order].tolist())]), order
+
+
+def _pool(data: CellData, own: Sequence[int], names: Sequence[str]) -> tuple[ImageRows, NDArray[np.int64]]:
+    """Unlabeled images, `own` rows of the training set and those of a named pool, and their labels by number.
+
+    They are in the order of their ids, but those of a stream, which come last.
+    """
+    source = data.pool.source if data.pool else None
+    parts: list[tuple[ImageStore, Sequence[int]]] = [(data.images, own)] if data.keeps_rest else []
+    if data.pool and isinstance(source, ImageStore):
+        parts.append((source, data.pool.rows.tolist()))
+    ids = [store.ids[row] for store, rows in parts for row in rows]
+    order = np.array(sorted(range(len(ids)), key=ids.__getitem__) if data.keeps_rest else range(len(ids)), np.int64)
+    labels = np.concatenate([store.label_positions(rows, names) for store, rows in parts] or [np.empty(0, np.int64)])
+    streamed = data.pool.rows if data.pool and isinstance(source, StreamIndex) else np.empty(0, np.int64)
+    numbers = _numbers(len(ids) + len(streamed), [data.images.fingerprint, data.pool.drawn if data.pool else None])
+    by_number = np.full(len(numbers), UNKNOWN)
+    by_number[numbers[: len(ids)]] = labels[order]
+    found = _in_memory(parts, order)
+    rows = replace(
+        found,
+        store=np.concatenate([found.store, np.full(len(streamed), -1, np.int8)]),
+        row=np.concatenate([found.row, streamed.astype(np.int32)]),
+        numbers=numbers,
+        index=np.array(str(source.folder)) if isinstance(source, StreamIndex) else None,
+    )
+    return rows, by_number
+
+
+def _numbers(n: int, key: object) -> NDArray[np.int32]:
+    """A permutation that depends on the data alone."""
+    return np.random.default_rng(int(digest(["numbers", key]), 16)).permutation(n).astype(np.int32)
+
+
+def _labeled(images: ImageStore, rows: Sequence[int], names: Sequence[str]) -> ImageRows:
+    shares = images.label_shares(rows, names)
+    probs = shares / np.maximum(shares.sum(1, keepdims=True), np.float32(1e-12))
+    return replace(_in_memory([(images, rows)]), labels=images.label_positions(rows, names), label_probs=probs)
+
+
+def _in_memory(parts: Parts, order: NDArray[np.int64] | None = None) -> ImageRows:
+    """The images of some stores, one after another or in an order, numbered by their positions."""
+    counts = [len(rows) for _, rows in parts]
+    order = np.arange(sum(counts)) if order is None else order
+    row = np.concatenate([np.asarray(rows, np.int32) for _, rows in parts] or [np.empty(0, np.int32)])
+    boxes = np.concatenate([store.boxes(rows) for store, rows in parts] or [np.empty((0, 4), np.float32)])
+    return ImageRows(
+        stores=np.array([str(store.folder / "images.npy") for store, _ in parts], np.str_),
+        store=np.repeat(np.arange(len(parts), dtype=np.int8), counts)[order],
+        row=row[order],
+        boxes=boxes[order],
+        numbers=np.arange(len(order), dtype=np.int32),
+    )
+
+
+def _nothing_left(resolved: ResolvedCell, data: CellData) -> str:
+    if data.pool:
+        near = data.pool.near_duplicates
+        return f"pool '{resolved.cell.pool_name}' has no image left: all {near} look like test images"
+    return no_pool_text(resolved.cell, resolved.protocol)

@@ -1,0 +1,261 @@
+"""The trainer's part of a cell: from the rows that it is given to a trained net, and to what this says of test images.
+
+It never sees a label but those of labeled images: it opens pixels alone of the others.
+"""
+
+import io
+import os
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from ferbench.cells.cache_keys import run_identity, shared_identity
+from ferbench.cells.method_plan import resolved_config
+from ferbench.cells.resolve import ResolvedCell, resolve
+from ferbench.contract.events import Epoch, Event
+from ferbench.contract.executor import INLINE, Job
+from ferbench.contract.method import Processes
+from ferbench.data.cache import cache_root
+from ferbench.data.seeds import derive
+from ferbench.discovery.registry import Registry
+from ferbench.errors import DataError, InterruptedRun, UsageError
+from ferbench.execution.build import build_method, build_network, build_task, image_set_of, method_info, view_maker
+from ferbench.execution.devices import choose_device
+from ferbench.execution.handover import FACTS, LOGITS, TEST, CellFacts, ImageRows, Trained, TrainerReport
+from ferbench.execution.provenance import cpu_seconds, device_name, environment, peak_memory
+from ferbench.execution.record_builder import error_report
+from ferbench.execution.run_cell import sources_of
+from ferbench.execution.stopping import TimeoutReached
+from ferbench.records.cell import Cell, digest
+from ferbench.records.files import file_digest, write_atomic
+from ferbench.records.in_progress import snapshot_file
+from ferbench.records.schema import Measured, RecordConfig, Status
+from ferbench.records.store import CHECKPOINT, MODEL
+from ferbench.training.distributed import join_processes, own_device
+from ferbench.training.epoch_stats import DivergedError
+from ferbench.training.evaluation import evaluations
+from ferbench.training.loop import Training, train
+from ferbench.training.model_file import load_model, model_bytes
+from ferbench.training.run import Events, Run, RunProgress, Stop
+from ferbench.training.stage_cache import StageCache
+
+
+class _Attempt:
+    """One trainer's work on a cell."""
+
+    def __init__(self, job: Job, resolved: ResolvedCell, folder: Path) -> None:
+        self.job, self.resolved, self.folder = job, resolved, folder
+        self.device = own_device(choose_device(job.device, job.processes), job.processes)
+        self.processes = Processes()
+        self.facts = CellFacts.model_validate_json((folder / FACTS).read_bytes())
+        self.started_at = datetime.now(UTC).isoformat(timespec="seconds")
+        self.training: Training | None = None
+
+    def report(
+        self, status: Status, trained: Trained | None = None, error: BaseException | None = None
+    ) -> TrainerReport:
+        """How this trainer ended."""
+        return TrainerReport(
+            status=status,
+            error=error_report(error) if error else None,
+            config=self._config(),
+            selection=self._selection(),
+            measured=self._measured(),
+            environment=environment(self.device),
+            trained=trained,
+        )
+
+    def _config(self) -> RecordConfig:
+        """The resolved configuration, with the optimizers that have trained."""
+        used = self.training.progress.optimizers if self.training else {}
+        config = resolved_config(self.resolved).model_dump(mode="json")
+        return RecordConfig.model_validate({**config, "optimizers": used})
+
+    def _selection(self) -> str:
+        """What is evaluated; a method that says it is the teacher, and evaluates another net, is not believed."""
+        rule, said = self.resolved.protocol.selection, self.resolved.selection
+        if self.training is None or said != rule or self.resolved.protocol.validation:
+            return said
+        run = self.training.run
+        return rule if run.method.evaluation_net() is run.teacher.net else "another net than the EMA model"
+
+    def _measured(self) -> Measured:
+        progress, job = RunProgress(wall_seconds=time.monotonic() - self.facts.began), self.job
+        if self.training:
+            self.training.watch.count_wall_time()
+            progress = self.training.progress
+        seconds = progress.train_seconds
+        return Measured(
+            started_at=self.started_at,
+            wall_seconds=round(progress.wall_seconds, 3),
+            cpu_seconds=round(cpu_seconds(), 3),
+            train_seconds=round(seconds, 3),
+            data_wait_seconds=round(progress.data_wait_seconds, 3),
+            images_per_second=round(progress.image_passes / seconds, 2) if seconds else 0.0,
+            peak_memory_bytes=peak_memory(self.device),
+            threads=job.threads,
+            processes=job.processes,
+            device=device_name(self.device),
+            executor=job.executor,
+            resumed=progress.resumed,
+        )
+
+
+def train_cell(
+    job: Job, registry: Registry, folder: Path, events: Events, stop: Stop, tests: Callable[[], None]
+) -> TrainerReport:
+    """Train the cell whose rows lie in a folder, or test the model that is named there, and leave files beside them.
+
+    `tests` is called once training is over: it lays the rows of test images into the folder. What stops the training
+    from outside is raised after its checkpoint is saved; any other error is in the report.
+    """
+    torch.set_num_threads(job.threads)
+    resolved = resolve(Cell.model_validate(dict(job.cell)), registry, sources_of(job))
+    try:
+        attempt = _Attempt(job, resolved, folder)
+    except UsageError as error:  # there is no such device here
+        nothing = Measured(started_at="", threads=job.threads, processes=job.processes, executor=job.executor)
+        return TrainerReport(
+            status="failed",
+            error=error_report(error),
+            config=resolved_config(resolved),
+            selection=resolved.selection,
+            measured=nothing,
+            environment=environment(),
+        )
+    try:
+        _make_deterministic(attempt.device)
+        attempt.processes = join_processes(attempt.device, job.processes)
+        if attempt.facts.model is not None:
+            _test(attempt, tests)
+            return attempt.report("ok")
+        return attempt.report("ok", _train(attempt, events, stop, tests))
+    except TimeoutReached as error:
+        return attempt.report("timeout", error=error)
+    except (InterruptedRun, KeyboardInterrupt):
+        raise
+    except DivergedError as error:
+        return attempt.report("diverged", error=error)
+    except Exception as error:
+        return attempt.report("failed", error=error)
+
+
+def _train(attempt: _Attempt, events: Events, stop: Stop, tests: Callable[[], None]) -> Trained:
+    resolved, registry, folder = attempt.resolved, attempt.resolved.registry, attempt.folder
+    first = attempt.processes.rank == 0
+    if first:
+        registry.notify("ferbench_run_started", cell=resolved.cell, folder=folder.parent)
+    training = attempt.training = _training(attempt, events, stop)
+    progress = train(training)
+    method, recipe = training.run.method, resolved.recipe
+    net = method.evaluation_net()
+    trained = Trained(
+        history=progress.history,
+        evaluated=progress.evaluated,
+        evaluations_begin=training.stages[-1].ema_begins,
+        data={planned.stage.name: training.run.task.name_of(planned.stage) for planned in training.stages},
+        image_passes=progress.image_passes,
+        forward_images=progress.forward_images,
+        optimizer_steps=progress.optimizer_steps,
+        parameters=sum(parameter.numel() for parameter in net.parameters()),
+    )
+    if first:
+        write_atomic(folder / MODEL, model_bytes(net, resolved.class_names))
+        tests()
+        snapshots = [snapshot_file(folder, epoch) for epoch in progress.evaluated[:-1]]
+        images = image_set_of(ImageRows.read(folder / TEST), attempt.device)
+        logits = evaluations(net, snapshots, images, training.run.task.maker, recipe.evaluation_batch)
+        _save(folder / LOGITS, logits)
+    return trained
+
+
+def _test(attempt: _Attempt, tests: Callable[[], None]) -> None:
+    """Test the evaluated net of a finished cell, from its file."""
+    resolved, facts, device = attempt.resolved, attempt.facts, attempt.device
+    assert facts.model is not None
+    resolved.registry.notify("ferbench_run_started", cell=resolved.cell, folder=attempt.folder.parent)
+    init = initial_weights(attempt.job, resolved)
+    net = build_network(resolved.base, init, device)
+    info = method_info(resolved, net, facts)
+    method, _ = build_method(resolved.base, net, info, init, device)
+    load_model(method.evaluation_net(), Path(facts.model), facts.model_digest)
+    maker = view_maker(resolved, net, device)
+    tests()
+    images = image_set_of(ImageRows.read(attempt.folder / TEST), device)
+    logits = evaluations(method.evaluation_net(), [], images, maker, resolved.recipe.evaluation_batch)
+    _save(attempt.folder / LOGITS, logits)
+
+
+def _training(attempt: _Attempt, events: Events, stop: Stop) -> Training:
+    resolved, job, device, facts = attempt.resolved, attempt.job, attempt.device, attempt.facts
+    init = initial_weights(job, resolved)
+    net = build_network(resolved, init, device)
+    task = build_task(resolved, attempt.folder, net, device)
+    info = method_info(resolved, net, facts)
+    method, teacher = build_method(resolved, net, info, init, device, attempt.processes)
+    # What was made inline is never standard: a run of another executor neither continues it nor takes a stage from it.
+    arithmetic = [resolved.cell.precision, device_name(device), job.threads, job.processes, job.executor == INLINE]
+    identity = run_identity(resolved, resolved_config(resolved), facts.fingerprints, arithmetic)
+    shared = partial(shared_identity, resolved, facts.pretraining_images, arithmetic)
+    return Training(
+        Run(
+            method,
+            teacher,
+            resolved.recipe,
+            task,
+            info,
+            seed=derive(resolved.cell.seed, "training"),
+            precision=resolved.cell.precision,
+            processes=attempt.processes,
+        ),
+        checkpoint_path=attempt.folder.parent / CHECKPOINT,
+        stage_cache=StageCache(cache_root() / "stages", identity, shared),
+        identity=digest([resolved.cell.cell_id, identity]),
+        events=_with_hooks(attempt, events),
+        stop=stop,
+        began=facts.began,
+    )
+
+
+def _with_hooks(attempt: _Attempt, events: Events) -> Events:
+    """Events that plugins hear of too; of several processes the first tells them."""
+
+    def forward(event: Event) -> None:
+        if isinstance(event, Epoch) and attempt.processes.rank == 0:
+            attempt.resolved.registry.notify("ferbench_epoch_finished", cell=attempt.resolved.cell, epoch=event.row)
+        events(event)
+
+    return forward
+
+
+def initial_weights(job: Job, resolved: ResolvedCell) -> Path | None:
+    """The file of initial weights, None for none; raises DataError where it is not the planned one any more."""
+    if job.init is None:
+        return None
+    path = Path(job.init)
+    if (found := f"sha256:{file_digest(path)}") != resolved.cell.init:
+        raise DataError(f"{path}: has changed since the run was planned ({found}); start the command again")
+    return path
+
+
+def _save(path: Path, logits: "np.ndarray[Any, np.dtype[np.float16]]") -> None:
+    buffer = io.BytesIO()
+    np.save(buffer, logits)
+    write_atomic(path, buffer.getvalue())
+
+
+def _make_deterministic(device: torch.device) -> None:
+    """Runs of one seed end in one result; on a GPU that takes cuDNN's and cuBLAS's deterministic kernels, no TF32."""
+    if device.type == "cuda":
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+        torch.backends.cudnn.benchmark = False
+        torch.backends.cudnn.deterministic = True
+        torch.set_float32_matmul_precision("highest")
+        torch.backends.cudnn.allow_tf32 = False
+        torch.use_deterministic_algorithms(True, warn_only=True)

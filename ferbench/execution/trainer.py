@@ -1,0 +1,117 @@
+"""The process that trains a cell, from both sides: the supervisor starts it and waits, torch-free; it trains.
+
+Under torchrun where several share the cell; of these the first alone writes and tells.
+"""
+
+import json
+import os
+import selectors
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import NoReturn
+
+from ferbench.contract.events import read_event
+from ferbench.contract.executor import Job
+from ferbench.errors import InterruptedRun
+from ferbench.execution.event_lines import EventLines, end_with_parent
+from ferbench.execution.handover import FACTS, REPORT, TEST, CellFacts, TrainerReport
+from ferbench.execution.run_cell import Events, Stop
+from ferbench.execution.stopping import StopRequests
+from ferbench.records.files import write_atomic
+
+TORCHRUN = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node")
+TRAINED = b'{"kind":"trained"}'
+"""The line by which a trainer asks for the rows of test images."""
+PATIENCE_SECONDS = 0.2
+
+
+def train_apart(job: Job, folder: Path, events: Events, stop: Stop, tests: Callable[[], None]) -> TrainerReport:
+    """Have a process of its own train the cell. One that dies takes this one with it, in the same way."""
+    launcher = (*TORCHRUN, str(job.processes)) if job.processes > 1 else ()
+    command = (sys.executable, *launcher, "-m", "ferbench.execution.trainer", json.dumps(job.to_json()), str(folder))
+    environment = {name: value for name, value in os.environ.items() if name != "RANK"}  # torchrun sets its own
+    with subprocess.Popen(
+        command, bufsize=0, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment
+    ) as process:
+        for line in _lines(process, stop):
+            if line == TRAINED:
+                tests()
+            else:
+                events(read_event(line))
+    if (folder / REPORT).is_file():
+        return TrainerReport.model_validate_json((folder / REPORT).read_bytes())
+    if isinstance(reason := stop(), InterruptedRun):
+        raise reason
+    if process.returncode == InterruptedRun.exit_code:
+        raise InterruptedRun("its trainer was stopped; run the same command again to go on")
+    _die_of(process.returncode)
+
+
+def _lines(process: "subprocess.Popen[bytes]", stop: Stop) -> Iterator[bytes]:
+    """What the trainer tells until it is gone; it is asked to leave once `stop` gives an interruption."""
+    assert process.stdout is not None
+    unread, asked = b"", False
+    with selectors.DefaultSelector() as selector:
+        selector.register(process.stdout, selectors.EVENT_READ)
+        while True:
+            if not asked and isinstance(stop(), InterruptedRun):
+                process.terminate()
+                asked = True
+            if not selector.select(PATIENCE_SECONDS):
+                continue
+            received = os.read(process.stdout.fileno(), 1 << 16)
+            if not received:
+                return
+            *lines, unread = (unread + received).split(b"\n")
+            yield from lines
+
+
+def _die_of(code: int) -> NoReturn:
+    """End as the trainer did, so that who watches this process learns of it."""
+    if code < 0:
+        if -code != signal.SIGKILL:
+            signal.signal(-code, signal.SIG_DFL)
+        os.kill(os.getpid(), -code)
+    raise SystemExit(code or 1)
+
+
+def main() -> int:
+    """Train the job of the command line; the exit code is 0 once a report lies in the folder."""
+    stop = StopRequests()
+    with stop.heeding_signals():  # before torch is imported, which takes seconds
+        return _train(stop)
+
+
+def _train(stop: StopRequests) -> int:
+    from ferbench.discovery.loader import load_registry
+    from ferbench.execution.notices import warnings_as_notices
+    from ferbench.execution.train_cell import train_cell
+
+    end_with_parent()
+    tell = EventLines(silent=os.environ.get("RANK", "0") != "0")
+    job, folder = Job.from_json(json.loads(sys.argv[1])), Path(sys.argv[2])
+    if job.timeout is not None:
+        began = CellFacts.model_validate_json((folder / FACTS).read_bytes()).began
+        stop.allow(began + job.timeout - time.monotonic())
+
+    def tests() -> None:
+        tell.line(TRAINED)
+        while not (folder / TEST).is_file():
+            time.sleep(0.01)
+
+    with warnings_as_notices(tell):
+        try:
+            report = train_cell(job, load_registry(), folder, tell, stop, tests)
+        except InterruptedRun as error:
+            return error.exit_code
+    if not tell.silent:
+        write_atomic(folder / REPORT, report.model_dump_json().encode())
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

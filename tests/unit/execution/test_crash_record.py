@@ -1,0 +1,70 @@
+"""What is written for a process that could not write it."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from ferbench import crash_record
+from ferbench.cells.request import RunRequest
+from ferbench.contract.events import Finished
+from ferbench.contract.executor import Job
+from ferbench.discovery.registry import Registry
+from ferbench.execution.plan import make_plan
+from ferbench.records.cell import Cell
+from ferbench.records.store import RunStore
+from tests.unit.records.factory import make_history, make_predictions, make_record
+
+
+@pytest.fixture
+def job(registry: Registry, patterns: Path, tmp_path: Path) -> Job:
+    request = RunRequest(
+        methods=["supervised"], datasets=[str(patterns)], ratios=["0.1"], runs=tmp_path, backbones=["small-resnet/4"],
+        overrides={"image_size": 16}, device="cuda:1",
+    )  # fmt: skip
+    (item,) = make_plan(request, registry, check_data=False)
+    return replace(item.job, executor="queue")
+
+
+def cell_of(job: Job) -> Cell:
+    return Cell.model_validate(dict(job.cell))
+
+
+def test_the_record_says_why_and_on_what(job: Job) -> None:
+    """Where there is no GPU, too: the process that crashed was elsewhere."""
+    log = b"first\nSegmentation fault\n"
+    told = crash_record(job, "its process ended with code 139", log=log, seconds=90.5)
+    assert told == Finished(status="failed", message="its process ended with code 139: Segmentation fault")
+    record = RunStore(job.runs).read(cell_of(job))
+    assert record is not None and record.error is not None
+    assert (record.status, record.error.message, record.error.traceback) == (
+        "failed",
+        told.message,
+        "first\nSegmentation fault",
+    )
+    assert (record.measured.device, record.measured.executor, record.measured.wall_seconds) == ("cuda:1", "queue", 90.5)
+    assert record.measured.cpu_seconds == record.measured.peak_memory_bytes == 0
+    assert record.measured.started_at < record.measured.finished_at
+    assert (RunStore(job.runs).folder(record.cell) / "worker.log").read_bytes() == log
+
+
+def test_a_device_that_nobody_knows_is_left_open(job: Job) -> None:
+    crash_record(replace(job, device="auto"), "node n7 is gone")
+    record = RunStore(job.runs).read(cell_of(job))
+    assert record is not None
+    assert record.measured.device == record.environment["device"] == ""
+
+
+def test_a_result_stays(job: Job) -> None:
+    cell, predictions, history = cell_of(job), make_predictions(), make_history()
+    store = RunStore(job.runs)
+    store.write_result(cell, make_record(cell, predictions, history), predictions, history)
+    assert crash_record(job, "node n7 is gone").status == "failed"
+    assert (kept := store.read(cell)) is not None and kept.status == "ok"
+
+
+def test_it_raises_nothing(job: Job) -> None:
+    with RunStore(job.runs).lock(cell_of(job)):
+        told = crash_record(job, "node n7 is gone", status="timeout")
+    assert told.status == "timeout"
+    assert "node n7 is gone" in told.message and "cannot be written" in told.message
