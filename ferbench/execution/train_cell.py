@@ -18,7 +18,7 @@ import torch
 from ferbench.cells.cache_keys import run_identity, shared_identity
 from ferbench.cells.method_plan import resolved_config
 from ferbench.cells.resolve import ResolvedCell, resolve
-from ferbench.contract.events import Epoch, Event
+from ferbench.contract.events import Epoch, Event, Notice
 from ferbench.contract.executor import INLINE, Job
 from ferbench.contract.method import Processes
 from ferbench.data.cache import cache_root
@@ -38,7 +38,7 @@ from ferbench.records.in_progress import snapshot_file
 from ferbench.records.schema import Measured, RecordConfig, Status
 from ferbench.records.store import CHECKPOINT, MODEL
 from ferbench.training.distributed import join_processes, own_device
-from ferbench.training.epoch_stats import DivergedError
+from ferbench.training.epoch_stats import BYTES_SAID, DivergedError
 from ferbench.training.evaluation import evaluations
 from ferbench.training.loop import Training, train
 from ferbench.training.model_file import load_model, model_bytes
@@ -152,6 +152,7 @@ def _train(attempt: _Attempt, events: Events, stop: Stop, tests: Callable[[], No
     if first:
         registry.notify("ferbench_run_started", cell=resolved.cell, folder=folder.parent)
     training = attempt.training = _training(attempt, events, stop)
+    events(Notice(text=_kept_meanwhile(training)))
     progress = train(training)
     method, recipe = training.run.method, resolved.recipe
     net = method.evaluation_net()
@@ -173,6 +174,15 @@ def _train(attempt: _Attempt, events: Events, stop: Stop, tests: Callable[[], No
         logits = evaluations(net, snapshots, images, training.run.task.maker, recipe.evaluation_batch)
         _save(folder / LOGITS, logits)
     return trained
+
+
+def _kept_meanwhile(training: Training) -> str:
+    """How much is kept beside the checkpoint until the run ends, at the most."""
+    run, recipe = training.run, training.run.recipe
+    state = run.method.evaluation_net().state_dict().values()
+    snapshots = (recipe.evaluations - 1) * sum(value.numel() * value.element_size() for value in state)
+    said = recipe.steps * recipe.unlabeled_batch * BYTES_SAID if run.task.unlabeled else 0
+    return f"keeps up to {(snapshots + said) / 1e6:.1f} MB beside its checkpoint until it ends, to join labels with"
 
 
 def _test(attempt: _Attempt, tests: Callable[[], None]) -> None:

@@ -31,6 +31,10 @@ class Said(NamedTuple):
     mask: Tensor
 
 
+BYTES_SAID = 4 + 2 + 4
+"""Of what is said of one image."""
+
+
 class EpochStats:
     """Sums of loss terms and of pseudo-labels by class, and what was said of each unlabeled image.
 

@@ -45,6 +45,8 @@ def keep_epoch(run: Run, planned: PlannedStage, progress: RunProgress, said: Sai
     evaluated = not planned.stage.pretraining and _is_evaluated(run, planned, progress, step)
     if evaluated:
         progress.evaluated.append(epoch)
+    if said is not None:
+        _check_said(run, said)
     if run.processes.rank > 0:
         return
     if said is not None:
@@ -52,6 +54,17 @@ def keep_epoch(run: Run, planned: PlannedStage, progress: RunProgress, said: Sai
     if evaluated and step < run.recipe.steps:
         state = dict(run.method.evaluation_net().state_dict())
         write_atomic(snapshot_file(folder, epoch), checkpoint_bytes(Checkpoint(state)))
+
+
+def _check_said(run: Run, said: Said) -> None:
+    """Once an epoch, since looking at values waits for the device."""
+    name, n = type(run.method).__name__, run.info.n_classes
+    if not bool(((said.mask >= 0) & (said.mask <= 1)).all()):
+        raise PluginError(f"{name}: the mask has values outside 0..1; it is the part that each unlabeled image trains")
+    if not bool(((said.pseudo_label >= 0) & (said.pseudo_label < n)).all()):
+        raise PluginError(
+            f"{name}: pseudo_label has numbers outside 0..{n - 1}, which are no classes; mask such images"
+        )
 
 
 def _is_evaluated(run: Run, planned: PlannedStage, progress: RunProgress, step: int) -> bool:

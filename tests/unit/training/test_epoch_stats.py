@@ -6,7 +6,7 @@ import torch
 
 from ferbench.contract.batch import Losses
 from ferbench.contract.method import Processes
-from ferbench.training.epoch_stats import EpochStats
+from ferbench.training.epoch_stats import BYTES_SAID, EpochStats
 
 CPU = torch.device("cpu")
 
@@ -23,7 +23,8 @@ def test_masks_are_counted_and_what_was_said_is_kept() -> None:
     assert row["mask_rate_per_class"] == pytest.approx([mask[pseudo == c].mean() for c in range(4)])
     assert said is not None
     assert [part.tolist() for part in said] == [numbers.tolist(), pseudo.tolist(), mask.tolist()]
-    assert sum(part.element_size() for part in said) * 20_000 * 448 < 200e6, "20,000 steps of 448 images in 200 MB"
+    assert sum(part.element_size() for part in said) == BYTES_SAID
+    assert BYTES_SAID * 20_000 * 448 < 200e6, "20,000 steps of 448 images in 200 MB"
     assert meter.take_said() is None
 
 

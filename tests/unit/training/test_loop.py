@@ -399,3 +399,17 @@ def test_pretraining_comes_first(tmp_path: Path) -> None:
 
     with pytest.raises(PluginError, match="must come before all others"):
         toy_training(Late(MethodConfig()), tmp_path)
+
+
+@pytest.mark.parametrize(("pseudo_label", "mask", "words"), [(0, 1.5, "outside 0..1"), (3, 0.5, "outside 0..2")])
+def test_what_is_said_of_images_is_looked_at_once_an_epoch(
+    tmp_path: Path, pseudo_label: int, mask: float, words: str
+) -> None:
+    class Odd(FixMatch):
+        def loss(self, batch: Batch) -> Losses:
+            losses, n = super().loss(batch), len(batch.unlabeled.index)
+            said = torch.full((n,), pseudo_label), torch.full((n,), mask)
+            return Losses(losses.total, pseudo_label=said[0], mask=said[1])
+
+    with pytest.raises(PluginError, match=words):
+        train(toy_training(Odd(FixMatch.Config()), tmp_path))
