@@ -52,6 +52,7 @@ def follow(message: str) -> None:
         succeed(*shlex.split(found[1]))
 
 
+@pytest.mark.slow
 def test_a_packed_folder(patterns: Path, tmp_path: Path, cache: Path) -> None:
     command = ("run", "--dataset", str(patterns), "--runs", str(tmp_path / "runs"), *TINY)
     succeed(*command)
@@ -100,6 +101,7 @@ def test_the_index_of_a_stream(patterns: Path, tmp_path: Path, cache: Path) -> N
     succeed(*command, "--executor=inline")
 
 
+@pytest.mark.slow
 def test_a_checkpoint_is_refused_and_stays(tmp_path: Path) -> None:
     path = tmp_path / "checkpoint.safetensors"
     training = toy_training(Pretrained(MethodConfig()), tmp_path)
@@ -118,6 +120,7 @@ def test_a_checkpoint_is_refused_and_stays(tmp_path: Path) -> None:
     assert train(toy_training(Pretrained(MethodConfig()), tmp_path)).resumed == 0
 
 
+@pytest.mark.slow
 def test_a_cached_stage_is_refused(tmp_path: Path) -> None:
     train(toy_training(Pretrained(MethodConfig()), tmp_path / "a"))
     (stage,) = (tmp_path / "a" / "stages").glob("fill-*.safetensors")
@@ -127,6 +130,7 @@ def test_a_cached_stage_is_refused(tmp_path: Path) -> None:
         train(toy_training(Pretrained(MethodConfig()), tmp_path / "a"))
 
 
+@pytest.mark.slow
 def test_a_folder_of_runs(patterns: Path, tmp_path: Path) -> None:
     runs = tmp_path / "runs"
     command = ("run", "--dataset", str(patterns), "--runs", str(runs), *TINY)

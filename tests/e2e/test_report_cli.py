@@ -49,6 +49,7 @@ def pictures(page: Path) -> int:
     return sum(tag == "img" for tag, _ in reader.elements)
 
 
+@pytest.mark.slow
 def test_a_report_is_written_beside_the_record(ferbench: Ferbench, finished: Path, patterns: Path) -> None:
     shown = ferbench("report", str(finished.parent.parent), "--dataset", str(patterns))
     assert (shown.returncode, shown.stderr) == (0, "")
@@ -137,11 +138,13 @@ def test_help_is_light() -> None:
     assert shown.stderr.splitlines()[-1] == "[]"
 
 
+@pytest.mark.slow
 def test_the_api_gives_the_bytes_of_the_command(ferbench: Ferbench, finished: Path, tmp_path: Path) -> None:
     assert ferbench("report", str(finished), "--out", "page.html").returncode == 0
     assert report_page(read_run(finished), load_registry()) == (tmp_path / "page.html").read_bytes()
 
 
+@pytest.mark.slow
 def test_curves_are_written_as_files_too(finished: Path, ferbench: Ferbench, tmp_path: Path) -> None:
     shown = ferbench("report", str(finished), "--out", str(tmp_path / "page.html"), "--plots", str(tmp_path / "plots"))
     assert shown.returncode == 0, shown.stderr

@@ -58,6 +58,7 @@ def test_a_grid_runs_once_and_is_cached_then(run, tmp_path: Path) -> None:  # ty
     assert 0 <= history[-1]["mask_rate"] <= 1
 
 
+@pytest.mark.slow
 def test_numbers_of_labels_have_a_protocol_of_their_own(run, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
     shown = run("--method", "fixmatch", "--labels", "10", "--per-class", "5", "--seed", "0", "--jobs", "2")
     assert shown.code == 0, shown.out + shown.err
@@ -224,6 +225,7 @@ def test_an_unknown_key_of_the_file_is_named(run, tmp_path: Path) -> None:  # ty
     assert "'methods'; did you mean 'method'?" in shown.err
 
 
+@pytest.mark.slow
 def test_a_read_only_output_folder_keeps_what_is_in_it(run, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
     grid = ("--method", "supervised", "--ratio", "0.1", "--seed")
     assert run(*grid, "0").code == 0
@@ -237,6 +239,7 @@ def test_a_read_only_output_folder_keeps_what_is_in_it(run, tmp_path: Path) -> N
     assert record.read_bytes() == before
 
 
+@pytest.mark.slow
 def test_a_cell_that_another_process_works_on_is_left_alone(run, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
     grid = ("--method", "supervised", "--ratio", "0.1", "--seed", "0")
     assert run(*grid).code == 0

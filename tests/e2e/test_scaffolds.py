@@ -25,7 +25,13 @@ USES = {
 }
 
 
-@pytest.mark.parametrize("kind", EXAMPLES)
+NIGHTLY = ("head", "backbone", "dataset", "protocol")
+"""Half a minute each; the templates that all kinds share are tested with the others."""
+
+
+@pytest.mark.parametrize(
+    "kind", [pytest.param(kind, marks=pytest.mark.storm) if kind in NIGHTLY else kind for kind in EXAMPLES]
+)
 def test_a_new_package_works(ferbench: Ferbench, tmp_path: Path, kind: str) -> None:
     made = ferbench("plugins", "new", kind, "mine")
     assert made.returncode == 0, made.stderr

@@ -11,6 +11,7 @@ from ferbench_synthfaces.render.reference import compare_with_reference
 FOLDER = Path(__file__).parent / "reference"
 
 
+@pytest.mark.slow
 def test_the_reference_is_rendered(capsys) -> None:
     comparison = compare_with_reference(FOLDER)
     with capsys.disabled():

@@ -27,6 +27,7 @@ def contents(folder: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
 
 
+@pytest.mark.slow
 def test_files_and_counts(tiny_set: Path, tiny_plan: SetPlan) -> None:
     assert set(contents(tiny_set)) == {"dataset.json", *(f"{split}.parquet" for split in SPLITS)}
     description = json.loads((tiny_set / "dataset.json").read_text("utf-8"))
@@ -55,6 +56,7 @@ def test_another_seed_gives_other_faces(tiny_set: Path, tiny_plan: SetPlan, tmp_
     assert not {row["bytes"] for row in ours} & {row["bytes"] for row in other}
 
 
+@pytest.mark.slow
 def test_an_interrupted_render_continues(
     tiny_set: Path, tiny_plan: SetPlan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

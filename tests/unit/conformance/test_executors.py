@@ -30,6 +30,7 @@ def test_too_few_statuses_are_caught() -> None:
     assert not found[STATUSES].ok and "for 10 jobs it returns []" in found[STATUSES].detail
 
 
+@pytest.mark.storm
 @pytest.mark.process
 @pytest.mark.slow
 def test_the_local_executor_passes() -> None:

@@ -63,6 +63,7 @@ def test_a_result_stays(job: Job) -> None:
     assert (kept := store.read(cell)) is not None and kept.status == "ok"
 
 
+@pytest.mark.slow
 def test_it_raises_nothing(job: Job) -> None:
     with RunStore(job.runs).lock(cell_of(job)):
         told = crash_record(job, "node n7 is gone", status="timeout")

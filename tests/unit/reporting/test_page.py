@@ -154,6 +154,7 @@ def test_a_test_on_another_set_has_no_oracle_and_says_what_was_left_out(tmp_path
     assert "optimism" not in reader.text
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("confusion", [[], [[1]], [[1] * 7] * 6, [[1] * 6] * 7, [[-1] * 7] * 7, [[10**30] * 7] * 7])
 def test_a_confusion_matrix_of_other_classes_is_not_used(run: RunFiles, confusion: list[list[int]]) -> None:
     assert run.record.result is not None

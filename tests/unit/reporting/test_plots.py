@@ -56,6 +56,7 @@ def test_the_axis_begins_with_the_first_stage_that_has_a_value() -> None:
     assert min(float(text) for text in shown if text.isdecimal() and len(text) > 2) >= 910
 
 
+@pytest.mark.slow
 def test_equal_input_gives_equal_bytes_whatever_style_the_user_has_set() -> None:
     found = charts(thinned(full_history()), CLASS_NAMES)
     first = [line_chart(item) for item in found]

@@ -2,6 +2,7 @@
 
 import copy
 
+import pytest
 import torch
 from torch import nn
 
@@ -70,6 +71,7 @@ def test_a_copy_of_the_net_is_not_watched() -> None:
     assert log.images == 2
 
 
+@pytest.mark.slow
 def test_a_compiled_net_is_compiled_once() -> None:
     """A counter within the net would be another program at every call."""
     programs = 0

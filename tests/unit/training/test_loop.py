@@ -149,6 +149,7 @@ def test_a_stopped_run_of_two_stages_ends_like_a_whole_one(tmp_path: Path, stop_
         assert torch.equal(value, second.run.net.state_dict()[key]), key
 
 
+@pytest.mark.slow
 def test_a_cached_stage_is_trained_once(tmp_path: Path) -> None:
     class Cached(TwoStages):
         cached = True
@@ -337,6 +338,7 @@ def test_evaluations_stay_six_with_stages_of_odd_length(tmp_path: Path) -> None:
     assert progress.evaluated[-1] == len(progress.history)
 
 
+@pytest.mark.slow
 def test_pretraining_is_shared_by_seeds_and_labels_but_not_by_other_content(tmp_path: Path) -> None:
     cache = StageCache(tmp_path / "stages", {"seed": 3}, lambda stage: {"data": "toy"})
     first = toy_training(Pretrained(MethodConfig()), tmp_path / "a", stage_cache=cache)

@@ -54,6 +54,7 @@ def overlap(first: np.ndarray, second: np.ndarray) -> float:
     return float(shared / (sum(areas) - shared))
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("skimage")
 def test_faces_are_found_where_they_were_rendered(faces: list[Sample]) -> None:
     overlaps = []
