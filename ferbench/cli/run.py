@@ -18,6 +18,7 @@ from ferbench.cli.progress import RunDisplay
 from ferbench.cli.session import Session
 from ferbench.cli.values import parse_settings, split_integers, split_list
 from ferbench.errors import ExecutorError, InterruptedRun, UsageError, suggestion
+from ferbench.render.numbers import counted
 from ferbench.render.text import print_table
 
 if TYPE_CHECKING:
@@ -177,7 +178,7 @@ def run(
             return 0
         missing = [item for item in plan if not item.cached][:limit]
         cached = sum(item.cached for item in plan)
-        click.echo(f"{len(plan)} cells: {cached} cached, {len(missing)} to run, {jobs} at a time")
+        click.echo(f"{counted(len(plan), 'cell')}: {cached} cached, {len(missing)} to run, {jobs} at a time")
         executor = make_executor(session.registry, request.executor, request.executor_options)
         try:
             with RunDisplay([item.job for item in missing], session.registry) as display:
@@ -212,7 +213,9 @@ def _show_plan(plan: "Sequence[PlannedCell]", runs: Path) -> None:
         for item in plan
     ]
     print_table(("cell", "state", "not standard"), rows)
-    click.echo(f"{len(plan)} cells, {sum(not item.cached for item in plan)} to run; nothing was run (--dry-run)")
+    click.echo(
+        f"{counted(len(plan), 'cell')}, {sum(not item.cached for item in plan)} to run; nothing was run (--dry-run)"
+    )
 
 
 def _show_results(plan: "Sequence[PlannedCell]", runs: Path) -> None:

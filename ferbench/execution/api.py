@@ -20,6 +20,7 @@ from ferbench.execution.plan import PlannedCell, make_plan
 from ferbench.records.cell import Cell, digest
 from ferbench.records.frame import Records
 from ferbench.records.store import RunStore
+from ferbench.render.numbers import counted
 
 
 def run(
@@ -119,7 +120,7 @@ def _bar(cells: int) -> Iterator[JobListener]:
     done: dict[str, float] = {}
     columns = TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn()
     with Progress(*columns, console=console) as progress:
-        task = progress.add_task(f"{cells} cell{'' if cells == 1 else 's'}", total=cells)
+        task = progress.add_task(counted(cells, "cell"), total=cells)
 
         def listen(job: Job, event: Event) -> None:
             if isinstance(event, Step | Finished):

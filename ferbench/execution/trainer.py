@@ -40,8 +40,11 @@ def train_apart(job: Job, folder: Path, events: Events, stop: Stop, tests: Calla
         for line in _lines(process, stop):
             if line == TRAINED:
                 tests()
-            else:
+                continue
+            try:
                 events(read_event(line))
+            except ValueError:  # printed before the trainer had taken hold of its output, or by its launcher
+                print(line.decode("utf-8", "replace"), file=sys.stderr)
     if (folder / REPORT).is_file():
         return TrainerReport.model_validate_json((folder / REPORT).read_bytes())
     if isinstance(reason := stop(), InterruptedRun):

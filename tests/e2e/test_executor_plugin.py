@@ -150,7 +150,7 @@ def test_a_dry_run_checks_the_executor_and_plans_for_devices_of_elsewhere(
         for word in words:
             assert word in refused.stderr
     elsewhere = ferbench(*dry, "--device", "cuda:7")
-    assert elsewhere.returncode == 0 and "1 cells, 1 to run" in elsewhere.stdout
+    assert elsewhere.returncode == 0 and "1 cell, 1 to run" in elsewhere.stdout
 
 
 @pytest.mark.parametrize(

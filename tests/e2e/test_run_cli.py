@@ -184,7 +184,7 @@ def test_a_file_of_another_shape_is_refused_in_one_line(patterns: Path, tmp_path
 def test_a_dry_run_packs_and_writes_nothing(run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:  # type: ignore[no-untyped-def]
     monkeypatch.setenv("FERBENCH_CACHE", str(tmp_path / "cache"))
     shown = run("--method", "supervised", "--ratio", "0.1", "--dry-run")
-    assert "1 cells, 1 to run" in shown.out
+    assert "1 cell, 1 to run" in shown.out
     assert not (tmp_path / "cache").exists()
     assert not (tmp_path / "runs").exists()
 
