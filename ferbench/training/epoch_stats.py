@@ -76,7 +76,7 @@ class EpochStats:
         self._sum("unlabeled", torch.full((), float(len(mask)), device=self.device))
         self._sum("pseudo_label", predicted.sum(0))
         self._sum("masked", (predicted * mask.unsqueeze(1)).sum(0))
-        self._steps.append(Said(numbers.to(torch.int32), pseudo_label.to(torch.int16), mask.detach().clone()))
+        self._steps.append(Said(numbers.to(torch.int32), pseudo_label.to(torch.int32), mask.detach().clone()))
 
     def _sum(self, name: str, value: Tensor) -> None:
         if name in self.state:
@@ -105,8 +105,10 @@ class EpochStats:
             if not name.startswith("bad."):
                 self.state[name] = processes.mean(self.state[name])
         if self._steps:
-            fresh = [processes.gather(torch.cat(part)) for part in zip(*self._steps, strict=True)]
-            self.said = Said(*map(torch.cat, zip(self.said, fresh, strict=True))) if self.said else Said(*fresh)
+            # int16 only then, since gloo exchanges none
+            fresh = Said(*(processes.gather(torch.cat(part)) for part in zip(*self._steps, strict=True)))
+            fresh = fresh._replace(pseudo_label=fresh.pseudo_label.to(torch.int16))
+            self.said = Said(*map(torch.cat, zip(self.said, fresh, strict=True))) if self.said else fresh
             self._steps = []
 
     def take_said(self) -> Said | None:
