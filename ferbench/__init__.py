@@ -3,6 +3,7 @@
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from ferbench.posix import require_posix
 from ferbench.version import __version__
 
 if TYPE_CHECKING:
@@ -22,5 +23,6 @@ _HOMES = {
 def __getattr__(name: str) -> Any:
     """Import the Python API when it is first used: `import ferbench` alone loads neither torch nor pandas."""
     if name in _HOMES:
+        require_posix()
         return getattr(import_module(_HOMES[name]), name)
     raise AttributeError(f"module 'ferbench' has no attribute '{name}'")

@@ -1,8 +1,6 @@
 """`python -m ferbench` is the command line."""
 
-import sys
-
-from ferbench.cli.main import main
+from ferbench.cli.main import console
 
 if __name__ == "__main__":
-    sys.exit(main())
+    console()

@@ -1,5 +1,6 @@
 """`ferbench compare`: two rows, seed by seed."""
 
+import os
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -57,7 +58,7 @@ def _side(name: str, runs: Path) -> "dict[Key, Rows]":
     from ferbench.leaderboard.tables import grouped
     from ferbench.records.frame import read_frame
 
-    is_path = Path(name).exists()
+    is_path = os.path.exists(name)  # not of pathlib, which raises for a name too long to be one of a file
     root = Path(name) if is_path else runs
     if not root.exists():
         raise UsageError(f"'{name}' is no file, and there is no runs folder {runs}; name it with --runs")

@@ -13,8 +13,11 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+from ferbench.cli.output import slow_remedy, slowness
+from ferbench.discovery.foreign_code import describe
 from ferbench.discovery.loader import load_registry
-from ferbench.discovery.registry import Registry, describe
+from ferbench.discovery.registration import SLOW_SECONDS
+from ferbench.discovery.registry import Registry
 from ferbench.errors import DataError, FerbenchError, PluginError
 
 LOW_DISK = 2 * 2**30
@@ -129,10 +132,11 @@ def check_folder(name: str, folder: Path, chosen_by: str) -> Iterator[Installati
     from filelock import FileLock
 
     place = folder.absolute()
-    while not place.exists():
-        place = place.parent
-    probe = place / f".ferbench-doctor-{os.getpid()}"
+    probe = None
     try:
+        while not place.exists():
+            place = place.parent
+        probe = place / f".ferbench-doctor-{os.getpid()}"
         with FileLock(probe, timeout=5):
             probe.write_bytes(b"ok")
     except (OSError, NotImplementedError) as error:
@@ -140,8 +144,9 @@ def check_folder(name: str, folder: Path, chosen_by: str) -> Iterator[Installati
         yield InstallationCheck(name, f"{folder}: {describe(error)}", remedy, 1)
         return
     finally:
-        with suppress(OSError):
-            probe.unlink(missing_ok=True)
+        if probe is not None:
+            with suppress(OSError):
+                probe.unlink(missing_ok=True)
     free = shutil.disk_usage(place).free
     remedy = f"free some space, or choose another with {chosen_by}" if free < LOW_DISK else ""
     yield InstallationCheck(name, f"{folder}: writable, file locks work, {_size(free)} free", remedy)
@@ -150,6 +155,9 @@ def check_folder(name: str, folder: Path, chosen_by: str) -> Iterator[Installati
 def _plugins(registry: Registry) -> Iterator[InstallationCheck]:
     third_party = [f"{p.distribution} {p.version}" for p in registry.plugins if p.distribution != "ferbench"]
     yield InstallationCheck("plugins", ", ".join(dict.fromkeys(third_party)) or "only the built-ins")
+    for plugin in registry.plugins:
+        if plugin.seconds >= SLOW_SECONDS:
+            yield InstallationCheck("plugins", slowness(plugin), slow_remedy(plugin))
     for problem in registry.problems:
         detail = f"'{problem.plugin}' of {problem.distribution} {problem.version}: {problem.message}"
         yield InstallationCheck("plugins", detail, problem.remedy, PluginError.exit_code)

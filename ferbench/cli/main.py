@@ -1,18 +1,33 @@
 """The command line: verbs are loaded when they are called, and every error ends in one line and an exit code."""
 
+import errno
+import io
 import logging
 import os
+import sys
 import traceback
 from collections.abc import Sequence
+from contextlib import suppress
+from typing import NoReturn, TextIO
 
 import click
 
 from ferbench.cli.output import use_color
 from ferbench.cli.session import Session
-from ferbench.errors import FerbenchError, PluginError
+from ferbench.discovery.foreign_code import describe, leave
+from ferbench.errors import FerbenchError, PluginError, UsageError
+from ferbench.posix import require_posix
+from ferbench.render.escape import plain
 from ferbench.version import __version__
 
 INTERRUPTED = 130
+REMEDIES = {
+    errno.ENAMETOOLONG: "use a shorter name",
+    errno.ENOSPC: "free some space",
+    errno.ELOOP: "remove the link, which leads to itself",
+    errno.EPIPE: "nobody reads it any more",
+}
+"""What to do about errors of the system; of the others their own words must be enough."""
 
 
 class VerbGroup(click.Group):
@@ -91,8 +106,12 @@ def app(session: Session) -> None:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit code."""
     session = Session(verbose=os.environ.get("FERBENCH_VERBOSE", "") not in ("", "0"))
+    streams = sys.stdout, sys.stderr
     try:
+        require_posix()
+        _begin_output()
         result = app.main(arguments, prog_name="ferbench", standalone_mode=False, obj=session)
+        sys.stdout.flush()
         return result if isinstance(result, int) else 0
     except FerbenchError as error:
         return _fail(error, str(error), error.exit_code, session)
@@ -106,16 +125,57 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if context is not None:
             message += f"{'' if message.endswith('?') else ';'} see `{context.command_path} --help`"
         return _fail(error, message, error.exit_code, session)
-    except Exception as error:
-        message = f"{type(error).__name__}: {error}; this is a bug in ferbench or a plugin"
+    except OSError as error:
+        return _fail_of_system(error, session)
+    except SystemExit:
+        if streams == (sys.stdout, sys.stderr):
+            raise
+        sys.stdout, sys.stderr = streams  # click has wrapped them and exits: nobody reads the output
+        return _fail_of_system(BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE)), session)
+    except BaseException as error:
+        message = f"{describe(error)}; this is a bug in ferbench or a plugin"
         if not session.verbose:
             message += ", `ferbench -v ...` or FERBENCH_VERBOSE=1 shows where"
         return _fail(error, message, 1, session)
 
 
+def console() -> NoReturn:
+    """Run the command line as a process of its own."""
+    leave(main())
+
+
+def _begin_output() -> None:
+    """Make sure that there is an output, and that it takes every text: names of files may be no characters."""
+    if sys.stdout is None:
+        raise UsageError("standard output is closed; send it to a file, or to /dev/null")
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
+
+
+def _fail_of_system(error: OSError, session: Session) -> int:
+    what = error.filename if isinstance(error.filename, str) else "the output cannot be written"
+    remedy = f"; {REMEDIES[error.errno]}" if error.errno in REMEDIES else ""
+    exit_code = UsageError.exit_code if error.errno == errno.ENAMETOOLONG else 1
+    return _fail(error, f"{plain(what)}: {error.strerror or describe(error)}{remedy}", exit_code, session)
+
+
 def _fail(error: BaseException, message: str, exit_code: int, session: Session) -> int:
-    if session.verbose:
-        traceback.print_exception(error)
-    prefix = click.style("error:", fg="red", bold=True)
-    click.echo(f"{prefix} {message}", err=True, color=use_color())
+    _give_up_unwritable(sys.stdout)
+    with suppress(OSError):
+        if session.verbose:
+            traceback.print_exception(error)
+        prefix = click.style("error:", fg="red", bold=True)
+        click.echo(f"{prefix} {message}", err=True, color=use_color())
+    _give_up_unwritable(sys.stderr)
     return exit_code
+
+
+def _give_up_unwritable(stream: TextIO | None) -> None:
+    """Drop what a stream does not take; Python would try again at the end, and fail in its own words."""
+    if stream is None:
+        return
+    try:
+        stream.flush()
+    except (OSError, ValueError):
+        with suppress(OSError, ValueError), open(os.devnull, "wb") as nowhere:
+            os.dup2(nowhere.fileno(), stream.fileno())

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from ferbench.discovery.registry import PluginProblem, Registry
+from ferbench.discovery.registry import LoadedPlugin, PluginProblem, Registry
 from ferbench.render.escape import plain
 
 
@@ -28,6 +28,19 @@ def warn_problems(problems: Iterable[PluginProblem]) -> None:
     """One line on stderr for each problem of a plugin."""
     for problem in problems:
         print_warning(str(problem))
+
+
+def slowness(plugin: LoadedPlugin) -> str:
+    """What a plugin costs every command."""
+    return f"plugin '{plugin.name}' of {plugin.distribution} {plugin.version}: took {plugin.seconds:.1f} s to import"
+
+
+def slow_remedy(plugin: LoadedPlugin) -> str:
+    """What to do about it."""
+    return (
+        f"ask the authors of {plugin.distribution} to import in the modules that its targets name, or choose plugins "
+        "with FERBENCH_PLUGINS"
+    )
 
 
 def warn_left_out(problems: Mapping[str, str]) -> None:

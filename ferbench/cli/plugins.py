@@ -9,6 +9,7 @@ import click
 from ferbench.cli.output import print_json
 from ferbench.cli.session import Session
 from ferbench.discovery.loader import is_strict, load_registry
+from ferbench.discovery.registration import SLOW_SECONDS
 from ferbench.discovery.registry import KINDS, LoadedPlugin, PluginProblem, Registry
 from ferbench.errors import PluginError, UsageError
 from ferbench.render.text import print_table
@@ -111,6 +112,7 @@ def _as_json(plugin: LoadedPlugin, found: Registry) -> dict[str, object]:
         "version": plugin.version,
         "module": plugin.module,
         "hooks": plugin.hooks,
+        "seconds": round(plugin.seconds, 3),
         "provides": _provides(plugin, found),
         "tunings": [asdict(tuning) for tuning in plugin.tunings if tuning in found.tunings],
     }
@@ -124,7 +126,8 @@ def _row(plugin: LoadedPlugin, found: Registry) -> tuple[str, str, str]:
         tuned.setdefault(what, []).append(tuning.protocol)
     tunings = "; ".join(f"{what} in {', '.join(protocols)}" for what, protocols in tuned.items())
     events = ", ".join(hook.removeprefix("ferbench_") for hook in plugin.events)
-    parts = (provides, tunings and f"tunings: {tunings}", events and f"listens to {events}")
+    slow = f"takes {plugin.seconds:.1f} s to import" if plugin.seconds >= SLOW_SECONDS else ""
+    parts = (provides, tunings and f"tunings: {tunings}", events and f"listens to {events}", slow)
     return plugin.name, f"{plugin.distribution} {plugin.version}", "; ".join(filter(None, parts)) or "nothing"
 
 

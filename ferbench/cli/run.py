@@ -170,7 +170,7 @@ def run(
         executor_options=parse_settings(executor_options, "--executor-option"),
         **options,
     )
-    with _ending_at_sigterm():
+    with _ending_at_signals():
         plan = make_plan(request, session.registry, check_data=not dry_run)
         warn_problems(session.registry.problems)
         if dry_run:
@@ -195,16 +195,20 @@ def run(
 
 
 @contextmanager
-def _ending_at_sigterm() -> Iterator[None]:
-    """SIGTERM, which SLURM, docker and timeout(1) send, does what Ctrl-C does."""
+def _ending_at_signals() -> Iterator[None]:
+    """SIGTERM, which SLURM, docker and timeout(1) send, does what Ctrl-C does; so does SIGHUP of a lost terminal."""
+    from ferbench.execution.stopping import is_nohup
+
     if threading.current_thread() is not threading.main_thread():  # only there Python lets handlers be set
         yield
         return
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    ending = [number for number in (signal.SIGTERM, signal.SIGHUP) if not is_nohup(number)]
+    before = {number: signal.signal(number, signal.default_int_handler) for number in ending}
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _show_plan(plan: "Sequence[PlannedCell]", runs: Path) -> None:

@@ -4,7 +4,9 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+from ferbench.cli.output import print_warning, slow_remedy, slowness
 from ferbench.discovery.loader import builtin_protocols, builtin_registry, load_registry
+from ferbench.discovery.registration import VERY_SLOW_SECONDS
 from ferbench.discovery.registry import Registry
 
 if TYPE_CHECKING:
@@ -24,8 +26,12 @@ class Session:
 
     @cached_property
     def registry(self) -> Registry:
-        """What the core and all plugins register."""
-        return load_registry()
+        """What the core and all plugins register. Told is who makes every command wait for long."""
+        found = load_registry()
+        for plugin in found.plugins:
+            if plugin.seconds >= VERY_SLOW_SECONDS:
+                print_warning(f"{slowness(plugin)}; {slow_remedy(plugin)}")
+        return found
 
     @cached_property
     def protocols(self) -> "dict[str, Protocol]":

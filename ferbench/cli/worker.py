@@ -18,8 +18,8 @@ def worker(job: str, events: Path | None, die_with_parent: bool) -> int:
     """Run one cell.
 
     JOB is the JSON of a `ferbench.contract.executor.Job`, or a file of it; executors take the command from
-    `Job.command`. Events are lines of JSON. SIGINT and SIGTERM let the cell be saved. The exit code is 0 if the cell
-    is ok, 1 if it failed, that of the error if it could not begin.
+    `Job.command`. Events are lines of JSON. SIGINT, SIGTERM and SIGHUP let the cell be saved. The exit code is 0 if
+    the cell is ok, 1 if it failed, that of the error if it could not begin.
     """
     from ferbench.execution.worker import work
 

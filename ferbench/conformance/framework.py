@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from ferbench.discovery.foreign_code import describe, text_of
 from ferbench.errors import FerbenchError
 
 Outcome = Literal["ok", "warning", "failed"]
@@ -53,8 +54,8 @@ class Check:
         try:
             detail = self.function(case)
         except (Exception, SystemExit) as error:
-            own = isinstance(error, FerbenchError | AssertionError) and str(error)
-            text = str(error) if own else f"{type(error).__name__}: {error}"
+            own = isinstance(error, FerbenchError | AssertionError) and text_of(error)
+            text = text_of(error) if own else describe(error)
             return CheckResult(title, "failed", text, self.protects, self.mend)
         outcome: Outcome = "warning" if isinstance(detail, Doubt) else "ok"
         return CheckResult(title, outcome, detail or "", self.protects, self.mend)

@@ -47,8 +47,8 @@ class Job:
         """The command that runs the job in a process of its own, here or on a machine with the same environment.
 
         It reads nothing and appends its events to the file `events`, or prints them: a line of JSON each, the last
-        one `Finished`. Its exit code is 0 where that says `ok`. SIGINT and SIGTERM let it save the cell first. With
-        `--die-with-parent` behind the command it ends, unsaved, when its standard input does: give it a pipe.
+        one `Finished`. Its exit code is 0 where that says `ok`. SIGINT, SIGTERM and SIGHUP let it save the cell first.
+        With `--die-with-parent` behind the command it ends, unsaved, when its standard input does: give it a pipe.
         """
         command = [sys.executable, "-m", "ferbench", "worker", json.dumps(self.to_json())]
         return command if events is None else [*command, "--events", str(events)]

@@ -77,9 +77,9 @@ def _select(
         wanted = [normalized(name) for name in environ["FERBENCH_PLUGINS"].split(",") if name.strip()]
         if not wanted:
             return [], []
-    points = importlib.metadata.entry_points(group=GROUP) if found is None else found
+    points, hidden = _installed() if found is None else (found, [])
     candidates = sorted((_candidate(point) for point in points), key=lambda c: (c.distribution, c.name))
-    problems = list(_duplicate_names(candidates))
+    problems = [*hidden, *_duplicate_names(candidates)]
     if wanted is None:
         return candidates, problems
     known = {alias for c in candidates for alias in aliases(c.distribution, c.name)}
@@ -89,6 +89,51 @@ def _select(
             remedy = "install it or correct the variable; `ferbench plugins list` names the plugins"
             problems.append(PluginProblem(name, "?", name, message, remedy))
     return [c for c in candidates if not aliases(c.distribution, c.name).isdisjoint(wanted)], problems
+
+
+def _installed() -> tuple[list[importlib.metadata.EntryPoint], list[PluginProblem]]:
+    """Entry points of all distributions, and who hides another of its name: Python takes the first on its path."""
+    first: dict[str, importlib.metadata.Distribution] = {}
+    points: list[importlib.metadata.EntryPoint] = []
+    problems = []
+    for distribution in importlib.metadata.distributions():
+        own: list[importlib.metadata.EntryPoint] = []
+        with suppress(Exception):  # what cannot be read registers nothing
+            own = [point for point in distribution.entry_points if point.group == GROUP]
+        if not own:
+            continue
+        name = own[0].name
+        with suppress(Exception):
+            name = distribution.metadata["Name"] or name
+        front = first.setdefault(normalized(name), distribution)
+        if front is distribution:
+            points += own
+            continue
+        with suppress(Exception):  # what cannot be read is not hidden either
+            if _is_another(front, distribution):
+                problems.append(_hiding(front, distribution, name, own[0].name))
+    return points, problems
+
+
+def _hiding(
+    front: importlib.metadata.Distribution, hidden: importlib.metadata.Distribution, name: str, plugin: str
+) -> PluginProblem:
+    message = f"it hides version {hidden.version} in {_place(hidden)}: Python finds the one in {_place(front)} first"
+    remedy = f"uninstall one of them (pip uninstall {name}, perhaps twice), or take its folder out of PYTHONPATH"
+    return PluginProblem(name, front.version, plugin, message, remedy)
+
+
+def _is_another(one: importlib.metadata.Distribution, other: importlib.metadata.Distribution) -> bool:
+    """Whether two distributions of one name differ; what was built beside the source has no METADATA, and its folder
+    may be on the path twice.
+    """
+    if one.version != other.version:
+        return True
+    return _place(one) != _place(other) and None not in (one.read_text("METADATA"), other.read_text("METADATA"))
+
+
+def _place(distribution: importlib.metadata.Distribution) -> str:
+    return os.path.realpath(str(distribution.locate_file("")))
 
 
 def _candidate(point: importlib.metadata.EntryPoint) -> Registration:

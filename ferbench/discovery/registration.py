@@ -7,21 +7,27 @@ the others. Here each plugin has a manager of its own, so that whatever one does
 import inspect
 import re
 import sys
+import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
 import pluggy
 
 from ferbench import hookspecs
-from ferbench.discovery.registry import KINDS, Entry, LoadedPlugin, PluginProblem, Tuning, describe, one_line
+from ferbench.discovery.foreign_code import ForeignError, foreign_code, one_line, printing_to_stderr
+from ferbench.discovery.registry import KINDS, Entry, LoadedPlugin, PluginProblem, Tuning
 from ferbench.errors import suggestion
 from ferbench.version import __version__
 
 GROUP = "ferbench"
 HOOKS = tuple(name for name in vars(hookspecs) if name.startswith("ferbench_"))
 TUNED_KINDS = ("methods", "heads", "backbones")
+SLOW_SECONDS = 2.0
+"""A hook module is imported in a few milliseconds; what takes longer is named, since every command waits for it."""
+VERY_SLOW_SECONDS = 10.0
+"""What takes longer is a warning of every command."""
 HEAVY = ("torch", "pandas", "pydantic")
 
 _NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
@@ -47,13 +53,18 @@ class Registration:
 
     def load(self) -> LoadedPlugin | None:
         """Import, validate, and call the registration hooks; None for an unusable plugin, whose problem is why."""
+        began = time.monotonic()
         try:
-            return self._activate(self._import())
+            with printing_to_stderr(), foreign_code(Unusable):
+                plugin = self._activate(self._import())
+            return replace(plugin, seconds=time.monotonic() - began)
         except Unusable as unusable:
-            why = self.problem(*unusable.args)
-        except (Exception, SystemExit) as error:
-            why = self.problem(f"cannot be inspected ({describe(error)})", self._update_remedy())
-        self.problems, self.refused = [why], {}
+            message, remedy = unusable.args
+        except ForeignError as error:
+            message, remedy = f"cannot be inspected ({error})", self._update_remedy()
+        seconds = time.monotonic() - began
+        after = f", after {seconds:.1f} s" if seconds >= SLOW_SECONDS else ""
+        self.problems, self.refused = [self.problem(message + after, remedy)], {}
         return None
 
     def problem(self, message: str, remedy: str) -> PluginProblem:
@@ -63,9 +74,10 @@ class Registration:
     def _import(self) -> Any:
         absent = [name for name in HEAVY if name not in sys.modules]
         try:
-            plugin = self.entry_point()
-        except (Exception, SystemExit) as error:
-            raise Unusable(f"cannot be imported ({describe(error)})", self._update_remedy()) from error
+            with foreign_code():
+                plugin = self.entry_point()
+        except ForeignError as error:
+            raise Unusable(f"cannot be imported ({error})", self._update_remedy()) from error
         if slow := [name for name in absent if name in sys.modules]:
             self._report(
                 f"its hook module imports {' and '.join(slow)}, which slows down every command",
@@ -86,9 +98,10 @@ class Registration:
         for kind, register in {**registers, "tunings": self._register_tuning}.items():
             hook = f"ferbench_register_{kind}"
             try:
-                getattr(manager.hook, hook)(register=register)
-            except (Exception, SystemExit) as error:
-                raise Unusable(f"{hook} failed ({describe(error)})", self._update_remedy()) from error
+                with foreign_code():
+                    getattr(manager.hook, hook)(register=register)
+            except ForeignError as error:
+                raise Unusable(f"{hook} failed ({error})", self._update_remedy()) from error
         module = plugin.__name__ if inspect.ismodule(plugin) else type(plugin).__module__
         entries, tunings = tuple(self.entries), tuple(self.tunings)
         return LoadedPlugin(self.name, self.distribution, self.version, module, hooks, entries, tunings, manager)

@@ -15,6 +15,7 @@ from typing import Any
 
 import pluggy
 
+from ferbench.discovery.foreign_code import ForeignError, foreign_code, printing_to_stderr
 from ferbench.errors import PluginError, UsageError, suggestion
 
 KINDS = ("methods", "heads", "datasets", "backbones", "views", "protocols", "executors", "commands")
@@ -47,12 +48,13 @@ class Entry:
     def load(self) -> Any:
         """Import the target; a failure names the distribution, the target and the real error."""
         try:
-            return resolve_name(self.target)
-        except (Exception, SystemExit) as error:
+            with printing_to_stderr(), foreign_code():
+                return resolve_name(self.target)
+        except ForeignError as error:
             raise PluginError(
                 f"{self.kind.removesuffix('s')} '{self.name}' of {self.distribution} {self.version}: "
-                f"cannot import {self.target} ({describe(error)}); {_load_remedy(self, error)}"
-            ) from error
+                f"cannot import {self.target} ({error}); {_load_remedy(self, error.__cause__)}"
+            ) from error.__cause__
 
 
 @dataclass(frozen=True)
@@ -101,6 +103,8 @@ class LoadedPlugin:
     entries: tuple[Entry, ...]
     tunings: tuple[Tuning, ...]
     manager: pluggy.PluginManager
+    seconds: float = 0.0
+    """How long its import and its registration took."""
 
     @property
     def events(self) -> list[str]:
@@ -177,11 +181,12 @@ class Registry:
             if hook not in plugin.hooks:
                 continue
             try:
-                getattr(plugin.manager.hook, hook)(**deepcopy(arguments))
-            except (Exception, SystemExit) as error:
+                with foreign_code():
+                    getattr(plugin.manager.hook, hook)(**deepcopy(arguments))
+            except ForeignError as error:
                 owner = f"plugin '{plugin.name}' of {plugin.distribution} {plugin.version}"
                 verbose = _log.isEnabledFor(logging.DEBUG)
-                _log.warning("%s failed in %s (%s); the run goes on", owner, hook, describe(error), exc_info=verbose)
+                _log.warning("%s failed in %s (%s); the run goes on", owner, hook, error, exc_info=verbose)
 
 
 def source_hash(entry: Entry) -> str:
@@ -215,17 +220,7 @@ def normalized(name: str) -> str:
     return re.sub(r"[-_.]+", "-", name.strip()).lower()
 
 
-def describe(error: BaseException) -> str:
-    """Type and text of an error on one line."""
-    return one_line(f"{type(error).__name__}: {error}").removesuffix(":")
-
-
-def one_line(text: str) -> str:
-    """The text without line breaks."""
-    return " ".join(text.split())
-
-
-def _load_remedy(entry: Entry, error: BaseException) -> str:
+def _load_remedy(entry: Entry, error: BaseException | None) -> str:
     own = entry.target.partition(".")[0].partition(":")[0]
     missing = error.name if isinstance(error, ModuleNotFoundError) and error.name else None
     if missing and missing.partition(".")[0] != own:

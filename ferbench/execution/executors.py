@@ -6,7 +6,8 @@ from typing import Any
 from pydantic import ValidationError
 
 from ferbench.contract.executor import STATUSES, Executor, Job, JobListener
-from ferbench.discovery.registry import Registry, describe
+from ferbench.discovery.foreign_code import ForeignError, foreign_code
+from ferbench.discovery.registry import Registry
 from ferbench.errors import ExecutorError, FerbenchError, UsageError, listed, suggestion
 from ferbench.records.cell import Cell
 from ferbench.records.formats import ENGINE_VERSION
@@ -35,14 +36,13 @@ def run_jobs(executor: Executor, jobs: Sequence[Job], progress: JobListener, slo
     """How each job has ended; raises ExecutorError where the executor fails, or where what it says is not so."""
     name = f"executor '{jobs[0].executor}'"
     try:
-        statuses = executor.run(jobs, progress, slots)
-    except FerbenchError:
-        raise
-    except (Exception, SystemExit) as error:
+        with foreign_code(FerbenchError, KeyboardInterrupt):
+            statuses = executor.run(jobs, progress, slots)
+    except ForeignError as error:
         raise ExecutorError(
-            f"{name} failed ({describe(error)}); the same command goes on from the records that are there, and "
+            f"{name} failed ({error}); the same command goes on from the records that are there, and "
             "`ferbench -v ...` shows where"
-        ) from error
+        ) from error.__cause__
     if not isinstance(statuses, list | tuple) or len(statuses) != len(jobs):
         said = f"{len(statuses)} statuses" if isinstance(statuses, list | tuple) else repr(statuses)
         raise ExecutorError(f"{name} returned {said} for {len(jobs)} jobs; a status for each job is wanted, in order")

@@ -10,6 +10,7 @@ from ferbench.cells.code_stamps import stamp, stamps, tuning_stamps
 from ferbench.cells.method_plan import MethodPlan
 from ferbench.cells.resolve import ResolvedCell
 from ferbench.contract.executor import INLINE, Job
+from ferbench.discovery.foreign_code import text_of
 from ferbench.execution.handover import TrainerReport
 from ferbench.execution.provenance import environment, git_state
 from ferbench.records.formats import ENGINE_VERSION
@@ -96,8 +97,8 @@ def error_report(error: BaseException) -> ErrorReport:
     """An exception as it stands in a record."""
     return ErrorReport(
         type=type(error).__name__,
-        message=str(error),
-        traceback="".join(traceback.format_exception(error)),
+        message=text_of(error),
+        traceback="".join(traceback.format_exception(error)).encode("utf-8", "backslashreplace").decode("utf-8"),
         step=getattr(error, "step", None),
         term=getattr(error, "term", None),
     )

@@ -7,7 +7,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from ferbench.discovery.foreign_code import STOPPING
 from ferbench.errors import FerbenchError, InterruptedRun
+
+
+def is_nohup(number: signal.Signals) -> bool:
+    """Whether the signal is SIGHUP, and whoever started this process has it ignored."""
+    return number == signal.SIGHUP and signal.getsignal(number) is signal.SIG_IGN
 
 
 class TimeoutReached(FerbenchError):
@@ -27,11 +33,12 @@ class StopRequests:
 
     @contextmanager
     def heeding_signals(self) -> Iterator[None]:
-        """SIGINT and SIGTERM are requests to stop within this block."""
+        """SIGINT, SIGTERM and SIGHUP are requests to stop within this block; nohup keeps SIGHUP from being one."""
         if threading.current_thread() is not threading.main_thread():  # only there Python lets handlers be set
             yield
             return
-        before = {number: signal.signal(number, self._on_signal) for number in (signal.SIGINT, signal.SIGTERM)}
+        heeded = [number for number in STOPPING if not is_nohup(number)]
+        before = {number: signal.signal(number, self._on_signal) for number in heeded}
         try:
             yield
         finally:

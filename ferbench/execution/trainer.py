@@ -16,6 +16,7 @@ from typing import NoReturn
 
 from ferbench.contract.events import read_event
 from ferbench.contract.executor import Job
+from ferbench.discovery.foreign_code import leave
 from ferbench.errors import InterruptedRun
 from ferbench.execution.event_lines import EventLines, end_with_parent
 from ferbench.execution.handover import FACTS, REPORT, TEST, CellFacts, TrainerReport
@@ -117,4 +118,4 @@ def _train(stop: StopRequests) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    leave(main())

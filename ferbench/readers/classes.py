@@ -1,5 +1,6 @@
 """Names of expressions: how layouts spell them, and folders that are named so."""
 
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -60,7 +61,7 @@ def class_folders(
     for path in image_files(folder):
         if not path.is_dir():
             yield Damage(str(path.relative_to(root)), "lies in no class folder; move it into that of its class")
-    for inner in (Path(entry) for entry in visible(folder) if entry.is_dir()):
+    for inner in (Path(entry) for entry in visible(folder) if _is_folder(entry)):
         try:
             inside(root, inner)
             name = name_of(inner.name)
@@ -68,8 +69,16 @@ def class_folders(
             yield Damage(str(inner.relative_to(root)), str(error))
             continue
         yield from ((str(path.relative_to(root)), (path, name)) for path in image_files(inner))
-        for nested in (Path(entry) for entry in visible(inner) if entry.is_dir()):
+        for nested in (Path(entry) for entry in visible(inner) if _is_folder(entry)):
             # What links lead to is not looked through: it may be the whole disk.
             if inner.is_symlink() or nested.is_symlink() or holds_images(nested):
                 reason = "is not read, as it lies in a class folder; move its images up into that"
                 yield Damage(str(nested.relative_to(root)), reason)
+
+
+def _is_folder(entry: "os.DirEntry[str]") -> bool:
+    """Whether it is a folder or a link to one; a link to itself is none."""
+    try:
+        return entry.is_dir()
+    except OSError:
+        return False

@@ -69,14 +69,19 @@ def remove_leftovers(folder: Path) -> None:
 
 
 def read_bounded(path: Path, limit: int) -> bytes:
-    """The bytes of a regular file of at most `limit` bytes; a pipe or a device is refused, it might never end."""
+    """The bytes of a regular file of at most `limit` bytes.
+
+    A pipe or a device is refused, it might never end; so is a link, which may lead to a file of somebody else.
+    """
     try:
-        with open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK)) as file:
+        with open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK | os.O_NOFOLLOW)) as file:
             status = os.fstat(file.fileno())
             if not stat.S_ISREG(status.st_mode):
                 raise VerificationError(f"{path.name} is not a regular file")
             data = file.read(limit + 1)
     except OSError as error:
+        if path.is_symlink():
+            raise VerificationError(f"{path.name} is a link; put the file itself in its place") from None
         raise VerificationError(f"cannot read {path.name}: {error.strerror or error}") from None
     if len(data) > limit:
         raise VerificationError(f"{path.name} is larger than {limit:,} bytes")

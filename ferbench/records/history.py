@@ -30,7 +30,12 @@ def history_bytes(history: Sequence[EpochRow]) -> bytes:
 
 def read_history(path: Path) -> list[EpochRow]:
     """One history.json from anywhere; every defect is a VerificationError that names the row."""
-    return parse_history(parse_json(read_bounded(path, MAX_HISTORY_BYTES), MAX_HISTORY_BYTES), path.name)
+    data = read_bounded(path, MAX_HISTORY_BYTES)
+    try:
+        rows = parse_json(data, MAX_HISTORY_BYTES)
+    except VerificationError as error:
+        raise VerificationError(f"{path.name}: {error}") from None
+    return parse_history(rows, path.name)
 
 
 def parse_history(rows: Any, source: str) -> list[EpochRow]:

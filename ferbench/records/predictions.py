@@ -8,15 +8,21 @@ from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from ferbench.errors import VerificationError
 from ferbench.records.cell import canonical_json, digest
+from ferbench.records.parquet_pages import check_pages
 
 MAX_PREDICTIONS_BYTES = 500_000_000
-MAX_UNPACKED_BYTES = 2_000_000_000
-COLUMNS = re.compile(r"id string, label int64, logits fixed_size_list<\w+: halffloat( not null)?>\[\d+\]")
+MAX_UNPACKED_BYTES = 500_000_000
+MAX_VALUES = 50_000_000
+"""Ids, labels and logits together: a million test images of 48 classes."""
+COLUMNS = re.compile(
+    r"id dictionary<values=string, \S+ \S+, label int64, logits fixed_size_list<\w+: halffloat( not null)?>\[\d+\]"
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,31 +58,39 @@ class Predictions:
     def from_parquet(cls, data: bytes) -> "Predictions":
         """Read the bytes of an untrusted file; every defect is a VerificationError."""
         try:
-            file = pq.ParquetFile(io.BytesIO(data))
-            unpacked = sum(file.metadata.row_group(i).total_byte_size for i in range(file.metadata.num_row_groups))
-            if unpacked > MAX_UNPACKED_BYTES:
-                raise VerificationError(f"predictions unpack to more than {MAX_UNPACKED_BYTES:,} bytes")
+            # ids stay in their dictionary, from which a few bytes can choose one long text a million times
+            file = pq.ParquetFile(io.BytesIO(data), read_dictionary=["id"])
             columns = ", ".join(f"{field.name} {field.type}" for field in file.schema_arrow)
             if not COLUMNS.fullmatch(columns):
                 wanted = "id (string), label (int64), logits (float16 lists)"
                 raise VerificationError(f"predictions need the columns {wanted}")
+            check_pages(data, file.metadata, MAX_VALUES, MAX_UNPACKED_BYTES)
             # pyarrow's threads may outlive the interpreter, which then aborts: 1 of 10 short commands did
             table = file.read(use_threads=False)
             # a damaged footer can promise rows that the pages do not hold
             table.validate(full=True)
         except (pa.ArrowException, OSError, ValueError, MemoryError) as error:
             raise VerificationError(f"predictions cannot be read: {str(error).splitlines()[0]}") from None
-        if any(table.column(name).null_count for name in table.column_names):
-            raise VerificationError("predictions hold empty values")
+        if not table.num_rows or any(table.column(name).null_count for name in table.column_names):
+            raise VerificationError("predictions hold no or empty values")
         lists = table.column("logits").combine_chunks()
         values = lists.flatten()
-        if values.null_count or len(values) % max(1, table.num_rows):
+        if values.null_count or not len(values) or len(values) % table.num_rows:
             raise VerificationError("predictions hold empty logits or rows of different length")
         return cls(
-            ids=table.column("id").to_pylist(),
+            ids=_texts(table.column("id")),
             labels=table.column("label").to_numpy(),
             logits=values.to_numpy(zero_copy_only=False).reshape(table.num_rows, -1),
         )
+
+
+def _texts(column: pa.ChunkedArray) -> list[str]:
+    """The texts of a column of dictionaries; raises VerificationError where they are too many letters."""
+    lengths = (pc.take(pc.binary_length(chunk.dictionary), chunk.indices) for chunk in column.chunks)
+    if sum(pc.sum(each).as_py() or 0 for each in lengths) > MAX_UNPACKED_BYTES:
+        raise VerificationError(f"predictions unpack to more than {MAX_UNPACKED_BYTES:,} bytes")
+    texts: list[str] = column.cast(pa.large_string()).to_pylist()
+    return texts
 
 
 def predictions_digest(ids: Sequence[str], labels: NDArray[np.integer], logits: NDArray[np.float16]) -> str:

@@ -10,7 +10,7 @@ from pydantic import Field, JsonValue, ValidationError, model_validator
 from ferbench.contract.protocol import Headline
 from ferbench.contract.strict import Strict
 from ferbench.errors import VerificationError
-from ferbench.records.cell import Cell
+from ferbench.records.cell import Cell, canonical_json
 from ferbench.records.metrics import HeadlineScores, Metrics, Outcome, completed
 from ferbench.records.without_nulls import WithoutNulls
 
@@ -296,7 +296,10 @@ def pretty_json(value: Any) -> bytes:
 
 
 def parse_json(data: bytes, limit: int = MAX_RECORD_BYTES) -> Any:
-    """JSON from an untrusted file: bounded in size and depth, UTF-8, no NaN, no key given twice."""
+    """JSON from an untrusted file: bounded in size and depth, no key given twice, and of a canonical form.
+
+    NaN, infinite numbers and halves of characters, alone, have none.
+    """
     if len(data) > limit:
         raise VerificationError(f"larger than {limit:,} bytes")
     try:
@@ -310,6 +313,12 @@ def parse_json(data: bytes, limit: int = MAX_RECORD_BYTES) -> Any:
     except ValueError as error:
         raise VerificationError(f"not JSON: {error}") from None
     _check_depth(value)
+    try:
+        canonical_json(value)
+    except UnicodeEncodeError:
+        raise VerificationError("half a character in a text") from None
+    except ValueError as error:
+        raise VerificationError(f"a number is out of range: {error}") from None
     return value
 
 

@@ -164,12 +164,9 @@ class RunStore:
                 yield RunningMarker.read(path), _is_locked(path.parent)
 
     def _paths(self, name: str) -> Iterator[Path]:
-        """Files of that name, sorted; links that lead out of the root are neither followed nor read."""
-        root = self.root.resolve()
-        found = [Path(folder) / name for folder, _, files in os.walk(self.root) if name in files]
-        for path in sorted(found, key=lambda path: path.relative_to(self.root).parts):
-            if path.resolve().is_relative_to(root):
-                yield path
+        """Whatever has that name, sorted; linked folders are not entered, and who reads a linked file is told so."""
+        found = [Path(place) / name for place, folders, files in os.walk(self.root) if name in {*folders, *files}]
+        yield from sorted(found, key=lambda path: path.relative_to(self.root).parts)
 
 
 def is_model(path: Path, digest: str) -> bool:

@@ -31,9 +31,12 @@ def ferbench(request: pytest.FixtureRequest, tmp_path: Path) -> Ferbench:
                     patch.setenv(name, value)
                 done = call(*arguments)
             return subprocess.CompletedProcess(arguments, done.code, done.out, done.err)
+        both = {**os.environ, **(env or {})}
+        if env and "PYTHONPATH" in env and "PYTHONPATH" in os.environ:  # where ferbench itself may come from
+            both["PYTHONPATH"] = os.pathsep.join([env["PYTHONPATH"], os.environ["PYTHONPATH"]])
         return subprocess.run(
             [sys.executable, "-m", "ferbench", *arguments],
-            env={**os.environ, **(env or {})},
+            env=both,
             cwd=cwd,
             stdin=subprocess.DEVNULL,
             capture_output=True,

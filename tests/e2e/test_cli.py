@@ -30,6 +30,36 @@ def test_help_and_lists_import_nothing_heavy(command: list[str]) -> None:
     assert shown.stderr.splitlines()[-1] == "[]"
 
 
+@pytest.mark.process
+@pytest.mark.parametrize(
+    ("redirection", "code", "words"),
+    [
+        ("| true", 1, "the output cannot be written: Broken pipe"),
+        (">/dev/full", 1, "the output cannot be written: No space left on device"),
+        (">&-", 2, "standard output is closed"),
+        (">/dev/full 2>/dev/full", 1, ""),
+        ("2>&-", 0, ""),
+    ],
+)
+@pytest.mark.parametrize("command", ["list", "--help"])
+def test_an_output_that_nobody_takes_is_one_line(command: str, redirection: str, code: int, words: str) -> None:
+    if redirection == "| true":  # which is gone before anything is written
+        redirection = "| (exec <&-)"
+    script = f"set -o pipefail; {{ sleep 0.3; {sys.executable} -m ferbench {command}; }} {redirection}"
+    shown = subprocess.run(["bash", "-c", script], capture_output=True, text=True)
+    if (command, redirection) == ("--help", ">&-"):
+        assert shown.returncode == code
+    assert (shown.returncode, shown.stderr.count("\n")) == (code, int(bool(words))), shown.stderr
+    assert words in shown.stderr
+
+
+@pytest.mark.process
+def test_a_name_of_a_file_that_is_no_text_is_shown(ferbench: Ferbench, tmp_path: Path) -> None:
+    shown = ferbench("status", "--runs", "runs-\udcff")
+    assert shown.returncode == 0
+    assert r"runs-\udcff" in shown.stdout
+
+
 def test_help_names_every_verb_with_a_summary(ferbench: Ferbench) -> None:
     shown = ferbench("--help")
     assert shown.returncode == 0

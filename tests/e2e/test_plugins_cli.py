@@ -149,10 +149,43 @@ def test_doctor_shows_problems_with_remedies_and_exits_3(with_plugins: Ferbench)
 
 
 def test_interrupt_while_plugins_load_ends_with_130(ferbench: Ferbench, tmp_path: Path) -> None:
-    pip_install(tmp_path / "site", write_wheel(tmp_path, "ferbench-slow", "raise KeyboardInterrupt\n"))
+    """Pressed while a plugin is imported; one that raises it without is left out."""
+    pip_install(tmp_path / "idle", write_wheel(tmp_path, "ferbench-idle", "raise KeyboardInterrupt\n"))
+    shown = ferbench("list", env={"PYTHONPATH": str(tmp_path / "idle")})
+    assert (shown.returncode, "KeyboardInterrupt" in shown.stderr) == (0, True)
+    pressed = "import os, signal\nos.kill(os.getpid(), signal.SIGINT)\n"
+    pip_install(tmp_path / "site", write_wheel(tmp_path, "ferbench-slow", pressed))
     shown = ferbench("list", env={"PYTHONPATH": str(tmp_path / "site")})
     assert shown.returncode == 130
     assert shown.stderr.strip().endswith("error: interrupted")
+
+
+THREAD = """
+import sys, threading, time
+threading.Thread(target=time.sleep, args=(300,)).start()
+"""
+
+
+def test_a_thread_of_a_plugin_does_not_keep_the_command_alive(ferbench: Ferbench, tmp_path: Path) -> None:
+    hook = HEAD + THREAD + "@hookimpl\ndef ferbench_register_heads():\n    pass\n"
+    pip_install(tmp_path / "site", write_wheel(tmp_path, "ferbench-thread", hook))
+    shown = ferbench("list", "methods", "--json", env={"PYTHONPATH": str(tmp_path / "site")}, timeout=60)
+    assert shown.returncode == 0
+    assert {"fixmatch"} <= {entry["name"] for entry in json.loads(shown.stdout)}
+    assert ferbench("lits", env={"PYTHONPATH": str(tmp_path / "site")}, timeout=60).returncode == 2
+
+
+def test_who_makes_every_command_wait_is_named(ferbench: Ferbench, tmp_path: Path) -> None:
+    slow = "import time\ntime.sleep(2.1)\nprint('loading')\n" + HEAD
+    slow += "@hookimpl\ndef ferbench_register_heads():\n    pass\n"
+    pip_install(tmp_path / "site", write_wheel(tmp_path, "ferbench-slow", slow))
+    shown = ferbench("plugins", "list", env={"PYTHONPATH": str(tmp_path / "site")})
+    (row,) = [line for line in shown.stdout.splitlines() if line.startswith("slow ")]
+    assert "takes 2." in row and "s to import" in row
+    assert (shown.returncode, shown.stderr) == (0, "loading\n")
+    checks = json.loads(ferbench("doctor", "--json", env={"PYTHONPATH": str(tmp_path / "site")}).stdout)
+    (check,) = [check for check in checks if "'slow'" in check["detail"]]
+    assert check["result"] == "warning" and "ferbench-slow" in check["remedy"]
 
 
 @pytest.mark.parametrize("name", ["Soft", "soft_labels", "-x", "1st", "a/b", "..", "class", ""])

@@ -76,6 +76,17 @@ def test_sigkill_at_random_moments_changes_nothing(patterns: Path, tmp_path: Pat
     assert not list((tmp_path / "killed").rglob("checkpoint.safetensors"))
 
 
+@pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGTERM])
+def test_a_lost_terminal_and_a_scheduler_let_it_save(patterns: Path, tmp_path: Path, number: int) -> None:
+    process = start(patterns, tmp_path / "runs")
+    assert wait_for_checkpoint(tmp_path / "runs", process, 0) is not None
+    process.send_signal(number)
+    out, _ = process.communicate()
+    assert process.returncode == 130
+    assert "goes on from there" in out
+    assert list((tmp_path / "runs").rglob("checkpoint.safetensors"))
+
+
 def test_ctrl_c_saves_and_exits_130_and_workers_die_with_their_parent(patterns: Path, tmp_path: Path) -> None:
     process = start(patterns, tmp_path / "runs")
     assert wait_for_checkpoint(tmp_path / "runs", process, 0) is not None

@@ -1,6 +1,11 @@
 """The loader with entry points that exist in memory only."""
 
 import logging
+import os
+import re
+import signal
+import sys
+import time
 import types
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -10,6 +15,7 @@ from typing import Any
 import pytest
 
 from ferbench import hookspecs
+from ferbench.discovery import registration
 from ferbench.discovery.loader import builtin_registry, load_registry
 from ferbench.discovery.registry import KINDS, Entry, PluginProblem, Registry, package_hash, source_hash
 from ferbench.errors import PluginError, UsageError
@@ -115,7 +121,23 @@ def test_modules_and_values_with_the_prefix_are_no_hooks() -> None:
 # -- what a plugin can do wrong: the rest goes on, and the culprit and the remedy are named
 
 
-@pytest.mark.parametrize("error", [ImportError("no module named 'nowhere'"), SyntaxError("bad"), SystemExit(9)])
+class Mute(Exception):
+    def __str__(self) -> str:
+        raise self
+
+
+class Own(BaseException):
+    pass
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        *(ImportError("no module named 'nowhere'"), SyntaxError("bad"), SystemExit(9), GeneratorExit("bad")),
+        *(Own("bad"), BaseExceptionGroup("bad", [Own()]), KeyboardInterrupt("nobody has pressed it")),
+    ],
+    ids=lambda error: type(error).__name__,
+)
 def test_import_failure_is_reported_and_isolated(error: BaseException) -> None:
     broken = EntryPoint("broken", Distribution("ferbench-broken", "0.3"), raising(error))
     registry = load(broken, plugin("ferbench-good", **registering("good")))
@@ -126,10 +148,108 @@ def test_import_failure_is_reported_and_isolated(error: BaseException) -> None:
     assert "good" in registry.names("methods")
 
 
-def test_interrupt_is_not_swallowed() -> None:
-    broken = EntryPoint("broken", Distribution("ferbench-broken", "1"), raising(KeyboardInterrupt()))
-    with pytest.raises(KeyboardInterrupt):
-        load(broken)
+def test_an_error_whose_text_cannot_be_made_or_shown() -> None:
+    mute = EntryPoint("mute", Distribution("ferbench-mute", "1"), raising(Mute()))
+    assert "Mute: its text cannot be made" in only_problem(load(mute)).message
+    half = EntryPoint("half", Distribution("ferbench-half", "1"), raising(ValueError("half \ud83d of it")))
+    assert r"ValueError: half \ud83d of it" in only_problem(load(half)).message
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_an_interruption_by_the_person_is_not_swallowed(number: signal.Signals) -> None:
+    """Also in a hook, and where a plugin catches and raises it again."""
+
+    def interrupted(*arguments: object) -> Any:
+        try:
+            signal.raise_signal(number)
+        except KeyboardInterrupt:
+            raise
+        return None
+
+    @hookimpl
+    def ferbench_register_heads(register: hookspecs.Register) -> None:
+        interrupted()
+
+    before = signal.signal(number, signal.default_int_handler)  # as `ferbench run` does
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            load(EntryPoint("slow", Distribution("ferbench-slow", "1"), interrupted))
+        with pytest.raises(KeyboardInterrupt):
+            load(plugin("ferbench-slow", ferbench_register_heads=ferbench_register_heads))
+        assert signal.getsignal(number) is signal.default_int_handler
+    finally:
+        signal.signal(number, before)
+
+
+def test_what_an_import_prints_is_not_output(capfd: pytest.CaptureFixture[str]) -> None:
+    """Nor what a subprocess of it prints; afterwards standard output is what it was, whatever the plugin did to it."""
+
+    def noisy() -> Any:
+        print("by print", flush=True)
+        os.system("echo by a subprocess")
+        os.close(1)
+        sys.stdout = None  # type: ignore[assignment]
+        raise ImportError("and then failed")
+
+    load(EntryPoint("noisy", Distribution("ferbench-noisy", "1"), noisy))
+    print("the list", flush=True)
+    os.write(1, b"the end\n")
+    out, err = capfd.readouterr()
+    assert out == "the list\nthe end\n"
+    assert err == "by print\nby a subprocess\n"
+
+
+def test_the_time_of_an_import_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail_late() -> Any:
+        time.sleep(0.1)
+        raise ImportError("gone")
+
+    def load_late() -> Any:
+        time.sleep(0.1)
+        return plugin("ferbench-slow", **registering("slow")).load()
+
+    monkeypatch.setattr(registration, "SLOW_SECONDS", 0.1)
+    registry = load(EntryPoint("slow", Distribution("ferbench-slow", "1"), fail_late))
+    assert re.fullmatch(r"cannot be imported \(ImportError: gone\), after \d\.\d s", only_problem(registry).message)
+    registry = load(EntryPoint("slow", Distribution("ferbench-slow", "1"), load_late))
+    assert 0.1 <= registry.plugins[1].seconds < 5
+
+
+def write_distribution(site: Path, version: str, folder: str = "") -> None:
+    info = site / (folder or f"ferbench_shaded-{version}.dist-info")
+    info.mkdir(parents=True)
+    (info / ("PKG-INFO" if folder else "METADATA")).write_text(f"Name: ferbench-shaded\nVersion: {version}\n")
+    (info / "entry_points.txt").write_text("[ferbench]\nshaded = shaded_plugin\n")
+    hook = "from ferbench.hookspecs import hookimpl\n@hookimpl\ndef ferbench_register_heads(register):\n    pass\n"
+    (site / "shaded_plugin.py").write_text(hook)
+
+
+def problems_of_shaded(monkeypatch: pytest.MonkeyPatch, *sites: Path) -> list[PluginProblem]:
+    for site in reversed(sites):
+        monkeypatch.syspath_prepend(site)
+    return list(load_registry({"FERBENCH_PLUGINS": "ferbench-shaded"}).problems)
+
+
+@pytest.mark.parametrize("versions", [("99.0", "1.0"), ("1.0", "1.0")])
+def test_a_distribution_that_hides_another_is_named_with_both_places(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, versions: tuple[str, str]
+) -> None:
+    front, behind = tmp_path / "front", tmp_path / "behind"
+    for site, version in zip((front, behind), versions, strict=True):
+        write_distribution(site, version)
+    (problem,) = problems_of_shaded(monkeypatch, front, behind)
+    assert (problem.distribution, problem.version) == ("ferbench-shaded", versions[0])
+    assert f"version {versions[1]} in {behind}" in problem.message and str(front) in problem.message
+    assert "pip uninstall ferbench-shaded" in problem.remedy
+
+
+def test_one_distribution_that_is_found_twice_hides_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A folder that is on the path twice, and what setuptools leaves beside a source that is installed for editing."""
+    site, source = tmp_path / "site", tmp_path / "source"
+    write_distribution(site, "1.0")
+    write_distribution(source, "1.0", "ferbench_shaded.egg-info")
+    (tmp_path / "lib64").symlink_to(site)
+    assert problems_of_shaded(monkeypatch, source, site, tmp_path / "lib64") == []
 
 
 def test_misspelt_hook_is_answered_with_the_nearest() -> None:

@@ -13,7 +13,7 @@ from ferbench.contract.dataset import EIGHT_CLASSES, Damage, DatasetInfo, Sample
 from ferbench.errors import DataError
 from ferbench.readers.classes import ALIASES, class_folders, class_name
 from ferbench.readers.layout import LayoutReader
-from ferbench.readers.paths import below, files, image_files, inside, real, subfolders
+from ferbench.readers.paths import ImageFiles, below, files, image_files, inside, real, subfolders
 from ferbench.readers.tables import MAX_LINE, face_box, float_in, number_in, parsed, read_lines, read_table
 from ferbench.readers.text import printable, quoted
 from tests.support.refusals import refused
@@ -237,6 +237,16 @@ def test_folders_of_classes_label_their_images(tmp_path: Path) -> None:
         ("train/sad/a.png", (images[2], "sadness")),
         ("train/surprise/a.png", (tmp_path / "train/surprise/a.png", "surprise")),
     ]
+
+
+def test_an_image_that_is_a_link_to_itself_is_one_damaged_image(tmp_path: Path) -> None:
+    image = write(tmp_path / "train/sad/a.png")
+    loop = tmp_path / "train/sad/b.png"
+    loop.symlink_to(loop)
+    found = list(class_folders(tmp_path, tmp_path / "train"))
+    assert found == [("train/sad/a.png", (image, "sadness")), ("train/sad/b.png", (loop, "sadness"))]
+    with pytest.raises(OSError, match="symbolic links"):
+        ImageFiles(tmp_path).read(Sample("b", loop, "train", "sadness"))
 
 
 @pytest.mark.parametrize("link", ["root/train/happy", "root/train"])

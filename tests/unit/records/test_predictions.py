@@ -91,6 +91,28 @@ def test_damaged_bytes_end_in_a_verification_error_or_in_predictions():
             assert len(Predictions.from_parquet(bytes(damaged)).digest()) == 64
 
 
+@pytest.mark.parametrize(
+    "data",
+    [
+        parquet(id=pa.array([], pa.string()), label=pa.array([], pa.int64()), logits=logits(0)),
+        parquet(id=["a"], label=[1], logits=pa.array([[]], pa.list_(pa.float16(), 0))),
+    ],
+    ids=["no-rows", "no-classes"],
+)
+def test_predictions_of_nothing_are_refused(data):
+    with pytest.raises(VerificationError, match="predictions"):
+        Predictions.from_parquet(data)
+
+
+def test_one_long_text_for_many_rows_is_refused(monkeypatch):
+    data = parquet(id=["x" * 1000] * 50, label=[1] * 50, logits=logits(50))
+    assert len(data) < 6000
+    assert len(Predictions.from_parquet(data).ids) == 50
+    monkeypatch.setattr(module, "MAX_UNPACKED_BYTES", 20_000)
+    with pytest.raises(VerificationError, match=r"unpack to more than 20,000 bytes"):
+        Predictions.from_parquet(data)
+
+
 def test_a_file_that_unpacks_to_too_much_is_refused(monkeypatch):
     monkeypatch.setattr(module, "MAX_UNPACKED_BYTES", 100)
     with pytest.raises(VerificationError, match="unpack to more than 100 bytes"):

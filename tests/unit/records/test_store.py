@@ -191,11 +191,18 @@ def test_iterate_of_no_folder_is_empty(tmp_path):
     assert list(RunStore(tmp_path / "missing").iterate()) == []
 
 
-def test_links_out_of_the_root_are_not_followed(tmp_path):
+def test_links_are_broken_records_and_are_not_followed(tmp_path):
     outside = write_record(tmp_path / "outside", CELL)
     root = tmp_path / "root"
     inside = write_record(root, make_cell(seed=1))
     (root / "linked-folder").symlink_to(outside.parent)
     (root / "file").mkdir()
     (root / "file" / "record.json").symlink_to(outside)
-    assert [path for path, _ in RunStore(root).iterate()] == [inside]
+    (root / "loop").mkdir()
+    (root / "loop" / "record.json").symlink_to("record.json")
+    (root / "folder" / "record.json").mkdir(parents=True)
+    found = {path.parent.name: found for path, found in RunStore(root).iterate()}
+    assert set(found) == {"file", "loop", "folder", inside.parent.name}
+    assert isinstance(found.pop(inside.parent.name), Record)
+    assert "a link" in found["file"].reason and "a link" in found["loop"].reason
+    assert "directory" in found["folder"].reason
