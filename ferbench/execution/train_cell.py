@@ -18,7 +18,7 @@ import torch
 from ferbench.cells.cache_keys import run_identity, shared_identity
 from ferbench.cells.method_plan import resolved_config
 from ferbench.cells.resolve import ResolvedCell, resolve
-from ferbench.contract.events import Epoch, Event
+from ferbench.contract.events import Epoch, Event, Notice
 from ferbench.contract.executor import INLINE, Job
 from ferbench.contract.method import Processes
 from ferbench.data.cache import cache_root
@@ -196,6 +196,8 @@ def _training(attempt: _Attempt, events: Events, stop: Stop) -> Training:
     resolved, job, device, facts = attempt.resolved, attempt.job, attempt.device, attempt.facts
     init = initial_weights(job, resolved)
     net = build_network(resolved, init, device)
+    if net.backbone.init_match is not None:
+        events(Notice(text=net.backbone.init_match.summary()))
     task = build_task(resolved, attempt.folder, net, device)
     info = method_info(resolved, net, facts)
     method, teacher = build_method(resolved, net, info, init, device, attempt.processes)
