@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 
 Shapes = Mapping[str, tuple[int, ...]]
@@ -52,7 +53,8 @@ def layout_of(shapes: Shapes) -> Layout | None:
             if found := re.fullmatch(rf"(|.*\.){anchor}", name):
                 prefix = found[1]
                 inner = {key.removeprefix(prefix): shape for key, shape in shapes.items() if key.startswith(prefix)}
-                return describe(inner)
+                with suppress(KeyError, IndexError, ValueError):  # names of this layout, and not its shapes
+                    return describe(inner)
     return None
 
 
@@ -87,7 +89,9 @@ def _resnet(shapes: Shapes) -> Layout:
     depth, odd = RESNETS.get((bottleneck, counts)), []
     if any(".se." in name for name in shapes):
         odd.append("squeeze-and-excitation")
-    if shapes["conv1.weight"][2:] != (7, 7):
+    if "conv1.weight" not in shapes:
+        odd.append("a deep stem")
+    elif shapes["conv1.weight"][2:] != (7, 7):
         odd.append(f"a stem of {'x'.join(map(str, shapes['conv1.weight'][2:]))}")
     width = shapes["layer1.0.conv1.weight"][0]
     if width != 64 or shapes["layer1.0.conv1.weight"][1] != 64:

@@ -144,7 +144,7 @@ def test_what_profilers_leave_and_a_classifier_are_no_other_net(file: Path) -> N
 def test_known_nets_are_named(registry: Registry, file: Path, source: str, name: str, words: list[str]) -> None:
     with torch.device("meta"):
         shapes = {key: value.shape for key, value in timm.create_model(source).state_dict().items()}
-    saved(file, {key: torch.zeros(1).expand(shape) for key, shape in shapes.items()})
+    saved(file, {key: torch.zeros(()).expand(shape) for key, shape in shapes.items()})
     with refused(WeightsMismatch, *words), torch.device("meta"):
         build_backbone(registry, name, 32, file)
 

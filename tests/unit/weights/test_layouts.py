@@ -61,3 +61,10 @@ def test_a_layout_is_known_whatever_stands_before_it(
 
 def test_what_is_not_known_has_no_layout() -> None:
     assert layout_of({"features.0.weight": (64, 3, 3, 3)}) is None
+
+
+@pytest.mark.parametrize("name", ["patch_embed.proj.weight", "layer1.0.conv1.weight", "body.0.res_layer.1.weight"])
+@pytest.mark.parametrize("shape", [(), (3,), (0, 0)])
+def test_a_name_without_its_shape_does_no_harm(name: str, shape: tuple[int, ...]) -> None:
+    found = layout_of({name: shape, "conv1.weight": shape})
+    assert found is None or not found.backbone
