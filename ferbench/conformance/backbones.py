@@ -67,7 +67,7 @@ def shapes(case: BackboneCase) -> str:
 @CHECKS.add(
     "heeds the initial weights that it is given",
     protects="`--init FILE`: a run that names pre-trained weights in its record must begin with them",
-    mend="load request.init (with weights_only) if it is a path, or raise a UsageError that says there is none to load",
+    mend="give a path in request.init to ferbench.weights.load_weights, or raise a UsageError: there is none to load",
 )
 def init(case: BackboneCase) -> Found:
     given, scratch = case.built(seed=1), case.built(seed=2).state_dict()

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from ferbench.contract.counting import count_forward
 from ferbench.contract.head import Head, Output
+from ferbench.contract.weights import Match
 from ferbench.errors import UsageError
 
 
@@ -16,7 +17,8 @@ from ferbench.errors import UsageError
 class BackboneRequest:
     """What a builder is asked for: the part of the name behind the slash (`timm/resnet18`), pixels, initial weights.
 
-    `init` is None for random weights, a local file (read with `weights_only`), or `"hub"` where the user asked for it.
+    `init` is None for random weights, a local file (which `ferbench.weights.load_weights` reads), or `"hub"` where the
+    user asked for it.
     """
 
     variant: str
@@ -42,6 +44,8 @@ class Backbone(nn.Module):
     feature_size: int
     mean: tuple[float, float, float] = (0.5, 0.5, 0.5)
     std: tuple[float, float, float] = (0.25, 0.25, 0.25)
+    init_match: Match | None = None
+    """How the file of initial weights fits, as `ferbench.weights.load_weights` returns it; a run tells it."""
 
     def forward(self, images: Tensor) -> Tensor | Features:
         """Images (B, 3, S, S) to pooled features (B, D), alone or with named maps."""

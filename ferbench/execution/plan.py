@@ -20,7 +20,7 @@ from ferbench.execution.build import build_backbone
 from ferbench.execution.devices import check_device
 from ferbench.execution.executors import make_executor
 from ferbench.execution.record_builder import finished_record, has_model
-from ferbench.execution.weights import resolve_init
+from ferbench.execution.weights import check_init, resolve_init
 from ferbench.records.cell import Cell
 from ferbench.records.schema import Fingerprints, Record
 from ferbench.records.store import RunStore
@@ -84,6 +84,7 @@ class _Planner:
         self.grid = Grid(request, registry, self._start_of, precision)
         # Kept for this plan only: files may change until the next one.
         self._init = cache(resolve_init)
+        self._check_init = cache(check_init)
         self._check_backbone = cache(check_backbone)
         self._fingerprints: dict[tuple[Any, ...], Fingerprints] = {}
 
@@ -105,7 +106,10 @@ class _Planner:
         check_processes(recipe, self.request.device, self.request.processes)
         size, tokens = recipe.image_size, "tokens" in method.requires
         self._check_backbone(self.registry, backbone, size, tokens, self.request.processes)
-        return Start(*self._init(self.registry, self.request.init, backbone, size))
+        start = Start(*self._init(self.registry, self.request.init, backbone, size))
+        if start.path is not None:
+            self._check_init(self.registry, backbone, size, start.path)
+        return start
 
     def _job(self, requested: RequestedCell) -> Job:
         request, sources, cell = self.request, requested.sources, requested.resolved.cell

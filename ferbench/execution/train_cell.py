@@ -206,6 +206,8 @@ def _training(attempt: _Attempt, events: Events, stop: Stop) -> Training:
     resolved, job, device, facts = attempt.resolved, attempt.job, attempt.device, attempt.facts
     init = initial_weights(job, resolved)
     net = build_network(resolved, init, device)
+    if net.backbone.init_match is not None:
+        events(Notice(text=net.backbone.init_match.summary()))
     task = build_task(resolved, attempt.folder, net, device)
     info = method_info(resolved, net, facts)
     method, teacher = build_method(resolved, net, info, init, device, attempt.processes)

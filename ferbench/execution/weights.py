@@ -1,15 +1,17 @@
 """Initial weights: what `--init` names, as the hash that goes into the cell and the file that is read."""
 
-import hashlib
+import warnings
 from pathlib import Path
 
 import safetensors.torch
+import torch
 
+from ferbench.contract.weights import Match
 from ferbench.data.cache import cache_root
 from ferbench.discovery.registry import Registry
-from ferbench.errors import DataError
+from ferbench.errors import DataError, FerbenchError
 from ferbench.execution.build import build_backbone
-from ferbench.records.files import write_atomic
+from ferbench.records.files import file_digest, write_atomic
 
 
 def resolve_init(registry: Registry, init: str, backbone: str, image_size: int) -> tuple[str, str | None]:
@@ -19,8 +21,28 @@ def resolve_init(registry: Registry, init: str, backbone: str, image_size: int) 
     path = _from_hub(registry, backbone, image_size) if init == "hub" else Path(init)
     if not path.is_file():
         raise DataError(f"--init {init}: no such file; name a state dict (.safetensors or .pth), 'hub' or 'scratch'")
-    with path.open("rb") as file:
-        return f"sha256:{hashlib.file_digest(file, 'sha256').hexdigest()}", str(path.resolve())
+    return f"sha256:{file_digest(path)}", str(path.resolve())
+
+
+def check_init(registry: Registry, backbone: str, image_size: int, path: str) -> Match | None:
+    """Fit a file to a net that is built without memory; None where the builder does not say what matched.
+
+    Raises DataError for a file that does not fit or cannot be read safely, UsageError for a backbone that takes none.
+    """
+    problem: Exception | None = None
+    # A net that looks at values fails on meta tensors; then the real ones decide.
+    for device in ("meta", "cpu"):
+        try:
+            with torch.device(device), warnings.catch_warnings(action="ignore"):
+                return build_backbone(registry, backbone, image_size, Path(path)).init_match
+        except FerbenchError:
+            raise
+        except Exception as error:  # whatever a builder raises
+            problem = error
+    reason = " ".join(f"{type(problem).__name__}: {problem}".split()).removesuffix(":")[:200]
+    raise DataError(
+        f"{path}: backbone '{backbone}' cannot begin with these weights ({reason}); name others with --init, or omit it"
+    ) from problem
 
 
 def _from_hub(registry: Registry, backbone: str, image_size: int) -> Path:

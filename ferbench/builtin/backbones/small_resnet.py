@@ -5,6 +5,7 @@ from torch import Tensor, nn
 
 from ferbench.contract.backbone import Backbone, BackboneRequest
 from ferbench.errors import UsageError
+from ferbench.weights import load_weights
 
 WIDTHS = (2, 4, 6)
 
@@ -51,9 +52,12 @@ class SmallResNet(Backbone):
 
 def build(request: BackboneRequest) -> SmallResNet:
     """`small-resnet` has width 24; `small-resnet/16` has width 16."""
-    if request.init is not None:
-        raise UsageError(f"small-resnet has no initial weights to load ({request.init}); omit --init")
+    if isinstance(request.init, str):
+        raise UsageError(f"small-resnet has no weights at a hub (--init {request.init}); name a file or omit --init")
     variant = request.variant or "24"
     if not (variant.isascii() and variant.isdecimal()) or int(variant) < 4:
         raise UsageError(f"small-resnet/{variant}: the width must be a whole number from 4; try small-resnet/24")
-    return SmallResNet(int(variant))
+    net = SmallResNet(int(variant))
+    if request.init is not None:
+        net.init_match = load_weights(net, request.init)
+    return net

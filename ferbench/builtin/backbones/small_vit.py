@@ -2,7 +2,7 @@
 
 from timm.models.vision_transformer import VisionTransformer
 
-from ferbench.builtin.backbones.timm_adapter import TimmViT
+from ferbench.builtin.backbones.timm_adapter import TimmViT, fill
 from ferbench.contract.backbone import BackboneRequest
 from ferbench.errors import UsageError
 
@@ -17,8 +17,8 @@ def build(request: BackboneRequest) -> TimmViT:
     Patches of 8 px, 4 blocks, heads of 32, the mean of the tokens as features. Raises UsageError for a width or an
     image size that cannot be.
     """
-    if request.init is not None:
-        raise UsageError(f"small-vit has no initial weights to load ({request.init}); omit --init")
+    if isinstance(request.init, str):
+        raise UsageError(f"small-vit has no weights at a hub (--init {request.init}); name a file or omit --init")
     variant = request.variant or "64"
     if not (variant.isascii() and variant.isdecimal()) or int(variant) < HEAD_SIZE or int(variant) % HEAD_SIZE:
         raise UsageError(f"small-vit/{variant}: the width must be a multiple of {HEAD_SIZE}; try small-vit/64")
@@ -37,4 +37,7 @@ def build(request: BackboneRequest) -> TimmViT:
         global_pool="avg",
         num_classes=0,
     )
-    return TimmViT(model, request.image_size)
+    backbone = TimmViT(model, request.image_size)
+    if request.init is not None:
+        fill(backbone, request.init)
+    return backbone

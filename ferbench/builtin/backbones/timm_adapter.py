@@ -1,19 +1,22 @@
 """Every timm image classifier by name, through one adapter: `--backbone timm/resnet18`."""
 
+import math
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeGuard
 
-import safetensors.torch
 import timm
 import torch
 import torch.nn.functional as F
 from timm.layers.patch_embed import PatchEmbed
+from timm.layers.pos_embed import resample_abs_pos_embed
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor
 
 from ferbench.blocks import take_tokens
 from ferbench.contract.backbone import Backbone, BackboneRequest, TokenBackbone
-from ferbench.errors import DataError, UsageError, suggestion
+from ferbench.errors import UsageError, suggestion
+from ferbench.weights import load_weights
 
 
 class TimmBackbone(Backbone):
@@ -78,7 +81,7 @@ def build(request: BackboneRequest) -> TimmBackbone:
     else:
         backbone = TimmBackbone(model, request.image_size, input_size)
     if isinstance(request.init, Path):
-        _load_weights(backbone.model, request.init)
+        fill(backbone, request.init)
     return backbone
 
 
@@ -89,23 +92,21 @@ def _is_cut_into_patches(model: torch.nn.Module, image_size: int) -> TypeGuard[V
     return all(image_size % side == 0 for side in model.patch_embed.patch_size)
 
 
-def _load_weights(model: torch.nn.Module, path: Path) -> None:
-    """Weights from a local file, never unpickled into code; the classifier's own weights may be there and are left."""
-    state: Any
-    try:
-        if path.suffix == ".safetensors":
-            state = safetensors.torch.load_file(path)
-        else:
-            state = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch raises its own and pickle's errors for a damaged or foreign file
-        raise DataError(
-            f"{path}: not a weights file that can be read safely ({error}); save a plain state dict"
-        ) from None
-    state = state.get("state_dict", state) if isinstance(state, dict) else state
-    if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
-        raise DataError(f"{path}: not a state dict of tensors; save model.state_dict()")
-    state = {key.removeprefix("module."): value for key, value in state.items()}
-    wrong = [key for key, value in model.state_dict().items() if key not in state or state[key].shape != value.shape]
-    if wrong:
-        raise DataError(f"{path}: lacks {len(wrong)} of the net's tensors or has other shapes (first: {wrong[0]})")
-    model.load_state_dict({key: state[key] for key in model.state_dict()})
+def fill(backbone: TimmBackbone, path: Path) -> None:
+    """Initial weights from a file; those of the classifier may be there and are left."""
+    model = backbone.model
+    classifier = getattr(model, "pretrained_cfg", {}).get("classifier") or ()
+    names = (classifier,) if isinstance(classifier, str) else classifier
+    backbone.init_match = load_weights(model, path, adapt=partial(_resized, model), classifier=names)
+
+
+def _resized(model: torch.nn.Module, name: str, theirs: Tensor, mine: Tensor) -> tuple[Tensor, str] | None:
+    """Position embeddings of square images of another size, interpolated; None for anything else."""
+    if name != "pos_embed" or not isinstance(model, VisionTransformer) or theirs.shape[::2] != mine.shape[::2]:
+        return None
+    prefix = 0 if model.no_embed_class else model.num_prefix_tokens
+    side, new = math.isqrt(max(0, theirs.shape[1] - prefix)), list(model.patch_embed.grid_size)
+    if not side or side * side + prefix != theirs.shape[1]:
+        return None
+    made = resample_abs_pos_embed(theirs, new_size=new, num_prefix_tokens=prefix)
+    return made, f"is interpolated from {side}x{side} to {new[0]}x{new[1]} patches, as timm does"
