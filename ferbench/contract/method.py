@@ -26,7 +26,7 @@ from ferbench.contract.batch import (
     Views,
     ViewSpec,
 )
-from ferbench.contract.counting import uncounted
+from ferbench.contract.counting import probing, uncounted
 from ferbench.contract.head import Head, LinearHead, Output
 from ferbench.contract.optimizer import MAIN, FurtherOptimizer, OptimizerSettings
 from ferbench.errors import PluginError
@@ -406,6 +406,11 @@ class Method(nn.Module):
         size = (len(images) * self._processes.count, *shape)
         return self._processes.part(draws.beta(size, a, b, self.random, images.device))
 
+    def normal(self, images: Tensor, *shape: int) -> Tensor:
+        """Numbers (B, *shape) float32 from the standard normal distribution, drawn as `uniform` draws."""
+        size = (len(images) * self._processes.count, *shape)
+        return self._processes.part(torch.empty(size, device=images.device).normal_(generator=self.random))
+
     def permutation(self, images: Tensor) -> Tensor:
         """This process's part (B,) int64 of a random order of the images of all, positions in what `gather` gives.
 
@@ -425,6 +430,16 @@ class Method(nn.Module):
         else:
             output = torch.func.functional_call(self.net, dict(parameters), (images,))
         return output
+
+    @contextmanager
+    def probing(self) -> Iterator[None]:
+        """Within it forwards of the net and of `networks` only look: nothing that they leave is trained on.
+
+        BatchNorm uses batch statistics and keeps its running ones, and no auxiliary loss of the head is noted.
+        Gradients flow, for VAT's perturbation or the inner step of a functional SAM; images count as ever.
+        """
+        with frozen_bn(self.net), frozen_bn(self.networks), probing():
+            yield
 
     def forward_views(self, batch: Batch, *, views: Views | None = None, joint: bool | None = None) -> ForwardedViews:
         """Forward every view of the batch through the net; `labeled, unlabeled = self.forward_views(batch)`.
