@@ -91,6 +91,16 @@ def options(case: MethodCase) -> str:
 
 
 @CHECKS.add(
+    "stages and views are declared",
+    protects="`--dry-run` and the plan of a run, which are made before there are images or nets",
+    mend="use nothing but self.config in __init__ and in stages(), and give every stage its Views",
+)
+def declared(case: MethodCase) -> str:
+    found = [stage.name for _, config in case.configs() for stage in case.method(config).declared_stages()]
+    return ", ".join(dict.fromkeys(found))
+
+
+@CHECKS.add(
     "losses are tensors of the right shapes and ranges",
     protects="the engine minimises the total, and history and report show terms, pseudo-labels and masks as they are "
     "described",

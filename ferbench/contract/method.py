@@ -127,6 +127,11 @@ class Stage:
     """From a batch of the stage to rows of pictures: title to (B, 3, S, S), normalised as the batch's images are."""
 
     def __post_init__(self) -> None:
+        if not isinstance(self.views, Views):
+            raise PluginError(
+                f"stage '{self.name}': views is a {type(self.views).__name__}; give Views(labeled={{...}}, "
+                "unlabeled={...}) of ferbench.contract.batch"
+            )
         if self.optimizer is not None and not isinstance(self.optimizer, OptimizerSettings):
             raise PluginError(
                 f"stage '{self.name}': optimizer is a {type(self.optimizer).__name__}; give "
@@ -339,7 +344,8 @@ class Method(nn.Module):
     def requires(self) -> frozenset[str]:
         """What the method needs beside images.
 
-        `"pool_index"` (refused on streams), `"boxes"` (a notice says if they lack), `"tokens"` (a `TokenBackbone`).
+        `"pool_index"` (refused on streams), `"boxes"` (a notice says if they lack), `"tokens"` (a `TokenBackbone`),
+        `"validation"` (refused under a protocol that holds none out).
         """
         return frozenset()
 
@@ -503,7 +509,10 @@ class Method(nn.Module):
     @property
     def _attached(self) -> Handles:
         if self._handles is None:  # not an AttributeError, which nn.Module would answer with "has no attribute 'net'"
-            raise RuntimeError(f"{type(self).__name__} belongs to no run yet: net, teacher, random and info come later")
+            raise RuntimeError(
+                f"{type(self).__name__} belongs to no run yet: net, teacher, random and info are there "
+                "once setup has returned; __init__ and stages() may use self.config alone"
+            )
         return self._handles
 
 

@@ -228,6 +228,7 @@ class EarlyStopping(Method):
 
     config: Config
     views = Views(labeled={"weak": weak()})
+    requires = frozenset({"validation"})
     evaluates = "EMA model of the epoch with the best validation accuracy"
     best: Tensor  # () float32
     waited: Tensor  # () int64, epochs since the best
