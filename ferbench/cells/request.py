@@ -161,6 +161,11 @@ class Grid:
             raise UsageError(f"this cell cannot be: {first_problem(error)}") from None
         if built.uses_unlabeled and pool is None and (self.protocol.needs_pool or budget.ratio == "1"):
             raise UsageError(no_pool_text(cell, self.protocol))
+        if "validation" in built.requires and self.protocol.validation is None:
+            raise UsageError(
+                f"method '{cell.method}' chooses on held-out labels, and protocol '{cell.protocol}' holds none out; "
+                "name a --protocol with validation (`ferbench list protocols`)"
+            )
         sources = Sources(dataset_name, self.unlabeled.dataset if self.unlabeled and pool else None, start.path)
         return RequestedCell(resolve(cell, self.registry, sources, opened=self.opened), sources)
 

@@ -89,9 +89,14 @@ def check(ctx: click.Context, name: str, slow: bool, root: Path | None) -> None:
     if not results:
         raise UsageError(f"nothing to check in '{name}'; `ferbench plugins list` shows what each plugin provides")
     print_table(("check", "result", "detail"), ((r.name, _SHOWN[r.outcome], r.detail) for r in results))
-    for result in results:
-        if not result.ok:
+    told: list[str] = []
+    for result in (result for result in results if not result.ok):
+        # One mistake fails several checks; the remedy of the first is that of the mistake.
+        if any(result.detail.endswith(earlier) or earlier.endswith(result.detail) for earlier in told):
+            click.echo(f"\n{result.name}\n   what: the same")
+        else:
             click.echo(f"\n{result.name}\n   what: {result}")
+            told.append(result.detail)
     if not all(result.ok for result in results):
         ctx.exit(PluginError.exit_code)
 

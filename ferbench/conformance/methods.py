@@ -8,6 +8,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
+from torch import nn
 
 from ferbench.cells.request import RunRequest
 from ferbench.cells.resolve import method_config, view_kinds
@@ -88,6 +89,16 @@ def options(case: MethodCase) -> str:
             assert field.description, f"option '{name}' has no description"
             count += 1
     return f"{count} options"
+
+
+@CHECKS.add(
+    "stages and views are declared",
+    protects="`--dry-run` and the plan of a run, which are made before there are images or nets",
+    mend="use nothing but self.config in __init__ and in stages(), and give every stage its Views",
+)
+def declared(case: MethodCase) -> str:
+    found = [stage.name for _, config in case.configs() for stage in case.method(config).declared_stages()]
+    return ", ".join(dict.fromkeys(found))
 
 
 @CHECKS.add(
@@ -225,7 +236,7 @@ def evaluation_net(case: MethodCase) -> None:
         method, given, scores = case.whole(variant).method, [], []
         for _ in range(3):
             net = method.evaluation_net()
-            assert isinstance(net, Network), f"it is a {type(net).__name__}, not a ferbench.contract.backbone.Network"
+            assert isinstance(net, nn.Module), f"it is a {type(net).__name__}, and no module that gives an Output"
             given.append(state_digest(net))
             with torch.no_grad():
                 scores.append(net.eval()(images).logits)

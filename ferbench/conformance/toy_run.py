@@ -67,7 +67,8 @@ def run_toy(
     `views` are functions of views by name, beside the protocol's.
     """
     recipe = recipe_of(method_class(config), steps)
-    task = toy_task(unlabeled=method_class(config).uses_unlabeled, kinds=views)
+    made = method_class(config)
+    task = toy_task(unlabeled=made.uses_unlabeled, validation="validation" in made.requires, kinds=views)
     with tempfile.TemporaryDirectory() as folder:
 
         def begin() -> Training:

@@ -57,12 +57,17 @@ def unlabeled_toys(per_class: int, seed: int, device: torch.device = CPU) -> Ima
 
 
 def toy_task(
-    *, unlabeled: bool, device: torch.device = CPU, kinds: Mapping[str, Callable[..., View]] | None = None
+    *,
+    unlabeled: bool,
+    validation: bool = False,
+    device: torch.device = CPU,
+    kinds: Mapping[str, Callable[..., View]] | None = None,
 ) -> Task:
-    """24 labeled and 48 unlabeled images; `kinds` are views beside the protocol's."""
+    """24 labeled, 48 unlabeled and 9 held-out images; `kinds` are views beside the protocol's."""
     backbone = ToyBackbone()
     return Task(
         labeled=toy_images(8, 1, device),
+        validation=toy_images(3, 9, device) if validation else None,
         unlabeled=unlabeled_toys(16, 2, device) if unlabeled else None,
         relabeled=(toy_images(8, 4, device), unlabeled_toys(16, 5, device)) if unlabeled else None,
         everything=(lambda: unlabeled_toys(24, 6, device)) if unlabeled else None,

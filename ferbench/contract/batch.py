@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from ferbench.contract.head import Output
+from ferbench.errors import PluginError
 
 
 @dataclass(frozen=True)
@@ -60,6 +61,13 @@ class Views:
 
     labeled: Mapping[str, ViewSpec]
     unlabeled: Mapping[str, ViewSpec] | None = None
+
+    def __post_init__(self) -> None:
+        for side, views in (("labeled", self.labeled), ("unlabeled", self.unlabeled or {})):
+            if not (isinstance(views, Mapping) and all(isinstance(spec, ViewSpec) for spec in views.values())):
+                raise PluginError(
+                    f"Views: {side} is {views!r}; give a dict of names to weak(), strong(), plain() or view(...)"
+                )
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,7 @@ from ferbench.contract.batch import (
     Views,
     ViewSpec,
 )
-from ferbench.contract.counting import uncounted
+from ferbench.contract.counting import probing, uncounted
 from ferbench.contract.head import Head, LinearHead, Output
 from ferbench.contract.optimizer import MAIN, FurtherOptimizer, OptimizerSettings
 from ferbench.errors import PluginError
@@ -127,6 +127,11 @@ class Stage:
     """From a batch of the stage to rows of pictures: title to (B, 3, S, S), normalised as the batch's images are."""
 
     def __post_init__(self) -> None:
+        if not isinstance(self.views, Views):
+            raise PluginError(
+                f"stage '{self.name}': views is a {type(self.views).__name__}; give Views(labeled={{...}}, "
+                "unlabeled={...}) of ferbench.contract.batch"
+            )
         if self.optimizer is not None and not isinstance(self.optimizer, OptimizerSettings):
             raise PluginError(
                 f"stage '{self.name}': optimizer is a {type(self.optimizer).__name__}; give "
@@ -339,7 +344,8 @@ class Method(nn.Module):
     def requires(self) -> frozenset[str]:
         """What the method needs beside images.
 
-        `"pool_index"` (refused on streams), `"boxes"` (a notice says if they lack), `"tokens"` (a `TokenBackbone`).
+        `"pool_index"` (refused on streams), `"boxes"` (a notice says if they lack), `"tokens"` (a `TokenBackbone`),
+        `"validation"` (refused under a protocol that holds none out).
         """
         return frozenset()
 
@@ -406,6 +412,11 @@ class Method(nn.Module):
         size = (len(images) * self._processes.count, *shape)
         return self._processes.part(draws.beta(size, a, b, self.random, images.device))
 
+    def normal(self, images: Tensor, *shape: int) -> Tensor:
+        """Numbers (B, *shape) float32 from the standard normal distribution, drawn as `uniform` draws."""
+        size = (len(images) * self._processes.count, *shape)
+        return self._processes.part(torch.empty(size, device=images.device).normal_(generator=self.random))
+
     def permutation(self, images: Tensor) -> Tensor:
         """This process's part (B,) int64 of a random order of the images of all, positions in what `gather` gives.
 
@@ -425,6 +436,16 @@ class Method(nn.Module):
         else:
             output = torch.func.functional_call(self.net, dict(parameters), (images,))
         return output
+
+    @contextmanager
+    def probing(self) -> Iterator[None]:
+        """Within it forwards of the net and of `networks` only look: nothing that they leave is trained on.
+
+        BatchNorm uses batch statistics and keeps its running ones, and no auxiliary loss of the head is noted.
+        Gradients flow, for VAT's perturbation or the inner step of a functional SAM; images count as ever.
+        """
+        with frozen_bn(self.net), frozen_bn(self.networks), probing():
+            yield
 
     def forward_views(self, batch: Batch, *, views: Views | None = None, joint: bool | None = None) -> ForwardedViews:
         """Forward every view of the batch through the net; `labeled, unlabeled = self.forward_views(batch)`.
@@ -488,7 +509,10 @@ class Method(nn.Module):
     @property
     def _attached(self) -> Handles:
         if self._handles is None:  # not an AttributeError, which nn.Module would answer with "has no attribute 'net'"
-            raise RuntimeError(f"{type(self).__name__} belongs to no run yet: net, teacher, random and info come later")
+            raise RuntimeError(
+                f"{type(self).__name__} belongs to no run yet: net, teacher, random and info are there "
+                "once setup has returned; __init__ and stages() may use self.config alone"
+            )
         return self._handles
 
 

@@ -19,13 +19,13 @@ from ferbench.contract.executor import Job
 from ferbench.data.load.image_store import CENTRAL_BOX
 from ferbench.data.select.cross_test import CrossTest
 from ferbench.discovery.registry import Registry
-from ferbench.errors import FerbenchError, InterruptedRun, UsageError
+from ferbench.errors import FerbenchError, InterruptedRun, PluginError, UsageError
 from ferbench.execution.handover import FACTS, LOGITS, REPORT, TEST, CellFacts, ImageRows, TrainerReport
 from ferbench.execution.join import cross_test_result, trained_result
 from ferbench.execution.record_builder import RecordBuilder, error_report, finished_record, has_model
 from ferbench.execution.rows import rows_of_tests, training_rows
 from ferbench.records.cell import Cell
-from ferbench.records.files import write_atomic
+from ferbench.records.files import file_digest, write_atomic
 from ferbench.records.in_progress import IN_PROGRESS
 from ferbench.records.reproduction import Sources
 from ferbench.records.schema import Record
@@ -182,7 +182,19 @@ class _CellRun:
             chosen.write(self.work / f"{name}.npz")
         write_atomic(self.work / FACTS, facts.model_dump_json().encode())
         job, events = self.builder.job, self.events
-        report = self.trainer(job, self.work, events, self.stop, lambda: tested.write(self.work / TEST))
+        handed: list[str] = []
+
+        def tests() -> None:
+            # Whoever asks before the net is there, such as a method that found the pipe, would train on what is tested.
+            if facts.model is not None or (self.work / MODEL).is_file():
+                handed.append(facts.model_digest or file_digest(self.work / MODEL))
+                tested.write(self.work / TEST)
+
+        report = self.trainer(job, self.work, events, self.stop, tests)
+        if report.trained is not None and {file_digest(self.work / MODEL)} != set(handed):
+            raise PluginError(
+                f"method '{job.cell['method']}': the net has changed since the test images were given out"
+            )
         self.builder.take(report)
         return report
 

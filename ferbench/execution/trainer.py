@@ -3,6 +3,7 @@
 Under torchrun where several share the cell; of these the first alone writes and tells.
 """
 
+import ctypes
 import json
 import os
 import selectors
@@ -11,6 +12,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import NoReturn
 
@@ -28,10 +30,13 @@ TORCHRUN = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node")
 TRAINED = b'{"kind":"trained"}'
 """The line by which a trainer asks for the rows of test images."""
 PATIENCE_SECONDS = 0.2
+PR_SET_DUMPABLE = 4
+"""Of Linux's prctl.h."""
 
 
 def train_apart(job: Job, folder: Path, events: Events, stop: Stop, tests: Callable[[], None]) -> TrainerReport:
     """Have a process of its own train the cell. One that dies takes this one with it, in the same way."""
+    _close_memory()
     launcher = (*TORCHRUN, str(job.processes)) if job.processes > 1 else ()
     command = (sys.executable, *launcher, "-m", "ferbench.execution.trainer", json.dumps(job.to_json()), str(folder))
     environment = {name: value for name, value in os.environ.items() if name != "RANK"}  # torchrun sets its own
@@ -53,6 +58,16 @@ def train_apart(job: Job, folder: Path, events: Events, stop: Stop, tests: Calla
     if process.returncode == InterruptedRun.exit_code:
         raise InterruptedRun("its trainer was stopped; run the same command again to go on")
     _die_of(process.returncode)
+
+
+def _close_memory() -> None:
+    """Keep the user's other processes, such as the trainer, from reading the labels in this one's memory (Linux).
+
+    Root reads it all the same. A trainer begins anew: a started program is open again.
+    """
+    if sys.platform == "linux":
+        with suppress(OSError, AttributeError):
+            ctypes.CDLL(None).prctl(PR_SET_DUMPABLE, 0, 0, 0, 0)
 
 
 def _lines(process: "subprocess.Popen[bytes]", stop: Stop) -> Iterator[bytes]:

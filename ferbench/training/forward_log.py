@@ -7,13 +7,15 @@ import torch
 from torch import Tensor, nn
 
 from ferbench.contract.backbone import Network
+from ferbench.contract.counting import is_probing
 from ferbench.contract.head import Output
 
 
 class ForwardLog:
     """Notes every forward of a net and of its teacher since the last `clear`.
 
-    Of forwards of the net with gradient, auxiliary loss and extras of its head are kept too.
+    Of forwards of the net with gradient, but not of those that only probe it, auxiliary loss and extras of its head are
+    kept too.
     """
 
     def __init__(self, net: Network, teacher: Network) -> None:
@@ -61,7 +63,7 @@ class ForwardLog:
         if not self._watches:
             return
         self._images.append(len(inputs[0]))
-        if not (isinstance(output, Output) and torch.is_grad_enabled()):
+        if not (isinstance(output, Output) and torch.is_grad_enabled()) or is_probing():
             return
         if output.aux_loss is not None:
             self._aux.append((output.aux_loss, len(output.logits)))

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ferbench.contract.backbone import Network
 from ferbench.contract.batch import Batch, Losses, MethodInfo, StepInfo, Views, strong, weak
-from ferbench.contract.method import Method, MethodConfig
+from ferbench.contract.method import Method, MethodConfig, Stage
 
 KEPT: list[Tensor] = []
 
@@ -119,3 +119,16 @@ class InPlace(Honest):
     def loss(self, batch: Batch) -> Losses:
         self.__dict__["batch"] = batch
         return super().loss(batch)
+
+
+class DictViews(Honest):
+    """Views as a dict."""
+
+    views = {"labeled": {"weak": weak()}}  # type: ignore[assignment]
+
+
+class EarlyInfo(Honest):
+    """Wants to know of the run before there is one."""
+
+    def stages(self) -> list[Stage]:
+        return [Stage(f"of {self.info.n_classes}", self.loss, self.views)]

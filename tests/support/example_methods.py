@@ -56,7 +56,8 @@ class FunctionalSam(Plain):
     def loss(self, batch: Batch) -> Losses:
         images = batch.labeled.images["weak"]
         named = {name: p for name, p in self.net.named_parameters() if p.requires_grad}
-        plain = F.cross_entropy(self.forward_images(images).logits, batch.labels)
+        with self.probing():
+            plain = F.cross_entropy(self.forward_images(images).logits, batch.labels)
         gradients = torch.autograd.grad(plain, list(named.values()))
         moved = {name: p + 0.05 * g for (name, p), g in zip(named.items(), gradients, strict=True)}
         return Losses(F.cross_entropy(self.forward_images(images, parameters=moved).logits, batch.labels))

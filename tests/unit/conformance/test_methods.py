@@ -10,8 +10,11 @@ from ferbench.discovery.loader import builtin_registry
 from ferbench.discovery.registry import Entry
 
 LOSSES = "losses are tensors of the right shapes and ranges"
+DECLARED = "stages and views are declared"
 HONEST_MASK = "pseudo-labels and mask are those that train"
 BROKEN = {
+    "DictViews": (DECLARED, "views is a dict; give Views("),
+    "EarlyInfo": (DECLARED, "stages() may use self.config alone"),
     "IgnoredOption": ("every option changes something", "temperature"),
     "FloatLabels": (LOSSES, "int64"),
     "TwiceTheLabels": (LOSSES, "(32,)"),

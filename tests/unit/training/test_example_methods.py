@@ -1,30 +1,35 @@
 """What papers need of the contract: each example runs, resumes bit for bit, and is counted whole."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
-from ferbench.conformance.toy_task import RECIPE, toy_task, toy_training
+from ferbench.conformance.toy_task import RECIPE, toy_images, toy_task, toy_training
 from ferbench.contract.batch import Batch, Losses
+from ferbench.contract.head import LinearHead, Output
 from ferbench.contract.method import Method, MethodConfig, Stage, TakeStep
 from ferbench.contract.optimizer import OptimizerSettings, ParameterGroup
 from ferbench.errors import FerbenchError, PluginError
 from ferbench.training.loop import Training, train
 from ferbench.training.stage_cache import StageCache
 from tests.support import example_methods as examples
+from tests.support import paper_methods as papers
 from tests.support.stepping import Stepper
 from tests.support.waiting import NothingWaits
 
 SHORT = RECIPE.model_copy(update={"steps": 6, "evaluations": 1})
 L, U = RECIPE.labeled_batch, RECIPE.unlabeled_batch
 POOL = 48
+ALL = (*examples.EXAMPLES, *papers.EXAMPLES)
 
 
 def training(method: type[Method], folder: Path, **more: Any) -> Training:
-    made = method(MethodConfig())
+    made = method(method.Config())
     task = toy_task(unlabeled=made.uses_unlabeled, kinds=examples.KINDS)
+    task = replace(task, validation=toy_images(3, 9))
     return toy_training(made, folder, recipe=SHORT, task=task, **more)
 
 
@@ -45,7 +50,7 @@ def state(run: Training) -> dict[str, torch.Tensor]:
     return {name: value.clone() for name, value in found.items()}
 
 
-@pytest.mark.parametrize("method", examples.EXAMPLES)
+@pytest.mark.parametrize("method", ALL)
 def test_a_stopped_run_ends_like_a_whole_one(method: type[Method], tmp_path: Path) -> None:
     whole = training(method, tmp_path / "whole")
     begin = state(whole)
@@ -65,6 +70,43 @@ def test_a_stopped_run_ends_like_a_whole_one(method: type[Method], tmp_path: Pat
     assert {key.partition(".")[0] for key in changed} >= {"net", "teacher"}
 
 
+class AuxHead(LinearHead):
+    """Its auxiliary loss goes through the backbone."""
+
+    def forward(self, features: torch.Tensor) -> Output:
+        return Output(self.linear(features), features, features.square().mean())
+
+
+@pytest.mark.parametrize("method", [examples.FunctionalSam, papers.Vat, papers.DeepCoTraining, papers.ReMixMatch])
+def test_a_gradient_within_a_step_bears_a_head_with_an_auxiliary_loss(method: type[Method], tmp_path: Path) -> None:
+    class WithAux(method):  # type: ignore[misc, valid-type]
+        def make_head(self, feature_size: int, n_classes: int) -> AuxHead:
+            return AuxHead(feature_size, n_classes)
+
+    assert len(train(training(WithAux, tmp_path)).history) == 3
+
+
+def test_what_only_probes_leaves_batchnorm_alone_and_lets_gradients_flow(tmp_path: Path) -> None:
+    run = training(papers.DeepCoTraining, tmp_path).run
+    nets = (run.net.train(), run.method.networks["peer"].train())
+    before = [{name: value.clone() for name, value in net.named_buffers()} for net in nets]
+    images = torch.randn(4, 3, 16, 16, requires_grad=True)
+    with run.method.probing():
+        total = sum(net(images).logits.square().sum() for net in nets)
+    assert torch.autograd.grad(total, images)[0].abs().sum() > 0
+    for net, buffers in zip(nets, before, strict=True):
+        assert all(torch.equal(value, buffers[name]) for name, value in net.named_buffers())
+
+
+def test_the_best_epoch_on_validation_is_what_is_evaluated(tmp_path: Path) -> None:
+    run = training(papers.EarlyStopping, tmp_path)
+    history = train(run).history
+    seen = [row.method["validation_accuracy"] for row in history]
+    assert float(run.run.method.best) == pytest.approx(max(seen))  # type: ignore[arg-type]
+    best = seen.index(max(seen))
+    assert int(run.run.method.waited) == len(seen) - 1 - best  # type: ignore[arg-type]
+
+
 COUNTS = {  # of six steps: images through backbones, optimizer steps
     examples.Sam: (6 * 2 * L, 6),
     examples.FunctionalSam: (6 * 2 * L, 6),
@@ -75,6 +117,14 @@ COUNTS = {  # of six steps: images through backbones, optimizer steps
     examples.MeanTeacher: (6 * (L + U + U), 6),
     examples.WithLars: (6 * L, 6),
     examples.OwnViews: (6 * (L + 3 * U), 6),
+    papers.MixMatch: (6 * (2 * U + L + 2 * U), 6),
+    papers.ReMixMatch: (6 * (U + (L + 3 * U) + U + U), 6),
+    papers.FlexMatch: (6 * (L + 2 * U), 6),
+    papers.Vat: (6 * 3 * (L + U), 6),
+    papers.EarlyStopping: (6 * L + 3 * 9, 6),
+    papers.DeepCoTraining: (6 * 6 * (L + U), 6),
+    papers.CoMatch: (6 * (L + 3 * U), 6),
+    papers.SamFixMatch: (6 * 2 * (L + 2 * U), 6),
 }
 
 
@@ -103,7 +153,7 @@ def test_forwards_of_copies_and_inner_steps_count_and_image_passes_keep_their_me
     assert (progress.forward_images, progress.optimizer_steps) == (6 * 2 * L, 12)
 
 
-@pytest.mark.parametrize("method", examples.EXAMPLES)
+@pytest.mark.parametrize("method", ALL)
 def test_nothing_in_the_engines_part_of_a_step_waits(method: type[Method], tmp_path: Path) -> None:
     stepper = Stepper(training(method, tmp_path))
     batch = stepper.batch(0)
@@ -260,8 +310,6 @@ def test_an_unknown_optimizer_of_a_step_is_named(tmp_path: Path) -> None:
 def test_a_cached_stage_hands_on_what_it_cost(tmp_path: Path) -> None:
     class Cached(examples.NoisyStudent):
         def stages(self) -> list[Stage]:
-            from dataclasses import replace
-
             first, student = super().stages()
             return [replace(first, cache=True), student]
 
