@@ -56,7 +56,9 @@ class StreamedDataset(LayoutReader):
     def readable_places(self, shard: str) -> Iterator[Place | Damage]:
         """What `places` gives; a place that is larger than any image is Damage, as reading it would fill the memory."""
         for place in self.places(shard):
-            if isinstance(place, Place) and not 0 <= place.length <= MAX_FILE:
+            if isinstance(place, Damage) and (pattern := self.account.ignored_by(f"{shard}/{place.record}")):
+                self.account.ignore("entry", f"{shard}/{place.record}", f"--ignore {pattern}")
+            elif isinstance(place, Place) and not 0 <= place.length <= MAX_FILE:
                 yield Damage(place.id, f"has {place.length} bytes, which no image has (at most {MAX_FILE})")
             else:
                 yield place
