@@ -14,6 +14,7 @@ from typing import Literal
 Outcome = Literal["sample", "read", "damage", "ignored", "unused"]
 OUTCOMES: tuple[Outcome, ...] = ("sample", "read", "damage", "ignored", "unused")
 EXAMPLES = 3
+MOST_PLACES = 8
 
 
 @dataclass
@@ -25,6 +26,8 @@ class AccountLine:
     reason: str
     count: int = 0
     examples: list[str] = field(default_factory=list)
+    places: set[str] = field(default_factory=set)
+    """Of what is unused: patterns that match all of it."""
 
 
 class Account:
@@ -42,8 +45,8 @@ class Account:
         """Samples of each class by split; `unknown` where there is no label."""
         self.remedies: dict[str, None] = {}
         """Options of `prepare` that would make use of what is unused or unknown, such as `--label-column emotion`."""
-        self.damages: dict[str, str] = {}
-        """Reasons by record."""
+        self.reasons: dict[str, str] = {}
+        """Why nothing is made of a damaged entry, or of the files in a folder, by its name."""
         self.unknown_labels: dict[str, int] = {}
         """How many entries have each label that is no class."""
         self.touched = array("q")
@@ -86,6 +89,10 @@ class Account:
         if remedy:
             self.remedies[remedy] = None
 
+    def explain(self, folder: str, reason: str) -> None:
+        """Why the images in a folder would be unused."""
+        self.reasons[folder] = reason
+
     def leave_files(self, pattern: str, reason: str) -> None:
         """Files that this reader leaves, images too: `Image/original/*`, since another part holds the same faces."""
         self.left.append((pattern, reason))
@@ -98,6 +105,10 @@ class Account:
         line.count += count
         if len(line.examples) < EXAMPLES and name not in line.examples:
             line.examples.append(name)
+        if outcome == "unused":
+            line.places.add(name.rpartition("/")[0] or name)
+            if len(line.places) > MOST_PLACES:
+                line.places = {os.path.commonpath(line.places) or "*"}
 
     def count(self, outcome: Outcome) -> int:
         """How many parts have an outcome."""
@@ -146,6 +157,14 @@ class ReaderOptions:
         """Those that say something, by name."""
         found = {name: getattr(self, name) for name in self.__dataclass_fields__}
         return {name: value for name, value in found.items() if value}
+
+
+NOTHING_SAID = ReaderOptions()
+
+
+def escaped(name: str) -> str:
+    """A pattern that matches this name alone, and what lies below it."""
+    return name if name == "*" else "".join(f"[{char}]" if char in "*?[" else char for char in name)
 
 
 def matching(patterns: Sequence[str], name: str) -> str | None:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
-from ferbench.contract.account import Account, ReaderOptions
+from ferbench.contract.account import NOTHING_SAID, Account, ReaderOptions
 from ferbench.errors import DataError
 
 SEVEN_CLASSES = ("neutral", "happiness", "sadness", "surprise", "fear", "disgust", "anger")
@@ -99,7 +99,7 @@ class Dataset(ABC):
     """Which fields of `ReaderOptions` the reader follows; every reader takes `ignore`."""
     data_suffixes: ClassVar[tuple[str, ...]] = ()
     """Endings of files, beside those of images, that hold images for this reader: what it does not read is unused."""
-    options: ReaderOptions = ReaderOptions()
+    options: ReaderOptions = NOTHING_SAID
 
     def __init__(self, root: Path | None = None, name: str | None = None) -> None:
         """`root` is the folder that the user names; a dataset that ships its images ignores it."""

@@ -10,8 +10,10 @@ from numpy.typing import NDArray
 from ferbench.contract.account import Account, matching
 from ferbench.contract.dataset import Damage, Dataset, Sample
 from ferbench.errors import DataError
-from ferbench.readers.paths import IMAGE_SUFFIXES, is_hidden
+from ferbench.readers.images import LOOKED_AT, unread_image
+from ferbench.readers.paths import is_hidden
 from ferbench.readers.streams import StreamedDataset
+from ferbench.readers.text import suffix_of
 
 NO_IMAGES = (
     *(".txt", ".csv", ".tsv", ".lst", ".list", ".json", ".jsonl", ".xml", ".yaml", ".yml", ".toml", ".md", ".html"),
@@ -19,13 +21,6 @@ NO_IMAGES = (
     *(".zip", ".rar", ".7z", ".gz", ".tgz", ".tar", ".rec", ".parquet", ".arrow", ".mp4", ".avi", ".lock"),
 )
 """Endings whose files are not looked into: there may be a million labels of one image each."""
-OTHER_IMAGES = (
-    *(".avif", ".heic", ".heif", ".jp2", ".j2k", ".jpx", ".tga", ".ico", ".pcx", ".sgi", ".rgb", ".bw", ".ras", ".xbm"),
-    *(".xpm", ".dds", ".psd", ".eps", ".dib", ".cur", ".icns", ".qoi", ".im", ".msp", ".fits", ".mpo", ".svg"),
-)
-MAGIC = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF87a", b"GIF89a", b"BM", b"II*\0", b"MM\0*")
-LOOKED_AT = 16
-"""Bytes that tell an image."""
 
 
 def take_account(dataset: Dataset) -> Account:
@@ -45,13 +40,6 @@ def take_account(dataset: Dataset) -> Account:
     if dataset.root is not None and dataset.root.is_dir():
         _Walk(dataset, account).run(dataset.root)
     return account
-
-
-def looks_like_image(content: bytes) -> bool:
-    """Whether bytes begin as the file of an image does."""
-    webp = content[:4] == b"RIFF" and content[8:12] == b"WEBP"
-    netpbm = content[:1] == b"P" and content[1:2] in b"123456Ff" and content[2:3] in (b"\n", b" ", b"\r", b"\t")
-    return webp or (netpbm and len(content) > 2) or content.startswith(MAGIC)
 
 
 def _entries(dataset: Dataset) -> Iterator[Sample | Damage]:
@@ -75,7 +63,7 @@ def _label(sample: Sample) -> str:
 
 def _add_damage(account: Account, damage: Damage) -> None:
     account.add("entry", damage.record, "damage", "gives no image; listed below")
-    account.damages[damage.record] = damage.reason
+    account.reasons[damage.record] = damage.reason
     if (label := damage.unknown_label) is not None:
         account.unknown_labels[label] = account.unknown_labels.get(label, 0) + 1
 
@@ -122,7 +110,7 @@ class _Walk:
     def _untouched(self, entry: os.DirEntry[str], below: str, root: str) -> None:
         """Say what becomes of a file, or of a link to a folder, that gives no sample."""
         account = self._account
-        if (damaged := self._damage_of(below)) and damaged[0] == below:
+        if (known := self._reason_of(below)) and known[0] == below:
             return  # it has its own line
         if any(is_hidden(part) for part in below.split("/")):
             account.ignore("file", below, "hidden, or left by an operating system")
@@ -130,16 +118,16 @@ class _Walk:
             account.ignore("file", below, dict(account.left)[pattern])
         elif entry.is_symlink() and os.path.isdir(entry.path):
             self._link(entry, below, root)
-        elif damaged:
-            self._look(entry, below, damaged[1])
+        elif known:
+            self._look(entry, below, known[1])
         else:
             self._look(entry, below, "")
 
-    def _damage_of(self, below: str) -> tuple[str, str] | None:
-        """The record and reason of the damage that a file, or a folder that it lies in, is."""
+    def _reason_of(self, below: str) -> tuple[str, str] | None:
+        """Why a file, or a folder that it lies in, gives no sample, after its name."""
         while below:
-            if below in self._account.damages:
-                return below, self._account.damages[below]
+            if below in self._account.reasons:
+                return below, self._account.reasons[below]
             below = below.rpartition("/")[0]
         return None
 
@@ -157,22 +145,17 @@ class _Walk:
         name, account = entry.name.lower(), self._account
         if not entry.is_file():
             account.ignore("file", below, "no regular file")
-        elif name.endswith((*IMAGE_SUFFIXES, *self._data_suffixes)):
-            self._candidates.append((Path(entry.path), below, reason or "lies where this reader does not look"))
-        elif name.endswith(OTHER_IMAGES):
-            text = "of a kind that is not decoded; convert it to PNG"
-            self._candidates.append((Path(entry.path), below, text))
-        elif not name.endswith(NO_IMAGES) and _begins_as_image(entry):
-            text = "an image by its content, not by the ending of its name; rename it"
-            self._candidates.append((Path(entry.path), below, text))
+        elif self._data_suffixes and name.endswith(self._data_suffixes):
+            self._candidates.append((Path(entry.path), below, reason or "is not read"))
+        elif unread := unread_image(name, b"" if name.endswith(NO_IMAGES) else _beginning(entry)):
+            self._candidates.append((Path(entry.path), below, reason or unread))
         else:
-            ending = os.path.splitext(name)[1]
-            account.ignore("file", below, f"no image: *{ending[:12]}" if ending else "no image")
+            account.ignore("file", below, f"no image: *{suffix_of(name)}" if suffix_of(name) else "no image")
 
 
-def _begins_as_image(entry: os.DirEntry[str]) -> bool:
+def _beginning(entry: os.DirEntry[str]) -> bytes:
     try:
         with open(os.open(entry.path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOFOLLOW), "rb") as file:
-            return looks_like_image(file.read(LOOKED_AT))
+            return file.read(LOOKED_AT)
     except OSError:
-        return False
+        return b""

@@ -19,7 +19,7 @@ IMAGE_SUFFIXES = (
 )
 """Of the formats that are decoded (`ferbench.data.prepare.decode.FORMATS`), all that Pillow knows."""
 LEFT_BY_SYSTEMS = ("__macosx", "@eadir", "thumbs.db", "desktop.ini", "$recycle.bin", "system volume information")
-"""What unpacking, a file manager or a server leaves beside data, in lower case; it is passed over as hidden files are."""
+"""What unpacking, a file manager or a server leaves beside data, in lower case; passed over as hidden files are."""
 MAX_FILE = 2**28
 
 

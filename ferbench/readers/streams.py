@@ -113,6 +113,10 @@ class ArchiveStream(NamedStream):
 
     SUFFIX: ClassVar[str]
 
+    @property
+    def data_suffixes(self) -> tuple[str, ...]:  # type: ignore[override]
+        return (self.SUFFIX,)
+
     def shards(self) -> Sequence[str]:
         found = (path.relative_to(self.base) for path in self.base.rglob(f"*{self.SUFFIX}") if path.name[0] != ".")
         if not (names := sorted(path.as_posix() for path in found)):
@@ -125,6 +129,7 @@ class ArchiveStream(NamedStream):
         except (OSError, ValueError) as error:
             yield Damage("all", str(error))
             return
+        self.account.use(self.base / shard, "archive")
         yield from self._records(shard, path)
 
     @abstractmethod

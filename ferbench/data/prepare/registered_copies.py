@@ -7,7 +7,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from ferbench.contract.account import ReaderOptions
+from ferbench.contract.account import NOTHING_SAID, ReaderOptions
 from ferbench.contract.dataset import Damage, Dataset, DatasetInfo, OnBadRecord, Sample
 from ferbench.data.cache import cache_root
 from ferbench.discovery.registry import Entry
@@ -28,7 +28,7 @@ class Prepared(BaseModel):
     root: Path
     crop: float | None = Field(description="margin around the face box that images are cut to, as a part of its sides")
     on_bad_record: OnBadRecord
-    options: ReaderOptions = Field(ReaderOptions(), description="what the user says of columns, splits and classes")
+    options: ReaderOptions = Field(NOTHING_SAID, description="what the user says of columns, splits and classes")
     source_digest: str = Field(description="state of the source when it was prepared")
     info: DatasetInfo | None = Field(description="of a packed set; a stream is read where it lies")
 
@@ -78,9 +78,17 @@ def option_words(options: ReaderOptions) -> list[str]:
     return words + [word for pattern in options.ignore for word in ("--ignore", pattern)]
 
 
-def open_reader(
-    entry: Entry, root: Path | None, name: str | None, options: ReaderOptions = ReaderOptions()
-) -> Dataset:
+def command_words(reader_name: str, dataset: Dataset) -> list[str]:
+    """The command that prepares this copy as it is read now."""
+    words = ["ferbench", "prepare", reader_name, "--root", str(dataset.root)]
+    words += ["--name", str(dataset.name)] if dataset.needs_name else []
+    if dataset.crop != type(dataset).crop:
+        words += ["--no-crop"] if dataset.crop is None else ["--crop", f"{dataset.crop:g}"]
+    words += ["--on-bad-record", "skip"] if dataset.on_bad_record == "skip" else []
+    return words + option_words(dataset.options)
+
+
+def open_reader(entry: Entry, root: Path | None, name: str | None, options: ReaderOptions = NOTHING_SAID) -> Dataset:
     """The dataset that a registered reader makes of a folder; raises UsageError for an option that it does not take."""
     reader = entry.load()
     dataset = reader(root, name) if getattr(reader, "needs_name", False) else reader(root) if root else reader()
