@@ -165,6 +165,7 @@ def ferbench_register_commands(register: Register) -> None:
     register("leaderboard", "ferbench.cli.leaderboard:leaderboard", summary="Build or check the leaderboard")
     register("prepare", "ferbench.cli.prepare:prepare", summary="Prepare your copy of a dataset for runs")
     register("init", "ferbench.cli.init:init", summary="Look into a file of initial weights; fit it to a backbone")
+    register("splits", "ferbench.cli.splits:splits", summary="Write which images a split has, for other programs")
     register("boxes", "ferbench.cli.boxes:boxes", summary="Find the faces of a dataset that has no face boxes")
     register(
         "audit", "ferbench.cli.audit:audit", summary="Look for leaks: train a method twice with other hidden labels"

@@ -13,7 +13,13 @@ from ferbench.contract.dataset import Sample
 from ferbench.errors import DataError
 from ferbench.readers.text import quoted
 
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".pgm")
+IMAGE_SUFFIXES = (
+    *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".apng", ".webp", ".bmp", ".tif", ".tiff", ".gif"),
+    *(".pgm", ".ppm", ".pbm", ".pnm", ".pfm"),
+)
+"""Of the formats that are decoded (`ferbench.data.prepare.decode.FORMATS`), all that Pillow knows."""
+LEFT_BY_SYSTEMS = ("__macosx", "@eadir", "thumbs.db", "desktop.ini", "$recycle.bin", "system volume information")
+"""What unpacking, a file manager or a server leaves beside data, in lower case; passed over as hidden files are."""
 MAX_FILE = 2**28
 
 
@@ -63,12 +69,17 @@ def image_files(folder: Path) -> list[Path]:
     return files(folder, *IMAGE_SUFFIXES)
 
 
+def is_hidden(name: str) -> bool:
+    """Whether a file or folder is passed over for its name; `.` and `..` are no names, but parts of paths."""
+    return (name[0] == "." and name not in (".", "..")) or name.lower() in LEFT_BY_SYSTEMS
+
+
 def visible(folder: Path) -> list[os.DirEntry[str]]:
     """The entries of a folder by name, without hidden ones; raises DataError where it cannot be listed."""
     # Entries know whether they are folders: among 290,000 images a look at each would take longer than the rest.
     try:
         with os.scandir(folder) as entries:
-            return sorted((entry for entry in entries if entry.name[0] != "."), key=lambda entry: entry.name)
+            return sorted((entry for entry in entries if not is_hidden(entry.name)), key=lambda entry: entry.name)
     except OSError as error:
         raise DataError(f"{folder}: cannot be listed ({error.strerror or error})") from None
 

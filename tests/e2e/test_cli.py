@@ -77,7 +77,7 @@ def test_version(ferbench: Ferbench) -> None:
 @pytest.mark.parametrize(
     ("command", "words"),
     [
-        (["lits"], "did you mean 'list'?"),
+        (["lsit"], "did you mean 'list'?"),
         (["list", "metods"], "'methods'"),
         (["list", "--jsno"], "--json"),
         (["plugins"], "Commands:"),
