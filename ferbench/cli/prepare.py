@@ -117,6 +117,7 @@ def _find_layout(reader: "Dataset") -> int:
 def _open(session: Session, dataset: str, root: str, name: str | None) -> "Dataset":
     from ferbench.data.cache import cache_root
     from ferbench.data.prepare.registered_copies import open_reader
+    from ferbench.data.prepare.which_reader import check_layout
     from ferbench.data.sources import check_name
 
     entry = session.registry.get("datasets", dataset)
@@ -135,7 +136,9 @@ def _open(session: Session, dataset: str, root: str, name: str | None) -> "Datas
         raise DataError(f"{str(folder)!a}: the name of this folder is no printable text; rename it")
     if cache_root().resolve().is_relative_to(folder):
         raise UsageError(f"FERBENCH_CACHE ({cache_root()}) is within --root, which must not change; choose another")
-    return open_reader(entry, folder, name)
+    opened = open_reader(entry, folder, name)
+    check_layout(session.registry, dataset, opened)
+    return opened
 
 
 def _pack(reader: "Dataset", size: int, workers: int) -> "Sequence[str]":

@@ -15,6 +15,8 @@ from ferbench.readers.text import quoted
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".pgm")
 MAX_FILE = 2**28
+JUNK = frozenset({"__macosx", "thumbs.db", "desktop.ini", "@eadir"})
+"""What macOS, Windows and NAS systems leave behind, in lower case; passed over as hidden files are."""
 
 
 def below(root: Path, name: str) -> Path:
@@ -37,6 +39,14 @@ def inside(root: Path, path: Path) -> Path:
     return found
 
 
+def is_inside(root: Path, path: Path) -> bool:
+    """Whether a path leads to something below `root`: `inside` without its reason."""
+    try:
+        return bool(inside(root, path))
+    except (OSError, ValueError):
+        return False
+
+
 def real(root: Path, path: Path) -> Path:
     """The file that a path leads to, as `inside` does; raises ValueError for what is no regular file.
 
@@ -46,6 +56,11 @@ def real(root: Path, path: Path) -> Path:
     if not found.is_file():
         raise ValueError(f"{path}: not a file")
     return found
+
+
+def is_visible(name: str) -> bool:
+    """Whether the name of a file or folder is a person's: neither hidden nor what a system has left behind."""
+    return name[0] != "." and name.lower() not in JUNK
 
 
 def subfolders(folder: Path) -> list[Path]:
@@ -68,7 +83,7 @@ def visible(folder: Path) -> list[os.DirEntry[str]]:
     # Entries know whether they are folders: among 290,000 images a look at each would take longer than the rest.
     try:
         with os.scandir(folder) as entries:
-            return sorted((entry for entry in entries if entry.name[0] != "."), key=lambda entry: entry.name)
+            return sorted((entry for entry in entries if is_visible(entry.name)), key=lambda entry: entry.name)
     except OSError as error:
         raise DataError(f"{folder}: cannot be listed ({error.strerror or error})") from None
 

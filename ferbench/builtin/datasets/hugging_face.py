@@ -24,6 +24,7 @@ class HuggingFace(NamedDataset):
     the name of a set of the hub (`user/name`), which is downloaded. Needs `pip install 'ferbench[huggingface]'`.
     """
 
+    marks = ("dataset_dict.json", "dataset_info.json")
     rule = "loaded by Hugging Face datasets; class names are text or come from the ClassLabel feature"
 
     def found_classes(self) -> Iterator[str]:

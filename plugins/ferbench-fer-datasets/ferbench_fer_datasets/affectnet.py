@@ -85,7 +85,6 @@ class AffectNet(LayoutReader):
         train = self.require(
             "train_set/annotations",
             hint="--root holds train_set and val_set, each with the folders images and annotations",
-            others={"Manually_Annotated_file_lists": "'affectnet-2017' reads these lists"},
         )
         test = self.require("val_set/annotations", "valid_set/annotations", within=train.parents[1], depth=0)
         yield from parsed(self._pairs(train), functools.partial(self._sample, "train", "train"))

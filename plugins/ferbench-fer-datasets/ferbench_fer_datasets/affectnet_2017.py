@@ -52,7 +52,6 @@ class AffectNet2017(LayoutReader):
         lists = self.require(
             "Manually_Annotated_file_lists",
             hint="--root holds Manually_Annotated_file_lists and Manually_Annotated_Images",
-            others={"train_set/annotations": "'affectnet' reads this release"},
         )
         images = self.require("Manually_Annotated_Images", hint="unpack Manually_Annotated_compressed there")
         for name, split in LISTS.items():

@@ -29,7 +29,7 @@ class VggFace2(FolderStream):
     )
 
     def locate(self) -> Path:
-        return self.require("train", hint="--root is the folder with train/n000002")
+        return self.require("train/n000002", hint="--root is the folder with train/n000002").parent
 
 
 class CasiaWebFace(FolderStream):
@@ -45,7 +45,7 @@ class CasiaWebFace(FolderStream):
     )
 
     def locate(self) -> Path:
-        hint = "--root is the folder with a folder for each person; train.rec is read as casia-webface-112"
+        hint = "--root is the folder with a folder for each person"
         return self.require("0000045", hint=hint).parent
 
 
@@ -62,7 +62,7 @@ class CasiaWebFace112(RecordIOStream):
     )
 
     def locate(self) -> Path:
-        hint = "--root is the folder faces_webface_112x112; folders of people are read as casia-webface"
+        hint = "--root is the folder faces_webface_112x112"
         return self.require("train.rec", hint=hint).parent
 
 
