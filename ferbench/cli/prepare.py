@@ -7,11 +7,19 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from ferbench.cli.output import print_warning
+from ferbench.cli.reading import (
+    how_to_use,
+    make_options,
+    reader_options,
+    refuse_systematic,
+    refuse_unused,
+    show_account,
+)
 from ferbench.cli.session import Session
 from ferbench.errors import DataError, UsageError, listed
 from ferbench.render.escape import plain
@@ -20,6 +28,7 @@ from ferbench.render.text import print_table
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from ferbench.contract.account import Account, ReaderOptions
     from ferbench.contract.dataset import Dataset
     from ferbench.data.prepare.pack import DecodingProgress
     from ferbench.readers.streams import StreamedDataset
@@ -46,6 +55,7 @@ LINE_SECONDS = 10.0
 )
 @click.option("--workers", type=click.IntRange(1), help="Processes that decode; one per processor if omitted.")
 @click.option("--check", is_flag=True, help="Read and decode everything, report, keep nothing.")
+@reader_options
 @click.pass_obj
 def prepare(
     session: Session,
@@ -58,17 +68,19 @@ def prepare(
     on_bad_record: str,
     workers: int | None,
     check: bool,
+    **options: Any,
 ) -> None:
     """Prepare your copy of DATASET, so that `ferbench run --dataset DATASET` can use it.
 
-    Every image is decoded once and packed; the source is never changed. A data card shows the counts beside the
-    official ones, damaged and missing images, images that stand in two splits, and faces of each class. Interrupted
-    and started again it goes on where it was.
+    Every image is decoded once and packed; the source is never changed. An account shows what has become of every
+    file, column and archive member; what looks like data and is not used stops with exit code 4. A data card shows the
+    counts beside the official ones, damaged and missing images, images that stand in two splits, and faces of each
+    class. Interrupted and started again it goes on where it was.
     """
     # Not at the top: help must not wait for pyarrow.
     from ferbench.readers.streams import StreamedDataset
 
-    reader = _open(session, dataset, root, name)
+    reader = _open(session, dataset, root, name, make_options(**options))
     digest = reader.source_digest
     # One digest throughout, even if the source changes while it is read.
     reader.source_digest = cache(digest)  # type: ignore[method-assign]
@@ -78,43 +90,60 @@ def prepare(
     size = size or session.protocols["ratio-v1"].recipe_for(reader.info.family).image_size
     workers = workers or len(os.sched_getaffinity(0))
     click.echo(f"{reader.info.title}: {reader.info.rule}" if reader.info.rule else reader.info.title)
-    if isinstance(reader, StreamedDataset) and not check:
-        splits = _index(reader, size)
-    elif not check:
-        splits = _pack(reader, size, workers)
-    else:
-        _inspect(reader, size, workers)
+    account = _account(reader)
+    if check:
+        _inspect(dataset, reader, account, size, workers)
         return
+    refuse_unused(dataset, reader, account)
+    refuse_systematic(reader, account)
+    if isinstance(reader, StreamedDataset):
+        splits = _index(reader, size)
+    else:
+        splits = _pack(dataset, reader, account, size, workers)
     _remember(dataset, reader)
     click.echo(_next_step(session, reader, splits))
     if digest() != reader.source_digest():
         print_warning("the source has changed while it was read; run this command again to take in the changes")
 
 
-def _inspect(reader: "Dataset", size: int, workers: int) -> None:
+def _inspect(dataset: str, reader: "Dataset", account: "Account", size: int, workers: int) -> None:
     from ferbench.data.prepare.pack import inspect
 
-    with _progress(_find_layout(reader)) as progress:
+    with _progress(account.count("sample") + account.count("damage")) as progress:
         found = inspect(reader, size, workers=workers, progress=progress)
     _show_counts(reader, found.counts)
     for damage in found.damages:
         click.echo(plain(str(damage), 1000))
+    refuse_unused(dataset, reader, account)
+    refuse_systematic(reader, account)
     if found.damages:
-        raise DataError(f"{len(found.damages)} entries give no image")
+        raise DataError(f"{len(found.damages)} entries give no image{_as_meant(dataset, reader, account)}")
     click.echo("every image can be decoded; nothing was kept (--check)")
 
 
-def _find_layout(reader: "Dataset") -> int:
-    """Say which files and folders the reader has found; returns how many samples it sees in them."""
+def _as_meant(dataset: str, reader: "Dataset", account: "Account") -> str:
+    command = how_to_use(dataset, reader, account)
+    return f"\nto read labels as they seem to be meant: {plain(command, 4000)}" if command else ""
+
+
+def _account(reader: "Dataset") -> "Account":
+    """Say which files and folders the reader has found, and what becomes of all of it."""
+    from ferbench.data.prepare.systematic import leave_empty_classes
+    from ferbench.readers.account import take_account
     from ferbench.readers.layout import LayoutReader
 
-    total = sum(1 for _ in reader.samples())
-    places = [str(path.relative_to(reader.folder)) for path in reader.found] if isinstance(reader, LayoutReader) else []
-    click.echo(f"found {plain(', '.join(places), 1000) or 'images'} in {reader.folder}: {total:,} entries")
-    return total
+    account = take_account(reader)
+    leave_empty_classes(account, reader.info.official)
+    places = []
+    if isinstance(reader, LayoutReader) and reader.root is not None:
+        places = [str(path.relative_to(reader.root)) for path in reader.found]
+    total = account.count("sample") + account.count("damage")
+    click.echo(f"found {plain(', '.join(places), 1000) or 'images'} in {reader.root}: {total:,} entries")
+    show_account(account)
+    return account
 
 
-def _open(session: Session, dataset: str, root: str, name: str | None) -> "Dataset":
+def _open(session: Session, dataset: str, root: str, name: str | None, options: "ReaderOptions") -> "Dataset":
     from ferbench.data.cache import cache_root
     from ferbench.data.prepare.registered_copies import open_reader
     from ferbench.data.prepare.which_reader import check_layout
@@ -136,12 +165,12 @@ def _open(session: Session, dataset: str, root: str, name: str | None) -> "Datas
         raise DataError(f"{str(folder)!a}: the name of this folder is no printable text; rename it")
     if cache_root().resolve().is_relative_to(folder):
         raise UsageError(f"FERBENCH_CACHE ({cache_root()}) is within --root, which must not change; choose another")
-    opened = open_reader(entry, folder, name)
+    opened = open_reader(entry, folder, name, options)
     check_layout(session.registry, dataset, opened)
     return opened
 
 
-def _pack(reader: "Dataset", size: int, workers: int) -> "Sequence[str]":
+def _pack(dataset: str, reader: "Dataset", account: "Account", size: int, workers: int) -> "Sequence[str]":
     """Pack all images and write the data card; returns the splits."""
     from ferbench.data.load.image_store import ImageStore
     from ferbench.data.prepare.pack import DamagedImages, ensure_packed, read_inspection
@@ -152,7 +181,7 @@ def _pack(reader: "Dataset", size: int, workers: int) -> "Sequence[str]":
 
     folder = prepared_folder(reader.info.name)
     try:
-        with _progress(_find_layout(reader)) as progress:
+        with _progress(account.count("sample") + account.count("damage")) as progress:
             packed = ImageStore(ensure_packed(reader, size, workers=workers, progress=progress, renew=True))
     except DamagedImages as error:
         write_atomic(folder / "damaged.csv", damages_csv(error.damages))
@@ -160,7 +189,7 @@ def _pack(reader: "Dataset", size: int, workers: int) -> "Sequence[str]":
         raise DataError(
             f"dataset '{reader.info.name}': {len(error.damages)} entries give no image; all stand in "
             f"{folder / 'damaged.csv'}. Repair them and run this command again (what is decoded is kept), or leave "
-            f"them out with --on-bad-record skip:{lines}"
+            f"them out with --on-bad-record skip:{lines}{_as_meant(dataset, reader, account)}"
         ) from None
     found = read_inspection(packed.folder)
     table = _show_counts(reader, found.counts)
@@ -207,6 +236,7 @@ def _remember(dataset: str, reader: "Dataset") -> None:
             root=reader.root,
             crop=reader.crop,
             on_bad_record=reader.on_bad_record,
+            options=reader.options,
             source_digest=reader.source_digest(),
             info=None if isinstance(reader, StreamedDataset) else reader.info,
         )

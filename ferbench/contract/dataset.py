@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
+from ferbench.contract.account import NOTHING_SAID, Account, ReaderOptions
 from ferbench.errors import DataError
 
 SEVEN_CLASSES = ("neutral", "happiness", "sadness", "surprise", "fear", "disgust", "anger")
@@ -43,10 +44,15 @@ class Sample:
 
 @dataclass(frozen=True)
 class Damage:
-    """An entry of a layout that gives no sample: where it stands (`labels.csv:17`), and why."""
+    """An entry of a layout that gives no sample: where it stands (`labels.csv:17`), and why.
+
+    `unknown_label` is the label, where it is what is wrong: many entries with one such label mean that all labels are
+    to be read in another way.
+    """
 
     record: str
     reason: str
+    unknown_label: str | None = field(default=None, compare=False)
 
     def __str__(self) -> str:
         return f"{self.record}: {self.reason}"
@@ -94,11 +100,18 @@ class Dataset(ABC):
     """With a number every image is cut to its face box, enlarged by this part of its sides on each side."""
     on_bad_record: OnBadRecord = "stop"
     """What a damaged image or line does: `stop` refuses the set with a list, `skip` leaves it out and counts it."""
+    takes: ClassVar[frozenset[str]] = frozenset()
+    """Which fields of `ReaderOptions` the reader follows; every reader takes `ignore`."""
+    data_suffixes: ClassVar[tuple[str, ...]] = ()
+    """Endings of files, beside those of images, that hold images for this reader: what it does not read is unused."""
+    options: ReaderOptions = NOTHING_SAID
 
     def __init__(self, root: Path | None = None, name: str | None = None) -> None:
         """`root` is the folder that the user names; a dataset that ships its images ignores it."""
         self.root = root
         self.name = name
+        self.account = Account(root)
+        """What `samples` says of all that is no sample; `ferbench.readers.account` takes it."""
 
     @property
     def folder(self) -> Path:

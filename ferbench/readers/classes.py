@@ -2,10 +2,12 @@
 
 import re
 from collections.abc import Callable, Iterator
+from difflib import get_close_matches
 from pathlib import Path
 
 from ferbench.contract.dataset import EIGHT_CLASSES, Damage
 from ferbench.errors import suggestion
+from ferbench.readers.damage import UnknownLabel, damage_of
 from ferbench.readers.paths import holds_images, image_files, inside, visible
 from ferbench.readers.text import MAX_QUOTED, quoted
 
@@ -53,8 +55,15 @@ def class_name(text: str) -> str:
     """
     name = _NUMBER.sub("", text.strip().lower())
     if name not in ALIASES:
-        raise ValueError(f"{quoted(text.strip())} is no expression{suggestion(name[:MAX_QUOTED], WORDS)}")
+        reason = f"{quoted(text.strip())} is no expression{suggestion(name[:MAX_QUOTED], WORDS)}"
+        raise UnknownLabel(text.strip()[:MAX_QUOTED], reason)
     return ALIASES[name]
+
+
+def nearest_class(text: str) -> str:
+    """The class whose name a text is nearly, perhaps with a number in front (`0_angry`, `suprise`); empty for none."""
+    word = text.strip().lower().lstrip("0123456789_-. ()")
+    return WORDS.get(word) or next((WORDS[near] for near in get_close_matches(word, WORDS, n=1, cutoff=0.7)), "")
 
 
 def class_folders(
@@ -78,7 +87,7 @@ def class_folders(
             inside(root, inner)
             name = name_of(inner.name)
         except (OSError, ValueError) as error:
-            yield Damage(str(inner.relative_to(root)), str(error))
+            yield damage_of(str(inner.relative_to(root)), error)
             continue
         yield from ((str(path.relative_to(root)), (path, name)) for path in image_files(inner))
         for nested in (Path(entry) for entry in visible(inner) if entry.is_dir()):

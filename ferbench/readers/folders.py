@@ -5,19 +5,23 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from ferbench.contract.dataset import Damage
-from ferbench.readers.paths import IMAGE_SUFFIXES, real
+from ferbench.readers.paths import IMAGE_SUFFIXES, is_hidden, real
 from ferbench.readers.streams import NamedStream, Place
 
 
 class FolderStream(NamedStream):
-    """Image files in folders of any depth; links to folders are passed over, as are hidden files."""
+    """Image files in folders of any depth; links to folders are passed over, as is what is hidden."""
 
     def shards(self) -> Sequence[str]:
-        return sorted(Path(folder).relative_to(self.base).as_posix() for folder, _, _ in os.walk(self.base))
+        found = []
+        for folder, below, _ in os.walk(self.base):
+            below[:] = [name for name in below if not is_hidden(name)]
+            found.append(Path(folder).relative_to(self.base).as_posix())
+        return sorted(found)
 
     def places(self, shard: str) -> Iterator[Place | Damage]:
         for entry in sorted(os.scandir(self.base / shard), key=lambda entry: entry.name):
-            if entry.name[0] != "." and entry.name.lower().endswith(IMAGE_SUFFIXES):
+            if not is_hidden(entry.name) and entry.name.lower().endswith(IMAGE_SUFFIXES):
                 yield from self._place(entry)
 
     def _place(self, entry: os.DirEntry[str]) -> Iterator[Place | Damage]:

@@ -28,6 +28,8 @@ class LayoutReader(Dataset):
         path = next(_places(within or self.folder, names, depth), None)
         if path is not None:
             self.found[path] = None
+            if path.is_file():
+                self.account.use(path, "list")
         return path
 
     def require(self, *names: str, within: Path | None = None, depth: int = 2, hint: str = "") -> Path:

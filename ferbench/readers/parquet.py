@@ -11,7 +11,10 @@ import pyarrow.parquet
 
 from ferbench.contract.dataset import Dataset, DatasetInfo, Sample, SplitName
 from ferbench.errors import DataError
+from ferbench.readers.classes import class_name
+from ferbench.readers.columns import UnreadColumns
 from ferbench.readers.description import read_description
+from ferbench.readers.paths import files
 
 
 class ParquetDataset(Dataset):
@@ -21,7 +24,9 @@ class ParquetDataset(Dataset):
     other column becomes an attribute. The files are what Hugging Face `datasets` reads as `parquet`.
     """
 
-    SPLITS: ClassVar[tuple[SplitName, ...]] = ("train", "test", "unlabeled")
+    SPLITS: ClassVar[tuple[SplitName, ...]] = ("train", "validation", "test", "unlabeled")
+    COLUMNS: ClassVar[tuple[str, ...]] = ("image", "id", "label", "subject", "video", "box")
+    data_suffixes = (".parquet",)
 
     def __init__(self, root: Path | None = None) -> None:
         super().__init__(root)
@@ -46,8 +51,11 @@ class ParquetDataset(Dataset):
         return digest.hexdigest()
 
     def samples(self) -> Iterator[Sample]:
+        self._refuse_other_files()
         for split, path in self._files():
+            self.account.use(path, f"the split {split}")
             try:
+                self._refuse_unread_labels(split, path)
                 for batch in pyarrow.parquet.ParquetFile(path).iter_batches(1024):
                     for row in batch.to_pylist():
                         yield self._sample(split, row)
@@ -55,6 +63,29 @@ class ParquetDataset(Dataset):
                 raise DataError(
                     f"{path}: cannot be read as a Parquet split ({error}); render or copy it again"
                 ) from None
+
+    def _refuse_other_files(self) -> None:
+        known = {f"{split}.parquet" for split in self.SPLITS}
+        if others := [path.name for path in files(self._folder, ".parquet") if path.name not in known]:
+            names = ", ".join(sorted(known))
+            raise DataError(
+                f"{self._folder}: {', '.join(others)} would not be read; only {names} are: rename or move it"
+            )
+
+    def _refuse_unread_labels(self, split: SplitName, path: Path) -> None:
+        """A column of labels with another name would make an unlabeled pool, test images included."""
+        table = pyarrow.parquet.ParquetFile(path)
+        if split == "unlabeled" or "label" in table.schema_arrow.names:
+            return
+        unread = UnreadColumns(self.COLUMNS)
+        columns = [name for name in table.schema_arrow.names if name not in self.COLUMNS]
+        for row in next(table.iter_batches(1024, columns=columns), pyarrow.table({})).to_pylist() if columns else ():
+            unread.look(row)
+        kinds = unread.kinds(class_name, lambda text: text)
+        if labels := [name for name, kind in kinds.items() if kind == "label"]:
+            raise DataError(
+                f"{path}: the column {', '.join(labels)} looks like labels, and 'label' is the one that is read; rename it"
+            )
 
     @staticmethod
     def _sample(split: SplitName, row: dict[str, Any]) -> Sample:

@@ -13,10 +13,14 @@ from ferbench.contract.dataset import Sample
 from ferbench.errors import DataError
 from ferbench.readers.text import quoted
 
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".pgm")
+IMAGE_SUFFIXES = (
+    *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".apng", ".webp", ".bmp", ".tif", ".tiff", ".gif"),
+    *(".pgm", ".ppm", ".pbm", ".pnm", ".pfm"),
+)
+"""Of the formats that are decoded (`ferbench.data.prepare.decode.FORMATS`), all that Pillow knows."""
+LEFT_BY_SYSTEMS = ("__macosx", "@eadir", "thumbs.db", "desktop.ini", "$recycle.bin", "system volume information")
+"""What unpacking, a file manager or a server leaves beside data, in lower case; passed over as hidden files are."""
 MAX_FILE = 2**28
-JUNK = frozenset({"__macosx", "thumbs.db", "desktop.ini", "@eadir"})
-"""What macOS, Windows and NAS systems leave behind, in lower case; passed over as hidden files are."""
 
 
 def below(root: Path, name: str) -> Path:
@@ -58,11 +62,6 @@ def real(root: Path, path: Path) -> Path:
     return found
 
 
-def is_visible(name: str) -> bool:
-    """Whether the name of a file or folder is a person's: neither hidden nor what a system has left behind."""
-    return name[0] != "." and name.lower() not in JUNK
-
-
 def subfolders(folder: Path) -> list[Path]:
     """The folders in a folder by name, without hidden ones and links."""
     return [Path(entry) for entry in visible(folder) if entry.is_dir(follow_symlinks=False)]
@@ -78,12 +77,17 @@ def image_files(folder: Path) -> list[Path]:
     return files(folder, *IMAGE_SUFFIXES)
 
 
+def is_hidden(name: str) -> bool:
+    """Whether a file or folder is passed over for its name."""
+    return name[0] == "." or name.lower() in LEFT_BY_SYSTEMS
+
+
 def visible(folder: Path) -> list[os.DirEntry[str]]:
     """The entries of a folder by name, without hidden ones; raises DataError where it cannot be listed."""
     # Entries know whether they are folders: among 290,000 images a look at each would take longer than the rest.
     try:
         with os.scandir(folder) as entries:
-            return sorted((entry for entry in entries if is_visible(entry.name)), key=lambda entry: entry.name)
+            return sorted((entry for entry in entries if not is_hidden(entry.name)), key=lambda entry: entry.name)
     except OSError as error:
         raise DataError(f"{folder}: cannot be listed ({error.strerror or error})") from None
 

@@ -26,6 +26,7 @@ class RecordIOStream(ArchiveStream):
     def _records(self, shard: str, path: Path) -> Iterator[Place | Damage]:
         size = path.stat().st_size
         index = (self.base / shard).with_suffix(".idx")
+        self.account.use(index, "index")
         keys, offsets = self._index(index)
         try:
             images = self._image_keys(path, keys, offsets)
@@ -42,6 +43,8 @@ class RecordIOStream(ArchiveStream):
             if int(key) in images:
                 length = self._length(path, int(offset), int(end - offset), last=end == size)
                 yield Place(f"{shard}/{key}", int(offset), length)
+            else:
+                self.account.ignore("record", f"{shard}/{key}", "the header, or labels of a person: it has no image")
         if images.stop == ALL and len(keys) and (left := size - self._end(path, int(offsets[-1]), size)) > 0:
             yield Damage(f"after {keys[-1]}", f"{index.name} names nothing of the last {left:,} bytes; copy it again")
 

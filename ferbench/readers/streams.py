@@ -56,7 +56,9 @@ class StreamedDataset(LayoutReader):
     def readable_places(self, shard: str) -> Iterator[Place | Damage]:
         """What `places` gives; a place that is larger than any image is Damage, as reading it would fill the memory."""
         for place in self.places(shard):
-            if isinstance(place, Place) and not 0 <= place.length <= MAX_FILE:
+            if isinstance(place, Damage) and (pattern := self.account.ignored_by(f"{shard}/{place.record}")):
+                self.account.ignore("entry", f"{shard}/{place.record}", f"--ignore {pattern}")
+            elif isinstance(place, Place) and not 0 <= place.length <= MAX_FILE:
                 yield Damage(place.id, f"has {place.length} bytes, which no image has (at most {MAX_FILE})")
             else:
                 yield place
@@ -111,6 +113,10 @@ class ArchiveStream(NamedStream):
 
     SUFFIX: ClassVar[str]
 
+    @property
+    def data_suffixes(self) -> tuple[str, ...]:  # type: ignore[override]
+        return (self.SUFFIX,)
+
     def shards(self) -> Sequence[str]:
         found = (path.relative_to(self.base) for path in self.base.rglob(f"*{self.SUFFIX}") if path.name[0] != ".")
         if not (names := sorted(path.as_posix() for path in found)):
@@ -123,6 +129,7 @@ class ArchiveStream(NamedStream):
         except (OSError, ValueError) as error:
             yield Damage("all", str(error))
             return
+        self.account.use(self.base / shard, "archive")
         yield from self._records(shard, path)
 
     @abstractmethod

@@ -10,8 +10,9 @@ from typing import TypeVar
 
 from ferbench.contract.dataset import Damage, Sample
 from ferbench.errors import DataError
+from ferbench.readers.damage import UnknownLabel, damage_of
 from ferbench.readers.paths import real
-from ferbench.readers.text import quoted
+from ferbench.readers.text import MAX_QUOTED, quoted
 
 MAX_LINE = 2**20
 """Characters of the longest line that is read; a row of FER2013 has 9,000."""
@@ -65,6 +66,8 @@ def read_table(
     if not delimiter and not header:
         delimiter = next((d for d, fields in headers.items() if len(fields) == len(columns)), "")
         lines = itertools.chain([(number, line)], lines)
+    if twice := {name for name in names if name and names.count(name) > 1}:
+        raise DataError(f"{path}:1: the column {', '.join(sorted(twice))} stands there twice; rename one of them")
     if not delimiter:
         raise DataError(f"{path}:1: {quoted(line)} does not have the columns {', '.join(columns)}{hint and '; '}{hint}")
     for number, line in lines:
@@ -106,7 +109,7 @@ def parsed(
             if sample := sample_of(content):
                 yield sample
         except ValueError as error:
-            yield Damage(where, str(error))
+            yield damage_of(where, error)
 
 
 def number_in(text: str, known: Mapping[int, str] | Iterable[int]) -> int:
@@ -115,7 +118,8 @@ def number_in(text: str, known: Mapping[int, str] | Iterable[int]) -> int:
     with contextlib.suppress(ValueError):
         if (value := int(text)) in known:
             return value
-    raise ValueError(f"label {quoted(text)} must be one of {', '.join(map(str, known))}")
+    reason = f"label {quoted(text)} must be one of {', '.join(map(str, known))}"
+    raise UnknownLabel(text.strip()[:MAX_QUOTED], reason)
 
 
 def float_in(text: str) -> float:

@@ -8,6 +8,12 @@ def quoted(text: str) -> str:
     return repr(text if len(text) <= MAX_QUOTED else f"{text[:MAX_QUOTED]}...")
 
 
+def suffix_of(name: str) -> str:
+    """The ending of a name from its last dot on, in lower case and short; empty where it has none."""
+    _, dot, ending = name.rpartition("/")[2].rpartition(".")
+    return f"{dot}{ending}".lower()[:12] if dot else ""
+
+
 def printable(text: str) -> str:
     r"""A text that names something; raises ValueError where it has a control character, or half a character.
 

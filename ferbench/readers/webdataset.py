@@ -3,18 +3,20 @@
 import tarfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import IO
 
 from ferbench.contract.dataset import Damage
-from ferbench.readers.paths import IMAGE_SUFFIXES
+from ferbench.readers.images import LOOKED_AT, unread_image
+from ferbench.readers.paths import IMAGE_SUFFIXES, is_hidden
 from ferbench.readers.streams import ArchiveStream, Place
-from ferbench.readers.text import quoted
+from ferbench.readers.text import quoted, suffix_of
 
 BAD_TAR = (tarfile.TarError, OSError, ValueError, OverflowError, RecursionError)
 """What tarfile raises for headers that are damaged, or made to break it."""
 
 
 class WebDatasetStream(ArchiveStream):
-    """Tar files (`00000.tar`, ...) whose members are images; other members, such as labels, are passed over."""
+    """Tar files (`00000.tar`, ...) whose members are images; other members, such as labels, go into the account."""
 
     SUFFIX = ".tar"
 
@@ -27,7 +29,7 @@ class WebDatasetStream(ArchiveStream):
                     if member.size < 0:  # the next header would be sought before this one, for ever
                         raise tarfile.ReadError(f"{quoted(member.name)} has {member.size} bytes")
                     last = member.name
-                    if not (member.isfile() and member.name.lower().endswith(IMAGE_SUFFIXES)):
+                    if not self._is_image(f"{shard}/{member.name}", member, file):
                         continue
                     if member.offset_data + member.size > size:
                         yield Damage(member.name, "the file is cut short within this record")
@@ -39,3 +41,24 @@ class WebDatasetStream(ArchiveStream):
                     yield Damage(f"after {last}", "the file is cut short or damaged; what follows cannot be read")
         except BAD_TAR as error:
             yield Damage(f"after {last}", f"what follows cannot be read ({error})")
+
+    def _is_image(self, where: str, member: tarfile.TarInfo, file: IO[bytes]) -> bool:
+        """Whether a member is an image; of others the account has why they are none."""
+        name = member.name.lower()
+        if any(is_hidden(part) for part in name.split("/") if part):
+            self.account.ignore("member", where, "hidden, or left by an operating system")
+        elif not member.isfile():
+            if not member.isdir():
+                unread = name.endswith(IMAGE_SUFFIXES)
+                (self.account.leave if unread else self.account.ignore)(
+                    "member", where, "a link, which is not followed"
+                )
+        elif name.endswith(IMAGE_SUFFIXES):
+            return True
+        else:
+            file.seek(member.offset_data)
+            if unread := unread_image(name, file.read(min(LOOKED_AT, member.size))):
+                self.account.leave("member", where, unread)
+            else:
+                self.account.ignore("member", where, f"no image, as a pool needs no labels: *{suffix_of(name)}")
+        return False

@@ -7,32 +7,38 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from ferbench.builtin.datasets.named import NamedDataset, split_name
+from ferbench.builtin.datasets.named import COLUMNS, NAMES, NamedDataset
 from ferbench.contract.dataset import Damage, Sample, tree_digest
 from ferbench.errors import DataError, UsageError
-from ferbench.readers.classes import class_name
+from ferbench.readers.columns import UnreadColumns
+from ferbench.readers.damage import UnknownLabel, damage_of
 from ferbench.readers.paths import real
-from ferbench.readers.text import quoted
+from ferbench.readers.text import printable, quoted
 
 LABELS = ("label", "labels", "emotion", "expression")
+DATA_FILES = (".parquet", ".arrow", ".csv", ".jsonl", ".tar", ".zip")
 
 
 class HuggingFace(NamedDataset):
     """The first Image column, and the label as text or by the *name* of its ClassLabel; other numbers are refused.
 
-    The root is a folder written by `save_to_disk`, a folder that `load_dataset` reads (imagefolder, Parquet, ...), or
-    the name of a set of the hub (`user/name`), which is downloaded. Needs `pip install 'ferbench[huggingface]'`.
+    The label is in the column `label`, `labels`, `emotion` or `expression`, else in the only ClassLabel, or where the
+    user says. The root is a folder written by `save_to_disk`, a folder that `load_dataset` reads (imagefolder, Parquet,
+    ...), or the name of a set of the hub (`user/name`), which is downloaded. Needs `pip install
+    'ferbench[huggingface]'`.
     """
 
     marks = ("dataset_dict.json", "dataset_info.json")
+    takes = NAMES | COLUMNS
+    data_suffixes = DATA_FILES
     rule = "loaded by Hugging Face datasets; class names are text or come from the ClassLabel feature"
 
     def found_classes(self) -> Iterator[str]:
         for rows in self._splits.values():
-            columns = _label_columns(rows)
-            for name in chain(*columns.values(), _names_in_rows(rows, columns)):
+            columns = self._label_columns(rows)
+            for name in chain(*columns.values(), self._names_in_rows(rows, columns)):
                 with suppress(ValueError):
-                    yield class_name(name)
+                    yield self.known_class(name)
 
     def source_digest(self) -> str:
         """Of the folder; of a set of the hub its fingerprints."""
@@ -41,18 +47,35 @@ class HuggingFace(NamedDataset):
         return " ".join(f"{split} {rows._fingerprint}" for split, rows in sorted(self._splits.items()))
 
     def samples(self) -> Iterator[Sample | Damage]:
+        for path in self._files:
+            self.account.use(path, "data")
         for split, rows in self._splits.items():
-            column, labels = _image_column(rows), _label_columns(rows)
+            column, labels = _image_column(rows), self._label_columns(rows)
+            self.account.read("column", column, "image")
+            unread = UnreadColumns(
+                [column, *labels, *filter(None, (self.options.split_column, self.options.id_column))]
+            )
             for number, row in enumerate(rows):
                 where = f"{split}/{number}"
+                unread.look(row)
                 try:
-                    yield self._sample(where, split, row[column], _label(row, labels))
+                    yield self._sample(where, split, row, column, self._label(row, labels))
                 except ValueError as error:
-                    yield Damage(where, str(error))
+                    yield damage_of(where, error)
+            named = "the names of the splits" if len(self._splits) > 1 else None
+            read = {"label": ", ".join(labels) or None, "split": self.options.split_column or named}
+            typed = [name for name, feature in rows.features.items() if _class_names(feature)]
+            self.account_for_columns(unread, f"the split {split}", read, typed)
 
-    def _sample(self, where: str, split: str, image: dict[str, Any] | None, label: str | None) -> Sample:
-        expression = None if label is None else class_name(label)
-        return Sample(where, self._content(image), split_name(split) if expression else "unlabeled", expression)
+    def _sample(self, where: str, split: str, row: Mapping[str, Any], column: str, label: str | None) -> Sample:
+        """The sample of a row; without a label it is unlabeled, unless its split is kept apart from training."""
+        expression = None if label is None else self.class_of(label)
+        named = str(row[self.options.split_column]) if self.options.split_column else split
+        found = self.split_of(named)
+        if found == "train" and not expression:
+            found = "unlabeled"
+        image_id = printable(str(row[self.options.id_column])) if self.options.id_column else where
+        return Sample(image_id, self._content(row[column]), found, expression)
 
     def _content(self, image: dict[str, Any] | None) -> bytes | Path:
         if image is None or not (image["bytes"] or image["path"]):
@@ -76,9 +99,68 @@ class HuggingFace(NamedDataset):
         except Exception as error:  # of many kinds, of libraries that it calls
             raise DataError(f"{root}: Hugging Face datasets cannot load it ({type(error).__name__}: {error})") from None
         splits = loaded if isinstance(loaded, datasets.DatasetDict) else {"train": loaded}
+        for rows in splits.values():
+            for option in ("label_column", "split_column", "id_column"):
+                column = getattr(self.options, option)
+                if column and column not in rows.features:
+                    flag = f"--{option.replace('_', '-')} {column}"
+                    raise DataError(f"{flag}: {root} has the columns {', '.join(rows.features)}; name one of them")
         return {
             split: rows.cast_column(_image_column(rows), datasets.Image(decode=False)) for split, rows in splits.items()
         }
+
+    @cached_property
+    def _files(self) -> list[Path]:
+        """The files of a folder that the library has read."""
+        if not self._is_local:
+            return []
+        saved = [Path(file["filename"]) for rows in self._splits.values() for file in rows.cache_files]
+        if any(path.is_relative_to(self.folder.resolve()) or path.is_relative_to(self.folder) for path in saved):
+            return saved
+        with suppress(Exception):  # it was loaded a moment ago; without this its files are shown as unused
+            found = _library().load_dataset_builder(str(self.root)).config.data_files or {}
+            return [Path(name) for names in found.values() for name in names if "://" not in str(name)]
+        return []
+
+    def _label_columns(self, rows: Any) -> dict[str, list[str]]:
+        """The columns that may hold labels, with the class names of each that has the feature ClassLabel."""
+        features = rows.features
+        typed = [name for name, feature in features.items() if _class_names(feature)]
+        named = [name for name in LABELS if name in features]
+        said = [self.options.label_column] if self.options.label_column else None
+        columns = said or named or (typed if len(typed) == 1 else [])
+        return {name: _class_names(features[name]) for name in columns}
+
+    def _names_in_rows(self, rows: Any, columns: Mapping[str, list[str]]) -> Iterator[str]:
+        """The labels of the rows, as often as they occur; nothing where all columns have class names anyway."""
+        if all(columns.values()):
+            return
+        for row in rows.select_columns(list(columns)):
+            with suppress(ValueError):
+                if label := self._label(row, columns):
+                    yield label
+
+    def _label(self, row: Mapping[str, Any], columns: Mapping[str, list[str]]) -> str | None:
+        """The first label of a row, None for none; raises ValueError for a number without a name."""
+        column = next((column for column in columns if row[column] is not None), None)
+        if column is None or row[column] == -1:
+            return None
+        value, names = row[column], columns[column]
+        if not isinstance(value, int):
+            return str(value)
+        if not names:
+            if str(value) in self.options.classes:
+                return str(value)
+            text = f"label {value} is a number without a name; give the column the feature ClassLabel"
+            raise UnknownLabel(str(value), f"{text}, or say with --class {value}=CLASS which it is")
+        if not 0 <= value < len(names):
+            raise ValueError(f"label {value} is outside the {len(names)} of its ClassLabel (0 to {len(names) - 1})")
+        return names[value]
+
+
+def _class_names(feature: Any) -> list[str]:
+    """The names of a ClassLabel; empty for another feature."""
+    return list(map(str, getattr(feature, "names", None) or ()))
 
 
 def _library() -> Any:
@@ -108,34 +190,3 @@ def _downloaded(path: str) -> bytes:
         with suppress(OSError, ValueError):
             return real(Path(cache), Path(path)).read_bytes()
     raise ValueError(f"{quoted(path)} is no file that Hugging Face datasets has downloaded")
-
-
-def _label_columns(rows: Any) -> dict[str, list[str]]:
-    """The columns that may hold labels, with the class names of each that has the feature ClassLabel."""
-    columns = {column: rows.features[column] for column in LABELS if column in rows.features}
-    return {column: list(map(str, getattr(feature, "names", None) or ())) for column, feature in columns.items()}
-
-
-def _names_in_rows(rows: Any, columns: Mapping[str, list[str]]) -> Iterator[str]:
-    """The labels of the rows, as often as they occur; nothing where all columns have class names anyway."""
-    if all(columns.values()):
-        return
-    for row in rows.select_columns(list(columns)):
-        with suppress(ValueError):
-            if label := _label(row, columns):
-                yield label
-
-
-def _label(row: Mapping[str, Any], columns: Mapping[str, list[str]]) -> str | None:
-    """The first label of a row, None for none; raises ValueError for a number without a name."""
-    column = next((column for column in columns if row[column] is not None), None)
-    if column is None or row[column] == -1:
-        return None
-    value, names = row[column], columns[column]
-    if not isinstance(value, int):
-        return str(value)
-    if not names:
-        raise ValueError(f"label {value} is a number without a name; give the column the feature ClassLabel")
-    if not 0 <= value < len(names):
-        raise ValueError(f"label {value} is outside the {len(names)} of its ClassLabel (0 to {len(names) - 1})")
-    return names[value]

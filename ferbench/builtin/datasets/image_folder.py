@@ -1,13 +1,14 @@
 """`root/<split>/<class>/*.jpg`: the layout of most copies."""
 
 from collections.abc import Iterator
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
-from ferbench.builtin.datasets.named import SPLITS, NamedDataset, split_name
+from ferbench.builtin.datasets.named import NamedDataset
 from ferbench.contract.dataset import Damage, Sample, SplitName
 from ferbench.errors import DataError
-from ferbench.readers.classes import ALIASES, class_folders, class_name
+from ferbench.readers.classes import class_folders
 from ferbench.readers.paths import image_files, subfolders
 from ferbench.readers.tables import parsed
 
@@ -24,28 +25,34 @@ class ImageFolder(NamedDataset):
     def found_classes(self) -> Iterator[str]:
         for _, folder in self._splits():
             for inner in subfolders(folder):
-                try:
-                    yield class_name(inner.name)
-                except ValueError:
-                    continue
+                with suppress(ValueError):
+                    yield self.known_class(inner.name)
 
     def samples(self) -> Iterator[Sample | Damage]:
         for split, folder in self._splits():
             if split == "unlabeled":
                 yield from self._unlabeled(folder)
             else:
-                yield from parsed(class_folders(self.folder, folder), partial(self._labeled, split))
+                yield from parsed(class_folders(self.folder, folder, self.class_of), partial(self._labeled, split))
 
     def _splits(self) -> list[tuple[SplitName, Path]]:
         folders = subfolders(self.folder)
-        found = [(split_name(folder.name), folder) for folder in folders if folder.name.lower() in SPLITS]
-        classes = [folder.name for folder in folders if folder.name.lower() in ALIASES]
+        found = [(self.split_of(folder.name), folder) for folder in folders if self.is_split(folder.name)]
+        classes = [folder.name for folder in folders if self._is_class(folder.name)]
         if found and classes:
             raise DataError(
                 f"{self.folder}: folders of classes ({', '.join(classes)}) stand beside folders of splits "
                 f"({', '.join(folder.name for _, folder in found)}); move them into one of these, such as train"
             )
+        for folder in folders if found else []:
+            if not self.is_split(folder.name):
+                self.account.explain(folder.name, f"beside folders of splits; if it is one, --split {folder.name}=test")
         return found or [("train", self.folder)]
+
+    def _is_class(self, name: str) -> bool:
+        with suppress(ValueError):
+            return bool(self.known_class(name))
+        return False
 
     def _labeled(self, split: SplitName, found: tuple[Path, str]) -> Sample:
         path, label = found

@@ -4,17 +4,19 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from ferbench.builtin.datasets.named import NamedDataset, split_name
+from ferbench.builtin.datasets.named import COLUMNS, NAMES, NamedDataset
 from ferbench.contract.dataset import Damage, Sample
 from ferbench.errors import DataError
-from ferbench.readers.classes import class_name
+from ferbench.readers.columns import UnreadColumns
 from ferbench.readers.paths import below, real
 from ferbench.readers.tables import face_box, float_in, parsed, read_table
 from ferbench.readers.text import printable
 
 FILES = ("manifest.csv", "manifest.parquet")
 BOX = ("x0", "y0", "x1", "y1")
+READ = ("path", "id", "label", "split", "subject", "video", *BOX)
 Row = Mapping[str, Any]
+Entry = tuple[str, Row] | Damage
 
 
 class Manifest(NamedDataset):
@@ -25,25 +27,51 @@ class Manifest(NamedDataset):
     image.
     """
 
+    takes = NAMES | COLUMNS
+    data_suffixes = FILES
     rule = "manifest.csv or manifest.parquet: path, and where known id, label, split, subject, video, x0, y0, x1, y1"
 
     def samples(self) -> Iterator[Sample | Damage]:
         path = self.require(*FILES, depth=0)
         rows = read_table(self.folder, path, ("path",)) if path.suffix == ".csv" else self._parquet(path)
-        return parsed(rows, self._sample)
+        return parsed(self._accounted(path.name, rows), self._sample)
+
+    def _accounted(self, name: str, rows: Iterator[Entry]) -> Iterator[Entry]:
+        """The rows as they are; what stands in columns that are not read goes into the account."""
+        unread = None
+        for entry in rows:
+            if not isinstance(entry, Damage):
+                unread = unread or self._columns(name, entry[1])
+                unread.look(entry[1])
+            yield entry
+        if unread:
+            there = self._there
+            self.account_for_columns(unread, name, {role: there.get(role) for role in ("label", "split")})
+
+    def _columns(self, name: str, row: Row) -> UnreadColumns:
+        """Which columns are read for what; raises DataError where one that the user names is not there."""
+        said = {role: getattr(self.options, f"{role}_column") for role in ("label", "split", "id")}
+        roles = {role: (said.get(role) or role).lower() for role in READ}
+        for role, column in said.items():
+            if column and column.lower() not in row:
+                raise DataError(f"--{role}-column {column}: {name} has the columns {', '.join(row)}; name one of them")
+        self._there = {role: column for role, column in roles.items() if column in row}
+        for role in self._there.keys() - {"label", "split"}:
+            self.account.read("column", self._there[role], role)
+        return UnreadColumns(self._there.values())
 
     def _sample(self, row: Row) -> Sample:
-        path = below(self.folder, _text(row, "path"))
-        label = class_name(text) if (text := _text(row, "label")) else None
-        split = split_name(text) if (text := _text(row, "split")) else "train" if label else "unlabeled"
+        path = below(self.folder, self._text(row, "path"))
+        label = self.class_of(text) if (text := self._text(row, "label")) else None
+        split = self.split_of(text) if (text := self._text(row, "split")) else "train" if label else "unlabeled"
         return Sample(
-            id=_text(row, "id") or path.relative_to(self.folder).as_posix(),
+            id=self._text(row, "id") or path.relative_to(self.folder).as_posix(),
             image=path,
             split=split,
             label=label,
-            subject=printable(_text(row, "subject")) or None,
-            video=printable(_text(row, "video")) or None,
-            box=_box(row),
+            subject=printable(self._text(row, "subject")) or None,
+            video=printable(self._text(row, "video")) or None,
+            box=self._box(row),
         )
 
     def _parquet(self, path: Path) -> Iterator[tuple[str, Row]]:
@@ -52,25 +80,26 @@ class Manifest(NamedDataset):
 
         try:
             table = pyarrow.parquet.ParquetFile(real(self.folder, path))
-            if "path" not in table.schema_arrow.names:
+            names = [name.strip().lower() for name in table.schema_arrow.names]
+            if "path" not in names:
                 raise ValueError("it has no column 'path'")
+            if len(set(names)) < len(names):
+                raise ValueError("it has a column twice, but for case and spaces")
             number = 0
             for batch in table.iter_batches(4096):
-                for row in batch.to_pylist():
+                for row in batch.rename_columns(names).to_pylist():
                     number += 1
                     yield f"{path.name}, row {number}", row
         except (pyarrow.ArrowException, OSError, ValueError) as error:
             raise DataError(f"{path}: cannot be read as a manifest ({error}); write it again") from None
 
+    def _text(self, row: Row, role: str) -> str:
+        value = row.get(self._there.get(role, role))
+        return "" if value is None else str(value).strip()
 
-def _text(row: Row, column: str) -> str:
-    value = row.get(column)
-    return "" if value is None else str(value).strip()
-
-
-def _box(row: Row) -> tuple[float, float, float, float] | None:
-    values = [_text(row, column) for column in BOX]
-    if not any(values):
-        return None
-    x0, y0, x1, y1 = map(float_in, values)
-    return face_box(x0, y0, x1, y1)
+    def _box(self, row: Row) -> tuple[float, float, float, float] | None:
+        values = [self._text(row, column) for column in BOX]
+        if not any(values):
+            return None
+        x0, y0, x1, y1 = map(float_in, values)
+        return face_box(x0, y0, x1, y1)

@@ -1,12 +1,16 @@
 """What readers of anybody's images share: the user names the set, its labels say which classes it has."""
 
-from collections.abc import Iterable
+import shlex
+from collections.abc import Iterable, Mapping
 from functools import cached_property
-from typing import ClassVar
+from typing import ClassVar, cast
 
 from ferbench.contract.dataset import EIGHT_CLASSES, DatasetInfo, Sample, SplitName
+from ferbench.readers.classes import class_name, nearest_class
+from ferbench.readers.columns import UnreadColumns
+from ferbench.readers.damage import UnknownLabel
 from ferbench.readers.layout import LayoutReader
-from ferbench.readers.text import quoted
+from ferbench.readers.text import MAX_QUOTED, quoted
 
 CLASSES = (*EIGHT_CLASSES, "other")
 SPLITS: dict[str, SplitName] = {
@@ -21,20 +25,15 @@ SPLITS: dict[str, SplitName] = {
     "unlabeled": "unlabeled",
     "unlabelled": "unlabeled",
 }
-
-
-def split_name(text: str) -> SplitName:
-    """The split that a layout spells its own way; raises ValueError for none."""
-    name = text.strip().lower()
-    if name not in SPLITS:
-        raise ValueError(f"{quoted(text.strip())} is no split; write train, validation, test or unlabeled")
-    return SPLITS[name]
+NAMES = frozenset({"splits", "classes"})
+COLUMNS = frozenset({"label_column", "split_column", "id_column"})
 
 
 class NamedDataset(LayoutReader):
     """A set of the user's; its task has all the classes that occur, and is named by their number."""
 
     needs_name: ClassVar[bool] = True
+    takes = NAMES
     rule: ClassVar[str]
 
     def found_classes(self) -> Iterable[str]:
@@ -55,3 +54,55 @@ class NamedDataset(LayoutReader):
             family=str(self.name),
             rule=self.rule,
         )
+
+    # -- how the copy spells things ----------------------------------------------------------------------------------
+
+    def class_of(self, text: str) -> str:
+        """The class that the copy, or the user with `--class`, calls so; raises UnknownLabel with the remedy."""
+        try:
+            return self.known_class(text)
+        except UnknownLabel as error:
+            nearest = nearest_class(error.label)
+            option = f"--class {shlex.quote(error.label + '=' + (nearest or 'CLASS'))}"
+            if nearest and error.label.isprintable():
+                self.account.remedies[option] = None
+            raise UnknownLabel(error.label, f"{error}; say so with {option}") from None
+
+    def split_of(self, text: str) -> SplitName:
+        """The split that the copy, or the user with `--split`, calls so; raises ValueError with the remedy."""
+        name = text.strip()
+        if said := self.options.splits.get(name.lower()):
+            return cast(SplitName, said)
+        if name.lower() not in SPLITS:
+            option = f"--split {shlex.quote(name[:MAX_QUOTED] + '=SPLIT')}"
+            raise ValueError(f"{quoted(name)} is no split; say with {option}: train, validation, test or unlabeled")
+        return SPLITS[name.lower()]
+
+    def is_split(self, text: str) -> bool:
+        """Whether a name is that of a split."""
+        return text.strip().lower() in self.options.splits or text.strip().lower() in SPLITS
+
+    def account_for_columns(
+        self, columns: UnreadColumns, where: str, read: Mapping[str, str | None], classes: Iterable[str] = ()
+    ) -> None:
+        """Say of columns what they are read for, or why they are not.
+
+        `read` has the column that each of `label` and `split` is read from; `classes` are columns that hold labels by
+        their type, whatever they are called.
+        """
+        for role, column in read.items():
+            if column:
+                self.account.read("column", column, role)
+        for name, kind in columns.kinds(self.known_class, self.split_of).items():
+            kind = "label" if name in set(classes) else kind
+            if kind == "image":
+                self.account.leave("column", name, "holds images, and this reader takes those of another column")
+            elif kind and not read.get(kind):
+                reason = f"looks like {kind}s, and no column of {where} is read for them"
+                self.account.leave("column", name, reason, f"--{kind}-column {shlex.quote(name)}")
+            else:
+                self.account.ignore("column", name, f"no column that is read from {where}")
+
+    def known_class(self, text: str) -> str:
+        """As `class_of`, for a look at texts that may be no labels: it leaves no remedy."""
+        return self.options.classes.get(text.strip().lower()) or class_name(text)

@@ -2,20 +2,33 @@
 
 import json
 import tarfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ferbench.builtin.datasets.named import SPLITS, NamedDataset, split_name
+from ferbench.builtin.datasets.named import NAMES, NamedDataset
 from ferbench.contract.dataset import Damage, Sample, SplitName
 from ferbench.errors import DataError
-from ferbench.readers.classes import class_name
-from ferbench.readers.paths import IMAGE_SUFFIXES, MAX_FILE, files, real
+from ferbench.readers.columns import UnreadColumns
+from ferbench.readers.damage import damage_of
+from ferbench.readers.images import LOOKED_AT, unread_image
+from ferbench.readers.paths import IMAGE_SUFFIXES, MAX_FILE, files, is_hidden, real
 from ferbench.readers.text import printable
 
 LABELS = (".cls", ".txt", ".json")
+KEYS = ("label", "split", "subject", "video")
 MAX_LABEL = 2**16
 """Bytes of the longest label that is read."""
+
+
+@dataclass
+class Group:
+    """The members of one key: contents by suffix, and what is wrong with one of them."""
+
+    key: str = ""
+    parts: dict[str, bytes] = field(default_factory=dict)
+    problem: str = ""
 
 
 class Shards(NamedDataset):
@@ -25,70 +38,149 @@ class Shards(NamedDataset):
     `video` may stand too; a number is refused, as its order is known to nobody. An image without label is unlabeled.
     """
 
+    takes = NAMES | {"label_column", "split_column"}
+    data_suffixes = (".tar",)
     rule = "tar shards whose names begin with the split; the class name stands beside each image as .cls, .txt or .json"
 
     def samples(self) -> Iterator[Sample | Damage]:
         shards = files(self.folder, ".tar")
         if not shards:
             raise DataError(f"{self.folder}: no shard *.tar here, such as train-00000.tar")
+        said = {"label": self.options.label_column, "split": self.options.split_column}
+        self._keys = {role: said.get(role) or role for role in KEYS}
+        self._unread = UnreadColumns(self._keys.values())
+        self._seen: dict[str, str | None] = {"label": None, "split": None}
+        named = [shard for shard in shards if self.is_split(_start(shard))]
         for shard in shards:
-            yield from self._shard(shard)
+            if named and shard not in named:
+                text = f"begins with no split, beside shards that do; if it is one, --split {_start(shard)}=test"
+                yield Damage(shard.name, text)
+            else:
+                self.account.use(shard, "shard")
+                yield from self._shard(shard)
+        self.account_for_columns(self._unread, "the .json members", self._seen)
 
     def _shard(self, shard: Path) -> Iterator[Sample | Damage]:
-        start = shard.name.partition("-")[0].lower()
-        split = SPLITS.get(start.removesuffix(".tar"))
-        key, parts = "", dict[str, bytes]()
+        split = self.split_of(_start(shard)) if self.is_split(_start(shard)) else None
+        group = Group()
         try:
             with real(self.folder, shard).open("rb") as file, tarfile.open(fileobj=file, mode="r:") as archive:
                 for member in archive:
                     archive.members.clear()  # type: ignore[attr-defined]  # it would keep all of them
-                    name, dot, suffix = member.name.rpartition("/")[2].partition(".")
-                    own = member.name[: len(member.name) - len(dot + suffix)]
-                    if own != key:
-                        yield from _sample(shard, key, parts, split)
-                        key, parts = own, {}
-                    largest = MAX_FILE if f".{suffix.lower()}" in IMAGE_SUFFIXES else MAX_LABEL
-                    if member.isfile() and member.size <= largest and name:
-                        parts[f".{suffix.lower()}"] = archive.extractfile(member).read()  # type: ignore[union-attr]
+                    name = member.name.rpartition("/")[2]
+                    if any(map(is_hidden, filter(None, member.name.split("/")))) or member.isdir():
+                        if not member.isdir():
+                            self.account.ignore("member", f"{shard.name}/{member.name}", "hidden, or left by a system")
+                        continue
+                    own = member.name[: len(member.name) - len(name)] + name.partition(".")[0]
+                    if own != group.key:
+                        yield from self._sample(shard, group, split)
+                        group = Group(own)
+                    self._take(shard, archive, member, group)
                 # tarfile takes a header that is cut short for the end, which is a block of zeros.
                 file.seek(archive.offset)
                 if file.read(tarfile.BLOCKSIZE) != bytes(tarfile.BLOCKSIZE):
                     raise tarfile.ReadError("the file is cut short or damaged")
-                yield from _sample(shard, key, parts, split)
+                yield from self._sample(shard, group, split)
         except (tarfile.TarError, OSError, ValueError) as error:
-            yield Damage(f"{shard.name} after {key or 'its beginning'}", f"{error}; what follows cannot be read")
+            yield Damage(f"{shard.name} after {group.key or 'its beginning'}", f"{error}; what follows cannot be read")
+
+    def _take(self, shard: Path, archive: tarfile.TarFile, member: tarfile.TarInfo, group: Group) -> None:
+        """Add a member to its group, or say why it is not read."""
+        where, suffix = f"{shard.name}/{member.name}", _suffix(member.name)
+        if not member.isfile():
+            unread = unread_image(member.name)
+            (self.account.leave if unread else self.account.ignore)("member", where, "a link, which is not followed")
+            return
+        content = archive.extractfile(member)
+        assert content is not None
+        is_image = suffix in IMAGE_SUFFIXES
+        if not is_image and suffix not in LABELS:
+            self._unread_member(where, suffix, content.read(MAX_LABEL))
+        elif member.size > (MAX_FILE if is_image else MAX_LABEL):
+            group.problem = f"{suffix} has {member.size} bytes, more than any {'image' if is_image else 'label'}"
+        elif suffix in group.parts:
+            group.problem = f"{suffix} stands twice"
+        elif is_image and (other := next((one for one in group.parts if one in IMAGE_SUFFIXES), "")):
+            self.account.leave("member", where, f"a second image of its key, beside {other}")
+        else:
+            group.parts[suffix] = content.read()
+
+    def _unread_member(self, where: str, suffix: str, content: bytes) -> None:
+        if unread_image(where, content[:LOOKED_AT]):
+            self.account.leave("member", where, f"an image, and *{suffix} is not read; one image has one key")
+        elif self._is_label(content):
+            self.account.leave("member", where, f"looks like a label, and *{suffix} is not read; call it .cls")
+        else:
+            self.account.ignore("member", where, f"no image and no label: *{suffix}")
+
+    def _is_label(self, content: bytes) -> bool:
+        try:
+            return bool(self.known_class(content.decode()))
+        except ValueError:
+            return False
+
+    def _sample(self, shard: Path, group: Group, split: SplitName | None) -> Iterator[Sample | Damage]:
+        image = next((content for suffix, content in group.parts.items() if suffix in IMAGE_SUFFIXES), None)
+        where = f"{shard.name}/{group.key}"
+        try:
+            if group.problem:
+                raise ValueError(group.problem)
+            about = self._about(group.parts)
+            if image is None:
+                self._alone(where, group.parts, about)
+                return
+            label = self.class_of(str(about["label"])) if about.get("label") else None
+            named = self.split_of(str(about["split"])) if about.get("split") else split
+            yield Sample(
+                where,
+                image,
+                named or ("train" if label else "unlabeled"),
+                label,
+                subject=printable(str(about["subject"])) if about.get("subject") else None,
+                video=printable(str(about["video"])) if about.get("video") else None,
+            )
+        except ValueError as error:
+            yield damage_of(where, error)
+
+    def _alone(self, where: str, parts: Mapping[str, bytes], about: Mapping[str, Any]) -> None:
+        """Labels without an image of their key."""
+        for suffix in parts:
+            if about.get("label") and (suffix != ".txt" or self._is_label(parts[suffix])):
+                reason = "a label without an image beside it; members of one key must follow each other"
+                self.account.leave("member", f"{where}{suffix}", reason)
+            else:
+                self.account.ignore("member", f"{where}{suffix}", f"no image and no label: *{suffix}")
+
+    def _about(self, parts: Mapping[str, bytes]) -> dict[str, Any]:
+        """What stands beside an image: the label as a text, or all of it as JSON."""
+        found = _json(parts[".json"]) if ".json" in parts else {}
+        self._unread.look(found)
+        about = {role: found.get(key) for role, key in self._keys.items()}
+        text = next((suffix for suffix in (".cls", ".txt") if suffix in parts), "")
+        if text and not (self.options.label_column and about["label"]):
+            about["label"] = parts[text].decode()
+            self._seen["label"] = f"*{text}"
+        for role in ("label", "split"):
+            if about[role]:
+                self._seen[role] = self._seen[role] or self._keys[role]
+        return about
 
 
-def _sample(shard: Path, key: str, parts: dict[str, bytes], split: SplitName | None) -> Iterator[Sample | Damage]:
-    image = next((content for suffix, content in parts.items() if suffix in IMAGE_SUFFIXES), None)
-    if image is None:
-        return
-    where = f"{shard.name}/{key}"
+def _start(shard: Path) -> str:
+    """What a shard begins with: its split."""
+    return shard.name.partition("-")[0].lower().removesuffix(".tar")
+
+
+def _suffix(name: str) -> str:
+    """What follows the key of a member."""
+    _, dot, suffix = name.rpartition("/")[2].partition(".")
+    return f"{dot}{suffix}".lower()
+
+
+def _json(content: bytes) -> dict[str, Any]:
     try:
-        about = _about(parts)
-        label = class_name(str(about["label"])) if about.get("label") else None
-        named = split_name(str(about["split"])) if about.get("split") else split
-        yield Sample(
-            where,
-            image,
-            named or ("train" if label else "unlabeled"),
-            label,
-            subject=printable(str(about["subject"])) if about.get("subject") else None,
-            video=printable(str(about["video"])) if about.get("video") else None,
-        )
-    except ValueError as error:
-        yield Damage(where, str(error))
-
-
-def _about(parts: dict[str, bytes]) -> dict[str, Any]:
-    suffix = next((suffix for suffix in LABELS if suffix in parts), None)
-    if suffix is None:
-        return {}
-    text = parts[suffix].decode()
-    if suffix != ".json":
-        return {"label": text}
-    try:
-        about = json.loads(text)
+        about = json.loads(content.decode())
     except RecursionError:
         raise ValueError("its JSON is nested too deeply") from None
     if not isinstance(about, dict):

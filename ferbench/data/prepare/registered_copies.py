@@ -2,16 +2,17 @@
 
 import json
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from ferbench.contract.account import NOTHING_SAID, ReaderOptions
 from ferbench.contract.dataset import Damage, Dataset, DatasetInfo, OnBadRecord, Sample
 from ferbench.data.cache import cache_root
 from ferbench.discovery.registry import Entry
-from ferbench.errors import DataError
-from ferbench.records.cell import NAME_PATTERN, canonical_json
+from ferbench.errors import DataError, UsageError
+from ferbench.records.cell import NAME_PATTERN, canonical_json, digest
 from ferbench.records.files import write_atomic
 from ferbench.records.formats import CACHE_FORMAT, check_format
 
@@ -27,6 +28,7 @@ class Prepared(BaseModel):
     root: Path
     crop: float | None = Field(description="margin around the face box that images are cut to, as a part of its sides")
     on_bad_record: OnBadRecord
+    options: ReaderOptions = Field(NOTHING_SAID, description="what the user says of columns, splits and classes")
     source_digest: str = Field(description="state of the source when it was prepared")
     info: DatasetInfo | None = Field(description="of a packed set; a stream is read where it lies")
 
@@ -57,27 +59,74 @@ def read_prepared(name: str) -> Prepared | None:
         command += [] if value["reader"] == name else ["--name", name]
         command += ["--no-crop"] if value["crop"] is None else ["--crop", str(value["crop"])]
         command += ["--on-bad-record", "skip"] if value["on_bad_record"] == "skip" else []
+        command += option_words(ReaderOptions(**value.get("options", {})))
         check_format(path, value, CACHE_FORMAT, f"run `{shlex.join(command)}`")
         return Prepared.model_validate(value)
     except (OSError, ValueError, TypeError, KeyError, ValidationError):
         raise DataError(f"{path}: damaged; prepare '{name}' again") from None
 
 
-def open_reader(entry: Entry, root: Path | None, name: str | None) -> Dataset:
-    """The dataset that a registered reader makes of a folder."""
+OPTIONS = {"label_column": "--label-column", "split_column": "--split-column", "id_column": "--id-column"}
+
+
+def option_words(options: ReaderOptions) -> list[str]:
+    """The options of `ferbench prepare` that say this."""
+    columns = {flag: getattr(options, name) for name, flag in OPTIONS.items()}
+    words = [word for flag, column in columns.items() if column for word in (flag, column)]
+    words += [word for name, split in options.splits.items() for word in ("--split", f"{name}={split}")]
+    words += [word for name, of_class in options.classes.items() for word in ("--class", f"{name}={of_class}")]
+    return words + [word for pattern in options.ignore for word in ("--ignore", pattern)]
+
+
+def command_words(reader_name: str, dataset: Dataset) -> list[str]:
+    """The command that prepares this copy as it is read now."""
+    words = ["ferbench", "prepare", reader_name, "--root", str(dataset.root)]
+    words += ["--name", str(dataset.name)] if dataset.needs_name else []
+    if dataset.crop != type(dataset).crop:
+        words += ["--no-crop"] if dataset.crop is None else ["--crop", f"{dataset.crop:g}"]
+    words += ["--on-bad-record", "skip"] if dataset.on_bad_record == "skip" else []
+    return words + option_words(dataset.options)
+
+
+def open_reader(entry: Entry, root: Path | None, name: str | None, options: ReaderOptions = NOTHING_SAID) -> Dataset:
+    """The dataset that a registered reader makes of a folder; raises UsageError for an option that it does not take."""
     reader = entry.load()
     dataset = reader(root, name) if getattr(reader, "needs_name", False) else reader(root) if root else reader()
     if not isinstance(dataset, Dataset):
         raise DataError(
             f"dataset '{entry.name}': {type(dataset).__name__} does not subclass ferbench.contract.dataset.Dataset"
         )
+    if given := options.given():
+        _follow(dataset, entry.name, options, given)
     return dataset
+
+
+def _follow(dataset: Dataset, name: str, options: ReaderOptions, given: Mapping[str, object]) -> None:
+    """Let a reader read as the user says; what is said is part of its digest, as it changes what is read."""
+    if unknown := given.keys() - dataset.takes - {"ignore"}:
+        flags = ", ".join({**OPTIONS, "splits": "--split", "classes": "--class"}[option] for option in sorted(unknown))
+        raise UsageError(f"'{name}' knows its layout and takes no {flags}; omit it")
+    dataset.options = options
+    digest_of_source, samples = dataset.source_digest, dataset.samples
+    dataset.source_digest = lambda: digest([digest_of_source(), given])  # type: ignore[method-assign]
+    dataset.account.patterns = options.ignore
+    if options.ignore:
+        dataset.samples = lambda: _without_ignored(dataset, samples())  # type: ignore[method-assign]
+
+
+def _without_ignored(dataset: Dataset, entries: Iterator[Sample | Damage]) -> Iterator[Sample | Damage]:
+    """The entries without damage that `--ignore` names; samples are never left out."""
+    for entry in entries:
+        if isinstance(entry, Damage) and (pattern := dataset.account.ignored_by(entry.record)):
+            dataset.account.ignore("entry", entry.record, f"--ignore {pattern}")
+        else:
+            yield entry
 
 
 def open_prepared(entry: Entry, prepared: Prepared) -> Dataset:
     """The dataset as it was prepared; its source is looked at again where images of another size are asked for."""
     if prepared.info is None:
-        stream = open_reader(entry, prepared.root, prepared.name)
+        stream = open_reader(entry, prepared.root, prepared.name, prepared.options)
         stream.on_bad_record = prepared.on_bad_record
         return stream
     return PreparedDataset(entry, prepared, prepared.info)
@@ -96,7 +145,8 @@ class PreparedDataset(Dataset):
         return self._info
 
     def samples(self) -> Iterator[Sample | Damage]:
-        return open_reader(self._entry, self._prepared.root, self._prepared.name).samples()
+        prepared = self._prepared
+        return open_reader(self._entry, prepared.root, prepared.name, prepared.options).samples()
 
     def source_digest(self) -> str:
         return self._prepared.source_digest

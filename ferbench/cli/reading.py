@@ -1,0 +1,151 @@
+"""How `ferbench prepare` is told what is what in a copy, and how it shows what has become of all that it was given."""
+
+import shlex
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from ferbench.cli.options import Decorator
+from ferbench.contract.account import Account, ReaderOptions, escaped, matching
+from ferbench.errors import DataError, UsageError, listed, suggestion
+from ferbench.render.escape import plain
+from ferbench.render.text import print_table
+
+if TYPE_CHECKING:
+    from ferbench.contract.dataset import Dataset
+
+
+def reader_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """The options that say what is what in a copy."""
+    options: Sequence[Decorator] = (
+        click.option("--label-column", metavar="COLUMN", help="The column or JSON key that holds the labels."),
+        click.option("--split-column", metavar="COLUMN", help="The column or JSON key that names the split of a row."),
+        click.option("--id-column", metavar="COLUMN", help="The column that holds the ids of images."),
+        click.option("--split", "splits", multiple=True, metavar="NAME=SPLIT", help="NAME of your copy is this split."),
+        click.option(
+            "--class", "classes", multiple=True, metavar="NAME=CLASS", help="NAME or number of your copy is this class."
+        ),
+        click.option("--ignore", multiple=True, metavar="PATTERN", help="What may stay unused; repeat it for more."),
+    )
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+def make_options(
+    label_column: str | None,
+    split_column: str | None,
+    id_column: str | None,
+    splits: Sequence[str],
+    classes: Sequence[str],
+    ignore: Sequence[str],
+) -> ReaderOptions:
+    """What the options say; raises UsageError for one that names no split or class."""
+    # Not at the top: help must not wait for readers.
+    from typing import get_args
+
+    from ferbench.contract.dataset import SplitName
+    from ferbench.readers.classes import WORDS, class_name
+
+    def split(name: str, text: str) -> str:
+        known = get_args(SplitName)
+        if text not in known:
+            raise UsageError(f"--split {name}={text}: write {', '.join(known)}{suggestion(text, known)}")
+        return text
+
+    def expression(name: str, text: str) -> str:
+        try:
+            return class_name(text)
+        except ValueError:
+            known = list(dict.fromkeys(WORDS.values()))
+            raise UsageError(f"--class {name}={text}: write {', '.join(known)}{suggestion(text, WORDS)}") from None
+
+    return ReaderOptions(
+        label_column=label_column,
+        split_column=split_column,
+        id_column=id_column,
+        splits=dict(sorted(_pairs("--split", splits, split))),
+        classes=dict(sorted(_pairs("--class", classes, expression))),
+        ignore=tuple(sorted(set(ignore))),
+    )
+
+
+def _pairs(flag: str, texts: Sequence[str], meaning: Callable[[str, str], str]) -> Iterator[tuple[str, str]]:
+    seen: dict[str, str] = {}
+    for text in texts:
+        # The last one, as a name may have the sign too, and no class has it.
+        name, sign, value = text.rpartition("=")
+        key = name.strip().lower()
+        if not sign or not key:
+            raise UsageError(f"{flag} {text}: write the name of your copy, '=' and what it is")
+        value = meaning(name, value.strip().lower())
+        if seen.setdefault(key, value) != value:
+            raise UsageError(f"{flag}: '{name}' cannot be {seen[key]} and {value}; omit one of them")
+        yield key, value
+
+
+def show_account(account: Account) -> None:
+    """One line for what has one outcome for one reason, with the first examples."""
+    rows = [
+        (
+            line.what,
+            "UNUSED" if line.outcome == "unused" else line.outcome,
+            f"{line.count:,}",
+            *_words(line.reason, line),
+        )
+        for line in account.lines
+    ]
+    print_table(("given", "outcome", "count", "reason", "such as"), rows)
+
+
+def _words(reason: str, line: Any) -> tuple[str, str]:
+    more = ", ..." if line.count > len(line.examples) else ""
+    return plain(reason, 160), ", ".join(plain(example, 60) for example in line.examples) + more
+
+
+def refuse_unused(dataset: str, reader: "Dataset", account: Account) -> None:
+    """Raises DataError where something that looks like data was not used, or no image was found."""
+    lines = [f"{line.count:,} {line.what}: {', '.join(line.examples)}: {line.reason}" for line in account.unused()]
+    if lines:
+        total = account.count("unused")
+        raise DataError(
+            f"dataset '{reader.info.name}': {total:,} parts look like data and are not used:"
+            f"{listed([plain(line, 400) for line in lines])}\n{_how_to_go_on(dataset, reader, account)}"
+        )
+    if not account.count("sample") and not account.count("damage"):
+        raise DataError(f"dataset '{reader.info.name}': no samples found in {reader.root}; is the folder complete?")
+
+
+def how_to_use(dataset: str, reader: "Dataset", account: Account) -> str:
+    """The command that would read what is not understood, where it is plain what is meant; else nothing."""
+    from ferbench.data.prepare.registered_copies import command_words
+
+    words = [word for remedy in account.remedies for word in shlex.split(remedy)]
+    return shlex.join([*command_words(dataset, reader), *words]) if words else ""
+
+
+def _how_to_go_on(dataset: str, reader: "Dataset", account: Account) -> str:
+    from ferbench.data.prepare.registered_copies import command_words
+
+    # Sorted from the shortest: a folder stands for what lies below it.
+    places: list[str] = []
+    for place in sorted({place for line in account.unused() for place in line.places}, key=len):
+        if not matching(places, place):
+            places.append(escaped(place))
+    ignoring = [word for place in sorted(places) for word in ("--ignore", place)]
+    use = how_to_use(dataset, reader, account)
+    leave = shlex.join([*command_words(dataset, reader), *ignoring])
+    return f"{use and f'to use it: {use}'}{use and chr(10)}to leave it unused: {leave}"
+
+
+def refuse_systematic(reader: "Dataset", account: Account) -> None:
+    """Raises DataError for what is wrong with all labels, whatever `--on-bad-record` says."""
+    from ferbench.data.prepare.systematic import systematic_differences
+
+    if found := list(systematic_differences(account, reader.info.official)):
+        remedy = "say with --class NAME=CLASS what it is" if "classes" in reader.takes else "repair the labels"
+        raise DataError(
+            f"dataset '{reader.info.name}': the labels are to be read in another way, so no line is left out for them; "
+            f"{remedy}:{listed([plain(text, 400) for text in found])}"
+        )

@@ -1,0 +1,16 @@
+"""From an error of a reader to the damage that it is."""
+
+from ferbench.contract.dataset import Damage
+
+
+class UnknownLabel(ValueError):
+    """A label that is no class; many with the same one are no damage, but labels that are to be read otherwise."""
+
+    def __init__(self, label: str, reason: str) -> None:
+        super().__init__(reason)
+        self.label = label
+
+
+def damage_of(record: str, error: Exception) -> Damage:
+    """What a record is that gave this error."""
+    return Damage(record, str(error), error.label if isinstance(error, UnknownLabel) else None)
