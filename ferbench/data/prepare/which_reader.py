@@ -4,8 +4,7 @@ import re
 import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from difflib import SequenceMatcher
-from itertools import islice
+from itertools import islice, takewhile
 from pathlib import Path
 
 from ferbench.contract.dataset import Damage, Dataset, Sample
@@ -41,7 +40,7 @@ def prepare_commands(registry: Registry, folder: Path, like: str = "") -> list[s
     """Commands that prepare a folder, the most likely first, one for each published set; empty where none fits.
 
     Each is followed by what its reader says of itself. Readers of published layouts come before readers of anybody's
-    images, pools are named only where no labels are read. Of one set the reader comes first whose name is most `like`
+    images, pools are named only where no labels are read. Of one set the reader comes first whose name ends `like`
     another, else the one that is registered first. A folder that holds nothing but another folder stands for that one.
     """
     for place in _descents(folder):
@@ -103,10 +102,15 @@ def _try(reader: Dataset) -> bool | str:
 def _one_of_each(fits: Sequence[Fit], like: str) -> list[Fit]:
     """Of readers of one published set the first; readers of anybody's images come last, and of these pools first."""
     families: dict[str, Fit] = {}
-    likeness = {fit.entry.name: SequenceMatcher(None, like, fit.entry.name).ratio() for fit in fits}
-    for fit in sorted(fits, key=lambda fit: (fit.needs_name, not fit.streamed, -likeness[fit.entry.name])):
+    for fit in sorted(fits, key=lambda fit: (fit.needs_name, not fit.streamed, -_same_ending(fit.entry.name, like))):
         families.setdefault(fit.family, fit)
     return list(families.values())
+
+
+def _same_ending(name: str, other: str) -> int:
+    """How many words two names end with alike: `ferplus-argmax` and `ferplus-label-csv-argmax` mean one rule."""
+    pairs = zip(reversed(name.split("-")), reversed(other.split("-")), strict=False)
+    return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
 
 
 def _name(registry: Registry, folder: Path) -> str:

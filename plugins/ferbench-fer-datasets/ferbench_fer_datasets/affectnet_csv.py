@@ -46,6 +46,8 @@ class AffectNetCsv(LayoutReader):
         path = self.require(LIST, hint=f"--root holds {LIST} with the columns pth and label, beside the images")
         column = self._path_column(path)
         base = path.parent
+        for name, role in ((column, "image"), ("label", "label")):
+            self.account.read("column", name, role)
         return parsed(read_table(self.folder, path, (column, "label")), lambda row: _sample(base, row[column], row))
 
     def _path_column(self, path: Path) -> str:

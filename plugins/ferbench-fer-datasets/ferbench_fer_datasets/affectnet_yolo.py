@@ -91,6 +91,7 @@ class AffectNetYolo(LayoutReader):
 
     def _sample(self, base: Path, split: SplitName, names: Mapping[int, str], pair: tuple[Path, Path]) -> Sample:
         image, label = pair
+        self.account.use(label)
         try:
             codes = {line.split()[0] for _, line in read_lines(self.folder, label) if line.strip()}
         except DataError as error:

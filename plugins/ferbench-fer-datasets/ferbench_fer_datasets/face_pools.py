@@ -1,6 +1,6 @@
 """Face-recognition sets as unlabeled pools: their images are streamed, and nothing of identities is read."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from ferbench.contract.dataset import Damage, DatasetInfo
@@ -8,6 +8,9 @@ from ferbench.readers.folders import FolderStream
 from ferbench.readers.recordio import RecordIOStream
 from ferbench.readers.streams import Place
 from ferbench.readers.tables import read_lines
+from ferbench_fer_datasets.omitted import leave_folder
+
+TEST = "people of the test set"
 
 
 def _described(name: str, title: str, licence: str, citation: str, rule: str) -> DatasetInfo:
@@ -30,6 +33,10 @@ class VggFace2(FolderStream):
 
     def locate(self) -> Path:
         return self.require("train/n000002", hint="--root is the folder with train/n000002").parent
+
+    def shards(self) -> Sequence[str]:
+        leave_folder(self, self.folder / self.base.parent.relative_to(self.folder.resolve()) / "test", TEST)
+        return super().shards()
 
 
 class CasiaWebFace(FolderStream):

@@ -67,9 +67,9 @@ class Fer2013(LayoutReader):
 
     def samples(self) -> Iterator[Sample | Damage]:
         hint = "both are in Kaggle's challenges-in-representation-learning-facial-expression-recognition-challenge"
-        if self.find("train.csv"):
+        if not (table := self.find("fer2013.csv", "icml_face_data.csv")) and self.find("train.csv"):
             hint += "; train.csv has no splits and test.csv no labels, so neither can stand for them"
-        table = self.require("fer2013.csv", "icml_face_data.csv", hint=hint)
+        table = table or self.require("fer2013.csv", "icml_face_data.csv", hint=hint)
         rows = read_table(self.folder, table, ("emotion", "pixels", "Usage"))
         numbered = (row if isinstance(row, Damage) else (row[0], (i, row[1])) for i, row in enumerate(rows))
         return parsed(numbered, _from_row)

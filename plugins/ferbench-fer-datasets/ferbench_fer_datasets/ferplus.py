@@ -25,11 +25,13 @@ from ferbench_fer_datasets.ferplus_rules import (
     PROBABILITY,
     Rule,
 )
+from ferbench_fer_datasets.omitted import leave_folder, omit
 
 VOTES = "fer2013new.csv"
 IMAGES = "fer2013.csv"
 LIST = "FER2013Train/label.csv"
 FOLDERS: Mapping[str, SplitName] = {"FER2013Train": "train", "FER2013Valid": "validation", "FER2013Test": "test"}
+NO_NAME = "no name: there is no face"
 BESIDE = (
     f"joined to the images of {', '.join(FOLDERS)} (train, validation, test) by their names; images whose name stands "
     "twice in it are left out, as one has overwritten the other; ids are rows from 0"
@@ -80,6 +82,8 @@ class FerPlus(LayoutReader):
         votes = self.require(VOTES, hint=f"it is in github.com/microsoft/FERPlus; --root holds it and {IMAGES}")
         images = self.find(IMAGES)
         if images:
+            for folder in self._image_folders().values():
+                leave_folder(self, folder, f"the same faces, which are taken from {IMAGES}")
             return parsed(self._joined(votes, images), self._of_row)
         folders = self._image_folders()
         if not folders:
@@ -118,33 +122,54 @@ class FerPlus(LayoutReader):
             row if isinstance(row, Damage) else (row[0], (number, row[1]))
             for number, row in enumerate(rows)
             # Of two images of one name the folder has the later one, which no list tells from the earlier.
-            if isinstance(row, Damage) or named[_name_of(row[1])] == 1
+            if isinstance(row, Damage) or named[_name_of(row[1])] == 1 or not _name_of(row[1])
         ]
         yield from parsed(numbered, functools.partial(self._of_name, folders))
         for folder in folders.values():
             for path in image_files(folder):
-                if path.name not in named:
+                if named[path.name] > 1:
+                    omit(self, path, f"{votes.name} has its name twice")
+                elif path.name not in named:
                     yield Damage(str(path.relative_to(self.folder)), f"{votes.name} has no votes on it")
 
     def _of_name(self, folders: Mapping[SplitName, Path], row: tuple[int, Fields]) -> Sample | None:
         number, votes = row
         split, name = split_of(votes["usage"]), _name_of(votes)
         if not name:
+            self.account.ignore("row", row_id(number), NO_NAME)
             return None
         if split not in folders:
             raise ValueError(f"no folder for the images of {quoted(votes['usage'])}")
-        label = self.rule.label(_votes(votes))
-        return Sample(row_id(number), below(folders[split], name), split, label) if label else None
+        path = below(folders[split], name)
+        return self._labeled(row_id(number), path, split, votes)
 
     def _of_row(self, row: tuple[int, Fields, Fields]) -> Sample | None:
         number, votes, image = row
         if not _name_of(votes):
+            self.account.ignore("row", row_id(number), NO_NAME)
             return None
         split = split_of(votes["usage"])
         if split_of(image["usage"]) != split:
             raise ValueError(f"{votes['usage']} and {image['usage']}: these rows do not belong together")
-        label = self.rule.label(_votes(votes))
-        return Sample(row_id(number), pgm(image["pixels"]), split, label) if label else None
+        return self._labeled(row_id(number), pgm(image["pixels"]), split, votes)
+
+    def _labeled(
+        self,
+        name: str,
+        image: Path | bytes,
+        split: SplitName,
+        votes: Fields,
+        box: tuple[float, float, float, float] | None = None,
+    ) -> Sample | None:
+        """The sample of an image with these votes, None where the rule leaves it out."""
+        if label := self.rule.label(_votes(votes)):
+            return Sample(name, image, split, label, box=box)
+        reason = f"no label by the rule {self.rule.name}"
+        if isinstance(image, Path):
+            omit(self, image, reason)
+        else:
+            self.account.ignore("row", name, reason)
+        return None
 
 
 class FerPlusProbability(FerPlus):
@@ -197,10 +222,10 @@ class FerPlusLabelCsv(FerPlus):
 
     def _of_image(self, folder: Path, split: SplitName, fields: Fields) -> Sample | None:
         if not _name_of(fields):
+            self.account.ignore("row", folder.name, NO_NAME)
             return None
         path = below(folder, _name_of(fields))
-        label = self.rule.label(_votes(fields))
-        return Sample(path.stem, path, split, label, box=_box(fields["box"])) if label else None
+        return self._labeled(path.stem, path, split, fields, _box(fields["box"]))
 
 
 class FerPlusLabelCsvProbability(FerPlusLabelCsv):

@@ -11,6 +11,7 @@ from ferbench.errors import DataError
 from ferbench.readers.layout import LayoutReader
 from ferbench.readers.paths import below
 from ferbench.readers.tables import face_box, float_in, parsed, read_lines
+from ferbench_fer_datasets.omitted import leave_folder
 from ferbench_fer_datasets.raf_db_reupload import NAMES, Reupload, class_of, is_reupload, split_of
 
 LISTS = ("EmoLabel/list_patition_label.txt", "EmoLabel/list_partition_label.txt")
@@ -62,7 +63,7 @@ class RafDb(LayoutReader):
         if self.images != "aligned" or self.root is None or not self.root.is_dir() or self.find(*LISTS):
             return None
         train = self.find("train", "Train")
-        return Reupload(self.folder, train.parent) if train and is_reupload(self.folder, train) else None
+        return Reupload(self, train.parent) if train and is_reupload(self.folder, train) else None
 
     def _published(self) -> Iterator[Sample | Damage]:
         labels = self.require(*LISTS, hint=HINTS[self.images])
@@ -70,6 +71,8 @@ class RafDb(LayoutReader):
         images = self.require(
             f"Image/{self.images}", depth=0, hint=f"unpack Image/{self.images}.zip there", within=base
         )
+        for name in HINTS.keys() - {self.images}:
+            leave_folder(self, base / "Image" / name, f"the same faces; this set is of Image/{self.images}")
         place = labels.relative_to(self.folder)
         lines = ((f"{place}:{number}", line) for number, line in read_lines(self.folder, labels) if line.strip())
         return parsed(lines, functools.partial(self._sample, base, images))
@@ -102,6 +105,7 @@ class RafDbOriginal(RafDb):
 
     def _box(self, base: Path, stem: str) -> tuple[float, float, float, float] | None:
         annotation = base / "Annotation" / "boundingbox" / f"{stem}_boundingbox.txt"
+        self.account.use(annotation)
         try:
             text = " ".join(line for _, line in read_lines(self.folder, annotation))
         except DataError as error:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from ferbench.contract.dataset import SEVEN_CLASSES, Damage, Sample, SplitName
+from ferbench.contract.dataset import SEVEN_CLASSES, Damage, Dataset, Sample, SplitName
 from ferbench.errors import DataError
 from ferbench.readers.classes import class_folders, class_name
 from ferbench.readers.paths import image_files, is_inside, subfolders
@@ -47,7 +47,7 @@ class Reupload:
     The names of images are those of the publishers and say the split. Lists beside the folders are compared with them.
     """
 
-    root: Path
+    dataset: Dataset
     base: Path
 
     @cached_property
@@ -87,17 +87,20 @@ class Reupload:
                     f"{folder / '0'}: RAF-DB counts its classes from 1, and this copy from 0, in an order that its "
                     "maker alone knows; rename its folders to names of classes, such as happiness"
                 )
-            images = class_folders(self.root, folder, _class_of_folder)
+            images = class_folders(self.dataset.folder, folder, _class_of_folder)
             yield from parsed(images, functools.partial(self._sample, self._listed(folder), folder.name, split))
 
     def _listed(self, folder: Path) -> Mapping[str, str]:
         """The labels in a list of the folder, by names of images; raises DataError where it is another."""
         names = (f"{folder.name}_labels.csv", f"{folder.name}.csv")
         places = (place / name for place in (self.base, self.base.parent, folder) for name in names)
-        path = next((place for place in places if place.is_relative_to(self.root) and place.is_file()), None)
+        path = next((place for place in places if place.is_relative_to(self.dataset.folder) and place.is_file()), None)
         if path is None:
             return {}
-        rows = read_table(self.root, path, ("image", "label"), hint="this list of a re-upload is not needed; remove it")
+        self.dataset.account.use(path, "compared with the folders")
+        rows = read_table(
+            self.dataset.folder, path, ("image", "label"), hint="this list of a re-upload is not needed; remove it"
+        )
         return {row[1]["image"]: row[1]["label"] for row in rows if not isinstance(row, Damage)}
 
     def _sample(self, listed: Mapping[str, str], folder: str, split: SplitName, image: tuple[Path, str]) -> Sample:
