@@ -43,12 +43,16 @@ def prepare_commands(registry: Registry, folder: Path, like: str = "") -> list[s
     images, pools are named only where no labels are read. Of one set the reader comes first whose name ends `like`
     another, else the one that is registered first. A folder that holds nothing but another folder stands for that one.
     """
+    pools: list[str] = []
     for place in _descents(folder):
         fits = [fit for entry in registry.entries["datasets"].values() if (fit := _fit(entry, place))]
-        if chosen := [fit for fit in fits if fit.labeled] or fits:
-            first = _one_of_each(chosen, like)[:MAX_NAMED]
-            return [f"`{fit.command(registry, place)}` ({fit.entry.summary})" for fit in first]
-    return []
+        labeled = [fit for fit in fits if fit.labeled]
+        first = _one_of_each(labeled or fits, like)[:MAX_NAMED]
+        commands = [f"`{fit.command(registry, place)}` ({fit.entry.summary})" for fit in first]
+        if labeled:
+            return commands
+        pools = pools or commands
+    return pools
 
 
 def check_layout(registry: Registry, name: str, reader: Dataset) -> None:
