@@ -164,6 +164,7 @@ def ferbench_register_commands(register: Register) -> None:
     register("verify", "ferbench.cli.verify:verify", summary="Recompute the metrics of records")
     register("leaderboard", "ferbench.cli.leaderboard:leaderboard", summary="Build or check the leaderboard")
     register("prepare", "ferbench.cli.prepare:prepare", summary="Prepare your copy of a dataset for runs")
+    register("splits", "ferbench.cli.splits:splits", summary="Write which images a split has, for other programs")
     register("boxes", "ferbench.cli.boxes:boxes", summary="Find the faces of a dataset that has no face boxes")
     register(
         "audit", "ferbench.cli.audit:audit", summary="Look for leaks: train a method twice with other hidden labels"

@@ -108,7 +108,7 @@ class Grid:
         )
         for seed in request.seeds:
             fold_of(self.protocol, seed)
-        self.budgets = _budgets(request, self.protocol)
+        self.budgets = budgets_of(request, self.protocol)
         self.rows = [RowName.parse(row) for row in request.methods]
         self.unlabeled = PoolName.parse(request.unlabeled) if request.unlabeled else None
         self.opened = cache(partial(_open, registry))
@@ -205,7 +205,8 @@ def _head(registry: Registry, name: str | None, method: "Method") -> str | None:
     return None if type(method.make_head(8, 2)) is head else name
 
 
-def _budgets(request: RunRequest, protocol: Protocol) -> list[Budget]:
+def budgets_of(request: RunRequest, protocol: Protocol) -> list[Budget]:
+    """The budgets that a request asks for; raises UsageError for one that the protocol does not count by."""
     wanted: list[tuple[str, str, Any]] = [("ratio", "--ratio", value) for value in request.ratios]
     wanted += [("count", "--labels", value) for value in request.counts]
     wanted += [("per_class", "--per-class", value) for value in request.per_class]

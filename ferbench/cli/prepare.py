@@ -12,14 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ferbench.cli.output import print_warning
-from ferbench.cli.reading import (
-    how_to_use,
-    make_options,
-    reader_options,
-    refuse_systematic,
-    refuse_unused,
-    show_account,
-)
+from ferbench.cli.reading import how_to_use, make_options, reader_options, refuse, show_account
 from ferbench.cli.session import Session
 from ferbench.errors import DataError, UsageError, listed
 from ferbench.render.escape import plain
@@ -95,8 +88,7 @@ def prepare(
     if check:
         _inspect(dataset, reader, account, size, workers)
         return
-    refuse_unused(dataset, reader, account)
-    refuse_systematic(reader, account)
+    refuse(dataset, reader, account)
     if isinstance(reader, StreamedDataset):
         packed = None
         _index(reader, size)
@@ -116,8 +108,7 @@ def _inspect(dataset: str, reader: "Dataset", account: "Account", size: int, wor
     _show_counts(reader, found.counts)
     for damage in found.damages:
         click.echo(plain(str(damage), 1000))
-    refuse_unused(dataset, reader, account)
-    refuse_systematic(reader, account)
+    refuse(dataset, reader, account)
     if found.damages:
         raise DataError(f"{len(found.damages)} entries give no image{_as_meant(dataset, reader, account)}")
     click.echo("every image can be decoded; nothing was kept (--check)")

@@ -104,17 +104,23 @@ def _words(reason: str, line: Any) -> tuple[str, str]:
     return plain(reason, 160), ", ".join(plain(example, 60) for example in line.examples) + more
 
 
-def refuse_unused(dataset: str, reader: "Dataset", account: Account) -> None:
-    """Raises DataError where something that looks like data was not used, or no image was found."""
-    lines = [f"{line.count:,} {line.what}: {', '.join(line.examples)}: {line.reason}" for line in account.unused()]
-    if lines:
-        total = account.count("unused")
-        raise DataError(
-            f"dataset '{reader.info.name}': {total:,} parts look like data and are not used:"
-            f"{listed([plain(line, 400) for line in lines])}\n{_how_to_go_on(dataset, reader, account)}"
-        )
+def refuse(dataset: str, reader: "Dataset", account: Account) -> None:
+    """Raises DataError where what looks like data was not used, labels are to be read otherwise, or there is no image.
+
+    Whatever `--on-bad-record` says: to leave such lines out would leave wrong names on right images.
+    """
+    from ferbench.data.prepare.systematic import systematic_differences
+
+    name, texts = reader.info.name, []
+    if found := list(systematic_differences(account, reader.info.official)):
+        texts.append(f"the labels are to be read in another way, or repaired:{listed([plain(t, 400) for t in found])}")
+    if lines := [f"{line.count:,} {line.what}: {', '.join(line.examples)}: {line.reason}" for line in account.unused()]:
+        shown = listed([plain(line, 400) for line in lines])
+        texts.append(f"{account.count('unused'):,} parts look like data and are not used:{shown}")
+    if texts:
+        raise DataError("\n".join([f"dataset '{name}': {texts[0]}", *texts[1:], *_ways_on(dataset, reader, account)]))
     if not account.count("sample") and not account.count("damage"):
-        raise DataError(f"dataset '{reader.info.name}': no samples found in {reader.root}; is the folder complete?")
+        raise DataError(f"dataset '{name}': no samples found in {reader.root}; is the folder complete?")
 
 
 def how_to_use(dataset: str, reader: "Dataset", account: Account) -> str:
@@ -125,7 +131,8 @@ def how_to_use(dataset: str, reader: "Dataset", account: Account) -> str:
     return shlex.join([*command_words(dataset, reader), *words]) if words else ""
 
 
-def _how_to_go_on(dataset: str, reader: "Dataset", account: Account) -> str:
+def _ways_on(dataset: str, reader: "Dataset", account: Account) -> list[str]:
+    """Commands that run, as far as it is plain what is meant."""
     from ferbench.data.prepare.registered_copies import command_words
 
     # Sorted from the shortest: a folder stands for what lies below it.
@@ -135,17 +142,6 @@ def _how_to_go_on(dataset: str, reader: "Dataset", account: Account) -> str:
             places.append(escaped(place))
     ignoring = [word for place in sorted(places) for word in ("--ignore", place)]
     use = how_to_use(dataset, reader, account)
-    leave = shlex.join([*command_words(dataset, reader), *ignoring])
-    return f"{use and f'to use it: {use}'}{use and chr(10)}to leave it unused: {leave}"
-
-
-def refuse_systematic(reader: "Dataset", account: Account) -> None:
-    """Raises DataError for what is wrong with all labels, whatever `--on-bad-record` says."""
-    from ferbench.data.prepare.systematic import systematic_differences
-
-    if found := list(systematic_differences(account, reader.info.official)):
-        remedy = "say with --class NAME=CLASS what it is" if "classes" in reader.takes else "repair the labels"
-        raise DataError(
-            f"dataset '{reader.info.name}': the labels are to be read in another way, so no line is left out for them; "
-            f"{remedy}:{listed([plain(text, 400) for text in found])}"
-        )
+    leave = shlex.join([*command_words(dataset, reader), *ignoring]) if ignoring else ""
+    ways = {"to use it": use, "to leave it unused": leave}
+    return [f"{what}: {plain(command, 4000)}" for what, command in ways.items() if command]

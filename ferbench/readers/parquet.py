@@ -84,7 +84,7 @@ class ParquetDataset(Dataset):
         kinds = unread.kinds(class_name, lambda text: text)
         if labels := [name for name, kind in kinds.items() if kind == "label"]:
             raise DataError(
-                f"{path}: the column {', '.join(labels)} looks like labels, and 'label' is the one that is read; rename it"
+                f"{path}: the column {', '.join(labels)} looks like labels, and only 'label' is read as such; rename it"
             )
 
     @staticmethod

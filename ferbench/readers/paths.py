@@ -78,8 +78,8 @@ def image_files(folder: Path) -> list[Path]:
 
 
 def is_hidden(name: str) -> bool:
-    """Whether a file or folder is passed over for its name."""
-    return name[0] == "." or name.lower() in LEFT_BY_SYSTEMS
+    """Whether a file or folder is passed over for its name; `.` and `..` are no names, but parts of paths."""
+    return (name[0] == "." and name not in (".", "..")) or name.lower() in LEFT_BY_SYSTEMS
 
 
 def visible(folder: Path) -> list[os.DirEntry[str]]:

@@ -49,10 +49,8 @@ class WebDatasetStream(ArchiveStream):
             self.account.ignore("member", where, "hidden, or left by an operating system")
         elif not member.isfile():
             if not member.isdir():
-                unread = name.endswith(IMAGE_SUFFIXES)
-                (self.account.leave if unread else self.account.ignore)(
-                    "member", where, "a link, which is not followed"
-                )
+                say = self.account.leave if name.endswith(IMAGE_SUFFIXES) else self.account.ignore
+                say("member", where, "a link, which is not followed")
         elif name.endswith(IMAGE_SUFFIXES):
             return True
         else:

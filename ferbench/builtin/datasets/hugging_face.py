@@ -105,9 +105,7 @@ class HuggingFace(NamedDataset):
                 if column and column not in rows.features:
                     flag = f"--{option.replace('_', '-')} {column}"
                     raise DataError(f"{flag}: {root} has the columns {', '.join(rows.features)}; name one of them")
-        return {
-            split: rows.cast_column(_image_column(rows), datasets.Image(decode=False)) for split, rows in splits.items()
-        }
+        return {split: _undecoded(rows, datasets.Image(decode=False)) for split, rows in splits.items()}
 
     @cached_property
     def _files(self) -> list[Path]:
@@ -171,10 +169,20 @@ def _library() -> Any:
     return datasets
 
 
+def _image_columns(rows: Any) -> list[str]:
+    return [str(name) for name, feature in rows.features.items() if type(feature).__name__ == "Image"]
+
+
+def _undecoded(rows: Any, feature: Any) -> Any:
+    """The rows with the bytes of all images, also of those that are not read."""
+    for name in _image_columns(rows):
+        rows = rows.cast_column(name, feature)
+    return rows
+
+
 def _image_column(rows: Any) -> str:
-    for name, feature in rows.features.items():
-        if type(feature).__name__ == "Image":
-            return str(name)
+    if columns := _image_columns(rows):
+        return columns[0]
     raise DataError(f"it has no column of images, but {', '.join(rows.features)}")
 
 

@@ -62,6 +62,7 @@ class Manifest(NamedDataset):
 
     def _sample(self, row: Row) -> Sample:
         path = below(self.folder, self._text(row, "path"))
+        self.account.use(path)  # whatever is wrong with its row
         label = self.class_of(text) if (text := self._text(row, "label")) else None
         split = self.split_of(text) if (text := self._text(row, "split")) else "train" if label else "unlabeled"
         return Sample(

@@ -63,10 +63,10 @@ class NamedDataset(LayoutReader):
             return self.known_class(text)
         except UnknownLabel as error:
             nearest = nearest_class(error.label)
-            option = f"--class {shlex.quote(error.label + '=' + (nearest or 'CLASS'))}"
-            if nearest and error.label.isprintable():
+            option = _option("--class", error.label, nearest or "CLASS")
+            if nearest and option:
                 self.account.remedies[option] = None
-            raise UnknownLabel(error.label, f"{error}; say so with {option}") from None
+            raise UnknownLabel(error.label, f"{error}{option and '; say so with '}{option}") from None
 
     def split_of(self, text: str) -> SplitName:
         """The split that the copy, or the user with `--split`, calls so; raises ValueError with the remedy."""
@@ -74,8 +74,9 @@ class NamedDataset(LayoutReader):
         if said := self.options.splits.get(name.lower()):
             return cast(SplitName, said)
         if name.lower() not in SPLITS:
-            option = f"--split {shlex.quote(name[:MAX_QUOTED] + '=SPLIT')}"
-            raise ValueError(f"{quoted(name)} is no split; say with {option}: train, validation, test or unlabeled")
+            option = _option("--split", name, "SPLIT")
+            how = f"say with {option}" if option else "write"
+            raise ValueError(f"{quoted(name)} is no split; {how}: train, validation, test or unlabeled")
         return SPLITS[name.lower()]
 
     def is_split(self, text: str) -> bool:
@@ -106,3 +107,9 @@ class NamedDataset(LayoutReader):
     def known_class(self, text: str) -> str:
         """As `class_of`, for a look at texts that may be no labels: it leaves no remedy."""
         return self.options.classes.get(text.strip().lower()) or class_name(text)
+
+
+def _option(flag: str, name: str, meaning: str) -> str:
+    """An option of `prepare` as a shell takes it; empty for a name that cannot be typed."""
+    typed = name.isprintable() and 0 < len(name) <= MAX_QUOTED
+    return f"{flag} {shlex.quote(f'{name}={meaning}')}" if typed else ""

@@ -9,11 +9,13 @@ import pytest
 from PIL import Image
 
 from ferbench.builtin.datasets.hugging_face import HuggingFace
+from ferbench.contract.account import ReaderOptions
 from ferbench.contract.dataset import Damage, Sample
 from ferbench.data.load.image_store import ImageStore
 from ferbench.data.prepare.decode import decode_face
 from ferbench.data.prepare.pack import ensure_packed
 from ferbench.errors import DataError
+from ferbench.readers.account import take_account
 
 datasets = pytest.importorskip("datasets")
 
@@ -185,3 +187,76 @@ def test_images_that_the_hub_stores_as_files_are_read_where_they_were_downloaded
     for damage in (second, third):
         assert isinstance(damage, Damage)
         assert "no file that Hugging Face datasets has downloaded" in damage.reason
+
+
+def unused(dataset: HuggingFace) -> set[str]:
+    return {name for line in take_account(dataset).unused() for name in line.examples}
+
+
+def save(root: Path, features: dict[str, object], **columns: list[object]) -> HuggingFace:
+    faces = [picture(i) for i in range(len(next(iter(columns.values()))))]
+    types = datasets.Features({"face": datasets.Image(), **features})
+    datasets.Dataset.from_dict({"face": faces, **columns}, types).save_to_disk(root)
+    return HuggingFace(root, "mine")
+
+
+def test_the_only_class_label_is_the_label_whatever_its_name(tmp_path: Path) -> None:
+    names = datasets.ClassLabel(names=["sad", "fear"])
+    dataset = save(
+        tmp_path / "a", {"emotion_label": names, "age": datasets.Value("int64")}, emotion_label=[0, 1], age=[3, 4]
+    )
+    assert [label for *_, label in found(dataset)] == ["sadness", "fear"]
+    assert dataset.info.classes == {"2": ("sadness", "fear")}
+    assert not unused(dataset)
+
+
+def test_of_two_class_labels_the_user_says_which(tmp_path: Path) -> None:
+    names, sex = datasets.ClassLabel(names=["sad", "fear"]), datasets.ClassLabel(names=["f", "m"])
+    dataset = save(tmp_path / "a", {"a": sex, "b": names}, a=[0, 1], b=[1, 0])
+    assert unused(dataset) == {"a", "b"}
+    said = HuggingFace(tmp_path / "a", "mine")
+    said.options = ReaderOptions(label_column="b")
+    assert [label for *_, label in found(said)] == ["fear", "sadness"]
+    assert not unused(said)
+
+
+def test_texts_and_numbers_of_another_column_are_no_pool_in_silence(tmp_path: Path) -> None:
+    dataset = save(tmp_path / "a", {"feeling": datasets.Value("string")}, feeling=["sad", "fear"])
+    assert unused(dataset) == {"feeling"}
+    numbers = save(
+        tmp_path / "b",
+        {"target": datasets.Value("int64"), "usage": datasets.Value("string")},
+        target=[0, 1],
+        usage=["train", "test"],
+    )
+    assert unused(numbers) == {"target", "usage"}
+    numbers = HuggingFace(tmp_path / "b", "mine")
+    numbers.options = ReaderOptions(
+        label_column="target", split_column="usage", id_column="usage", classes={"0": "anger", "1": "fear"}
+    )
+    assert found(numbers) == [("test", "test", "fear"), ("train", "train", "anger")]
+
+
+def test_a_test_image_without_label_is_not_trained_on(tmp_path: Path) -> None:
+    names = datasets.ClassLabel(names=["sad", "fear"])
+    datasets.DatasetDict({"train": table([-1, 0], names), "test": table([-1], names)}).save_to_disk(tmp_path / "a")
+    assert [(split, label) for _, split, label in found(HuggingFace(tmp_path / "a", "mine"))] == [
+        ("test", None),
+        ("unlabeled", None),
+        ("train", "sadness"),
+    ]
+
+
+def test_files_that_the_library_does_not_load_are_unused(tmp_path: Path) -> None:
+    names = datasets.ClassLabel(names=["sad", "fear"])
+    (tmp_path / "a").mkdir()
+    table([0, 1], names).to_parquet(tmp_path / "a" / "train-00000-of-00001.parquet")
+    (tmp_path / "a" / "more.png").write_bytes((tmp_path / "a" / "train-00000-of-00001.parquet").read_bytes())
+    assert unused(HuggingFace(tmp_path / "a", "mine")) == {"more.png"}
+
+
+def test_a_second_column_of_images_is_unused(tmp_path: Path) -> None:
+    features = datasets.Features({"a": datasets.Image(), "b": datasets.Image(), "label": datasets.Value("string")})
+    rows = {"a": [picture(1)], "b": [picture(2)], "label": ["fear"]}
+    datasets.Dataset.from_dict(rows, features).save_to_disk(tmp_path / "a")
+    assert unused(HuggingFace(tmp_path / "a", "mine")) == {"b"}
