@@ -1,6 +1,5 @@
 """Names of expressions: how layouts spell them, and folders that are named so."""
 
-import re
 from collections.abc import Callable, Iterator
 from difflib import get_close_matches
 from pathlib import Path
@@ -34,26 +33,14 @@ WORDS = {
     "disgusted": "disgust",
     "angry": "anger",
     "contemptuous": "contempt",
-    # Misspelt in copies that many have.
-    "suprise": "surprise",
-    "suprised": "surprise",
-    "hapiness": "happiness",
-    "happyness": "happiness",
 }
 
 ALIASES = {**WORDS, **CODES}
 
 
-_NUMBER = re.compile(r"^\d{1,3}[\s._-]*(?=[a-z])")
-"""`0_angry`, `1-happy`, `0ANGRY`: the name says what the class is, and the number nothing."""
-
-
 def class_name(text: str) -> str:
-    """The canonical name of a class that a layout spells its own way; raises ValueError for no expression.
-
-    A number in front of a name is passed over; a number alone is no name.
-    """
-    name = _NUMBER.sub("", text.strip().lower())
+    """The canonical name of a class that a layout spells its own way; raises ValueError for no expression."""
+    name = text.strip().lower()
     if name not in ALIASES:
         reason = f"{quoted(text.strip())} is no expression{suggestion(name[:MAX_QUOTED], WORDS)}"
         raise UnknownLabel(text.strip()[:MAX_QUOTED], reason)

@@ -11,6 +11,7 @@ from ferbench.contract.dataset import Damage, Dataset, Sample
 from ferbench.data.prepare.registered_copies import open_reader
 from ferbench.discovery.registry import Entry, Registry
 from ferbench.errors import DataError, FerbenchError
+from ferbench.readers.classes import nearest_class
 from ferbench.readers.paths import subfolders, visible
 from ferbench.readers.streams import StreamedDataset
 
@@ -36,6 +37,16 @@ class Fit:
         return shlex.join([*words, "--name", _name(registry, folder)] if self.needs_name else words)
 
 
+@dataclass(frozen=True)
+class _Tried:
+    """What a reader makes of the first entries of its root: how many it reads, and the reason why not the others."""
+
+    read: int
+    damaged: int
+    labeled: bool
+    reason: str
+
+
 def prepare_commands(registry: Registry, folder: Path, like: str = "") -> list[str]:
     """Commands that prepare a folder, the most likely first, one for each published set; empty where none fits.
 
@@ -43,25 +54,40 @@ def prepare_commands(registry: Registry, folder: Path, like: str = "") -> list[s
     images, pools are named only where no labels are read. Of one set the reader comes first whose name ends `like`
     another, else the one that is registered first. A folder that holds nothing but another folder stands for that one.
     """
-    pools: list[str] = []
+    return _commands(registry, _fits(registry, folder, like))
+
+
+def _commands(registry: Registry, fits: Sequence[tuple[Fit, Path]]) -> list[str]:
+    return [f"`{fit.command(registry, place)}` ({fit.entry.summary})" for fit, place in fits]
+
+
+def _fits(registry: Registry, folder: Path, like: str) -> list[tuple[Fit, Path]]:
+    """The readers that fit, each with the folder that it is to be given."""
+    pools: list[tuple[Fit, Path]] = []
     for place in _descents(folder):
         fits = [fit for entry in registry.entries["datasets"].values() if (fit := _fit(entry, place))]
         labeled = [fit for fit in fits if fit.labeled]
-        first = _one_of_each(labeled or fits, like)[:MAX_NAMED]
-        commands = [f"`{fit.command(registry, place)}` ({fit.entry.summary})" for fit in first]
+        first = [(fit, place) for fit in _one_of_each(labeled or fits, like)][:MAX_NAMED]
         if labeled:
-            return commands
-        pools = pools or commands
+            return first
+        pools = pools or first
     return pools
 
 
 def check_layout(registry: Registry, name: str, reader: Dataset) -> None:
-    """Raises DataError where a reader makes nothing of its root that another one reads, naming the other's command."""
-    if reader.root is None or not reader.root.is_dir() or reader.marks:
+    """Raises DataError where a reader reads nothing of its root and another one does, naming the other's command.
+
+    A pool, which takes any image, is not named instead of a reader of labels: that one's own complaint says more.
+    """
+    if reader.root is None or not reader.root.is_dir() or reader.marks or (tried := _try(reader)).read:
         return
-    tried = _try(reader)
-    if isinstance(tried, str) and (commands := prepare_commands(registry, reader.root, name)):
-        raise DataError(f"{tried}; what lies there is read by {' or '.join(commands)}")
+    others = [
+        pair for pair in _fits(registry, reader.root, name) if (pair[0].entry.name, pair[1]) != (name, reader.root)
+    ]
+    if not isinstance(reader, StreamedDataset):
+        others = [(fit, place) for fit, place in others if fit.labeled]
+    if others:
+        raise DataError(f"{tried.reason}; what lies there is read by {' or '.join(_commands(registry, others))}")
 
 
 def _descents(folder: Path) -> Iterator[Path]:
@@ -81,8 +107,12 @@ def _fit(entry: Entry, folder: Path) -> Fit | None:
         if not getattr(kind, "needs_root", False):
             return None
         reader = open_reader(entry, folder, "any" if kind.needs_name else None)
-        labeled: bool | str = any((folder / mark).is_file() for mark in reader.marks) if reader.marks else _try(reader)
-        if isinstance(labeled, str) or (reader.marks and not labeled):
+        if reader.marks:
+            fits = labeled = any((folder / mark).is_file() for mark in reader.marks)
+        else:
+            tried = _try(reader)
+            fits, labeled = tried.read > tried.damaged, tried.labeled
+        if not fits:
             return None
         family = entry.name if kind.needs_name else reader.info.family
         return Fit(entry, kind.needs_name, family, labeled, isinstance(reader, StreamedDataset))
@@ -90,17 +120,21 @@ def _fit(entry: Entry, folder: Path) -> Fit | None:
         return None
 
 
-def _try(reader: Dataset) -> bool | str:
-    """Whether a reader reads labels, or why it makes nothing of its root: most of the first entries are no samples."""
+def _try(reader: Dataset) -> _Tried:
+    """What a reader makes of its root."""
     try:
         entries = list(islice(reader.samples(), TRIED))
     except (FerbenchError, OSError, ValueError) as error:
-        return str(error)
+        return _Tried(0, 1, False, str(error))
     samples = [entry for entry in entries if isinstance(entry, Sample)]
     damages = [entry for entry in entries if isinstance(entry, Damage)]
-    if len(samples) > len(damages):
-        return any(sample.label is not None for sample in samples)
-    return f"{reader.root}: {damages[0] if damages else 'nothing here gives an image'}"
+    # `0_angry` and `suprise` are read once the user agrees, and `prepare` says how. One alone may be anything: `fer`.
+    near = [name for damage in damages if (name := nearest_class(damage.unknown_label or ""))]
+    labels = {str(sample.label) for sample in samples if sample.label is not None}
+    nearly = len(near) if len({*near, *labels}) > 1 else 0
+    labeled = nearly > 0 or bool(labels)
+    reason = f"{reader.root}: {damages[0] if damages else 'nothing here gives an image'}"
+    return _Tried(len(samples) + nearly, len(damages) - nearly, labeled, reason)
 
 
 def _one_of_each(fits: Sequence[Fit], like: str) -> list[Fit]:

@@ -6,12 +6,13 @@ from pathlib import Path
 
 from ferbench.contract.dataset import Damage, DatasetInfo, Sample
 from ferbench.errors import DataError
-from ferbench.readers.classes import class_folders, class_name
+from ferbench.readers.classes import class_folders
 from ferbench.readers.layout import MAX_FOLDERS, LayoutReader
 from ferbench.readers.paths import image_files, subfolders
 from ferbench.readers.tables import parsed
 from ferbench.readers.text import quoted
 from ferbench_fer_datasets.ck_plus import EXPRESSIONS, NAMES, PEAK_FRAMES, SEQUENCES
+from ferbench_fer_datasets.folder_names import class_of_folder
 
 # S010_004_00000017: subject, sequence, frame.
 STEM = re.compile(r"((S\d{3})_\d{3})_\d{8}")
@@ -58,14 +59,14 @@ class CkPlus48(LayoutReader):
 
 def _is_class_folder(folder: Path) -> bool:
     try:
-        class_name(folder.name)
+        class_of_folder(folder.name)
     except ValueError:
         return False
     return any(STEM.fullmatch(path.stem) for path in image_files(folder)[:1])
 
 
 def _class_of_folder(name: str) -> str:
-    label = class_name(name)
+    label = class_of_folder(name)
     if label not in EXPRESSIONS:
         raise ValueError(f"CK+48 has no class {quoted(name)}")
     return label

@@ -7,12 +7,13 @@ from functools import cached_property
 from pathlib import Path
 
 from ferbench.contract.dataset import SEVEN_CLASSES, Damage, DatasetInfo, Sample, SplitName
-from ferbench.readers.classes import class_folders, class_name
+from ferbench.readers.classes import class_folders
 from ferbench.readers.layout import LayoutReader
 from ferbench.readers.paths import subfolders
 from ferbench.readers.tables import parsed
 from ferbench.readers.text import quoted
 from ferbench_fer_datasets.fer2013 import CITATION, LICENCE, NAMES, OFFICIAL, USAGES
+from ferbench_fer_datasets.folder_names import class_of_folder
 
 TRAIN = ("train", "Train", "Training", "training")
 ANGRY = ("angry", "Angry", "anger", "Anger", "0_angry", "0_Angry", "0_anger")
@@ -82,7 +83,7 @@ class Fer2013Folders(LayoutReader):
 
 
 def _class_of_folder(name: str) -> str:
-    label = class_name(name)
+    label = class_of_folder(name)
     if label not in SEVEN_CLASSES:
         raise ValueError(f"FER2013 has no class {quoted(name)}")
     return label

@@ -9,10 +9,11 @@ from pathlib import Path
 
 from ferbench.contract.dataset import SEVEN_CLASSES, Damage, Dataset, Sample, SplitName
 from ferbench.errors import DataError
-from ferbench.readers.classes import class_folders, class_name
+from ferbench.readers.classes import class_folders
 from ferbench.readers.paths import image_files, is_inside, subfolders
 from ferbench.readers.tables import number_in, parsed, read_table
 from ferbench.readers.text import quoted
+from ferbench_fer_datasets.folder_names import class_of_folder
 
 NAMES = {1: "surprise", 2: "fear", 3: "disgust", 4: "happiness", 5: "sadness", 6: "anger", 7: "neutral"}
 VALIDATION = ("valid", "val", "validation")
@@ -116,7 +117,7 @@ class Reupload:
 
 def _class_of_folder(name: str) -> str:
     """The class of a folder: a name, with or without a number, or RAF-DB's code."""
-    label = class_of(name) if name.strip().isdecimal() else class_name(name)
+    label = class_of(name) if name.strip().isdecimal() else class_of_folder(name)
     if label not in SEVEN_CLASSES:
         raise ValueError(f"RAF-DB has no class {quoted(name)}")
     return label

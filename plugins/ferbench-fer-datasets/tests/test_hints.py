@@ -55,7 +55,8 @@ def test_every_command_in_a_refusal_runs(tmp_path: Path, look_alike: ModuleType)
     own = look_alike.build(root)
     refusals = {name: refusal(name, root) for name in READERS if name not in own}
     refused = {name: text for name, text in refusals.items() if text}
-    assert len(refused) > len(READERS) / 2, "the readers of other layouts refuse this one"
+    if any(sample.label for samples in own.values() for sample in samples):
+        assert len(refused) > len(READERS) / 2, "the readers of other layouts refuse this one"
     commands = {tuple(words) for text in refused.values() for words in commands_in(text)}
     assert all(commands_in(text) for text in refused.values()), "each refusal has one"
     for words in commands:

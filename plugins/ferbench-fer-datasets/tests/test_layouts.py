@@ -3,6 +3,7 @@
 The first five are the cases that were reported, through the command line.
 """
 
+import shlex
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from tests.support.refusals import refused
 
 from ferbench.errors import DataError
 from ferbench_fer_datasets.affectnet_yolo import class_names
+from ferbench_fer_datasets.folder_names import class_of_folder
 
 from fer_lookalikes import (
     affectnet_csv,
@@ -85,21 +87,28 @@ def test_what_systems_leave_is_passed_over(tmp_path: Path) -> None:
     assert "hidden, or left by an operating system" in out
 
 
-def test_numbered_and_misspelt_folders_are_read_by_name(tmp_path: Path) -> None:
+@pytest.mark.parametrize("kind", ["num", "upper", "sup"])
+def test_numbered_and_misspelt_folders_are_read_by_name_once_the_user_agrees(tmp_path: Path, kind: str) -> None:
     """numbered-class-names: the number is in an order of its own and says nothing."""
     for split in ("train", "test"):
         for number, name in enumerate(reversed(FOLDERS)):
-            write_image(tmp_path / f"num/{split}/{number}_{name}/{split}.png")
-            write_image(tmp_path / f"upper/{split}/{number}{name.upper()}/{split}.png")
-            write_image(tmp_path / f"sup/{split}/{name.replace('surprise', 'suprise')}/{split}{name}.png")
-    for folder in ("num", "upper", "sup"):
-        assert len(check("image-folder", tmp_path / folder, "--name", "n").split("surprise")) > 1
-        samples = read("image-folder", tmp_path / folder)[0]
-        assert {(s.split, s.label) for s in samples if "ngry" in s.id or "NGRY" in s.id} == {
-            ("train", "anger"),
-            ("test", "anger"),
-        }
-        assert len({s.label for s in samples}) == 7
+            spelt = {"num": f"{number}_{name}", "upper": f"{number}{name.upper()}", "sup": name.replace("surp", "sup")}
+            write_image(tmp_path / kind / split / spelt[kind] / f"{split}{name}.png")
+    run = call("run", "--method", "fixmatch", "--dataset", str(tmp_path / kind), "--ratio", "0.05")
+    assert f"prepare image-folder --root {tmp_path / kind} --name {kind}`" in run.err
+    asked = call("prepare", "image-folder", "--name", "n", "--root", str(tmp_path / kind), "--check", "--workers", "1")
+    assert asked.code == 4
+    command = shlex.split(asked.err.partition("to use it: ferbench ")[2].splitlines()[0])
+    assert set(map(tuple, counts(succeed(*command, "--check", "--workers", "1")).values())) == {(1, 1)}
+
+
+@pytest.mark.parametrize("spelt", ["0_angry", "0ANGRY", "3 - Angry", "angry"])
+def test_published_sets_have_classes_of_known_names(spelt: str) -> None:
+    assert class_of_folder(spelt) == "anger"
+    assert class_of_folder("suprise") == "surprise"
+    for name in ("0", "3_", "0_smile"):
+        with pytest.raises(ValueError, match="is no expression"):
+            class_of_folder(name)
 
 
 def test_roots_of_reuploads_of_raf_db(tmp_path: Path) -> None:
