@@ -48,7 +48,7 @@ class Account:
         self.reasons: dict[str, str] = {}
         """Why nothing is made of a damaged entry, or of the files in a folder, by its name."""
         self.unknown_labels: dict[str, int] = {}
-        """How many entries have each label that is no class."""
+        """How many entries have each label that is no class, or name a split that is none."""
         self.touched = array("q")
         """A hash for each file that gave a sample or was read: there may be millions."""
         self.folders: dict[str, str] = {}
@@ -132,9 +132,9 @@ class Account:
 
     def key(self, path: Path) -> int:
         """What stands for a file in `touched`; links to folders are followed, so that each file has one."""
-        folder, name = os.path.split(os.fspath(path))
+        folder, _, name = os.fspath(path).rpartition("/")
         if folder not in self.folders:
-            self.folders[folder] = os.path.realpath(folder)
+            self.folders[folder] = os.path.realpath(folder or ".")
         return hash((self.folders[folder], name))
 
 

@@ -9,7 +9,6 @@ from numpy.typing import NDArray
 
 from ferbench.contract.account import Account, matching
 from ferbench.contract.dataset import Damage, Dataset, Sample
-from ferbench.errors import DataError
 from ferbench.readers.images import LOOKED_AT, unread_image
 from ferbench.readers.paths import is_hidden
 from ferbench.readers.streams import StreamedDataset
@@ -88,7 +87,8 @@ class _Walk:
                 with os.scandir(folder) as found:
                     entries = sorted(found, key=lambda entry: entry.name)
             except OSError as error:
-                raise DataError(f"{folder}: cannot be listed ({error.strerror or error})") from None
+                self._account.leave("folder", name.rstrip("/"), f"cannot be listed ({error.strerror or error})")
+                continue
             is_touched = self._touched_among(folder, entries)
             for entry, touched in zip(entries, is_touched, strict=True):
                 below = f"{name}{entry.name}"
@@ -143,7 +143,7 @@ class _Walk:
     def _look(self, entry: os.DirEntry[str], below: str, reason: str) -> None:
         """A file that gives no sample: unused where it looks like data."""
         name, account = entry.name.lower(), self._account
-        if not entry.is_file():
+        if not _is_regular(entry):
             account.ignore("file", below, "no regular file")
         elif self._data_suffixes and name.endswith(self._data_suffixes):
             self._candidates.append((Path(entry.path), below, reason or "is not read"))
@@ -151,6 +151,13 @@ class _Walk:
             self._candidates.append((Path(entry.path), below, reason or unread))
         else:
             account.ignore("file", below, f"no image: *{suffix_of(name)}" if suffix_of(name) else "no image")
+
+
+def _is_regular(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_file()
+    except OSError:  # a link to itself
+        return False
 
 
 def _beginning(entry: os.DirEntry[str]) -> bytes:

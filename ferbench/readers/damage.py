@@ -4,7 +4,7 @@ from ferbench.contract.dataset import Damage
 
 
 class UnknownLabel(ValueError):
-    """A label that is no class; many with the same one are no damage, but labels that are to be read otherwise."""
+    """A label that is no class, or a split that is none; many with the same one are to be read otherwise."""
 
     def __init__(self, label: str, reason: str) -> None:
         super().__init__(reason)

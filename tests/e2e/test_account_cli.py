@@ -191,8 +191,14 @@ def test_one_unknown_label_again_and_again_stops_whatever_is_skipped(tmp_path: P
     )
     done = prepare("manifest", root, "--on-bad-record", "skip")
     assert done.code == 4
-    assert "14 of 28 entries have the label 'mad'" in done.err
+    assert "14 of 28 entries say 'mad'" in done.err
     assert prepare("manifest", root, "--class", "mad=anger").code == 0
+    (root / "manifest.csv").write_text(
+        "path,label,split\n"
+        + "".join(f"{n}.png,{'sad' if n % 2 else 'happy'},{'train' if n < 14 else 'exam'}\n" for n in range(28))
+    )
+    done = prepare("manifest", root, "--on-bad-record", "skip")
+    assert (done.code, "14 of 28 entries say 'exam'" in done.err) == (4, True)
 
 
 # -- lists of ids ----------------------------------------------------------------------------------------------------

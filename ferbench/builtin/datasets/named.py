@@ -69,14 +69,15 @@ class NamedDataset(LayoutReader):
             raise UnknownLabel(error.label, f"{error}{option and '; say so with '}{option}") from None
 
     def split_of(self, text: str) -> SplitName:
-        """The split that the copy, or the user with `--split`, calls so; raises ValueError with the remedy."""
+        """The split that the copy, or the user with `--split`, calls so; raises UnknownLabel with the remedy."""
         name = text.strip()
         if said := self.options.splits.get(name.lower()):
             return cast(SplitName, said)
         if name.lower() not in SPLITS:
             option = _option("--split", name, "SPLIT")
             how = f"say with {option}" if option else "write"
-            raise ValueError(f"{quoted(name)} is no split; {how}: train, validation, test or unlabeled")
+            reason = f"{quoted(name)} is no split; {how}: train, validation, test or unlabeled"
+            raise UnknownLabel(name[:MAX_QUOTED], reason)
         return SPLITS[name.lower()]
 
     def is_split(self, text: str) -> bool:

@@ -19,7 +19,7 @@ def systematic_differences(account: Account, official: Mapping[str, Mapping[str,
     entries = account.count("sample") + account.count("damage")
     for label, count in account.unknown_labels.items():
         if count >= max(REPEATED, SHARE * entries):
-            yield f"{count:,} of {entries:,} entries have the label '{label}', which is no class here"
+            yield f"{count:,} of {entries:,} entries say '{label}', which is no class or split here"
     counts = _with_sums(account)
     for split, known in official.items():
         if ALL not in known and (exchanged := _exchanged(counts.get(split, {}), known)):

@@ -121,10 +121,11 @@ def test_links_are_accounted_for_and_their_targets_are_used(tmp_path: Path) -> N
     (root / "train" / "sad" / "a.png").symlink_to("../../store/a.png")
     (root / "pool").symlink_to(outside)
     (root / "again").symlink_to("train")
+    (root / "self.png").symlink_to("self.png")
     os.mkfifo(root / "pipe.dat")
     assert outcomes(take_account(ImageFolder(root, "mine"))) == {
         ("image", "sample"): {"train/happy/b.png", "train/sad/a.png"},
-        ("file", "ignored"): {"again", "pipe.dat"},
+        ("file", "ignored"): {"again", "pipe.dat", "self.png"},
         ("file", "unused"): {"pool"},
     }
 
