@@ -19,10 +19,11 @@ from ferbench.render.escape import plain
 from ferbench.render.text import print_table
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
     from ferbench.contract.account import Account, ReaderOptions
     from ferbench.contract.dataset import Dataset
+    from ferbench.data.load.image_store import ImageStore
     from ferbench.data.prepare.pack import DecodingProgress
     from ferbench.readers.streams import StreamedDataset
     from ferbench.reporting.data_card import CountTable
@@ -89,11 +90,12 @@ def prepare(
         return
     refuse(dataset, reader, account)
     if isinstance(reader, StreamedDataset):
-        splits = _index(reader, size)
+        packed = None
+        _index(reader, size)
     else:
-        splits = _pack(dataset, reader, account, size, workers)
+        packed = _pack(dataset, reader, account, size, workers)
     _remember(dataset, reader)
-    click.echo(_next_step(session, reader, splits))
+    click.echo(_next_step(session, reader, packed))
     if digest() != reader.source_digest():
         print_warning("the source has changed while it was read; run this command again to take in the changes")
 
@@ -137,6 +139,7 @@ def _account(reader: "Dataset") -> "Account":
 def _open(session: Session, dataset: str, root: str, name: str | None, options: "ReaderOptions") -> "Dataset":
     from ferbench.data.cache import cache_root
     from ferbench.data.prepare.registered_copies import open_reader
+    from ferbench.data.prepare.which_reader import check_layout
     from ferbench.data.sources import check_name
 
     entry = session.registry.get("datasets", dataset)
@@ -155,11 +158,13 @@ def _open(session: Session, dataset: str, root: str, name: str | None, options: 
         raise DataError(f"{str(folder)!a}: the name of this folder is no printable text; rename it")
     if cache_root().resolve().is_relative_to(folder):
         raise UsageError(f"FERBENCH_CACHE ({cache_root()}) is within --root, which must not change; choose another")
-    return open_reader(entry, folder, name, options)
+    opened = open_reader(entry, folder, name, options)
+    check_layout(session.registry, dataset, opened)
+    return opened
 
 
-def _pack(dataset: str, reader: "Dataset", account: "Account", size: int, workers: int) -> "Sequence[str]":
-    """Pack all images and write the data card; returns the splits."""
+def _pack(dataset: str, reader: "Dataset", account: "Account", size: int, workers: int) -> "ImageStore":
+    """Pack all images and write the data card."""
     from ferbench.data.load.image_store import ImageStore
     from ferbench.data.prepare.pack import DamagedImages, ensure_packed, read_inspection
     from ferbench.data.prepare.registered_copies import prepared_folder
@@ -192,11 +197,11 @@ def _pack(dataset: str, reader: "Dataset", account: "Account", size: int, worker
         print_warning(f"{len(duplicates.found)} images stand in two splits; {folder / 'duplicates.csv'}")
     click.echo(f"{len(packed.ids):,} images of {size} pixels in {packed.folder}")
     click.echo(f"data card: {folder / 'card.html'}")
-    return table.splits
+    return packed
 
 
-def _index(reader: "StreamedDataset", size: int) -> "Sequence[str]":
-    """Read a stream through once, so that its records can be found; returns the splits."""
+def _index(reader: "StreamedDataset", size: int) -> None:
+    """Read a stream through once, so that its records can be found."""
     from ferbench.data.prepare.registered_copies import prepared_folder
     from ferbench.data.prepare.stream_index import DamagedRecords, ensure_index
     from ferbench.records.files import write_atomic
@@ -209,7 +214,6 @@ def _index(reader: "StreamedDataset", size: int) -> "Sequence[str]":
         write_atomic(path, damages_csv(error.damages))
         raise DataError(f"{error}\nall stand in {path}") from None
     click.echo(f"{len(index):,} images, {index.damaged:,} damaged records left out; index in {index.folder}")
-    return ("unlabeled",)
 
 
 def _remember(dataset: str, reader: "Dataset") -> None:
@@ -231,16 +235,21 @@ def _remember(dataset: str, reader: "Dataset") -> None:
     )
 
 
-def _next_step(session: Session, reader: "Dataset", splits: "Sequence[str]") -> str:
+def _next_step(session: Session, reader: "Dataset", packed: "ImageStore | None") -> str:
+    """The command that uses the set: as a pool, on its test split or folds, else to test models of another set."""
     from ferbench.cells.resolve import protocols_by
 
     name, ranked_by = reader.info.name, reader.info.rank_groups
-    if not reader.info.classes:
+    if packed is None or not reader.info.classes:
         return f"now: ferbench run --method fixmatch --protocol external-v1 --unlabeled {name} --ratio 0.05"
+    protocol = ""  # the one that runs have anyway
     if ranked_by != "image":
         protocol = next(iter(protocols_by(session.registry, ranked_by)), "")
-    else:  # nothing where it is the one that runs have anyway
-        protocol = "" if "test" in splits else "subject-folds-v1"
+    elif "test" not in packed.splits:
+        folds = session.protocols["subject-folds-v1"].folds or 0
+        if packed.known_groups("subject") < folds:
+            return f"now: ferbench run --method fixmatch --test-on {name} --ratio 0.05"
+        protocol = "subject-folds-v1"
     return f"now: ferbench run --method fixmatch --dataset {name}{protocol and f' --protocol {protocol}'} --ratio 0.05"
 
 

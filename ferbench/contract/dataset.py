@@ -91,6 +91,11 @@ class Dataset(ABC):
     needs_root: ClassVar[bool] = True
     needs_name: ClassVar[bool] = False
     """Whether the user names the set, since the reader reads anybody's."""
+    marks: ClassVar[tuple[str, ...]] = ()
+    """Names of files of which one in the root says that this reader reads it, for a reader that is slow to try.
+
+    Where a folder is given without a reader, the others are tried: whoever makes samples of its first entries is named.
+    """
     crop: float | None = None
     """With a number every image is cut to its face box, enlarged by this part of its sides on each side."""
     on_bad_record: OnBadRecord = "stop"

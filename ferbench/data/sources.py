@@ -7,6 +7,7 @@ from pathlib import Path
 
 from ferbench.contract.dataset import Dataset
 from ferbench.data.prepare.registered_copies import open_prepared, open_reader, read_prepared
+from ferbench.data.prepare.which_reader import prepare_commands
 from ferbench.discovery.registry import Registry
 from ferbench.errors import DataError, UsageError
 from ferbench.readers.description import DESCRIPTION
@@ -52,6 +53,9 @@ def check_name(registry: Registry, name: str) -> None:
 
 
 def _open_folder(registry: Registry, folder: Path) -> Dataset:
+    described = not folder.is_dir() or (folder / DESCRIPTION).exists()
+    if not described and (commands := prepare_commands(registry, folder)):
+        raise DataError(f"{folder}: no {DESCRIPTION} here, so prepare it first: {' or '.join(commands)}")
     dataset = open_stream(folder) if is_stream(folder) else ParquetDataset(folder)
     if dataset.info.name in registry.names("datasets"):
         raise UsageError(

@@ -1,6 +1,6 @@
 """Readers of official layouts: they look for files and folders by name, and remember what they have found."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from ferbench.contract.dataset import Dataset
@@ -32,25 +32,14 @@ class LayoutReader(Dataset):
                 self.account.use(path, "list")
         return path
 
-    def require(
-        self,
-        *names: str,
-        within: Path | None = None,
-        depth: int = 2,
-        hint: str = "",
-        others: Mapping[str, str] | None = None,
-    ) -> Path:
+    def require(self, *names: str, within: Path | None = None, depth: int = 2, hint: str = "") -> Path:
         """What `find` finds; raises DataError naming everything that was looked for, and the remedy.
 
-        `others` are files of other layouts, each with the remedy where it is what is there.
+        A remedy names no other reader: `ferbench prepare` asks all of them, and names one that reads what is there.
         """
         if found := self.find(*names, within=within, depth=depth):
             return found
         root = within or self.folder
-        for name, remedy in (others or {}).items():
-            if any(_places(root, [name], depth)):
-                hint = f"there is {name}: {remedy}"
-                break
         missing = f"no {' or '.join(names)} here{f' or up to {depth} folders below' if depth else ''}"
         raise DataError(f"{root}: {missing}{hint and '; '}{hint}")
 

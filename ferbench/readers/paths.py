@@ -43,6 +43,14 @@ def inside(root: Path, path: Path) -> Path:
     return found
 
 
+def is_inside(root: Path, path: Path) -> bool:
+    """Whether a path leads to something below `root`: `inside` without its reason."""
+    try:
+        return bool(inside(root, path))
+    except (OSError, ValueError):
+        return False
+
+
 def real(root: Path, path: Path) -> Path:
     """The file that a path leads to, as `inside` does; raises ValueError for what is no regular file.
 

@@ -28,6 +28,7 @@ class HuggingFace(NamedDataset):
     'ferbench[huggingface]'`.
     """
 
+    marks = ("dataset_dict.json", "dataset_info.json")
     takes = NAMES | COLUMNS
     data_suffixes = DATA_FILES
     rule = "loaded by Hugging Face datasets; class names are text or come from the ClassLabel feature"

@@ -11,6 +11,7 @@ from ferbench.errors import DataError
 from ferbench.readers.layout import LayoutReader
 from ferbench.readers.paths import inside, subfolders
 from ferbench.readers.tables import number_in, read_lines
+from ferbench_fer_datasets.omitted import leave_folder
 
 NAMES = ("neutral", "anger", "disgust", "fear", "happiness", "sadness", "surprise", "other")
 HEADERS = (NAMES, NAMES[:-1])
@@ -51,6 +52,8 @@ class AffWild2(LayoutReader):
     def samples(self) -> Iterator[Sample | Damage]:
         annotations, crops = self._annotations(), self._crops()
         folders = {split: self.require(*names, within=annotations, depth=0) for split, names in SETS.items()}
+        for crop in crops:
+            leave_folder(self, crop, "a frame that no line of Train_Set or Validation_Set gives an expression")
         for split, folder in folders.items():
             for path in sorted(folder.glob("[!.]*.txt")):
                 try:
@@ -80,6 +83,7 @@ class AffWild2(LayoutReader):
             yield Damage(where, f"there are no frames of {annotation.stem} in {' or '.join(map(str, crops))}")
             return
         inside(self.folder, folder)  # a link that leads out must not even show names
+        self.account.use(annotation, "annotation")
         lines = read_lines(self.folder, annotation)
         try:
             names = _header(next(lines, (1, ""))[1])

@@ -9,6 +9,7 @@ from ferbench.contract.dataset import EIGHT_CLASSES, SEVEN_CLASSES, Damage, Data
 from ferbench.readers.layout import LayoutReader
 from ferbench.readers.paths import files, image_files, real
 from ferbench.readers.tables import number_in, parsed
+from ferbench_fer_datasets.omitted import omit
 
 NAMES = {
     0: "neutral",
@@ -85,7 +86,6 @@ class AffectNet(LayoutReader):
         train = self.require(
             "train_set/annotations",
             hint="--root holds train_set and val_set, each with the folders images and annotations",
-            others={"Manually_Annotated_file_lists": "'affectnet-2017' reads these lists"},
         )
         test = self.require("val_set/annotations", "valid_set/annotations", within=train.parents[1], depth=0)
         yield from parsed(self._pairs(train), functools.partial(self._sample, "train", "train"))
@@ -107,9 +107,13 @@ class AffectNet(LayoutReader):
 
     def _sample(self, split: SplitName, prefix: str, pair: tuple[Path, Path]) -> Sample | None:
         image, label = pair
+        self.account.use(label)
         try:
             with real(self.folder, label).open("rb") as file:
                 expression = class_of(scalar(file.read(MAX_BYTES + 1)))
         except (OSError, ValueError) as error:
             raise ValueError(f"{label.name}: {error}") from None
-        return Sample(f"{prefix}/{image.stem}", image, split, expression) if expression else None
+        if not expression:
+            omit(self, image, "None, Uncertain or No-Face")
+            return None
+        return Sample(f"{prefix}/{image.stem}", image, split, expression)

@@ -9,6 +9,7 @@ from ferbench.readers.layout import LayoutReader
 from ferbench.readers.paths import below
 from ferbench.readers.tables import face_box, float_in, parsed, read_table
 from ferbench_fer_datasets.affectnet import CITATION, LICENCE, NAMES, NO_EXPRESSION, TEST, TRAIN, class_of
+from ferbench_fer_datasets.omitted import leave_folder, omit
 
 LISTS: Mapping[str, SplitName] = {"training.csv": "train", "validation.csv": "test"}
 COLUMNS = (
@@ -52,21 +53,23 @@ class AffectNet2017(LayoutReader):
         lists = self.require(
             "Manually_Annotated_file_lists",
             hint="--root holds Manually_Annotated_file_lists and Manually_Annotated_Images",
-            others={"train_set/annotations": "'affectnet' reads this release"},
         )
         images = self.require("Manually_Annotated_Images", hint="unpack Manually_Annotated_compressed there")
+        if automatic := self.find("Automatically_Annotated_Images"):
+            leave_folder(self, automatic, "automatically annotated")
         for name, split in LISTS.items():
             rows = read_table(self.folder, self.require(name, within=lists, depth=0), COLUMNS, header=False)
-            yield from parsed(rows, functools.partial(_sample, images, split))
+            yield from parsed(rows, functools.partial(self._sample, images, split))
 
-
-def _sample(images: Path, split: SplitName, fields: Mapping[str, str]) -> Sample | None:
-    expression = class_of(fields["expression"])
-    if not expression:
-        return None
-    x, y, width, height = (float_in(fields[f"face_{side}"]) for side in ("x", "y", "width", "height"))
-    if width < 0:
-        return None
-    path = below(images, fields["subdirectory_filepath"])
-    box = face_box(x, y, x + width, y + height)
-    return Sample(path.relative_to(images).as_posix(), path, split, expression, box=box)
+    def _sample(self, images: Path, split: SplitName, fields: Mapping[str, str]) -> Sample | None:
+        expression = class_of(fields["expression"])
+        path = below(images, fields["subdirectory_filepath"])
+        if not expression:
+            omit(self, path, "None, Uncertain or No-Face")
+            return None
+        x, y, width, height = (float_in(fields[f"face_{side}"]) for side in ("x", "y", "width", "height"))
+        if width < 0:
+            omit(self, path, "a face of negative width")
+            return None
+        box = face_box(x, y, x + width, y + height)
+        return Sample(path.relative_to(images).as_posix(), path, split, expression, box=box)

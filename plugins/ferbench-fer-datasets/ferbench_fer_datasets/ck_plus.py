@@ -10,6 +10,7 @@ from ferbench.errors import DataError
 from ferbench.readers.layout import LayoutReader
 from ferbench.readers.paths import image_files, subfolders
 from ferbench.readers.tables import number_in, read_lines
+from ferbench_fer_datasets.omitted import leave_folder
 
 # The code list has 0 for neutral as well, and no sequence has it.
 NAMES = {1: "anger", 2: "contempt", 3: "disgust", 4: "fear", 5: "happiness", 6: "sadness", 7: "surprise"}
@@ -46,6 +47,7 @@ class CkPlus(LayoutReader):
         hint = "unpack the images and Emotion_labels.zip into --root"
         images = self.require("cohn-kanade-images", hint=hint)
         labels = self.require("Emotion", "Emotion_labels/Emotion", "Emotion_labels", hint=hint)
+        leave_folder(self, images, "no frame that is taken, or of a sequence without a label")
         for subject in subfolders(labels):
             for sequence in subfolders(subject):
                 for path in sorted(sequence.glob(f"[!.]*{LABEL_SUFFIX}")):  # none where no emotion was coded
@@ -74,6 +76,7 @@ class CkPlus(LayoutReader):
         return [Sample(path.stem, path, "train", name, subject=subject, video=sequence) for path, name in chosen]
 
     def _expression(self, labels: Path) -> str:
+        self.account.use(labels)
         text = " ".join(line for _, line in read_lines(self.folder, labels))
         return NAMES[number_in(f"{float(text):g}", NAMES)]  # written as 3.0000000e+00
 

@@ -9,6 +9,7 @@ from ferbench.contract.dataset import SEVEN_CLASSES, Damage, DatasetInfo, Sample
 from ferbench.readers.layout import LayoutReader
 from ferbench.readers.paths import below
 from ferbench.readers.tables import number_in, read_lines
+from ferbench_fer_datasets.omitted import leave_folder
 
 NAMES = {0: "anger", 1: "disgust", 2: "fear", 3: "happiness", 4: "sadness", 5: "surprise", 6: "neutral"}
 FIELDS = ("image_name", "face_id", "top", "left", "right", "bottom", "confidence", "label")
@@ -44,6 +45,7 @@ class ExpW(LayoutReader):
         images = self.require(
             "data/image/origin", "image/origin", "origin", hint="unpack the parts of the image archive"
         )
+        leave_folder(self, images, f"a photograph of which {labels.name} lists no face")
         seen: set[tuple[str, ...]] = set()
         for number, line in read_lines(self.folder, labels):
             fields = tuple(line.rsplit(maxsplit=len(FIELDS) - 1))

@@ -1,6 +1,6 @@
 """Face-recognition sets as unlabeled pools: their images are streamed, and nothing of identities is read."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from ferbench.contract.dataset import Damage, DatasetInfo
@@ -8,6 +8,9 @@ from ferbench.readers.folders import FolderStream
 from ferbench.readers.recordio import RecordIOStream
 from ferbench.readers.streams import Place
 from ferbench.readers.tables import read_lines
+from ferbench_fer_datasets.omitted import leave_folder
+
+TEST = "people of the test set"
 
 
 def _described(name: str, title: str, licence: str, citation: str, rule: str) -> DatasetInfo:
@@ -29,7 +32,11 @@ class VggFace2(FolderStream):
     )
 
     def locate(self) -> Path:
-        return self.require("train", hint="--root is the folder with train/n000002")
+        return self.require("train/n000002", hint="--root is the folder with train/n000002").parent
+
+    def shards(self) -> Sequence[str]:
+        leave_folder(self, self.folder / self.base.parent.relative_to(self.folder.resolve()) / "test", TEST)
+        return super().shards()
 
 
 class CasiaWebFace(FolderStream):
@@ -45,7 +52,7 @@ class CasiaWebFace(FolderStream):
     )
 
     def locate(self) -> Path:
-        hint = "--root is the folder with a folder for each person; train.rec is read as casia-webface-112"
+        hint = "--root is the folder with a folder for each person"
         return self.require("0000045", hint=hint).parent
 
 
@@ -62,7 +69,7 @@ class CasiaWebFace112(RecordIOStream):
     )
 
     def locate(self) -> Path:
-        hint = "--root is the folder faces_webface_112x112; folders of people are read as casia-webface"
+        hint = "--root is the folder faces_webface_112x112"
         return self.require("train.rec", hint=hint).parent
 
 

@@ -1,11 +1,8 @@
-"""FER2013: 35,887 grey faces of 48 px with one of seven expressions, as a CSV file or as folders."""
+"""FER2013: 35,887 grey faces of 48 px with one of seven expressions, as a CSV file."""
 
-from collections import Counter
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 
 from ferbench.contract.dataset import SEVEN_CLASSES, Damage, DatasetInfo, Sample, SplitName
-from ferbench.readers.classes import class_folders, class_name
 from ferbench.readers.layout import LayoutReader
 from ferbench.readers.tables import number_in, parsed, read_table
 from ferbench.readers.text import quoted
@@ -13,7 +10,6 @@ from ferbench.readers.text import quoted
 NAMES = {0: "anger", 1: "disgust", 2: "fear", 3: "happiness", 4: "sadness", 5: "surprise", 6: "neutral"}
 USAGES: dict[str, SplitName] = {"Training": "train", "PublicTest": "validation", "PrivateTest": "test"}
 SIDE = 48
-FOLDERS = "train/angry"
 LICENCE = "research; collected from the web, under the rules of Kaggle's competition"
 CITATION = "Goodfellow et al., ICONIP 2013"
 
@@ -70,15 +66,10 @@ class Fer2013(LayoutReader):
         )
 
     def samples(self) -> Iterator[Sample | Damage]:
-        table = self.require(
-            "fer2013.csv",
-            "icml_face_data.csv",
-            hint="both are in Kaggle's challenges-in-representation-learning-facial-expression-recognition-challenge",
-            others={
-                "train.csv": "it has no splits and test.csv no labels, so neither can stand for fer2013.csv",
-                FOLDERS: "folders of images are read by 'fer2013-folders'",
-            },
-        )
+        hint = "both are in Kaggle's challenges-in-representation-learning-facial-expression-recognition-challenge"
+        if not (table := self.find("fer2013.csv", "icml_face_data.csv")) and self.find("train.csv"):
+            hint += "; train.csv has no splits and test.csv no labels, so neither can stand for them"
+        table = table or self.require("fer2013.csv", "icml_face_data.csv", hint=hint)
         rows = read_table(self.folder, table, ("emotion", "pixels", "Usage"))
         numbered = (row if isinstance(row, Damage) else (row[0], (i, row[1])) for i, row in enumerate(rows))
         return parsed(numbered, _from_row)
@@ -88,47 +79,3 @@ def _from_row(row: tuple[int, Mapping[str, str]]) -> Sample:
     number, fields = row
     label = NAMES[number_in(fields["emotion"], NAMES)]
     return Sample(row_id(number), pgm(fields["pixels"]), split_of(fields["usage"]), label)
-
-
-class Fer2013Folders(LayoutReader):
-    """The image folders that Kaggle's users share; their test split is the public and the private one together."""
-
-    @property
-    def info(self) -> DatasetInfo:
-        return DatasetInfo(
-            name="fer2013-folders",
-            title="FER2013 (image folders, public and private test together)",
-            licence=LICENCE,
-            classes={"7": SEVEN_CLASSES},
-            default_classes="7",
-            family="fer2013",
-            citation=CITATION,
-            native={str(code): name for code, name in NAMES.items()},
-            rule="labels are names of folders; test is PublicTest and PrivateTest together; ids are paths",
-            official={
-                "train": OFFICIAL["train"],
-                "test": Counter(OFFICIAL["validation"]) + Counter(OFFICIAL["test"]),
-            },
-        )
-
-    def samples(self) -> Iterator[Sample | Damage]:
-        base = self.require(
-            FOLDERS,
-            hint="--root holds the folders train and test, each with a folder per class",
-            others={name: f"'fer2013' reads {name}" for name in ("fer2013.csv", "icml_face_data.csv")},
-        ).parents[1]
-        splits: tuple[SplitName, ...] = ("train", "test")
-        for split in splits:
-            for image in class_folders(self.folder, self.require(split, within=base, depth=0), _class_of_folder):
-                yield image if isinstance(image, Damage) else _from_folder(base, split, *image[1])
-
-
-def _class_of_folder(name: str) -> str:
-    label = class_name(name)
-    if label not in SEVEN_CLASSES:
-        raise ValueError(f"FER2013 has no class {quoted(name)}")
-    return label
-
-
-def _from_folder(base: Path, split: SplitName, path: Path, label: str) -> Sample:
-    return Sample(path.relative_to(base).as_posix(), path, split, label)

@@ -1,6 +1,7 @@
 """FERPlus: ten people's votes on each image of FER2013, beside its CSV file or beside folders of images."""
 
 import functools
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from itertools import zip_longest
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import ClassVar
 from ferbench.contract.dataset import EIGHT_CLASSES, SEVEN_CLASSES, Damage, DatasetInfo, Sample, SplitName
 from ferbench.errors import DataError
 from ferbench.readers.layout import LayoutReader
-from ferbench.readers.paths import below
+from ferbench.readers.paths import below, image_files, is_inside
 from ferbench.readers.tables import face_box, float_in, parsed, read_table
 from ferbench.readers.text import quoted
 from ferbench_fer_datasets.fer2013 import pgm, row_id, split_of
@@ -24,16 +25,26 @@ from ferbench_fer_datasets.ferplus_rules import (
     PROBABILITY,
     Rule,
 )
+from ferbench_fer_datasets.omitted import leave_folder, omit
 
 VOTES = "fer2013new.csv"
 IMAGES = "fer2013.csv"
 LIST = "FER2013Train/label.csv"
+FOLDERS: Mapping[str, SplitName] = {"FER2013Train": "train", "FER2013Valid": "validation", "FER2013Test": "test"}
+NO_NAME = "no name: there is no face"
+BESIDE = (
+    f"joined to the images of {', '.join(FOLDERS)} (train, validation, test) by their names; images whose name stands "
+    "twice in it are left out, as one has overwritten the other; ids are rows from 0"
+)
 
 Fields = Mapping[str, str]
 
 
 class FerPlus(LayoutReader):
-    """The votes of fer2013new.csv on the images of fer2013.csv, row by row: the names in it are no row numbers."""
+    """The votes of fer2013new.csv on the images of fer2013.csv, row by row: the names in it are no row numbers.
+
+    Where fer2013.csv is not there, on the images of the folders that FERPlus's script writes, by their names.
+    """
 
     layout: ClassVar[str] = "ferplus"
     rule: ClassVar[Rule] = MAJORITY
@@ -55,21 +66,32 @@ class FerPlus(LayoutReader):
             family="ferplus",
             citation="Barsoum et al., ICMI 2016",
             native={str(column): name for column, name in enumerate(EMOTIONS)},
-            rule=f"{self.rule.text}; votes of {self.file}, {self.source}; rows without an image's name are left out",
+            rule=f"{self.rule.text}; votes of {self.file}, {self._source()}; rows without an image's name are left out",
             official=OFFICIAL.get(name, {}),
         )
+
+    def _source(self) -> str:
+        """Where the images are, and what that does to splits and ids."""
+        here = self.root is not None and self.root.is_dir()
+        return BESIDE if here and not self.find(IMAGES) and self._image_folders() else self.source
 
     def _name(self, layout: str) -> str:
         return layout if self.rule is MAJORITY else f"{layout}-{self.rule.name}"
 
     def samples(self) -> Iterator[Sample | Damage]:
-        votes = self.require(
-            VOTES,
-            hint=f"it is in github.com/microsoft/FERPlus; --root holds it and {IMAGES}",
-            others={LIST: f"'{self._name('ferplus-label-csv')}' reads it"},
-        )
-        images = self.require(IMAGES, hint=f"{VOTES} has votes alone, the images are in {IMAGES} of FER2013")
-        return parsed(self._joined(votes, images), self._of_row)
+        votes = self.require(VOTES, hint=f"it is in github.com/microsoft/FERPlus; --root holds it and {IMAGES}")
+        images = self.find(IMAGES)
+        if images:
+            for folder in self._image_folders().values():
+                leave_folder(self, folder, f"the same faces, which are taken from {IMAGES}")
+            return parsed(self._joined(votes, images), self._of_row)
+        folders = self._image_folders()
+        if not folders:
+            raise DataError(
+                f"{self.folder}: no {IMAGES} and no folder {next(iter(FOLDERS))} here or up to 2 folders below; "
+                f"{VOTES} has votes alone, the images are in {IMAGES} of FER2013"
+            )
+        return self._beside(votes, folders)
 
     def _joined(self, votes: Path, images: Path) -> Iterator[tuple[str, tuple[int, Fields, Fields]] | Damage]:
         pairs = zip_longest(
@@ -87,15 +109,67 @@ class FerPlus(LayoutReader):
             else:
                 yield f"{vote[0]} with {image[0]}", (number, vote[1], image[1])
 
+    def _image_folders(self) -> dict[SplitName, Path]:
+        """The folders that FERPlus's own script writes images to, by split; empty where there is none."""
+        found = {split: self.find(name) for name, split in FOLDERS.items()}
+        return {split: folder for split, folder in found.items() if folder and is_inside(self.folder, folder)}
+
+    def _beside(self, votes: Path, folders: Mapping[SplitName, Path]) -> Iterator[Sample | Damage]:
+        """The images of folders, each with the votes of its name; its id is the row of these, as with fer2013.csv."""
+        rows = list(read_table(self.folder, votes, ("Usage", "Image name", *COLUMNS)))
+        named = Counter(_name_of(row[1]) for row in rows if not isinstance(row, Damage))
+        numbered: list[tuple[str, tuple[int, Fields]] | Damage] = [
+            row if isinstance(row, Damage) else (row[0], (number, row[1]))
+            for number, row in enumerate(rows)
+            # Of two images of one name the folder has the later one, which no list tells from the earlier.
+            if isinstance(row, Damage) or named[_name_of(row[1])] == 1 or not _name_of(row[1])
+        ]
+        yield from parsed(numbered, functools.partial(self._of_name, folders))
+        for folder in folders.values():
+            for path in image_files(folder):
+                if named[path.name] > 1:
+                    omit(self, path, f"{votes.name} has its name twice")
+                elif path.name not in named:
+                    yield Damage(str(path.relative_to(self.folder)), f"{votes.name} has no votes on it")
+
+    def _of_name(self, folders: Mapping[SplitName, Path], row: tuple[int, Fields]) -> Sample | None:
+        number, votes = row
+        split, name = split_of(votes["usage"]), _name_of(votes)
+        if not name:
+            self.account.ignore("row", row_id(number), NO_NAME)
+            return None
+        if split not in folders:
+            raise ValueError(f"no folder for the images of {quoted(votes['usage'])}")
+        path = below(folders[split], name)
+        return self._labeled(row_id(number), path, split, votes)
+
     def _of_row(self, row: tuple[int, Fields, Fields]) -> Sample | None:
         number, votes, image = row
-        if not votes["image name"].strip():
+        if not _name_of(votes):
+            self.account.ignore("row", row_id(number), NO_NAME)
             return None
         split = split_of(votes["usage"])
         if split_of(image["usage"]) != split:
             raise ValueError(f"{votes['usage']} and {image['usage']}: these rows do not belong together")
-        label = self.rule.label(_votes(votes))
-        return Sample(row_id(number), pgm(image["pixels"]), split, label) if label else None
+        return self._labeled(row_id(number), pgm(image["pixels"]), split, votes)
+
+    def _labeled(
+        self,
+        name: str,
+        image: Path | bytes,
+        split: SplitName,
+        votes: Fields,
+        box: tuple[float, float, float, float] | None = None,
+    ) -> Sample | None:
+        """The sample of an image with these votes, None where the rule leaves it out."""
+        if label := self.rule.label(_votes(votes)):
+            return Sample(name, image, split, label, box=box)
+        reason = f"no label by the rule {self.rule.name}"
+        if isinstance(image, Path):
+            omit(self, image, reason)
+        else:
+            self.account.ignore("row", name, reason)
+        return None
 
 
 class FerPlusProbability(FerPlus):
@@ -128,34 +202,30 @@ class FerPlusLabelCsv(FerPlus):
     layout = "ferplus-label-csv"
     file = "label.csv"
     source = "whose folders FER2013Train, FER2013Valid and FER2013Test are train, validation and test"
-    folders: ClassVar[Mapping[str, SplitName]] = {
-        "FER2013Train": "train",
-        "FER2013Valid": "validation",
-        "FER2013Test": "test",
-    }
+    folders: ClassVar[Mapping[str, SplitName]] = FOLDERS
+
+    def _source(self) -> str:
+        return self.source
 
     def samples(self) -> Iterator[Sample | Damage]:
-        base = self.require(
-            LIST,
-            hint=f"--root holds the folders {', '.join(self.folders)}",
-            others={VOTES: f"'{self._name('ferplus')}' reads it"},
-        ).parents[1]
+        base = self.require(LIST, hint=f"--root holds the folders {', '.join(self.folders)}").parents[1]
         for name, split in self.folders.items():
             rows = read_table(
                 self.folder,
                 self.require(f"{name}/label.csv", within=base, depth=0),
                 ("Image name", "box", *COLUMNS),
                 header=False,
-                hint=f"a list without boxes has the votes of {VOTES}, which '{self._name('ferplus')}' reads",
+                hint=f"a list without boxes has the votes of {VOTES}; put that file beside the folders and prepare "
+                f"{self._name('ferplus')}",
             )
             yield from parsed(rows, functools.partial(self._of_image, base / name, split))
 
     def _of_image(self, folder: Path, split: SplitName, fields: Fields) -> Sample | None:
-        if not fields["image name"].strip():
+        if not _name_of(fields):
+            self.account.ignore("row", folder.name, NO_NAME)
             return None
-        path = below(folder, fields["image name"])
-        label = self.rule.label(_votes(fields))
-        return Sample(path.stem, path, split, label, box=_box(fields["box"])) if label else None
+        path = below(folder, _name_of(fields))
+        return self._labeled(path.stem, path, split, fields, _box(fields["box"]))
 
 
 class FerPlusLabelCsvProbability(FerPlusLabelCsv):
@@ -189,6 +259,11 @@ class FerPlusLeaf(FerPlusLabelCsv):
     note = ", as LEAF splits it"
     source = "whose folders FER2013Train and FER2013Valid are train, FER2013Test is test"
     folders = {"FER2013Train": "train", "FER2013Valid": "train", "FER2013Test": "test"}
+
+
+def _name_of(fields: Fields) -> str:
+    """The name of the image in a row, empty for an image without a face."""
+    return fields["image name"].strip()
 
 
 def _votes(fields: Fields) -> list[int]:

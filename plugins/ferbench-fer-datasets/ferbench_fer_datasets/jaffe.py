@@ -2,11 +2,12 @@
 
 import re
 from collections.abc import Iterator
+from pathlib import Path
 
 from ferbench.contract.dataset import SEVEN_CLASSES, Damage, DatasetInfo, Sample
 from ferbench.errors import DataError
-from ferbench.readers.layout import LayoutReader
-from ferbench.readers.paths import image_files
+from ferbench.readers.layout import MAX_FOLDERS, LayoutReader
+from ferbench.readers.paths import image_files, subfolders
 
 NAMES = {
     "AN": "anger",
@@ -18,6 +19,8 @@ NAMES = {
     "SU": "surprise",
 }
 # KA.AN1.39: subject, expression and its repetition, number.
+DEPTH = 3
+"""Folders below the root that are looked through."""
 STEM = re.compile(rf"([A-Z]{{2}})\.({'|'.join(NAMES)})\d\.\d+")
 # The sum is official, the single numbers are not verified.
 OFFICIAL = {"train": dict(zip(NAMES.values(), (30, 29, 32, 31, 30, 31, 30), strict=True))}
@@ -43,12 +46,33 @@ class Jaffe(LayoutReader):
         )
 
     def samples(self) -> Iterator[Sample | Damage]:
-        folder = self.find("jaffe", "jaffedbase") or self.folder
-        images = image_files(folder)
-        if not images:
-            raise DataError(f"{folder}: no images here; --root is the folder of KA.AN1.39.tiff and the others")
-        for path in images:
+        folders = self._folders()
+        if not folders:
+            raise DataError(
+                f"{self.folder}: no images here or up to {DEPTH} folders below; --root is the folder of KA.AN1.39.tiff "
+                "and the others"
+            )
+        for path in (path for folder in folders for path in image_files(folder)):
             if parts := STEM.fullmatch(path.stem.upper()):
                 yield Sample(parts[0], path, "train", NAMES[parts[2]], subject=parts[1])
             else:
                 yield Damage(str(path.relative_to(self.folder)), "is not named like KA.AN1.39.tiff")
+
+    def _folders(self) -> list[Path]:
+        """The folders nearest to the root with images of JAFFE, else with any images.
+
+        There is one, unless a copy has a folder for each class; archives that were unpacked twice lie deeper.
+        """
+        level, others = [self.folder], list[Path]()
+        for _ in range(DEPTH + 1):
+            having = [folder for folder in level if image_files(folder)]
+            if own := [folder for folder in having if any(_named(path) for path in image_files(folder))]:
+                self.found |= dict.fromkeys(own)
+                return own
+            others = others or having
+            level = [inner for folder in level for inner in subfolders(folder)][:MAX_FOLDERS]
+        return others
+
+
+def _named(path: Path) -> bool:
+    return STEM.fullmatch(path.stem.upper()) is not None

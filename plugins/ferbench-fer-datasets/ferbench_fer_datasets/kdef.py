@@ -9,6 +9,7 @@ from ferbench.contract.dataset import SEVEN_CLASSES, Damage, DatasetInfo, Sample
 from ferbench.errors import DataError
 from ferbench.readers.layout import LayoutReader
 from ferbench.readers.paths import image_files, subfolders
+from ferbench_fer_datasets.omitted import leave_folder, omit
 
 NAMES = {
     "AF": "fear",
@@ -51,6 +52,8 @@ class Kdef(LayoutReader):
         images = [path for part in (folder, *subfolders(folder)) for path in image_files(part)]
         if not images:
             raise DataError(f"{folder}: no images here or in its folders; --root is the folder of AF01/AF01ANS.JPG")
+        if folder != self.folder:
+            leave_folder(self, folder.parent / "AKDEF", "averaged faces")
         for path in images:
             parts = STEM.fullmatch(path.stem.upper())
             if parts is None:
@@ -60,6 +63,8 @@ class Kdef(LayoutReader):
             if angle in self.angles:
                 about = {"session": session, "angle": angle}
                 yield Sample(parts[0], path, "train", NAMES[expression], subject=subject, attributes=about)
+            else:
+                omit(self, path, "of another angle")
 
 
 class KdefAllAngles(Kdef):

@@ -19,8 +19,8 @@ def ferbench_register_datasets(register: Register) -> None:
     )
     register(
         "fer2013-folders",
-        "ferbench_fer_datasets.fer2013:Fer2013Folders",
-        summary="FER2013 from folders: 28,709 + 7,178 (public and private test)",
+        "ferbench_fer_datasets.fer2013_folders:Fer2013Folders",
+        summary="FER2013 from folders of images, in the splits of the copy",
     )
     register(
         "affectnet",
@@ -31,6 +31,16 @@ def ferbench_register_datasets(register: Register) -> None:
         "affectnet-2017",
         "ferbench_fer_datasets.affectnet_2017:AffectNet2017",
         summary="AffectNet of 2017: original images, cut to the face box",
+    )
+    register(
+        "affectnet-yolo",
+        "ferbench_fer_datasets.affectnet_yolo:AffectNetYolo",
+        summary="A derivative of AffectNet: re-uploads in YOLO's layout, names in data.yaml",
+    )
+    register(
+        "affectnet-csv",
+        "ferbench_fer_datasets.affectnet_csv:AffectNetCsv",
+        summary="A derivative of AffectNet: re-uploads with labels.csv",
     )
     _register_ferplus(register)
 
@@ -60,6 +70,11 @@ def _register_ferplus(register: Register) -> None:
         "ck-plus-neutral",
         "ferbench_fer_datasets.ck_plus:CkPlusNeutral",
         summary="CK+: the peak frames, and the first of each sequence as neutral",
+    )
+    register(
+        "ck-plus-48",
+        "ferbench_fer_datasets.ck_plus_48:CkPlus48",
+        summary="CK+48: the peak frames as re-uploaded, cut to faces of 48 px",
     )
     register("jaffe", "ferbench_fer_datasets.jaffe:Jaffe", summary="JAFFE: 213 posed expressions of ten women")
     register("kdef", "ferbench_fer_datasets.kdef:Kdef", summary="KDEF: 980 posed expressions of 70 people, frontal")

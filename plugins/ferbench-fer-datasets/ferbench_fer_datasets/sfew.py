@@ -6,6 +6,7 @@ from pathlib import Path
 from ferbench.contract.dataset import SEVEN_CLASSES, Damage, DatasetInfo, Sample, SplitName
 from ferbench.readers.layout import LayoutReader
 from ferbench.readers.paths import image_files, subfolders
+from ferbench_fer_datasets.omitted import leave_folder
 
 NAMES = {
     "angry": "anger",
@@ -48,6 +49,8 @@ class Sfew(LayoutReader):
 
     def samples(self) -> Iterator[Sample | Damage]:
         hint = "unpack Train_Aligned_Faces.zip and Val_Aligned_Faces_new.zip into --root"
+        if test := self.find("Test", "Test_Aligned_Faces"):
+            leave_folder(self, test, "the test set, whose labels are private")
         for split, names in FOLDERS.items():
             faces = self.require(*names, hint=hint)
             # An archive that was unpacked into a folder of its name lies one level further down.

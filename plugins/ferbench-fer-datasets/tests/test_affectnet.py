@@ -150,15 +150,6 @@ def test_a_list_of_another_kind_is_refused(tmp_path: Path) -> None:
 # -- both
 
 
-def test_the_other_release_is_named(tmp_path: Path) -> None:
-    affectnet.build(tmp_path / "2021")
-    affectnet_2017.build(tmp_path / "2017")
-    with pytest.raises(DataError, match="'affectnet-2017' reads these lists"):
-        read("affectnet", tmp_path / "2017")
-    with pytest.raises(DataError, match="'affectnet' reads this release"):
-        read("affectnet-2017", tmp_path / "2021")
-
-
 def test_the_official_numbers_add_up(tmp_path: Path) -> None:
     official = {name: open_set(name, tmp_path).info for name in ("affectnet", "affectnet-2017")}
     for info in official.values():

@@ -80,15 +80,6 @@ def test_celeba_without_its_list(tmp_path: Path) -> None:
     assert read("celeba", tmp_path) == (expected, [])
 
 
-def test_one_form_of_casia_names_the_other(tmp_path: Path) -> None:
-    casia_webface.build(tmp_path / "folders")
-    casia_webface_112.build(tmp_path / "records")
-    with pytest.raises(DataError, match=r"train\.rec is read as casia-webface-112"):
-        pool("casia-webface", tmp_path / "records").shards()
-    with pytest.raises(DataError, match="folders of people are read as casia-webface"):
-        pool("casia-webface-112", tmp_path / "folders").shards()
-
-
 def test_people_that_a_link_leads_to_are_refused(tmp_path: Path) -> None:
     lfw.build(tmp_path / "set")
     (tmp_path / "root").mkdir()

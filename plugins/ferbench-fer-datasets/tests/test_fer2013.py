@@ -79,15 +79,6 @@ def test_only_a_table_with_splits_and_labels_will_do(tmp_path: Path) -> None:
         read("fer2013", tmp_path)
 
 
-def test_the_other_layout_is_named(tmp_path: Path) -> None:
-    fer2013_folders.build(tmp_path / "folders")
-    fer2013_icml.build(tmp_path / "table")
-    with pytest.raises(DataError, match="are read by 'fer2013-folders'"):
-        read("fer2013", tmp_path / "folders")
-    with pytest.raises(DataError, match=r"'fer2013' reads icml_face_data\.csv"):
-        read("fer2013-folders", tmp_path / "table")
-
-
 def test_the_official_numbers_add_up(tmp_path: Path) -> None:
     sums = {split: sum(counts.values()) for split, counts in OFFICIAL.items()}
     assert sums == {"train": 28709, "validation": 3589, "test": 3589}

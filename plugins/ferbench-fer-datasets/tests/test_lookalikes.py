@@ -8,9 +8,10 @@ import pytest
 from PIL import Image
 
 from ferbench.contract.dataset import EIGHT_CLASSES, Sample
+from ferbench.readers.account import take_account
 
 from fer_lookalikes import MODULES
-from fer_lookalikes.expected import by_id, open_set, read
+from fer_lookalikes.expected import by_id, open_set, read, write_image
 
 look_alikes = pytest.mark.parametrize("look_alike", MODULES, ids=lambda module: module.__name__.rpartition(".")[2])
 
@@ -35,6 +36,22 @@ def test_all_that_is_there_is_read(tmp_path: Path, look_alike: ModuleType) -> No
     for name, expected in look_alike.build(tmp_path).items():
         samples, damages = read(name, tmp_path)
         assert (by_id(samples), damages) == (by_id(expected), [])
+
+
+@look_alikes
+def test_the_account_is_complete(tmp_path: Path, look_alike: ModuleType) -> None:
+    parts = {}
+    for name, expected in look_alike.build(tmp_path).items():
+        account = take_account(open_set(name, tmp_path))
+        assert (list(account.unused()), account.count("damage")) == ([], 0)
+        assert account.count("sample") == len(expected)
+        parts[name] = sum(line.count for line in account.lines)
+    write_image(tmp_path / "zz_stray/stray.png")
+    for name, before in parts.items():
+        account = take_account(open_set(name, tmp_path))
+        assert sum(line.count for line in account.lines) == before + 1, (
+            "an image that nobody expects is not passed over"
+        )
 
 
 @look_alikes

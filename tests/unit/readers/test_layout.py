@@ -200,12 +200,10 @@ def test_hidden_folders_and_links_are_not_searched(tmp_path: Path) -> None:
 
 def test_an_error_names_what_was_looked_for_and_the_remedy(tmp_path: Path) -> None:
     write(tmp_path / "table.csv")
-    with refused(DataError, tmp_path, "a.txt", "b.txt", "2 folders", "table.csv", "use another"):
-        Reader(tmp_path).require(
-            "a.txt", "b.txt", hint="unpack it", others={"other.csv": "no", "table.csv": "use another"}
-        )
-    with refused(DataError, tmp_path, "a.txt", "unpack it"):
-        Reader(tmp_path).require("a.txt", depth=0, hint="unpack it", others={"other.csv": "no"})
+    with refused(DataError, tmp_path, "a.txt", "b.txt", "2 folders", "unpack it"):
+        Reader(tmp_path).require("a.txt", "b.txt", hint="unpack it")
+    with refused(DataError, tmp_path, "no a.txt here; unpack it"):
+        Reader(tmp_path).require("a.txt", depth=0, hint="unpack it")
     assert Reader(tmp_path).require("table.csv") == tmp_path / "table.csv"
 
 

@@ -1,0 +1,157 @@
+"""Which reader fits a folder: all are tried, so what is named here reads what lies there."""
+
+import re
+import shlex
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice, takewhile
+from pathlib import Path
+
+from ferbench.contract.dataset import Damage, Dataset, Sample
+from ferbench.data.prepare.registered_copies import open_reader
+from ferbench.discovery.registry import Entry, Registry
+from ferbench.errors import DataError, FerbenchError
+from ferbench.readers.classes import nearest_class
+from ferbench.readers.paths import subfolders, visible
+from ferbench.readers.streams import StreamedDataset
+
+TRIED = 200
+"""Entries of a folder that a reader is tried on."""
+MAX_NAMED = 3
+MAX_DESCENTS = 3
+
+
+@dataclass(frozen=True)
+class Fit:
+    """A reader that makes samples of a folder."""
+
+    entry: Entry
+    needs_name: bool
+    family: str
+    labeled: bool
+    streamed: bool
+
+    def command(self, registry: Registry, folder: Path) -> str:
+        """The command that prepares the folder with it."""
+        words = ["ferbench", "prepare", self.entry.name, "--root", str(folder)]
+        return shlex.join([*words, "--name", _name(registry, folder)] if self.needs_name else words)
+
+
+@dataclass(frozen=True)
+class _Tried:
+    """What a reader makes of the first entries of its root: how many it reads, and the reason why not the others."""
+
+    read: int
+    damaged: int
+    labeled: bool
+    reason: str
+
+
+def prepare_commands(registry: Registry, folder: Path, like: str = "") -> list[str]:
+    """Commands that prepare a folder, the most likely first, one for each published set; empty where none fits.
+
+    Each is followed by what its reader says of itself. Readers of published layouts come before readers of anybody's
+    images, pools are named only where no labels are read. Of one set the reader comes first whose name ends `like`
+    another, else the one that is registered first. A folder that holds nothing but another folder stands for that one.
+    """
+    return _commands(registry, _fits(registry, folder, like))
+
+
+def _commands(registry: Registry, fits: Sequence[tuple[Fit, Path]]) -> list[str]:
+    return [f"`{fit.command(registry, place)}` ({fit.entry.summary})" for fit, place in fits]
+
+
+def _fits(registry: Registry, folder: Path, like: str) -> list[tuple[Fit, Path]]:
+    """The readers that fit, each with the folder that it is to be given."""
+    pools: list[tuple[Fit, Path]] = []
+    for place in _descents(folder):
+        fits = [fit for entry in registry.entries["datasets"].values() if (fit := _fit(entry, place))]
+        labeled = [fit for fit in fits if fit.labeled]
+        first = [(fit, place) for fit in _one_of_each(labeled or fits, like)][:MAX_NAMED]
+        if labeled:
+            return first
+        pools = pools or first
+    return pools
+
+
+def check_layout(registry: Registry, name: str, reader: Dataset) -> None:
+    """Raises DataError where a reader reads nothing of its root and another one does, naming the other's command.
+
+    A pool, which takes any image, is not named instead of a reader of labels: that one's own complaint says more.
+    """
+    if reader.root is None or not reader.root.is_dir() or reader.marks or (tried := _try(reader)).read:
+        return
+    others = [
+        pair for pair in _fits(registry, reader.root, name) if (pair[0].entry.name, pair[1]) != (name, reader.root)
+    ]
+    if not isinstance(reader, StreamedDataset):
+        others = [(fit, place) for fit, place in others if fit.labeled]
+    if others:
+        raise DataError(f"{tried.reason}; what lies there is read by {' or '.join(_commands(registry, others))}")
+
+
+def _descents(folder: Path) -> Iterator[Path]:
+    yield folder
+    for _ in range(MAX_DESCENTS):
+        inner = subfolders(folder)
+        if len(inner) != 1 or len(visible(folder)) != 1:
+            return
+        folder = inner[0]
+        yield folder
+
+
+def _fit(entry: Entry, folder: Path) -> Fit | None:
+    """What a reader is to a folder, None where it does not fit."""
+    try:
+        kind = entry.load()
+        if not getattr(kind, "needs_root", False):
+            return None
+        reader = open_reader(entry, folder, "any" if kind.needs_name else None)
+        if reader.marks:
+            fits = labeled = any((folder / mark).is_file() for mark in reader.marks)
+        else:
+            tried = _try(reader)
+            fits, labeled = tried.read > tried.damaged, tried.labeled
+        if not fits:
+            return None
+        family = entry.name if kind.needs_name else reader.info.family
+        return Fit(entry, kind.needs_name, family, labeled, isinstance(reader, StreamedDataset))
+    except Exception:  # of a stranger's reader, whose faults are for whoever asks for it
+        return None
+
+
+def _try(reader: Dataset) -> _Tried:
+    """What a reader makes of its root."""
+    try:
+        entries = list(islice(reader.samples(), TRIED))
+    except (FerbenchError, OSError, ValueError) as error:
+        return _Tried(0, 1, False, str(error))
+    samples = [entry for entry in entries if isinstance(entry, Sample)]
+    damages = [entry for entry in entries if isinstance(entry, Damage)]
+    # `0_angry` and `suprise` are read once the user agrees, and `prepare` says how. One alone may be anything: `fer`.
+    near = [name for damage in damages if (name := nearest_class(damage.unknown_label or ""))]
+    labels = {str(sample.label) for sample in samples if sample.label is not None}
+    nearly = len(near) if len({*near, *labels}) > 1 else 0
+    labeled = nearly > 0 or bool(labels)
+    reason = f"{reader.root}: {damages[0] if damages else 'nothing here gives an image'}"
+    return _Tried(len(samples) + nearly, len(damages) - nearly, labeled, reason)
+
+
+def _one_of_each(fits: Sequence[Fit], like: str) -> list[Fit]:
+    """Of readers of one published set the first; readers of anybody's images come last, and of these pools first."""
+    families: dict[str, Fit] = {}
+    for fit in sorted(fits, key=lambda fit: (fit.needs_name, not fit.streamed, -_same_ending(fit.entry.name, like))):
+        families.setdefault(fit.family, fit)
+    return list(families.values())
+
+
+def _same_ending(name: str, other: str) -> int:
+    """How many words two names end with alike: `ferplus-argmax` and `ferplus-label-csv-argmax` mean one rule."""
+    pairs = zip(reversed(name.split("-")), reversed(other.split("-")), strict=False)
+    return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
+
+
+def _name(registry: Registry, folder: Path) -> str:
+    """A name for the set in a folder, as a person may give it."""
+    name = re.sub("[^a-z0-9]+", "-", folder.resolve().name.lower()).strip("-")[:40].strip("-") or "faces"
+    return f"my-{name}" if name in registry.names("datasets") else name

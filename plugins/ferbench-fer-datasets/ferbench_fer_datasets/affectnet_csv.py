@@ -1,0 +1,66 @@
+"""AffectNet as users of Kaggle share it with a list: labels.csv beside folders of images."""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path, PurePosixPath
+
+from ferbench.contract.dataset import EIGHT_CLASSES, SEVEN_CLASSES, Damage, DatasetInfo, Sample, SplitName
+from ferbench.errors import DataError
+from ferbench.readers.classes import class_name
+from ferbench.readers.layout import LayoutReader
+from ferbench.readers.paths import below
+from ferbench.readers.tables import parsed, read_lines, read_table
+from ferbench.readers.text import quoted
+from ferbench_fer_datasets.affectnet import CITATION, LICENCE
+from ferbench_fer_datasets.affectnet_yolo import DERIVED
+
+LIST = "labels.csv"
+PATHS = ("pth", "path", "image", "file_name", "filename")
+SPLITS: Mapping[str, SplitName] = {
+    "train": "train",
+    "val": "validation",
+    "valid": "validation",
+    "validation": "validation",
+    "test": "test",
+}
+
+
+class AffectNetCsv(LayoutReader):
+    """`pth,label,relFCs`: labels are names, and the folder of an image need not be its class."""
+
+    @property
+    def info(self) -> DatasetInfo:
+        return DatasetInfo(
+            name="affectnet-csv",
+            title="AffectNet (re-upload with labels.csv)",
+            licence=LICENCE,
+            classes={"7": SEVEN_CLASSES, "8": EIGHT_CLASSES},
+            default_classes="7",
+            family="affectnet",
+            citation=CITATION,
+            gated=True,
+            rule=f"{DERIVED}; labels are the names in {LIST}, which a model has changed in part, not those of folders; "
+            "the split is the first folder of a path where that is train, valid or test, else train",
+        )
+
+    def samples(self) -> Iterator[Sample | Damage]:
+        path = self.require(LIST, hint=f"--root holds {LIST} with the columns pth and label, beside the images")
+        column = self._path_column(path)
+        base = path.parent
+        for name, role in ((column, "image"), ("label", "label")):
+            self.account.read("column", name, role)
+        return parsed(read_table(self.folder, path, (column, "label")), lambda row: _sample(base, row[column], row))
+
+    def _path_column(self, path: Path) -> str:
+        header = next(read_lines(self.folder, path), (1, ""))[1].lower()
+        names = [name.strip(" \t\"'") for name in header.replace(";", ",").replace("\t", ",").split(",")]
+        found = next((name for name in PATHS if name in names), None)
+        if found is None:
+            raise DataError(f"{path}:1: {quoted(header)} has no column of paths; it must be one of {', '.join(PATHS)}")
+        return found
+
+
+def _sample(base: Path, name: str, row: Mapping[str, str]) -> Sample | None:
+    path = below(base, name)
+    label = class_name(row["label"])
+    first = PurePosixPath(path.relative_to(base).as_posix()).parts[0].lower()
+    return Sample(path.relative_to(base).as_posix(), path, SPLITS.get(first, "train"), label)

@@ -1,0 +1,17 @@
+"""What a reader leaves out for a reason that holds for every copy, told to its account."""
+
+from pathlib import Path
+
+from ferbench.contract.account import escaped
+from ferbench.contract.dataset import Dataset
+
+
+def omit(dataset: Dataset, path: Path, reason: str) -> None:
+    """An image that was looked at and gives no sample."""
+    dataset.account.use(path)
+    dataset.account.ignore("image", path.relative_to(dataset.folder).as_posix(), reason)
+
+
+def leave_folder(dataset: Dataset, folder: Path, reason: str) -> None:
+    """A folder whose images give no sample, or not all of them."""
+    dataset.account.leave_files(escaped(folder.relative_to(dataset.folder).as_posix()), reason)

@@ -1,0 +1,123 @@
+"""Copies of RAF-DB with a folder for each class, and the codes and names that all copies share."""
+
+import functools
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from ferbench.contract.dataset import SEVEN_CLASSES, Damage, Dataset, Sample, SplitName
+from ferbench.errors import DataError
+from ferbench.readers.classes import class_folders
+from ferbench.readers.paths import image_files, is_inside, subfolders
+from ferbench.readers.tables import number_in, parsed, read_table
+from ferbench.readers.text import quoted
+from ferbench_fer_datasets.folder_names import class_of_folder
+
+NAMES = {1: "surprise", 2: "fear", 3: "disgust", 4: "happiness", 5: "sadness", 6: "anger", 7: "neutral"}
+VALIDATION = ("valid", "val", "validation")
+
+_STEM = re.compile("(train|test)_[0-9]{4,5}")
+
+
+def class_of(number: str) -> str:
+    """The class of a label, which counts from 1; raises ValueError for another one."""
+    return NAMES[number_in(number, NAMES)]
+
+
+def split_of(stem: str) -> SplitName:
+    """The split that begins the name of an image; raises ValueError for a name of another form."""
+    match = _STEM.fullmatch(stem)
+    if not match:
+        raise ValueError(f"{quoted(stem)} is not named as train_00001 or test_0001 is")
+    return "train" if match[1] == "train" else "test"
+
+
+def is_reupload(root: Path, train: Path) -> bool:
+    """Whether a folder has class folders with images that are named as RAF-DB names them."""
+    return is_inside(root, train) and any(
+        _STEM.match(path.stem) for folder in subfolders(train) for path in image_files(folder)[:1]
+    )
+
+
+@dataclass(frozen=True)
+class Reupload:
+    """`train` and `test` (or `valid`) with a folder for each class, below the folder `base` of the root.
+
+    The names of images are those of the publishers and say the split. Lists beside the folders are compared with them.
+    """
+
+    dataset: Dataset
+    base: Path
+
+    @cached_property
+    def _folders(self) -> Mapping[Path, SplitName]:
+        """The folders of splits, each with the split that the names of its images must say."""
+        found = {path.name.lower(): path for path in subfolders(self.base)}
+        folders: dict[Path, SplitName] = {found["train"]: "train"}
+        if "test" in found:
+            folders[found["test"]] = "test"
+        for name in VALIDATION:
+            if name in found:
+                folders[found[name]] = "train" if "test" in found else "test"
+        return folders
+
+    @property
+    def rule(self) -> str:
+        """What of the copy is read, and where it differs from what was published."""
+        names = {folder.name.lower(): split for folder, split in self._folders.items()}
+        words = (
+            "a re-upload: labels are names of folders (a number is RAF-DB's code, 1 to 7), ids and splits are those "
+        )
+        words += "of the publishers, from the names of images"
+        for name in VALIDATION:
+            if names.get(name) == "test":
+                words += f"; its folder '{name}' is the published test set, so nothing may be chosen on it"
+            elif name in names:
+                words += f"; its folder '{name}' is a part of the published training set and is read as such"
+        return words
+
+    def samples(self) -> Iterator[Sample | Damage]:
+        """The images of all folders; raises DataError where folders count from 0 or a split is missing."""
+        if "test" not in self._folders.values():
+            raise DataError(f"{self.base}: no folder test or valid beside train; copy it there")
+        for folder, split in self._folders.items():
+            if (folder / "0").exists():
+                raise DataError(
+                    f"{folder / '0'}: RAF-DB counts its classes from 1, and this copy from 0, in an order that its "
+                    "maker alone knows; rename its folders to names of classes, such as happiness"
+                )
+            images = class_folders(self.dataset.folder, folder, _class_of_folder)
+            yield from parsed(images, functools.partial(self._sample, self._listed(folder), folder.name, split))
+
+    def _listed(self, folder: Path) -> Mapping[str, str]:
+        """The labels in a list of the folder, by names of images; raises DataError where it is another."""
+        names = (f"{folder.name}_labels.csv", f"{folder.name}.csv")
+        places = (place / name for place in (self.base, self.base.parent, folder) for name in names)
+        path = next((place for place in places if place.is_relative_to(self.dataset.folder) and place.is_file()), None)
+        if path is None:
+            return {}
+        self.dataset.account.use(path, "compared with the folders")
+        rows = read_table(
+            self.dataset.folder, path, ("image", "label"), hint="this list of a re-upload is not needed; remove it"
+        )
+        return {row[1]["image"]: row[1]["label"] for row in rows if not isinstance(row, Damage)}
+
+    def _sample(self, listed: Mapping[str, str], folder: str, split: SplitName, image: tuple[Path, str]) -> Sample:
+        path, expression = image
+        stem = path.stem.removesuffix("_aligned")
+        if split_of(stem) != split:
+            raise ValueError(f"lies in {quoted(folder)}")
+        label = listed.get(path.name)
+        if label is not None and _class_of_folder(label) != expression:
+            raise ValueError(f"its list says {quoted(label)}, and its folder {quoted(path.parent.name)}")
+        return Sample(stem, path, split_of(stem), expression)
+
+
+def _class_of_folder(name: str) -> str:
+    """The class of a folder: a name, with or without a number, or RAF-DB's code."""
+    label = class_of(name) if name.strip().isdecimal() else class_of_folder(name)
+    if label not in SEVEN_CLASSES:
+        raise ValueError(f"RAF-DB has no class {quoted(name)}")
+    return label
