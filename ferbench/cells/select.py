@@ -1,11 +1,13 @@
 """From a resolved cell to the rows of its data: the only way there, for whoever runs, verifies or shows a cell."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
-from functools import cached_property
+from functools import cached_property, partial
 
 from ferbench.cells.resolve import ResolvedCell
 from ferbench.contract.dataset import Dataset
+from ferbench.contract.protocol import Protocol
 from ferbench.data.load.image_store import ImageStore
 from ferbench.data.prepare.pack import ensure_packed, find_packed
 from ferbench.data.seeds import derive
@@ -17,7 +19,7 @@ from ferbench.data.select.unlabeled_pool import UnlabeledPool, is_on_disk, open_
 from ferbench.data.sources import shared_classes
 from ferbench.errors import DataError
 from ferbench.readers.streams import StreamedDataset
-from ferbench.records.cell import digest
+from ferbench.records.cell import Budget, digest
 from ferbench.records.schema import Fingerprints
 
 
@@ -90,24 +92,8 @@ def select(resolved: ResolvedCell, policy: Policy = Policy.MAKE, needs: DataNeed
     protocol, cell, dataset = resolved.protocol, resolved.cell, resolved.dataset
     needs = needs or DataNeeds(resolved.wants_boxes, resolved.relabels)
     images, fold = _images(resolved, policy), fold_of(protocol, cell.seed)
-
-    noise = DrawnNoise(protocol.label_noise, protocol.split_rule, cell.seed) if protocol.label_noise else None
-
-    def drawn(seed: int) -> Selection:
-        return make_split(
-            images,
-            resolved.class_names,
-            cell.budget,
-            seed,
-            rule=protocol.split_rule,
-            groups=protocol.rank_groups,
-            fold=fold,
-            validation=protocol.validation,
-            noise=noise,
-        )
-
-    selection = drawn(cell.seed)
-    relabeled = drawn(derive(cell.seed, "relabeled")) if needs.relabeled else None
+    drawn = partial(draw, protocol, images, resolved.class_names, cell.budget, cell.seed)
+    selection, relabeled = drawn(), drawn(relabeled=True) if needs.relabeled else None
     pool = open_unlabeled_pool(_allowed(resolved, policy, resolved.pool), images, fold) if resolved.pool else None
     cross_test = None
     if resolved.test_set is not None:
@@ -121,6 +107,29 @@ def select(resolved: ResolvedCell, policy: Policy = Policy.MAKE, needs: DataNeed
         "relabeled": relabeled.fingerprints.labeled if relabeled else None,
     }
     return CellData(selection, images, pool, cross_test, relabeled, cell.keeps_rest, trained.model_copy(update=more))
+
+
+def draw(
+    protocol: Protocol,
+    images: ImageStore,
+    class_names: Sequence[str],
+    budget: Budget,
+    seed: int,
+    *,
+    relabeled: bool = False,
+) -> Selection:
+    """The split of a protocol; `relabeled` gives a second draw of labeled images. Raises as `make_split` does."""
+    return make_split(
+        images,
+        class_names,
+        budget,
+        derive(seed, "relabeled") if relabeled else seed,
+        rule=protocol.split_rule,
+        groups=protocol.rank_groups,
+        fold=fold_of(protocol, seed),
+        validation=protocol.validation,
+        noise=DrawnNoise(protocol.label_noise, protocol.split_rule, seed) if protocol.label_noise else None,
+    )
 
 
 def _images(resolved: ResolvedCell, policy: Policy) -> ImageStore:

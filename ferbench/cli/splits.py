@@ -49,11 +49,9 @@ def export(
     """
     from ferbench.cells.request import RunRequest, budgets_of
     from ferbench.cells.resolve import check_groups
+    from ferbench.cells.select import draw
     from ferbench.data.load.image_store import ImageStore
     from ferbench.data.prepare.pack import ensure_packed, find_packed
-    from ferbench.data.select.folds import fold_of
-    from ferbench.data.select.label_noise import DrawnNoise
-    from ferbench.data.select.splits import make_split
     from ferbench.data.sources import classes_of, open_dataset
     from ferbench.readers.streams import StreamedDataset
     from ferbench.records.cell import canonical_json
@@ -76,17 +74,7 @@ def export(
     task, class_names = classes_of(opened, classes)
     # Splits do not depend on the size of the images.
     folder = find_packed(opened) or ensure_packed(opened, by.recipe_for(opened.info.family).image_size)
-    selection = make_split(
-        ImageStore(folder),
-        class_names,
-        budgets[0],
-        seed,
-        rule=by.split_rule,
-        groups=by.rank_groups,
-        fold=fold_of(by, seed),
-        validation=by.validation,
-        noise=DrawnNoise(by.label_noise, by.split_rule, seed) if by.label_noise else None,
-    )
+    selection = draw(by, ImageStore(folder), class_names, budgets[0], seed)
     about = {
         "dataset": opened.info.name,
         "protocol": by.name,
