@@ -13,6 +13,7 @@ class MethodPlan(Strict):
 
     config: RecordConfig
     unlabeled: bool
+    everything: bool
     boxes: bool
     relabeled: bool
     standard: bool
@@ -24,6 +25,7 @@ def plan_of(resolved: ResolvedCell) -> MethodPlan:
     return MethodPlan(
         config=resolved_config(resolved),
         unlabeled=resolved.declared.uses_unlabeled,
+        everything=resolved.draws_everything,
         boxes=resolved.wants_boxes,
         relabeled=resolved.relabels,
         standard=resolved.standard,

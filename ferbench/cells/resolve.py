@@ -95,6 +95,11 @@ class ResolvedCell:
         return any(stage.data == "relabeled" for stage in self.declared.declared_stages())
 
     @property
+    def draws_everything(self) -> bool:
+        """Whether a stage draws all images, labeled ones too, as unlabeled ones."""
+        return any(stage.data == "all" for stage in self.declared.stages())
+
+    @property
     def standard(self) -> bool:
         """Whether the cell belongs in a standard table."""
         return not self.departures

@@ -32,14 +32,14 @@ from ferbench.contract.executor import Job
 from ferbench.data.prepare.pack import ensure_packed
 from ferbench.discovery.registry import Registry
 from ferbench.errors import FerbenchError, UsageError
-from ferbench.execution.handover import FACTS, TEST, CellFacts, ImageRows
-from ferbench.execution.rows import rows_of_tests, training_rows
+from ferbench.execution.handover import TEST, CellFacts, ImageRows, hand_over
+from ferbench.execution.rows import facts_of, rows_of_tests, training_rows
 from ferbench.execution.run_cell import Events, Stop, sources_of
 from ferbench.execution.trainer import train_apart
 from ferbench.readers.description import DESCRIPTION
 from ferbench.readers.parquet import ParquetDataset
+from ferbench.readers.paths import ImageFiles
 from ferbench.records.cell import Cell
-from ferbench.records.files import write_atomic
 from ferbench.records.in_progress import IN_PROGRESS, SAID
 from ferbench.records.store import CHECKPOINT, MODEL
 from ferbench.training.checkpoint import read_tensors
@@ -59,7 +59,8 @@ def audit(job: Job, registry: Registry, folder: Path, events: Events, stop: Stop
     if cell.pool is not None or cell.test_on is not None:
         raise UsageError("an audit takes the unlabeled images of the dataset itself; omit --unlabeled and --test-on")
     dataset = resolve(cell, registry, sources_of(job)).dataset
-    samples = [sample for sample in dataset.samples() if isinstance(sample, Sample)]
+    files = ImageFiles(dataset.root)
+    samples = [_plain(sample, files) for sample in dataset.samples() if isinstance(sample, Sample)]
     first, second = _Copy(folder / "first", job, cell), _Copy(folder / "second", job, cell)
     rows, labeled = first.choose(dataset, samples, registry, plan)
     second.write(dataset, _changed(samples, labeled))
@@ -106,17 +107,9 @@ class _Copy:
         with self._environment():
             resolved = resolve(self.cell, registry, opened=lambda source: ParquetDataset(self.data))
             data = select(resolved, needs=DataNeeds(plan.boxes, plan.relabeled))
-            chosen = training_rows(resolved, data, unlabeled=plan.unlabeled)
+            chosen = training_rows(resolved, data, unlabeled=plan.unlabeled, everything=plan.everything)
             tests, _ = rows_of_tests(data.images, data.selection.test)
-        facts = CellFacts(
-            n_labeled=len(data.selection.labeled),
-            n_validation=len(data.selection.validation),
-            n_unlabeled=chosen.n_unlabeled,
-            labeled_counts=data.selection.labeled_counts,
-            fingerprints=data.trained,
-            began=time.monotonic(),
-            pretraining_images=data.pretraining_images,
-        )
+        facts = facts_of(data, chosen, time.monotonic())
         labeled = {data.images.ids[row] for row in (*data.selection.labeled, *data.selection.validation)}
         return _Rows(facts, chosen.rows, tests, resolved.recipe.image_size), labeled
 
@@ -125,9 +118,8 @@ class _Copy:
         work = self.folder / IN_PROGRESS
         with self._environment():
             stores = np.array([str(ensure_packed(ParquetDataset(self.data), rows.image_size) / "images.npy")])
-            for name, chosen in rows.training.items():
-                replace(chosen, stores=stores).write(work / f"{name}.npz")
-            write_atomic(work / FACTS, rows.facts.model_dump_json().encode())
+            here = {name: replace(chosen, stores=stores) for name, chosen in rows.training.items()}
+            hand_over(work, rows.facts, here)
             tests = replace(rows.tests, stores=stores)
             report = train_apart(self.job, work, events, stop, lambda: tests.write(work / TEST))
         if report.error is not None:
@@ -147,24 +139,28 @@ class _Copy:
 
 
 def _write(folder: Path, dataset: Dataset, samples: Sequence[Sample]) -> None:
-    """A folder of Parquet files that `ParquetDataset` reads as the dataset; of shares of annotators the largest."""
+    """A folder of Parquet files that `ParquetDataset` reads as the dataset."""
     folder.mkdir(parents=True)
     info = dataset.info
     for split in ParquetDataset.SPLITS:
-        rows = [_row(dataset, sample) for sample in samples if sample.split == split]
+        rows = [_row(sample) for sample in samples if sample.split == split]
         if rows:
             pyarrow.parquet.write_table(pyarrow.Table.from_pylist(rows), folder / f"{split}.parquet")
     fields = ("name", "title", "licence", "classes", "default_classes", "family")
     (folder / DESCRIPTION).write_text(json.dumps({name: getattr(info, name) for name in fields}), "utf-8")
 
 
-def _row(dataset: Dataset, sample: Sample) -> dict[str, Any]:
-    image = sample.image if isinstance(sample.image, bytes) else (dataset.folder / sample.image).read_bytes()
+def _plain(sample: Sample, files: ImageFiles) -> Sample:
+    """The sample with the bytes of its image, and of shares of annotators the label with the largest."""
     label = max(sample.label, key=sample.label.__getitem__) if isinstance(sample.label, Mapping) else sample.label
+    return replace(sample, image=files.read(sample), label=label)
+
+
+def _row(sample: Sample) -> dict[str, Any]:
     return {
         "id": sample.id,
-        "image": {"bytes": image, "path": None},
-        "label": label,
+        "image": {"bytes": sample.image, "path": None},
+        "label": sample.label,
         "subject": sample.subject,
         "video": sample.video,
         "box": list(sample.box) if sample.box else None,
@@ -179,15 +175,15 @@ def _changed(samples: Sequence[Sample], labeled: set[str]) -> list[Sample]:
     for place, other in zip(hidden, rng.permutation(hidden), strict=True):
         changed[place] = replace(samples[place], label=samples[other].label)
     for place, other in zip(tests, rng.permutation(tests), strict=True):
-        changed[place] = replace(samples[place], image=_mirrored(samples[other]), label=samples[place].label)
+        changed[place] = replace(samples[place], image=_mirrored(samples[other]))
     return changed
 
 
 def _mirrored(sample: Sample) -> bytes:
     """The image as it is in no file of the dataset."""
-    stored = sample.image if isinstance(sample.image, bytes) else sample.image.read_bytes()
+    assert isinstance(sample.image, bytes)
     buffer = io.BytesIO()
-    ImageOps.mirror(Image.open(io.BytesIO(stored)).convert("RGB")).save(buffer, "PNG")
+    ImageOps.mirror(Image.open(io.BytesIO(sample.image)).convert("RGB")).save(buffer, "PNG")
     return buffer.getvalue()
 
 
@@ -200,7 +196,7 @@ def _relabel(path: Path, samples: Mapping[str, Sample]) -> None:
     for row in rows:
         if (sample := samples.get(str(row["id"]))) is not None:
             row["label"] = sample.label
-            if "image" in row and isinstance(sample.image, bytes):
+            if "image" in row:
                 row["image"] = {**row["image"], "bytes": sample.image}
     pyarrow.parquet.write_table(pyarrow.Table.from_pylist(rows, schema=table.schema), path)
 

@@ -71,7 +71,7 @@ def build_task(resolved: ResolvedCell, folder: Path, net: Network, device: torch
         labeled=labeled("labeled"),
         validation=labeled("validation") if resolved.protocol.validation else None,
         unlabeled=unlabeled("unlabeled") if uses_unlabeled else None,
-        everything=partial(unlabeled, "everything") if uses_unlabeled else None,
+        everything=partial(unlabeled, "everything") if uses_unlabeled and resolved.draws_everything else None,
         relabeled=(labeled("relabeled-labeled"), unlabeled("relabeled")) if resolved.relabels else None,
         maker=view_maker(resolved, net, device),
         class_names=resolved.class_names,

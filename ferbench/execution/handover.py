@@ -11,6 +11,7 @@ While a cell runs, these lie in the folder `in-progress` beside its record:
 """
 
 import io
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,6 +22,7 @@ from ferbench.contract.events import EpochRow
 from ferbench.contract.strict import Strict
 from ferbench.records.files import write_atomic
 from ferbench.records.schema import ErrorReport, Fingerprints, Measured, RecordConfig, Status
+from ferbench.records.store import MODEL
 
 FACTS, TEST, LOGITS, REPORT = "facts.json", "test.npz", "logits.npy", "report.json"
 
@@ -73,6 +75,15 @@ class CellFacts(Strict):
     pretraining_images: str = ""
     model: str | None = None
     model_digest: str = ""
+
+
+def hand_over(folder: Path, facts: CellFacts, rows: Mapping[str, ImageRows]) -> None:
+    """Lay what a trainer is told into a folder, and remove what one that was killed has left there."""
+    for name in (TEST, LOGITS, REPORT, MODEL):
+        (folder / name).unlink(missing_ok=True)
+    for name, chosen in rows.items():
+        chosen.write(folder / f"{name}.npz")
+    write_atomic(folder / FACTS, facts.model_dump_json().encode())
 
 
 class Trained(Strict):

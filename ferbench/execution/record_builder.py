@@ -77,7 +77,7 @@ class RecordBuilder:
     def _measured(self) -> Measured:
         """What the trainer has measured, and the time and processor time of this process."""
         now = time.monotonic()
-        measured = self.report.measured if self.report else _unmeasured(self.job)
+        measured = self.report.measured if self.report else unmeasured(self.job)
         more = now - self.reported if self.report else now - self.began
         times = os.times()
         update = {
@@ -89,7 +89,8 @@ class RecordBuilder:
         return measured.model_copy(update=update)
 
 
-def _unmeasured(job: Job) -> Measured:
+def unmeasured(job: Job) -> Measured:
+    """What is known of a run that has not begun to train."""
     return Measured(started_at="", threads=job.threads, processes=job.processes, executor=job.executor)
 
 

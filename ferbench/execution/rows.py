@@ -13,7 +13,7 @@ from ferbench.data.load.image_store import UNKNOWN, ImageStore
 from ferbench.data.prepare.stream_index import StreamIndex
 from ferbench.data.select.ranks import rank
 from ferbench.errors import UsageError
-from ferbench.execution.handover import ImageRows
+from ferbench.execution.handover import CellFacts, ImageRows
 from ferbench.records.cell import digest
 
 Parts = Sequence[tuple[ImageStore, Sequence[int]]]
@@ -35,23 +35,40 @@ class TrainingRows:
         return len(self.rows["unlabeled"]) if "unlabeled" in self.rows else None
 
 
-def training_rows(resolved: ResolvedCell, data: CellData, *, unlabeled: bool) -> TrainingRows:
-    """What a cell trains on. Raises UsageError where a method that learns from `unlabeled` images has none."""
+def training_rows(resolved: ResolvedCell, data: CellData, *, unlabeled: bool, everything: bool) -> TrainingRows:
+    """What a cell trains on. Raises UsageError where a method that learns from `unlabeled` images has none.
+
+    `everything` says whether a stage draws all images as unlabeled ones.
+    """
     names, split, second = resolved.class_names, data.selection, data.relabeled
     rows = {"labeled": _labeled(split.seen, split.labeled, names)}
     if split.validation:
         rows["validation"] = _labeled(split.seen, split.validation, names)
     hidden: dict[str, NDArray[np.int64]] = {}
     if unlabeled:
-        with_labeled = [*split.labeled, *split.unlabeled] if data.keeps_rest else []
         rows["unlabeled"], hidden["unlabeled"] = _pool(data, split.unlabeled, names)
-        rows["everything"], hidden["everything"] = _pool(data, with_labeled, names)
         if not len(rows["unlabeled"]):
             raise UsageError(_nothing_left(resolved, data))
+    if unlabeled and everything:
+        with_labeled = [*split.labeled, *split.unlabeled] if data.keeps_rest else []
+        rows["everything"], hidden["everything"] = _pool(data, with_labeled, names)
     if second is not None:
         rows["relabeled-labeled"] = _labeled(second.seen, second.labeled, names)
         rows["relabeled"], hidden["relabeled"] = _pool(data, second.unlabeled, names)
     return TrainingRows(rows, hidden)
+
+
+def facts_of(data: CellData, chosen: TrainingRows, began: float) -> CellFacts:
+    """What a trainer is told beside rows; `began` is when the work on the cell did."""
+    return CellFacts(
+        n_labeled=len(data.selection.labeled),
+        n_validation=len(data.selection.validation),
+        n_unlabeled=chosen.n_unlabeled,
+        labeled_counts=data.selection.labeled_counts,
+        fingerprints=data.trained,
+        began=began,
+        pretraining_images=data.pretraining_images if "everything" in chosen.rows else "",
+    )
 
 
 def rows_of_tests(images: ImageStore, rows: Sequence[int]) -> tuple[ImageRows, NDArray[np.int64]]:

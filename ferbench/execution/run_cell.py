@@ -20,12 +20,12 @@ from ferbench.data.load.image_store import CENTRAL_BOX
 from ferbench.data.select.cross_test import CrossTest
 from ferbench.discovery.registry import Registry
 from ferbench.errors import FerbenchError, InterruptedRun, PluginError, UsageError
-from ferbench.execution.handover import FACTS, LOGITS, REPORT, TEST, CellFacts, ImageRows, TrainerReport
+from ferbench.execution.handover import TEST, CellFacts, ImageRows, TrainerReport, hand_over
 from ferbench.execution.join import cross_test_result, trained_result
 from ferbench.execution.record_builder import RecordBuilder, error_report, finished_record, has_model
-from ferbench.execution.rows import rows_of_tests, training_rows
+from ferbench.execution.rows import facts_of, rows_of_tests, training_rows
 from ferbench.records.cell import Cell
-from ferbench.records.files import file_digest, write_atomic
+from ferbench.records.files import file_digest
 from ferbench.records.in_progress import IN_PROGRESS
 from ferbench.records.reproduction import Sources
 from ferbench.records.schema import Record
@@ -116,17 +116,9 @@ class _CellRun:
             self._tell(f"pool '{resolved.cell.pool_name}': {text}")
         if plan.boxes and (missing := missing_boxes(resolved, data)):
             self._tell(missing)
-        chosen = training_rows(resolved, data, unlabeled=plan.unlabeled)
+        chosen = training_rows(resolved, data, unlabeled=plan.unlabeled, everything=plan.everything)
         tested, order = rows_of_tests(data.images, data.selection.test)
-        facts = CellFacts(
-            n_labeled=len(data.selection.labeled),
-            n_validation=len(data.selection.validation),
-            n_unlabeled=chosen.n_unlabeled,
-            labeled_counts=data.selection.labeled_counts,
-            fingerprints=data.trained,
-            began=builder.began,
-            pretraining_images=data.pretraining_images,
-        )
+        facts = facts_of(data, chosen, builder.began)
         report = self._report(facts, chosen.rows, tested)
         if report.trained is None:
             return self.leave(builder.record(report.status, error=report.error))
@@ -176,11 +168,7 @@ class _CellRun:
         return record
 
     def _report(self, facts: CellFacts, rows: Mapping[str, ImageRows], tested: ImageRows) -> TrainerReport:
-        for name in (TEST, LOGITS, REPORT, MODEL):  # of a trainer that was killed
-            (self.work / name).unlink(missing_ok=True)
-        for name, chosen in rows.items():
-            chosen.write(self.work / f"{name}.npz")
-        write_atomic(self.work / FACTS, facts.model_dump_json().encode())
+        hand_over(self.work, facts, rows)
         job, events = self.builder.job, self.events
         handed: list[str] = []
 

@@ -29,7 +29,7 @@ from ferbench.execution.build import build_method, build_network, build_task, im
 from ferbench.execution.devices import choose_device
 from ferbench.execution.handover import FACTS, LOGITS, TEST, CellFacts, ImageRows, Trained, TrainerReport
 from ferbench.execution.provenance import cpu_seconds, device_name, environment, peak_memory
-from ferbench.execution.record_builder import error_report
+from ferbench.execution.record_builder import error_report, unmeasured
 from ferbench.execution.run_cell import sources_of
 from ferbench.execution.stopping import TimeoutReached
 from ferbench.records.cell import Cell, digest
@@ -120,13 +120,12 @@ def train_cell(
     try:
         attempt = _Attempt(job, resolved, folder)
     except UsageError as error:  # there is no such device here
-        nothing = Measured(started_at="", threads=job.threads, processes=job.processes, executor=job.executor)
         return TrainerReport(
             status="failed",
             error=error_report(error),
             config=resolved_config(resolved),
             selection=resolved.selection,
-            measured=nothing,
+            measured=unmeasured(job),
             environment=environment(),
         )
     try:

@@ -229,7 +229,7 @@ def test_a_pool_stands_instead_of_the_rest_or_beside_it(plan: Any, patterns: Pat
         resolved = resolve(item.cell, REGISTRY, sources_of(item.job))
         assert resolved.cell == item.cell
         split = select(resolved)
-        rows = training_rows(resolved, split, unlabeled=True).rows["unlabeled"]
+        rows = training_rows(resolved, split, unlabeled=True, everything=False).rows["unlabeled"]
         images = {(str(rows.stores[store]), row) for store, row in zip(rows.store, rows.row, strict=True)}
         seen[item.cell.pool] = images, split.fingerprints
     rest, other, both = (images for images, _ in seen.values())

@@ -41,7 +41,7 @@ def data(registry: Registry, tmp_path_factory: pytest.TempPathFactory) -> tuple[
 @pytest.fixture(scope="module")
 def rows(data: tuple[Any, CellData]) -> TrainingRows:
     """What its trainer is given."""
-    return training_rows(*data, unlabeled=True)
+    return training_rows(*data, unlabeled=True, everything=True)
 
 
 def test_numbers_tell_the_class_no_better_than_chance(data: tuple[Any, CellData], rows: TrainingRows) -> None:
@@ -85,7 +85,7 @@ def test_labels_are_those_that_the_protocol_lets_a_method_see(data: tuple[Any, C
         protocol=resolved.protocol.model_copy(update={"name": "noisy-v1", "label_noise": SymmetricNoise(rate=0.9)}),
     )
     chosen = select(noisy)
-    labels = training_rows(noisy, chosen, unlabeled=True).rows["labeled"].labels
+    labels = training_rows(noisy, chosen, unlabeled=True, everything=True).rows["labeled"].labels
     assert labels is not None
     seen = [noisy.class_names.index(str(chosen.selection.seen.labels[row])) for row in chosen.selection.labeled]
     clean = chosen.images.label_positions(chosen.selection.labeled, noisy.class_names)
