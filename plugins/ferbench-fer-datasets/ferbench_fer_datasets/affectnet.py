@@ -3,6 +3,7 @@
 import functools
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from ferbench.contract.dataset import EIGHT_CLASSES, SEVEN_CLASSES, Damage, DatasetInfo, Sample, SplitName
@@ -28,8 +29,6 @@ NAMES = {
 NO_EXPRESSION = "None, Uncertain and No-Face (8 to 10) give no sample"
 TEST = "test is the published validation set, since the official test set was never released"
 TRAIN = dict(zip(EIGHT_CLASSES, (74874, 134415, 25459, 14090, 6378, 3803, 24882, 3750), strict=True))
-LICENCE = "signed agreement, research only, no redistribution (mohammadmahoor.com/affectnet)"
-CITATION = "Mollahosseini et al., IEEE TAC 2019"
 
 LABEL = "_exp.npy"
 MAX_BYTES = 1024
@@ -63,20 +62,26 @@ def scalar(content: bytes) -> str:
     return str(int.from_bytes(value, "big" if order == ">" else "little", signed=kind == "i"))
 
 
+SHARED = DatasetInfo(
+    name="affectnet",
+    title="AffectNet (2021, cut-out faces)",
+    licence="signed agreement, research only, no redistribution (mohammadmahoor.com/affectnet)",
+    classes={"7": SEVEN_CLASSES, "8": EIGHT_CLASSES},
+    default_classes="7",
+    family="affectnet",
+    citation="Mollahosseini et al., IEEE TAC 2019",
+    gated=True,
+)
+"""What holds for every copy; each has its own name, title and rule."""
+
+
 class AffectNet(LayoutReader):
     """The folders train_set and val_set, a label per image in a file of NumPy."""
 
     @property
     def info(self) -> DatasetInfo:
-        return DatasetInfo(
-            name="affectnet",
-            title="AffectNet (2021, cut-out faces)",
-            licence=LICENCE,
-            classes={"7": SEVEN_CLASSES, "8": EIGHT_CLASSES},
-            default_classes="7",
-            family="affectnet",
-            citation=CITATION,
-            gated=True,
+        return replace(
+            SHARED,
             native={str(code): name for code, name in NAMES.items() if name},
             rule=f"expressions 0 to 7 of *{LABEL}; {NO_EXPRESSION}; {TEST}; ids are names of images",
             official={"train": TRAIN, "test": dict.fromkeys(EIGHT_CLASSES, 500) | {"contempt": 499}},

@@ -2,13 +2,14 @@
 
 import functools
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 
-from ferbench.contract.dataset import EIGHT_CLASSES, SEVEN_CLASSES, Damage, DatasetInfo, Sample, SplitName
+from ferbench.contract.dataset import EIGHT_CLASSES, Damage, DatasetInfo, Sample, SplitName
 from ferbench.readers.layout import LayoutReader
 from ferbench.readers.paths import below
 from ferbench.readers.tables import face_box, float_in, parsed, read_table
-from ferbench_fer_datasets.affectnet import CITATION, LICENCE, NAMES, NO_EXPRESSION, TEST, TRAIN, class_of
+from ferbench_fer_datasets.affectnet import NAMES, NO_EXPRESSION, SHARED, TEST, TRAIN, class_of
 from ferbench_fer_datasets.omitted import leave_folder, omit
 
 LISTS: Mapping[str, SplitName] = {"training.csv": "train", "validation.csv": "test"}
@@ -32,15 +33,10 @@ class AffectNet2017(LayoutReader):
 
     @property
     def info(self) -> DatasetInfo:
-        return DatasetInfo(
+        return replace(
+            SHARED,
             name="affectnet-2017",
             title="AffectNet (2017, manually annotated, cut to the face box)",
-            licence=LICENCE,
-            classes={"7": SEVEN_CLASSES, "8": EIGHT_CLASSES},
-            default_classes="7",
-            family="affectnet",
-            citation=CITATION,
-            gated=True,
             native={str(code): name for code, name in NAMES.items() if name},
             rule=(
                 f"expressions 0 to 7 of {' and '.join(LISTS)}; {NO_EXPRESSION}, nor do faces of negative width; "

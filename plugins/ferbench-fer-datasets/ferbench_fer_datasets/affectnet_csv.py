@@ -1,16 +1,17 @@
 """AffectNet as users of Kaggle share it with a list: labels.csv beside folders of images."""
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
-from ferbench.contract.dataset import EIGHT_CLASSES, SEVEN_CLASSES, Damage, DatasetInfo, Sample, SplitName
+from ferbench.contract.dataset import Damage, DatasetInfo, Sample, SplitName
 from ferbench.errors import DataError
 from ferbench.readers.classes import class_name
 from ferbench.readers.layout import LayoutReader
 from ferbench.readers.paths import below
 from ferbench.readers.tables import parsed, read_lines, read_table
 from ferbench.readers.text import quoted
-from ferbench_fer_datasets.affectnet import CITATION, LICENCE
+from ferbench_fer_datasets.affectnet import SHARED
 from ferbench_fer_datasets.affectnet_yolo import DERIVED
 
 LIST = "labels.csv"
@@ -29,15 +30,10 @@ class AffectNetCsv(LayoutReader):
 
     @property
     def info(self) -> DatasetInfo:
-        return DatasetInfo(
+        return replace(
+            SHARED,
             name="affectnet-csv",
             title="AffectNet (re-upload with labels.csv)",
-            licence=LICENCE,
-            classes={"7": SEVEN_CLASSES, "8": EIGHT_CLASSES},
-            default_classes="7",
-            family="affectnet",
-            citation=CITATION,
-            gated=True,
             rule=f"{DERIVED}; labels are the names in {LIST}, which a model has changed in part, not those of folders; "
             "the split is the first folder of a path where that is train, valid or test, else train",
         )

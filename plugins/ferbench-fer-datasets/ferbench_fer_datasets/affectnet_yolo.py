@@ -3,17 +3,18 @@
 import functools
 import re
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from functools import cached_property
 from itertools import islice
 from pathlib import Path
 
-from ferbench.contract.dataset import EIGHT_CLASSES, SEVEN_CLASSES, Damage, DatasetInfo, Sample, SplitName
+from ferbench.contract.dataset import Damage, DatasetInfo, Sample, SplitName
 from ferbench.errors import DataError
 from ferbench.readers.classes import class_name
 from ferbench.readers.layout import LayoutReader
 from ferbench.readers.paths import files, image_files, is_inside
 from ferbench.readers.tables import number_in, parsed, read_lines
-from ferbench_fer_datasets.affectnet import CITATION, LICENCE
+from ferbench_fer_datasets.affectnet import SHARED
 
 NAMES = ("data.yaml", "data.yml", "dataset.yaml")
 SPLITS: Mapping[SplitName, tuple[str, ...]] = {
@@ -39,15 +40,10 @@ class AffectNetYolo(LayoutReader):
     def info(self) -> DatasetInfo:
         folders = self._folders if self.root is not None and self.root.is_dir() else {}
         only = "" if "test" in folders or "validation" not in folders else "; its validation folder is the test split"
-        return DatasetInfo(
+        return replace(
+            SHARED,
             name="affectnet-yolo",
             title="AffectNet (re-upload in YOLO's layout)",
-            licence=LICENCE,
-            classes={"7": SEVEN_CLASSES, "8": EIGHT_CLASSES},
-            default_classes="7",
-            family="affectnet",
-            citation=CITATION,
-            gated=True,
             rule=f"{DERIVED}; labels are numbers in the order of the names in data.yaml; boxes are not read{only}",
         )
 

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from ferbench.contract.dataset import Damage, DatasetInfo, Sample
@@ -11,7 +12,7 @@ from ferbench.readers.layout import MAX_FOLDERS, LayoutReader
 from ferbench.readers.paths import image_files, subfolders
 from ferbench.readers.tables import parsed
 from ferbench.readers.text import quoted
-from ferbench_fer_datasets.ck_plus import EXPRESSIONS, NAMES, PEAK_FRAMES, SEQUENCES
+from ferbench_fer_datasets.ck_plus import EXPRESSIONS, CkPlus
 from ferbench_fer_datasets.folder_names import class_of_folder
 
 # S010_004_00000017: subject, sequence, frame.
@@ -24,19 +25,12 @@ class CkPlus48(LayoutReader):
 
     @property
     def info(self) -> DatasetInfo:
-        return DatasetInfo(
+        return replace(
+            CkPlus(self.root).info,
             name="ck-plus-48",
             title="CK+48 (last three frames of each labeled sequence, cut to faces of 48 px by whoever made the copy)",
-            licence="non-commercial research, by signed agreement (jeffcohn.net)",
-            classes={"7": EXPRESSIONS, "6": EXPRESSIONS[:-1]},
-            default_classes="7",
-            family="ck-plus",
-            citation="Lucey et al., CVPR Workshops 2010",
-            gated=True,
-            native={str(code): name for code, name in NAMES.items()},
             rule="a re-upload of CK+, whose pixels are not the published ones; labels are names of folders; 7 classes "
             "have contempt and no neutral, 6 have neither; no official split, folds are by subject",
-            official={"train": {name: PEAK_FRAMES * n for name, n in SEQUENCES.items()}},
         )
 
     def samples(self) -> Iterator[Sample | Damage]:

@@ -10,8 +10,6 @@ from ferbench.readers.text import quoted
 NAMES = {0: "anger", 1: "disgust", 2: "fear", 3: "happiness", 4: "sadness", 5: "surprise", 6: "neutral"}
 USAGES: dict[str, SplitName] = {"Training": "train", "PublicTest": "validation", "PrivateTest": "test"}
 SIDE = 48
-LICENCE = "research; collected from the web, under the rules of Kaggle's competition"
-CITATION = "Goodfellow et al., ICONIP 2013"
 
 # Not in an official file; the sums are those that the competition states.
 OFFICIAL = {
@@ -55,11 +53,11 @@ class Fer2013(LayoutReader):
         return DatasetInfo(
             name="fer2013",
             title="FER2013",
-            licence=LICENCE,
+            licence="research; collected from the web, under the rules of Kaggle's competition",
             classes={"7": SEVEN_CLASSES},
             default_classes="7",
             family="fer2013",
-            citation=CITATION,
+            citation="Goodfellow et al., ICONIP 2013",
             native={str(code): name for code, name in NAMES.items()},
             rule="labels 0 to 6; Training is train, PublicTest is validation, PrivateTest is test; ids are rows from 0",
             official=OFFICIAL,

@@ -3,6 +3,7 @@
 import functools
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from ferbench.readers.layout import LayoutReader
 from ferbench.readers.paths import subfolders
 from ferbench.readers.tables import parsed
 from ferbench.readers.text import quoted
-from ferbench_fer_datasets.fer2013 import CITATION, LICENCE, NAMES, OFFICIAL, USAGES
+from ferbench_fer_datasets.fer2013 import OFFICIAL, USAGES, Fer2013
 from ferbench_fer_datasets.folder_names import class_of_folder
 
 TRAIN = ("train", "Train", "Training", "training")
@@ -27,15 +28,10 @@ class Fer2013Folders(LayoutReader):
     @property
     def info(self) -> DatasetInfo:
         rule, official = self._splits_in_words()
-        return DatasetInfo(
+        return replace(
+            Fer2013(self.root).info,
             name="fer2013-folders",
             title="FER2013 (image folders)",
-            licence=LICENCE,
-            classes={"7": SEVEN_CLASSES},
-            default_classes="7",
-            family="fer2013",
-            citation=CITATION,
-            native={str(code): name for code, name in NAMES.items()},
             rule=f"labels are names of folders; {rule}; ids are paths",
             official=official,
         )
