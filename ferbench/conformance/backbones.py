@@ -9,7 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from ferbench.conformance.framework import Checks, Found
-from ferbench.conformance.networks import NetworkCase, common_checks
+from ferbench.conformance.networks import CHECKS as COMMON
+from ferbench.conformance.networks import NetworkCase
 from ferbench.conformance.surroundings import Surroundings
 from ferbench.contract.backbone import Backbone, BackboneRequest, TokenBackbone
 from ferbench.discovery.registry import Entry
@@ -110,4 +111,4 @@ def tokens(case: BackboneCase) -> Found:
     return f"{backbone.grid} x {backbone.grid} patches"
 
 
-CHECKS += common_checks("image")
+CHECKS += COMMON

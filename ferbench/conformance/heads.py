@@ -6,7 +6,8 @@ import torch
 from torch import Tensor, nn
 
 from ferbench.conformance.framework import Checks
-from ferbench.conformance.networks import NetworkCase, common_checks
+from ferbench.conformance.networks import CHECKS as COMMON
+from ferbench.conformance.networks import NetworkCase
 from ferbench.conformance.surroundings import Surroundings
 from ferbench.conformance.toy_task import INFO
 from ferbench.contract.head import Head, Output
@@ -62,4 +63,4 @@ def static(case: NetworkCase) -> None:
         case.outputs(case.build(), torch.zeros(ROWS, SIZE))
 
 
-CHECKS += common_checks("image")
+CHECKS += COMMON
