@@ -10,7 +10,8 @@ from torch import Tensor
 
 from ferbench.blocks.thresholds import ClassThresholds, class_confidence
 from ferbench.contract.batch import Batch, MethodInfo, PoolPredictions
-from ferbench.contract.method import EpochContext, MethodConfig
+from ferbench.contract.method import MethodConfig
+from ferbench.contract.stage import EpochContext
 
 
 class MarginOptions(MethodConfig):

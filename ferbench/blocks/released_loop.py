@@ -5,8 +5,9 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from ferbench.contract.batch import PoolPredictions
-from ferbench.contract.method import EpochContext, MethodConfig
+from ferbench.contract.method import MethodConfig
 from ferbench.contract.optimizer import OptimizerSettings
+from ferbench.contract.stage import EpochContext
 
 
 class ReleasedLoop(MethodConfig):

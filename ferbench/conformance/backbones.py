@@ -9,8 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from ferbench.conformance.framework import Checks, Found
-from ferbench.conformance.networks import CHECKS as COMMON
-from ferbench.conformance.networks import NetworkCase
+from ferbench.conformance.networks import COMMON, NetworkCase
 from ferbench.conformance.surroundings import Surroundings
 from ferbench.contract.backbone import Backbone, BackboneRequest, TokenBackbone
 from ferbench.discovery.registry import Entry

@@ -6,8 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from ferbench.conformance.framework import Checks
-from ferbench.conformance.networks import CHECKS as COMMON
-from ferbench.conformance.networks import NetworkCase
+from ferbench.conformance.networks import COMMON, NetworkCase
 from ferbench.conformance.surroundings import Surroundings
 from ferbench.conformance.toy_task import INFO
 from ferbench.contract.head import Head, Output

@@ -27,11 +27,11 @@ class NetworkCase:
         return self.build()
 
 
-CHECKS = Checks()
+COMMON = Checks()
 """Those that hold for heads and backbones alike."""
 
 
-@CHECKS.add(
+@COMMON.add(
     "random weights come from torch's seed alone",
     protects="that a seed gives one net: cells are computed again from it, and methods are compared from equal starts",
     mend="draw initial weights from torch's global generator, which the engine seeds; not from random, numpy or time",
@@ -46,7 +46,7 @@ def seeded(case: NetworkCase) -> None:
         assert torch.equal(value, states[1][name]), f"'{name}' differs between two nets built from one torch seed"
 
 
-@CHECKS.add(
+@COMMON.add(
     "its state is all in its state_dict",
     protects="checkpoints, resumed runs, the EMA teacher and saved models, which hold the state_dict and nothing else",
     mend="keep state in parameters and buffers (register_buffer), not in attributes of Python or in the module",
@@ -67,7 +67,7 @@ def no_hidden_state(case: NetworkCase) -> None:
             )
 
 
-@CHECKS.add(
+@COMMON.add(
     "evaluation is deterministic",
     protects="scores and pseudo-labels: a model must give the same answer each time",
     mend="let dropout and noise act only where self.training is true; use nn.Dropout, or F.dropout(x, p, "
@@ -80,7 +80,7 @@ def same_in_evaluation(case: NetworkCase) -> None:
         assert torch.equal(value, second[name]), f"{name} differs between two passes in evaluation mode"
 
 
-@CHECKS.add(
+@COMMON.add(
     "an image is evaluated alone as in a batch",
     protects="scores: what is predicted for a face must not depend on which faces are tested beside it",
     mend="let no operation in evaluation mode mix rows of the batch (batch statistics, attention over the batch)",

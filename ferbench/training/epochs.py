@@ -12,7 +12,7 @@ from ferbench.contract.backbone import Network
 from ferbench.contract.batch import PoolPredictions, UnlabeledPredictions, ViewSpec
 from ferbench.contract.counting import counting
 from ferbench.contract.events import EpochRow
-from ferbench.contract.method import StageContext
+from ferbench.contract.stage import StageContext
 from ferbench.data.load.image_set import LabeledImages
 from ferbench.data.seeds import derive
 from ferbench.errors import PluginError

@@ -3,7 +3,8 @@
 from torch import Tensor
 
 from ferbench.contract.batch import Batch, Losses
-from ferbench.contract.method import Method, Stage
+from ferbench.contract.method import Method
+from ferbench.contract.stage import Stage
 from ferbench.errors import PluginError
 
 

@@ -8,7 +8,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from ferbench.contract.events import EpochRow
-from ferbench.contract.method import Stage
+from ferbench.contract.stage import Stage
 from ferbench.records.cell import digest
 from ferbench.records.files import write_atomic
 from ferbench.records.in_progress import said_file, snapshot_file

@@ -4,9 +4,10 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from ferbench.contract.method import Method, Stage
+from ferbench.contract.method import Method
 from ferbench.contract.optimizer import MAIN
 from ferbench.contract.protocol import EPOCHS, Recipe
+from ferbench.contract.stage import Stage
 from ferbench.data.load.batches import Batches
 from ferbench.data.seeds import derive
 from ferbench.errors import PluginError

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import torch
 
-from ferbench.contract.method import Stage
+from ferbench.contract.stage import Stage
 from ferbench.data.load.image_set import ImageSet, LabeledImages
 from ferbench.data.load.stream import Stream
 from ferbench.data.load.views import ViewMaker

@@ -10,7 +10,8 @@ from torch import Tensor
 
 from ferbench.contract.backbone import Network
 from ferbench.contract.batch import Batch, Losses, MethodInfo, StepInfo, Views, strong, weak
-from ferbench.contract.method import Method, MethodConfig, Stage
+from ferbench.contract.method import Method, MethodConfig
+from ferbench.contract.stage import Stage
 
 KEPT: list[Tensor] = []
 

@@ -10,9 +10,10 @@ from torch.optim import Optimizer
 
 from ferbench.contract.backbone import Network
 from ferbench.contract.batch import Batch, Losses, MethodInfo, StepInfo, View, Views, strong, view, weak
-from ferbench.contract.method import Method, Stage, StageContext, TakeStep
+from ferbench.contract.method import Method
 from ferbench.contract.optimizer import FurtherOptimizer, OptimizerSettings, ParameterGroup
 from ferbench.contract.protocol import Recipe
+from ferbench.contract.stage import Stage, StageContext, TakeStep
 
 LABELED = Views(labeled={"weak": weak()})
 BOTH = Views(labeled={"weak": weak()}, unlabeled={"weak": weak(gradient=False), "strong": strong()})

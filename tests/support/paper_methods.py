@@ -11,7 +11,8 @@ from ferbench.blocks.alignment import DistributionAlignment
 from ferbench.contract.backbone import Network
 from ferbench.contract.batch import Batch, Losses, MethodInfo, Views, strong, weak
 from ferbench.contract.head import Output
-from ferbench.contract.method import EpochContext, Method, MethodConfig, Stage, TakeStep
+from ferbench.contract.method import Method, MethodConfig
+from ferbench.contract.stage import EpochContext, Stage, TakeStep
 
 
 def one_hot(labels: Tensor, n_classes: int) -> Tensor:

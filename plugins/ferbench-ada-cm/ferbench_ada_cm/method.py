@@ -11,7 +11,8 @@ from ferbench.blocks import ConfidenceMargin, MarginOptions, ReleasedLoop, nt_xe
 from ferbench.contract.backbone import Network
 from ferbench.contract.batch import Batch, Losses, MethodInfo, StepInfo, Views, strong, weak
 from ferbench.contract.head import Head
-from ferbench.contract.method import EpochContext, Method, MethodConfig, Stage
+from ferbench.contract.method import Method, MethodConfig
+from ferbench.contract.stage import EpochContext, Stage
 from ferbench_ada_cm.head import NormalizedHead
 
 

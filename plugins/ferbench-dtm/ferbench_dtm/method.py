@@ -10,7 +10,8 @@ from torch import Tensor, nn
 from ferbench.blocks import DistributionAlignment, DynamicThresholds, LearningStatus, UnlabeledConfidence
 from ferbench.contract.backbone import Network
 from ferbench.contract.batch import Batch, Losses, MethodInfo, Views, strong, weak
-from ferbench.contract.method import EpochContext, Method, MethodConfig, Stage
+from ferbench.contract.method import Method, MethodConfig
+from ferbench.contract.stage import EpochContext, Stage
 from ferbench_dtm.thresholds import ClassConfidence, LabeledConfidence
 
 SCHEDULES = {

@@ -11,8 +11,9 @@ from torch import Tensor
 
 from ferbench.contract.backbone import Network, token_backbone
 from ferbench.contract.batch import Batch, Losses, MethodInfo, Views, strong, weak
-from ferbench.contract.method import Method, MethodConfig, Stage, StageContext
+from ferbench.contract.method import Method, MethodConfig
 from ferbench.contract.optimizer import OptimizerSettings
+from ferbench.contract.stage import Stage, StageContext
 from ferbench_fr_pretrain_mixup.facemix import facemix_loss, iou, mix, mixed_cross_entropy
 from ferbench_fr_pretrain_mixup.mae import Decoder, masked_mean, patchify, unpatchify, visible_patches
 

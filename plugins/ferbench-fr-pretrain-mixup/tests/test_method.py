@@ -10,7 +10,7 @@ from ferbench.conformance.static_check import ToyBackbone, ToyTokens
 from ferbench.contract.backbone import Network
 from ferbench.contract.batch import Batch, MethodInfo, ViewSet
 from ferbench.contract.head import LinearHead
-from ferbench.contract.method import StageContext
+from ferbench.contract.stage import StageContext
 from ferbench.errors import UsageError
 from ferbench_fr_pretrain_mixup.facemix import facemix_loss, iou, mix, mixed_cross_entropy
 from ferbench_fr_pretrain_mixup.method import FRPretrainMixup

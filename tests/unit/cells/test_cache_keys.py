@@ -13,7 +13,7 @@ from ferbench.cells.request import RunRequest
 from ferbench.cells.resolve import resolve
 from ferbench.cells.select import select
 from ferbench.contract.batch import Views, weak
-from ferbench.contract.method import Stage
+from ferbench.contract.stage import Stage
 from ferbench.discovery.registry import Registry
 from ferbench.execution.plan import make_plan
 from ferbench.execution.run_cell import sources_of

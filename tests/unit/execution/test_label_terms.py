@@ -19,7 +19,7 @@ from ferbench.cells.resolve import resolve
 from ferbench.cells.select import CellData, select
 from ferbench.contract.backbone import Network
 from ferbench.contract.batch import MethodInfo
-from ferbench.contract.method import EpochContext
+from ferbench.contract.stage import EpochContext
 from ferbench.discovery.loader import load_registry
 from ferbench.discovery.registry import Registry
 from ferbench.execution.plan import make_plan

@@ -8,7 +8,8 @@ from torch import Tensor, nn
 
 from ferbench.contract.backbone import Network
 from ferbench.contract.batch import Batch, Losses, MethodInfo, Views, weak
-from ferbench.contract.method import Method, Stage, StageContext
+from ferbench.contract.method import Method
+from ferbench.contract.stage import Stage, StageContext
 
 
 class Pretrained(Method):

@@ -10,8 +10,9 @@ import torch
 from ferbench.conformance.toy_task import RECIPE, toy_images, toy_task, toy_training
 from ferbench.contract.batch import Batch, Losses
 from ferbench.contract.head import LinearHead, Output
-from ferbench.contract.method import Method, MethodConfig, Stage, TakeStep
+from ferbench.contract.method import Method, MethodConfig
 from ferbench.contract.optimizer import OptimizerSettings, ParameterGroup
+from ferbench.contract.stage import Stage, TakeStep
 from ferbench.errors import FerbenchError, PluginError
 from ferbench.training.loop import Training, train
 from ferbench.training.stage_cache import StageCache

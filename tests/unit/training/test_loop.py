@@ -18,8 +18,9 @@ from ferbench.contract.backbone import Network
 from ferbench.contract.batch import Batch, Losses, MethodInfo, Views, weak
 from ferbench.contract.events import Epoch, EpochRow
 from ferbench.contract.head import Head, LinearHead, Output
-from ferbench.contract.method import EpochContext, Method, MethodConfig, Stage
+from ferbench.contract.method import Method, MethodConfig
 from ferbench.contract.optimizer import OptimizerSettings
+from ferbench.contract.stage import EpochContext, Stage
 from ferbench.data.load.stream import Stream
 from ferbench.data.prepare.stream_index import ensure_index
 from ferbench.errors import FerbenchError, PluginError
