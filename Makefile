@@ -34,7 +34,7 @@ demo: $(VENV)/.installed ## install, train two methods on the built-in faces, sh
 	@echo "Fewer steps than the standard are marked 'not standard' and never stand in a standard table."
 	@echo "The records of the standard runs, and their table: leaderboard/"
 
-check: $(VENV)/.installed-test ## the quick tests: under a minute, no processes (PYTEST_FLAGS="-k name")
+check: $(VENV)/.installed-test ## the quick tests: some 80 s on two cores, no processes (PYTEST_FLAGS="-k name")
 	$(TESTS) -m "not process and not slow and not storm and not fuzz and not gpu" $(PYTEST_FLAGS)
 
 test: $(VENV)/.installed-test ## install what tests need, run what CI runs
