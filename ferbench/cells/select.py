@@ -77,6 +77,12 @@ class CellData:
         """The images that test images are among."""
         return self.cross_test.images if self.cross_test else self.images
 
+    def check(self) -> None:
+        """Raises DamagedCacheError where a file of the data is not as it was written."""
+        for source in (self.images, self.pool.source if self.pool else None, self.tested):
+            if source is not None:
+                source.check()
+
     @cached_property
     def pretraining_images(self) -> str:
         """A digest of the images of stages that draw `"all"`, whatever part of them is labeled."""

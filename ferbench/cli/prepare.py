@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from ferbench.contract.account import Account, ReaderOptions
     from ferbench.contract.dataset import Dataset
     from ferbench.data.load.image_store import ImageStore
-    from ferbench.data.prepare.pack import DecodingProgress
+    from ferbench.data.prepare.writer import DecodingProgress
     from ferbench.readers.streams import StreamedDataset
     from ferbench.reporting.data_card import CountTable
 

@@ -1,19 +1,32 @@
-"""Folders of the cache: where they lie, and whether what is there can be used."""
+"""Folders and files of the cache: where they lie, and whether what is there is what was written."""
 
 import json
+import logging
 import os
 import shlex
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import pyarrow
 
 from ferbench.errors import DataError
+from ferbench.records.cell import digest
+from ferbench.records.files import file_digest, write_atomic
 from ferbench.records.formats import CACHE_FORMAT, FORMAT, check_format
 
 META = "meta.json"
+DIGEST, FILES = "digest", "files"
+HASHED_TOGETHER = 4
+"""Files at a time; a few processors hash as fast as a disk gives."""
+log = logging.getLogger(__name__)
+
+
+class DamagedCacheError(DataError):
+    """A file of the cache is not the one that was written; what it holds can be made anew."""
 
 
 def cache_root() -> Path:
@@ -22,35 +35,98 @@ def cache_root() -> Path:
     return Path(chosen) if chosen else Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "ferbench"
 
 
-def read_meta(folder: Path) -> Any:
-    """What the `meta.json` of a folder holds."""
-    return json.loads((folder / META).read_text("utf-8"))
+def write_sealed(path: Path, content: Mapping[str, Any]) -> None:
+    """Write JSON with the format of now and its own digest, atomically."""
+    sealed = {FORMAT: CACHE_FORMAT, **content}
+    write_atomic(path, json.dumps({**sealed, DIGEST: digest(sealed)}, indent=1, sort_keys=True).encode())
 
 
-def write_meta(folder: Path, meta: Mapping[str, Any]) -> None:
-    """Write what says that a folder is whole, with the format of now."""
-    (folder / META).write_text(json.dumps({FORMAT: CACHE_FORMAT, **meta}, indent=1, sort_keys=True), "utf-8")
+def read_sealed(path: Path) -> dict[str, Any]:
+    """What `write_sealed` has written; raises ValueError for anything else, OSError where it cannot be read."""
+    content = _parsed(path)
+    if content.pop(DIGEST, None) != digest(content):
+        raise ValueError(f"{path.name} is not as it was written")
+    return content
 
 
-def is_whole(folder: Path, *, renew: bool) -> bool:
-    """Whether a folder is there; one of another format must be refused, or with `renew` does not count."""
-    if not (folder / META).is_file():
+def _parsed(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_text("utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{path.name} is no JSON: {error}") from None
+    if not isinstance(content, dict):
+        raise ValueError(f"{path.name} is no JSON object")
+    return content
+
+
+def read_meta(folder: Path) -> dict[str, Any]:
+    """What the `meta.json` of a folder holds; raises as `read_sealed` does."""
+    return read_sealed(folder / META)
+
+
+def write_meta(folder: Path, meta: Mapping[str, Any], files: Mapping[str, str]) -> None:
+    """Write what says that a folder is whole, with the SHA-256 of each of its files."""
+    write_sealed(folder / META, {**meta, FILES: dict(files)})
+
+
+def check_files(folder: Path, meta: Mapping[str, Any], *names: str) -> None:
+    """Compare files with the digests that were taken when they were written: all of the folder, or those of `names`.
+
+    A file is hashed once per process and state. Raises DamagedCacheError that names a file.
+    """
+    files = {name: meta[FILES][name] for name in names or meta[FILES]}
+    with ThreadPoolExecutor(HASHED_TOGETHER) as pool:
+        for name, found in zip(files, pool.map(lambda name: _digest_now(folder / name), files), strict=True):
+            if found != files[name]:
+                what = "is not there" if found is None else "is not as it was written"
+                raise DamagedCacheError(f"{folder / name} {what}; {how_to_renew(folder)}")
+
+
+def _digest_now(path: Path) -> str | None:
+    """The SHA-256 of a file, None where there is none."""
+    try:
+        found = path.stat()
+        return _digest_of(path, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
+    except OSError:
+        return None
+
+
+@lru_cache(maxsize=2**16)
+def _digest_of(path: Path, *state: int) -> str:
+    return file_digest(path)
+
+
+def how_to_renew(folder: Path) -> str:
+    """What to do about a folder that cannot be used."""
+    return f"remove the folder (rm -r {shlex.quote(str(folder))}) and give the same command again"
+
+
+def is_usable(folder: Path, *, renew: bool) -> bool:
+    """Whether a folder is there, whole and as it was written.
+
+    A damaged one is named in a warning and does not count. One of another format is refused with a DataError, or with
+    `renew` does not count.
+    """
+    if not (folder / META).exists():
         return False
     try:
-        meta = read_meta(folder)
-    except ValueError:
-        return True  # whoever opens it says what is wrong
-    if renew:
-        return bool(meta.get(FORMAT) == CACHE_FORMAT)
-    how_to_renew = f"remove it (rm -r {shlex.quote(str(folder))}) and give the same command again"
-    check_format(folder, meta, CACHE_FORMAT, how_to_renew)
+        with reading(folder, "folder of the cache"):
+            meta = _parsed(folder / META)
+            if renew and meta.get(FORMAT) != CACHE_FORMAT:
+                return False
+            check_format(folder, meta, CACHE_FORMAT, how_to_renew(folder))
+            read_meta(folder)
+            check_files(folder, meta)
+    except DamagedCacheError as error:
+        log.warning("%s; it is made anew", str(error).partition(";")[0])
+        return False
     return True
 
 
 @contextmanager
 def reading(folder: Path, what: str) -> Iterator[None]:
-    """A block that reads a folder of the cache; damage to it is a DataError."""
+    """A block that reads a folder of the cache; damage to it is a DamagedCacheError."""
     try:
         yield
     except (OSError, ValueError, KeyError, TypeError, pyarrow.ArrowException) as error:
-        raise DataError(f"{folder}: damaged {what} ({error}); remove this folder and run again") from None
+        raise DamagedCacheError(f"{folder}: damaged {what} ({error}); {how_to_renew(folder)}") from None

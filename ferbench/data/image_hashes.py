@@ -15,10 +15,14 @@ from hashlib import sha256
 import numpy as np
 from numpy.typing import NDArray
 
+from ferbench.data.packed_images import PackedImages
+
 FREQUENCIES = 16
 NEAR = 1 / 8  # of the bits
 GREY = (0.299, 0.587, 0.114)
 CHUNK = 1024
+Images = NDArray[np.uint8] | PackedImages
+"""(N, S, S, 3), in memory or on disk."""
 PIXELS = 2**21
 """That are looked at at a time, as 24 bytes each."""
 
@@ -40,11 +44,12 @@ def hash_images(images: NDArray[np.uint8]) -> Hashes:
     return Hashes(np.frombuffer(digests, np.uint8).reshape(-1, 32), _signature(_low_frequencies(images)))
 
 
-def in_chunks(images: NDArray[np.uint8], rows: NDArray[np.int64]) -> Iterator[Hashes]:
-    """The hashes of some rows of a memory map, so many at a time that memory stays flat."""
+def in_chunks(images: Images, rows: NDArray[np.int64], *, mirrored: bool = False) -> Iterator[Hashes]:
+    """The hashes of some rows, or of their mirror images, so many at a time that memory stays flat."""
     count = max(1, PIXELS // images.shape[1] ** 2)
     for start in range(0, len(rows), count):
-        yield hash_images(images[rows[start : start + count]])
+        chunk = images[rows[start : start + count]]
+        yield hash_images(chunk[:, :, ::-1] if mirrored else chunk)
 
 
 def hash_all(images: NDArray[np.uint8]) -> Hashes:

@@ -117,7 +117,7 @@ class _Copy:
         """Train on this copy's pixels in a process that knows of no other."""
         work = self.folder / IN_PROGRESS
         with self._environment():
-            stores = np.array([str(ensure_packed(ParquetDataset(self.data), rows.image_size) / "images.npy")])
+            stores = np.array([str(ensure_packed(ParquetDataset(self.data), rows.image_size))])
             here = {name: replace(chosen, stores=stores) for name, chosen in rows.training.items()}
             hand_over(work, rows.facts, here)
             tests = replace(rows.tests, stores=stores)

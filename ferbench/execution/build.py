@@ -15,6 +15,8 @@ from ferbench.contract.batch import MethodInfo
 from ferbench.contract.head import Head
 from ferbench.contract.method import Builders, Method, Processes
 from ferbench.data.load.image_set import ImageSet, LabeledImages
+from ferbench.data.load.image_store import open_packed_images
+from ferbench.data.load.memory import check_memory
 from ferbench.data.load.stream import Stream
 from ferbench.data.load.views import ViewMaker
 from ferbench.data.prepare.stream_index import StreamIndex
@@ -86,14 +88,16 @@ def view_maker(resolved: ResolvedCell, net: Network, device: torch.device) -> Vi
 
 
 def image_set_of(rows: ImageRows, device: torch.device) -> ImageSet:
-    """The images of rows that lie in memory maps, on the device; those of a stream are not read."""
-    stores = [np.load(str(path), mmap_mode="r", allow_pickle=False) for path in rows.stores]
+    """The images of rows in packed folders, on the device; those of a stream are not read.
+
+    Raises DataError with the figures where memory does not hold them.
+    """
+    stores = [open_packed_images(Path(str(path))) for path in rows.stores]
     n = int((rows.store >= 0).sum())
-    if len(stores) == 1:
-        images = np.ascontiguousarray(stores[0][rows.row[:n]])
-    else:
-        images = np.empty((n, *stores[0].shape[1:]) if stores else (0, 1, 1, 3), np.uint8)
-    for number, store in enumerate(stores if len(stores) > 1 else ()):
+    shape = (n, *stores[0].shape[1:]) if stores else (0, 1, 1, 3)
+    check_memory(shape, device)
+    images = np.empty(shape, np.uint8)
+    for number, store in enumerate(stores):
         mine = rows.store[:n] == number
         images[mine] = store[rows.row[:n][mine]]
     return ImageSet(torch.from_numpy(images).to(device), torch.from_numpy(rows.boxes).to(device))

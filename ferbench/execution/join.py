@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import safetensors.numpy
 from numpy.typing import NDArray
 
 from ferbench.cells.resolve import ResolvedCell
@@ -24,6 +23,7 @@ from ferbench.records.metrics import HEADLINES, evaluate
 from ferbench.records.predictions import Predictions
 from ferbench.records.schema import Oracle, Result
 from ferbench.records.store import MODEL
+from ferbench.records.tensor_files import read_arrays
 
 
 @dataclass(frozen=True)
@@ -124,7 +124,7 @@ def _joined_row(
     more: dict[str, Any] = {"evaluation": scores[row.epoch]} if row.epoch in scores else {}
     if row.mask_rate is not None:
         truth = chosen.hidden.get(trained.data[row.stage])
-        more |= precision(safetensors.numpy.load_file(said_file(folder, row.epoch)), truth, n_classes)
+        more |= precision(read_arrays(said_file(folder, row.epoch)), truth, n_classes)
     return row.model_copy(update=more)
 
 

@@ -123,7 +123,7 @@ def _in_memory(parts: Parts, order: NDArray[np.int64] | None = None) -> ImageRow
     row = np.concatenate([np.asarray(rows, np.int32) for _, rows in parts] or [np.empty(0, np.int32)])
     boxes = np.concatenate([store.boxes(rows) for store, rows in parts] or [np.empty((0, 4), np.float32)])
     return ImageRows(
-        stores=np.array([str(store.folder / "images.npy") for store, _ in parts], np.str_),
+        stores=np.array([str(store.folder) for store, _ in parts], np.str_),
         store=np.repeat(np.arange(len(parts), dtype=np.int8), counts)[order],
         row=row[order],
         boxes=boxes[order],

@@ -29,7 +29,7 @@ from ferbench.records.files import file_digest
 from ferbench.records.in_progress import IN_PROGRESS
 from ferbench.records.reproduction import Sources
 from ferbench.records.schema import Record
-from ferbench.records.store import CHECKPOINT, MODEL, RunStore
+from ferbench.records.store import CHECKPOINT, CHECKPOINT_BEFORE, MODEL, RunStore
 
 Events = Callable[[Event], None]
 Stop = Callable[[], FerbenchError | None]
@@ -122,6 +122,7 @@ class _CellRun:
         report = self._report(facts, chosen.rows, tested)
         if report.trained is None:
             return self.leave(builder.record(report.status, error=report.error))
+        data.check()  # whether what was read while the cell ran is what it began with
         joined = trained_result(resolved, data, chosen, report.trained, self.work, order)
         record = builder.record("ok", joined.result)
         os.replace(self.work / MODEL, self.folder / MODEL)
@@ -129,7 +130,8 @@ class _CellRun:
             record = self.finished
         else:
             self.store.write_result(record.cell, record, joined.predictions, joined.history)
-        (self.folder / CHECKPOINT).unlink(missing_ok=True)
+        for name in (CHECKPOINT, CHECKPOINT_BEFORE):
+            (self.folder / name).unlink(missing_ok=True)
         shutil.rmtree(self.work)
         return record
 

@@ -1,5 +1,8 @@
 """Initial weights: what `--init` names, as the hash that goes into the cell and the file that is read."""
 
+import glob
+import hashlib
+import logging
 import warnings
 from pathlib import Path
 
@@ -12,6 +15,8 @@ from ferbench.discovery.registry import Registry
 from ferbench.errors import DataError, FerbenchError
 from ferbench.execution.build import build_backbone
 from ferbench.records.files import file_digest, write_atomic
+
+log = logging.getLogger(__name__)
 
 
 def resolve_init(registry: Registry, init: str, backbone: str, image_size: int) -> tuple[str, str | None]:
@@ -47,16 +52,21 @@ def check_init(registry: Registry, backbone: str, image_size: int, path: str) ->
 
 def _from_hub(registry: Registry, backbone: str, image_size: int) -> Path:
     # A net that is built for its image size has position embeddings of that size.
-    path = cache_root() / "weights" / f"{backbone.replace('/', '_')}-{image_size}px.safetensors"
-    if not path.is_file():
-        try:
-            built = build_backbone(registry, backbone, image_size, "hub")
-        except (OSError, RuntimeError, ValueError) as error:
-            raise DataError(
-                f"--init hub: the weights of '{backbone}' cannot be fetched ({type(error).__name__}); "
-                "give a local file with --init FILE"
-            ) from None
-        inner = getattr(built, "model", built)
-        # Whole or not at all: other processes read the file, and its hash names the cell.
-        write_atomic(path, safetensors.torch.save({k: v.contiguous() for k, v in inner.state_dict().items()}))
+    folder, stem = cache_root() / "weights", f"{backbone.replace('/', '_')}-{image_size}px"
+    for path in sorted(folder.glob(f"{glob.escape(stem)}-*.safetensors")):
+        if path.stem == f"{stem}-{file_digest(path)}":
+            return path
+        log.warning("%s is not as it was written; the weights are fetched again", path)
+        path.unlink()
+    try:
+        built = build_backbone(registry, backbone, image_size, "hub")
+    except (OSError, RuntimeError, ValueError) as error:
+        raise DataError(
+            f"--init hub: the weights of '{backbone}' cannot be fetched ({type(error).__name__}); "
+            "give a local file with --init FILE"
+        ) from None
+    inner = getattr(built, "model", built)
+    content = safetensors.torch.save({k: v.contiguous() for k, v in inner.state_dict().items()})
+    path = folder / f"{stem}-{hashlib.sha256(content).hexdigest()}.safetensors"
+    write_atomic(path, content)
     return path

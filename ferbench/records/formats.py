@@ -6,9 +6,9 @@ from ferbench.errors import DataError
 
 ENGINE_VERSION = 1
 """Of the training engine; results of two versions may differ."""
-CACHE_FORMAT = 1
+CACHE_FORMAT = 2
 """Of packed datasets, stream indexes and what is remembered of prepared copies."""
-CHECKPOINT_FORMAT = 1
+CHECKPOINT_FORMAT = 2
 """Of checkpoints and cached stages."""
 RUNS_FORMAT = 1
 """Of a folder of runs; records are read from folders of any format."""
@@ -16,9 +16,9 @@ RUNS_FORMAT = 1
 FORMAT = "format"
 
 # Parts of keys: what was made under another number is not found, and made anew.
-PACK_VERSION = 2
-INDEX_VERSION = 1
-OVERLAP_VERSION = 2
+PACK_VERSION = 3
+INDEX_VERSION = 2
+OVERLAP_VERSION = 3
 
 
 def check_format(path: Path, found: object, expected: int, remedy: str) -> None:

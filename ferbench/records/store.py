@@ -22,7 +22,7 @@ from ferbench.records.schema import MAX_RECORD_BYTES, Fingerprints, Record, pars
 
 RECORD = "record.json"
 PREDICTIONS = "predictions.parquet"
-CHECKPOINT = "checkpoint.safetensors"
+CHECKPOINT, CHECKPOINT_BEFORE = "checkpoint.safetensors", "checkpoint-before.safetensors"
 MODEL = "model.safetensors"
 RUNNING = "running.json"
 LOCK = ".lock"

@@ -1,6 +1,7 @@
 """One safetensors file with everything that a resumed run needs; nothing in it is ever unpickled."""
 
-import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from math import isfinite
 from pathlib import Path
@@ -16,12 +17,12 @@ from ferbench.errors import DataError, PluginError
 from ferbench.records.cell import canonical_json
 from ferbench.records.files import write_atomic
 from ferbench.records.formats import CHECKPOINT_FORMAT, FORMAT, check_format
+from ferbench.records.in_progress import IN_PROGRESS, said_file, snapshot_file
+from ferbench.records.store import CHECKPOINT_BEFORE
+from ferbench.records.tensor_files import DIGEST, METADATA_KEY, DamagedTensorsError, content_digest, parse_state
 from ferbench.training.epoch_stats import EpochStats, Said
 from ferbench.training.optimization import Optimizers
 from ferbench.training.run import Run, RunProgress
-
-# Several metadata keys would be serialised in random order; one key with canonical JSON keeps the bytes equal.
-METADATA_KEY = "ferbench"
 
 
 @dataclass
@@ -48,29 +49,42 @@ def checkpoint_bytes(checkpoint: Checkpoint) -> bytes:
 
 
 def write_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
-    """Write atomically, with the number of the format; the old file stays until the new one is whole."""
+    """Write atomically, with the number of the format and a digest; the old file stays until the new one is whole."""
     state = {FORMAT: CHECKPOINT_FORMAT, **checkpoint.state}
+    state[DIGEST] = _digest(Checkpoint(checkpoint.tensors, state))
     write_atomic(path, checkpoint_bytes(Checkpoint(checkpoint.tensors, state)))
 
 
 def read_checkpoint(path: Path) -> Checkpoint:
-    """Read what `write_checkpoint` has written; raises DataError for any other file, and for another format."""
+    """Read what `write_checkpoint` has written.
+
+    Raises DamagedTensorsError for any other content, DataError for the format of another ferbench.
+    """
     checkpoint = read_tensors(path)
     remedy = f"remove it (rm {path}) and give the same command again, which begins anew"
     check_format(path, checkpoint.state, CHECKPOINT_FORMAT, remedy)
+    if checkpoint.state.pop(DIGEST, None) != _digest(checkpoint):
+        raise DamagedTensorsError(path, "not as it was written")
     return checkpoint
 
 
 def read_tensors(path: Path) -> Checkpoint:
-    """Read a file of tensors that nobody vouches for; raises DataError if ferbench did not write it."""
+    """Read a file of tensors that nobody vouches for; raises DamagedTensorsError if ferbench did not write it."""
     try:
         with safe_open(path, framework="pt") as file:
-            state = json.loads((file.metadata() or {})[METADATA_KEY])
+            state = parse_state(file.metadata())
             return Checkpoint({name: file.get_tensor(name) for name in file.keys()}, state)  # noqa: SIM118
     except (SafetensorError, OSError, ValueError, KeyError) as error:
-        raise DataError(
-            f"{path}: not a ferbench checkpoint ({error}); it is not loaded. Remove it to start the cell again"
-        ) from None
+        raise DamagedTensorsError(path, f"not a ferbench checkpoint ({error})") from None
+
+
+def _digest(checkpoint: Checkpoint) -> str:
+    tensors = {name: value.detach().cpu().contiguous() for name, value in checkpoint.tensors.items()}
+    described = (
+        (name, str(value.dtype).removeprefix("torch."), value.shape, value.flatten().view(torch.uint8).numpy().data)
+        for name, value in tensors.items()
+    )
+    return content_digest(checkpoint.state, described)
 
 
 def put_optimizer(checkpoint: Checkpoint, name: str, optimizer: Optimizer) -> None:
@@ -146,6 +160,11 @@ def load_rng(tensors: dict[str, Tensor], device: torch.device, method: torch.Gen
         torch.cuda.set_rng_state(tensors["cuda"], device)
 
 
+def before(path: Path) -> Path:
+    """The file of the checkpoint before the newest."""
+    return path.with_name(CHECKPOINT_BEFORE)
+
+
 def save_run(
     path: Path, identity: str, run: Run, progress: RunProgress, stats: EpochStats, optimizers: Optimizers
 ) -> None:
@@ -162,16 +181,46 @@ def save_run(
 
 
 def restore_run(path: Path, identity: str, run: Run, progress: RunProgress, stats: EpochStats) -> Checkpoint | None:
-    """Put everything back but the optimizers, which the stage makes; None for a checkpoint of another identity."""
+    """Put everything back but the optimizers, which the stage makes; None for a checkpoint of another identity.
+
+    Raises DamagedTensorsError, before anything is changed, where it or what is kept beside it is not as it was written.
+    """
     checkpoint = read_checkpoint(path)
     if checkpoint.state.get("identity") != identity:
         return None
-    for prefix, module in run.modules.items():
-        module.load_state_dict(checkpoint.get(prefix))
-    device = run.task.device
-    stats.state = {name: value.to(device) for name, value in checkpoint.get("meter").items()}
-    stats.said = Said(**{k: v.to(device) for k, v in said.items()}) if (said := checkpoint.get("said")) else None
-    load_rng(checkpoint.get("rng"), run.task.device, run.method.random)
-    progress.take_up(checkpoint.state["progress"])
-    progress.resumed += 1
-    return checkpoint
+    with fitting(path):
+        saved = RunProgress.from_json(checkpoint.state["progress"])
+        _check_kept(path.parent / IN_PROGRESS, saved)
+        for prefix, module in run.modules.items():
+            module.load_state_dict(checkpoint.get(prefix))
+        device = run.task.device
+        stats.state = {name: value.to(device) for name, value in checkpoint.get("meter").items()}
+        said = checkpoint.get("said")
+        stats.said = Said(**{name: value.to(device) for name, value in said.items()}) if said else None
+        load_rng(checkpoint.get("rng"), run.task.device, run.method.random)
+        vars(progress).update(vars(saved), resumed=saved.resumed + 1)
+        return checkpoint
+
+
+def _check_kept(folder: Path, progress: RunProgress) -> None:
+    """Read the files that labels are joined with after training; a run that has lost one begins anew."""
+    for row in progress.history:
+        if row.mask_rate is not None:
+            read_checkpoint(said_file(folder, row.epoch))
+    for epoch in progress.evaluated:
+        path = snapshot_file(folder, epoch)
+        if path.is_file() or epoch != progress.evaluated[-1]:  # of the trained net there is none
+            read_checkpoint(path)
+
+
+@contextmanager
+def fitting(path: Path) -> Iterator[None]:
+    """A block that takes up a checkpoint that is as it was written; where it does not fit its cell, a DataError."""
+    try:
+        yield
+    except (RuntimeError, LookupError, TypeError, ValueError, AttributeError) as error:
+        reason = " ".join(str(error).split())[:300]
+        raise DataError(
+            f"{path}: does not fit its cell ({type(error).__name__}: {reason}); remove it and give the same command "
+            "again, which begins anew"
+        ) from None

@@ -16,9 +16,8 @@ from ferbench.contract.stage import StageContext
 from ferbench.data.load.image_set import LabeledImages
 from ferbench.data.seeds import derive
 from ferbench.errors import PluginError
-from ferbench.records.files import write_atomic
 from ferbench.records.in_progress import said_file, snapshot_file
-from ferbench.training.checkpoint import Checkpoint, checkpoint_bytes
+from ferbench.training.checkpoint import Checkpoint, write_checkpoint
 from ferbench.training.epoch_stats import EpochStats, Said
 from ferbench.training.evaluation import logits_of, unlabeled_logits
 from ferbench.training.run import Run, RunProgress
@@ -50,10 +49,10 @@ def keep_epoch(run: Run, planned: PlannedStage, progress: RunProgress, said: Sai
     if run.processes.rank > 0:
         return
     if said is not None:
-        write_atomic(said_file(folder, epoch), checkpoint_bytes(Checkpoint(said._asdict())))
+        write_checkpoint(said_file(folder, epoch), Checkpoint(said._asdict()))
     if evaluated and step < run.recipe.steps:
         state = dict(run.method.evaluation_net().state_dict())
-        write_atomic(snapshot_file(folder, epoch), checkpoint_bytes(Checkpoint(state)))
+        write_checkpoint(snapshot_file(folder, epoch), Checkpoint(state))
 
 
 def _check_said(run: Run, said: Said) -> None:

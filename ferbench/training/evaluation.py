@@ -6,7 +6,6 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors.torch import load_file
 from torch import Tensor
 
 from ferbench.contract.backbone import Network
@@ -16,6 +15,7 @@ from ferbench.data.load.passes import in_order
 from ferbench.data.load.stream import Stream
 from ferbench.data.load.views import ViewMaker
 from ferbench.records.metrics import to_float16
+from ferbench.training.checkpoint import read_checkpoint
 
 PLAIN = plain()
 
@@ -46,7 +46,7 @@ def evaluations(
     """
     trained = {name: value.clone() for name, value in net.state_dict().items()}
     found = []
-    for state in (*map(load_file, snapshots), trained):
+    for state in (*(read_checkpoint(path).tensors for path in snapshots), trained):
         net.load_state_dict(state)
         found.append(to_float16(logits_of(net, images, maker, batch_size).cpu().numpy()))
     return np.stack(found)

@@ -1,5 +1,6 @@
 """The training loop: one function owns the steps of a stage; everything else is a part that it calls."""
 
+import os
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -16,7 +17,8 @@ from ferbench.contract.optimizer import MAIN
 from ferbench.data.load.batches import Batches
 from ferbench.errors import FerbenchError, InterruptedRun, PluginError
 from ferbench.records.in_progress import IN_PROGRESS, SAID, SNAPSHOTS
-from ferbench.training.checkpoint import load_optimizer, restore_run, save_run
+from ferbench.records.tensor_files import DamagedTensorsError
+from ferbench.training.checkpoint import Checkpoint, before, fitting, load_optimizer, restore_run, save_run
 from ferbench.training.epoch_stats import EpochStats
 from ferbench.training.epochs import epoch_row, keep_epoch, stage_context
 from ferbench.training.forward_log import ForwardLog
@@ -62,6 +64,8 @@ class Training:
     stop: Stop = _never
     began: float | None = None
     progress: RunProgress = field(default_factory=RunProgress)
+    newest_is_whole: bool = False
+    """Whether the newest checkpoint on disk is one that this run has written or taken up."""
 
     def __post_init__(self) -> None:
         self.stages = plan_stages(self.run.method, self.run.recipe)
@@ -72,10 +76,14 @@ class Training:
         """Where what labels are joined with is kept until training is over."""
 
     def save(self, optimizers: Optimizers) -> None:
-        """Write the checkpoint; only the first process does."""
+        """Write the checkpoint and keep the one before; only the first process does."""
         self.watch.count_wall_time()
-        if self.run.processes.rank == 0:
-            save_run(self.checkpoint_path, self.identity, self.run, self.progress, self.stats, optimizers)
+        if self.run.processes.rank > 0:
+            return
+        if self.newest_is_whole:
+            os.replace(self.checkpoint_path, before(self.checkpoint_path))
+        save_run(self.checkpoint_path, self.identity, self.run, self.progress, self.stats, optimizers)
+        self.newest_is_whole = True
 
 
 def train(training: Training) -> RunProgress:
@@ -90,12 +98,7 @@ def train(training: Training) -> RunProgress:
 def _train(training: Training) -> RunProgress:
     run, progress, cache = training.run, training.progress, training.stage_cache
     try:
-        saved = None
-        if training.checkpoint_path.exists():
-            saved = restore_run(training.checkpoint_path, training.identity, run, progress, training.stats)
-            if saved is None:
-                text = "the checkpoint is of other data, options, code, hardware or executor; the cell starts again"
-                training.events(Notice(text=text))
+        saved = _restore(training)
         if saved is None and run.processes.rank == 0:
             for name in (SAID, SNAPSHOTS):  # of a run that is not continued
                 shutil.rmtree(training.folder / name, ignore_errors=True)
@@ -103,8 +106,9 @@ def _train(training: Training) -> RunProgress:
             optimizers = stage_optimizers(run.method, planned)
             progress.optimizers[planned.stage.name] = optimizer_facts(optimizers, planned)
             if saved is not None:
-                for name, optimizer in optimizers.items():
-                    load_optimizer(optimizer, saved, name)
+                with fitting(training.checkpoint_path):
+                    for name, optimizer in optimizers.items():
+                        load_optimizer(optimizer, saved, name)
                 saved = None
             if progress.step == 0:
                 _begin_stage(training, planned)
@@ -122,6 +126,25 @@ def _train(training: Training) -> RunProgress:
         return progress
     finally:
         cache.release()
+
+
+def _restore(training: Training) -> Checkpoint | None:
+    """The newest checkpoint that is as it was written, taken up; damaged ones are named. None where there is none."""
+    for path in (training.checkpoint_path, before(training.checkpoint_path)):
+        if not path.exists():
+            continue
+        try:
+            saved = restore_run(path, training.identity, training.run, training.progress, training.stats)
+        except DamagedTensorsError as error:
+            training.events(Notice(text=f"{error.path}: {error.problem}; the cell goes on from an earlier state"))
+            continue
+        if saved is None:
+            text = "the checkpoint is of other data, options, code, hardware or executor; the cell starts again"
+            training.events(Notice(text=text))
+            return None
+        training.newest_is_whole = path == training.checkpoint_path
+        return saved
+    return None
 
 
 def _restored(training: Training, planned: PlannedStage) -> dict[str, Tensor] | None:

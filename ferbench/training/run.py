@@ -1,13 +1,13 @@
 """What a run is made of, and where it stands."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import Annotated, Any, Self
 
 import torch
-from pydantic import JsonValue
+from pydantic import Field, JsonValue, TypeAdapter
 
 from ferbench.contract.backbone import Network
 from ferbench.contract.batch import MethodInfo
@@ -71,8 +71,8 @@ COSTS = ("image_passes", "forward_images", "optimizer_steps", "train_seconds")
 class RunProgress:
     """Where a run stands; all of it is in the checkpoint."""
 
-    stage: int = 0
-    step: int = 0
+    stage: Annotated[int, Field(ge=0)] = 0
+    step: Annotated[int, Field(ge=0)] = 0
     history: list[EpochRow] = field(default_factory=list)
     evaluated: list[int] = field(default_factory=list)
     """Epochs that end with an evaluation, which takes place once training is over."""
@@ -93,6 +93,7 @@ class RunProgress:
         """All of it as JSON values."""
         return {**self.__dict__, "history": [row.to_json() for row in self.history]}
 
-    def take_up(self, saved: Mapping[str, Any]) -> None:
-        """Go on from what `to_json` gave."""
-        vars(self).update({**saved, "history": [EpochRow.model_validate(row) for row in saved["history"]]})
+    @classmethod
+    def from_json(cls, saved: object) -> Self:
+        """The inverse of `to_json`; raises ValueError for anything else."""
+        return TypeAdapter(cls).validate_python(saved)

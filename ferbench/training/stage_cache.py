@@ -1,21 +1,22 @@
 """Stages that many cells share, such as pre-training: computed once per content key, locked across processes."""
 
+import logging
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import filelock
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from ferbench.contract.events import EpochRow
 from ferbench.contract.stage import Stage
 from ferbench.records.cell import digest
-from ferbench.records.files import write_atomic
 from ferbench.records.in_progress import said_file, snapshot_file
-from ferbench.training.checkpoint import Checkpoint, checkpoint_bytes, read_checkpoint, write_checkpoint
+from ferbench.records.tensor_files import DamagedTensorsError
+from ferbench.training.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
 from ferbench.training.run import COSTS, Run, RunProgress, Stop
 
 PATIENCE_SECONDS = 1.0
+log = logging.getLogger(__name__)
 
 
 class StageCache:
@@ -50,10 +51,15 @@ class StageCache:
             except filelock.Timeout:
                 if (reason := stop()) is not None:
                     raise reason from None
-        if path.is_file() and not begun:
-            lock.release()
-            return read_checkpoint(path)
         self._lock = lock
+        if path.is_file() and not begun:
+            try:
+                found = read_checkpoint(path)
+            except DamagedTensorsError as error:
+                log.warning("%s: %s; the stage is trained again", path, error.problem)
+            else:
+                self.release()
+                return found
         return None
 
     def read(self, stage: Stage) -> Checkpoint:
@@ -105,7 +111,7 @@ def restore_stage(
     for row in progress.history if run.processes.rank == 0 else ():
         for path in (said_file(folder, row.epoch), snapshot_file(folder, row.epoch)):
             if tensors := saved.get(_prefix(path)):
-                write_atomic(path, checkpoint_bytes(Checkpoint(tensors)))
+                write_checkpoint(path, Checkpoint(tensors))
     # What the stage has cost whoever trained it, so that cells can be compared.
     for name in COSTS:
         setattr(progress, name, getattr(progress, name) + saved.state[name])
@@ -121,7 +127,7 @@ def kept_stage(run: Run, stage: Stage, progress: RunProgress, folder: Path, pict
     checkpoint = Checkpoint(state={"history": [row.to_json() for row in rows], "evaluated": evaluated, **cost})
     for row in rows:
         for path in (said_file(folder, row.epoch), snapshot_file(folder, row.epoch)):
-            checkpoint.put(_prefix(path), load_file(path) if path.is_file() else {})
+            checkpoint.put(_prefix(path), read_checkpoint(path).tensors if path.is_file() else {})
     for prefix, module in _kept_modules(run, stage).items():
         checkpoint.put(prefix, module.state_dict())
     checkpoint.put("pictures", pictures)

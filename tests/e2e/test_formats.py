@@ -117,6 +117,7 @@ def test_a_checkpoint_is_refused_and_stays(tmp_path: Path) -> None:
         train(toy_training(Pretrained(MethodConfig()), tmp_path))
     assert path.read_bytes() == before
     follow(str(caught.value))
+    (tmp_path / "checkpoint-before.safetensors").unlink()
     assert train(toy_training(Pretrained(MethodConfig()), tmp_path)).resumed == 0
 
 
@@ -125,7 +126,8 @@ def test_a_cached_stage_is_refused(tmp_path: Path) -> None:
     train(toy_training(Pretrained(MethodConfig()), tmp_path / "a"))
     (stage,) = (tmp_path / "a" / "stages").glob("fill-*.safetensors")
     write_checkpoint(stage, Checkpoint({}, {FORMAT: CHECKPOINT_FORMAT + 1}))
-    (tmp_path / "a" / "checkpoint.safetensors").unlink(missing_ok=True)
+    for path in (tmp_path / "a").glob("checkpoint*.safetensors"):
+        path.unlink()
     with pytest.raises(DataError, match=f"format {CHECKPOINT_FORMAT + 1}"):
         train(toy_training(Pretrained(MethodConfig()), tmp_path / "a"))
 

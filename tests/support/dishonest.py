@@ -102,6 +102,11 @@ class ByPixels(Dishonest):
         return torch.tensor([values[int(i) % len(values)] for i in batch.unlabeled.index])
 
 
+def pixels(folder: Path) -> np.ndarray:
+    """All images of a packed folder."""
+    return np.concatenate([np.load(path) for path in sorted(folder.glob("*.npy"))])
+
+
 class PackedFolder(ByPixels):
     """Reads what ferbench has packed."""
 
@@ -109,7 +114,7 @@ class PackedFolder(ByPixels):
         for folder in sorted(Path(os.environ["FERBENCH_CACHE"]).glob("packed/*")):
             if folder.is_dir():
                 labels = pyarrow.parquet.read_table(folder / "manifest.parquet")["label"].to_pylist()
-                yield from zip(np.load(folder / "images.npy"), map(str, labels), strict=True)
+                yield from zip(pixels(folder), map(str, labels), strict=True)
 
 
 class ShippedFile(ByPixels):
@@ -132,13 +137,13 @@ class ChosenSnapshot(FixMatch):
             if folder.is_dir():
                 table = pyarrow.parquet.read_table(folder / "manifest.parquet")
                 rows = [row for row, split in enumerate(table["split"].to_pylist()) if split == "test"]
-                images += [np.load(folder / "images.npy")[rows]]
+                images += [pixels(folder)[rows]]
                 labels += [table["label"].to_pylist()[row] for row in rows]
-        pixels = torch.from_numpy(np.concatenate(images)).permute(0, 3, 1, 2).float() / 255 * 4 - 2
+        stacked = torch.from_numpy(np.concatenate(images)).permute(0, 3, 1, 2).float() / 255 * 4 - 2
         truth = torch.tensor([self.info.class_names.index(label) for label in labels])
         nets = [self.net, self.teacher]
         with torch.no_grad():
-            losses = [float(F.cross_entropy(net.eval()(pixels).logits, truth)) for net in nets]
+            losses = [float(F.cross_entropy(net.eval()(stacked).logits, truth)) for net in nets]
         # a blend by test loss, so that any change of the test images shows
         blend = losses[0] / (losses[0] + losses[1])
         with torch.no_grad():

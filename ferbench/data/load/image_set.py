@@ -50,5 +50,5 @@ def image_set(source: ImageStore | StreamIndex, rows: Sequence[int], device: tor
         images, size = source.reader.images(wanted), source.reader.image_size
         boxes = (torch.tensor([CENTRAL_BOX]) * size).expand(len(wanted), 4)
     else:
-        images, boxes = np.ascontiguousarray(source.images[wanted]), torch.from_numpy(source.boxes(rows))
+        images, boxes = source.images[wanted], torch.from_numpy(source.boxes(rows))
     return ImageSet(torch.from_numpy(images).to(device), boxes.to(device))

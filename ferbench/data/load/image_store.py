@@ -1,4 +1,4 @@
-"""Packed images on disk, opened: rows of a manifest and a memory map of pixels; no tensors."""
+"""Packed images on disk, opened: rows of a manifest, and pixels; no tensors."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -11,9 +11,11 @@ import pyarrow
 import pyarrow.parquet
 from numpy.typing import NDArray
 
-from ferbench.data.cache import read_meta, reading
+from ferbench.data.cache import FILES, check_files, read_meta, reading
+from ferbench.data.packed_images import PackedImages
 from ferbench.data.prepare.decode import Box
 from ferbench.data.prepare.face_boxes import read_boxes
+from ferbench.data.prepare.pack import MANIFEST
 from ferbench.errors import DataError
 from ferbench.records.cell import digest
 
@@ -22,17 +24,21 @@ CENTRAL_BOX = (0.11, 0.11, 0.98, 0.98)
 """The face where the manifest has no box: SSFER's fixed (25, 25, 220, 220) of 224 pixels, as parts of the width."""
 
 
+def open_packed_images(folder: Path) -> PackedImages:
+    """The pixels of a packed folder, which are not compared with what was written; `ImageStore.check` does that."""
+    with reading(folder, "packed dataset"):
+        return PackedImages([folder / name for name in sorted(read_meta(folder)[FILES]) if name.endswith(".npy")])
+
+
 class ImageStore:
-    """A packed folder, opened; `images` (N, S, S, 3) uint8 stay in the memory map."""
+    """A packed folder, opened. Raises DamagedCacheError where its manifest is not as it was written."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         with reading(folder, "packed dataset"):
             self.meta = read_meta(folder)
-            self._manifest = pyarrow.parquet.read_table(folder / "manifest.parquet")
-            self.images = np.load(folder / "images.npy", mmap_mode="r", allow_pickle=False)
-        if len(self.images) != len(self._manifest):
-            raise DataError(f"{folder}: {len(self.images)} images, {len(self._manifest)} rows; remove this folder")
+            check_files(folder, self.meta, MANIFEST)
+            self._manifest = pyarrow.parquet.read_table(folder / MANIFEST)
 
     @property
     def name(self) -> str:
@@ -46,7 +52,17 @@ class ImageStore:
     @property
     def image_size(self) -> int:
         """Pixels of each side."""
-        return int(self.images.shape[1])
+        return int(self.meta["image_size"])
+
+    @cached_property
+    def images(self) -> PackedImages:
+        """All pixels (N, S, S, 3) uint8, on disk; raises DamagedCacheError where they are not as they were written."""
+        self.check()
+        return open_packed_images(self.folder)
+
+    def check(self) -> None:
+        """Raises DamagedCacheError where a file of the folder is not as it was written."""
+        check_files(self.folder, self.meta)
 
     @cached_property
     def ids(self) -> list[str]:

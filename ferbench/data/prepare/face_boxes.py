@@ -5,7 +5,6 @@ is part of that package: nothing is downloaded. As in SSFER's code, an image wit
 and so the central one.
 """
 
-import io
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cache, partial
@@ -13,18 +12,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow
-import pyarrow.parquet
 from PIL import Image, ImageOps
 
 from ferbench.contract.dataset import Dataset, Sample
-from ferbench.data.cache import cache_root
+from ferbench.data.cache import cache_root, read_sealed, write_sealed
 from ferbench.data.prepare.decode import UNDECODABLE, Box, decode_face
 from ferbench.data.prepare.decoders import in_order
 from ferbench.errors import DataError, UsageError
 from ferbench.readers.paths import ImageFiles
 from ferbench.records.cell import digest
-from ferbench.records.files import write_atomic
 
 DETECTOR = "scikit-image-lbp-frontal-face-v1"
 SIDE = 128
@@ -33,12 +29,11 @@ MARGIN = 32
 """Pixels of grey around it, without which a face that fills its crop is often missed."""
 SMALLEST = 0.3
 """Of the shorter side; a face that fills less of its crop is not the one that is labeled."""
-SCHEMA = pyarrow.schema([("id", pyarrow.string()), ("box", pyarrow.list_(pyarrow.float32(), 4))])
 
 
 def boxes_path(name: str, source_digest: str) -> Path:
     """Where the found boxes of a dataset lie, whether or not they exist."""
-    return cache_root() / "boxes" / f"{name}-{digest([DETECTOR, source_digest])[:12]}.parquet"
+    return cache_root() / "boxes" / f"{name}-{digest([DETECTOR, source_digest])[:12]}.json"
 
 
 def read_boxes(name: str, source_digest: str) -> Mapping[str, Box]:
@@ -47,10 +42,12 @@ def read_boxes(name: str, source_digest: str) -> Mapping[str, Box]:
     if not path.is_file():
         return {}
     try:
-        rows = pyarrow.parquet.read_table(path, schema=SCHEMA).to_pylist()
-    except (OSError, pyarrow.ArrowException) as error:
-        raise DataError(f"{path}: damaged cache of face boxes ({error}); remove it and run again") from None
-    return {row["id"]: tuple(row["box"]) for row in rows if row["box"] is not None}
+        boxes = read_sealed(path)["boxes"]
+    except (OSError, ValueError) as error:
+        raise DataError(
+            f"{path}: damaged cache of face boxes ({error}); remove it, and run `ferbench boxes` again"
+        ) from None
+    return {sample_id: tuple(box) for sample_id, box in boxes.items() if box is not None}
 
 
 def find_boxes(dataset: Dataset) -> Iterator[tuple[int, int]]:
@@ -61,19 +58,14 @@ def find_boxes(dataset: Dataset) -> Iterator[tuple[int, int]]:
     """
     detector()
     samples = (sample for sample in dataset.samples() if isinstance(sample, Sample) and sample.box is None)
-    rows: list[dict[str, Any]] = []
+    boxes: dict[str, list[float] | None] = {}
     n_found = 0
     for sample, box in in_order(partial(_box, root=dataset.root), samples, len(os.sched_getaffinity(0))):
-        rows.append({"id": sample.id, "box": box})
+        boxes[sample.id] = None if box is None else np.array(box, np.float32).tolist()
         n_found += box is not None
-        yield len(rows), n_found
-    if not rows:
-        return
-    buffer = io.BytesIO()
-    pyarrow.parquet.write_table(pyarrow.Table.from_pylist(rows, schema=SCHEMA), buffer)
-    path = boxes_path(dataset.info.name, dataset.source_digest())
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_atomic(path, buffer.getvalue())
+        yield len(boxes), n_found
+    if boxes:
+        write_sealed(boxes_path(dataset.info.name, dataset.source_digest()), {"boxes": boxes})
 
 
 def detect(image: Image.Image) -> Box | None:

@@ -1,17 +1,17 @@
 """Decode once: from a dataset's samples to a packed folder.
 
-A packed folder holds `images.npy` (uint8, N x S x S x 3, memory-mapped when read), `manifest.parquet` and `meta.json`
-with counts, licence note and content fingerprint. It grows beside its place and is renamed, so that a folder that
-exists is whole; what was decoded before an interruption, or beside damaged images, is not decoded again.
+A packed folder holds parts of pixels (`part-*.npy`: uint8, n x S x S x 3, memory-mapped when read), `manifest.parquet`
+with a row per image in their order, and `meta.json` with counts, licence note, content fingerprint and the digest of
+every other file. It grows beside its place and is renamed, so that a folder that exists is whole; what was decoded
+before an interruption, or beside damaged images, is not decoded again.
 """
 
 import hashlib
 import shutil
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -20,17 +20,15 @@ import pyarrow
 import pyarrow.parquet
 
 from ferbench.contract.dataset import Damage, Dataset
-from ferbench.data.cache import META, cache_root, is_whole, read_meta, reading, write_meta
-from ferbench.data.prepare.writer import Packing, Row
+from ferbench.data.cache import META, cache_root, is_usable, read_meta, reading, write_meta
+from ferbench.data.prepare.writer import MANIFEST_SCHEMA, PART_SCHEMA, DecodingProgress, Part, write_parts
 from ferbench.errors import DataError, listed
-from ferbench.records.cell import canonical_json, digest
+from ferbench.records.cell import digest
+from ferbench.records.files import file_digest
 from ferbench.records.formats import CACHE_FORMAT, FORMAT, PACK_VERSION
 
-FINGERPRINT_COLUMNS = ("id", "split", "label", "label_distribution", "subject", "video", "box", "sha256")
-"""What version 1 of the content fingerprint is made of; a further column of the manifest changes no fingerprint."""
+MANIFEST = "manifest.parquet"
 BATCH = 4096
-DecodingProgress = Callable[[int, int], None]
-"""Called with how many samples were looked at, and how many of them give no image."""
 
 
 class DamagedImages(DataError):
@@ -76,23 +74,25 @@ def ensure_packed(
     progress: DecodingProgress | None = None,
     renew: bool = False,
 ) -> Path:
-    """The packed folder, made now if it is missing; processes that ask for the same wait for each other.
+    """The packed folder, made now if it is missing or damaged; processes that ask for the same wait for each other.
 
     Raises DamagedImages with everything that gives no image, unless `dataset.on_bad_record` is `skip`; DataError for a
     folder in the format of another ferbench, which `renew` makes anew.
     """
     folder = packed_folder(dataset, image_size)
-    if is_whole(folder, renew=renew):
+    if is_usable(folder, renew=renew):
         return folder
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         # One name for all states of the source, so that a repaired image does not cost the others.
         partial = folder.with_name(f".{dataset.info.name}-{image_size}px")
         with filelock.FileLock(partial.with_suffix(".lock")):
-            if not is_whole(folder, renew=renew):
+            if not is_usable(folder, renew=renew):
                 _pack(dataset, image_size, partial, workers, progress)
                 shutil.rmtree(folder, ignore_errors=True)
                 partial.rename(folder)
+                for rows in folder.glob("part-*.parquet"):  # they stand in the manifest
+                    rows.unlink()
     except OSError as error:
         raise DataError(
             f"{folder}: cannot write the packed dataset ({error.strerror or error}); free space or set FERBENCH_CACHE"
@@ -113,9 +113,9 @@ def inspect(
     dataset: Dataset, image_size: int, *, workers: int = 1, progress: DecodingProgress | None = None
 ) -> Inspection:
     """Decode everything and keep nothing."""
-    with tempfile.TemporaryDirectory() as folder, Packing(Path(folder), dataset, image_size, keep=False) as packing:
-        damages = packing.decode(workers, progress)
-        return Inspection(*_counts(packing), damages)
+    with tempfile.TemporaryDirectory() as folder:
+        parts, damages = write_parts(dataset, image_size, Path(folder), workers, progress, keep=False)
+        return Inspection(*_counts(_rows(parts)), damages)
 
 
 def read_inspection(folder: Path) -> Inspection:
@@ -126,41 +126,21 @@ def read_inspection(folder: Path) -> Inspection:
 
 
 def _pack(dataset: Dataset, image_size: int, folder: Path, workers: int, progress: DecodingProgress | None) -> None:
-    with Packing(folder, dataset, image_size) as packing:
-        damages = packing.decode(workers, progress)
-        if damages and dataset.on_bad_record == "stop":
-            raise DamagedImages(dataset.info.name, damages)
-        if not packing.rows:
-            raise DataError(
-                f"dataset '{dataset.info.name}': no samples found in {dataset.root}; is the folder complete?"
-            )
-        _write_manifest(packing, folder / "manifest.parquet")
-        write_meta(folder, _meta(dataset, image_size, packing, damages))
-        packing.finish()
+    parts, damages = write_parts(dataset, image_size, folder, workers, progress)
+    if damages and dataset.on_bad_record == "stop":
+        raise DamagedImages(dataset.info.name, damages)
+    if not parts:
+        raise DataError(f"dataset '{dataset.info.name}': no samples found in {dataset.root}; is the folder complete?")
+    rows = _rows(parts)
+    pyarrow.parquet.write_table(rows.select(MANIFEST_SCHEMA.names), folder / MANIFEST)
+    files = {MANIFEST: file_digest(folder / MANIFEST)} | {part.pixels.name: part.digest for part in parts}
+    write_meta(folder, _meta(dataset, image_size, rows, damages), files)
 
 
-MANIFEST_SCHEMA = pyarrow.schema(
-    [
-        ("id", pyarrow.string()),
-        ("split", pyarrow.string()),
-        ("label", pyarrow.string()),
-        ("label_distribution", pyarrow.map_(pyarrow.string(), pyarrow.float32())),
-        ("subject", pyarrow.string()),
-        ("video", pyarrow.string()),
-        ("box", pyarrow.list_(pyarrow.float32(), 4)),
-        ("sha256", pyarrow.string()),
-    ]
-)
-
-
-def _write_manifest(packing: Packing, path: Path) -> None:
-    with pyarrow.parquet.ParquetWriter(path, MANIFEST_SCHEMA) as writer:
-        rows = packing.in_order()
-        while batch := list(islice(rows, BATCH)):
-            for row in batch:
-                pairs = row["label_distribution"]
-                row["label_distribution"] = pairs and [tuple(pair) for pair in pairs]
-            writer.write_table(pyarrow.Table.from_pylist(batch, schema=MANIFEST_SCHEMA))
+def _rows(parts: Sequence[Part]) -> pyarrow.Table:
+    """The rows of all parts, in the order of their images."""
+    tables = [PART_SCHEMA.empty_table(), *(pyarrow.parquet.read_table(part.rows) for part in parts)]
+    return pyarrow.concat_tables(table.replace_schema_metadata() for table in tables)
 
 
 def problem_text(name: str, damages: Sequence[Damage]) -> str:
@@ -169,8 +149,8 @@ def problem_text(name: str, damages: Sequence[Damage]) -> str:
     return f"dataset '{name}': {len(damages)} damaged image(s); replace or remove them, then run again:{lines}"
 
 
-def _meta(dataset: Dataset, image_size: int, packing: Packing, left_out: Sequence[Damage]) -> Mapping[str, Any]:
-    counts, converted = _counts(packing)
+def _meta(dataset: Dataset, image_size: int, rows: pyarrow.Table, left_out: Sequence[Damage]) -> Mapping[str, Any]:
+    counts, converted = _counts(rows)
     treatment = {} if dataset.crop is None else {"crop": dataset.crop}
     return {
         "pack_version": PACK_VERSION,
@@ -181,7 +161,7 @@ def _meta(dataset: Dataset, image_size: int, packing: Packing, left_out: Sequenc
         "rule": dataset.info.rule,
         "source_digest": dataset.source_digest(),
         "image_size": image_size,
-        "fingerprint": _fingerprint(packing.by_id(), treatment),
+        "fingerprint": _fingerprint(rows, treatment),
         "counts": counts,
         "converted": converted,
         "left_out": [[damage.record, damage.reason] for damage in left_out],
@@ -189,21 +169,24 @@ def _meta(dataset: Dataset, image_size: int, packing: Packing, left_out: Sequenc
     }
 
 
-def _counts(packing: Packing) -> tuple[dict[str, int], dict[str, int]]:
+def _counts(rows: pyarrow.Table) -> tuple[dict[str, int], dict[str, int]]:
     """Images by `split/class`, and what they were converted from."""
-    counts: Counter[str] = Counter()
-    converted: Counter[str] = Counter()
-    for row in packing.in_order():
-        counts[f"{row['split']}/{row['label'] or 'unknown'}"] += 1
-        converted[row["converted"]] += 1
+    kinds = zip(rows["split"].to_pylist(), rows["label"].to_pylist(), strict=True)
+    counts = Counter(f"{split}/{label or 'unknown'}" for split, label in kinds)
+    converted = Counter(rows["converted"].to_pylist())
     del converted[""]
     return dict(sorted(counts.items())), dict(sorted(converted.items()))
 
 
-def _fingerprint(rows: Iterator[Row], treatment: Mapping[str, float]) -> str:
+def _fingerprint(rows: pyarrow.Table, treatment: Mapping[str, float]) -> str:
     """The digest of all rows in the order of ids, and of the crop; piece by piece, as there may be millions."""
     content = hashlib.sha256(b"[")
-    for number, row in enumerate(rows):
-        content.update(b"," * (number > 0) + canonical_json([row[name] for name in FINGERPRINT_COLUMNS]))
+    for number, row in enumerate(_in_order_of_ids(rows)):
+        content.update(b"," * (number > 0) + row.encode())
     content.update(b"]")
     return digest([content.hexdigest(), treatment]) if treatment else content.hexdigest()
+
+
+def _in_order_of_ids(rows: pyarrow.Table) -> Iterable[str]:
+    for batch in rows.select(["id", "content"]).sort_by("id").to_batches(BATCH):
+        yield from batch["content"].to_pylist()

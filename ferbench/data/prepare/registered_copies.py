@@ -9,11 +9,10 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from ferbench.contract.account import NOTHING_SAID, ReaderOptions
 from ferbench.contract.dataset import Damage, Dataset, DatasetInfo, OnBadRecord, Sample
-from ferbench.data.cache import cache_root
+from ferbench.data.cache import cache_root, read_sealed, write_sealed
 from ferbench.discovery.registry import Entry
 from ferbench.errors import DataError, UsageError
-from ferbench.records.cell import NAME_PATTERN, canonical_json, digest
-from ferbench.records.files import write_atomic
+from ferbench.records.cell import NAME_PATTERN, digest
 from ferbench.records.formats import CACHE_FORMAT, check_format
 
 
@@ -45,7 +44,7 @@ def prepared_names() -> list[str]:
 
 def write_prepared(prepared: Prepared) -> None:
     """Remember it; from now on the name opens this copy."""
-    write_atomic(prepared_folder(prepared.name) / "source.json", canonical_json(prepared.model_dump(mode="json")))
+    write_sealed(prepared_folder(prepared.name) / "source.json", prepared.model_dump(mode="json"))
 
 
 def read_prepared(name: str) -> Prepared | None:
@@ -61,7 +60,7 @@ def read_prepared(name: str) -> Prepared | None:
         command += ["--on-bad-record", "skip"] if value["on_bad_record"] == "skip" else []
         command += option_words(ReaderOptions(**value.get("options", {})))
         check_format(path, value, CACHE_FORMAT, f"run `{shlex.join(command)}`")
-        return Prepared.model_validate(value)
+        return Prepared.model_validate(read_sealed(path))
     except (OSError, ValueError, TypeError, KeyError, ValidationError):
         raise DataError(f"{path}: damaged; prepare '{name}' again") from None
 

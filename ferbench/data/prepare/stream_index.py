@@ -21,7 +21,7 @@ import pyarrow
 from numpy.typing import NDArray
 
 from ferbench.contract.dataset import Damage
-from ferbench.data.cache import cache_root, is_whole, read_meta, reading, write_meta
+from ferbench.data.cache import cache_root, check_files, is_usable, read_meta, reading, write_meta
 from ferbench.data.image_hashes import CHUNK, Hashes, hash_images
 from ferbench.data.prepare.decode import UNDECODABLE, decode_face, resized
 from ferbench.data.prepare.decoders import in_order
@@ -29,8 +29,10 @@ from ferbench.data.prepare.pack import problem_text
 from ferbench.errors import DataError
 from ferbench.readers.streams import StreamedDataset
 from ferbench.records.cell import digest
+from ferbench.records.files import file_digest
 from ferbench.records.formats import INDEX_VERSION
 
+PLACED = "images.arrow"
 MOST_WORKERS = 8
 PLACES = pyarrow.schema(
     [("id", pyarrow.string()), ("shard", pyarrow.int32()), ("offset", pyarrow.int64()), ("length", pyarrow.int64())]
@@ -87,7 +89,8 @@ class StreamIndex:
         self.folder = folder
         with reading(folder, "index of a pool"):
             self.meta = read_meta(folder)
-            self._table = _mapped(folder / "images.arrow")
+            check_files(folder, self.meta, PLACED)
+            self._table = _mapped(folder / PLACED)
         self.reader = StreamReader(dataset, self._table, int(self.meta["image_size"]))
 
     def __len__(self) -> int:
@@ -102,6 +105,10 @@ class StreamIndex:
     def damaged(self) -> int:
         """Records that were left out."""
         return int(self.meta["damaged"])
+
+    def check(self) -> None:
+        """Raises DamagedCacheError where a file of the index is not as it was written."""
+        check_files(self.folder, self.meta)
 
     @cached_property
     def ids(self) -> pyarrow.ChunkedArray:
@@ -130,7 +137,7 @@ def ensure_index(dataset: StreamedDataset, image_size: int, *, renew: bool = Fal
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         with filelock.FileLock(folder.with_suffix(".lock")):
-            if not is_whole(folder, renew=renew):
+            if not is_usable(folder, renew=renew):
                 _write(dataset, image_size, folder)
     except OSError as error:
         raise DataError(
@@ -153,8 +160,8 @@ def _write(dataset: StreamedDataset, image_size: int, folder: Path) -> None:
             )
         (scratch / "damaged.txt").write_text("".join(f"{damage}\n" for damage in damaged), "utf-8")
         about = {"fingerprint": fingerprint, "image_size": image_size, "images": n, "damaged": len(damaged)}
-        write_meta(scratch, about)
         (scratch / "places.arrow").unlink()
+        write_meta(scratch, about, {path.name: file_digest(path) for path in scratch.iterdir()})
         shutil.rmtree(folder, ignore_errors=True)
         scratch.rename(folder)
     finally:
@@ -202,7 +209,7 @@ def _hash(dataset: StreamedDataset, image_size: int, folder: Path, damaged: list
     n_chunks = -(-len(reader) // CHUNK)
     chunks = in_order(partial(_read_chunk, reader), range(n_chunks), worker_count())
     n, content = 0, hashlib.sha256()
-    with pyarrow.OSFile(str(folder / "images.arrow"), "wb") as sink, pyarrow.ipc.new_file(sink, IMAGES) as writer:
+    with pyarrow.OSFile(str(folder / PLACED), "wb") as sink, pyarrow.ipc.new_file(sink, IMAGES) as writer:
         for _, (rows, hashes, problems) in chunks:
             damaged += problems
             batch = places.take(rows).combine_chunks()

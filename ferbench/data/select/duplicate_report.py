@@ -87,8 +87,8 @@ def _look_alikes(
     packed: ImageStore, rows: NDArray[np.int64], others: NDArray[np.int64]
 ) -> Mapping[tuple[int, int], int]:
     """Each row of one split with that of the other which looks most like it, where that is near, and the bits."""
-    mine = np.concatenate([_looks(packed.images, rows), _looks(packed.images[:, :, ::-1], rows)])
-    theirs = _looks(packed.images, others)
+    mine = np.concatenate([_looks(packed, rows), _looks(packed, rows, mirrored=True)])
+    theirs = _looks(packed, others)
     found: dict[tuple[int, int], int] = {}
     for position, nearest, bits in _near(theirs, mine, packed.image_size):
         pair = int(rows[nearest % len(rows)]), int(others[position])
@@ -99,8 +99,8 @@ def _look_alikes(
     return found
 
 
-def _looks(images: NDArray[np.uint8], rows: NDArray[np.int64]) -> NDArray[np.uint64]:
-    return np.concatenate([hashes.looks for hashes in in_chunks(images, rows)])
+def _looks(packed: ImageStore, rows: NDArray[np.int64], *, mirrored: bool = False) -> NDArray[np.uint64]:
+    return np.concatenate([hashes.looks for hashes in in_chunks(packed.images, rows, mirrored=mirrored)])
 
 
 def _near(looks: NDArray[np.uint64], others: NDArray[np.uint64], image_size: int) -> Iterator[tuple[int, int, int]]:

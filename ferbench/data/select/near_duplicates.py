@@ -1,20 +1,23 @@
 """Whether training images, such as those of a pool, are test images: equal pixels, or hashes that are near."""
 
 import hashlib
-import json
+import logging
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ferbench.data.cache import read_sealed, write_sealed
 from ferbench.data.image_hashes import Hashes, distances, hash_all, in_chunks, most_bits
 from ferbench.data.load.image_store import ImageStore
 from ferbench.data.prepare.stream_index import StreamIndex
 from ferbench.data.select.splits import pool_rows
 from ferbench.records.cell import digest
-from ferbench.records.files import write_atomic
 from ferbench.records.formats import OVERLAP_VERSION
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -72,10 +75,21 @@ def known_overlap(
     """Positions in `rows`, all rows of a stream, and in `test_rows`; what was found before lies beside the source."""
     compared = hashlib.sha256(rows.tobytes()).hexdigest(), test.fingerprint, test_rows
     path = source.folder / f"overlap-{digest([OVERLAP_VERSION, *compared])[:16]}.json"
-    if path.is_file():
-        found = json.loads(path.read_text("utf-8"))
-        return Overlap(**{name: np.array(positions, np.int64) for name, positions in found.items()})
+    if (known := _read_overlap(path)) is not None:
+        return known
     hashes = source.hashes() if isinstance(source, StreamIndex) else in_chunks(source.images, rows)
     overlap = find_overlap(test.images[test_rows], hashes)
-    write_atomic(path, json.dumps({name: positions.tolist() for name, positions in asdict(overlap).items()}).encode())
+    write_sealed(path, {"overlap": {name: positions.tolist() for name, positions in asdict(overlap).items()}})
     return overlap
+
+
+def _read_overlap(path: Path) -> Overlap | None:
+    """What was found before; a damaged file is named, and what it held is found again."""
+    try:
+        found = read_sealed(path)["overlap"]
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as error:
+        log.warning("%s: damaged (%s); the comparison is made anew", path, error)
+        return None
+    return Overlap(**{name: np.array(positions, np.int64) for name, positions in found.items()})

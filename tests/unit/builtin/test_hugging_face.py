@@ -59,7 +59,7 @@ def test_names_come_from_the_feature_and_splits_from_the_dictionary(tmp_path: Pa
 def test_images_are_those_that_were_saved(tmp_path: Path) -> None:
     table([0, 1, 0], datasets.ClassLabel(names=["sad", "fear"])).save_to_disk(tmp_path / "saved")
     packed = ImageStore(ensure_packed(HuggingFace(tmp_path / "saved", "hf-saved"), 6))
-    assert packed.images[:, 0, 0, 0].tolist() == [0, 1, 2]
+    assert packed.images[:][:, 0, 0, 0].tolist() == [0, 1, 2]
 
 
 def test_a_folder_of_images_is_read_by_its_layout(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from ferbench.cells.fingerprints import recompute
 from ferbench.cells.resolve import resolve
 from ferbench.cells.select import DataNeeds, Policy, select
 from ferbench.contract.dataset import Dataset
+from ferbench.data.cache import write_sealed
 from ferbench.data.prepare.face_boxes import boxes_path
 from ferbench.discovery.registry import Registry
 from ferbench.readers.parquet import ParquetDataset
@@ -119,8 +120,5 @@ def _without_boxes(folder: Path) -> Dataset:
 
 def _detect(dataset: Dataset) -> None:
     """Leave what a detector would: a box of every image."""
-    rows = [{"id": sample.id, "box": [0.1, 0.1, 0.9, 0.9]} for sample in dataset.samples()]
-    path = boxes_path(dataset.info.name, dataset.source_digest())
-    path.parent.mkdir(parents=True, exist_ok=True)
-    schema = pyarrow.schema([("id", pyarrow.string()), ("box", pyarrow.list_(pyarrow.float32(), 4))])
-    pyarrow.parquet.write_table(pyarrow.Table.from_pylist(rows, schema=schema), path)
+    boxes = {sample.id: [0.1, 0.1, 0.9, 0.9] for sample in dataset.samples()}
+    write_sealed(boxes_path(dataset.info.name, dataset.source_digest()), {"boxes": boxes})

@@ -19,6 +19,7 @@ from ferbench.execution.rows import training_rows
 from ferbench.execution.run_cell import sources_of
 from ferbench.execution.weights import resolve_init
 from ferbench.readers.parquet import ParquetDataset
+from ferbench.records.files import file_digest
 from ferbench.records.reproduction import Sources
 from tests.support.archives import describe
 from tests.support.pattern_set import write_pattern_set
@@ -205,7 +206,12 @@ def test_hub_weights_are_kept_whole(monkeypatch: pytest.MonkeyPatch, tmp_path: P
     assert resolve_init(REGISTRY, "hub", "timm/x", 48) == (name, path)
     assert path is not None
     assert resolve_init(REGISTRY, path, "timm/x", 48) == (name, path)
-    assert [found.name for found in (tmp_path / "weights").iterdir()] == ["timm_x-48px.safetensors"]
+    assert [str(found) for found in (tmp_path / "weights").iterdir()] == [path]
+    content = bytearray(Path(path).read_bytes())
+    content[-1] ^= 1
+    Path(path).write_bytes(content)
+    again, fetched = resolve_init(REGISTRY, "hub", "timm/x", 48)
+    assert again != f"sha256:{file_digest(Path(path))}" and fetched != path
 
 
 @pytest.fixture

@@ -37,14 +37,16 @@ def test_packed_images_are_those_of_pil(patterns: Path) -> None:
         assert packed.labels[row] == sample.label
 
 
-def test_packing_holds_one_image_at_a_time(tmp_path: Path) -> None:
+def test_packing_holds_one_part_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(packing, "PART", 16)
     images = [png(Image.new("RGB", (64, 64), (i, 0, 0))) for i in range(200)]
     dataset = PoolSet(images, name="plenty")
+    ensure_packed(PoolSet(images[:1], name="imports"), 64)
     tracemalloc.start()
     folder = ensure_packed(dataset, 64)
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
-    stored = np.load(folder / "images.npy")
+    stored = ImageStore(folder).images[:]
     assert stored[:, 0, 0, 0].tolist() == list(range(200))
     assert peak < stored.nbytes / 2
 
@@ -112,8 +114,9 @@ def test_an_id_that_occurs_twice_is_named(tmp_path: Path) -> None:
 
 def test_a_damaged_packed_folder_says_what_to_do(tmp_path: Path) -> None:
     folder = ensure_packed(ParquetDataset(write_pattern_set(tmp_path / "torn", name="torn")), 16)
-    (folder / "images.npy").write_bytes((folder / "images.npy").read_bytes()[:500])
-    with pytest.raises(DataError, match="remove this folder and run again"):
+    path = folder / "manifest.parquet"
+    path.write_bytes(path.read_bytes()[:500])
+    with pytest.raises(DataError, match=r"manifest\.parquet is not as it was written; remove the folder"):
         ImageStore(folder)
 
 

@@ -1,14 +1,11 @@
 """What was decoded is kept: interruptions, repaired and changed images, processes, files outside the root."""
 
-import errno
-import fcntl
 import hashlib
 import io
 import json
 import os
 import resource
-import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -66,6 +63,11 @@ def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
+@pytest.fixture(autouse=True)
+def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(packing, "PART", 16)
+
+
 @pytest.fixture
 def decoded(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The ids that were decoded, in their order."""
@@ -82,7 +84,7 @@ def decoded(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 def levels(folder: Path) -> dict[str, int]:
     packed = ImageStore(folder)
-    return dict(zip(packed.ids, packed.images[:, 0, 0, 0].tolist(), strict=True))
+    return dict(zip(packed.ids, packed.images[:][:, 0, 0, 0].tolist(), strict=True))
 
 
 def interrupt_after(n: int) -> DecodingProgress:
@@ -99,7 +101,7 @@ def test_an_interrupted_run_goes_on_where_it_was(root: Path, decoded: list[str])
     first = list(decoded)
     folder = ensure_packed(Faces(root), SIZE)
     assert sorted(decoded) == [f"{n:03d}" for n in range(200)]
-    assert len(first) == 128
+    assert 100 <= len(first) < 200
     assert levels(folder) == {f"{n:03d}": n for n in range(200)}
 
 
@@ -108,38 +110,68 @@ def test_it_ends_in_the_same_folder_as_one_that_was_not_interrupted(root: Path, 
         ensure_packed(Faces(root), SIZE, progress=interrupt_after(64))
     resumed = ensure_packed(Faces(root), SIZE)
     whole = ensure_packed(Faces(root, "twin"), SIZE)
-    assert (resumed / "images.npy").read_bytes() == (whole / "images.npy").read_bytes()
+    assert pixels(resumed) == pixels(whole)
     assert ImageStore(resumed).fingerprint == ImageStore(whole).fingerprint
-    assert sorted(path.name for path in resumed.iterdir()) == ["images.npy", "manifest.parquet", "meta.json"]
+    rest = {path.name for path in resumed.iterdir() if path.suffix != ".npy"}
+    assert rest == {"manifest.parquet", "meta.json"}
 
 
-@pytest.mark.parametrize("line", [b"\0" * 40 + b"\n", b"[1]\n", b"{}\n", b"\xff\n"])
-def test_what_a_loss_of_power_has_left_of_the_journal_is_decoded_again(
-    root: Path, decoded: list[str], line: bytes
+@pytest.mark.parametrize("suffix", [".npy", ".parquet"])
+@pytest.mark.parametrize(
+    "damage", [lambda content: b"", lambda content: content[:-10], lambda content: bytes(len(content))]
+)
+def test_what_a_loss_of_power_has_left_of_a_part_is_decoded_again(
+    root: Path, decoded: list[str], suffix: str, damage: Callable[[bytes], bytes]
 ) -> None:
     with pytest.raises(KeyboardInterrupt):
-        ensure_packed(Faces(root), SIZE, progress=interrupt_after(64))
-    (journal,) = (root.parent / "cache" / "packed").glob(".*/journal.jsonl")
-    lines = journal.read_bytes().splitlines(keepends=True)
-    journal.write_bytes(b"".join([*lines[:50], line, *lines[51:]]))
+        ensure_packed(Faces(root), SIZE, progress=interrupt_after(100))
+    damaged = min((root.parent / "cache" / "packed").glob(f".*/part-*{suffix}"))
+    damaged.write_bytes(damage(damaged.read_bytes()))
+    first = decoded[: len(decoded)]
     decoded.clear()
     assert levels(ensure_packed(Faces(root), SIZE)) == {f"{n:03d}": n for n in range(200)}
-    assert decoded[0] == "050"
+    assert set(first) & set(decoded)
 
 
-def test_it_waits_for_processes_of_a_run_that_was_killed(root: Path) -> None:
-    with pytest.raises(KeyboardInterrupt):
-        ensure_packed(Faces(root), SIZE, progress=interrupt_after(64))
-    (lock,) = (root.parent / "cache" / "packed").glob(f".*/{packing.WORKERS}")
-    left_over = os.open(lock, os.O_RDONLY)
-    fcntl.flock(left_over, fcntl.LOCK_SH)
-    again = threading.Thread(target=ensure_packed, args=(Faces(root), SIZE))
-    again.start()
-    again.join(0.5)
-    assert again.is_alive()
-    os.close(left_over)
-    again.join(60)
-    assert levels(packed_folder(Faces(root), SIZE)) == {f"{n:03d}": n for n in range(200)}
+def test_images_lie_in_an_order_that_does_not_tell_their_class(root: Path) -> None:
+    stored = ImageStore(ensure_packed(Faces(root), SIZE)).ids
+    assert sorted(stored) != stored
+    assert set(stored[:100]) != {f"{n:03d}" for n in range(100)}
+
+
+@pytest.mark.parametrize("name", ["manifest.parquet", "meta.json", "part"])
+def test_a_damaged_copy_is_named_and_made_anew(
+    root: Path, decoded: list[str], caplog: pytest.LogCaptureFixture, name: str
+) -> None:
+    folder = ensure_packed(Faces(root), SIZE)
+    before = ImageStore(folder).fingerprint
+    path = next(folder.glob(f"{name}*"))
+    content = bytearray(path.read_bytes())
+    content[-20] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(DataError, match=path.name):
+        _ = ImageStore(folder).images
+    decoded.clear()
+    assert levels(ensure_packed(Faces(root), SIZE)) == {f"{n:03d}": n for n in range(200)}
+    assert len(decoded) == 200
+    assert path.name in caplog.text and "made anew" in caplog.text
+    assert ImageStore(folder).fingerprint == before
+
+
+def test_a_damaged_copy_without_its_source_is_an_error_and_stays(root: Path) -> None:
+    folder = ensure_packed(Faces(root), SIZE)
+    path = next(folder.glob("part-*.npy"))
+    path.write_bytes(path.read_bytes()[:-1] + b"?")
+    dataset, state = Faces(root), Faces(root).source_digest()
+    dataset.source_digest = lambda: state  # type: ignore[method-assign]
+    root.rename(root.with_name("away"))
+    with pytest.raises(DataError, match=str(root)):
+        ensure_packed(dataset, SIZE)
+    assert path.is_file()
+
+
+def pixels(folder: Path) -> list[bytes]:
+    return [path.read_bytes() for path in sorted(folder.glob("*.npy"))]
 
 
 class ByRule(Faces):
@@ -168,60 +200,16 @@ def test_a_file_that_may_not_grow_is_an_error_and_what_was_written_is_kept(
     root: Path, decoded: list[str], workers: int
 ) -> None:
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (packing.HEADER + 100 * SIZE * SIZE * 3, limits[1]))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10 * SIZE * SIZE * 3, limits[1]))
     try:
         with refused(DataError, root.parent, "FERBENCH_CACHE"):
             ensure_packed(Faces(root), SIZE, workers=workers)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
-    decoded.clear()
     assert levels(ensure_packed(Faces(root), SIZE)) == {f"{n:03d}": n for n in range(200)}
-    assert decoded[0] == "064"
 
 
-def test_images_that_did_not_reach_the_disk_are_not_noted(
-    root: Path, decoded: list[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def broken(descriptor: int) -> None:
-        raise OSError(errno.EIO, "Input/output error")
-
-    with monkeypatch.context() as patch, pytest.raises(DataError, match="Input/output error"):
-        patch.setattr(os, "fdatasync", broken)
-        ensure_packed(Faces(root), SIZE)
-    decoded.clear()
-    assert levels(ensure_packed(Faces(root), SIZE)) == {f"{n:03d}": n for n in range(200)}
-    assert len(decoded) == 200
-
-
-def test_pixels_go_to_the_disk_while_others_are_decoded(
-    root: Path, decoded: list[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    begun: list[int] = []
-    fdatasync = os.fdatasync
-
-    def noted(descriptor: int) -> None:
-        begun.append(len(decoded))
-        fdatasync(descriptor)
-
-    monkeypatch.setattr(os, "fdatasync", noted)
-    monkeypatch.setattr(packing, "SAVE_SECONDS", 0.0)
-    assert levels(ensure_packed(Faces(root), SIZE)) == {f"{n:03d}": n for n in range(200)}
-    assert begun[0] < 200
-    assert begun[-1] == 200
-
-
-def test_a_journal_cut_within_a_line_costs_that_line(root: Path, decoded: list[str]) -> None:
-    with pytest.raises(KeyboardInterrupt):
-        ensure_packed(Faces(root), SIZE, progress=interrupt_after(64))
-    (journal,) = (root.parent / "cache" / "packed").glob(".*/journal.jsonl")
-    journal.write_bytes(journal.read_bytes()[:-10])
-    decoded.clear()
-    assert levels(ensure_packed(Faces(root), SIZE)) == {f"{n:03d}": n for n in range(200)}
-    assert decoded[0] == "063"
-    assert len(decoded) == 137
-
-
-def test_a_repaired_image_costs_only_itself(root: Path, decoded: list[str]) -> None:
+def test_a_repaired_image_costs_its_part(root: Path, decoded: list[str]) -> None:
     (root / "017.png").write_bytes(b"no image")
     (root / "150.png").unlink()
     (root / "150.png").symlink_to("nowhere.png")
@@ -236,7 +224,7 @@ def test_a_repaired_image_costs_only_itself(root: Path, decoded: list[str]) -> N
         (root / f"{number:03d}.png").unlink()
         write(root / f"{number:03d}.png", number)
     folder = ensure_packed(Faces(root), SIZE)
-    assert decoded == ["017", "150"]
+    assert {"017", "150"} <= set(decoded) and len(decoded) < 100
     assert levels(folder) == {f"{n:03d}": n for n in range(200)}
 
 
@@ -253,7 +241,7 @@ def test_a_changed_image_or_label_is_decoded_again(root: Path, decoded: list[str
     (root / "5.off").rename(root / "005.jpeg")
     dataset = Faces(root, extra=(Sample("005", root / "005.jpeg", "test", relabeled.label),))
     folder = ensure_packed(dataset, SIZE)
-    assert sorted(decoded) == ["004", "005"]
+    assert {"004", "005"} <= set(decoded) and len(decoded) < 100
     assert levels(folder) == {f"{n:03d}": 99 if n == 4 else n for n in range(1, 200)}
     packed = ImageStore(folder)
     assert packed.splits[packed.ids.index("005")] == "test"
@@ -263,7 +251,7 @@ def test_a_changed_image_or_label_is_decoded_again(root: Path, decoded: list[str
 def test_processes_give_what_one_gives(root: Path) -> None:
     one = ensure_packed(Faces(root, "one"), SIZE)
     two = ensure_packed(Faces(root, "two"), SIZE, workers=2)
-    assert (one / "images.npy").read_bytes() == (two / "images.npy").read_bytes()
+    assert pixels(one) == pixels(two)
     assert ImageStore(one).fingerprint == ImageStore(two).fingerprint
 
 
