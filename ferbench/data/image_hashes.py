@@ -38,9 +38,14 @@ class Hashes:
     looks: NDArray[np.uint64]
 
 
+def pixels_digest(image: NDArray[np.uint8]) -> bytes:
+    """The SHA-256 (32 bytes) of an image (S, S, 3)."""
+    return sha256(image.tobytes()).digest()
+
+
 def hash_images(images: NDArray[np.uint8]) -> Hashes:
     """The hashes of images (N, S, S, 3)."""
-    digests = b"".join(sha256(image.tobytes()).digest() for image in images)
+    digests = b"".join(map(pixels_digest, images))
     return Hashes(np.frombuffer(digests, np.uint8).reshape(-1, 32), _signature(_low_frequencies(images)))
 
 

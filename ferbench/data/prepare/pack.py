@@ -20,11 +20,10 @@ import pyarrow
 import pyarrow.parquet
 
 from ferbench.contract.dataset import Damage, Dataset
-from ferbench.data.cache import META, cache_root, is_usable, read_meta, reading, write_meta
+from ferbench.data.cache import META, cache_root, cached_file_digest, is_usable, read_meta, reading, write_meta
 from ferbench.data.prepare.writer import MANIFEST_SCHEMA, PART_SCHEMA, DecodingProgress, Part, write_parts
 from ferbench.errors import DataError, listed
 from ferbench.records.cell import digest
-from ferbench.records.files import file_digest
 from ferbench.records.formats import CACHE_FORMAT, FORMAT, PACK_VERSION
 
 MANIFEST = "manifest.parquet"
@@ -133,7 +132,7 @@ def _pack(dataset: Dataset, image_size: int, folder: Path, workers: int, progres
         raise DataError(f"dataset '{dataset.info.name}': no samples found in {dataset.root}; is the folder complete?")
     rows = _rows(parts)
     pyarrow.parquet.write_table(rows.select(MANIFEST_SCHEMA.names), folder / MANIFEST)
-    files = {MANIFEST: file_digest(folder / MANIFEST)} | {part.pixels.name: part.digest for part in parts}
+    files = {MANIFEST: cached_file_digest(folder / MANIFEST)} | {part.pixels.name: part.digest for part in parts}
     write_meta(folder, _meta(dataset, image_size, rows, damages), files)
 
 

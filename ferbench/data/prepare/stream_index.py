@@ -21,15 +21,23 @@ import pyarrow
 from numpy.typing import NDArray
 
 from ferbench.contract.dataset import Damage
-from ferbench.data.cache import cache_root, check_files, is_usable, read_meta, reading, write_meta
-from ferbench.data.image_hashes import CHUNK, Hashes, hash_images
+from ferbench.data.cache import (
+    cache_root,
+    cached_file_digest,
+    check_files,
+    how_to_renew,
+    is_usable,
+    read_meta,
+    reading,
+    write_meta,
+)
+from ferbench.data.image_hashes import CHUNK, Hashes, hash_images, pixels_digest
 from ferbench.data.prepare.decode import UNDECODABLE, decode_face, resized
 from ferbench.data.prepare.decoders import in_order
 from ferbench.data.prepare.pack import problem_text
 from ferbench.errors import DataError
 from ferbench.readers.streams import StreamedDataset
 from ferbench.records.cell import digest
-from ferbench.records.files import file_digest
 from ferbench.records.formats import INDEX_VERSION
 
 PLACED = "images.arrow"
@@ -48,11 +56,14 @@ def worker_count() -> int:
 class StreamReader:
     """Reads and decodes images of a streamed set; cheap to copy into a worker process."""
 
-    def __init__(self, dataset: StreamedDataset, places: pyarrow.Table, image_size: int) -> None:
-        self.dataset, self.image_size = dataset, image_size
+    def __init__(
+        self, dataset: StreamedDataset, places: pyarrow.Table, image_size: int, index: Path | None = None
+    ) -> None:
+        self.dataset, self.image_size, self.index = dataset, image_size, index
         self.shards = list(dataset.shards())
         self._ids = places["id"]
         self._shard, self._offset, self._length = (places[name].to_numpy() for name in ("shard", "offset", "length"))
+        self._sha256 = places["sha256"] if index else None
         self._open = lru_cache(maxsize=64)(_opened)
 
     def __len__(self) -> int:
@@ -64,21 +75,24 @@ class StreamReader:
         return _record(shard, str(self._ids[row]).removeprefix(f"{shard}/"))
 
     def image(self, row: int) -> np.ndarray:
-        """Pixels (S, S, 3) uint8 of a row; raises one of `UNDECODABLE`."""
+        """Pixels (S, S, 3) uint8 of a row, as they are now; raises one of `UNDECODABLE`."""
         shard = self.shards[self._shard[row]]
         file = self._open(self.dataset.file(shard, str(self._ids[row])))
         record = os.pread(file.fileno(), int(self._length[row]), int(self._offset[row]))
         return resized(decode_face(self.dataset.unwrap(record)).image, self.image_size)
 
     def images(self, rows: NDArray[np.int64]) -> NDArray[np.uint8]:
-        """Pixels (N, S, S, 3) uint8; raises DataError for what could be read when the set was indexed."""
+        """Pixels (N, S, S, 3) uint8; raises DataError for what is not as it was when the set was indexed."""
         images = np.empty((len(rows), self.image_size, self.image_size, 3), np.uint8)
         for i, row in enumerate(rows):
             try:
                 images[i] = self.image(int(row))
+                if self._sha256 is not None and pixels_digest(images[i]) != self._sha256[int(row)].as_py():
+                    raise ValueError("it shows something else")
             except UNDECODABLE as error:
-                text = f"has changed since it was indexed ({error}); start the run again"
-                raise DataError(f"pool '{self.dataset.info.name}': {self.where(int(row))} {text}") from None
+                what = f"pool '{self.dataset.info.name}': {self.where(int(row))}"
+                renew = how_to_renew(self.index) if self.index else "start again"
+                raise DataError(f"{what} has changed since it was indexed ({error}); {renew}") from None
         return images
 
 
@@ -91,7 +105,7 @@ class StreamIndex:
             self.meta = read_meta(folder)
             check_files(folder, self.meta, PLACED)
             self._table = _mapped(folder / PLACED)
-        self.reader = StreamReader(dataset, self._table, int(self.meta["image_size"]))
+        self.reader = StreamReader(dataset, self._table, int(self.meta["image_size"]), folder)
 
     def __len__(self) -> int:
         return len(self._table)
@@ -161,7 +175,7 @@ def _write(dataset: StreamedDataset, image_size: int, folder: Path) -> None:
         (scratch / "damaged.txt").write_text("".join(f"{damage}\n" for damage in damaged), "utf-8")
         about = {"fingerprint": fingerprint, "image_size": image_size, "images": n, "damaged": len(damaged)}
         (scratch / "places.arrow").unlink()
-        write_meta(scratch, about, {path.name: file_digest(path) for path in scratch.iterdir()})
+        write_meta(scratch, about, {path.name: cached_file_digest(path) for path in scratch.iterdir()})
         shutil.rmtree(folder, ignore_errors=True)
         scratch.rename(folder)
     finally:

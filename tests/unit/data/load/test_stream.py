@@ -233,6 +233,16 @@ def test_a_record_that_changes_later_stops_the_run_by_name(crowd: Path) -> None:
         loader.at(0)
 
 
+def test_another_image_in_the_place_of_an_indexed_one_stops_the_run_by_name(tmp_path: Path) -> None:
+    folder = describe(tmp_path / "crowd", "folder")
+    for i in range(3):
+        (folder / f"{i}.png").write_bytes(png(face(i)))
+    index = ensure_index(open_stream(folder), 16)
+    (folder / "1.png").write_bytes(png(face(9)))
+    with refused(DataError, "'crowd'", "1.png", str(index.folder)):
+        index.reader.images(np.arange(3))
+
+
 def test_a_stream_is_compared_with_the_test_split(patterns: Path, tmp_path: Path) -> None:
     test = ImageStore(ensure_packed(ParquetDataset(patterns), 16))
     stolen = [s.image for s in ParquetDataset(patterns).samples() if s.split == "test"][3]
