@@ -7,7 +7,8 @@ strings, `"package.module:Class"`, which are imported when they are used. Every 
 
 `name` in lower case with hyphens; `summary` one line for `ferbench list`; `paper` a citation or address; `title` what
 people read in tables and reports, where the name would mislead; `example` the full name of a backbone that stands for
-a family which has none of its own (`timm/resnet18`); `api` the version of the contract the target is written for.
+a family which has none of its own (`timm/resnet18`), or that weights are for; `api` the version of the contract the
+target is written for.
 """
 
 from collections.abc import Callable
@@ -58,6 +59,17 @@ def ferbench_register_backbones(register: Register) -> None:
     """Called once at start-up. Targets are functions `(request: BackboneRequest) -> Backbone`.
 
     Example: `register("small-resnet", "ferbench.builtin.backbones.small_resnet:build", summary="Residual net")`
+    """
+
+
+@hookspec
+def ferbench_register_weights(register: Register) -> None:
+    """Called once at start-up. Targets are functions `(backbone: str) -> Path`: the file for a backbone, by its name.
+
+    `--init NAME` begins with them; the file's SHA-256 is in the cell. A target raises UsageError for a backbone that it
+    has no file for. `example` names one that it has.
+
+    Example: `register("mine-faces", "ferbench_mine.weights:file", summary="...", example="small-resnet/16")`
     """
 
 

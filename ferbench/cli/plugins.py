@@ -10,7 +10,7 @@ from ferbench.cli.output import print_json
 from ferbench.cli.session import Session
 from ferbench.discovery.loader import is_strict, load_registry
 from ferbench.discovery.registration import SLOW_SECONDS
-from ferbench.discovery.registry import KINDS, LoadedPlugin, PluginProblem, Registry
+from ferbench.discovery.registry import KINDS, LoadedPlugin, PluginProblem, Registry, singular
 from ferbench.errors import PluginError, UsageError
 from ferbench.render.text import print_table
 
@@ -127,7 +127,7 @@ def _row(plugin: LoadedPlugin, found: Registry) -> tuple[str, str, str]:
     provides = "; ".join(f"{kind}: {', '.join(names)}" for kind, names in _provides(plugin, found).items())
     tuned: dict[str, list[str]] = {}
     for tuning in (each for each in plugin.tunings if each in found.tunings):
-        what = f"{tuning.kind.removesuffix('s')} {tuning.name} for {tuning.family} ({tuning.trials} trials)"
+        what = f"{singular(tuning.kind)} {tuning.name} for {tuning.family} ({tuning.trials} trials)"
         tuned.setdefault(what, []).append(tuning.protocol)
     tunings = "; ".join(f"{what} in {', '.join(protocols)}" for what, protocols in tuned.items())
     events = ", ".join(hook.removeprefix("ferbench_") for hook in plugin.events)

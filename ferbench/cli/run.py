@@ -113,7 +113,12 @@ def _as_option(option: click.Parameter, value: Any) -> Any:
     help="Other datasets that each trained model is tested on too, by the classes that both have (list).",
 )
 @several("--backbone", "backbones", help="small-resnet, timm/resnet18, ... (list); the protocol's if omitted.")
-@preset("--init", "scratch", metavar="FILE", help="Initial weights of the backbone: a local file, 'hub', or 'scratch'.")
+@preset(
+    "--init",
+    "scratch",
+    metavar="FILE",
+    help="Initial weights: a local file, a registered name, 'hub' or 'scratch'.",
+)
 @several("--seed", "seeds", help="Seeds: 0-4 or 0,3 (list).", default=["0"], numbers=True)
 @click.option("--variant", help="Preset of the method's options: described, released, ...")
 @click.option("--head", help="Classification head; the method's own if omitted.")

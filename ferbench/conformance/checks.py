@@ -10,7 +10,7 @@ import torch
 from ferbench.conformance.framework import Check, CheckResult
 from ferbench.conformance.surroundings import Surroundings
 from ferbench.discovery.loader import load_registry
-from ferbench.discovery.registry import Entry, LoadedPlugin, Registry
+from ferbench.discovery.registry import Entry, LoadedPlugin, Registry, singular
 from ferbench.errors import PluginError, UsageError, suggestion
 
 LOADS = Check(
@@ -63,7 +63,7 @@ def planned_checks(
 
 
 def _planned(entry: Entry, check: Check, case: object) -> tuple[str, Callable[[], CheckResult]]:
-    title = f"{entry.kind.removesuffix('s')} {entry.name}: {check.name}"
+    title = f"{singular(entry.kind)} {entry.name}: {check.name}"
     return title, partial(check.run, title, case)
 
 

@@ -14,7 +14,17 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from ferbench.discovery.registration import GROUP, Registration
-from ferbench.discovery.registry import KINDS, Entry, LoadedPlugin, PluginProblem, Registry, Tuning, aliases, normalized
+from ferbench.discovery.registry import (
+    KINDS,
+    Entry,
+    LoadedPlugin,
+    PluginProblem,
+    Registry,
+    Tuning,
+    aliases,
+    normalized,
+    singular,
+)
 from ferbench.errors import PluginError, suggestion
 from ferbench.version import __version__
 
@@ -190,7 +200,7 @@ def _tunings(
             entry = entries[tuning.kind].get(tuning.name)
             whose = f"is of {entry.distribution}" if entry else "is registered by nobody"
             message = f"it tunes {tuning}, which {whose}; the tuning is not used"
-            remedy = f"a tuning belongs to the distribution that registers the {tuning.kind.removesuffix('s')}"
+            remedy = f"a tuning belongs to the distribution that registers the {singular(tuning.kind)}"
         elif places[tuning.kind, tuning.name, tuning.protocol, tuning.family] > 1:
             message, remedy = f"it tunes {tuning} more than once; none of these is used", "register one of them"
         else:
@@ -207,7 +217,7 @@ def _owns(plugin: LoadedPlugin, tuning: Tuning, entries: Mapping[str, Mapping[st
 
 def _clash(plugin: str, entry: Entry, kept: Entry | None, claimants: Iterable[tuple[str, Entry]]) -> PluginProblem:
     others = _and(f"{e.distribution} {e.version}" for _, e in claimants if e is not entry)
-    message = f"{entry.kind.removesuffix('s')} '{entry.name}' is also registered by {others}; "
+    message = f"{singular(entry.kind)} '{entry.name}' is also registered by {others}; "
     if kept:
         message += "the built-in one is used"
         remedy = f"ask the authors of {entry.distribution} for another name"

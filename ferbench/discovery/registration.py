@@ -17,7 +17,7 @@ import pluggy
 
 from ferbench import hookspecs
 from ferbench.discovery.foreign_code import ForeignError, foreign_code, one_line, printing_to_stderr
-from ferbench.discovery.registry import KINDS, Entry, LoadedPlugin, PluginProblem, Tuning
+from ferbench.discovery.registry import KINDS, Entry, LoadedPlugin, PluginProblem, Tuning, singular
 from ferbench.errors import suggestion
 from ferbench.version import __version__
 
@@ -139,17 +139,18 @@ class Registration:
         api: int = hookspecs.API_VERSION,
     ) -> None:
         """The `register` that hooks are given."""
-        singular = kind.removesuffix("s")
         if not (isinstance(name, str) and _NAME.fullmatch(name)):
-            self._report(f"{singular} name {name!r} is malformed", "use lower-case letters, digits and single hyphens")
+            self._report(
+                f"{singular(kind)} name {name!r} is malformed", "use lower-case letters, digits and single hyphens"
+            )
         elif not (isinstance(target, str) and _TARGET.fullmatch(target)):
             problem = self._report(
-                f"target {target!r} of {singular} '{name}' is malformed", 'write it as "package.module:Class"'
+                f"target {target!r} of {singular(kind)} '{name}' is malformed", 'write it as "package.module:Class"'
             )
             self.refused[kind, name] = problem
         elif api != hookspecs.API_VERSION:
             self.refused[kind, name] = self._report(
-                f"{singular} '{name}' is written for version {api!r} of the plugin contract, and ferbench "
+                f"{singular(kind)} '{name}' is written for version {api!r} of the plugin contract, and ferbench "
                 f"{__version__} has version {hookspecs.API_VERSION}",
                 _api_remedy(api, self.distribution),
             )

@@ -18,7 +18,7 @@ import pluggy
 from ferbench.discovery.foreign_code import ForeignError, foreign_code, printing_to_stderr
 from ferbench.errors import PluginError, UsageError, suggestion
 
-KINDS = ("methods", "heads", "datasets", "backbones", "views", "protocols", "executors", "commands")
+KINDS = ("methods", "heads", "datasets", "backbones", "weights", "views", "protocols", "executors", "commands")
 BASES: Mapping[str, str] = {
     "methods": "ferbench.contract.method:Method",
     "protocols": "ferbench.contract.protocol:Protocol",
@@ -26,6 +26,12 @@ BASES: Mapping[str, str] = {
 }
 """What targets subclass, or are an instance of; as strings, since some bases import torch."""
 UNKNOWN_FIELDS = "ferbench.contract.protocol:unknown_fields"
+
+
+def singular(kind: str) -> str:
+    """What one thing of a kind is called."""
+    return kind if kind == "weights" else kind.removesuffix("s")
+
 
 _log = logging.getLogger(__name__)
 
@@ -52,7 +58,7 @@ class Entry:
                 return resolve_name(self.target)
         except ForeignError as error:
             raise PluginError(
-                f"{self.kind.removesuffix('s')} '{self.name}' of {self.distribution} {self.version}: "
+                f"{singular(self.kind)} '{self.name}' of {self.distribution} {self.version}: "
                 f"cannot import {self.target} ({error}); {_load_remedy(self, error.__cause__)}"
             ) from error.__cause__
 
@@ -74,7 +80,7 @@ class Tuning:
     distribution: str
 
     def __str__(self) -> str:
-        return f"{self.kind.removesuffix('s')} '{self.name}' under {self.protocol} for {self.family}"
+        return f"{singular(self.kind)} '{self.name}' under {self.protocol} for {self.family}"
 
 
 @dataclass(frozen=True)
@@ -130,14 +136,13 @@ class Registry:
         """The entry of a name; an unknown one is answered with the nearest, or with the plugin that should have it."""
         if name in self.entries[kind]:
             return self.entries[kind][name]
-        singular = kind.removesuffix("s")
         # A plugin that could not be loaded has registered nothing; its name is the only clue to what it provides.
         culprits = (p for p in self.problems if name in aliases(p.distribution, p.plugin))
         if problem := self.refused.get((kind, name)) or next(culprits, None):
-            raise PluginError(f"no usable {singular} '{name}': {problem}")
+            raise PluginError(f"no usable {singular(kind)} '{name}': {problem}")
         listing = "ferbench --help" if kind == "commands" else f"ferbench list {kind}"
         hint = suggestion(name, self.entries[kind])
-        raise UsageError(f"no {singular} '{name}'{hint or ';'} `{listing}` names them all")
+        raise UsageError(f"no {singular(kind)} '{name}'{hint or ';'} `{listing}` names them all")
 
     def load(self, kind: str, name: str) -> Any:
         """Import the target of a name; one that is not what its kind must be is a PluginError."""
@@ -145,7 +150,7 @@ class Registry:
         if base := BASES.get(kind):
             is_of = issubclass if isinstance(target, type) else isinstance
             if not is_of(target, resolve_name(base)):
-                what = f"{kind.removesuffix('s')} '{name}'"
+                what = f"{singular(kind)} '{name}'"
                 raise PluginError(f"{what}: {target!r} is not a {base.replace(':', '.')}, nor a subclass of it")
         if kind == "protocols":
             self._check_protocol(name, target)

@@ -20,12 +20,20 @@ log = logging.getLogger(__name__)
 
 
 def resolve_init(registry: Registry, init: str, backbone: str, image_size: int) -> tuple[str, str | None]:
-    """(`scratch` or `sha256:...`, file or None). `hub` asks timm for its weights once and keeps them as a file."""
+    """(`scratch` or `sha256:...`, file or None). `hub` asks timm for its weights once and keeps them as a file.
+
+    Raises DataError where there is no such file, UsageError for registered weights of other backbones.
+    """
     if init == "scratch":
         return init, None
-    path = _from_hub(registry, backbone, image_size) if init == "hub" else Path(init)
+    registered = registry.names("weights")
+    if init == "hub":
+        path = _from_hub(registry, backbone, image_size)
+    else:
+        path = registry.load("weights", init)(backbone) if init in registered else Path(init)
     if not path.is_file():
-        raise DataError(f"--init {init}: no such file; name a state dict (.safetensors or .pth), 'hub' or 'scratch'")
+        names = ", ".join(f"'{name}'" for name in [*registered, "hub", "scratch"])
+        raise DataError(f"--init {init}: no such file; name a state dict (.safetensors or .pth) or one of {names}")
     return f"sha256:{file_digest(path)}", str(path.resolve())
 
 

@@ -98,6 +98,20 @@ def tuning_notes(rows: Rows) -> Iterator[str]:
         yield f"Trials before the tuned options, as the plugins declare them: {', '.join(sorted(declared))}."
 
 
+def code_notes(rows: Rows) -> Iterator[str]:
+    """Which code made each row: that of its method, by the first digits of the hash over its files."""
+    engines = {str(number) for cells in rows.values() for number in cells["engine_version"]}
+    made: dict[str, list[str]] = {}
+    for cells in rows.values():
+        stamps = (
+            cells["plugin_distribution"] + " " + cells["plugin_version"] + " " + cells["plugin_source_hash"].str[:8]
+        )
+        for stamp in sorted(set(stamps)):
+            made.setdefault(stamp, []).append(cells["title"].iloc[0])
+    shown = "; ".join(f"{stamp} ({', '.join(titles)})" for stamp, titles in sorted(made.items()))
+    yield f"Made by engine {'/'.join(sorted(engines))} and the code {shown}."
+
+
 def cell_notes(cells: pd.DataFrame) -> Iterator[str]:
     """Seeds whose labeled images are not the same in all rows, and what the times were measured on."""
     labeled = cells.groupby("seed")["fingerprint_labeled"].nunique()

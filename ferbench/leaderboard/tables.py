@@ -15,6 +15,7 @@ from ferbench.leaderboard.notes import (
     baseline_notes,
     ceiling_notes,
     cell_notes,
+    code_notes,
     cross_notes,
     fold_notes,
     label_notes,
@@ -168,6 +169,7 @@ def _table(key: Key, groups: Mapping[Key, Rows]) -> Table:
             *row_notes(rows, most, key.headline),
             *tuning_notes(rows),
             *cell_notes(cells),
+            *code_notes(rows),
         ),
     )
 

@@ -15,8 +15,8 @@ class Cutout:
     """A square of side v = U(0, max_size) * width about a centre uniform in the image, filled with one colour.
 
     Equal to PIL's `ImageDraw.rectangle`: x0 = int(max(0, cx - v/2)), x1 = min(width, x0 + v), likewise y;
-    PIL drops the fraction of the end coordinates and draws them too. As drawn by Ada-CM and LEAF, the square
-    is cut at the upper left by moving its start, so it keeps its full side there.
+    PIL drops the fraction of the end coordinates and draws them too. As in Ada-CM's and LEAF's code, the square
+    is cut at the upper left by moving its start, so it keeps its full side there. Their centre lies in (1, width].
     """
 
     max_size: float = 0.5  # largest side, as a share of the image's width

@@ -23,6 +23,14 @@ def synthfaces() -> None:
 @click.option("--n", "train", type=click.IntRange(min=0), default=8250, show_default=True, help="Training faces.")
 @click.option("--n-test", "test", type=click.IntRange(min=0), help="Test faces.  [default: a quarter of --n]")
 @click.option("--n-pool", "pool", type=click.IntRange(min=0), default=0, show_default=True, help="Unlabeled faces.")
+@click.option(
+    "--n-identities",
+    "identities",
+    type=click.IntRange(min=0),
+    default=0,
+    show_default=True,
+    help="Unlabeled faces of other people, ten of each.",
+)
 @click.option("--size", type=click.IntRange(32, 512), default=64, show_default=True, help="Pixels per side.")
 @click.option("--seed", type=click.IntRange(min=0), default=1, show_default=True, help="Another seed, other faces.")
 @click.option(
@@ -40,6 +48,7 @@ def render(
     train: int,
     test: int | None,
     pool: int,
+    identities: int,
     size: int,
     seed: int,
     level: str,
@@ -59,9 +68,10 @@ def render(
         if error.name not in ("numba", "scipy"):
             raise
         raise PluginError(f"rendering needs {error.name}; install it with: {INSTALL_RENDER}") from error
-    plan = SetPlan(_set_name(name, out), seed, size, train, train // 4 if test is None else test, pool, level)
+    test = train // 4 if test is None else test
+    plan = SetPlan(_set_name(name, out), seed, size, train, test, pool, level, identities)
     if not plan.splits:
-        raise UsageError("nothing to render: give --n, --n-test or --n-pool")
+        raise UsageError("nothing to render: give --n, --n-test, --n-pool or --n-identities")
     try:
         with report_progress(plan.splits) as progress:
             render_set(plan, out, workers or len(os.sched_getaffinity(0)), progress)

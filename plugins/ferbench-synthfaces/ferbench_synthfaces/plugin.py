@@ -1,4 +1,4 @@
-"""What SynthFaces adds to ferbench: two datasets and a command."""
+"""What SynthFaces adds to ferbench: two datasets, initial weights and a command."""
 
 from collections.abc import Callable
 
@@ -18,6 +18,19 @@ def ferbench_register_datasets(register: Callable[..., None]) -> None:
         "synthfaces-fr",
         "ferbench_synthfaces.dataset:SynthFacesFR",
         summary="Unlabeled pool of other rendered people with mild expressions (CC0)",
+        api=1,
+    )
+
+
+@hookimpl
+def ferbench_register_weights(register: Callable[..., None]) -> None:
+    """Face-recognition weights."""
+    register(
+        "synthfaces-id",
+        "ferbench_synthfaces.weights:identity",
+        summary="Tell rendered people apart; no expression label (CC0)",
+        paper="loss: Deng et al., CVPR 2019",
+        example="small-resnet/16",
         api=1,
     )
 

@@ -1,5 +1,6 @@
 """`--init`: checked while planning, told at the beginning of the run."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ import torch
 from ferbench.cells.request import RunRequest
 from ferbench.contract.backbone import Backbone, BackboneRequest
 from ferbench.contract.events import Event, Notice
-from ferbench.discovery.registry import Registry
+from ferbench.discovery.registry import Entry, Registry
 from ferbench.errors import DataError, UsageError
 from ferbench.execution import plan as planning
 from ferbench.execution.build import build_backbone
@@ -105,3 +106,28 @@ def test_a_builder_of_a_plugin_may_load_by_itself(
 def test_a_small_net_has_no_weights_at_a_hub(registry: Registry, name: str) -> None:
     with refused(UsageError, name, "--init hub"):
         build_backbone(registry, name, 48, "hub")
+
+
+def file_of(backbone: str) -> Path:
+    """Registered weights: for one backbone alone."""
+    if backbone != "small-resnet/4":
+        raise UsageError(f"there is no file for {backbone}")
+    return WEIGHTS_FOLDER / "weights.pth"
+
+
+WEIGHTS_FOLDER = Path()
+
+
+def test_registered_weights_are_named_by_init_and_hashed_by_content(
+    registry: Registry, patterns: Path, weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(f"{__name__}.WEIGHTS_FOLDER", weights.parent)
+    entry = Entry("weights", "faces", f"{__name__}:file_of", "", "", 1, "d", "1", example="small-resnet/4")
+    known = replace(registry, entries={**registry.entries, "weights": {"faces": entry}})
+    (by_name,) = make_plan(request(patterns, tmp_path / "runs", Path("faces")), known)
+    (by_file,) = make_plan(request(patterns, tmp_path / "runs", weights), known)
+    assert by_name.cell == by_file.cell
+    with refused(UsageError, "small-resnet/8"):
+        make_plan(request(patterns, tmp_path / "runs", Path("faces"), "small-resnet/8"), known)
+    with refused(DataError, "--init nowhere", "'faces'"):
+        make_plan(request(patterns, tmp_path / "runs", Path("nowhere")), known)

@@ -217,6 +217,8 @@ def test_mixed_code_and_configurations_are_noted():
     table = only_table([record(seed=0), record(seed=1, changes=other)])
     assert any("different versions of the method's code" in note for note in table.notes)
     assert any("different configurations" in note for note in table.notes)
+    (made,) = (note for note in table.notes if "engine" in note)
+    assert made.count("00000000") == 1 and made.count(STAMP.source_hash[:8]) >= 1
 
 
 def test_a_class_without_test_images_has_no_recall():

@@ -33,8 +33,11 @@ POOL_SHARES = {  # mostly mild everyday faces, as in face-recognition sets
 }
 POOL_INTENSITY = (0.1, 0.6)
 
-TRAIN, TEST, POOL = "train", "test", "unlabeled"
-SPLIT_CODES = {TRAIN: 1, TEST: 2, POOL: 3}
+TRAIN, TEST, POOL, IDENTITIES = "train", "test", "unlabeled", "identities"
+SPLIT_CODES = {TRAIN: 1, TEST: 2, POOL: 3, IDENTITIES: 4}
+UNLABELED = (POOL, IDENTITIES)
+"""Splits of faces as in face-recognition sets; those of identities show each person often."""
+IMAGES_PER_IDENTITY = 10
 
 # Random streams are told apart by the last word of their seed. The stream of an image has none, which numpy
 # treats as 0.
@@ -52,17 +55,18 @@ class SetPlan:
     test: int
     pool: int
     level: str = "standard"
+    identities: int = 0
 
     @property
     def splits(self) -> dict[str, int]:
         """Images per split, without empty splits."""
-        counts = {TRAIN: self.train, TEST: self.test, POOL: self.pool}
+        counts = {TRAIN: self.train, TEST: self.test, POOL: self.pool, IDENTITIES: self.identities}
         return {split: count for split, count in counts.items() if count}
 
     def difficulty(self, split: str) -> Difficulty:
-        """The knobs of a split: the pool's expressions are milder."""
+        """The knobs of a split: expressions without labels are milder."""
         level = LEVELS[self.level]
-        return replace(level, intensity=POOL_INTENSITY) if split == POOL else level
+        return replace(level, intensity=POOL_INTENSITY) if split in UNLABELED else level
 
 
 @dataclass(frozen=True)
@@ -76,10 +80,11 @@ class SplitPlan:
 def plan_split(seed: int, split: str, count: int) -> SplitPlan:
     """Deal out classes and people to `count` images; both are shuffled, so that neighbours tell nothing."""
     rng = np.random.default_rng([seed, SPLIT_CODES[split], 0, PLAN_STREAM])
-    counts = pool_counts(count) if split == POOL else class_counts(count)
+    counts = pool_counts(count) if split in UNLABELED else class_counts(count)
     labels = rng.permutation(np.repeat(list(counts), list(counts.values())))
-    # Each person appears in one to three images.
-    people = np.repeat(np.arange(count), rng.integers(1, 4, count))[:count]
+    # Each person appears in one to three images, or often.
+    times = IMAGES_PER_IDENTITY if split == IDENTITIES else rng.integers(1, 4, count)
+    people = np.repeat(np.arange(count), times)[:count]
     return SplitPlan(tuple(str(label) for label in labels), rng.permutation(people))
 
 
@@ -90,7 +95,7 @@ def class_counts(count: int) -> dict[str, int]:
 
 
 def pool_counts(count: int) -> dict[str, int]:
-    """Images per class of the unlabeled pool."""
+    """Images per class of an unlabeled split."""
     return _apportion(count, POOL_SHARES)
 
 

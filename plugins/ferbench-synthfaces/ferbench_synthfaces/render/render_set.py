@@ -28,7 +28,7 @@ from ferbench_synthfaces.render.identity import Identity, sample_identity
 from ferbench_synthfaces.render.manifest import row, schema, write_table
 from ferbench_synthfaces.render.plan import (
     CLASSES,
-    POOL,
+    UNLABELED,
     SetPlan,
     SplitPlan,
     class_counts,
@@ -79,7 +79,7 @@ def render_set(plan: SetPlan, out: Path, workers: int, progress: Progress) -> No
 
 def describe(plan: SetPlan) -> dict[str, Any]:
     """The contents of `dataset.json`."""
-    labeled = [split for split in plan.splits if split != POOL]
+    labeled = [split for split in plan.splits if split not in UNLABELED]
     classes = {"7": list(CLASSES[:7]), "8": list(CLASSES)} if labeled else {}
     return {
         "name": plan.name,
@@ -91,7 +91,7 @@ def describe(plan: SetPlan) -> dict[str, Any]:
         "licence": LICENCE,
         "generator": _generator(plan),
         "splits": {
-            split: {"images": count, **({"classes": class_counts(count)} if split != POOL else {})}
+            split: {"images": count, **({"classes": class_counts(count)} if split not in UNLABELED else {})}
             for split, count in plan.splits.items()
         },
     }
@@ -174,7 +174,7 @@ def _exit_with_parent() -> None:
 def render_shard(shard: Shard) -> Shard:
     """Render the images of a shard into its file."""
     assets = _assets()
-    columns = schema(assets.action.names, labeled=shard.split != POOL)
+    columns = schema(assets.action.names, labeled=shard.split not in UNLABELED)
     split_plan = _split_plan(shard.plan.seed, shard.split, shard.plan.splits[shard.split])
     images = range(shard.start, shard.stop)
     rows = [render_row(assets, shard.plan, shard.split, split_plan, index) for index in images]
