@@ -3,12 +3,12 @@
 A plugin is a module named by an entry point of group `ferbench`. It imports nothing heavy: what it registers are
 strings, `"package.module:Class"`, which are imported when they are used. Every `register` call takes
 
-    register(name, target, *, summary, paper="", title="", example="", api=1)
+    register(name, target, *, summary, paper="", title="", titles={}, example="", api=1)
 
 `name` in lower case with hyphens; `summary` one line for `ferbench list`; `paper` a citation or address; `title` what
-people read in tables and reports, where the name would mislead; `example` the full name of a backbone that stands for
-a family which has none of its own (`timm/resnet18`), or that weights are for; `api` the version of the contract the
-target is written for.
+people read in tables and reports, where the name would mislead; `titles` the same for variants of a method, by variant;
+`example` the full name of a backbone that stands for a family which has none of its own (`timm/resnet18`), or that
+weights are for; `api` the version of the contract the target is written for.
 """
 
 from collections.abc import Callable
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from ferbench.records.schema import Record
 
 API_VERSION = 1
+MAX_TITLE = 80
+"""Characters of a title: tables and records have room for no more."""
 
 hookspec = pluggy.HookspecMarker("ferbench")
 hookimpl = pluggy.HookimplMarker("ferbench")
@@ -93,8 +95,9 @@ def ferbench_register_protocols(register: Register) -> None:
 def ferbench_register_tunings(register: Register) -> None:
     """Called once at start-up, with another `register` than the rest: it takes options of what is registered here.
 
-    Options go to one `method`, `head` or `backbone` under one protocol and family of datasets; `trials` is how many
-    settings were tried before these were chosen, and `source` says where the trials can be read.
+    Options go to one `method`, `head` or `backbone` under one protocol and family of datasets; with `variant` to that
+    variant of the method alone. `trials` is how many settings were tried before these were chosen, and `source` says
+    where the trials can be read.
 
     Example: `register("ratio-v1", "synthfaces", {"threshold": 0.8}, method="mine", trials=5, source="docs/tuning.md")`
     """

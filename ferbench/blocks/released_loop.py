@@ -1,4 +1,4 @@
-"""What the training loop of Ada-CM's released code does, which LEAF's code took over."""
+"""What the training loop of Ada-CM's released code does, which LEAF's code and SSL-DTM took over."""
 
 import torch
 from pydantic import Field
@@ -14,7 +14,8 @@ class ReleasedLoop(MethodConfig):
     """Options of a method whose released code trains in that loop; by default all is as the papers describe it."""
 
     augmented_statistics: bool = Field(
-        False, description="learn margins after an epoch from weak views, without the last incomplete batch"
+        False,
+        description="learn margins or thresholds after an epoch from weak views, without the last incomplete batch",
     )
     separate_forwards: bool = Field(False, description="four forwards, each with its own BatchNorm statistics")
     state_decay: float = Field(
@@ -31,7 +32,7 @@ class ReleasedLoop(MethodConfig):
     @property
     def optimizer(self) -> OptimizerSettings | None:
         """The settings for `Stage.optimizer`."""
-        source = "Ada-CM's released code, which decays all state by hand"
+        source = "the method's released code, which decays all state by hand, as Ada-CM's does"
         return OptimizerSettings(weight_decay=0.0, source=source) if self.state_decay else None
 
     def labeled_pass(self, context: EpochContext) -> PoolPredictions:

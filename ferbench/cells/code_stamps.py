@@ -13,11 +13,15 @@ def code() -> dict[str, str]:
     return {"ferbench": package_hash("ferbench"), "torch": version("torch"), "timm": version("timm")}
 
 
-def stamp(registry: Registry, kind: str, name: str) -> PluginStamp:
-    """Which code a registered name stands for."""
+def stamp(registry: Registry, kind: str, name: str, variant: str = "") -> PluginStamp:
+    """Which code a registered name stands for, and what people read for it; of a method, for its variant."""
     entry = registry.get(kind, name)
     return PluginStamp(
-        distribution=entry.distribution, version=entry.version, source_hash=source_hash(entry), title=entry.title
+        distribution=entry.distribution,
+        version=entry.version,
+        source_hash=source_hash(entry),
+        title=entry.title,
+        variant_title=entry.titles.get(variant),
     )
 
 

@@ -43,6 +43,7 @@ def resolved_config(resolved: ResolvedCell) -> RecordConfig:
             "split_rule": protocol.split_rule,
             **({"folds": protocol.folds} if protocol.folds else {}),
             **protocol.label_terms,
+            **protocol.evaluation_terms,
             **recipe,
             "joint_forward": recipe["joint_forward"] if joint is None else joint,
         },

@@ -133,7 +133,7 @@ class Grid:
         fields, options = sort_settings(self.registry, self.request.overrides, names, row.method)
         recipe_with = partial(recipe_of, self.registry, self.protocol, dataset, backbone)
         recipe = recipe_with(fields)
-        tuned = tuning_of(self.registry, self.protocol, dataset.info.family, "method", row.method)
+        tuned = tuning_of(self.registry, self.protocol, dataset.info.family, "method", row.method, variant)
         configured = partial(method_config, row.method, method, variant, tuned)
         built = method(configured(options))
         start = self.start_of(backbone, recipe, built)

@@ -15,6 +15,7 @@ from ferbench.errors import PluginError, UsageError, suggestion
 from ferbench.records.cell import Cell
 from ferbench.records.checks import departures, unsourced
 from ferbench.records.dotted import flat, nested
+from ferbench.records.names import DESCRIBED
 from ferbench.records.options_v1 import names_since_version_1
 from ferbench.records.reproduction import Sources
 from ferbench.records.schema import first_problem
@@ -81,7 +82,10 @@ class ResolvedCell:
         """What is tuned of the cell's method, head and backbone, by role."""
         cell, family = self.cell, self.dataset.info.family
         parts = {"method": cell.method, "head": cell.head or "", "backbone": cell.backbone.partition("/")[0]}
-        found = {role: tuning_of(self.registry, self.protocol, family, role, name) for role, name in parts.items()}
+        found = {
+            role: tuning_of(self.registry, self.protocol, family, role, name, cell.variant)
+            for role, name in parts.items()
+        }
         return {role: tuning for role, tuning in found.items() if tuning}
 
     @property
@@ -185,10 +189,15 @@ def method_class(registry: Registry, name: str) -> "type[Method]":
     return method
 
 
-def tuning_of(registry: Registry, protocol: Protocol, family: str, role: str, name: str) -> Tuning | None:
-    """What is tuned of a method, head or backbone for a family, or with the recipe that families without one share."""
+def tuning_of(
+    registry: Registry, protocol: Protocol, family: str, role: str, name: str, variant: str = DESCRIBED
+) -> Tuning | None:
+    """What is tuned of a method's variant, a head or a backbone for a family.
+
+    Families without a recipe share what is tuned with the recipe that they share.
+    """
     families = (family,) if family in protocol.recipes else (family, "default")
-    return registry.tuning(f"{role}s", name, protocol.name, families)
+    return registry.tuning(f"{role}s", name, protocol.name, families, variant)
 
 
 def recipe_of(

@@ -9,10 +9,12 @@ from ferbench.cells.resolve import ResolvedCell
 from ferbench.contract.dataset import Dataset
 from ferbench.contract.protocol import Protocol
 from ferbench.data.load.image_store import ImageStore
+from ferbench.data.prepare.joined import JoinedDataset
 from ferbench.data.prepare.pack import ensure_packed, find_packed
 from ferbench.data.seeds import derive
 from ferbench.data.select.cross_test import CrossTest, open_cross_test
 from ferbench.data.select.folds import fold_of
+from ferbench.data.select.joined_tests import refuse_test_images
 from ferbench.data.select.label_noise import DrawnNoise
 from ferbench.data.select.splits import Selection, make_split
 from ferbench.data.select.unlabeled_pool import UnlabeledPool, is_on_disk, open_unlabeled_pool
@@ -98,6 +100,8 @@ def select(resolved: ResolvedCell, policy: Policy = Policy.MAKE, needs: DataNeed
     protocol, cell, dataset = resolved.protocol, resolved.cell, resolved.dataset
     needs = needs or DataNeeds(resolved.wants_boxes, resolved.relabels)
     images, fold = _images(resolved, policy), fold_of(protocol, cell.seed)
+    if isinstance(dataset, JoinedDataset):
+        refuse_test_images(dataset, images)
     drawn = partial(draw, protocol, images, resolved.class_names, cell.budget, cell.seed)
     selection, relabeled = drawn(), drawn(relabeled=True) if needs.relabeled else None
     pool = open_unlabeled_pool(_allowed(resolved, policy, resolved.pool), images, fold) if resolved.pool else None

@@ -11,6 +11,7 @@ import click
 from ferbench.cli.options import json_option, runs_folder
 from ferbench.cli.output import print_json, warn_left_out
 from ferbench.errors import UsageError, suggestion
+from ferbench.records.names import DESCRIBED
 from ferbench.render.escape import plain
 from ferbench.render.numbers import counted
 from ferbench.render.text import print_table
@@ -65,7 +66,8 @@ def _side(name: str, runs: Path) -> "dict[Key, Rows]":
     cells = read_frame(root, {})
     warn_left_out(cells.attrs["problems"])
     names = set(cells["row"])
-    cells = cells[(cells["status"] == "ok") & (is_path | (cells["row"] == name))]
+    row = name.replace(f"@{DESCRIBED}", "", 1)  # which the names of rows leave out
+    cells = cells[(cells["status"] == "ok") & (is_path | (cells["row"] == row))]
     if cells.empty:
         known = f"; it has {', '.join(sorted(names))}{suggestion(name, names)}" if names and not is_path else ""
         raise UsageError(f"no finished record of '{name}' under {root}{known}")

@@ -52,7 +52,8 @@ def build(session: Session, records: Path, out: Path, include_nonstandard: bool)
     """Write leaderboard.md, leaderboard.csv and leaderboard.json, and show the tables.
 
     The files are a pure function of the records and of the published numbers (reported/*.toml in the output folder):
-    building again gives the same bytes. A record that is broken is named and left out, and the exit code is 5.
+    building again gives the same bytes. Rows of records of 0.1 have the titles that installed plugins give to their
+    variants. A record that is broken is named and left out, and the exit code is 5.
     """
     from ferbench.leaderboard.build import build as write
     from ferbench.leaderboard.terminal import print_board
@@ -103,7 +104,7 @@ def _cells(session: Session, records: Path) -> "Iterator[pd.DataFrame]":
 
     if not records.is_dir():
         raise UsageError(f"there is no folder {records}; name the folder of the records with --records")
-    cells = read_frame(records, session.protocols)
+    cells = read_frame(records, session.protocols, session.registry.titles)
     problems = cells.attrs["problems"]
     warn_left_out(problems)
     yield cells

@@ -2,21 +2,29 @@
 
 import json
 import os
-import re
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import click
 
 from ferbench.discovery.registry import LoadedPlugin, PluginProblem, Registry
+from ferbench.records.names import DESCRIBED, RowName
 from ferbench.render.escape import plain
 
 
 def shown_row(registry: Registry, row: str) -> str:
-    """A row as people read it: the method's title stands for its name, where it has one."""
-    method = re.split("[@+~]", row, maxsplit=1)[0]  # variant, head, digest of what is not standard
-    entry = registry.entries["methods"].get(method)
-    return f"{entry.title}{row.removeprefix(method)}" if entry and entry.title else row
+    """A row as people read it: a title stands for the variant, or for the method's name, where there is one."""
+    own, mark, digest = row.partition("~")  # of what is not standard
+    name = RowName.parse(own)
+    entry = registry.entries["methods"].get(name.method)
+    if entry is None:
+        return row
+    if title := entry.titles.get(name.variant or DESCRIBED):
+        shown = replace(name, method=title, variant=None)
+    else:
+        shown = replace(name, method=entry.title or name.method)
+    return f"{shown}{mark}{digest}"
 
 
 def print_json(value: Any) -> None:

@@ -125,11 +125,12 @@ def _as_json(plugin: LoadedPlugin, found: Registry) -> dict[str, object]:
 
 def _row(plugin: LoadedPlugin, found: Registry) -> tuple[str, str, str]:
     provides = "; ".join(f"{kind}: {', '.join(names)}" for kind, names in _provides(plugin, found).items())
-    tuned: dict[str, list[str]] = {}
+    tuned: dict[tuple[str, str], list[str]] = {}
     for tuning in (each for each in plugin.tunings if each in found.tunings):
         what = f"{singular(tuning.kind)} {tuning.name} for {tuning.family} ({tuning.trials} trials)"
-        tuned.setdefault(what, []).append(tuning.protocol)
-    tunings = "; ".join(f"{what} in {', '.join(protocols)}" for what, protocols in tuned.items())
+        alone = f", of variant {tuning.variant} alone" if tuning.variant else ""
+        tuned.setdefault((what, alone), []).append(tuning.protocol)
+    tunings = "; ".join(f"{what} in {', '.join(protocols)}{alone}" for (what, alone), protocols in tuned.items())
     events = ", ".join(hook.removeprefix("ferbench_") for hook in plugin.events)
     slow = f"takes {plugin.seconds:.1f} s to import" if plugin.seconds >= SLOW_SECONDS else ""
     parts = (provides, tunings and f"tunings: {tunings}", events and f"listens to {events}", slow)

@@ -25,6 +25,7 @@ from ferbench.conformance.toy_task import CPU, INFO, toy_builders, toy_network, 
 from ferbench.contract.backbone import Network
 from ferbench.contract.method import Method, MethodConfig
 from ferbench.discovery.registry import Entry
+from ferbench.errors import suggestion
 from ferbench.execution.audit import audit
 from ferbench.execution.plan import make_plan
 from ferbench.training.stages import stage_steps
@@ -89,6 +90,18 @@ def options(case: MethodCase) -> str:
             assert field.description, f"option '{name}' has no description"
             count += 1
     return f"{count} options"
+
+
+@CHECKS.add(
+    "titles are those of variants",
+    protects="a title of a variant that there is not is never shown, and the one that was meant has none",
+    mend="give register(titles={...}) the names that stand in variants",
+)
+def titles(case: MethodCase) -> str:
+    for variant in case.entry.titles:
+        known = f"it has {', '.join(case.method.variants)}{suggestion(variant, case.method.variants)}"
+        assert variant in case.method.variants, f"'{case.entry.titles[variant]}' is of variant '{variant}'; {known}"
+    return f"{len(case.entry.titles)} titles"
 
 
 @CHECKS.add(

@@ -93,6 +93,8 @@ LabelNoise = SymmetricNoise | ConfusionNoise
 
 LABEL_TERMS = ("validation", "label_noise")
 """Fields of a protocol that say what is unusual about its labels."""
+EVALUATION_TERMS = ("temporal_window",)
+"""Fields that say what is unusual about what is evaluated."""
 
 
 class Protocol(_Declaration):
@@ -123,6 +125,12 @@ class Protocol(_Declaration):
         None, description="part of the labels that is held out for a method to look at"
     )
     label_noise: LabelNoise | None = Field(None, description="errors in the labels that a method sees; never in tests")
+    temporal_window: int | None = Field(
+        None,
+        ge=3,
+        description="number of frames, odd, over which predictions of test frames are averaged before they are scored; "
+        "it is fixed here and no option of a run, so that nobody chooses it on test images",
+    )
     headline: Headline = Field("accuracy", description="the metric that rows are ordered by and gains are in")
     selection: str = Field("EMA model after the last step", description="which model is evaluated, in words")
     recipes: Mapping[str, Recipe] = Field(description="by family of dataset; `default` for all others")
@@ -141,10 +149,23 @@ class Protocol(_Declaration):
             raise ValueError("selection must say what methods may choose on the validation images")
         return self
 
+    @model_validator(mode="after")
+    def _window_is_of_frames(self) -> "Protocol":
+        if self.temporal_window is not None and self.temporal_window % 2 == 0:
+            raise ValueError(f"temporal_window {self.temporal_window} must be odd: a frame stands in its middle")
+        if self.temporal_window is not None and self.rank_groups != "video":
+            raise ValueError(f"temporal_window is of frames; labels are drawn by {self.rank_groups}, not by video")
+        return self
+
     @property
     def label_terms(self) -> dict[str, Any]:
         """What is unusual about its labels, as JSON: those of `LABEL_TERMS` that it has."""
         return self.model_dump(mode="json", include=set(LABEL_TERMS), exclude_none=True)
+
+    @property
+    def evaluation_terms(self) -> dict[str, Any]:
+        """What is unusual about what is evaluated, as JSON: those of `EVALUATION_TERMS` that it has."""
+        return self.model_dump(mode="json", include=set(EVALUATION_TERMS), exclude_none=True)
 
     def recipe_for(self, family: str) -> Recipe:
         """The recipe of a family of datasets."""

@@ -6,11 +6,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ferbench.contract.dataset import Dataset
+from ferbench.data.prepare.joined import JoinedDataset, Part
 from ferbench.data.prepare.registered_copies import open_prepared, open_reader, read_prepared
 from ferbench.data.prepare.which_reader import prepare_commands
 from ferbench.discovery.registry import Registry
 from ferbench.errors import DataError, UsageError
-from ferbench.readers.description import DESCRIPTION
+from ferbench.readers.description import DESCRIPTION, read_description
 from ferbench.readers.open_stream import is_stream, open_stream
 from ferbench.readers.parquet import ParquetDataset
 from ferbench.records.cell import NAME_PATTERN
@@ -56,13 +57,36 @@ def _open_folder(registry: Registry, folder: Path) -> Dataset:
     described = not folder.is_dir() or (folder / DESCRIPTION).exists()
     if not described and (commands := prepare_commands(registry, folder)):
         raise DataError(f"{folder}: no {DESCRIPTION} here, so prepare it first: {' or '.join(commands)}")
-    dataset = open_stream(folder) if is_stream(folder) else ParquetDataset(folder)
+    dataset = _open_described(registry, folder)
     if dataset.info.name in registry.names("datasets"):
         raise UsageError(
             f"{folder / DESCRIPTION}: the name '{dataset.info.name}' belongs to an installed dataset; "
             "give yours another name in that file"
         )
     return dataset
+
+
+def _open_described(registry: Registry, folder: Path) -> Dataset:
+    """What the `dataset.json` of a folder describes: a stream, sets that are joined, or files of Parquet."""
+    _, description, info = read_description(folder)
+    if is_stream(folder):
+        return open_stream(folder)
+    if "joined" not in description:
+        return ParquetDataset(folder)
+    where, names = folder / DESCRIPTION, description["joined"]
+    if not (isinstance(names, list) and len({str(name).partition("@")[0] for name in names}) == len(names) > 1):
+        raise DataError(
+            f"{where}: joined is {names!r}; name two or more different sets, the tested one first, such as "
+            '["aff-wild2", "affectnet@7"]'
+        )
+    return JoinedDataset(folder, info.name, [_part(registry, where, *str(name).partition("@")[::2]) for name in names])
+
+
+def _part(registry: Registry, where: Path, name: str, task: str) -> Part:
+    dataset = open_dataset(registry, name)
+    if isinstance(dataset, JoinedDataset):
+        raise UsageError(f"{where}: '{name}' is joined itself; name its sets")
+    return Part(dataset, *classes_of(dataset, task or None))
 
 
 class PluginMissing(UsageError):

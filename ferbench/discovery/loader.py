@@ -193,7 +193,7 @@ def _tunings(
 ) -> tuple[list[Tuning], list[PluginProblem]]:
     """Each must be of what its own distribution registers, and the only one of its place."""
     declared = [(plugin, tuning) for plugin in plugins for tuning in plugin.tunings]
-    places = Counter((t.kind, t.name, t.protocol, t.family) for p, t in declared if _owns(p, t, entries))
+    places = Counter(_tuned(tuning) for plugin, tuning in declared if _owns(plugin, tuning, entries))
     kept, problems = [], []
     for plugin, tuning in declared:
         if not _owns(plugin, tuning, entries):
@@ -201,13 +201,17 @@ def _tunings(
             whose = f"is of {entry.distribution}" if entry else "is registered by nobody"
             message = f"it tunes {tuning}, which {whose}; the tuning is not used"
             remedy = f"a tuning belongs to the distribution that registers the {singular(tuning.kind)}"
-        elif places[tuning.kind, tuning.name, tuning.protocol, tuning.family] > 1:
+        elif places[_tuned(tuning)] > 1:
             message, remedy = f"it tunes {tuning} more than once; none of these is used", "register one of them"
         else:
             kept.append(tuning)
             continue
         problems.append(PluginProblem(plugin.distribution, plugin.version, plugin.name, message, remedy))
     return kept, list(dict.fromkeys(problems))
+
+
+def _tuned(tuning: Tuning) -> tuple[str, ...]:
+    return tuning.kind, tuning.name, tuning.variant, tuning.protocol, tuning.family
 
 
 def _owns(plugin: LoadedPlugin, tuning: Tuning, entries: Mapping[str, Mapping[str, Entry]]) -> bool:

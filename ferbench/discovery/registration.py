@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
+from types import MappingProxyType
 from typing import Any
 
 import pluggy
@@ -135,6 +136,7 @@ class Registration:
         summary: str,
         paper: str = "",
         title: str = "",
+        titles: Mapping[str, str] = MappingProxyType({}),
         example: str = "",
         api: int = hookspecs.API_VERSION,
     ) -> None:
@@ -154,10 +156,16 @@ class Registration:
                 f"{__version__} has version {hookspecs.API_VERSION}",
                 _api_remedy(api, self.distribution),
             )
+        elif long := next((each for each in (title, *titles.values()) if len(each) > hookspecs.MAX_TITLE), None):
+            self.refused[kind, name] = self._report(
+                f"{singular} '{name}' has the title {long!r} of {len(long)} characters",
+                f"give it one of at most {hookspecs.MAX_TITLE}",
+            )
         else:
             summary, paper, title, example = map(one_line, (summary, paper, title, example))
+            titles = {variant: one_line(own) for variant, own in titles.items()}
             owner = self.distribution, self.version
-            self.entries.append(Entry(kind, name, target, summary, paper, api, *owner, title, example))
+            self.entries.append(Entry(kind, name, target, summary, paper, api, *owner, title, example, titles))
 
     def _register_tuning(
         self,
@@ -168,19 +176,21 @@ class Registration:
         method: str = "",
         head: str = "",
         backbone: str = "",
+        variant: str = "",
         trials: int,
         source: str,
     ) -> None:
         """The `register` that the hook of tunings is given."""
         tuned = [(kind, name) for kind, name in zip(TUNED_KINDS, (method, head, backbone), strict=True) if name]
-        if len(tuned) != 1 or not isinstance(options, Mapping):
+        if len(tuned) != 1 or (variant and not method) or not isinstance(options, Mapping):
             self._report(
                 f"a tuning under {protocol} for {family} is malformed",
-                "give a dict of options, and name what they tune with one of method=, head= and backbone=",
+                "give a dict of options, and name what they tune with one of method=, head= and backbone=; a variant= "
+                "is one of a method",
             )
             return
         (kind, name), owner = tuned[0], self.distribution
-        tuning = Tuning(kind, name, protocol, family, options, trials, one_line(source), owner)
+        tuning = Tuning(kind, name, protocol, family, options, trials, one_line(source), owner, variant)
         if type(trials) is not int or trials < 1 or not tuning.source:
             self._report(
                 f"the tuning of {tuning} declares trials={trials!r}, source={source!r}",

@@ -8,7 +8,7 @@ import logging
 import re
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from pkgutil import resolve_name
 from typing import Any
@@ -50,6 +50,8 @@ class Entry:
     version: str
     title: str = ""
     example: str = ""
+    titles: Mapping[str, str] = field(default_factory=dict)
+    """Of variants of a method."""
 
     def load(self) -> Any:
         """Import the target; a failure names the distribution, the target and the real error."""
@@ -67,7 +69,7 @@ class Entry:
 class Tuning:
     """Options that were tuned under a protocol for a family of datasets, and in how many trials by its owner's word.
 
-    They are options of a method or of a head, or fields of the recipe for a backbone.
+    They are options of a method, of all its variants or of one, of a head, or fields of the recipe for a backbone.
     """
 
     kind: str
@@ -78,9 +80,11 @@ class Tuning:
     trials: int
     source: str
     distribution: str
+    variant: str = ""
 
     def __str__(self) -> str:
-        return f"{singular(self.kind)} '{self.name}' under {self.protocol} for {self.family}"
+        of_variant = f"@{self.variant}" if self.variant else ""
+        return f"{singular(self.kind)} '{self.name}{of_variant}' under {self.protocol} for {self.family}"
 
 
 @dataclass(frozen=True)
@@ -168,14 +172,28 @@ class Registry:
                 "take the field out, or install a ferbench that has it"
             )
 
-    def tuning(self, kind: str, name: str, protocol: str, families: Sequence[str]) -> Tuning | None:
-        """What is tuned of a name under a protocol: for the first of the families that has something."""
+    @property
+    def titles(self) -> dict[tuple[str, str, str], str]:
+        """What people read for variants of methods, by distribution, method and variant."""
+        entries = self.entries["methods"].values()
+        return {
+            (entry.distribution, entry.name, variant): title
+            for entry in entries
+            for variant, title in entry.titles.items()
+        }
+
+    def tuning(self, kind: str, name: str, protocol: str, families: Sequence[str], variant: str = "") -> Tuning | None:
+        """What is tuned of a name under a protocol: for the first of the families that has something.
+
+        What is tuned of a variant alone goes before what is tuned of the whole method.
+        """
         found = {
-            each.family: each
+            (each.family, each.variant): each
             for each in self.tunings
             if (each.kind, each.name, each.protocol) == (kind, name, protocol)
         }
-        return next((found[family] for family in families if family in found), None)
+        places = ((family, own) for family in families for own in (variant, ""))
+        return next((found[place] for place in places if place in found), None)
 
     def notify(self, hook: str, **arguments: Any) -> None:
         """Send a run event to every plugin; what one of them raises is logged and never stops a run.

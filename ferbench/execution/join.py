@@ -1,7 +1,7 @@
 """Labels joined with what a trainer has left: scores, precision of pseudo-labels, oracle. No method code runs here."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from ferbench.data.load.image_store import ImageStore
 from ferbench.data.select.cross_test import CrossTest
 from ferbench.execution.handover import LOGITS, Trained
 from ferbench.execution.rows import TrainingRows
+from ferbench.execution.smoothing import smoothed, tracks_of
 from ferbench.records.files import file_digest
 from ferbench.records.history import history_digest
 from ferbench.records.in_progress import said_file
@@ -48,6 +49,9 @@ def trained_result(
     evaluations = [
         _predictions(data.images, selection.test, names, logits, order) for logits in np.load(folder / LOGITS)
     ]
+    if window := resolved.protocol.temporal_window:
+        tracks = tracks_of(data.images, selection.test)
+        evaluations = [replace(found, logits=smoothed(found.logits, tracks, window)) for found in evaluations]
     predictions = evaluations[-1]
     metrics, confusion = evaluate(predictions.logits, predictions.labels, names)
     scores = {epoch: _headlines(found, names) for epoch, found in zip(trained.evaluated, evaluations, strict=True)}

@@ -52,7 +52,7 @@ class RecordBuilder:
             config=self._config(),
             result=result,
             measured=self._measured(),
-            plugin=stamp(resolved.registry, "methods", cell.method),
+            plugin=stamp(resolved.registry, "methods", cell.method, cell.variant),
             plugins=stamps(resolved.registry, cell),
             tunings=tuning_stamps(resolved),
             engine_version=ENGINE_VERSION,

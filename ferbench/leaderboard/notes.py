@@ -54,6 +54,13 @@ def label_notes(cells: pd.DataFrame) -> Iterator[str]:
         yield f"Labels that methods see are wrong by a table of confusions ({shown}); those of test images are not."
 
 
+def smoothing_notes(test_on: str | None, cells: pd.DataFrame) -> Iterator[str]:
+    """Over how many frames predictions are averaged, where the protocol says so; those of another set are not."""
+    window = json.loads(cells["config"].iloc[0])["protocol"].get("temporal_window")
+    if isinstance(window, int) and test_on is None:
+        yield f"Predictions are means over {window} frames of a video, as the protocol has it for all rows."
+
+
 def fold_notes(folds: int | None) -> Iterator[str]:
     """What seeds are where each tests a fold."""
     if folds:

@@ -20,6 +20,7 @@ from ferbench.leaderboard.notes import (
     fold_notes,
     label_notes,
     row_notes,
+    smoothing_notes,
     tuning_notes,
 )
 from ferbench.leaderboard.reported import Published, ReportedBlock
@@ -164,6 +165,7 @@ def _table(key: Key, groups: Mapping[Key, Rows]) -> Table:
             *baseline_notes(supervised, baseline, key.pool is not None),
             *(ceiling_notes(full, key.headline) if has_ceiling else ()),
             *label_notes(cells),
+            *smoothing_notes(key.test_on, cells),
             *fold_notes(key.folds),
             *cross_notes(key.test_on, cells),
             *row_notes(rows, most, key.headline),

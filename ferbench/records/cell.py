@@ -18,7 +18,7 @@ from pydantic import (
 )
 
 from ferbench.contract.strict import Strict
-from ferbench.records.names import REST, PoolName, RowName
+from ferbench.records.names import DESCRIBED, REST, PoolName, RowName
 
 # Names become folder names and table rows. The pattern keeps a hand-made record from naming "../elsewhere", and
 # leaves "@", "+" and "~" free to separate the parts of a folder name.
@@ -33,7 +33,6 @@ OPTION_PATTERN = r"[A-Za-z_][A-Za-z0-9_]*(?:\.[A-Za-z_][A-Za-z0-9_]*)*"
 Name = Annotated[str, Field(pattern=NAME_PATTERN)]
 Count = Annotated[int, Field(ge=1, le=10**9)]
 
-DESCRIBED = "described"
 MAX_DECIMALS = 12
 
 

@@ -8,7 +8,7 @@ from typing import Literal
 import numpy as np
 
 from ferbench.contract.executor import INLINE
-from ferbench.contract.protocol import LABEL_TERMS, Protocol
+from ferbench.contract.protocol import EVALUATION_TERMS, LABEL_TERMS, Protocol
 from ferbench.records.cell import Cell
 from ferbench.records.metrics import HEADLINES, METRICS, Outcome, recalls
 from ferbench.records.schema import MAX_ORACLE_EVALUATIONS, Record, Result
@@ -127,9 +127,13 @@ def _standard(record: Record, protocols: Protocols) -> RecordCheck:
         return unchecked(f"protocol '{cell.protocol}' is not built in")
     if record.headline != protocol.headline:
         return failed(f"its headline is {record.headline}, the protocol's {protocol.headline}")
-    terms = {name: record.config.protocol[name] for name in LABEL_TERMS if name in record.config.protocol}
+    declared = record.config.protocol
+    terms = {name: declared[name] for name in LABEL_TERMS if name in declared}
     if terms != protocol.label_terms:
         return failed(f"its labels are {terms or 'plain'}, the protocol's are not")
+    terms = {name: declared[name] for name in EVALUATION_TERMS if name in declared}
+    if terms != protocol.evaluation_terms:
+        return failed(f"its evaluation is {terms or 'plain'}, the protocol's is not")
     relabels = record.result is not None and record.result.fingerprints.relabeled is not None
     reasons = departures(
         cell,

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from functools import partial
 from itertools import repeat
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Final
 
 import pandas as pd
@@ -17,7 +18,7 @@ from ferbench.records.cell import Budget, Cell, canonical_json
 from ferbench.records.checks import Protocols
 from ferbench.records.metrics import HEADLINES, METRICS, completed, outcome_of, shown_in
 from ferbench.records.options_v1 import config_of_today
-from ferbench.records.rows import row_changes, row_name, row_title
+from ferbench.records.rows import VariantTitles, row_changes, row_name, row_title, titled
 from ferbench.records.schema import Fingerprints, Measured, Oracle, PluginStamp, Record, Result
 from ferbench.records.store import PREDICTIONS, read_predictions
 from ferbench.records.verification import collect
@@ -154,10 +155,13 @@ def load(path: str | Path = "runs") -> pd.DataFrame:
     return frame
 
 
-def read_frame(root: Path, protocols: Protocols) -> pd.DataFrame:
-    """The records below a folder that hold by the rules of the protocols; `attrs["problems"]` has the others."""
+def read_frame(root: Path, protocols: Protocols, titles: VariantTitles = MappingProxyType({})) -> pd.DataFrame:
+    """The records below a folder that hold by the rules of the protocols; `attrs["problems"]` has the others.
+
+    `titles` are those of rows whose records are from before variants had any.
+    """
     found = collect(root, protocols)
-    frame = frame_of(found.records.values(), found.records)
+    frame = frame_of((titled(record, titles) for record in found.records.values()), found.records)
     frame.attrs["problems"] = {str(path): plain(reason, LONG) for path, reason in found.problems.items()}
     return frame
 

@@ -2,10 +2,16 @@
 
 from dataclasses import dataclass
 
+DESCRIBED = "described"
+"""The variant that folders and rows leave out of their names, whichever is planned by default."""
+
 
 @dataclass(frozen=True)
 class RowName:
-    """The name of a row in a table: `method[@variant][+head]`; no variant is the method's first."""
+    """The name of a row: `method[@variant][+head]`.
+
+    Where a run is asked for, no variant is the method's first; in folders and tables it is `described`.
+    """
 
     method: str
     variant: str | None = None

@@ -8,7 +8,7 @@ from typing import Any
 
 from pydantic import JsonValue
 
-from ferbench.records.dotted import nested
+from ferbench.records.dotted import flat, nested
 from ferbench.records.schema import Record, RecordConfig
 
 COMMIT = "fa07dc9"
@@ -93,7 +93,17 @@ OPTIONS_V1: Mapping[str, Mapping[str, OptionV1]] = {
     },
 }
 
-ADDED_SINCE: Mapping[str, Mapping[str, JsonValue]] = {"leaf": {"margin.update": "epoch", "margin.momentum": 0.99}}
+ADDED_SINCE: Mapping[str, Mapping[str, JsonValue]] = {
+    "leaf": {"margin.update": "epoch", "margin.momentum": 0.99},
+    "dtm": {
+        "floor": 0.8,
+        "weak_views": 1,
+        "normalized": False,
+        "released.augmented_statistics": False,
+        "released.separate_forwards": False,
+        "released.state_decay": 0.0,
+    },
+}
 """Options that came later, with the value that stands for how 0.1 ran."""
 
 
@@ -108,11 +118,14 @@ def has_version_1(method: str, config: Mapping[str, Any]) -> bool:
 
 
 def in_names_of_today(method: str, config: Mapping[str, JsonValue]) -> dict[str, JsonValue]:
-    """A record's options of a method by their present names, in groups; those of today are returned as they are."""
-    if not has_version_1(method, config):
-        return dict(config)
-    names = names_since_version_1(method)
-    return nested({**ADDED_SINCE.get(method, {}), **{names.get(name, name): value for name, value in config.items()}})
+    """A record's options of a method by their present names, in groups, and those that came since."""
+    added = ADDED_SINCE.get(method, {})
+    if has_version_1(method, config):
+        names = names_since_version_1(method)
+        options = {names.get(name, name): value for name, value in config.items()}
+    else:
+        options = dict(flat(config, {name.rpartition(".")[0] for name in added}))
+    return nested({**added, **options})
 
 
 def config_of_today(record: Record) -> RecordConfig:

@@ -1,13 +1,17 @@
 """What people and the command line call the row of a cell in a table."""
 
+from collections.abc import Mapping
 from typing import Literal
 
-from ferbench.records.cell import DESCRIBED, Cell, canonical_json
-from ferbench.records.names import RowName
+from ferbench.records.cell import Cell, canonical_json
+from ferbench.records.names import DESCRIBED, RowName
 from ferbench.records.schema import Record
 
 BASELINES = ("supervised@weak", "supervised@strong")
 TITLES = {"supervised@weak": "supervised (weak views)", "supervised@strong": "supervised (strong views)"}
+
+VariantTitles = Mapping[tuple[str, str, str], str]
+"""What people read for variants of methods, by distribution, method and variant, as plugins register it."""
 
 
 def row_name(cell: Cell) -> str:
@@ -17,12 +21,20 @@ def row_name(cell: Cell) -> str:
 
 def row_title(record: Record) -> str:
     """The row's name for people: `supervised (weak views)`, `fixmatch (released), leaf head`."""
-    cell = record.cell
+    cell, plugin = record.cell, record.plugin
     variant = "" if cell.variant == DESCRIBED else f" ({cell.variant})"
-    own = str(RowName(cell.method, cell.variant))
-    title = TITLES.get(own, f"{record.plugin.title or cell.method}{variant}")
+    own = plugin.variant_title or TITLES.get(str(RowName(cell.method, cell.variant)))
+    title = own or f"{plugin.title or cell.method}{variant}"
     head = "" if cell.head is None else f", {cell.head} head"
     return title + head + _bracketed(cell)
+
+
+def titled(record: Record, titles: VariantTitles) -> Record:
+    """The record with the title of its variant: a record from before there were any gets that of its plugin."""
+    title = titles.get((record.plugin.distribution, record.cell.method, record.cell.variant))
+    if title is None or record.plugin.variant_title is not None:
+        return record
+    return record.model_copy(update={"plugin": record.plugin.model_copy(update={"variant_title": title})})
 
 
 def row_changes(cell: Cell, kind: Literal["method", "protocol"]) -> str:

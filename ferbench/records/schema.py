@@ -10,6 +10,7 @@ from pydantic import Field, JsonValue, ValidationError, model_validator
 from ferbench.contract.protocol import Headline
 from ferbench.contract.strict import Strict
 from ferbench.errors import VerificationError
+from ferbench.hookspecs import MAX_TITLE
 from ferbench.records.cell import Cell, canonical_json
 from ferbench.records.metrics import HeadlineScores, Metrics, Outcome, completed
 from ferbench.records.without_nulls import WithoutNulls
@@ -165,13 +166,20 @@ class Measured(Strict):
     resumed: int = Field(default=0, ge=0, description="how often the cell was continued from a checkpoint")
 
 
-class PluginStamp(Strict):
+class PluginStamp(WithoutNulls):
     """Which code a name stood for."""
 
     distribution: str = Field(description="the installed distribution that registered the name")
     version: str = Field(description="its version")
     source_hash: str = Field(description="SHA-256 over its Python files")
-    title: str = Field(default="", max_length=80, description="the name for people, where it is not the name itself")
+    title: str = Field(
+        default="", max_length=MAX_TITLE, description="the name for people, where it is not the name itself"
+    )
+    variant_title: str | None = Field(
+        default=None,
+        max_length=MAX_TITLE,
+        description="the name for people of a method's variant, where it has one of its own",
+    )
 
 
 class TuningStamp(Strict):

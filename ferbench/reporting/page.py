@@ -11,7 +11,7 @@ from ferbench.contract.dataset import Dataset
 from ferbench.discovery.registry import Registry
 from ferbench.errors import FerbenchError
 from ferbench.records.dotted import flat
-from ferbench.records.rows import row_title
+from ferbench.records.rows import row_title, titled
 from ferbench.records.schema import Record
 from ferbench.render.html import render
 from ferbench.render.svg import themed
@@ -32,7 +32,7 @@ def report_page(
 
     `dataset` is the record's, and `test_set` the other that it is tested on, if they have no known name.
     """
-    record, result = run.record, run.record.result
+    record, result = titled(run.record, registry.titles), run.record.result
     confusion = result.confusion if result and result.outcome() else None
     problems = [*run.problems]
     if result and confusion is None:

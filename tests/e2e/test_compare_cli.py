@@ -24,6 +24,11 @@ def test_rows_by_name(runs, capsys):
     assert "recall of fear" in out
 
 
+def test_described_may_be_said(runs, capsys):
+    assert main(["compare", "fixmatch@described", "supervised@strong"]) == 0
+    assert "fixmatch against supervised@strong" in capsys.readouterr().out
+
+
 def test_json(runs, capsys):
     assert main(["compare", "fixmatch", "supervised@strong", "--json"]) == 0
     (found,) = json.loads(capsys.readouterr().out)

@@ -22,7 +22,7 @@ CELLS = (
     ("--method", "fixmatch"),
     ("--method", "ada-cm"),
     ("--method", "leaf"),
-    ("--method", "dtm", "--protocol", "external-v1", "--unlabeled", "rest+synthfaces-fr"),
+    ("--method", "dtm@described", "--protocol", "external-v1", "--unlabeled", "rest+synthfaces-fr"),
     ("--method", "fr-pretrain-mixup", "--backbone", "small-vit"),
 )
 SHARED = ("--ratio", "0.05", "--seed", "0", "--set", "steps=120", "--device", "cpu", "--threads", "1")

@@ -29,11 +29,12 @@ def info_of(n_classes: int) -> MethodInfo:
 
 
 def forwarded_step(values: Mapping[str, Any]) -> ForwardedViews:
-    """The outputs of a step of `adacm_step`."""
+    """The outputs of a step: logits of four views and, where there are some, features of weak ones."""
 
-    def output(name: str, features: str | None = None) -> Output:
+    def output(name: str) -> Output:
         logits = torch.tensor(values[f"logits_{name}"])
-        return Output(logits, torch.tensor(values[features]) if features else torch.zeros(len(logits), 16))
+        features = values.get(f"features_{name}")
+        return Output(logits, torch.zeros(len(logits), 16) if features is None else torch.tensor(features))
 
-    views = {name: output(name, f"features_{name}") for name in ("weak1", "weak2")} | {"strong": output("strong")}
+    views = {name: output(name) for name in ("weak1", "weak2", "strong")}
     return ForwardedViews(NamedOutputs({"weak": output("labeled")}), NamedOutputs(views))

@@ -1,3 +1,3 @@
-"""DTM-like (reconstruction) for ferbench: pseudo-labels of face-recognition images under a dynamic threshold."""
+"""DTM for ferbench, after code of that name, authorship not stated: pseudo-labels under a dynamic threshold."""
 
 __version__ = "0.1.0"

@@ -1,12 +1,33 @@
-"""The thresholds that the reconstruction tries beside FreeMatch's and FlexMatch's, which are blocks."""
+"""The thresholds of the public code, and those that the reconstruction tries beside FreeMatch's and FlexMatch's."""
 
 import math
 
 import torch
 from torch import Tensor
 
-from ferbench.blocks import DynamicThresholds, class_confidence
+from ferbench.blocks import ClassThresholds, DynamicThresholds, class_confidence
 from ferbench.contract.batch import PoolPredictions
+
+
+class LabeledAverage(ClassThresholds):
+    """The public code's (SSL-DTM, `f34da5c`): a running mean of the teacher's confidence, never below a floor.
+
+    After each epoch T_c = momentum * T_c + (1 - momentum) * m_c where m_c >= floor, else T_c = floor; m_c is the mean
+    confidence of the labeled images of class c that the teacher predicts correctly. All begin at the floor.
+    """
+
+    def __init__(self, n_classes: int, floor: float, momentum: float) -> None:
+        super().__init__(n_classes, floor)
+        self.floor, self.momentum = floor, momentum
+
+    def observe(self, predictions: Tensor, index: Tensor) -> None:
+        """Unlabeled images teach these thresholds nothing."""
+
+    def end_epoch(self, labeled: PoolPredictions, epoch: int) -> None:
+        """Learn from the teacher's pass over the labeled images."""
+        confidence, counts = class_confidence(labeled.logits, labeled.labels)
+        risen = self.threshold.lerp(confidence, 1 - self.momentum)
+        self.threshold.copy_(torch.where((counts > 0) & (confidence >= self.floor), risen, self.floor))
 
 
 class ClassConfidence(DynamicThresholds):

@@ -69,6 +69,13 @@ def test_a_variant_overrides_a_tuned_option(patterns: Path, tmp_path: Path, monk
     assert (config["threshold"], config["align"]) == (0.5, True)
 
 
+def test_what_is_tuned_of_another_variant_is_not_taken(patterns: Path, tmp_path: Path) -> None:
+    registry = with_tuning({"threshold": 0.6}, variant="other")
+    planned = plan(registry, patterns, tmp_path)
+    resolved = resolve(planned.cell, registry, sources_of(planned.job))
+    assert (resolved.config.model_dump()["threshold"], resolved.tunings) == (0.95, {})
+
+
 def test_options_of_another_family_are_not_taken(patterns: Path, tmp_path: Path) -> None:
     registry = with_tuning({"threshold": 0.6}, family="default")
     planned = plan(registry, patterns, tmp_path)

@@ -1,5 +1,7 @@
 """Each broken method is caught by the check that is meant for it, and honest ones pass."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -46,6 +48,18 @@ def test_broken_methods_are_caught(method: str) -> None:
 @pytest.mark.parametrize("name", dict.fromkeys(name for name, _ in BROKEN.values()))
 def test_the_honest_base_passes(name: str) -> None:
     assert check("Honest", name).outcome == "ok", check("Honest", name)
+
+
+def test_the_title_of_no_variant_is_caught() -> None:
+    name = "titles are those of variants"
+    honest = Entry("methods", "honest", "tests.support.broken_methods:Honest", "", "", 1, "ferbench-broken", "1.0")
+    (check,) = [check for check in methods.CHECKS if check.name == name]
+    wrong, right = (
+        check.run(name, methods.case(replace(honest, titles={variant: "Mine"}), Surroundings(builtin_registry())))
+        for variant in ("descibed", "described")
+    )
+    assert not wrong.ok and "did you mean 'described'" in wrong.detail
+    assert right.ok
 
 
 @pytest.mark.slow

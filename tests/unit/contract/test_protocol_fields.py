@@ -134,6 +134,24 @@ def test_a_protocol_says_what_is_chosen_on_its_validation_images() -> None:
         protocol(validation=Validation(share=0.1), selection=CHOOSES, rank_groups="video")
 
 
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        ({"temporal_window": 4, "rank_groups": "video"}, "4 must be odd"),
+        ({"temporal_window": 5}, "drawn by image, not by video"),
+        ({"temporal_window": 1, "rank_groups": "video"}, "greater than or equal to 3"),
+    ],
+)
+def test_a_window_is_of_frames_around_one(fields: dict[str, Any], words: str) -> None:
+    with pytest.raises(ValidationError, match=words):
+        protocol(**fields)
+
+
+def test_terms_of_an_evaluation_are_those_that_are_unusual() -> None:
+    assert RATIO_V1.evaluation_terms == {}
+    assert protocol(temporal_window=25, rank_groups="video").evaluation_terms == {"temporal_window": 25}
+
+
 def test_terms_of_labels_are_those_that_are_unusual() -> None:
     assert RATIO_V1.label_terms == {}
     made = protocol(validation={"share": 0.1}, selection=CHOOSES, label_noise={"rate": 0.2})

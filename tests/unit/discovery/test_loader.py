@@ -93,6 +93,21 @@ def test_plugin_registers_beside_the_builtins() -> None:
     assert registry.get("methods", "good").load().__name__ == "JSONDecoder"
 
 
+def test_a_method_has_a_title_for_each_variant() -> None:
+    registry = load(plugin("ferbench-good", **registering("good", titles={"old": "Good,\n as it was", "new": "Good"})))
+    assert registry.titles == {
+        ("ferbench-good", "good", "old"): "Good, as it was",
+        ("ferbench-good", "good", "new"): "Good",
+    }
+
+
+@pytest.mark.parametrize("named", [{"title": 81 * "x"}, {"titles": {"old": 81 * "x"}}])
+def test_a_title_that_no_record_has_room_for_is_refused(named: dict[str, Any]) -> None:
+    registry = load(plugin("ferbench-good", **registering("good", **named)))
+    assert "81 characters" in only_problem(registry).message
+    assert "good" not in registry.names("methods")
+
+
 def test_order_of_entry_points_changes_nothing() -> None:
     points = [plugin(f"ferbench-{letter}", **registering(f"m-{letter}")) for letter in "cab"]
     forward, backward = load(*points), load(*reversed(points))

@@ -47,6 +47,20 @@ def test_an_owner_tunes_its_method_for_each_family() -> None:
     ]
 
 
+def test_what_is_tuned_of_a_variant_goes_before_what_is_tuned_of_the_method() -> None:
+    whole, alone = ("ratio-v1", "a", {"x": 1}), ("ratio-v1", "a", {"x": 2})
+    registry = load(mine((whole, TUNED), (alone, {**TUNED, "variant": "fast"})))
+    assert registry.problems == ()
+
+    def options(variant: str) -> Any:
+        tuned = registry.tuning("methods", "mine", "ratio-v1", ["a"], variant)
+        return tuned and tuned.options
+
+    assert [options(variant) for variant in ("", "slow", "fast")] == [{"x": 1}, {"x": 1}, {"x": 2}]
+    only = load(mine((alone, {**TUNED, "variant": "fast"})))
+    assert only.tuning("methods", "mine", "ratio-v1", ["a"], "slow") is None
+
+
 @pytest.mark.parametrize(
     ("calls", "message"),
     [
@@ -57,6 +71,11 @@ def test_an_owner_tunes_its_method_for_each_family() -> None:
         ([(("ratio-v1", "a", {}), {**TUNED, "trials": True})], "trials=True"),
         ([(("ratio-v1", "a", {}), {**TUNED, "source": " "})], "source=' '"),
         ([(("ratio-v1", "a", {}), {**TUNED, "head": "linear"})], "malformed"),
+        ([(("ratio-v1", "a", {}), {**TUNED, "method": "", "head": "linear", "variant": "fast"})], "malformed"),
+        (
+            2 * [(("ratio-v1", "a", {}), {**TUNED, "variant": "fast"})],
+            "'mine@fast' under ratio-v1 for a more",
+        ),
         ([(("ratio-v1", "a", {}), {**TUNED, "method": ""})], "malformed"),
         ([(("ratio-v1", "a", 3), TUNED)], "malformed"),
     ],

@@ -75,6 +75,14 @@ def test_the_options_of_today_are_not_those_of_version_1(method: str) -> None:
     assert option_problems(method, config, {}) == []
 
 
+@pytest.mark.parametrize("method", ADDED_SINCE)
+def test_options_of_today_are_returned_as_they_are(method: str) -> None:
+    config = load_registry().load("methods", method).Config().model_dump(mode="json")
+    changed = {name: value if isinstance(value, dict) else "other" for name, value in config.items()}
+    for options in (config, changed):
+        assert in_names_of_today(method, options) == options
+
+
 def test_a_method_with_the_same_options_has_no_other_names() -> None:
     assert names_since_version_1("dtm") == {}
     assert names_since_version_1("ada-cm")["margin_floor"] == "margin.floor"

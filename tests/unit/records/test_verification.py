@@ -168,6 +168,11 @@ def test_the_headline_is_the_protocols(path):
     assert failed(path)["standard"] == "its headline is macro_f1, the protocol's accuracy"
 
 
+def test_predictions_are_smoothed_where_the_protocol_says_so(path):
+    edit(path, "config", "protocol", "temporal_window", to=25)
+    assert failed(path)["standard"] == "its evaluation is {'temporal_window': 25}, the protocol's is not"
+
+
 def test_more_labels_than_the_budget_are_not_standard(path):
     edit(path, "result", "fingerprints", "relabeled", to="0" * 64)
     assert "the cell gives false" in failed(path)["standard"]
