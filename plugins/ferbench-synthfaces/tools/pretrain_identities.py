@@ -193,12 +193,14 @@ def _normalised(backbone: Backbone, images: Tensor) -> Tensor:
 @click.argument("folder", type=click.Path(path_type=Path, file_okay=False, exists=True))
 @click.argument("backbone")
 @click.option("--epochs", type=click.IntRange(min=1), default=Settings.epochs, show_default=True, help="Passes.")
+@click.option("--margin", type=float, default=Settings.margin, show_default=True, help="Of the angle.")
+@click.option("--rate", type=float, default=Settings.learning_rate, show_default=True, help="Peak learning rate.")
 @click.option(
     "--out", type=click.Path(path_type=Path, file_okay=False), required=True, help="Folder for weights and card."
 )
-def main(folder: Path, backbone: str, epochs: int, rate: float, out: Path) -> None:
+def main(folder: Path, backbone: str, epochs: int, margin: float, rate: float, out: Path) -> None:
     """Train BACKBONE to tell apart the people in FOLDER; write weights and a card. No expression label is read."""
-    settings = Settings(epochs=epochs, learning_rate=rate)
+    settings = Settings(epochs=epochs, margin=margin, learning_rate=rate)
     people = People.read(folder, settings.size)
     torch.manual_seed(settings.seed)
     net = build_backbone(load_registry(), backbone, settings.size, None)
