@@ -77,6 +77,12 @@ class CellData:
         """The images that test images are among."""
         return self.cross_test.images if self.cross_test else self.images
 
+    @property
+    def n_unlabeled(self) -> int:
+        """How many images a method that learns from unlabeled ones draws from."""
+        own = len(self.selection.unlabeled) if self.keeps_rest else 0
+        return own + (len(self.pool.rows) if self.pool else 0)
+
     @cached_property
     def pretraining_images(self) -> str:
         """A digest of the images of stages that draw `"all"`, whatever part of them is labeled."""

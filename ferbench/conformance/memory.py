@@ -3,6 +3,8 @@
 import gc
 import itertools
 from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 
@@ -40,8 +42,19 @@ class MemoryWatch:
         return ", ".join(texts)
 
 
+@contextmanager
+def what_is_new() -> Iterator[None]:
+    """Within it the collector leaves out what was there before: of a whole interpreter that would take seconds."""
+    gc.collect()
+    gc.freeze()
+    try:
+        yield
+    finally:
+        gc.unfreeze()
+
+
 def _living_tensors() -> tuple[int, int]:
-    """Number and bytes of all tensors that Python knows."""
+    """Number and bytes of all tensors that Python knows, but those from before `what_is_new`."""
     gc.collect()
     count = size = 0
     for thing in gc.get_objects():

@@ -216,9 +216,16 @@ class Method(nn.Module):
         """What the method needs beside images.
 
         `"pool_index"` (refused on streams), `"boxes"` (a notice says if they lack), `"tokens"` (a `TokenBackbone`),
-        `"validation"` (refused under a protocol that holds none out).
+        `"validation"` (refused under a protocol that holds none out), `"init"` (refused without initial weights).
         """
         return frozenset()
+
+    def pool_problem(self, images: int) -> str:
+        """Why the method cannot learn from a pool of so many images, and what to do; empty if it can.
+
+        Asked for while planning, so it may use `config` and nothing else.
+        """
+        return ""
 
     @property
     def evaluates(self) -> str | None:

@@ -6,3 +6,73 @@ from ferbench.hookspecs import Register, hookimpl
 @hookimpl
 def ferbench_register_methods(register: Register) -> None:
     """The methods, in the order of their papers."""
+    _second_half(register)
+
+
+def _second_half(register: Register) -> None:
+    register(
+        "comatch",
+        "ferbench_ssl_baselines.comatch:CoMatch",
+        summary="Pseudo-labels smoothed by a memory of embeddings, whose graph they shape",
+        paper="Li et al., ICCV 2021, arXiv 2011.11183",
+    )
+    register(
+        "simmatch",
+        "ferbench_ssl_baselines.simmatch:SimMatch",
+        summary="Views agree in their class and in which labeled images they are like",
+        paper="Zheng et al., CVPR 2022, arXiv 2203.06915",
+    )
+    register(
+        "ccssl",
+        "ferbench_ssl_baselines.ccssl:CCSSL",
+        summary="FixMatch, and a contrast that draws images of one pseudo-label together",
+        paper="Yang et al., CVPR 2022, arXiv 2203.02261",
+    )
+    register(
+        "freematch",
+        "ferbench_ssl_baselines.freematch:FreeMatch",
+        summary="FixMatch with thresholds that follow the net's confidence in each class, and fairness",
+        paper="Wang et al., ICLR 2023, arXiv 2205.07246",
+    )
+    register(
+        "softmatch",
+        "ferbench_ssl_baselines.softmatch:SoftMatch",
+        summary="FixMatch with a Gaussian weight of each pseudo-label in place of a threshold",
+        paper="Chen et al., ICLR 2023, arXiv 2301.10921",
+    )
+    register(
+        "noisy-student",
+        "ferbench_ssl_baselines.noisy_student:NoisyStudent",
+        summary="Students with noise learn the whole pool's pseudo-labels, one after another",
+        paper="Xie et al., CVPR 2020, arXiv 1911.04252",
+    )
+    register(
+        "meta-pseudo-labels",
+        "ferbench_ssl_baselines.meta_pseudo_labels:MetaPseudoLabels",
+        summary="A tutor learns from how its pseudo-labels helped the student",
+        paper="Pham et al., CVPR 2021, arXiv 2003.10580",
+    )
+    register(
+        "debiaspl",
+        "ferbench_ssl_baselines.debiaspl:DebiasPL",
+        summary="FixMatch without the net's bias to some classes, and with margins against it",
+        paper="Wang et al., CVPR 2022, arXiv 2201.01490",
+    )
+    register(
+        "crest",
+        "ferbench_ssl_baselines.crest:CReST",
+        summary="FixMatch in generations, whose labeled set grows most in its rarest classes",
+        paper="Wei et al., CVPR 2021, arXiv 2102.09559",
+    )
+    register(
+        "bitfit",
+        "ferbench_ssl_baselines.bitfit:BitFit",
+        summary="Labels alone: of initial weights only the biases learn",
+        paper="Ben Zaken et al., ACL 2022, arXiv 2106.10199",
+    )
+    register(
+        "lora",
+        "ferbench_ssl_baselines.lora:LoRA",
+        summary="Labels alone: low-rank changes of initial weights learn",
+        paper="Hu et al., ICLR 2022, arXiv 2106.09685",
+    )
