@@ -3,12 +3,11 @@
 All are static: shapes do not depend on values, and nothing waits for the device.
 """
 
-from ferbench.blocks.alignment import DistributionAlignment, UniformAlignment
+from ferbench.blocks.alignment import DistributionAlignment
 from ferbench.blocks.contrast import Projection, nt_xent, similarity
 from ferbench.blocks.margin import ConfidenceMargin, MarginOptions
-from ferbench.blocks.memory import Newest
 from ferbench.blocks.released_loop import ReleasedLoop, decay_state
-from ferbench.blocks.selection import one_hot, ranks, ranks_in_class, take_tokens
+from ferbench.blocks.selection import ranks, ranks_in_class, take_tokens
 from ferbench.blocks.thresholds import (
     ClassThresholds,
     DynamicThresholds,
@@ -24,15 +23,12 @@ __all__ = [
     "DynamicThresholds",
     "LearningStatus",
     "MarginOptions",
-    "Newest",
     "Projection",
     "ReleasedLoop",
-    "UniformAlignment",
     "UnlabeledConfidence",
     "class_confidence",
     "decay_state",
     "nt_xent",
-    "one_hot",
     "ranks",
     "ranks_in_class",
     "similarity",

@@ -1,18 +1,12 @@
-"""Classes, order and choice.
+"""Order and choice.
 
-Within a step by comparisons: one_hot looks at the labels, and sorting, gathering and cumulative sums wait for a GPU in
-deterministic mode.
+Within a step by comparisons: sorting, gathering and cumulative sums wait for a GPU in deterministic mode.
 """
 
 import torch
 from torch import Tensor
 
 from ferbench.blocks.precision import full_precision
-
-
-def one_hot(labels: Tensor, n_classes: int) -> Tensor:
-    """Labels (B,) int64 to rows (B, C) float32 with a 1 at the label."""
-    return (labels.unsqueeze(1) == torch.arange(n_classes, device=labels.device)).float()
 
 
 def ranks(values: Tensor) -> Tensor:
@@ -36,7 +30,7 @@ def ranks_in_class(confidence: Tensor, labels: Tensor, n_classes: int) -> Tensor
     pool between two stages, never within a step.
     """
     order = confidence.argsort(descending=True, stable=True)
-    before = one_hot(labels[order], n_classes).long().cumsum(0)
+    before = (labels[order].unsqueeze(1) == torch.arange(n_classes, device=labels.device)).long().cumsum(0)
     places = torch.empty_like(labels)
     places[order] = before.gather(1, labels[order].unsqueeze(1)).squeeze(1) - 1
     return places
