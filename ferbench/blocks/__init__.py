@@ -3,11 +3,16 @@
 All are static: shapes do not depend on values, and nothing waits for the device.
 """
 
-from ferbench.blocks.alignment import DistributionAlignment
+from ferbench.blocks.alignment import DistributionAlignment, aligned
 from ferbench.blocks.contrast import nt_xent
 from ferbench.blocks.margin import ConfidenceMargin, MarginOptions
+from ferbench.blocks.means import RecentMean, masked_mean
+from ferbench.blocks.mixing import mixup
+from ferbench.blocks.precision import full_precision
+from ferbench.blocks.ramps import gaussian_ramp, linear_ramp
 from ferbench.blocks.released_loop import ReleasedLoop, decay_state
 from ferbench.blocks.selection import ranks, take_tokens
+from ferbench.blocks.targets import one_hot, sharpen
 from ferbench.blocks.thresholds import (
     ClassThresholds,
     DynamicThresholds,
@@ -23,11 +28,20 @@ __all__ = [
     "DynamicThresholds",
     "LearningStatus",
     "MarginOptions",
+    "RecentMean",
     "ReleasedLoop",
     "UnlabeledConfidence",
+    "aligned",
     "class_confidence",
     "decay_state",
+    "full_precision",
+    "gaussian_ramp",
+    "linear_ramp",
+    "masked_mean",
+    "mixup",
     "nt_xent",
+    "one_hot",
     "ranks",
+    "sharpen",
     "take_tokens",
 ]
