@@ -30,7 +30,10 @@ class DistributionAlignment(nn.Module):
         return aligned(prediction, self.prior, self.running)
 
 
-def aligned(prediction: Tensor, wanted: Tensor, found: Tensor) -> Tensor:
-    """Predictions (B, C) scaled by `wanted` / `found` (C,), the proportions of the classes, to rows whose sum is 1."""
+def aligned(prediction: Tensor, wanted: Tensor | float, found: Tensor) -> Tensor:
+    """Predictions (B, C) scaled by `wanted` / `found` (C,), the proportions of the classes, to rows whose sum is 1.
+
+    `wanted` 1 stands for equal proportions.
+    """
     scaled = prediction * (wanted / found.clamp_min(1e-6))
     return scaled / scaled.sum(-1, keepdim=True)

@@ -5,7 +5,7 @@ import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor
 
-from ferbench.blocks import Newest, Projection, UniformAlignment, one_hot, similarity
+from ferbench.blocks import Projection, RecentMean, aligned, one_hot, similarity
 from ferbench.contract.backbone import Network
 from ferbench.contract.batch import Batch, Losses, MethodInfo, Views, strong, weak
 from ferbench.contract.method import Method, MethodConfig
@@ -40,6 +40,9 @@ class CoMatch(Method):
         labeled={"weak": weak()}, unlabeled={"weak": weak(gradient=False), "strong": strong(), "again": strong()}
     )
 
+    probabilities: Tensor  # (K, C) float32, the newest images first
+    embeddings: Tensor  # (K, D) float32
+
     def pool_problem(self, images: int) -> str:
         size = self.config.memory
         return f"its memory of {size} images is larger than the pool; --set comatch.memory=N" if size > images else ""
@@ -47,9 +50,9 @@ class CoMatch(Method):
     def setup(self, net: Network, info: MethodInfo) -> None:
         c = self.config
         self.add_network("projection", lambda: Projection(info.feature_size, c.embedding))
-        self.align = UniformAlignment(info.n_classes, c.align_batches, self.mean)
-        self.probabilities = Newest(c.memory, info.n_classes)
-        self.embeddings = Newest(c.memory, c.embedding)
+        self.recent = RecentMean(info.n_classes, c.align_batches)
+        self.register_buffer("probabilities", torch.zeros(c.memory, info.n_classes))
+        self.register_buffer("embeddings", torch.zeros(c.memory, c.embedding))
 
     def loss(self, batch: Batch) -> Losses:
         c, project = self.config, self.networks["projection"]
@@ -58,11 +61,11 @@ class CoMatch(Method):
         supervised = F.cross_entropy(labeled.weak.logits, batch.labels)
         # Pseudo-labels of weak views, smoothed with the memory, which then takes in the batch
         with torch.no_grad():
-            own, embedded = self.align(unlabeled.weak.probabilities), project(unlabeled.weak.features)
+            prediction, embedded = unlabeled.weak.probabilities, project(unlabeled.weak.features)
+            own = aligned(prediction, 1, self.recent(self.mean(prediction.mean(0))))
             target = self._smoothed(own, embedded)
-            labels = one_hot(batch.labels, self.info.n_classes)
-            self.probabilities.push(self.gather(torch.cat([own, labels])))
-            self.embeddings.push(self.gather(torch.cat([embedded, project(labeled.weak.features)])))
+            self._remember(self.probabilities, own, one_hot(batch.labels, self.info.n_classes))
+            self._remember(self.embeddings, embedded, project(labeled.weak.features))
         # Cross-entropy of strong views with them, where they are confident
         confidence, pseudo_label = target.max(-1)
         mask = (confidence >= c.threshold).float()
@@ -74,10 +77,14 @@ class CoMatch(Method):
         terms = {"supervised": supervised, "unlabeled": consistency, "contrast": contrast}
         return Losses(total, pseudo_label=pseudo_label, mask=mask, **terms)
 
+    def _remember(self, memory: Tensor, *rows: Tensor) -> None:
+        """The newest rows, those of all processes, take the place of the oldest."""
+        memory.copy_(torch.cat([*map(self.gather, rows), memory])[: len(memory)])
+
     def _smoothed(self, own: Tensor, embedded: Tensor) -> Tensor:
         """Pseudo-labels q of predictions (B, C) and embeddings (B, D) once the memory is full, the former before."""
-        alpha, memory = self.config.smoothing, self.probabilities.rows
-        likeness = similarity(embedded, self.embeddings.rows, self.config.temperature).softmax(-1)
+        alpha, memory = self.config.smoothing, self.probabilities
+        likeness = similarity(embedded, self.embeddings, self.config.temperature).softmax(-1)
         is_full = memory[-1].sum() > 0
         return torch.where(is_full, alpha * own + (1 - alpha) * likeness @ memory, own)
 

@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor
 
+from ferbench.blocks import linear_ramp
 from ferbench.contract.backbone import Network
 from ferbench.contract.batch import Batch, Losses, MethodInfo, Views, strong, weak
 from ferbench.contract.method import Method, MethodConfig
@@ -108,7 +109,7 @@ class MetaPseudoLabels(Method):
         target = (weak_view.detach() / c.temperature).softmax(-1)
         mask = (target.max(-1).values >= c.threshold).float()
         consistency = (F.cross_entropy(strong_view, target, reduction="none") * mask).mean()
-        weight = c.unlabeled_weight * (batch.progress / c.ramp).clamp_max(1)
+        weight = c.unlabeled_weight * linear_ramp(batch.progress, c.ramp)
         # The student's feedback, for the very labels that it was given
         meta = feedback * F.cross_entropy(strong_view, labels)
         total = supervised + weight * consistency + meta

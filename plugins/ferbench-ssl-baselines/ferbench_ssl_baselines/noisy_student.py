@@ -19,8 +19,8 @@ class NoisyStudent(Method):
     """Noisy Student (Xie et al., CVPR 2020, arXiv 1911.04252, Algorithm 1): students have noise, their teachers none.
 
     1. A teacher learns the labeled images. 2. Without noise it gives soft pseudo-labels of the pool. 3. A new student
-    learns both, with noise: strong views and dropout. 4. It is the next teacher. Images of a confidence from 0.3 take
-    part, balanced: of each class equally many, the surest, or all of them several times.
+    learns both, with noise: strong views, dropout. 4. It is the next teacher. Of the pool as many images of each class
+    take part, the surest or, with copies, all that reach the threshold.
     """
 
     class Config(MethodConfig):
@@ -57,8 +57,7 @@ class NoisyStudent(Method):
 
     def teacher_loss(self, batch: Batch) -> Losses:
         """Step 1: cross-entropy on labeled images."""
-        supervised = F.cross_entropy(self.forward_images(batch.labeled.images["strong"]).logits, batch.labels)
-        return Losses(supervised, supervised=supervised)
+        return Losses(F.cross_entropy(self.forward_images(batch.labeled.images["strong"]).logits, batch.labels))
 
     def loss(self, batch: Batch) -> Losses:
         """Step 3: the means of labeled images and of the balanced set, for which the unlabeled batch stands."""

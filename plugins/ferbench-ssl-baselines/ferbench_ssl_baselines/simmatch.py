@@ -5,7 +5,7 @@ import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor
 
-from ferbench.blocks import Projection, UniformAlignment, one_hot, similarity
+from ferbench.blocks import Projection, RecentMean, aligned, one_hot, similarity
 from ferbench.contract.backbone import Network
 from ferbench.contract.batch import Batch, Losses, MethodInfo, Views, strong, weak
 from ferbench.contract.method import Method, MethodConfig
@@ -42,7 +42,7 @@ class SimMatch(Method):
     def setup(self, net: Network, info: MethodInfo) -> None:
         c = self.config
         self.add_network("projection", lambda: Projection(info.feature_size, c.embedding))
-        self.align = UniformAlignment(info.n_classes, c.align_batches, self.mean)
+        self.recent = RecentMean(info.n_classes, c.align_batches)
         self.register_buffer("embeddings", torch.zeros(info.n_labeled, c.embedding))
         self.register_buffer("labels", torch.zeros(info.n_labeled, info.n_classes))
 
@@ -55,7 +55,8 @@ class SimMatch(Method):
         memory, is_full = self.embeddings.clone(), self.labels.any(-1).all()
         likeness = similarity(project(unlabeled.strong.features), memory, c.temperature)
         with torch.no_grad():
-            own = self.align(unlabeled.weak.probabilities)
+            prediction = unlabeled.weak.probabilities
+            own = aligned(prediction, 1, self.recent(self.mean(prediction.mean(0))))
             weak_likeness = similarity(project(unlabeled.weak.features), memory, c.temperature).softmax(-1)
             unfolded = weak_likeness * (own @ self.labels.T)
             instances = unfolded / unfolded.sum(-1, keepdim=True).clamp_min(1e-12)

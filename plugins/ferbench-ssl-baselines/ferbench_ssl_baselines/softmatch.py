@@ -5,7 +5,7 @@ import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor
 
-from ferbench.blocks import DistributionAlignment
+from ferbench.blocks import aligned
 from ferbench.contract.backbone import Network
 from ferbench.contract.batch import Batch, Losses, MethodInfo, Views, strong, weak
 from ferbench.contract.method import Method, MethodConfig
@@ -31,22 +31,22 @@ class SoftMatch(Method):
     views = Views(labeled={"weak": weak()}, unlabeled={"weak": weak(gradient=False), "strong": strong()})
     mean_confidence: Tensor  # () float32, mu
     variance: Tensor  # () float32, sigma^2
+    mean_prediction: Tensor  # (C,) float32
 
     def setup(self, net: Network, info: MethodInfo) -> None:
-        uniform = torch.full((info.n_classes,), 1 / info.n_classes)
-        self.align = DistributionAlignment(info, self.config.momentum, self.mean, prior=uniform)
         self.register_buffer("mean_confidence", torch.tensor(1 / info.n_classes))
         self.register_buffer("variance", torch.tensor(1.0))
+        self.register_buffer("mean_prediction", torch.full((info.n_classes,), 1 / info.n_classes))
 
     def loss(self, batch: Batch) -> Losses:
         labeled, unlabeled = self.forward_views(batch)
         supervised = F.cross_entropy(labeled.weak.logits, batch.labels)
-        # Mean and variance of the confidence, with this step's weak views
+        # The three means, with this step's weak views
         prediction = unlabeled.weak.probabilities
         confidence, pseudo_label = prediction.max(-1)
-        self._observe(self.gather(confidence))
+        self._observe(self.gather(confidence), self.gather(prediction))
         # The weight of each pseudo-label, from its aligned confidence
-        below = (self.align(prediction).max(-1).values - self.mean_confidence).clamp_max(0)
+        below = (aligned(prediction, 1, self.mean_prediction).max(-1).values - self.mean_confidence).clamp_max(0)
         weight = torch.exp(-below.square() / (2 * self.variance / self.config.width**2))
         # Cross-entropy of strong views, weighted
         consistency = (F.cross_entropy(unlabeled.strong.logits, pseudo_label, reduction="none") * weight).mean()
@@ -55,6 +55,8 @@ class SoftMatch(Method):
         terms = {"supervised": supervised, "unlabeled": consistency, **shown}
         return Losses(total, pseudo_label=pseudo_label, mask=weight, **terms)
 
-    def _observe(self, confidence: Tensor) -> None:
-        self.mean_confidence.lerp_(confidence.mean(), 1 - self.config.momentum)
-        self.variance.lerp_(confidence.var(), 1 - self.config.momentum)
+    def _observe(self, confidence: Tensor, prediction: Tensor) -> None:
+        new = 1 - self.config.momentum
+        self.mean_confidence.lerp_(confidence.mean(), new)
+        self.variance.lerp_(confidence.var(), new)
+        self.mean_prediction.lerp_(prediction.mean(0), new)
