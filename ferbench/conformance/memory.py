@@ -43,9 +43,8 @@ class MemoryWatch:
 
 
 @contextmanager
-def what_is_new() -> Iterator[None]:
-    """Within it the collector leaves out what was there before: of a whole interpreter that would take seconds."""
-    gc.collect()
+def new_objects_alone() -> Iterator[None]:
+    """Within it looks at what lives see what is made within it: to go through all that a session has takes seconds."""
     gc.freeze()
     try:
         yield
@@ -54,7 +53,7 @@ def what_is_new() -> Iterator[None]:
 
 
 def _living_tensors() -> tuple[int, int]:
-    """Number and bytes of all tensors that Python knows, but those from before `what_is_new`."""
+    """Number and bytes of all tensors that Python knows, but for those that are frozen."""
     gc.collect()
     count = size = 0
     for thing in gc.get_objects():

@@ -16,7 +16,7 @@ from ferbench.cells.resolve import method_config, view_kinds
 from ferbench.conformance.framework import Checks, Doubt, Found
 from ferbench.conformance.fresh_process import in_fresh_processes
 from ferbench.conformance.losses import LossWatch
-from ferbench.conformance.memory import MemoryWatch, what_is_new
+from ferbench.conformance.memory import MemoryWatch, new_objects_alone
 from ferbench.conformance.options import ignored_options
 from ferbench.conformance.static_check import check_static
 from ferbench.conformance.surroundings import Surroundings
@@ -212,7 +212,7 @@ def no_option_ignored(case: MethodCase) -> Found:
 def memory(case: MethodCase) -> Found:
     variant, config = next(case.configs())
     watch = MemoryWatch()
-    with what_is_new():
+    with new_objects_alone():
         case.run(config, steps=MEMORY_STEPS, after_step=watch)
     return watch.verdict(variant)
 

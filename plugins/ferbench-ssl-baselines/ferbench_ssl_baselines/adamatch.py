@@ -35,6 +35,7 @@ class AdaMatch(Method):
         hard_labels: bool = Field(False, description="targets are the most likely class, not the distribution")
 
     config: Config
+    runs_eagerly = "draws random numbers within the loss"
     variants: ClassVar = {"described": {}, "released": {"labeled_weight": 0.5, "hard_labels": True}}
     joint_forward = True
     views = Views(labeled={"weak": weak(), "strong": strong()}, unlabeled={"weak": weak(), "strong": strong()})

@@ -14,8 +14,6 @@ from ferbench.contract.batch import Batch, Losses, MethodInfo, Views, strong, we
 from ferbench.contract.method import Method, MethodConfig
 from ferbench.contract.stage import Stage, StageContext
 
-SELECTION = "selection"
-
 
 class Dash(Method):
     """Dash (Xu et al., ICML 2021, Algorithm 1): unlabeled images count while their loss is below a falling threshold.
@@ -49,14 +47,14 @@ class Dash(Method):
         share, labeled = self.config.warmup, Views(labeled=self.views.labeled)
         return [
             Stage("warm-up", self.supervised, labeled, data="labeled", share=share),
-            Stage(SELECTION, self.loss, self.views, share=1 - share),
+            Stage("selection", self.loss, self.views, share=1 - share),
         ]
 
     def setup(self, net: Network, info: MethodInfo) -> None:
         self.register_buffer("initial", torch.zeros(()))
 
     def start_stage(self, stage: Stage, context: StageContext) -> None:
-        if stage.name == SELECTION:
+        if stage.name == "selection":
             seen = context.predict("labeled", net="student")
             self.initial.copy_(F.cross_entropy(seen.logits, seen.labels))
 

@@ -30,6 +30,7 @@ class MixMatch(Method):
         ramp: float = Field(16_000 / 2**20, gt=0, le=1, description="part of the run in which lambda_U rises")
 
     config: Config
+    runs_eagerly = "draws random numbers within the loss"
     views = Views(labeled={"weak": weak()}, unlabeled={"first": weak(), "second": weak()})
 
     def loss(self, batch: Batch) -> Losses:
@@ -47,6 +48,5 @@ class MixMatch(Method):
         supervised = F.cross_entropy(logits[:n], target[:n])
         unlabeled = F.mse_loss(logits[n:].softmax(-1), target[n:])
         total = supervised + c.unlabeled_weight * linear_ramp(batch.progress, c.ramp) * unlabeled
-        confidence, pseudo_label = q.max(-1)
-        mask = torch.ones_like(confidence)
-        return Losses(total, pseudo_label=pseudo_label, mask=mask, supervised=supervised, unlabeled=unlabeled)
+        mask = torch.ones_like(q[:, 0])
+        return Losses(total, pseudo_label=q.argmax(-1), mask=mask, supervised=supervised, unlabeled=unlabeled)

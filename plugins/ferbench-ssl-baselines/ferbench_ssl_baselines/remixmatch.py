@@ -19,8 +19,8 @@ class ReMixMatch(Method):
         L = mean over X' of H(p, f) + lambda_U mean over U' of H(q, f)
             + lambda_U1 mean of H(q, f(u_1)) + lambda_r mean of H(r, rotation(u_1 turned by r))        (Eq. 3)
 
-    u_1 is the first strong view, unmixed; r is 0 to 3 quarters, drawn for each image. lambda_U and lambda_U1 rise
-    linearly over the first 2^20 of 2^26 images. As in the authors' code only mixed images move BatchNorm's statistics.
+    u_1 is the first strong view, unmixed; r is 0 to 3 quarters, drawn for each image. lambda_U and lambda_U1 rise over
+    2^20 of 2^26 images. As in the authors' code only mixed images move BatchNorm's statistics.
     """
 
     class Config(MethodConfig):
@@ -35,6 +35,7 @@ class ReMixMatch(Method):
         ramp: float = Field(1 / 64, gt=0, le=1, description="part of the run in which lambda_U and lambda_U1 rise")
 
     config: Config
+    runs_eagerly = "draws random numbers within the loss"
     prior: Tensor  # (C,) float32, the proportions of the labels
 
     def __init__(self, config: Config) -> None:
@@ -45,34 +46,32 @@ class ReMixMatch(Method):
     def setup(self, net: Network, info: MethodInfo) -> None:
         self.recent = RecentMean(info.n_classes, 128)
         self.register_buffer("prior", torch.tensor(info.class_counts) / info.n_labeled)
-        self.rotation = self.add_network("rotation", lambda: nn.Linear(info.feature_size, 4))
+        self.add_network("rotation", lambda: nn.Linear(info.feature_size, 4))
 
     def loss(self, batch: Batch) -> Losses:
         assert batch.unlabeled is not None
-        c, views, n = self.config, batch.unlabeled.images, len(batch.labels)
+        c, x, u = self.config, batch.labeled.images["strong"], batch.unlabeled.images
         # Guess: aligned, then sharpened (Section 3.1)
         with torch.no_grad(), self.probing():
-            p = self.net(views["weak"]).probabilities
+            p = self.net(u["weak"]).probabilities
         q = sharpen(aligned(p, self.prior, self.recent(self.mean(p.mean(0)))), c.temperature)
         # X', U': every image is mixed with a partner among all
-        images = torch.cat([batch.labeled.images["strong"], *views.values()])
-        targets = torch.cat([one_hot(batch.labels, self.info.n_classes), *[q] * len(views)])
-        mixed, target = mixup(self, images, targets, c.alpha)
-        logits, (turned, turns) = self.forward_images(mixed).logits, self._turned(views["strong1"])
+        targets = torch.cat([one_hot(batch.labels, self.info.n_classes), *[q] * len(u)])
+        mixed, target = mixup(self, torch.cat([x, *u.values()]), targets, c.alpha)
+        logits, (turned, turns) = self.forward_images(mixed).logits, self._turned(u["strong1"])
         with self.probing():
-            first, rotated = self.forward_images(views["strong1"]), self.forward_images(turned)
+            first, rotated = (self.forward_images(each) for each in (u["strong1"], turned))
         # The four terms of Eq. 3
         terms = {
-            "supervised": F.cross_entropy(logits[:n], target[:n]),
-            "unlabeled": F.cross_entropy(logits[n:], target[n:]),
+            "supervised": F.cross_entropy(logits[: len(x)], target[: len(x)]),
+            "unlabeled": F.cross_entropy(logits[len(x) :], target[len(x) :]),
             "first": F.cross_entropy(first.logits, q),
-            "rotation": F.cross_entropy(self.rotation(rotated.features), turns),
+            "rotation": F.cross_entropy(self.networks["rotation"](rotated.features), turns),
         }
+        ramp = linear_ramp(batch.progress, c.ramp)
         guessed = c.unlabeled_weight * terms["unlabeled"] + c.first_weight * terms["first"]
-        total = terms["supervised"] + linear_ramp(batch.progress, c.ramp) * guessed
-        total = total + c.rotation_weight * terms["rotation"]
-        confidence, pseudo_label = q.max(-1)
-        return Losses(total, pseudo_label=pseudo_label, mask=torch.ones_like(confidence), **terms)
+        total = terms["supervised"] + ramp * guessed + c.rotation_weight * terms["rotation"]
+        return Losses(total, pseudo_label=q.argmax(-1), mask=torch.ones_like(q[:, 0]), **terms)
 
     def _turned(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Images (B, 3, S, S), each turned by a number of quarters that is drawn for it, and the numbers (B,) int64."""

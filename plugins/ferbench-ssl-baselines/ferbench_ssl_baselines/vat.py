@@ -37,6 +37,7 @@ class Vat(Method):
         entropy_weight: float = Field(0.0, ge=0, description="weight of the entropy of predictions")
 
     config: Config
+    runs_eagerly = "takes a gradient, and draws random numbers, within the loss"
     variants: ClassVar = {"described": {}, "entropy": {"entropy_weight": 1.0}}
     views = Views(labeled={"weak": weak()}, unlabeled={"weak": weak()})
 
