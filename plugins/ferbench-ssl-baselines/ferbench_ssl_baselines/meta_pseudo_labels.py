@@ -40,6 +40,7 @@ class MetaPseudoLabels(Method):
         finetuning: float = Field(0.008, gt=0, lt=1, description="part of the steps that fine-tune on labels (8,000)")
 
     config: Config
+    runs_eagerly = "draws labels within the loss"
     views = Views(labeled={"weak": weak()}, unlabeled={"weak": weak(), "strong": strong()})
 
     def setup(self, net: Network, info: MethodInfo) -> None:

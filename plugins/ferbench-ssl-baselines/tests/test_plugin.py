@@ -57,15 +57,17 @@ def test_a_method_is_one_short_file_and_inherits_from_no_other(entry: Entry) -> 
 @pytest.mark.parametrize("entry", METHODS, ids=lambda entry: entry.name)
 def test_the_loss_of_three_steps_is_one_graph_or_the_method_says_why_not(entry: Entry, tmp_path: Path) -> None:
     method: type[Method] = entry.load()
+    stages = {stage.loss.__name__: n for n, stage in enumerate(method(method.Config()).stages())}
     if method.runs_eagerly:
         with pytest.raises(torch._dynamo.exc.Unsupported):
-            graphs_of_three_steps(method, tmp_path)
+            for stage in stages.values():
+                graphs_of_three_steps(method, stage, tmp_path)
     else:
-        assert graphs_of_three_steps(method, tmp_path) == 1
+        assert [graphs_of_three_steps(method, stage, tmp_path) for stage in stages.values()] == [1] * len(stages)
 
 
-def graphs_of_three_steps(method: type[Method], folder: Path) -> int:
-    """How many graphs the loss of a method's last stage is compiled to, whole, in three steps."""
+def graphs_of_three_steps(method: type[Method], stage: int, folder: Path) -> int:
+    """How many graphs the loss of a method's stage is compiled to, whole, in three steps."""
     graphs = 0
 
     def backend(module: torch.fx.GraphModule, inputs: Sequence[torch.Tensor]) -> object:
@@ -75,7 +77,7 @@ def graphs_of_three_steps(method: type[Method], folder: Path) -> int:
 
     torch._dynamo.reset()
     training = toy_training(method(method.Config()), folder)
-    stepper = Stepper(training, stage=-1)
+    stepper = Stepper(training, stage)
     loss = torch.compile(stepper.planned.stage.loss, fullgraph=True, backend=backend)
     for step in range(3):
         training.log.clear()

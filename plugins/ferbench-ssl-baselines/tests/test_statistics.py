@@ -8,13 +8,23 @@ from tests.support.numeric_step import Array, attached, images_of, make_batch
 
 from ferbench.contract.method import Method
 from ferbench_ssl_baselines.adamatch import AdaMatch
+from ferbench_ssl_baselines.bitfit import BitFit
+from ferbench_ssl_baselines.ccssl import CCSSL
+from ferbench_ssl_baselines.comatch import CoMatch
+from ferbench_ssl_baselines.crest import CReST
 from ferbench_ssl_baselines.dash import Dash
+from ferbench_ssl_baselines.debiaspl import DebiasPL
 from ferbench_ssl_baselines.flexmatch import FlexMatch
+from ferbench_ssl_baselines.freematch import FreeMatch
+from ferbench_ssl_baselines.lora import LoRA
 from ferbench_ssl_baselines.mean_teacher import MeanTeacher
 from ferbench_ssl_baselines.mixmatch import MixMatch
+from ferbench_ssl_baselines.noisy_student import NoisyStudent
 from ferbench_ssl_baselines.pi_model import PiModel
 from ferbench_ssl_baselines.pseudo_label import PseudoLabel
 from ferbench_ssl_baselines.remixmatch import ReMixMatch
+from ferbench_ssl_baselines.simmatch import SimMatch
+from ferbench_ssl_baselines.softmatch import SoftMatch
 from ferbench_ssl_baselines.uda import Uda
 from ferbench_ssl_baselines.vat import Vat
 
@@ -30,6 +40,16 @@ CASES: list[tuple[type[Method], Any]] = [
     (FlexMatch, (["weak"], ["strong"])),
     (Dash, (["weak"], ["strong"])),
     (AdaMatch, (["weak", "strong"], ["weak", "strong"])),
+    (CoMatch, (["weak"], ["strong", "again"])),
+    (SimMatch, (["weak"], ["strong"])),
+    (CCSSL, (["weak"], ["strong", "again"])),
+    (FreeMatch, (["weak"], ["strong"])),
+    (SoftMatch, (["weak"], ["strong"])),
+    (NoisyStudent, (["strong"], ["strong"])),
+    (DebiasPL, (["weak"], ["strong"])),
+    (CReST, (["weak"], ["weak", "strong"])),
+    (BitFit, (["train"], [])),
+    (LoRA, (["train"], [])),
 ]
 
 
