@@ -21,13 +21,13 @@ def ferbench_register_methods(register: Register) -> None:
     register(
         "mean-teacher",
         "ferbench_ssl_baselines.mean_teacher:MeanTeacher",
-        summary="The average of past nets says what the net should predict",
+        summary="The average of past nets says what to predict",
         paper="Tarvainen and Valpola, NeurIPS 2017, arXiv 1703.01780",
     )
     register(
         "vat",
         "ferbench_ssl_baselines.vat:Vat",
-        summary="Predictions stay under the perturbation that changes them most",
+        summary="Predictions resist the perturbation that moves them most",
         paper="Miyato et al., TPAMI 2018, arXiv 1704.03976",
     )
     register(
@@ -39,30 +39,30 @@ def ferbench_register_methods(register: Register) -> None:
     register(
         "uda",
         "ferbench_ssl_baselines.uda:Uda",
-        summary="Sharpened predictions of confident images train strong views",
+        summary="Sharpened confident predictions train strong views",
         paper="Xie et al., NeurIPS 2020, arXiv 1904.12848",
     )
     register(
         "remixmatch",
         "ferbench_ssl_baselines.remixmatch:ReMixMatch",
-        summary="Aligned guesses train mixed strong views; rotations are predicted",
+        summary="Aligned guesses train mixed strong views; rotations too",
         paper="Berthelot et al., ICLR 2020, arXiv 1911.09785",
     )
     register(
         "flexmatch",
         "ferbench_ssl_baselines.flexmatch:FlexMatch",
-        summary="FixMatch; a class that is learned less has a lower threshold",
+        summary="FixMatch with a lower threshold for classes learned less",
         paper="Zhang et al., NeurIPS 2021, arXiv 2110.08263",
     )
     register(
         "dash",
         "ferbench_ssl_baselines.dash:Dash",
-        summary="Images count while their loss is below a falling threshold",
+        summary="Images count while their loss is below a falling bound",
         paper="Xu et al., ICML 2021, arXiv 2109.00650",
     )
     register(
         "adamatch",
         "ferbench_ssl_baselines.adamatch:AdaMatch",
-        summary="FixMatch; threshold and proportions follow the labeled images",
+        summary="FixMatch, threshold and proportions from labeled images",
         paper="Berthelot et al., ICLR 2022, arXiv 2106.04732",
     )
