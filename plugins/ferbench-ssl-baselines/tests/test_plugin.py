@@ -3,18 +3,14 @@
 import json
 import subprocess
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
-import torch
 from tests.support.archives import describe
 from tests.support.command import call
 from tests.support.command import succeed as ferbench
 from tests.support.pattern_set import write_pattern_set
-from tests.support.stepping import Stepper
 
-from ferbench.conformance.toy_task import toy_training
 from ferbench.contract.method import Method
 from ferbench.discovery.loader import load_registry
 from ferbench.discovery.registry import Entry
@@ -51,38 +47,6 @@ def test_a_method_is_one_short_file_and_inherits_from_no_other(entry: Entry) -> 
     assert method.__bases__ == (Method,)
     file = Path(str(sys.modules[method.__module__].__file__))
     assert len(file.read_text("utf-8").splitlines()) <= MOST_LINES.get(entry.name, 80)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("entry", METHODS, ids=lambda entry: entry.name)
-def test_the_loss_of_three_steps_is_one_graph_or_the_method_says_why_not(entry: Entry, tmp_path: Path) -> None:
-    method: type[Method] = entry.load()
-    stages = {stage.loss.__name__: n for n, stage in enumerate(method(method.Config()).stages())}
-    if method.runs_eagerly:
-        with pytest.raises(torch._dynamo.exc.Unsupported):
-            for stage in stages.values():
-                graphs_of_three_steps(method, stage, tmp_path)
-    else:
-        assert [graphs_of_three_steps(method, stage, tmp_path) for stage in stages.values()] == [1] * len(stages)
-
-
-def graphs_of_three_steps(method: type[Method], stage: int, folder: Path) -> int:
-    """How many graphs the loss of a method's stage is compiled to, whole, in three steps."""
-    graphs = 0
-
-    def backend(module: torch.fx.GraphModule, inputs: Sequence[torch.Tensor]) -> object:
-        nonlocal graphs
-        graphs += 1
-        return module.forward
-
-    torch._dynamo.reset()
-    training = toy_training(method(method.Config()), folder)
-    stepper = Stepper(training, stage)
-    loss = torch.compile(stepper.planned.stage.loss, fullgraph=True, backend=backend)
-    for step in range(3):
-        training.log.clear()
-        loss(stepper.batch(step)).total.backward()
-    return graphs
 
 
 def test_a_method_that_knows_each_image_of_the_pool_is_refused_on_a_stream(tmp_path: Path) -> None:

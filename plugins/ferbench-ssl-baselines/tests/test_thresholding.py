@@ -84,9 +84,9 @@ def test_labeled_images_that_are_known_better_than_the_schedule_do_not_count(
 
 def test_a_step_of_flexmatch_is_held_to_the_thresholds_before_it() -> None:
     method = attached(FlexMatch, threshold=0.9)
-    latest = torch.tensor([2, 2, 2, 2, 1, 3, 3, 3, 3, 0])  # 1, 1 and 4 images of the classes, 4 never confident
+    latest = torch.tensor([1, 1, 1, 0, 2, 1, 2, 3, 3, 3])  # 1, 4 and 2 images of the classes, 3 never confident
     method.thresholds.latest.copy_(latest)  # type: ignore[union-attr, operator]
-    thresholds = 0.9 * np.array([1 / 7, 1 / 7, 1])  # beta is 1/4, 1/4 and 4/4, and M(1/4) = 1/7
+    thresholds = 0.9 * np.array([1 / 7, 1, 1 / 3])  # beta is 1/4, 4/4 and 2/4, and M(1/4) = 1/7, M(1/2) = 1/3
     method.thresholds.threshold.copy_(torch.tensor(thresholds))  # type: ignore[union-attr, operator]
     batch = make_batch(method)
     x, u = images_of(batch)
@@ -105,10 +105,19 @@ def test_a_step_of_flexmatch_is_held_to_the_thresholds_before_it() -> None:
     for place, p in zip([7, 2, 5, 0], prediction, strict=True):
         latest[place] = int(p.argmax()) if p.max() > 0.9 else latest[place]
     sigma = np.bincount(latest, minlength=4)
-    assert sigma.tolist() == [1, 2, 5, 2]
+    assert sigma.tolist() == [1, 4, 3, 2]
     beta = sigma[:3] / max(sigma[:3].max(), POOL - sigma[:3].sum())
     found = method.end_epoch(SimpleNamespace())["threshold"]  # type: ignore[arg-type]
-    np.testing.assert_allclose(found, 0.9 * beta / (2 - beta), rtol=1e-5)
+    after = 0.9 * beta / (2 - beta)
+    np.testing.assert_allclose(found, after, rtol=1e-5)
+    assert (prediction.max(-1) >= after[label]).tolist() != mask.tolist(), "these would let others through"
+
+
+def test_thresholds_of_flexmatch_stay_low_while_most_images_were_never_confident() -> None:
+    method = attached(FlexMatch, threshold=0.9)
+    method.loss(make_batch(method))  # one image of class 1 and one of class 2 are confident, eight are not
+    found = method.end_epoch(SimpleNamespace())["threshold"]  # type: ignore[arg-type]
+    np.testing.assert_allclose(found, [0, 0.9 / 15, 0.9 / 15], rtol=1e-5)  # beta = 1/8, M(1/8) = 1/15
 
 
 def test_flexmatch_lets_all_images_through_until_it_has_learned_something() -> None:
@@ -209,16 +218,19 @@ def adamatch_parts(net: NumpyNet, x: dict[str, Array], u: dict[str, Array], shar
 @pytest.mark.parametrize("variant", ["described", "released"])
 def test_a_step_of_adamatch(variant: str) -> None:
     method = attached(AdaMatch, variant=variant)
+    for mean in (method.labeled_mean, method.unlabeled_mean):  # of two batches, so that this one counts
+        assert mean.recent.shape == (128, 3)  # type: ignore[union-attr]
+        mean.recent = torch.full((2, 3), 1 / 3)  # type: ignore[union-attr]
     batch = make_batch(method, progress=0.2)
     x, u = images_of(batch)
     share = np.random.default_rng(5).uniform(size=(2 * L, 3))
     method.uniform = lambda images, *shape: torch.tensor(share, dtype=torch.float32)  # type: ignore[method-assign]
     known, _, prediction, _ = (softmax(z) for z in adamatch_parts(numpy_net(method.net), x, u, share))
-    # Means of 128 batches, of which 127 were uniform, class by class
-    wanted, found = ((127 / 3 + p.mean(0)) / 128 for p in (known, prediction))
+    wanted, found = ((1 / 3 + p.mean(0)) / 2 for p in (known, prediction))
     aligned = prediction * wanted / found
     aligned = aligned / aligned.sum(-1, keepdims=True)
     mask = aligned.max(-1) >= 0.9 * known.max(-1).mean()
+    assert mask.tolist() != (aligned.max(-1) >= 0.9 * prediction.max(-1).mean()).tolist()
     target = aligned if variant == "described" else one_hot(aligned.argmax(-1))
     weight = 1.0 if variant == "described" else 0.5
     mu = 0.5 - np.cos(min(np.pi, 2 * np.pi * 0.2)) / 2
