@@ -39,7 +39,6 @@ class CoMatch(Method):
     views = Views(
         labeled={"weak": weak()}, unlabeled={"weak": weak(gradient=False), "strong": strong(), "again": strong()}
     )
-
     probabilities: Tensor  # (K, C) float32, the newest images first
     embeddings: Tensor  # (K, D) float32
 

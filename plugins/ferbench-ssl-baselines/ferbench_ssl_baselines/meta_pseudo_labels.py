@@ -94,7 +94,9 @@ class MetaPseudoLabels(Method):
 
     def _student_loss(self, batch: Batch, labels: Tensor) -> Losses:
         assert batch.unlabeled is not None
-        logits = self.forward_images(batch.unlabeled.images["strong"]).logits
+        # Labeled images are there for BatchNorm alone, as in the authors' code: it should know them, too
+        images = torch.cat([batch.unlabeled.images["strong"], batch.labeled.images["weak"]])
+        logits = self.forward_images(images).logits[: len(labels)]
         total = F.cross_entropy(logits, labels, label_smoothing=self.config.label_smoothing)
         return Losses(total, pseudo_label=labels, mask=torch.ones_like(logits[:, 0]))
 

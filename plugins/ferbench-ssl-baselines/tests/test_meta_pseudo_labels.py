@@ -57,7 +57,8 @@ class Step:
     def student_loss(self, net: nn.Module, smoothing: float) -> Tensor:
         """On the labels that were drawn, smoothed."""
         assert self.batch.unlabeled is not None
-        log_p = net(self.batch.unlabeled.images["strong"]).logits.log_softmax(-1)
+        images = torch.cat([self.batch.unlabeled.images["strong"], self.batch.labeled.images["weak"]])
+        log_p = net(images).logits[:U].log_softmax(-1)
         target = (1 - smoothing) * torch.eye(3)[self.labels] + smoothing / 3
         return -(target * log_p).sum(-1).mean()
 
@@ -151,6 +152,6 @@ def test_the_student_sees_labels_in_the_end_alone_and_the_tutor_stays_then(tmp_p
     begin, end = tutors[1], training.run.method.networks["tutor"].state_dict()
     assert all(torch.equal(value, begin[name]) for name, value in end.items())
     assert any(not torch.equal(value, tutors[0][name]) for name, value in end.items())
-    # Tutor: labeled, weak and strong; student: strong; labeled images before and after; then 6 steps on labels
-    assert progress.forward_images == 6 * ((L + 2 * U) + U + 2 * L) + 6 * L
+    # Tutor: labeled, weak and strong; student: strong and labeled, labeled before and after; then 6 steps on labels
+    assert progress.forward_images == 6 * ((L + 2 * U) + (U + L) + 2 * L) + 6 * L
     assert progress.optimizer_steps == 6 * 2 + 6
