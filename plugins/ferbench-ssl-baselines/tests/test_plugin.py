@@ -10,6 +10,9 @@ from tests.support.archives import describe
 from tests.support.command import call
 from tests.support.command import succeed as ferbench
 from tests.support.pattern_set import write_pattern_set
+from tests.support.stepping import Stepper
+from tests.support.toy_runs import toy_run
+from tests.support.waiting import NothingWaits
 
 from ferbench.contract.method import Method
 from ferbench.discovery.loader import load_registry
@@ -47,6 +50,14 @@ def test_a_method_is_one_short_file_and_inherits_from_no_other(entry: Entry) -> 
     assert method.__bases__ == (Method,)
     file = Path(str(sys.modules[method.__module__].__file__))
     assert len(file.read_text("utf-8").splitlines()) <= MOST_LINES.get(entry.name, 80)
+
+
+@pytest.mark.parametrize("entry", METHODS, ids=lambda entry: entry.name)
+def test_nothing_in_a_step_waits_for_the_device(entry: Entry, tmp_path: Path) -> None:
+    stepper = Stepper(toy_run(load_registry(), entry.name, tmp_path), -1)
+    batch = stepper.batch(0)
+    with NothingWaits():
+        stepper.step(0, batch)
 
 
 def test_a_method_that_knows_each_image_of_the_pool_is_refused_on_a_stream(tmp_path: Path) -> None:
