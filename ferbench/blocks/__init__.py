@@ -3,11 +3,16 @@
 All are static: shapes do not depend on values, and nothing waits for the device.
 """
 
-from ferbench.blocks.alignment import DistributionAlignment
-from ferbench.blocks.contrast import nt_xent
+from ferbench.blocks.alignment import DistributionAlignment, aligned
+from ferbench.blocks.contrast import Projection, nt_xent, similarity
 from ferbench.blocks.margin import ConfidenceMargin, MarginOptions
+from ferbench.blocks.means import RecentMean, masked_mean
+from ferbench.blocks.mixing import mixup
+from ferbench.blocks.precision import full_precision
+from ferbench.blocks.ramps import gaussian_ramp, linear_ramp
 from ferbench.blocks.released_loop import ReleasedLoop, decay_state
-from ferbench.blocks.selection import ranks, take_tokens
+from ferbench.blocks.selection import ranks, ranks_in_class, take_tokens
+from ferbench.blocks.targets import one_hot, sharpen
 from ferbench.blocks.thresholds import (
     ClassThresholds,
     DynamicThresholds,
@@ -23,11 +28,23 @@ __all__ = [
     "DynamicThresholds",
     "LearningStatus",
     "MarginOptions",
+    "Projection",
+    "RecentMean",
     "ReleasedLoop",
     "UnlabeledConfidence",
+    "aligned",
     "class_confidence",
     "decay_state",
+    "full_precision",
+    "gaussian_ramp",
+    "linear_ramp",
+    "masked_mean",
+    "mixup",
     "nt_xent",
+    "one_hot",
     "ranks",
+    "ranks_in_class",
+    "sharpen",
+    "similarity",
     "take_tokens",
 ]

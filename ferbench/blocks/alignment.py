@@ -27,5 +27,13 @@ class DistributionAlignment(nn.Module):
 
     def forward(self, prediction: Tensor) -> Tensor:
         self.running.lerp_(self.mean_over_processes(prediction.mean(0)), 1 - self.decay)
-        scaled = prediction * (self.prior / self.running)
-        return scaled / scaled.sum(-1, keepdim=True)
+        return aligned(prediction, self.prior, self.running)
+
+
+def aligned(prediction: Tensor, wanted: Tensor | float, found: Tensor) -> Tensor:
+    """Predictions (B, C) scaled by `wanted` / `found` (C,), the proportions of the classes, to rows whose sum is 1.
+
+    `wanted` 1 stands for equal proportions.
+    """
+    scaled = prediction * (wanted / found.clamp_min(1e-6))
+    return scaled / scaled.sum(-1, keepdim=True)

@@ -1,4 +1,7 @@
-"""Order and choice by comparisons: sorting, gathering and cumulative sums wait for a GPU in deterministic mode."""
+"""Order and choice.
+
+Within a step by comparisons: sorting, gathering and cumulative sums wait for a GPU in deterministic mode.
+"""
 
 import torch
 from torch import Tensor
@@ -18,3 +21,16 @@ def take_tokens(tokens: Tensor, index: Tensor) -> Tensor:
     chosen = index.unsqueeze(-1) == torch.arange(tokens.shape[1], device=tokens.device)  # (B, K, L)
     with full_precision(tokens.device):
         return chosen.to(tokens.dtype) @ tokens
+
+
+def ranks_in_class(confidence: Tensor, labels: Tensor, n_classes: int) -> Tensor:
+    """The place of each image among those of its label, (N,) int64 from 0 for the largest confidence.
+
+    Of equals the first comes first. Confidence (N,) float, labels (N,) int64. It sorts: for what is chosen from a whole
+    pool between two stages, never within a step.
+    """
+    order = confidence.argsort(descending=True, stable=True)
+    before = (labels[order].unsqueeze(1) == torch.arange(n_classes, device=labels.device)).long().cumsum(0)
+    places = torch.empty_like(labels)
+    places[order] = before.gather(1, labels[order].unsqueeze(1)).squeeze(1) - 1
+    return places

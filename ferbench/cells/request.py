@@ -166,6 +166,11 @@ class Grid:
                 f"method '{cell.method}' chooses on held-out labels, and protocol '{cell.protocol}' holds none out; "
                 "name a --protocol with validation (`ferbench list protocols`)"
             )
+        if "init" in built.requires and start.path is None:
+            raise UsageError(
+                f"method '{cell.method}' trains little beside initial weights, and without them its net would stay "
+                "random; name them with --init (a file, or hub where the backbone has weights there)"
+            )
         sources = Sources(dataset_name, self.unlabeled.dataset if self.unlabeled and pool else None, start.path)
         return RequestedCell(resolve(cell, self.registry, sources, opened=self.opened), sources)
 

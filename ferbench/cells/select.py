@@ -85,6 +85,12 @@ class CellData:
             if source is not None:
                 source.check()
 
+    @property
+    def n_unlabeled(self) -> int:
+        """How many images a method that learns from unlabeled ones draws from."""
+        own = len(self.selection.unlabeled) if self.keeps_rest else 0
+        return own + (len(self.pool.rows) if self.pool else 0)
+
     @cached_property
     def pretraining_images(self) -> str:
         """A digest of the images of stages that draw `"all"`, whatever part of them is labeled."""

@@ -17,8 +17,9 @@ CAUTION = "This is evidence against accidental and simple leaks, no proof: code 
 @click.option("--ratio", default="0.05", show_default=True, help="Part of the labels that the method is given.")
 @click.option("--steps", default=60, show_default=True, type=click.IntRange(min=20), help="Steps of each of the runs.")
 @click.option("--backbone", help="Backbone, where it is not the protocol's.")
+@click.option("--init", default="scratch", show_default=True, metavar="FILE", help="Initial weights of the backbone.")
 @click.pass_obj
-def audit(session: Session, method: str, dataset: str, ratio: str, steps: int, backbone: str | None) -> None:
+def audit(session: Session, method: str, dataset: str, ratio: str, steps: int, backbone: str | None, init: str) -> None:
     """Train a method twice, the second time with other hidden labels, and demand equal results.
 
     METHOD is a row such as `fixmatch` or `supervised@strong`. In the second copy of the dataset the labels of unlabeled
@@ -37,6 +38,7 @@ def audit(session: Session, method: str, dataset: str, ratio: str, steps: int, b
             datasets=[dataset],
             ratios=[ratio],
             backbones=[backbone] if backbone else (),
+            init=init,
             overrides={"steps": steps, "evaluations": 2},
             device="cpu",
             runs=Path(folder) / "runs",

@@ -8,7 +8,7 @@ from ferbench.cli.options import json_option
 from ferbench.cli.output import print_json, warn_problems
 from ferbench.cli.session import Session
 from ferbench.discovery.registry import KINDS
-from ferbench.render.text import print_table
+from ferbench.render.text import print_list
 
 LISTED = tuple(kind for kind in KINDS if kind != "commands")
 
@@ -30,4 +30,4 @@ def list_(session: Session, kind: str | None, as_json: bool) -> None:
     else:
         columns = ("name", "summary", "paper", "from") if kind else ("name", "kind", "summary", "paper", "from")
         rows = [{**vars(entry), "from": f"{entry.distribution} {entry.version}"} for entry in entries]
-        print_table(columns, ([row[column] for column in columns] for row in rows))
+        print_list(columns, ([row[column] for column in columns] for row in rows), columns.index("summary"))

@@ -8,6 +8,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
+from safetensors.torch import save_file
 from torch import nn
 
 from ferbench.cells.request import RunRequest
@@ -15,7 +16,7 @@ from ferbench.cells.resolve import method_config, view_kinds
 from ferbench.conformance.framework import Checks, Doubt, Found
 from ferbench.conformance.fresh_process import in_fresh_processes
 from ferbench.conformance.losses import LossWatch
-from ferbench.conformance.memory import MemoryWatch
+from ferbench.conformance.memory import MemoryWatch, new_objects_alone
 from ferbench.conformance.options import ignored_options
 from ferbench.conformance.static_check import check_static
 from ferbench.conformance.surroundings import Surroundings
@@ -27,10 +28,12 @@ from ferbench.contract.method import Method, MethodConfig
 from ferbench.discovery.registry import Entry
 from ferbench.errors import suggestion
 from ferbench.execution.audit import audit
+from ferbench.execution.build import build_backbone
 from ferbench.execution.plan import make_plan
 from ferbench.training.stages import stage_steps
 
 MEMORY_STEPS = 200
+AUDIT_RECIPE, AUDIT_SIZE = {"steps": 20, "evaluations": 2, "labeled_batch": 4, "unlabeled_batch": 4}, 16
 
 CHECKS = Checks()
 
@@ -222,7 +225,8 @@ def no_option_ignored(case: MethodCase) -> Found:
 def memory(case: MethodCase) -> Found:
     variant, config = next(case.configs())
     watch = MemoryWatch()
-    case.run(config, steps=MEMORY_STEPS, after_step=watch)
+    with new_objects_alone():
+        case.run(config, steps=MEMORY_STEPS, after_step=watch)
     return watch.verdict(variant)
 
 
@@ -301,20 +305,25 @@ def _and(names: list[str]) -> str:
     slow=True,
 )
 def audited(case: MethodCase) -> Found:
-    tokens = any("tokens" in case.method(config).requires for _, config in case.configs())
+    registry = case.surroundings.registry
+    requires = frozenset[str]().union(*(case.method(config).requires for _, config in case.configs()))
+    backbone = "small-vit" if "tokens" in requires else "small-resnet/4"
     with TemporaryDirectory() as folder:
+        init = Path(folder) / "init.safetensors"
+        save_file(build_backbone(registry, backbone, AUDIT_SIZE, None).state_dict(), init)
         request = RunRequest(
             methods=(case.entry.name,),
             datasets=(str(write_greys(Path(folder) / "greys")),),
             ratios=("0.5",),
-            backbones=("small-vit" if tokens else "small-resnet/4",),
-            overrides={"steps": 20, "evaluations": 2, "labeled_batch": 4, "unlabeled_batch": 4, "image_size": 16},
+            backbones=(backbone,),
+            init=str(init) if "init" in requires else "scratch",
+            overrides={**AUDIT_RECIPE, "image_size": AUDIT_SIZE},
             device="cpu",
             runs=Path(folder) / "runs",
         )
-        (item,) = make_plan(request, case.surroundings.registry, check_data=False)
+        (item,) = make_plan(request, registry, check_data=False)
         if item.job.plan["relabeled"]:
             return Doubt("it declares that it sees labels beyond the budget; its records are never standard")
-        found = audit(item.job, case.surroundings.registry, Path(folder), lambda event: None, lambda: None)
+        found = audit(item.job, registry, Path(folder), lambda event: None, lambda: None)
         assert not found, f"with other labels of unlabeled images and other test images, {', '.join(found)} differ"
     return "20 steps"

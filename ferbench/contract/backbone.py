@@ -77,6 +77,9 @@ class TokenBackbone(Backbone):
 class Network(nn.Module):
     """A backbone with a head: the part of a method that EMA averages, that is evaluated and that is saved."""
 
+    probed = False
+    """Whether forwards now only look at it, as `Method.probing` says: an attribute, which a compiled loss may set."""
+
     def __init__(self, backbone: Backbone, head: Head) -> None:
         super().__init__()
         self.backbone = backbone

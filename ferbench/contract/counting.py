@@ -38,25 +38,6 @@ def uncounted() -> Iterator[None]:
         _counting.reset(token)
 
 
-# Whether a forward only looks at a net: what its head would add to the loss is not asked for.
-_probing: ContextVar[bool] = ContextVar("ferbench_probing", default=False)
-
-
-@contextmanager
-def probing() -> Iterator[None]:
-    """Within it no auxiliary loss and no extras of a head are noted; images count as ever."""
-    token = _probing.set(True)
-    try:
-        yield
-    finally:
-        _probing.reset(token)
-
-
-def is_probing() -> bool:
-    """Whether a forward now only looks at a net."""
-    return _probing.get()
-
-
 def count_forward(images: int) -> None:
     """Images went through a backbone."""
     if (active := _counting.get()) is not None:

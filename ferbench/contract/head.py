@@ -47,11 +47,12 @@ class Head(nn.Module):
 
 
 class LinearHead(Head):
-    """The standard head: one linear layer on the pooled features."""
+    """The standard head: one linear layer on the pooled features, behind dropout if it is given."""
 
-    def __init__(self, feature_size: int, n_classes: int) -> None:
+    def __init__(self, feature_size: int, n_classes: int, dropout: float = 0.0) -> None:
         super().__init__(feature_size, n_classes)
+        self.dropout = nn.Dropout(dropout) if dropout else nn.Identity()
         self.linear = nn.Linear(feature_size, n_classes)
 
     def forward(self, features: Tensor) -> Output:
-        return Output(self.linear(features), features)
+        return Output(self.linear(self.dropout(features)), features)

@@ -23,7 +23,7 @@ from ferbench.contract.batch import (
     StepInfo,
     Views,
 )
-from ferbench.contract.counting import probing, uncounted
+from ferbench.contract.counting import uncounted
 from ferbench.contract.head import Head, LinearHead, Output
 from ferbench.contract.stage import EpochContext, Stage, StageContext
 from ferbench.errors import PluginError
@@ -105,6 +105,8 @@ class Method(nn.Module):
     views: Views
     joint_forward: bool | None = None
     """Whether gradient views go through the net in one forward; None is the protocol's rule. The record shows it."""
+    runs_eagerly: ClassVar[str] = ""
+    """Why `torch.compile` cannot make one graph of the loss, such as draws within it; empty where it can."""
 
     def __init__(self, config: MethodConfig) -> None:
         super().__init__()
@@ -216,9 +218,16 @@ class Method(nn.Module):
         """What the method needs beside images.
 
         `"pool_index"` (refused on streams), `"boxes"` (a notice says if they lack), `"tokens"` (a `TokenBackbone`),
-        `"validation"` (refused under a protocol that holds none out).
+        `"validation"` (refused under a protocol that holds none out), `"init"` (refused without initial weights).
         """
         return frozenset()
+
+    def pool_problem(self, images: int) -> str:
+        """Why the method cannot learn from a pool of so many images, and what to do; empty if it can.
+
+        Asked for while planning, so it may use `config` and nothing else.
+        """
+        return ""
 
     @property
     def evaluates(self) -> str | None:
@@ -315,8 +324,12 @@ class Method(nn.Module):
         BatchNorm uses batch statistics and keeps its running ones, and no auxiliary loss of the head is noted.
         Gradients flow, for VAT's perturbation or the inner step of a functional SAM; images count as ever.
         """
-        with frozen_bn(self.net), frozen_bn(self.networks), probing():
-            yield
+        before, self.net.probed = self.net.probed, True
+        try:
+            with frozen_bn(self.net), frozen_bn(self.networks):
+                yield
+        finally:
+            self.net.probed = before
 
     def forward_views(self, batch: Batch, *, views: Views | None = None, joint: bool | None = None) -> ForwardedViews:
         """Forward every view of the batch through the net; `labeled, unlabeled = self.forward_views(batch)`.

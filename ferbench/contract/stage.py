@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol, overload
+from typing import Any, Literal, Protocol, TypeVar, overload
 
 from torch import Tensor, nn
 
@@ -11,6 +11,8 @@ from ferbench.contract.batch import Batch, Losses, PoolPredictions, UnlabeledPre
 from ferbench.contract.optimizer import MAIN, FurtherOptimizer, OptimizerSettings
 from ferbench.errors import PluginError
 
+T = TypeVar("T")
+
 
 class TakeStep(Protocol):
     """What a stage with a `step` of its own takes its optimizer steps with; every one is counted.
@@ -18,6 +20,9 @@ class TakeStep(Protocol):
     `loss` is called without arguments, in the run's precision. `optimizer` is the name of a further optimizer of the
     stage, or its own.
     """
+
+    def forward(self, compute: Callable[[], T]) -> T:
+        """What `compute` gives in the run's precision: for a forward whose graph a later loss goes on from."""
 
     def __call__(self, loss: Callable[[], Losses], optimizer: str = MAIN) -> Losses:
         """The ordinary step: `gradients`, then `step`."""
@@ -47,6 +52,9 @@ class Stage:
     `cache=True` is computed once per content key (stage, data, initial weights, seed, engine version) and its net is
     shared by all cells that have the same key.
 
+    A `fresh` stage trains a new net: initial weights as `build_network` makes them for the stage's name, and an EMA
+    that begins anew. `start_stage` comes first and still sees the net and the teacher of the stage before.
+
     A stage with `pretraining=True` comes before all others, draws `"all"` images as unlabeled and no labeled view, and
     its steps, `share` times the protocol's, are extra compute. Neither labels nor seed of the cell enter it, and of the
     method's options only those in `options`: it is cached, and one backbone serves all label budgets and seeds. The
@@ -64,6 +72,7 @@ class Stage:
     step: Callable[[Batch, TakeStep], Losses] | None = None
     share: float = 1.0
     cache: bool = False
+    fresh: bool = False
     pretraining: bool = False
     options: tuple[str, ...] = ()
     show: Callable[[Batch], Mapping[str, Tensor]] | None = None

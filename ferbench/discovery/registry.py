@@ -50,7 +50,7 @@ class Entry:
     version: str
     title: str = ""
     example: str = ""
-    titles: Mapping[str, str] = field(default_factory=dict)
+    titles: Mapping[str, str] = field(default_factory=dict, hash=False)
     """Of variants of a method."""
 
     def load(self) -> Any:

@@ -53,7 +53,7 @@ def make_plan(request: RunRequest, registry: Registry, *, check_data: bool = Tru
     plans = {cell_id: MethodPlan.model_validate(dict(job.plan)) for cell_id, (_, job) in found.items()}
     done: dict[str, Record | None] = {}
     for cell_id, (resolved, job) in found.items():
-        fingerprints = planner.fingerprints(resolved, job) if check_data else None
+        fingerprints = planner.checked_data(resolved, job) if check_data else None
         done[cell_id] = finished_record(
             store, resolved, plans[cell_id], fingerprints, done.get(resolved.base.cell.cell_id), job.executor
         )
@@ -86,21 +86,27 @@ class _Planner:
         self._init = cache(resolve_init)
         self._check_init = cache(check_init)
         self._check_backbone = cache(check_backbone)
-        self._fingerprints: dict[tuple[Any, ...], Fingerprints] = {}
+        self._data: dict[tuple[Any, ...], tuple[Fingerprints, int]] = {}
 
     def cells(self) -> Iterator[tuple[ResolvedCell, Job]]:
         """The grid in its order, each cell with how it is run."""
         for requested in self.grid.cells():
             yield requested.resolved, self._job(requested)
 
-    def fingerprints(self, resolved: ResolvedCell, job: Job) -> Fingerprints:
-        """What the cell's data is, now."""
+    def checked_data(self, resolved: ResolvedCell, job: Job) -> Fingerprints:
+        """What the cell's data is, now; raises UsageError for a pool that its method cannot learn from."""
         cell, needs = resolved.cell, (resolved.wants_boxes, resolved.relabels)
         size = resolved.recipe.image_size
         key = (job.dataset, job.pool, job.test_on, size, cell.classes, cell.budget, cell.seed, needs)
-        if key not in self._fingerprints:
-            self._fingerprints[key] = select(resolved).fingerprints
-        return self._fingerprints[key]
+        if key not in self._data:
+            data = select(resolved)
+            self._data[key] = data.fingerprints, data.n_unlabeled
+        fingerprints, n_unlabeled = self._data[key]
+        method = resolved.declared
+        if method.uses_unlabeled and (problem := method.pool_problem(n_unlabeled)):
+            pool = cell.pool or f"{cell.dataset} with {cell.budget.title()}"
+            raise UsageError(f"method '{cell.method}': {problem} (the pool of {pool} has {n_unlabeled} images)")
+        return fingerprints
 
     def _start_of(self, backbone: str, recipe: Recipe, method: "Method") -> Start:
         check_processes(recipe, self.request.device, self.request.processes)

@@ -158,7 +158,7 @@ def _train(attempt: _Attempt, events: Events, stop: Stop, tests: Callable[[], No
     trained = Trained(
         history=progress.history,
         evaluated=progress.evaluated,
-        evaluations_begin=training.stages[-1].ema_begins,
+        evaluations_begin=training.stages[-1].extra,
         data={planned.stage.name: training.run.task.name_of(planned.stage) for planned in training.stages},
         image_passes=progress.image_passes,
         forward_images=progress.forward_images,

@@ -1,5 +1,6 @@
 """Tables as text: styled on a terminal, plain elsewhere."""
 
+import shutil
 import sys
 from collections.abc import Iterable, Sequence
 
@@ -9,6 +10,8 @@ OUTCOMES = {"ok": "green", "warning": "yellow", "FAILED": "bold red"}
 """Words that stand out in a table on a terminal."""
 MAX_WHOLE = 24
 """Letters of a cell that is never folded."""
+GAP = 3
+"""Letters between two columns."""
 
 
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
@@ -20,6 +23,19 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     from tabulate import tabulate  # help shows no table, and must not wait for it
 
     click.echo(tabulate(rows, [*map(str.upper, columns)], tablefmt="plain", disable_numparse=True))
+
+
+def print_list(columns: Sequence[str], rows: Iterable[Sequence[str]], described: int) -> None:
+    """A table of things and what they are; on a terminal that is too narrow for its rows, some lines for each.
+
+    The columns from number `described` on then share one, where they stand below each other.
+    """
+    rows = [tuple(row) for row in rows]
+    widths = [max(map(len, column)) for column in zip(columns, *rows, strict=True)]
+    if sys.stdout.isatty() and sum(widths) + GAP * len(widths) > shutil.get_terminal_size().columns:
+        columns = (*columns[:described], ", ".join(columns[described:]))
+        rows = [(*row[:described], "\n".join(filter(None, row[described:]))) for row in rows]
+    print_table(columns, rows)
 
 
 def _print_styled(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:

@@ -40,7 +40,7 @@ def keep_epoch(run: Run, planned: PlannedStage, progress: RunProgress, said: Sai
 
     The net of the last evaluation is the trained one, which is kept anyway.
     """
-    epoch, step = len(progress.history), progress.history[-1].step - planned.ema_begins
+    epoch, step = len(progress.history), progress.history[-1].step - planned.extra
     evaluated = not planned.stage.pretraining and _is_evaluated(run, planned, progress, step)
     if evaluated:
         progress.evaluated.append(epoch)
@@ -68,7 +68,7 @@ def _check_said(run: Run, said: Said) -> None:
 
 def _is_evaluated(run: Run, planned: PlannedStage, progress: RunProgress, step: int) -> bool:
     total, count = run.recipe.steps, run.recipe.evaluations
-    previous = max(0, progress.history[-2].step - planned.ema_begins) if len(progress.history) > 1 else 0
+    previous = max(0, progress.history[-2].step - planned.extra) if len(progress.history) > 1 else 0
     return step == total or (step * count // total > previous * count // total and step * count // total < count)
 
 

@@ -7,7 +7,6 @@ import torch
 from torch import Tensor, nn
 
 from ferbench.contract.backbone import Network
-from ferbench.contract.counting import is_probing
 from ferbench.contract.head import Output
 
 
@@ -59,11 +58,11 @@ class ForwardLog:
         if self._watches:
             self._images.append(len(inputs[0]))
 
-    def _of_net(self, module: nn.Module, inputs: tuple[Tensor, ...], output: object) -> None:
+    def _of_net(self, module: Network, inputs: tuple[Tensor, ...], output: object) -> None:
         if not self._watches:
             return
         self._images.append(len(inputs[0]))
-        if not (isinstance(output, Output) and torch.is_grad_enabled()) or is_probing():
+        if not (isinstance(output, Output) and torch.is_grad_enabled()) or module.probed:
             return
         if output.aux_loss is not None:
             self._aux.append((output.aux_loss, len(output.logits)))

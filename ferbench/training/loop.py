@@ -14,6 +14,7 @@ from ferbench.contract.batch import Batch, Losses, StepInfo
 from ferbench.contract.counting import counting
 from ferbench.contract.events import Epoch, Event, Notice, Step
 from ferbench.contract.optimizer import MAIN
+from ferbench.contract.stage import T
 from ferbench.data.load.batches import Batches
 from ferbench.errors import FerbenchError, InterruptedRun, PluginError
 from ferbench.records.in_progress import IN_PROGRESS, SAID, SNAPSHOTS
@@ -160,6 +161,10 @@ def _begin_stage(training: Training, planned: PlannedStage) -> None:
     run.method.random.manual_seed(planned.seed(run.seed, "method"))
     with counting(progress):
         run.method.start_stage(planned.stage, stage_context(run, planned))
+    if planned.stage.fresh:
+        run.net.load_state_dict(run.method.build_network(planned.stage.name).state_dict())
+        for average in run.averages:
+            average.begin()
 
 
 def train_stage(training: Training, planned: PlannedStage, optimizers: Optimizers) -> None:
@@ -243,6 +248,10 @@ class OptimizerSteps:
         losses = self.gradients(loss, optimizer)
         self.step(optimizer)
         return losses
+
+    def forward(self, compute: Callable[[], T]) -> T:
+        with self.run.autocast():
+            return compute()
 
     def gradients(self, loss: Callable[[], Losses], optimizer: str = MAIN) -> Losses:
         run, trained = self.run, self._named(optimizer)

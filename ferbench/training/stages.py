@@ -20,14 +20,16 @@ PRETRAINING_SEED = 0  # of stages that cells of all seeds share
 class PlannedStage:
     """A stage with its place in the run.
 
-    `begins` is the number of steps of the stages before it, `ema_begins` that of the pre-training stages, which the EMA
-    knows nothing of. `recipes` have the settings of each of its optimizers, `of_protocol` the protocol's.
+    `begins` is the number of steps of the stages before it, `extra` that of the pre-training stages, `ema_begins` that
+    of all stages that the EMA knows nothing of. `recipes` have the settings of each of its optimizers, `of_protocol`
+    the protocol's.
     """
 
     stage: Stage
     number: int
     steps: int
     begins: int
+    extra: int
     ema_begins: int
     of_protocol: Recipe
     recipes: Mapping[str, Recipe]
@@ -55,19 +57,14 @@ def plan_stages(method: Method, recipe: Recipe) -> list[PlannedStage]:
     """The stages of a run in order; raises PluginError where they cannot be run as declared."""
     stages = checked_stages(method)
     steps = stage_steps(recipe.steps, stages)
-    extra = sum(n for stage, n in zip(stages, steps, strict=True) if stage.pretraining)
-    return [
-        PlannedStage(
-            stage,
-            number,
-            steps[number],
-            sum(steps[:number]),
-            extra,
-            recipe,
-            {name: settings.of(recipe) for name, settings in stage.optimizers.items()},
-        )
-        for number, stage in enumerate(stages)
-    ]
+    extra = ema_begins = sum(n for stage, n in zip(stages, steps, strict=True) if stage.pretraining)
+    planned = []
+    for number, stage in enumerate(stages):
+        begins = sum(steps[:number])
+        ema_begins = begins if stage.fresh else ema_begins
+        recipes = {name: settings.of(recipe) for name, settings in stage.optimizers.items()}
+        planned.append(PlannedStage(stage, number, steps[number], begins, extra, ema_begins, recipe, recipes))
+    return planned
 
 
 def stage_batches(run: Run, planned: PlannedStage) -> Batches:
@@ -116,8 +113,10 @@ def stage_steps(total: int, stages: list[Stage]) -> list[int]:
 
 
 def share_steps(total: int, shares: list[float]) -> list[int]:
-    """Whole numbers of steps in proportion to the shares, summing to the total."""
-    ends = [round(total * sum(shares[: i + 1]) / sum(shares)) for i in range(len(shares))]
+    """Whole numbers of steps in proportion to the shares, at least one of each, summing to the total."""
+    count = len(shares)
+    ends = [round(total * sum(shares[: i + 1]) / sum(shares)) for i in range(count)]
+    ends = [min(max(end, i + 1), total - (count - 1 - i)) for i, end in enumerate(ends)]
     return [end - start for start, end in zip([0, *ends[:-1]], ends, strict=True)]
 
 

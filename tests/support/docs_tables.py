@@ -1,13 +1,26 @@
-"""The tables of docs/results.md that are written from the code: `python -m tests.support.docs_tables` writes them."""
+"""The tables of the documentation that are written from the code: `python -m tests.support.docs_tables` writes them."""
 
 import re
-from collections.abc import Sequence
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cache
 from pathlib import Path
 
+from ferbench.contract.counting import counting
+from ferbench.contract.method import Method
+from ferbench.discovery.loader import load_registry
+from ferbench.discovery.registry import Entry
 from ferbench.records.frame import COLUMNS
 from ferbench.records.metrics import METRICS
+from ferbench.training.loop import Training
+from tests.support.stepping import Stepper
+from tests.support.toy_runs import toy_run
 
-PAGE = Path(__file__).parents[2] / "docs" / "results.md"
+ROOT = Path(__file__).parents[2]
+REGISTRY = load_registry()
+LABELED, UNLABELED = 32, 64
+"""Batches that the images of a step are counted with: those of the built-in faces' recipe."""
 
 
 def columns() -> list[str]:
@@ -29,18 +42,70 @@ def metrics() -> list[str]:
     return _table(("key", "name", "meaning", "range", "better"), rows)
 
 
+def methods(distribution: str = "") -> list[str]:
+    """Every registered method, or those of one distribution, in the order of registration."""
+    entries = [e for e in REGISTRY.entries["methods"].values() if distribution in ("", e.distribution)]
+    titles = ("method", "paper", "idea", "needs", "images", "compiles", "lines", *([] if distribution else ["from"]))
+    return _table(titles, [(*_method(e), *([] if distribution else [f"`{e.distribution}`"])) for e in entries])
+
+
+@cache
+def _method(entry: Entry) -> tuple[str, ...]:
+    method: type[Method] = entry.load()
+    with tempfile.TemporaryDirectory() as folder:
+        recipe_batches = {"labeled_batch": LABELED, "unlabeled_batch": UNLABELED}
+        training = toy_run(REGISTRY, entry.name, Path(folder), batches=recipe_batches)
+        needs = ", ".join(_needs(training))
+        with counting(training.progress):
+            Stepper(training, _longest(training)).step(0)
+    lines = len(Path(str(sys.modules[method.__module__].__file__)).read_text("utf-8").splitlines())
+    images, compiles = training.progress.forward_images, "no" if method.runs_eagerly else "yes"
+    return (f"`{entry.name}`", entry.paper, entry.summary, needs, f"{images:,}", compiles, str(lines))
+
+
+def _longest(training: Training) -> int:
+    """The number of the stage with the most steps, pre-training aside; of equals the last."""
+    own = [planned for planned in training.stages if not planned.stage.pretraining]
+    return max(own, key=lambda planned: (planned.steps, planned.number)).number
+
+
+def _needs(training: Training) -> Iterator[str]:
+    """What a method asks for, in words."""
+    method, stages = training.run.method, [planned.stage for planned in training.stages]
+    main = stages[_longest(training)]
+    views = main.views
+    yield f"{len(views.labeled)} + {len(views.unlabeled or {})} views"
+    if len(stages) > 1:
+        yield f"{len(stages)} stages"
+    if main.step is not None:
+        yield "steps of its own"
+    yield from (f"network `{name}`" for name in method.networks)
+    yield from sorted({"pool_index": "index", "init": "initial weights"}.get(need, need) for need in method.requires)
+    if method.joint_forward is not None:
+        yield "joint forward" if method.joint_forward else "separate forwards"
+
+
 def _table(titles: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
     return [f"| {' | '.join(row)} |" for row in (titles, ["---"] * len(titles), *rows)]
 
 
-def updated(page: str) -> str:
-    """The page with its tables as the code has them."""
-    for name, lines in (("columns", columns()), ("metrics", metrics())):
-        block = "\n".join([f"<!-- {name} -->", *lines, "<!-- end -->"])
-        page, count = re.subn(rf"<!-- {name} -->\n.*?<!-- end -->", lambda _, block=block: block, page, flags=re.DOTALL)
-        assert count == 1, f"docs/results.md has no place for the {name}"
-    return page
+PAGES: Mapping[str, Mapping[str, Callable[[], list[str]]]] = {
+    "docs/results.md": {"columns": columns, "metrics": metrics},
+    "docs/methods.md": {"methods": methods},
+    "plugins/ferbench-ssl-baselines/README.md": {"methods": lambda: methods("ferbench-ssl-baselines")},
+}
+
+
+def updated(page: str, text: str) -> str:
+    """The text of a page with its tables as the code has them."""
+    for name, table in PAGES[page].items():
+        block = "\n".join([f"<!-- {name} -->", *table(), "<!-- end -->"])
+        text, count = re.subn(rf"<!-- {name} -->\n.*?<!-- end -->", lambda _, block=block: block, text, flags=re.DOTALL)
+        assert count == 1, f"{page} has no place for the {name}"
+    return text
 
 
 if __name__ == "__main__":
-    PAGE.write_text(updated(PAGE.read_text("utf-8")), "utf-8")
+    for page in PAGES:
+        path = ROOT / page
+        path.write_text(updated(page, path.read_text("utf-8")), "utf-8")

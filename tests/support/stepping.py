@@ -9,10 +9,10 @@ from ferbench.training.stages import stage_batches
 
 
 class Stepper:
-    """The first stage of a run, begun."""
+    """A stage of a run, the first unless another is named, begun."""
 
-    def __init__(self, training: Training) -> None:
-        self.training, self.run, self.planned = training, training.run, training.stages[0]
+    def __init__(self, training: Training, stage: int = 0) -> None:
+        self.training, self.run, self.planned = training, training.run, training.stages[stage]
         self.optimizers = stage_optimizers(self.run.method, self.planned)
         self.batches = stage_batches(self.run, self.planned)
         self.run.net.train()

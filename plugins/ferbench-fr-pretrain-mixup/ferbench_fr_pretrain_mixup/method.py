@@ -72,6 +72,7 @@ class FRPretrainMixup(Method):
         released: Released = Field(Released(), description="what the authors' code does otherwise")
 
     config: Config
+    runs_eagerly = "draws masks and shares within its losses"
     variants: ClassVar = {
         "described": {},
         "released": {"released": dict.fromkeys(Released.model_fields, True)},

@@ -1,4 +1,4 @@
-"""NT-Xent against a loop over anchors and against the gathered subset."""
+"""NT-Xent against a loop over anchors and against the gathered subset; projections and similarities by hand."""
 
 import pytest
 import torch
@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from ferbench.blocks import nt_xent
+from ferbench.blocks import Projection, nt_xent, similarity
 
 TEMPERATURE = 0.07
 
@@ -68,3 +68,25 @@ def test_an_empty_subset_costs_nothing_and_moves_nothing(size: int) -> None:
 def test_the_contrast_needs_no_values() -> None:
     features = torch.zeros(6, 4, device="meta")
     assert nt_xent(features, features, torch.zeros(6, device="meta"), TEMPERATURE).shape == ()
+
+
+def test_similarities_are_inner_products_over_the_temperature_in_full_precision() -> None:
+    first, second = torch.tensor([[1.0, 2.0], [0.0, 1.0]]), torch.tensor([[3.0, 1.0], [1.0, 1 / 3], [0.0, 2.0]])
+    expected = torch.tensor([[5.0, 5 / 3, 4.0], [1.0, 1 / 3, 2.0]]) / 0.1
+    torch.testing.assert_close(similarity(first, second, 0.1), expected)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert torch.equal(similarity(first, second, 0.1), similarity(first, second, 0.1).float())
+        torch.testing.assert_close(similarity(first, second, 0.1), expected)
+
+
+def test_a_projection_is_two_layers_and_a_unit_vector() -> None:
+    project, features = Projection(3, 2), torch.tensor([[1.0, -2.0, 3.0]])
+    with torch.no_grad():
+        project.layers[0].weight.copy_(torch.eye(3))
+        project.layers[0].bias.zero_()
+        project.layers[2].weight.copy_(torch.tensor([[1.0, 9.0, 0.0], [0.0, 9.0, 1.0]]))
+        project.layers[2].bias.copy_(torch.tensor([2.0, 1.0]))
+        found = project(features)  # (1, 0, 3) becomes (3, 4)
+        torch.testing.assert_close(found, torch.tensor([[0.6, 0.8]]))
+        with torch.autocast("cpu", torch.bfloat16):
+            assert project(features).dtype == torch.float32

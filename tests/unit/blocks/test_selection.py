@@ -2,7 +2,7 @@
 
 import torch
 
-from ferbench.blocks import ranks, take_tokens
+from ferbench.blocks import ranks, ranks_in_class, take_tokens
 
 
 def test_ranks_are_places_in_descending_order_and_the_first_of_equals_comes_first() -> None:
@@ -18,3 +18,18 @@ def test_tokens_are_those_at_the_positions() -> None:
     assert torch.equal(take_tokens(tokens, index), expected)
     with torch.autocast("cpu", torch.bfloat16):
         assert torch.equal(take_tokens(tokens, index), expected)
+
+
+def test_ranks_in_a_class_are_places_among_its_images() -> None:
+    generator = torch.Generator().manual_seed(0)
+    labels = torch.randint(3, (40,), generator=generator)
+    confidence = torch.randint(6, (40,), generator=generator) / 6  # with equals
+    expected = [
+        sum(
+            labels[j] == labels[i] and (confidence[j] > confidence[i] or (confidence[j] == confidence[i] and j < i))
+            for j in range(40)
+        )
+        for i in range(40)
+    ]
+    found = ranks_in_class(confidence, labels, 4)
+    assert found.tolist() == [int(each) for each in expected] and found.dtype == torch.int64

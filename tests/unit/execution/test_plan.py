@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from ferbench.builtin.methods.fixmatch import FixMatch
 from ferbench.cells.request import RunRequest
@@ -14,6 +15,7 @@ from ferbench.contract.dataset import EIGHT_CLASSES
 from ferbench.discovery.loader import load_registry
 from ferbench.discovery.registry import Registry
 from ferbench.errors import UsageError
+from ferbench.execution.build import build_backbone
 from ferbench.execution.plan import PlannedCell, check_backbone, make_plan
 from ferbench.execution.rows import training_rows
 from ferbench.execution.run_cell import sources_of
@@ -255,6 +257,33 @@ def test_a_method_that_keeps_something_per_image_takes_no_stream(
     with pytest.raises(UsageError, match="'crowd' is a stream; name a packed pool"):
         plan("fixmatch", unlabeled=f"rest+{crowd}")
     assert plan("fixmatch", unlabeled=pool)[0].cell.pool == "others"
+
+
+def test_a_pool_that_is_too_small_for_a_method_is_refused_with_its_size(
+    plan: Any, pool: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def problem(self: FixMatch, images: int) -> str:
+        return "it wants 130 images; name more with --unlabeled" if images < 130 else ""
+
+    monkeypatch.setattr(FixMatch, "pool_problem", problem)
+    for unlabeled, where, found in ((None, "patterns with 10 % of the labels", 108), (pool, "others", 120)):
+        with pytest.raises(UsageError, match="method 'fixmatch': it wants 130 images; name more") as refusal:
+            plan("fixmatch", unlabeled=unlabeled, check_data=True)
+        assert f"the pool of {where} has {found} images" in str(refusal.value)
+    assert len(plan("fixmatch", "supervised", unlabeled=f"rest+{pool}", check_data=True)) == 2
+    assert len(plan("supervised", check_data=True)) == 1
+
+
+def test_a_method_that_requires_initial_weights_is_refused_without(
+    plan: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(FixMatch, "requires", frozenset({"init"}))
+    with pytest.raises(UsageError, match=r"method 'fixmatch' trains little .* name them with --init"):
+        plan("fixmatch")
+    path = tmp_path / "weights.safetensors"
+    save_file(build_backbone(REGISTRY, "small-resnet/4", 16, None).state_dict(), path)
+    (item,) = plan("fixmatch", init=str(path))
+    assert item.cell.init.startswith("sha256:")
 
 
 def test_a_backbone_has_what_the_recipe_declares_for_it(plan: Any, tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ import sys
 import pytest
 from rich.text import Text
 
-from ferbench.render.text import print_table
+from ferbench.render.text import print_list, print_table
 
 PATH = "runs/ratio-v1/synthfaces/ratio-0.05/supervised@strong/small-resnet_16/seed0/record.json"
 
@@ -34,3 +34,20 @@ def test_in_a_pipe_a_row_is_a_line(capsys: pytest.CaptureFixture[str]) -> None:
     assert header.split() == ["RECORD", "ACCURACY"]
     assert first.split("  ") == [PATH, "68.60 %"]
     assert second.strip() == "short"
+
+
+@pytest.mark.parametrize("width", [80, 200])
+def test_a_list_has_some_lines_for_each_where_rows_do_not_fit(monkeypatch: pytest.MonkeyPatch, width: int) -> None:
+    out = Terminal()
+    monkeypatch.setattr(sys, "stdout", out)
+    monkeypatch.setenv("COLUMNS", str(width))
+    cells = ["What it does, in a sentence of some fifty letters", "Somebody et al., NeurIPS 2021", "ferbench-one 1.0"]
+    print_list(("name", "summary", "paper", "from"), [("one", *cells), ("two", "Another", "", "ferbench 1.0")], 1)
+    lines = [" ".join(Text.from_ansi(line).plain.split()) for line in out.getvalue().splitlines()]
+    header, _, *lines = filter(None, lines)
+    if width == 80:
+        assert header == "name summary, paper, from"
+        assert lines == [f"one {cells[0]}", *cells[1:], "two Another", "ferbench 1.0"]
+    else:
+        assert header == "name summary paper from"
+        assert len(lines) == 2 and all(cell in lines[0] for cell in cells)

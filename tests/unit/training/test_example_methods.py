@@ -162,6 +162,26 @@ def test_nothing_in_the_engines_part_of_a_step_waits(method: type[Method], tmp_p
         stepper.step(0, batch)
 
 
+def test_a_forward_ahead_of_its_loss_is_in_the_runs_precision_and_keeps_its_graph(tmp_path: Path) -> None:
+    kinds = []
+
+    class Ahead(examples.Plain):
+        def stages(self) -> list[Stage]:
+            return [Stage("train", self.loss, self.views, step=self.step)]
+
+        def step(self, batch: Batch, take_step: TakeStep) -> Losses:
+            features = take_step.forward(lambda: self.net.backbone(batch.labeled.images["weak"]))
+            kinds.append(features.dtype)
+            return take_step(lambda: Losses(features.square().sum()))
+
+    for precision, kind in (("fp32", torch.float32), ("bf16", torch.bfloat16)):
+        run = training(Ahead, tmp_path / precision, precision=precision)
+        before = run.run.net.backbone.stem.weight.detach().clone()
+        Stepper(run).step(0)
+        assert kinds.pop() == kind
+        assert not torch.equal(run.run.net.backbone.stem.weight, before)
+
+
 def test_sam_takes_the_gradient_of_the_worst_point_nearby(tmp_path: Path) -> None:
     """Against the definition, with autograd and no engine: one SGD step from the weights along the moved gradient."""
     recipe = RECIPE.model_copy(update={"steps": 1, "optimizer": "sgd", "momentum": 0.0, "evaluations": 1, "warmup": 0})

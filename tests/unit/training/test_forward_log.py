@@ -9,7 +9,6 @@ from torch import nn
 from ferbench.conformance.static_check import ToyTokens
 from ferbench.conformance.toy_task import toy_network
 from ferbench.contract.backbone import Network
-from ferbench.contract.counting import probing
 from ferbench.contract.head import Head, Output
 from ferbench.contract.method import Method, MethodConfig
 from ferbench.training.forward_log import ForwardLog
@@ -98,8 +97,9 @@ def test_a_compiled_net_is_compiled_once() -> None:
 def test_probing_counts_images_and_notes_nothing_else() -> None:
     net, teacher = nets()
     log = ForwardLog(net, teacher)
-    with probing():
-        net(images(4))
+    net.probed = True
+    net(images(4))
+    net.probed = False
     assert (log.images, log.extras, log.aux_loss()) == (4, [], None)
     net(images(2))
     assert log.images == 6 and log.extras and log.aux_loss() is not None

@@ -76,6 +76,12 @@ def test_shares_sum_to_the_steps() -> None:
     assert sum(share_steps(7, [1, 1, 1, 1])) == 7
 
 
+def test_every_stage_has_a_step() -> None:
+    assert share_steps(40, [0.992, 0.008]) == [39, 1]
+    assert share_steps(40, [0.008, 0.992]) == [1, 39]
+    assert share_steps(3, [1, 100, 1]) == [1, 1, 1]
+
+
 def test_an_epoch_is_a_twentieth_and_evaluations_are_six(tmp_path: Path) -> None:
     progress = train(toy_training(FixMatch(FixMatch.Config()), tmp_path))
     assert [row.step for row in progress.history] == list(range(2, 41, 2))

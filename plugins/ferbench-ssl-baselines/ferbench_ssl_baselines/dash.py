@@ -1,0 +1,80 @@
+"""Dash."""
+
+from collections.abc import Sequence
+from typing import ClassVar, Literal
+
+import torch
+import torch.nn.functional as F
+from pydantic import Field
+from torch import Tensor
+
+from ferbench.blocks import masked_mean, one_hot, sharpen
+from ferbench.contract.backbone import Network
+from ferbench.contract.batch import Batch, Losses, MethodInfo, Views, strong, weak
+from ferbench.contract.method import Method, MethodConfig
+from ferbench.contract.stage import Stage, StageContext
+
+
+class Dash(Method):
+    """Dash (Xu et al., ICML 2021, Algorithm 1): unlabeled images count while their loss is below a falling threshold.
+
+        Warm-up: the labeled loss alone. Then rho^ = mean over the labeled images of H(y, p(x))     (Eq. 12)
+        rho_t = max(C gamma^-(t - 1) rho^, rho_min), where t - 1 grows by 1 every 9 of 1024 epochs
+        f_u = H(q, p(strong u)), q = Sharpen(p(weak u), 0.5), one-hot once rho_t = rho_min         (Eq. 13)
+        L = mean of H(y, p(x)) + lambda mean of f_u over the images with f_u <= rho_t
+
+    `released` does what the authors' code does: images count while H(argmax q, p(weak u)) <= rho_t, and lambda is 0.9.
+    """
+
+    class Config(MethodConfig):
+        """Dash's options."""
+
+        warmup: float = Field(10 / 1024, gt=0, lt=1, description="part of the run that trains on labels alone")
+        interval: float = Field(9 / 1024, gt=0, le=1, description="part of the selection in which the threshold stays")
+        gamma: float = Field(1.27, gt=1, description="what the threshold is divided by after each interval")
+        factor: float = Field(1.0001, ge=1, description="C, of the first threshold")
+        least: float = Field(0.05, gt=0, description="rho_min")
+        temperature: float = Field(0.5, gt=0, description="of the targets until the threshold is at its least")
+        unlabeled_weight: float = Field(1.0, ge=0, description="lambda")
+        select_by: Literal["strong", "weak"] = Field("strong", description="view whose loss is held to the threshold")
+
+    config: Config
+    variants: ClassVar = {"described": {}, "released": {"select_by": "weak", "unlabeled_weight": 0.9}}
+    views = Views(labeled={"weak": weak()}, unlabeled={"weak": weak(gradient=False), "strong": strong()})
+    initial: Tensor  # () float32, rho^
+
+    def stages(self) -> Sequence[Stage]:
+        share, labeled = self.config.warmup, Views(labeled=self.views.labeled)
+        return [
+            Stage("warm-up", self.supervised, labeled, data="labeled", share=share),
+            Stage("selection", self.loss, self.views, share=1 - share),
+        ]
+
+    def setup(self, net: Network, info: MethodInfo) -> None:
+        self.register_buffer("initial", torch.zeros(()))
+
+    def start_stage(self, stage: Stage, context: StageContext) -> None:
+        if stage.name == "selection":
+            seen = context.predict("labeled", net="student")
+            self.initial.copy_(F.cross_entropy(seen.logits, seen.labels))
+
+    def supervised(self, batch: Batch) -> Losses:
+        """The loss of the warm-up."""
+        return Losses(F.cross_entropy(self.forward_images(batch.labeled.images["weak"]).logits, batch.labels))
+
+    def loss(self, batch: Batch) -> Losses:
+        c = self.config
+        labeled, unlabeled = self.forward_views(batch)
+        supervised = F.cross_entropy(labeled.weak.logits, batch.labels)
+        # The threshold of this step
+        rho = (c.factor * self.initial / c.gamma ** (batch.progress / c.interval).floor()).clamp_min(c.least)
+        # Losses against sharpened targets, one-hot in the end (Eq. 13)
+        confidence, pseudo_label = unlabeled.weak.probabilities.max(-1)
+        soft = sharpen(unlabeled.weak.probabilities, c.temperature)
+        target = torch.where(rho <= c.least, one_hot(pseudo_label, self.info.n_classes), soft)
+        per_image = F.cross_entropy(unlabeled.strong.logits, target, reduction="none")
+        # The mean of those that are small enough
+        mask = ((per_image.detach() if c.select_by == "strong" else -confidence.log()) <= rho).float()
+        selected = masked_mean(per_image, mask, self.mean)
+        total = supervised + c.unlabeled_weight * selected
+        return Losses(total, pseudo_label=pseudo_label, mask=mask, supervised=supervised, unlabeled=selected, rho=rho)

@@ -1,0 +1,80 @@
+"""Noisy Student."""
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from pydantic import Field
+from torch import Tensor
+
+from ferbench.blocks import ranks_in_class
+from ferbench.contract.backbone import Network
+from ferbench.contract.batch import Batch, Losses, MethodInfo, Views, strong
+from ferbench.contract.head import Head, LinearHead
+from ferbench.contract.method import Method, MethodConfig
+from ferbench.contract.stage import Stage, StageContext
+
+
+class NoisyStudent(Method):
+    """Noisy Student (Xie et al., CVPR 2020, arXiv 1911.04252, Algorithm 1): students have noise, their teachers none.
+
+    1. A teacher learns the labeled images. 2. Without noise it gives soft pseudo-labels of the pool. 3. A new student
+    learns both, with noise: strong views, dropout. 4. It is the next teacher. Of the pool as many images of each class
+    take part, the surest or, with copies, all that reach the threshold.
+    """
+
+    class Config(MethodConfig):
+        """Noisy Student's options."""
+
+        iterations: int = Field(3, ge=1, description="students, one after another; they share the steps with a teacher")
+        threshold: float = Field(0.3, ge=0, le=1, description="confidence from which an image takes part")
+        dropout: float = Field(0.5, ge=0, lt=1, description="on the features, before the last layer")
+
+    config: Config
+    requires = frozenset({"pool_index"})
+    views = Views(labeled={"strong": strong()}, unlabeled={"strong": strong()})
+    pseudo_label: Tensor  # (N, C) float32, rows of sum 1
+    copies: Tensor  # (N,) float32, how often an image is in the balanced set
+
+    def make_head(self, feature_size: int, n_classes: int) -> Head:
+        return LinearHead(feature_size, n_classes, self.config.dropout)
+
+    def setup(self, net: Network, info: MethodInfo) -> None:
+        self.register_buffer("pseudo_label", torch.zeros(info.n_unlabeled or 1, info.n_classes))
+        self.register_buffer("copies", torch.zeros(info.n_unlabeled or 1))
+
+    def stages(self) -> Sequence[Stage]:
+        teacher = Stage("teacher", self.teacher_loss, Views(labeled=self.views.labeled), data="labeled")
+        students = (f"student{k + 1}" for k in range(self.config.iterations))
+        return [teacher, *(Stage(name, self.loss, self.views, fresh=True) for name in students)]
+
+    def start_stage(self, stage: Stage, context: StageContext) -> None:
+        """Step 2, by the EMA of the stage before, on images as they are stored."""
+        if stage.name != "teacher":
+            for part in context.predict("unlabeled"):
+                self.pseudo_label[part.index] = part.logits.softmax(-1)
+            self.copies.copy_(balanced_copies(self.pseudo_label, self.config.threshold))
+
+    def teacher_loss(self, batch: Batch) -> Losses:
+        """Step 1: cross-entropy on labeled images."""
+        return Losses(F.cross_entropy(self.forward_images(batch.labeled.images["strong"]).logits, batch.labels))
+
+    def loss(self, batch: Batch) -> Losses:
+        """Step 3: the means of labeled images and of the balanced set, for which the unlabeled batch stands."""
+        assert batch.unlabeled is not None
+        labeled, unlabeled = self.forward_views(batch)
+        supervised = F.cross_entropy(labeled.strong.logits, batch.labels)
+        target, copies = self.pseudo_label[batch.unlabeled.index], self.copies[batch.unlabeled.index]
+        per_image = F.cross_entropy(unlabeled.strong.logits, target, reduction="none")
+        pseudo = (per_image * copies).mean() / self.copies.mean().clamp_min(1e-12)
+        shown = {"pseudo_label": target.argmax(-1), "mask": (copies > 0).float()}
+        return Losses(supervised + pseudo, **shown, supervised=supervised, unlabeled=pseudo)
+
+
+def balanced_copies(prediction: Tensor, threshold: float) -> Tensor:
+    """How often each image (N,) is in a set with equally many of each class: what those above the threshold average."""
+    confidence, label = prediction.max(-1)
+    counts = torch.bincount(label[confidence >= threshold], minlength=prediction.shape[1])
+    each = counts.sum() / (counts > 0).sum().clamp_min(1)
+    chosen = (confidence >= threshold) & (ranks_in_class(confidence, label, prediction.shape[1]) < each)
+    return chosen * (each / counts[label].clamp(min=1)).clamp_min(1)
