@@ -53,8 +53,8 @@ def methods(distribution: str = "") -> list[str]:
 def _method(entry: Entry) -> tuple[str, ...]:
     method: type[Method] = entry.load()
     with tempfile.TemporaryDirectory() as folder:
-        recipe_batches = {"labeled_batch": LABELED, "unlabeled_batch": UNLABELED}
-        training = toy_run(REGISTRY, entry.name, Path(folder), batches=recipe_batches)
+        batches = {"labeled_batch": LABELED, "unlabeled_batch": UNLABELED}
+        training = toy_run(REGISTRY, entry.name, Path(folder), fields=batches)
         needs = ", ".join(_needs(training))
         with counting(training.progress):
             Stepper(training, _longest(training)).step(0)

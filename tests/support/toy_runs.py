@@ -10,10 +10,10 @@ from ferbench.discovery.registry import Registry
 from ferbench.training.loop import Training
 
 
-def toy_run(registry: Registry, name: str, folder: Path, *, batches: Mapping[str, int] | None = None) -> Training:
-    """A run of a method as it is by default; `batches` are fields of the recipe."""
+def toy_run(registry: Registry, name: str, folder: Path, *, fields: Mapping[str, int] | None = None) -> Training:
+    """A run of a method as it is by default; `fields` replace those of the recipe."""
     method_class: type[Method] = registry.load("methods", name)
     method = method_class(method_class.Config.model_validate(next(iter(method_class.variants.values()))))
     kinds = {kind: registry.load("views", kind) for kind in view_kinds(method)}
     task = toy_task(unlabeled=method.uses_unlabeled, validation="validation" in method.requires, kinds=kinds)
-    return toy_training(method, folder, task=task, recipe=RECIPE.model_copy(update=batches or {}))
+    return toy_training(method, folder, task=task, recipe=RECIPE.model_copy(update=fields or {}))
