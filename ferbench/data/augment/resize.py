@@ -15,7 +15,7 @@ def resize(images: Tensor, size: int) -> Tensor:
         return images
     planes = images.permute(0, 3, 1, 2).float()
     planes = F.interpolate(planes, (size, size), mode="bilinear", antialias=True)
-    return planes.round_().to(torch.uint8).permute(0, 2, 3, 1).contiguous()
+    return planes.round_().permute(0, 2, 3, 1).to(torch.uint8, memory_format=torch.contiguous_format)
 
 
 def resize_boxes(boxes: Tensor, stored: int, size: int) -> Tensor:
