@@ -110,6 +110,16 @@ def ferbench_register_protocols(register: Register) -> None:
         summary="100 to 4000 labels, balanced or as in Ada-CM, or 10 to 250 per class; seeds 0 to 4",
     )
     register(
+        "papers-v1",
+        "ferbench.builtin.protocols:PAPERS_V1",
+        summary="As the papers train: ResNet-18 at 224 px, 16 + 16 images, 16,000 steps, best of 20 test epochs beside",
+    )
+    register(
+        "ratio-v2",
+        "ferbench.builtin.protocols:RATIO_V2",
+        summary="Draft: ratio-v1 with the papers' weak crop; may change, so never standard",
+    )
+    register(
         "external-v1",
         "ferbench.builtin.protocols:EXTERNAL_V1",
         summary="The labels of ratio-v1 with the images of another set as the unlabeled pool (--unlabeled)",

@@ -29,12 +29,43 @@ FER_GPU = Recipe(
 
 RECIPES = {"synthfaces": SYNTHFACES, "default": FER_GPU}
 
+# The papers' weak crop: half of the images, and 8 of 224 pixels at every size.
+PAPERS_CROP = WeakView(padding=0, padding_share=0.036, crop_probability=0.5)
+
+PAPERS = Recipe(
+    backbone="timm/resnet18",
+    image_size=224,
+    stored_size=100,
+    steps=16_000,
+    labeled_batch=16,
+    unlabeled_batch=16,
+    optimizer="adam",
+    learning_rate=5e-4,
+    schedule="constant",
+    warmup=0.0,
+    ema_ramp=False,
+    joint_forward=False,
+    weak=WeakView(padding=8, crop_probability=0.5),
+    evaluations=20,
+)
+"""How the public code of Ada-CM (aca2b35) and of LEAF (7873d3a) trains, for Ada-CM's number of steps."""
+
 RATIO_V1 = Protocol(
     name="ratio-v1",
     purpose="the standard: labels as a part of each class, the rest of the training set unlabeled",
     budget="ratio",
     ratios=("0.01", "0.05", "0.1", "0.25", "1"),
     recipes=RECIPES,
+)
+
+RATIO_V2 = Protocol(
+    name="ratio-v2",
+    purpose="ratio-v1 with the papers' weak crop, and unlabeled images in an order that tells nothing of their classes",
+    draft=True,
+    budget="ratio",
+    ratios=RATIO_V1.ratios,
+    pool_order="rank",
+    recipes={family: recipe.model_copy(update={"weak": PAPERS_CROP}) for family, recipe in RECIPES.items()},
 )
 
 EXTERNAL_V1 = Protocol(
@@ -54,6 +85,15 @@ COUNT_V1 = Protocol(
     per_class=(10, 25, 100, 250),
     allocations=("balanced", "adacm", "leaf"),
     recipes=RECIPES,
+)
+
+PAPERS_V1 = Protocol(
+    name="papers-v1",
+    purpose="as the papers train, to reproduce their numbers: of RAF-DB, on a GPU, from face-recognition weights",
+    budget="count",
+    counts=COUNT_V1.counts,
+    allocations=("adacm", "leaf", "balanced"),
+    recipes={"default": PAPERS},
 )
 
 SUBJECT_FOLDS_V1 = Protocol(

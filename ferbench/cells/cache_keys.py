@@ -11,7 +11,7 @@ from ferbench.records.schema import Fingerprints, RecordConfig
 if TYPE_CHECKING:
     from ferbench.contract.stage import Stage
 
-LATER_FIELDS = ("labeled_batch", "ema_decay", "joint_forward", "evaluations", "evaluation_batch")
+LATER_FIELDS = ("labeled_batch", "ema_decay", "ema_ramp", "joint_forward", "evaluations", "evaluation_batch")
 """Fields of a recipe that a pre-training stage knows nothing of."""
 
 

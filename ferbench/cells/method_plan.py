@@ -41,7 +41,7 @@ def resolved_config(resolved: ResolvedCell) -> RecordConfig:
         protocol={
             "name": protocol.name,
             "split_rule": protocol.split_rule,
-            **({"folds": protocol.folds} if protocol.folds else {}),
+            **protocol.recorded,
             **protocol.label_terms,
             **protocol.evaluation_terms,
             **recipe,

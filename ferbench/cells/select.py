@@ -150,7 +150,7 @@ def draw(
 
 def _images(resolved: ResolvedCell, policy: Policy) -> ImageStore:
     """The packed images; at any size where nothing depends on it and nothing may be made."""
-    dataset, size = resolved.dataset, resolved.recipe.image_size
+    dataset, size = resolved.dataset, resolved.recipe.packed_size
     # Which images look alike is decided at the size of the cell; the rest of a split does not depend on it.
     any_size = policy is Policy.IF_ON_DISK and resolved.pool is None and resolved.test_set is None
     if any_size and (folder := find_packed(dataset)):
@@ -160,9 +160,9 @@ def _images(resolved: ResolvedCell, policy: Policy) -> ImageStore:
 
 def _allowed(resolved: ResolvedCell, policy: Policy, dataset: Dataset) -> Dataset:
     """The dataset, if it is on disk or may be made now."""
-    size, usual_size = resolved.recipe.image_size, resolved.protocol.recipe_for(resolved.dataset.info.family).image_size
+    size, usual = resolved.recipe.packed_size, resolved.protocol.recipe_for(resolved.dataset.info.family)
     makes = policy is Policy.MAKE or (
-        policy is Policy.USUAL_SIZE and size == usual_size and not isinstance(dataset, StreamedDataset)
+        policy is Policy.USUAL_SIZE and size == usual.packed_size and not isinstance(dataset, StreamedDataset)
     )
     if not makes and not is_on_disk(dataset, size):
         verb = "indexed" if isinstance(dataset, StreamedDataset) else "packed"

@@ -81,7 +81,7 @@ def prepare(
     if no_crop or crop is not None:
         reader.crop = None if no_crop else crop
     reader.on_bad_record = "skip" if on_bad_record == "skip" else "stop"
-    size = size or session.protocols["ratio-v1"].recipe_for(reader.info.family).image_size
+    size = size or session.protocols["ratio-v1"].recipe_for(reader.info.family).packed_size
     workers = workers or len(os.sched_getaffinity(0))
     click.echo(f"{reader.info.title}: {reader.info.rule}" if reader.info.rule else reader.info.title)
     account = _account(reader)

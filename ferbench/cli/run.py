@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ferbench.cli.options import Decorator, runs_folder
-from ferbench.cli.output import warn_problems
+from ferbench.cli.output import print_warning, warn_problems
 from ferbench.cli.progress import RunDisplay
 from ferbench.cli.session import Session
 from ferbench.cli.values import parse_settings, split_integers, split_list
-from ferbench.errors import ExecutorError, InterruptedRun, UsageError, suggestion
+from ferbench.errors import ExecutorError, InterruptedRun, UsageError, VerificationError, suggestion
 from ferbench.render.numbers import counted
 from ferbench.render.text import print_table
 
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from ferbench.execution.plan import PlannedCell
+    from ferbench.leaderboard.reported import Published
 
 
 def several(option: str, name: str, *, numbers: bool = False, metavar: str = "NAMES", **more: Any) -> Decorator:
@@ -184,6 +185,8 @@ def run(
         missing = [item for item in plan if not item.cached][:limit]
         cached = sum(item.cached for item in plan)
         click.echo(f"{counted(len(plan), 'cell')}: {cached} cached, {len(missing)} to run, {jobs} at a time")
+        for reason in dict.fromkeys(reason for item in missing for reason in item.departures):
+            click.echo(f"not standard: {reason}")
         executor = make_executor(session.registry, request.executor, request.executor_options)
         try:
             with RunDisplay([item.job for item in missing], session.registry) as display:
@@ -228,20 +231,35 @@ def _show_plan(plan: "Sequence[PlannedCell]", runs: Path) -> None:
 
 
 def _show_results(plan: "Sequence[PlannedCell]", runs: Path) -> None:
+    from ferbench.leaderboard.published import distances
     from ferbench.records.metrics import shown_in
     from ferbench.records.store import RECORD, RunStore
 
     store, metrics = RunStore(runs), shown_in("summary")
-    rows = []
+    rows, finished = [], []
     for item in plan:
         folder = runs / item.cell.folder()
         record = store.read(item.cell) if store.folder(item.cell).exists() else None
         if record and record.result:
+            finished.append(record)
             scores = record.result.scores()
             rows.append((str(folder / RECORD), *(metric.text(scores[metric.key]) for metric in metrics)))
         else:
             rows.append((str(folder), record.status if record else "not run", *[""] * len(metrics)))
     print_table(("record", *(metric.short_title for metric in metrics)), rows)
+    for line in distances(finished, _published()):
+        click.echo(line)
+
+
+def _published() -> "Sequence[Published]":
+    """The numbers that ferbench comes with; a file of them that cannot be read costs no run."""
+    from ferbench.leaderboard.reported import read_reported, shipped
+
+    try:
+        return read_reported(shipped())
+    except VerificationError as error:
+        print_warning(str(error))
+        return ()
 
 
 def exit_code(statuses: list[str]) -> int:

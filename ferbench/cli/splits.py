@@ -73,7 +73,7 @@ def export(
     check_groups(registry, by, opened.info)
     task, class_names = classes_of(opened, classes)
     # Splits do not depend on the size of the images.
-    folder = find_packed(opened) or ensure_packed(opened, by.recipe_for(opened.info.family).image_size)
+    folder = find_packed(opened) or ensure_packed(opened, by.recipe_for(opened.info.family).packed_size)
     selection = draw(by, ImageStore(folder), class_names, budgets[0], seed)
     about = {
         "dataset": opened.info.name,

@@ -113,7 +113,7 @@ def toy_training(
     method.setup(net, INFO)
     for module in (method, net):
         module.to(device)
-    teacher = Teacher(net, recipe.ema_decay)
+    teacher = Teacher(net, recipe.ema_decay, ramp=recipe.ema_ramp)
     method.attach(net, teacher.net, torch.Generator(device).manual_seed(1), INFO, processes=processes)
     torch.manual_seed(2)
     task = task or toy_task(unlabeled=method.uses_unlabeled, device=device)

@@ -7,6 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from ferbench.contract.dataset import RankGroups
 
+PoolOrder = Literal["id", "rank"]
 Headline = Literal["accuracy", "balanced_accuracy", "macro_f1"]
 
 EPOCHS = 20
@@ -21,8 +22,21 @@ class WeakView(_Declaration):
     """Random crop after zero padding, and horizontal flip."""
 
     padding: int = Field(4, ge=0, description="pixels of padding on each side")
+    padding_share: float = Field(
+        0.0, ge=0, le=0.5, description="the same as a part of the width, rounded to pixels; one of the two is 0"
+    )
     crop_probability: float = Field(1.0, ge=0, le=1, description="probability of the random crop")
     flip_probability: float = Field(0.5, ge=0, le=1, description="probability of the horizontal flip")
+
+    @model_validator(mode="after")
+    def _one_padding(self) -> "WeakView":
+        if self.padding and self.padding_share:
+            raise ValueError(f"padding {self.padding} and padding_share {self.padding_share}: one of them must be 0")
+        return self
+
+    def pixels_of_padding(self, width: int) -> int:
+        """Padding on each side of images of a width, in pixels."""
+        return self.padding or round(self.padding_share * width)
 
 
 class StrongView(_Declaration):
@@ -40,7 +54,13 @@ class Recipe(_Declaration):
     """How a cell is trained: the same for every method of a table."""
 
     backbone: str = Field(description="name of the backbone")
-    image_size: int = Field(ge=8, description="pixels of the packed images and of the net's input")
+    image_size: int = Field(ge=8, description="pixels of the net's input")
+    stored_size: int | None = Field(
+        None,
+        ge=8,
+        description="pixels of the packed images, where these are resized to image_size as views are made: RandAugment "
+        "and cutout act before that, all else after it; none if they are packed at image_size",
+    )
     steps: int = Field(ge=1, description="optimizer steps, equal for all methods")
     labeled_batch: int = Field(ge=1, description="labeled images per step")
     unlabeled_batch: int = Field(ge=1, description="unlabeled images per step")
@@ -50,11 +70,12 @@ class Recipe(_Declaration):
     momentum: float = Field(0.9, ge=0, lt=1, description="of sgd, with Nesterov")
     schedule: Literal["cosine", "constant"] = Field("cosine", description="after the warm-up: to 0, or flat")
     warmup: float = Field(0.05, ge=0, lt=1, description="part of the steps with a linear warm-up")
-    ema_decay: float = Field(0.999, ge=0, lt=1, description="of the teacher; ramps up as (1 + t) / (10 + t)")
+    ema_decay: float = Field(0.999, ge=0, lt=1, description="of the teacher")
+    ema_ramp: bool = Field(True, description="whether ema_decay ramps up as (1 + t) / (10 + t) at step t")
     joint_forward: bool = Field(True, description="gradient views in one forward; decides BatchNorm's statistics")
     weak: WeakView = WeakView()
     strong: StrongView = StrongView()
-    evaluations: int = Field(6, ge=1, le=6, description="evaluations on the test split, for the oracle only")
+    evaluations: int = Field(6, ge=1, le=EPOCHS, description="evaluations on the test split, for the oracle only")
     evaluation_batch: int = Field(250, ge=1, description="images per forward in evaluation")
 
     @model_validator(mode="after")
@@ -62,6 +83,11 @@ class Recipe(_Declaration):
         if self.weak.padding >= self.image_size:
             raise ValueError(f"weak.padding {self.weak.padding} must be below image_size {self.image_size}")
         return self
+
+    @property
+    def packed_size(self) -> int:
+        """Pixels of the packed images."""
+        return self.image_size if self.stored_size is None else self.stored_size
 
 
 class Validation(_Declaration):
@@ -91,6 +117,8 @@ class ConfusionNoise(_Declaration):
 
 LabelNoise = SymmetricNoise | ConfusionNoise
 
+RECORDED = ("folds", "draft", "pool_order")
+"""Fields of a protocol that a record names where they are not the default, beside those of the recipe."""
 LABEL_TERMS = ("validation", "label_noise")
 """Fields of a protocol that say what is unusual about its labels."""
 EVALUATION_TERMS = ("temporal_window",)
@@ -102,6 +130,7 @@ class Protocol(_Declaration):
 
     name: str
     purpose: str
+    draft: bool = Field(False, description="whether it may still change: none of its cells is standard")
     split_rule: str = Field("sha256-v1", description="how ranks are drawn; part of every split's fingerprint")
     budget: Literal["ratio", "count"] = Field(description="labels as a part of the training set, or as a number")
     ratios: tuple[str, ...] = ()
@@ -117,6 +146,11 @@ class Protocol(_Declaration):
         ge=2,
         description="folds of subjects, where seed k tests fold k and the training and test split are joined; "
         "None tests the dataset's own test split",
+    )
+    pool_order: PoolOrder = Field(
+        "id",
+        description="order of the unlabeled images before a seed shuffles them: by id, which in folders of classes "
+        "tells the class to who reads the trainer's files, or by hash rank, which tells nothing",
     )
     needs_pool: bool = Field(
         False, description="whether methods that use unlabeled images are given a pool by --unlabeled"
@@ -156,6 +190,11 @@ class Protocol(_Declaration):
         if self.temporal_window is not None and self.rank_groups != "video":
             raise ValueError(f"temporal_window is of frames; labels are drawn by {self.rank_groups}, not by video")
         return self
+
+    @property
+    def recorded(self) -> dict[str, Any]:
+        """Those of `RECORDED` that are not the default, as JSON."""
+        return self.model_dump(mode="json", include=set(RECORDED), exclude_defaults=True)
 
     @property
     def label_terms(self) -> dict[str, Any]:

@@ -26,6 +26,7 @@ BASES: Mapping[str, str] = {
 }
 """What targets subclass, or are an instance of; as strings, since some bases import torch."""
 UNKNOWN_FIELDS = "ferbench.contract.protocol:unknown_fields"
+DRAFT = "Draft: "
 
 
 def singular(kind: str) -> str:
@@ -166,6 +167,8 @@ class Registry:
             raise PluginError(f"{what}: its target is the class {protocol.__name__}; register an instance")
         if protocol.name != name:
             raise PluginError(f"{what}: it calls itself '{protocol.name}'; give it the registered name")
+        if protocol.draft and not self.get("protocols", name).summary.startswith(DRAFT):
+            raise PluginError(f"{what} is a draft, which lists would not say; begin its summary with '{DRAFT}'")
         if unknown := resolve_name(UNKNOWN_FIELDS)(protocol):
             raise PluginError(
                 f"{what} declares {', '.join(dict.fromkeys(unknown))}, which ferbench does not know and would ignore; "

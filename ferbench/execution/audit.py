@@ -74,7 +74,7 @@ class _Rows:
     facts: CellFacts
     training: Mapping[str, ImageRows]
     tests: ImageRows
-    image_size: int
+    packed_size: int
 
 
 class _Copy:
@@ -111,13 +111,13 @@ class _Copy:
             tests, _ = rows_of_tests(data.images, data.selection.test)
         facts = facts_of(data, chosen, time.monotonic())
         labeled = {data.images.ids[row] for row in (*data.selection.labeled, *data.selection.validation)}
-        return _Rows(facts, chosen.rows, tests, resolved.recipe.image_size), labeled
+        return _Rows(facts, chosen.rows, tests, resolved.recipe.packed_size), labeled
 
     def train(self, rows: _Rows, events: Events, stop: Stop) -> None:
         """Train on this copy's pixels in a process that knows of no other."""
         work = self.folder / IN_PROGRESS
         with self._environment():
-            stores = np.array([str(ensure_packed(ParquetDataset(self.data), rows.image_size))])
+            stores = np.array([str(ensure_packed(ParquetDataset(self.data), rows.packed_size))])
             here = {name: replace(chosen, stores=stores) for name, chosen in rows.training.items()}
             hand_over(work, rows.facts, here)
             tests = replace(rows.tests, stores=stores)

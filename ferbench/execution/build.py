@@ -132,7 +132,7 @@ def build_method(
     method.setup(net, info)
     for module in (method, net):  # what setup has added
         module.to(device)
-    teacher = Teacher(net, recipe.ema_decay)
+    teacher = Teacher(net, recipe.ema_decay, ramp=recipe.ema_ramp)
     random = torch.Generator(device).manual_seed(derive(seed, "method"))
     method.attach(net, teacher.net, random, info, joint_forward=recipe.joint_forward, processes=processes)
     return method, teacher

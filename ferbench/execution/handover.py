@@ -34,7 +34,7 @@ class ImageRows:
     `stores` are packed folders, `store` (N,) int8 the number of each image's and `row` (N,) int32 its row there; images
     of number -1 come last and are rows of the stream whose `index` is a folder. `boxes` (M, 4) float32 are the faces in
     pixels of the images in packed folders. `numbers` (N,) int32 are what a method knows the images by: a permutation,
-    since images are in the order of their ids, which in folders of classes tells the class.
+    since the order of images may be that of their ids, which in folders of classes tells the class.
     """
 
     stores: NDArray[np.str_]

@@ -96,7 +96,7 @@ class _Planner:
     def checked_data(self, resolved: ResolvedCell, job: Job) -> Fingerprints:
         """What the cell's data is, now; raises UsageError for a pool that its method cannot learn from."""
         cell, needs = resolved.cell, (resolved.wants_boxes, resolved.relabels)
-        size = resolved.recipe.image_size
+        size = resolved.recipe.packed_size
         key = (job.dataset, job.pool, job.test_on, size, cell.classes, cell.budget, cell.seed, needs)
         if key not in self._data:
             data = select(resolved)

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,6 +10,7 @@ from numpy.typing import NDArray
 from ferbench.cells.request import no_pool_text
 from ferbench.cells.resolve import ResolvedCell
 from ferbench.cells.select import CellData
+from ferbench.contract.protocol import PoolOrder
 from ferbench.data.load.image_store import UNKNOWN, ImageStore
 from ferbench.data.prepare.stream_index import StreamIndex
 from ferbench.data.select.ranks import rank
@@ -41,20 +43,21 @@ def training_rows(resolved: ResolvedCell, data: CellData, *, unlabeled: bool, ev
     `everything` says whether a stage draws all images as unlabeled ones.
     """
     names, split, second = resolved.class_names, data.selection, data.relabeled
+    pool = partial(_pool, data, names=names, by=resolved.protocol.pool_order)
     rows = {"labeled": _labeled(split.seen, split.labeled, names)}
     if split.validation:
         rows["validation"] = _labeled(split.seen, split.validation, names)
     hidden: dict[str, NDArray[np.int64]] = {}
     if unlabeled:
-        rows["unlabeled"], hidden["unlabeled"] = _pool(data, split.unlabeled, names)
+        rows["unlabeled"], hidden["unlabeled"] = pool(split.unlabeled)
         if not len(rows["unlabeled"]):
             raise UsageError(_nothing_left(resolved, data))
     if unlabeled and everything:
         with_labeled = [*split.labeled, *split.unlabeled] if data.keeps_rest else []
-        rows["everything"], hidden["everything"] = _pool(data, with_labeled, names)
+        rows["everything"], hidden["everything"] = pool(with_labeled)
     if second is not None:
         rows["relabeled-labeled"] = _labeled(second.seen, second.labeled, names)
-        rows["relabeled"], hidden["relabeled"] = _pool(data, second.unlabeled, names)
+        rows["relabeled"], hidden["relabeled"] = pool(second.unlabeled)
     return TrainingRows(rows, hidden)
 
 
@@ -78,17 +81,21 @@ def rows_of_tests(images: ImageStore, rows: Sequence[int]) -> tuple[ImageRows, N
     return _in_memory([(images, np.array(rows, np.int64)[order].tolist())]), order
 
 
-def _pool(data: CellData, own: Sequence[int], names: Sequence[str]) -> tuple[ImageRows, NDArray[np.int64]]:
+def _pool(
+    data: CellData, own: Sequence[int], names: Sequence[str], by: PoolOrder
+) -> tuple[ImageRows, NDArray[np.int64]]:
     """Unlabeled images, `own` rows of the training set and those of a named pool, and their labels by number.
 
-    They are in the order of their ids, but those of a stream, which come last.
+    They are in the order that the protocol has, but those of a stream, which come last.
     """
     source = data.pool.source if data.pool else None
     parts: list[tuple[ImageStore, Sequence[int]]] = [(data.images, own)] if data.keeps_rest else []
     if data.pool and isinstance(source, ImageStore):
         parts.append((source, data.pool.rows.tolist()))
-    ids = [store.ids[row] for store, rows in parts for row in rows]
-    order = np.array(sorted(range(len(ids)), key=ids.__getitem__) if data.keeps_rest else range(len(ids)), np.int64)
+    ids = [(store.name, store.ids[row]) for store, rows in parts for row in rows]
+    keys = [rank("pool order", name, 0, image) if by == "rank" else image for name, image in ids]
+    sorts = by == "rank" or data.keeps_rest  # a pool alone lies as it is packed
+    order = np.array(sorted(range(len(keys)), key=keys.__getitem__) if sorts else range(len(keys)), np.int64)
     labels = np.concatenate([store.label_positions(rows, names) for store, rows in parts] or [np.empty(0, np.int64)])
     streamed = data.pool.rows if data.pool and isinstance(source, StreamIndex) else np.empty(0, np.int64)
     numbers = _numbers(len(ids) + len(streamed), [data.images.fingerprint, data.pool.drawn if data.pool else None])

@@ -200,7 +200,7 @@ class _CellRun:
 def missing_boxes(resolved: ResolvedCell, data: CellData) -> str | None:
     """What stands for the face boxes that the dataset lacks."""
     found = data.images.box_sources(data.selection.labeled)
-    missing, detected, size = found["detected"] + found["central"], found["detected"], resolved.recipe.image_size
+    missing, detected, size = found["detected"] + found["central"], found["detected"], resolved.recipe.packed_size
     if not missing:
         return None
     sides = ", ".join(f"{side * size:.1f}" for side in CENTRAL_BOX)

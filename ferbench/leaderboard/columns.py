@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, is_dataclass
 from typing import Any, Literal
 
-from ferbench.leaderboard.reported import published_fields
+from ferbench.leaderboard.published import published_fields
 from ferbench.leaderboard.tables import Row, Table
 from ferbench.leaderboard.wording import gain_text, mean_text, published_text, seeds
 from ferbench.records.metrics import BY_KEY, Metric, shown_in
@@ -21,7 +21,7 @@ ALL = TEXT | FLAT | JSON
 DIGITS = 6
 SPREAD = {"mean": "Float64", "sd": "Float64"}
 PAIRED = {"mean": "Float64", "low": "Float64", "high": "Float64", "pairs": "Int64"}
-PUBLISHED = dict.fromkeys(("percent", "metric", "selected_on", "backbone", "source", "address"), "string")
+PUBLISHED = dict.fromkeys(("percent", "metric", "selected_on", "backbone", "source", "address", "command"), "string")
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,8 @@ import pandas as pd
 
 from ferbench.leaderboard.columns import flat_columns, json_row
 from ferbench.leaderboard.keys import Key
-from ferbench.leaderboard.reported import Published, published_fields
+from ferbench.leaderboard.published import commands, published_fields
+from ferbench.leaderboard.reported import Published
 from ferbench.leaderboard.tables import Board, Row, Table
 from ferbench.records.frame import typed_frame
 from ferbench.records.schema import pretty_json
@@ -90,7 +91,8 @@ def _table(table: Table) -> dict[str, Any]:
 def _published(value: Published) -> dict[str, Any]:
     block = asdict(value.block)
     own = {"title": value.title, "method": value.method, "budget": value.budget.label()}
-    return {**block.pop("origin"), **block, **own, "percent": float(value.percent)}
+    command = next(iter(commands([value])), None)
+    return {**block.pop("origin"), **block, **own, "percent": float(value.percent), "command": command}
 
 
 def _key(key: Key) -> dict[str, Any]:

@@ -32,11 +32,17 @@ class Key:
     class_names: tuple[str, ...]
     protocol_overrides: str
     standard: bool
+    draft: bool
 
     def order(self) -> tuple[object, ...]:
         """Sort key of tables: field by field, what is missing first."""
         values = (getattr(self, field.name) for field in fields(self))
         return tuple((value is not None, value.order() if isinstance(value, Budget) else value) for value in values)
+
+
+def start_text(init: str) -> str:
+    """Where a net starts from: `trained from scratch`, or `initial weights sha256:0123456789ab`."""
+    return "trained from scratch" if init == "scratch" else f"initial weights {init[:19]}"
 
 
 def table_key(row: Mapping[str, Any]) -> Key:
@@ -53,4 +59,5 @@ def table_key(row: Mapping[str, Any]) -> Key:
         class_names=tuple(json.loads(row["class_names"])),
         protocol_overrides=row["protocol_overrides"],
         standard=row["standard"],
+        draft=row["draft"],
     )

@@ -15,7 +15,6 @@ from ferbench.errors import VerificationError, suggestion
 from ferbench.records.cell import NAME_PATTERN, Budget, Name
 from ferbench.render.escape import plain
 
-FOLDER = "reported"
 GUIDE = "leaderboard/reported/README.md"
 
 _NAME = NAME_PATTERN.removeprefix("^").removesuffix("$")
@@ -37,6 +36,8 @@ class Origin:
     selected_on: str
     protocol: str
     backbone: str | None
+    reproduced_by: str | None
+    init: str | None
 
 
 @dataclass(frozen=True)
@@ -111,6 +112,14 @@ class PaperTable(Strict):
     selected_on: Text = Field(description="what the evaluated model was chosen on: `best test epoch`, `not stated`")
     protocol: Text = Field(description="steps, batch sizes, split, repetitions: what the table leaves to the text")
     backbone: Text | None = Field(default=None, description="backbone and its initial weights, as the paper names them")
+    reproduced_by: Name | None = Field(
+        default=None, description="the protocol of ferbench that trains so; none if none"
+    )
+    init: str | None = Field(
+        default=None,
+        pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}$",
+        description="usual name of the file with the initial weights, for `--init`",
+    )
     results: list[Results] = Field(min_length=1, description="a block of values for each dataset")
 
 
@@ -135,6 +144,13 @@ class Paper(Strict):
 FIELDS = [*Paper.model_fields, *PaperTable.model_fields, *Results.model_fields, *PaperRow.model_fields]
 
 
+def shipped() -> Path:
+    """The folder of the numbers that ferbench comes with: in the package, or in the clone that it runs from."""
+    package = Path(__file__).parents[1]
+    installed = package / "reported"
+    return installed if installed.is_dir() else package.parent / "leaderboard" / "reported"
+
+
 def read_reported(folder: Path) -> tuple[Published, ...]:
     """The numbers of all papers in a folder, by file name; none where there is no folder."""
     return tuple(value for path in sorted(folder.glob("*.toml")) for value in read_paper(path).values())
@@ -153,20 +169,6 @@ def read_paper(path: Path) -> Paper:
     except ValidationError as error:
         defect = plain(_first_defect(error, fields), 1000)
         raise VerificationError(f"{path}: {defect}; {GUIDE} describes each field") from None
-
-
-def published_fields(values: Sequence[Published]) -> dict[str, str]:
-    """What flat files hold of published values: those of one row are parted by bars, in the same order in each."""
-    origins = [value.block.origin for value in values]
-    columns: dict[str, Sequence[str]] = {
-        "percent": [f"{value.percent:f}" for value in values],
-        "metric": [origin.metric for origin in origins],
-        "selected_on": [origin.selected_on for origin in origins],
-        "backbone": [origin.backbone or "not stated" for origin in origins],
-        "source": [f"{origin.citation}, {origin.source}" for origin in origins],
-        "address": [origin.address for origin in origins],
-    }
-    return {name: " | ".join(texts) for name, texts in columns.items()} if values else {}
 
 
 def _refuse_twice(what: str, names: Sequence[str]) -> None:

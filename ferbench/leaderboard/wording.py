@@ -2,7 +2,8 @@
 
 from collections.abc import Iterator, Sequence
 
-from ferbench.leaderboard.keys import Key
+from ferbench.leaderboard.keys import Key, start_text
+from ferbench.leaderboard.published import commands
 from ferbench.leaderboard.reported import Origin, Published, ReportedBlock
 from ferbench.leaderboard.statistics import Paired, Spread
 from ferbench.leaderboard.tables import Row, Table
@@ -23,7 +24,7 @@ def published_text(row: Row, table: Table) -> str:
 
 def footnotes(table: Table) -> tuple[str, ...]:
     """Where published values come from, what they were selected on, and what else is not as in the table."""
-    here = f"Here: {table.key.backbone}, {_weights(table.key)}."
+    here = f"Here: {table.key.backbone}, {start_text(table.key.init)}."
     notes = []
     for mark, block in enumerate(table.blocks, 1):
         facts = [f"{name}: {text}." for name, text in provenance(block.origin)]
@@ -49,6 +50,7 @@ def provenance(origin: Origin) -> tuple[tuple[str, str], ...]:
         ("Selected on", origin.selected_on),
         ("Backbone", origin.backbone or "not stated"),
         ("Protocol", origin.protocol),
+        *((("Reproduced by", f"protocol {origin.reproduced_by}"),) if origin.reproduced_by else ()),
     )
 
 
@@ -56,6 +58,12 @@ def block_heading(block: ReportedBlock) -> str:
     """`raf-db, 7 classes, 3068 test images: accuracy`."""
     test = "" if block.test_images is None else f", {block.test_images} test images"
     return f"{block.dataset}, {block.classes} classes{test}: {BY_KEY[block.origin.metric].title}"
+
+
+def how_to_measure(values: Sequence[Published]) -> list[tuple[str, str]]:
+    """What a command does for one block of published values, and the command."""
+    does = "Train as the paper does" if values[0].block.origin.reproduced_by else "Measure under the usual protocol"
+    return [(does, command) for command in commands(values)]
 
 
 def published_columns(values: Sequence[Published]) -> tuple[str, ...]:
@@ -119,8 +127,9 @@ def heading(key: Key) -> str:
     title = f"{data}, {key.budget.title()}{pool}"
     if key.standard:
         return title
-    reason = f"overrides {key.protocol_overrides}" if key.protocol_overrides else "options, seeds or ratios of its own"
-    return f"Not standard ({reason}): {title}"
+    reasons = ["the protocol is a draft"] if key.draft else []
+    reasons += [f"overrides {key.protocol_overrides}"] if key.protocol_overrides else []
+    return f"Not standard ({', '.join(reasons) or 'options, seeds or ratios of its own'}): {title}"
 
 
 def caption(table: Table) -> str:
@@ -129,13 +138,9 @@ def caption(table: Table) -> str:
     folds = f" in {key.folds} folds of subjects" if key.folds else ""
     order = "" if key.headline == "accuracy" else f", ordered by {BY_KEY[key.headline].title}, which gains are in"
     return (
-        f"Protocol {key.protocol}{order}, backbone {key.backbone}, {_weights(key)}, {key.precision}, "
+        f"Protocol {key.protocol}{order}, backbone {key.backbone}, {start_text(key.init)}, {key.precision}, "
         f"{sum(table.class_counts)} test images{folds}, data {key.data[:12] or 'unknown'}"
     )
-
-
-def _weights(key: Key) -> str:
-    return "trained from scratch" if key.init == "scratch" else f"initial weights {key.init[:19]}"
 
 
 def _of_the_test_set() -> Iterator[tuple[str, str]]:

@@ -8,10 +8,10 @@ from typing import Literal
 import numpy as np
 
 from ferbench.contract.executor import INLINE
-from ferbench.contract.protocol import EVALUATION_TERMS, LABEL_TERMS, Protocol
+from ferbench.contract.protocol import EPOCHS, EVALUATION_TERMS, LABEL_TERMS, Protocol, Recipe
 from ferbench.records.cell import Cell
 from ferbench.records.metrics import HEADLINES, METRICS, Outcome, recalls
-from ferbench.records.schema import MAX_ORACLE_EVALUATIONS, Record, Result
+from ferbench.records.schema import Record, Result
 
 State = Literal["verified", "failed", "unchecked"]
 Protocols = Mapping[str, Protocol]
@@ -94,6 +94,8 @@ def departures(cell: Cell, protocol: Protocol, *, relabels: bool, selection: str
     `optimizers` are the stages that train otherwise than the protocol and say no source.
     """
     budget, found = cell.budget, []
+    if protocol.draft:
+        found.append(f"'{protocol.name}' is a draft")
     if cell.overrides:
         found.append(cell.changes)
     listed = (
@@ -147,7 +149,8 @@ def _standard(record: Record, protocols: Protocols) -> RecordCheck:
             for line in unsourced(stage, facts.departures, facts.source)
         ],
     )
-    expected = not reasons and record.measured.executor != INLINE
+    was_draft = bool(record.config.protocol.get("draft"))
+    expected = not reasons and not was_draft and record.measured.executor != INLINE
     if record.standard == expected:
         return RecordCheck("standard", "verified")
     if record.result is None and not record.standard:
@@ -188,8 +191,8 @@ def _oracle(result: Result, record: Record) -> RecordCheck:
     if oracle is None:
         return RecordCheck("oracle", "failed", "absent")
     problems = []
-    if oracle.evaluations > MAX_ORACLE_EVALUATIONS:
-        problems.append(f"{oracle.evaluations} evaluations, at most {MAX_ORACLE_EVALUATIONS} are allowed")
+    if oracle.evaluations > (most := _most_evaluations(record)):
+        problems.append(f"{oracle.evaluations} evaluations, at most {most} are allowed")
     if oracle.step > result.steps:
         problems.append(f"at step {oracle.step} of {result.steps}")
     best, last = getattr(oracle, headline), getattr(final, headline)
@@ -204,6 +207,12 @@ def _oracle(result: Result, record: Record) -> RecordCheck:
     if problems:
         return RecordCheck("oracle", "failed", "; ".join(problems))
     return RecordCheck("oracle", "unchecked", "possible, but predictions of earlier steps are not stored")
+
+
+def _most_evaluations(record: Record) -> int:
+    """What the record's recipe says, and never more than one for each epoch; the usual number if it says nothing."""
+    said = record.config.protocol.get("evaluations", Recipe.model_fields["evaluations"].default)
+    return min(said, EPOCHS) if isinstance(said, int) else 0
 
 
 def _same(one: float | None, other: float | None) -> bool:

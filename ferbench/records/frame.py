@@ -74,6 +74,10 @@ def _label_terms(record: Record) -> str | None:
     return canonical_json(terms).decode() if terms else None
 
 
+def _draft(record: Record) -> bool:
+    return bool(record.config.protocol.get("draft"))
+
+
 def _folds(record: Record) -> int | None:
     folds = record.config.protocol.get("folds")
     return folds if isinstance(folds, int) and folds > 0 else None
@@ -91,6 +95,7 @@ COLUMNS: tuple[Column, ...] = (
     Column("folder", "string", "where the cell's files belong, below a runs folder", lambda r: str(r.cell.folder())),
     *_fields(Record, "string", "", "cell_id status"),
     *_fields(Record, "boolean", "", "standard"),
+    Column("draft", "boolean", "whether the protocol was a draft, whose cells are never standard", _draft),
     Column("error", "string", "why there is no result", partial(_at, place="error.line")),
     Column("row", "string", "name of the row in a table, with overrides of the method", lambda r: row_name(r.cell)),
     Column("title", "string", "name of the row for people", row_title),

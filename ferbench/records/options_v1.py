@@ -128,10 +128,17 @@ def in_names_of_today(method: str, config: Mapping[str, JsonValue]) -> dict[str,
     return nested({**added, **options})
 
 
+def recipe_of_today(protocol: Mapping[str, JsonValue]) -> dict[str, JsonValue]:
+    """A record's fields of its protocol, with those of the recipe that came since."""
+    weak = protocol.get("weak")
+    since = {"weak": {"padding_share": 0.0, **weak}} if isinstance(weak, Mapping) else {}
+    return {"stored_size": None, "ema_ramp": True, **protocol, **since}
+
+
 def config_of_today(record: Record) -> RecordConfig:
-    """The configuration of a record with the options of its method by their present names."""
+    """The configuration of a record by the fields of today's recipe and the present names of its method's options."""
     method = in_names_of_today(record.cell.method, record.config.method)
-    return record.config.model_copy(update={"method": method})
+    return record.config.model_copy(update={"protocol": recipe_of_today(record.config.protocol), "method": method})
 
 
 def option_problems(method: str, config: Mapping[str, Any], overrides: Mapping[str, Any]) -> list[str]:

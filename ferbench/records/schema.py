@@ -7,7 +7,7 @@ from typing import Any, Final, Literal
 import numpy as np
 from pydantic import Field, JsonValue, ValidationError, model_validator
 
-from ferbench.contract.protocol import Headline
+from ferbench.contract.protocol import EPOCHS, Headline
 from ferbench.contract.strict import Strict
 from ferbench.errors import VerificationError
 from ferbench.hookspecs import MAX_TITLE
@@ -17,7 +17,6 @@ from ferbench.records.without_nulls import WithoutNulls
 
 SCHEMA_VERSION: Final = 1
 SELECTION = "EMA model after the last step"
-MAX_ORACLE_EVALUATIONS = 6
 MAX_RECORD_BYTES = 5_000_000
 MAX_DEPTH = 30
 LARGEST_COUNT = 10**9
@@ -34,7 +33,7 @@ class Oracle(HeadlineScores):
 
     step: int = Field(ge=0, description="step of that evaluation, the earliest where several are equal")
     evaluations: int = Field(
-        ge=1, description=f"number of test evaluations it is the best of, at most {MAX_ORACLE_EVALUATIONS}"
+        ge=1, description=f"number of test evaluations it is the best of, at most {EPOCHS}, as the protocol says"
     )
 
 

@@ -42,7 +42,7 @@ def open_data(
 
     resolved = resolve(cell, registry, Sources(), opened=opened)
     recipe = resolved.recipe
-    if recipe.image_size > MAX_IMAGE_SIZE or recipe.strong.operations > MAX_OPERATIONS:
+    if max(recipe.image_size, recipe.packed_size) > MAX_IMAGE_SIZE or recipe.strong.operations > MAX_OPERATIONS:
         raise DataError("the record's recipe has images or views beyond what a report draws")
     recorded = record.result.fingerprints if record.result else None
     data = select(resolved, Policy.USUAL_SIZE, DataNeeds.recorded(recorded))

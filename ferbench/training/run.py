@@ -49,8 +49,9 @@ class Run:
     @cached_property
     def averages(self) -> list[Teacher[Any]]:
         """The teacher, and the averages of the method's further networks."""
-        method, decay = self.method, self.teacher.decay
-        return [self.teacher, *(Teacher(method.networks[k], decay, mean) for k, mean in method.averages.items())]
+        networks, decay, ramp = self.method.networks, self.teacher.decay, self.teacher.ramp
+        further = (Teacher(networks[k], decay, mean, ramp=ramp) for k, mean in self.method.averages.items())
+        return [self.teacher, *further]
 
     def autocast(self) -> AbstractContextManager[None]:
         """The arithmetic of forward passes."""

@@ -12,12 +12,13 @@ N = TypeVar("N", bound=nn.Module)
 class Teacher(Generic[N]):
     """Keeps an exponential moving average of a net's floating-point state in a second net, in three kernels.
 
-    The decay of step t (from 0) is min(decay, (1 + t) / (10 + t)), so that early averages forget the random start.
-    BatchNorm's running statistics are averaged too; integer state is copied. The second net is a copy, or `average`.
+    With a ramp the decay of step t (from 0) is min(decay, (1 + t) / (10 + t)), so that early averages forget the random
+    start; without one it is constant. BatchNorm's running statistics are averaged too; integer state is copied. The
+    second net is a copy, or `average`.
     """
 
-    def __init__(self, net: N, decay: float, average: N | None = None) -> None:
-        self.source, self.decay = net, decay
+    def __init__(self, net: N, decay: float, average: N | None = None, *, ramp: bool = True) -> None:
+        self.source, self.decay, self.ramp = net, decay, ramp
         self.net = copy.deepcopy(net).eval().requires_grad_(False) if average is None else average
         source, target = net.state_dict(keep_vars=True), self.net.state_dict(keep_vars=True)
         floating = [key for key, value in source.items() if value.is_floating_point()]
@@ -33,6 +34,7 @@ class Teacher(Generic[N]):
     def update(self, step: int) -> None:
         """One step of the average."""
         source, target = self._pairs
-        torch._foreach_lerp_(target, source, 1 - min(self.decay, (1 + step) / (10 + step)))
+        decay = min(self.decay, (1 + step) / (10 + step)) if self.ramp else self.decay
+        torch._foreach_lerp_(target, source, 1 - decay)
         if self._copied[0]:
             torch._foreach_copy_(self._copied[1], self._copied[0])

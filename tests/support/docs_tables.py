@@ -11,6 +11,8 @@ from ferbench.contract.counting import counting
 from ferbench.contract.method import Method
 from ferbench.discovery.loader import load_registry
 from ferbench.discovery.registry import Entry
+from ferbench.leaderboard.reported import read_paper
+from ferbench.leaderboard.wording import how_to_measure
 from ferbench.records.frame import COLUMNS
 from ferbench.records.metrics import METRICS
 from ferbench.training.loop import Training
@@ -21,6 +23,7 @@ ROOT = Path(__file__).parents[2]
 REGISTRY = load_registry()
 LABELED, UNLABELED = 32, 64
 """Batches that the images of a step are counted with: those of the built-in faces' recipe."""
+REPORTED = ROOT / "leaderboard" / "reported"
 
 
 def columns() -> list[str]:
@@ -85,12 +88,25 @@ def _needs(training: Training) -> Iterator[str]:
         yield "joint forward" if method.joint_forward else "separate forwards"
 
 
+def commands() -> list[str]:
+    """A row for each dataset of each table of each paper."""
+    rows = []
+    for path in sorted(REPORTED.glob("*.toml")):
+        values = list(read_paper(path).values())
+        for block in dict.fromkeys(value.block for value in values):
+            for does, command in how_to_measure([value for value in values if value.block == block]):
+                source = f"{block.origin.citation}: {block.origin.source}"
+                rows.append((source, f"{block.dataset}, {block.classes} classes", f"{does}: `{command}`"))
+    return _table(("numbers of", "on", "command"), rows)
+
+
 def _table(titles: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
     return [f"| {' | '.join(row)} |" for row in (titles, ["---"] * len(titles), *rows)]
 
 
 PAGES: Mapping[str, Mapping[str, Callable[[], list[str]]]] = {
     "docs/results.md": {"columns": columns, "metrics": metrics},
+    "leaderboard/reported/README.md": {"commands": commands},
     "docs/methods.md": {"methods": methods},
     "plugins/ferbench-ssl-baselines/README.md": {"methods": lambda: methods("ferbench-ssl-baselines")},
 }

@@ -18,5 +18,5 @@ def check_memory(shape: Sequence[int], device: torch.device) -> None:
     if wanted > free:
         raise DataError(
             f"{shape[0]:,} images of {shape[1]} pixels take {wanted / 1e9:.1f} GB of {where}, and {free / 1e9:.1f} GB "
-            f"are free; use a machine with more, or smaller images with --set image_size={shape[1] // 2}"
+            f"are free; use a machine with more, or smaller images with --set stored_size={shape[1] // 2}"
         )

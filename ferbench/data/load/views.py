@@ -9,16 +9,23 @@ from ferbench.contract.batch import View, ViewSpec
 from ferbench.contract.protocol import Recipe
 from ferbench.data.augment.cutout import Cutout
 from ferbench.data.augment.randaugment import RandAugment
+from ferbench.data.augment.resize import resize, resize_boxes
 from ferbench.data.augment.strong import Strong
 from ferbench.data.augment.weak import Weak
 from ferbench.errors import PluginError
 
 MakeView = Callable[..., View]
 """What is registered as a view: `(recipe, **options) -> View`."""
+STRONG = "strong"
+"""The view that is made of stored images, and resized within."""
 
 
 class ViewMaker:
-    """Turns stored images into normalised views; `kinds` are functions of views by name, beside the protocol's own."""
+    """Turns stored images into normalised views; `kinds` are functions of views by name, beside the protocol's own.
+
+    Where the recipe stores images at another size than that of the net's input, every view but the strong one is a view
+    of the resized image.
+    """
 
     def __init__(
         self,
@@ -29,7 +36,7 @@ class ViewMaker:
         kinds: Mapping[str, MakeView] | None = None,
     ) -> None:
         self._recipe = recipe
-        self._kinds: Mapping[str, MakeView] = {**(kinds or {}), "weak": weak, "strong": strong, "plain": plain}
+        self._kinds: Mapping[str, MakeView] = {**(kinds or {}), "weak": weak, STRONG: strong, "plain": plain}
         self._made: list[tuple[ViewSpec, View]] = []
         scale = torch.tensor(std) * 255
         self._factor = (1 / scale).view(1, 3, 1, 1).to(device)
@@ -62,6 +69,8 @@ class ViewMaker:
         if spec.kind not in self._kinds:
             raise PluginError(f"no view '{spec.kind}' is at hand; there are {', '.join(sorted(self._kinds))}")
         made = self._kinds[spec.kind](self._recipe, **spec.options)
+        if spec.kind != STRONG:
+            made = _resized_first(made, self._recipe.image_size)
         self._made.append((spec, made))
         return made
 
@@ -72,8 +81,9 @@ def weak(recipe: Recipe) -> View:
 
 
 def strong(recipe: Recipe) -> View:
-    """The protocol's strong view."""
-    return _of(Strong(RandAugment(recipe.strong.operations), Cutout(recipe.strong.cutout), _weak(recipe)))
+    """The protocol's strong view, of images as they are stored."""
+    parts = RandAugment(recipe.strong.operations), Cutout(recipe.strong.cutout), _weak(recipe)
+    return _of(Strong(*parts, size=recipe.image_size))
 
 
 def plain(recipe: Recipe) -> View:
@@ -82,7 +92,8 @@ def plain(recipe: Recipe) -> View:
 
 
 def _weak(recipe: Recipe) -> Weak:
-    return Weak(recipe.weak.padding, recipe.weak.crop_probability, recipe.weak.flip_probability)
+    padding = recipe.weak.pixels_of_padding(recipe.image_size)
+    return Weak(padding, recipe.weak.crop_probability, recipe.weak.flip_probability)
 
 
 def _of(augment: Callable[[Tensor, torch.Generator, Tensor], tuple[Tensor, Tensor | None]]) -> View:
@@ -91,3 +102,10 @@ def _of(augment: Callable[[Tensor, torch.Generator, Tensor], tuple[Tensor, Tenso
         return made, boxes if moved is None else moved
 
     return view
+
+
+def _resized_first(view: View, size: int) -> View:
+    def resized(images: Tensor, boxes: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        return view(resize(images, size), resize_boxes(boxes, images.shape[1], size), generator)
+
+    return resized

@@ -1,48 +1,23 @@
 """From an official copy to a verified record, through the real command line."""
 
-import io
 import json
 import os
 import re
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
 from tests.support.command import call
 
-from fer_lookalikes import affectnet, raf_db
+from fer_lookalikes import affectnet
 from fer_lookalikes.expected import write
 from fer_lookalikes.fer2013 import SPLITS
 from fer_lookalikes.ferplus import HEADER
+from fer_lookalikes.learnable import SIZE, face, jpeg, write_raf_db
 
-SIZE = 16
 TRAIN, TEST = 12, 4
 """Images of each class."""
-
-
-def face(label: int, number: int, size: int = SIZE) -> Image.Image:
-    """An image whose class is where it is bright."""
-    pixels = np.random.default_rng([label, number]).integers(0, 60, (size, size), dtype=np.uint8)
-    bar = size // 8
-    pixels[label * bar : (label + 1) * bar] += 160
-    return Image.fromarray(pixels)
-
-
-def jpeg(image: Image.Image) -> bytes:
-    file = io.BytesIO()
-    image.save(file, "JPEG")
-    return file.getvalue()
-
-
-def write_raf_db(root: Path) -> None:
-    lines = []
-    for split, n in (("train", TRAIN), ("test", TEST)):
-        for number in range(7 * n):
-            name = f"{split}_{number + 1:05d}"
-            lines.append(f"{name}.jpg {number % 7 + 1}")
-            write(root / f"basic/Image/aligned/{name}_aligned.jpg", jpeg(face(number % 7, number + 1000 * n)))
-    write(root / "basic/EmoLabel" / Path(raf_db.LIST).name, "\n".join(lines))
 
 
 def write_ferplus(root: Path) -> None:
@@ -72,7 +47,7 @@ def snapshot(root: Path) -> dict[str, tuple[int, bytes]]:
 @pytest.mark.parametrize(
     ("name", "build", "method", "classes"),
     [
-        ("raf-db", write_raf_db, "fixmatch", 7),
+        ("raf-db", partial(write_raf_db, train=TRAIN, test=TEST), "fixmatch", 7),
         ("ferplus", write_ferplus, "supervised", 8),
         ("affectnet", write_affectnet, "supervised", 7),
     ],

@@ -113,6 +113,22 @@ def test_a_protocol_that_would_not_do_what_it_says_is_refused(
         registry.load("protocols", "x-v1")
 
 
+@pytest.mark.parametrize(("summary", "refusal"), [("X, new", True), ("Draft: X, new", False)])
+def test_a_draft_says_in_lists_that_it_is_one(summary: str, refusal: bool, module: types.ModuleType) -> None:
+    @hookimpl
+    def ferbench_register_protocols(register: Register) -> None:
+        register("x-v1", "ferbench_x_protocols:TARGET", summary=summary)
+
+    vars(module)["TARGET"] = protocol(draft=True)
+    hooks = {"ferbench_register_protocols": ferbench_register_protocols}
+    registry = load_registry({}, [plugin("ferbench-x", **hooks)])  # type: ignore[list-item]
+    if refusal:
+        with refused(PluginError, "'x-v1'", "is a draft", "begin its summary with 'Draft: '"):
+            registry.load("protocols", "x-v1")
+    else:
+        assert registry.load("protocols", "x-v1").draft
+
+
 @pytest.mark.parametrize("rate", [0.0, 1.0, -0.1, 1.5])
 def test_a_rate_or_share_of_nothing_or_all_is_no_declaration(rate: float) -> None:
     with pytest.raises(ValidationError):
@@ -150,6 +166,12 @@ def test_a_window_is_of_frames_around_one(fields: dict[str, Any], words: str) ->
 def test_terms_of_an_evaluation_are_those_that_are_unusual() -> None:
     assert RATIO_V1.evaluation_terms == {}
     assert protocol(temporal_window=25, rank_groups="video").evaluation_terms == {"temporal_window": 25}
+
+
+def test_a_record_names_what_is_not_the_default() -> None:
+    assert RATIO_V1.recorded == {}
+    assert protocol(draft=True, pool_order="rank").recorded == {"draft": True, "pool_order": "rank"}
+    assert protocol(folds=3, seeds=(0, 1, 2)).recorded == {"folds": 3}
 
 
 def test_terms_of_labels_are_those_that_are_unusual() -> None:

@@ -19,6 +19,8 @@ from ferbench.records.verification import verify_record
 from tests.support import example_methods as examples
 from tests.unit.execution.test_inline import RECIPE, SHORT_V1
 
+DRAFT_V1 = SHORT_V1.model_copy(update={"name": "draft-v1", "draft": True, "pool_order": "rank"})
+
 
 class SilentlyAnother(examples.CoTraining):
     """Says that it evaluates the teacher, and does not."""
@@ -34,6 +36,9 @@ def extended(registry: Registry) -> Registry:
     entries["protocols"]["short-v1"] = replace(
         entries["protocols"]["ratio-v1"], name="short-v1", target="tests.unit.execution.test_inline:SHORT_V1"
     )
+    entries["protocols"]["draft-v1"] = replace(
+        entries["protocols"]["ratio-v2"], name="draft-v1", target=f"{__name__}:DRAFT_V1"
+    )
     for method in examples.EXAMPLES:
         name = f"x-{method.__name__.lower()}"
         entries["methods"][name] = replace(base, name=name, target=f"{where}:{method.__name__}")
@@ -46,9 +51,9 @@ def extended(registry: Registry) -> Registry:
 
 @pytest.fixture
 def cell(extended: Registry, patterns: Path, tmp_path: Path) -> Any:
-    def plan(method: str) -> PlannedCell:
+    def plan(method: str, protocol: str = "short-v1") -> PlannedCell:
         request = RunRequest(
-            methods=[method], protocol="short-v1", datasets=[str(patterns)], ratios=["0.1"], seeds=[0],
+            methods=[method], protocol=protocol, datasets=[str(patterns)], ratios=["0.1"], seeds=[0],
             runs=tmp_path, device="cpu",
         )  # fmt: skip
         (item,) = make_plan(request, extended)
@@ -142,3 +147,23 @@ def test_networks_of_a_cell_are_built_as_its_net_is(cell: Any, extended: Registr
 
 def test_views_of_plugins_reach_a_cell(cell: Any, extended: Registry) -> None:
     assert run(cell("x-ownviews"), extended).standard
+
+
+def test_a_draft_is_never_standard_and_its_records_say_so(cell: Any, extended: Registry) -> None:
+    planned = cell("fixmatch", "draft-v1")
+    assert planned.departures == ("'draft-v1' is a draft",)
+    record = run(planned, extended)
+    assert not record.standard
+    assert {name: record.config.protocol[name] for name in ("draft", "pool_order")} == {
+        "draft": True,
+        "pool_order": "rank",
+    }
+    path = RunStore(planned.job.runs).folder(planned.cell) / "record.json"
+    # One day it is the standard. What was made under the draft stays what it was.
+    registered = DRAFT_V1.model_copy(update={"draft": False})
+    for protocol in (DRAFT_V1, registered):
+        assert verify_record(path, {"draft-v1": protocol}).holds
+    path.write_bytes(record.model_copy(update={"standard": True}).to_json())
+    for protocol in (DRAFT_V1, registered):
+        failures = verify_record(path, {"draft-v1": protocol}).failures
+        assert [check.name for check in failures] == ["standard"]

@@ -44,20 +44,49 @@ def rows(data: tuple[Any, CellData]) -> TrainingRows:
     return training_rows(*data, unlabeled=True, everything=True)
 
 
+def accuracy(feature: np.ndarray, truth: np.ndarray) -> float:
+    """How well a class can be told by one number of each image."""
+    tree = DecisionTreeClassifier(max_depth=4, random_state=0)
+    order = np.random.default_rng(0).permutation(len(feature))
+    return float(cross_val_score(tree, feature[order, None], truth[order], cv=10).mean())
+
+
+def no_better_than_chance(count: int) -> float:
+    """Three deviations above it."""
+    chance = 1 / len(CLASSES)
+    return float(chance + 3 * np.sqrt(chance * (1 - chance) / count))
+
+
 def test_numbers_tell_the_class_no_better_than_chance(data: tuple[Any, CellData], rows: TrainingRows) -> None:
     resolved, chosen = data
     truth = chosen.images.label_positions(rows.rows["unlabeled"].row.tolist(), resolved.class_names)
     numbers = rows.rows["unlabeled"].numbers
-
-    def accuracy(feature: np.ndarray) -> float:
-        tree = DecisionTreeClassifier(max_depth=4, random_state=0)
-        order = np.random.default_rng(0).permutation(len(feature))
-        return float(cross_val_score(tree, feature[order, None], truth[order], cv=10).mean())
-
-    assert accuracy(np.arange(len(truth))) > 0.9, "positions do, which is why there are numbers"
-    chance, deviation = 1 / len(CLASSES), np.sqrt(1 / len(CLASSES) * (1 - 1 / len(CLASSES)) / len(truth))
-    assert accuracy(numbers) < chance + 3 * deviation
+    assert accuracy(np.arange(len(truth)), truth) > 0.9, "positions do, which is why there are numbers"
+    assert accuracy(numbers, truth) < no_better_than_chance(len(truth))
     assert sorted(numbers.tolist()) == list(range(len(truth)))
+
+
+def test_positions_are_those_of_sorted_ids_unless_the_protocol_says_otherwise(
+    data: tuple[Any, CellData], rows: TrainingRows
+) -> None:
+    """The order of all results that there are."""
+    resolved, chosen = data
+    assert resolved.protocol.pool_order == "id"
+    for given in (rows.rows["unlabeled"], rows.rows["everything"]):
+        ids = [chosen.images.ids[row] for row in given.row.tolist()]
+        assert ids == sorted(ids)
+
+
+def test_ranked_positions_tell_the_class_no_better_than_chance(data: tuple[Any, CellData], rows: TrainingRows) -> None:
+    resolved, chosen = data
+    ranked = replace(resolved, protocol=resolved.protocol.model_copy(update={"pool_order": "rank"}))
+    given = training_rows(ranked, chosen, unlabeled=True, everything=True)
+    for name in ("unlabeled", "everything"):
+        images, by_id = given.rows[name], rows.rows[name]
+        truth = chosen.images.label_positions(images.row.tolist(), resolved.class_names)
+        assert accuracy(np.arange(len(truth)), truth) < no_better_than_chance(len(truth))
+        assert sorted(images.row.tolist()) == sorted(by_id.row.tolist()), "the same images"
+        assert [given.hidden[name][number] for number in images.numbers.tolist()] == truth.tolist()
 
 
 def test_hidden_labels_are_known_by_number(data: tuple[Any, CellData], rows: TrainingRows) -> None:

@@ -116,6 +116,8 @@ def test_no_folder_means_nothing_published(tmp_path):
         ('method = "fixmatch"', 'method = "Fix Match"', r"rows\[0\]\.method \('FixMatch'\) = 'Fix Match'"),
         ("selected_on", "selectd_on", "selected_on.*Field required"),
         ("note =", "notes =", r"notes \('synthfaces'\): there is no such field; did you mean 'note'\?"),
+        ('backbone = "ResNet-18', 'init = "../x; rm -r y"\nbackbone = "ResNet-18', r"init \('Table 2'\) = '../x; rm"),
+        ('backbone = "ResNet-18', 'reproduced_by = "Papers"\nbackbone = "ResNet-18', r"reproduced_by .* = 'Papers'"),
         ('metric = "accuracy"', 'metric = "top-1"', r"tables\[0\]\.metric \('Table 2'\) = 'top-1'"),
         ("https://papers.example/doe", "javascript:alert(1)", r"tables\[0\]\.address \('Table 2'\)"),
         ("format = 1", "format = 2", "format = 2: Input should be 1"),
@@ -283,7 +285,11 @@ def test_strings_of_a_file_are_escaped(folder):
     body = files["leaderboard.md"].decode().partition("-->")[2]
     tokens = MarkdownIt("commonmark").enable("table").parse(body)
     kinds = {child.type for token in tokens for child in token.children or ()}
-    assert kinds <= {"text", "text_special", "softbreak", "strong_open", "strong_close"}
+    assert kinds <= {"text", "text_special", "softbreak", "strong_open", "strong_close", "code_inline"}
+    codes = [child.content for token in tokens for child in token.children or () if child.type == "code_inline"]
+    assert codes == ["ferbench run --dataset synthfaces --classes 7 --method fixmatch --ratio 0.1 --seed 0-4"], (
+        "commands have nothing of a stranger but names"
+    )
     assert "html_block" not in {token.type for token in tokens}
     assert "://" not in body
     assert [token.type for token in tokens].count("heading_open") == headings
@@ -361,4 +367,4 @@ def test_numbers_of_ssfer(dataset, classes, ratios, readme, notebook):
 
 
 def test_number_of_ada_cm():
-    assert printed("ada-cm.toml", "raf-db", "7", "ada-cm") == {"count-4000-adacm": "84.42"}
+    assert printed("ada-cm.toml", "raf-db", "7", "ada-cm@released") == {"count-4000-adacm": "84.42"}

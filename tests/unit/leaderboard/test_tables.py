@@ -201,6 +201,20 @@ def test_records_with_overrides_stay_apart():
     assert others[0].rows[0].name == "fixmatch [threshold=0.5]"
 
 
+def test_a_draft_is_in_no_standard_table_and_is_called_one():
+    of_draft = {"standard": False, "config": RecordConfig(protocol={"draft": True}, method={})}
+    draft = sweep("fixmatch", 9.0, protocol="ratio-v2", changes=of_draft)
+    short = sweep("fixmatch", 9.0, protocol="ratio-v2", overrides={"protocol": {"steps": 60}}, changes=of_draft)
+    assert board_of([*supervised(), *draft, *short]).tables == board_of(supervised()).tables
+    titles = [heading(table.key) for table in board_of([*draft, *short], include_nonstandard=True).tables]
+    assert titles == [
+        "Not standard (the protocol is a draft): synthfaces, 7 classes, 5 % of the labels",
+        "Not standard (the protocol is a draft, overrides steps=60): synthfaces, 7 classes, 5 % of the labels",
+    ]
+    assert frame_of(draft)["draft"].tolist() == [True] * len(draft)
+    assert not frame_of(supervised())["draft"].any()
+
+
 def test_failures_are_apart_and_never_scored():
     error = ErrorReport(type="OutOfMemoryError", message="no memory left")
     broken = record("dtm", changes={"status": "failed", "result": None, "error": error})

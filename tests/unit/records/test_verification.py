@@ -199,6 +199,17 @@ def test_an_impossible_oracle_fails(path, keys, value, text):
 
 
 @pytest.mark.parametrize(
+    ("declared", "made", "refusal"),
+    [(20, 20, ""), (20, 21, "at most 20"), (2, 3, "at most 2"), (1000, 21, "at most 20"), ("many", 1, "at most 0")],
+)
+def test_an_oracle_is_the_best_of_as_many_evaluations_as_the_recipe_has(path, declared, made, refusal):
+    edit(path, "config", "protocol", to=lambda protocol: {**protocol, "evaluations": declared})
+    edit(path, "result", "oracle", "evaluations", to=made)
+    found = failed(path).get("oracle", "")
+    assert refusal in found and bool(refusal) == bool(found)
+
+
+@pytest.mark.parametrize(
     ("keys", "value", "text"),
     [
         (("class_names",), [*CLASS_NAMES[:-1], "fear"], "named twice"),

@@ -130,7 +130,9 @@ def test_error_sheets_name_what_is_true_and_what_was_said(data: LocalData) -> No
     ("protocol", "words"),
     [
         ({"image_size": 100_000}, "beyond what a report draws"),
+        ({"stored_size": 100_000}, "beyond what a report draws"),
         ({"image_size": 40}, "not packed at 40 pixels"),
+        ({"stored_size": 40}, "not packed at 40 pixels"),
         ({"strong.operations": 10**9}, "beyond what a report draws"),
         ({"weak.padding": 10**9}, "must be below image_size"),
         ({"steps": "many"}, "steps"),

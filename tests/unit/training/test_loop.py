@@ -13,6 +13,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from ferbench.builtin.methods.fixmatch import FixMatch
+from ferbench.builtin.methods.supervised import Supervised
 from ferbench.conformance.toy_task import RECIPE, toy_images, toy_task, toy_training, unlabeled_toys
 from ferbench.contract.backbone import Network
 from ferbench.contract.batch import Batch, Losses, MethodInfo, Views, weak
@@ -89,6 +90,12 @@ def test_an_epoch_is_a_twentieth_and_evaluations_are_six(tmp_path: Path) -> None
     assert progress.evaluated[-1] == 20
     snapshots = sorted(int(path.stem) for path in (tmp_path / "in-progress" / "snapshots").iterdir())
     assert snapshots == progress.evaluated[:-1], "the last net is the trained one"
+
+
+def test_every_epoch_may_be_evaluated(tmp_path: Path) -> None:
+    recipe = RECIPE.model_copy(update={"evaluations": 20})
+    progress = train(toy_training(Supervised(Supervised.Config()), tmp_path, recipe=recipe))
+    assert progress.evaluated == list(range(1, 21))
 
 
 def test_an_evaluation_is_that_of_the_net_at_its_epoch(tmp_path: Path) -> None:
