@@ -92,7 +92,7 @@ def ferbench_register_backbones(register: Register) -> None:
 def ferbench_register_views(register: Register) -> None:
     """The views that the protocols define."""
     views = {"weak": "Random crop with padding, and flip", "strong": "RandAugment and cutout, then weak"}
-    for name, summary in {**views, "plain": "The image as it is stored, as evaluation sees it"}.items():
+    for name, summary in {**views, "plain": "The image itself, as evaluation sees it"}.items():
         register(name, f"ferbench.data.load.views:{name}", summary=summary)
 
 

@@ -42,13 +42,13 @@ def strong(*, gradient: bool = True, teacher: bool = False) -> ViewSpec:
 
 
 def plain(*, gradient: bool = True, teacher: bool = False) -> ViewSpec:
-    """The image as it is stored, as evaluation sees it."""
+    """The image itself, at the size of the net's input, as evaluation sees it."""
     return ViewSpec("plain", gradient, teacher)
 
 
 View = Callable[[Tensor, Tensor, torch.Generator], tuple[Tensor, Tensor]]
 """Images (B, S, S, 3) uint8, boxes (B, 4) float32 in their pixels, and a generator to the view of each image: (B, T, T,
-3) uint8, of the same or another size, and its boxes in its own pixels.
+3) uint8, of the same or another size, and its boxes in its own pixels. S is the recipe's `image_size`.
 
 The generator is the CPU's: draw there and move what was drawn with `.to(images.device, non_blocking=True)`. What is
 registered under a view's name is a function `(recipe, **options) -> View`.

@@ -55,7 +55,7 @@ def test_one_command_trains_as_the_paper_does(copy: Path) -> None:
     pytest.importorskip("ferbench_ada_cm")
     write_weights(copy / WEIGHTS)
     words = command()
-    planned = call(*words, "--dry-run")
+    planned = call(*words, "--dry-run", "--executor", "local")
     assert planned.code == 0, planned.err
     cells = [line.split() for line in planned.out.splitlines() if "ada-cm@released" in line]
     assert [words[1:] for words in cells] == [["to", "run"]] * 5, "standard, all five"
