@@ -10,21 +10,10 @@ from ferbench.readers.classes import class_name, nearest_class
 from ferbench.readers.columns import UnreadColumns
 from ferbench.readers.damage import UnknownLabel
 from ferbench.readers.layout import LayoutReader
+from ferbench.readers.splits import SPLITS
 from ferbench.readers.text import MAX_QUOTED, quoted
 
 CLASSES = (*EIGHT_CLASSES, "other")
-SPLITS: dict[str, SplitName] = {
-    "train": "train",
-    "training": "train",
-    "val": "validation",
-    "valid": "validation",
-    "validation": "validation",
-    "dev": "validation",
-    "test": "test",
-    "testing": "test",
-    "unlabeled": "unlabeled",
-    "unlabelled": "unlabeled",
-}
 NAMES = frozenset({"splits", "classes"})
 COLUMNS = frozenset({"label_column", "split_column", "id_column"})
 
