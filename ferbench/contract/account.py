@@ -55,6 +55,8 @@ class Account:
         """Folders that files were used in, without links."""
         self.left: list[tuple[str, str]] = []
         """Patterns of image files that the reader leaves, each with the reason."""
+        self.is_complete = False
+        """Whether all was read, and the files that nobody has touched were added."""
         self._root = root
         self._read: set[tuple[str, str]] = set()
         self._lines: dict[tuple[str, Outcome, str], AccountLine] = {}

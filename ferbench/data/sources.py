@@ -2,14 +2,15 @@
 
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from ferbench.contract.dataset import Dataset
+from ferbench.contract.dataset import Dataset, Sample
 from ferbench.data.prepare.registered_copies import open_prepared, open_reader, read_prepared
 from ferbench.data.prepare.which_reader import prepare_commands
 from ferbench.discovery.registry import Registry
 from ferbench.errors import DataError, UsageError
+from ferbench.readers.account import add_files, refuse_unused
 from ferbench.readers.description import DESCRIPTION
 from ferbench.readers.open_stream import is_stream, open_stream
 from ferbench.readers.parquet import ParquetDataset
@@ -56,12 +57,25 @@ def _open_folder(registry: Registry, folder: Path) -> Dataset:
     described = not folder.is_dir() or (folder / DESCRIPTION).exists()
     if not described and (commands := prepare_commands(registry, folder)):
         raise DataError(f"{folder}: no {DESCRIPTION} here, so prepare it first: {' or '.join(commands)}")
-    dataset = open_stream(folder) if is_stream(folder) else ParquetDataset(folder)
+    dataset = open_stream(folder) if is_stream(folder) else _whole(ParquetDataset(folder))
     if dataset.info.name in registry.names("datasets"):
         raise UsageError(
             f"{folder / DESCRIPTION}: the name '{dataset.info.name}' belongs to an installed dataset; "
             "give yours another name in that file"
         )
+    return dataset
+
+
+def _whole(dataset: ParquetDataset) -> ParquetDataset:
+    """A set whose reading ends with an error where something beside its files looks like data and was not used."""
+    samples = dataset.samples
+
+    def all_samples() -> Iterator[Sample]:
+        yield from samples()
+        add_files(dataset)
+        refuse_unused(dataset)
+
+    dataset.samples = all_samples  # type: ignore[method-assign]
     return dataset
 
 

@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 
 from ferbench.contract.account import Account, matching
 from ferbench.contract.dataset import Damage, Dataset, Sample
-from ferbench.errors import DataError
+from ferbench.errors import DataError, listed
 from ferbench.readers.archives import BEGINNING, is_archive, look_into
+from ferbench.readers.description import DESCRIPTION
 from ferbench.readers.images import unread_image
 from ferbench.readers.paths import IMAGE_SUFFIXES, is_hidden
 from ferbench.readers.streams import StreamedDataset
@@ -27,11 +28,31 @@ def take_account(dataset: Dataset) -> Account:
     """Read the whole set once, without decoding, and say what has become of everything that it is given."""
     with readable(dataset):
         _ = dataset.info  # some readers go through all samples for it, which must not count twice
-        account = dataset.account = Account(dataset.root, dataset.options.ignore)
+        account = dataset.account = Account(dataset.root, dataset.options.ignore or dataset.account.patterns)
         _add_entries(dataset, account)
-    if dataset.root is not None and dataset.root.is_dir():
-        _Walk(dataset, account).run(dataset.root)
+    add_files(dataset)
     return account
+
+
+def add_files(dataset: Dataset) -> None:
+    """Add every file below the root that a reader, which has read all, has not touched."""
+    if dataset.root is not None and dataset.root.is_dir():
+        _Walk(dataset, dataset.account).run(dataset.root)
+    dataset.account.is_complete = True
+
+
+def unused_lines(account: Account) -> list[str]:
+    """What looks like data and is not used, a line for each reason."""
+    return [f"{line.count:,} {line.what}: {', '.join(line.examples)}: {line.reason}" for line in account.unused()]
+
+
+def refuse_unused(dataset: Dataset) -> None:
+    """Raises DataError where something of a set looks like data and is not used; its account must be complete."""
+    if lines := unused_lines(dataset.account):
+        raise DataError(
+            f"{dataset.root}: {dataset.account.count('unused'):,} parts look like data and are not used; move them "
+            f'away, or write "ignore": [PATTERN, ...] into its {DESCRIPTION}:{listed(lines)}'
+        )
 
 
 @contextmanager

@@ -8,7 +8,7 @@ from types import MappingProxyType
 from ferbench.contract.dataset import Damage, Dataset
 from ferbench.errors import DataError
 from ferbench.readers.classes import class_name
-from ferbench.readers.columns import UnreadColumns
+from ferbench.readers.columns import NAMELESS, UnreadColumns
 from ferbench.readers.paths import subfolders
 from ferbench.readers.splits import split_name
 from ferbench.readers.tables import read_table
@@ -71,9 +71,9 @@ class LayoutReader(Dataset):
             if reason := passed_over.get(name):
                 self.account.ignore("column", name, reason)
             elif kind:
-                self.account.leave("column", name, f"looks like {kind}s, and this reader takes none from it")
+                self.account.leave("column", name or NAMELESS, f"looks like {kind}s, and this reader takes none from it")
             else:
-                self.account.ignore("column", name, f"no column that is read from {path.name}")
+                self.account.ignore("column", name or NAMELESS, f"no column that is read from {path.name}")
 
     def require_one(self, *names: str, depth: int = 2, hint: str = "") -> Path:
         """What `require` finds below the root; raises DataError also for several, which would be different data."""
