@@ -161,6 +161,8 @@ def _fail_of_system(error: OSError, session: Session) -> int:
 
 def _fail(error: BaseException, message: str, exit_code: int, session: Session) -> int:
     _give_up_unwritable(sys.stdout)
+    # It may quote strangers' bytes, which would drive a terminal.
+    message = "".join(char if char.isprintable() or char == "\n" else ascii(char)[1:-1] for char in message)
     with suppress(OSError):
         if session.verbose:
             traceback.print_exception(error)

@@ -3,6 +3,7 @@
 import os
 import sys
 import time
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
@@ -72,8 +73,11 @@ def prepare(
     class. Interrupted and started again it goes on where it was.
     """
     # Not at the top: help must not wait for pyarrow.
+    from ferbench.readers.account import readable
     from ferbench.readers.streams import StreamedDataset
 
+    # Pillow's are about the header of one image or another, and name no file.
+    warnings.filterwarnings("ignore", module=r"PIL\.")
     reader = _open(session, dataset, root, name, make_options(**options))
     digest = reader.source_digest
     # One digest throughout, even if the source changes while it is read.
@@ -81,9 +85,11 @@ def prepare(
     if no_crop or crop is not None:
         reader.crop = None if no_crop else crop
     reader.on_bad_record = "skip" if on_bad_record == "skip" else "stop"
-    size = size or session.protocols["ratio-v1"].recipe_for(reader.info.family).packed_size
+    with readable(reader):
+        info = reader.info
+    size = size or session.protocols["ratio-v1"].recipe_for(info.family).packed_size
     workers = workers or len(os.sched_getaffinity(0))
-    click.echo(f"{reader.info.title}: {reader.info.rule}" if reader.info.rule else reader.info.title)
+    click.echo(f"{info.title}: {info.rule}" if info.rule else info.title)
     account = _account(reader)
     if check:
         _inspect(dataset, reader, account, size, workers)

@@ -110,11 +110,12 @@ def refuse(dataset: str, reader: "Dataset", account: Account) -> None:
     Whatever `--on-bad-record` says: to leave such lines out would leave wrong names on right images.
     """
     from ferbench.data.prepare.systematic import systematic_differences
+    from ferbench.readers.account import unused_lines
 
     name, texts = reader.info.name, []
     if found := list(systematic_differences(account, reader.info.official)):
         texts.append(f"the labels are to be read in another way, or repaired:{listed([plain(t, 400) for t in found])}")
-    if lines := [f"{line.count:,} {line.what}: {', '.join(line.examples)}: {line.reason}" for line in account.unused()]:
+    if lines := unused_lines(account):
         shown = listed([plain(line, 400) for line in lines])
         texts.append(f"{account.count('unused'):,} parts look like data and are not used:{shown}")
     if texts:

@@ -54,7 +54,9 @@ class Account:
         self.folders: dict[str, str] = {}
         """Folders that files were used in, without links."""
         self.left: list[tuple[str, str]] = []
-        """Patterns of files that the reader leaves for a reason."""
+        """Patterns of image files that the reader leaves, each with the reason."""
+        self.is_complete = False
+        """Whether all was read, and the files that nobody has touched were added."""
         self._root = root
         self._read: set[tuple[str, str]] = set()
         self._lines: dict[tuple[str, Outcome, str], AccountLine] = {}
@@ -94,7 +96,7 @@ class Account:
         self.reasons[folder] = reason
 
     def leave_files(self, pattern: str, reason: str) -> None:
-        """Files that this reader leaves, images too: `Image/original/*`, since another part holds the same faces."""
+        """Image files that this reader leaves: `Image/original/*`, since another part holds the same faces."""
         self.left.append((pattern, reason))
 
     # -- what is counted ---------------------------------------------------------------------------------------------
@@ -135,7 +137,12 @@ class Account:
         folder, _, name = os.fspath(path).rpartition("/")
         if folder not in self.folders:
             self.folders[folder] = os.path.realpath(folder or ".")
-        return hash((self.folders[folder], name))
+        return self.key_in(self.folders[folder], name)
+
+    @staticmethod
+    def key_in(folder: str, name: str) -> int:
+        """The key of a file in a folder whose path has no links."""
+        return hash((folder, name))
 
 
 @dataclass(frozen=True)

@@ -92,7 +92,7 @@ class Dataset(ABC):
     needs_name: ClassVar[bool] = False
     """Whether the user names the set, since the reader reads anybody's."""
     marks: ClassVar[tuple[str, ...]] = ()
-    """Names of files of which one in the root says that this reader reads it, for a reader that is slow to try.
+    """Patterns of files of which one in the root says that this reader reads it, for a reader that is slow to try.
 
     Where a folder is given without a reader, the others are tried: whoever makes samples of its first entries is named.
     """
@@ -144,11 +144,39 @@ class Dataset(ABC):
 def tree_digest(root: Path) -> str:
     """SHA-256 over the names, sizes and times of all files below a folder."""
     content = hashlib.sha256()
-    for folder, below, names in os.walk(root):
-        below.sort()
-        for name in sorted(names):
-            path = Path(folder) / name
-            found = path.lstat()
-            line = f"{path.relative_to(root)}\0{found.st_size}\0{found.st_mtime_ns}\n"
-            content.update(line.encode(errors="surrogateescape"))
+    folders = [("", root)]
+    while folders:  # not os.walk, which gives up some thousand folders down
+        below, folder = folders.pop()
+        inner = []
+        for entry in _entries(folder):
+            if entry.is_dir(follow_symlinks=False):
+                inner.append((f"{below}{entry.name}/", Path(entry.path)))
+            elif not _leads_to_folder(entry):
+                line = f"{below}{entry.name}\0{_state(entry)}\n"
+                content.update(line.encode(errors="surrogateescape"))
+        folders += reversed(inner)
     return content.hexdigest()
+
+
+def _entries(folder: Path) -> list[os.DirEntry[str]]:
+    """What a folder has, by name; nothing where it cannot be listed, which is for whoever reads it."""
+    try:
+        with os.scandir(folder) as entries:
+            return sorted(entries, key=lambda entry: entry.name)
+    except OSError:
+        return []
+
+
+def _leads_to_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link to itself
+        return False
+
+
+def _state(entry: os.DirEntry[str]) -> str:
+    try:
+        found = entry.stat(follow_symlinks=False)
+    except OSError:  # it is gone, or its path is too long
+        return ""
+    return f"{found.st_size}\0{found.st_mtime_ns}"

@@ -2,15 +2,16 @@
 
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from ferbench.contract.dataset import Dataset
+from ferbench.contract.dataset import Dataset, Sample
 from ferbench.data.prepare.joined import JoinedDataset, Part
 from ferbench.data.prepare.registered_copies import open_prepared, open_reader, read_prepared
 from ferbench.data.prepare.which_reader import prepare_commands
 from ferbench.discovery.registry import Registry
 from ferbench.errors import DataError, UsageError
+from ferbench.readers.account import add_files, refuse_unused
 from ferbench.readers.description import DESCRIPTION, read_description
 from ferbench.readers.open_stream import is_stream, open_stream
 from ferbench.readers.parquet import ParquetDataset
@@ -72,7 +73,7 @@ def _open_described(registry: Registry, folder: Path) -> Dataset:
     if is_stream(folder):
         return open_stream(folder)
     if "joined" not in description:
-        return ParquetDataset(folder)
+        return _whole(ParquetDataset(folder))
     where, names = folder / DESCRIPTION, description["joined"]
     if not (isinstance(names, list) and len({str(name).partition("@")[0] for name in names}) == len(names) > 1):
         raise DataError(
@@ -87,6 +88,19 @@ def _part(registry: Registry, where: Path, name: str, task: str) -> Part:
     if isinstance(dataset, JoinedDataset):
         raise UsageError(f"{where}: '{name}' is joined itself; name its sets")
     return Part(dataset, *classes_of(dataset, task or None))
+
+
+def _whole(dataset: ParquetDataset) -> ParquetDataset:
+    """A set whose reading ends with an error where something beside its files looks like data and was not used."""
+    samples = dataset.samples
+
+    def all_samples() -> Iterator[Sample]:
+        yield from samples()
+        add_files(dataset)
+        refuse_unused(dataset)
+
+    dataset.samples = all_samples  # type: ignore[method-assign]
+    return dataset
 
 
 class PluginMissing(UsageError):

@@ -1,7 +1,9 @@
 """The account of a whole set: what its reader says, and every file below the root that it has not touched."""
 
 import os
+from collections import Counter
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -9,23 +11,61 @@ from numpy.typing import NDArray
 
 from ferbench.contract.account import Account, matching
 from ferbench.contract.dataset import Damage, Dataset, Sample
-from ferbench.readers.images import LOOKED_AT, unread_image
-from ferbench.readers.paths import is_hidden
+from ferbench.errors import DataError, listed
+from ferbench.readers.archives import BEGINNING, is_archive, look_into
+from ferbench.readers.description import DESCRIPTION
+from ferbench.readers.images import unread_image
+from ferbench.readers.paths import IMAGE_SUFFIXES, is_hidden
 from ferbench.readers.streams import StreamedDataset
 from ferbench.readers.text import suffix_of
 
-NO_IMAGES = (
-    *(".txt", ".csv", ".tsv", ".lst", ".list", ".json", ".jsonl", ".xml", ".yaml", ".yml", ".toml", ".md", ".html"),
-    *(".npy", ".npz", ".mat", ".pts", ".pkl", ".py", ".ipynb", ".pdf", ".doc", ".docx", ".db", ".log", ".idx", ".bin"),
-    *(".zip", ".rar", ".7z", ".gz", ".tgz", ".tar", ".rec", ".parquet", ".arrow", ".mp4", ".avi", ".lock"),
-)
-"""Endings whose files are not looked into: there may be a million labels of one image each."""
+LABELS = (".txt", ".csv", ".json", ".xml", ".npy", ".mat", ".pts")
+"""Endings of files of which only some are looked into: there may be a million labels of one image each."""
+SOME = 100
 
 
 def take_account(dataset: Dataset) -> Account:
     """Read the whole set once, without decoding, and say what has become of everything that it is given."""
-    _ = dataset.info  # some readers go through all samples for it, which must not count twice
-    account = dataset.account = Account(dataset.root, dataset.options.ignore)
+    with readable(dataset):
+        _ = dataset.info  # some readers go through all samples for it, which must not count twice
+        account = dataset.account = Account(dataset.root, dataset.options.ignore or dataset.account.patterns)
+        _add_entries(dataset, account)
+    add_files(dataset)
+    return account
+
+
+def add_files(dataset: Dataset) -> None:
+    """Add every file below the root that a reader, which has read all, has not touched."""
+    if dataset.root is not None and dataset.root.is_dir():
+        _Walk(dataset, dataset.account).run(dataset.root)
+    dataset.account.is_complete = True
+
+
+def unused_lines(account: Account) -> list[str]:
+    """What looks like data and is not used, a line for each reason."""
+    return [f"{line.count:,} {line.what}: {', '.join(line.examples)}: {line.reason}" for line in account.unused()]
+
+
+def refuse_unused(dataset: Dataset) -> None:
+    """Raises DataError where something of a set looks like data and is not used; its account must be complete."""
+    if lines := unused_lines(dataset.account):
+        raise DataError(
+            f"{dataset.root}: {dataset.account.count('unused'):,} parts look like data and are not used; move them "
+            f'away, or write "ignore": [PATTERN, ...] into its {DESCRIPTION}:{listed(lines)}'
+        )
+
+
+@contextmanager
+def readable(dataset: Dataset) -> Iterator[None]:
+    """A block that reads the source of a set: what the system refuses is a DataError that names it."""
+    try:
+        yield
+    except OSError as error:
+        what = f"{error.filename or dataset.root}: cannot be read ({error.strerror or error})"
+        raise DataError(f"{what}; make it readable, or remove it") from None
+
+
+def _add_entries(dataset: Dataset, account: Account) -> None:
     for entry in _entries(dataset):
         if isinstance(entry, Damage):
             _add_damage(account, entry)
@@ -36,9 +76,6 @@ def take_account(dataset: Dataset) -> Account:
         account.add("image", entry.id, "sample", entry.split)
         if isinstance(entry.image, Path):
             account.use(entry.image)
-    if dataset.root is not None and dataset.root.is_dir():
-        _Walk(dataset, account).run(dataset.root)
-    return account
 
 
 def _entries(dataset: Dataset) -> Iterator[Sample | Damage]:
@@ -76,6 +113,7 @@ class _Walk:
         self._candidates: list[tuple[Path, str, str]] = []
         """Files that nobody has touched and that look like data: path, name and reason."""
         self._link_targets: set[str] = set()
+        self._looked_into: Counter[str] = Counter()
 
     def run(self, root: Path) -> None:
         """Add every file that was not touched to the account."""
@@ -104,19 +142,20 @@ class _Walk:
                 self._account.leave("file", below, reason)
 
     def _touched_among(self, folder: Path, entries: list[os.DirEntry[str]]) -> NDArray[np.bool_]:
-        keys = np.fromiter((self._account.key(folder / entry.name) for entry in entries), np.int64, len(entries))
+        where = os.fspath(folder)
+        keys = np.fromiter((Account.key_in(where, entry.name) for entry in entries), np.int64, len(entries))
         return np.isin(keys, self._touched)
 
     def _untouched(self, entry: os.DirEntry[str], below: str, root: str) -> None:
-        """Say what becomes of a file, or of a link to a folder, that gives no sample."""
-        account = self._account
+        """Say what becomes of a file or a link that gives no sample."""
+        account, name = self._account, entry.name.lower()
         if (known := self._reason_of(below)) and known[0] == below:
             return  # it has its own line
         if any(is_hidden(part) for part in below.split("/")):
             account.ignore("file", below, "hidden, or left by an operating system")
-        elif pattern := matching([pattern for pattern, _ in account.left], below):
+        elif name.endswith(IMAGE_SUFFIXES) and (pattern := matching([pattern for pattern, _ in account.left], below)):
             account.ignore("file", below, dict(account.left)[pattern])
-        elif entry.is_symlink() and os.path.isdir(entry.path):
+        elif entry.is_symlink():
             self._link(entry, below, root)
         elif known:
             self._look(entry, below, known[1])
@@ -136,33 +175,43 @@ class _Walk:
         if target in self._account.folders.values():
             return
         if Path(target).is_relative_to(root):
-            self._account.ignore("file", below, "a link to a folder that is looked at where it lies")
-        else:
+            self._account.ignore("file", below, "a link to what is looked at where it lies")
+        elif os.path.isdir(target):
             self._account.leave("file", below, "a link to a folder outside the root; put the folder itself there")
+        elif os.path.isfile(target) and self._is_data(entry.name.lower()):
+            self._account.leave("file", below, "a link to a file outside the root; put the file itself there")
+        else:
+            self._account.ignore("file", below, "a link to no image")
+
+    def _is_data(self, name: str) -> bool:
+        """Whether the name of a file, in lower case, says that it is data."""
+        return bool(name.endswith(self._data_suffixes) or unread_image(name) or is_archive(name))
 
     def _look(self, entry: os.DirEntry[str], below: str, reason: str) -> None:
         """A file that gives no sample: unused where it looks like data."""
         name, account = entry.name.lower(), self._account
-        if not _is_regular(entry):
+        if not entry.is_file(follow_symlinks=False):
             account.ignore("file", below, "no regular file")
-        elif self._data_suffixes and name.endswith(self._data_suffixes):
+            return
+        try:
+            beginning = self._beginning(entry.path, suffix_of(name))
+        except OSError as error:
+            account.leave("file", below, f"cannot be read ({error.strerror})")
+            return
+        if name.endswith(self._data_suffixes):
             self._candidates.append((Path(entry.path), below, reason or "is not read"))
-        elif unread := unread_image(name, b"" if name.endswith(NO_IMAGES) else _beginning(entry)):
+        elif unread := unread_image(name, beginning):
             self._candidates.append((Path(entry.path), below, reason or unread))
+        elif is_archive(name, beginning):
+            outcome, why = look_into(Path(entry.path), beginning)
+            (account.leave if outcome == "unused" else account.ignore)("file", below, why)
         else:
             account.ignore("file", below, f"no image: *{suffix_of(name)}" if suffix_of(name) else "no image")
 
-
-def _is_regular(entry: os.DirEntry[str]) -> bool:
-    try:
-        return entry.is_file()
-    except OSError:  # a link to itself
-        return False
-
-
-def _beginning(entry: os.DirEntry[str]) -> bytes:
-    try:
-        with open(os.open(entry.path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOFOLLOW), "rb") as file:
-            return file.read(LOOKED_AT)
-    except OSError:
-        return b""
+    def _beginning(self, path: str, ending: str) -> bytes:
+        """The first bytes of a file, nothing of one of many labels."""
+        self._looked_into[ending] += 1
+        if ending in LABELS and self._looked_into[ending] > SOME:
+            return b""
+        with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOFOLLOW), "rb") as file:
+            return file.read(BEGINNING)

@@ -1,6 +1,5 @@
 """Names of expressions: how layouts spell them, and folders that are named so."""
 
-import os
 from collections.abc import Callable, Iterator
 from difflib import get_close_matches
 from pathlib import Path
@@ -8,7 +7,7 @@ from pathlib import Path
 from ferbench.contract.dataset import EIGHT_CLASSES, Damage
 from ferbench.errors import suggestion
 from ferbench.readers.damage import UnknownLabel, damage_of
-from ferbench.readers.paths import holds_images, image_files, inside, visible
+from ferbench.readers.paths import holds_images, image_files, inside, is_folder, visible
 from ferbench.readers.text import MAX_QUOTED, quoted
 
 CODES = {
@@ -70,7 +69,7 @@ def class_folders(
     for path in image_files(folder):
         if not path.is_dir():
             yield Damage(str(path.relative_to(root)), "lies in no class folder; move it into that of its class")
-    for inner in (Path(entry) for entry in visible(folder) if _is_folder(entry)):
+    for inner in (Path(entry) for entry in visible(folder) if is_folder(entry)):
         try:
             inside(root, inner)
             name = name_of(inner.name)
@@ -78,16 +77,8 @@ def class_folders(
             yield damage_of(str(inner.relative_to(root)), error)
             continue
         yield from ((str(path.relative_to(root)), (path, name)) for path in image_files(inner))
-        for nested in (Path(entry) for entry in visible(inner) if _is_folder(entry)):
+        for nested in (Path(entry) for entry in visible(inner) if is_folder(entry)):
             # What links lead to is not looked through: it may be the whole disk.
             if inner.is_symlink() or nested.is_symlink() or holds_images(nested):
                 reason = "is not read, as it lies in a class folder; move its images up into that"
                 yield Damage(str(nested.relative_to(root)), reason)
-
-
-def _is_folder(entry: "os.DirEntry[str]") -> bool:
-    """Whether it is a folder or a link to one; a link to itself is none."""
-    try:
-        return entry.is_dir()
-    except OSError:
-        return False

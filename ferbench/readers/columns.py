@@ -11,6 +11,8 @@ SOME = 1000
 MOST_VALUES = 50
 """Different values; a column with more holds no classes."""
 MOST_COLUMNS = 1000
+NAMELESS = "(no name)"
+"""What stands for a column whose name is empty, as pandas writes that of an index."""
 _LABEL = re.compile("label|emotion|expression|class|target|category|sentiment|affect|(^|_)y($|_)")
 _SPLIT = re.compile("^(split|usage|set|subset|partition|fold|phase|data_?set|original_split)$")
 

@@ -11,6 +11,12 @@ class UnknownLabel(ValueError):
         self.label = label
 
 
+def about(name: str, error: Exception) -> ValueError:
+    """The same complaint with the name of the file that it is about in front."""
+    text = f"{name}: {error}"
+    return UnknownLabel(error.label, text) if isinstance(error, UnknownLabel) else ValueError(text)
+
+
 def damage_of(record: str, error: Exception) -> Damage:
     """What a record is that gave this error."""
     return Damage(record, str(error), error.label if isinstance(error, UnknownLabel) else None)

@@ -1,6 +1,7 @@
 """The `dataset.json` that describes a folder of images."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,14 @@ from ferbench.contract.dataset import DatasetInfo
 from ferbench.errors import DataError
 
 DESCRIPTION = "dataset.json"
+
+
+def ignored(description: Mapping[str, Any], path: Path) -> tuple[str, ...]:
+    """The patterns of what may stay unused, `"ignore"`; raises DataError where they are no list of texts."""
+    patterns = description.get("ignore", [])
+    if not isinstance(patterns, list) or not all(isinstance(pattern, str) for pattern in patterns):
+        raise DataError(f'{path}: "ignore" is {patterns!r}; write a list of patterns, such as ["*.zip"]')
+    return tuple(patterns)
 
 
 def read_description(root: Path | None) -> tuple[Path, dict[str, Any], DatasetInfo]:

@@ -5,7 +5,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from ferbench.contract.dataset import Damage
-from ferbench.readers.paths import IMAGE_SUFFIXES, is_hidden, real
+from ferbench.errors import DataError
+from ferbench.readers.paths import IMAGE_SUFFIXES, folders_below, real, visible
 from ferbench.readers.streams import NamedStream, Place
 
 
@@ -13,15 +14,16 @@ class FolderStream(NamedStream):
     """Image files in folders of any depth; links to folders are passed over, as is what is hidden."""
 
     def shards(self) -> Sequence[str]:
-        found = []
-        for folder, below, _ in os.walk(self.base):
-            below[:] = [name for name in below if not is_hidden(name)]
-            found.append(Path(folder).relative_to(self.base).as_posix())
-        return sorted(found)
+        return sorted(folder.relative_to(self.base).as_posix() for folder in folders_below(self.base))
 
     def places(self, shard: str) -> Iterator[Place | Damage]:
-        for entry in sorted(os.scandir(self.base / shard), key=lambda entry: entry.name):
-            if not is_hidden(entry.name) and entry.name.lower().endswith(IMAGE_SUFFIXES):
+        try:
+            entries = visible(self.base / shard)
+        except DataError as error:
+            yield Damage("all", str(error))
+            return
+        for entry in entries:
+            if entry.name.lower().endswith(IMAGE_SUFFIXES):
                 yield from self._place(entry)
 
     def _place(self, entry: os.DirEntry[str]) -> Iterator[Place | Damage]:

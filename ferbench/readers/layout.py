@@ -1,11 +1,17 @@
 """Readers of official layouts: they look for files and folders by name, and remember what they have found."""
 
-from collections.abc import Iterator, Sequence
+import os
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 
-from ferbench.contract.dataset import Dataset
+from ferbench.contract.dataset import Damage, Dataset
 from ferbench.errors import DataError
+from ferbench.readers.classes import class_name
+from ferbench.readers.columns import NAMELESS, UnreadColumns
 from ferbench.readers.paths import subfolders
+from ferbench.readers.splits import split_name
+from ferbench.readers.tables import read_table
 
 MAX_FOLDERS = 1000
 
@@ -43,6 +49,34 @@ class LayoutReader(Dataset):
         missing = f"no {' or '.join(names)} here{f' or up to {depth} folders below' if depth else ''}"
         raise DataError(f"{root}: {missing}{hint and '; '}{hint}")
 
+    def table(
+        self,
+        path: Path,
+        columns: Sequence[str],
+        *,
+        header: bool = True,
+        hint: str = "",
+        passed_over: Mapping[str, str] = MappingProxyType({}),
+    ) -> Iterator[tuple[str, Mapping[str, str]] | Damage]:
+        """The rows of a list as `read_table` gives them; what stands in other columns goes into the account.
+
+        `passed_over` has the columns that the published list has and this reader does not need, each with the reason.
+        """
+        unread = UnreadColumns(name.lower() for name in columns)
+        for entry in read_table(self.folder, path, columns, header=header, hint=hint):
+            if not isinstance(entry, Damage):
+                unread.look(entry[1])
+            yield entry
+        for name, kind in unread.kinds(class_name, split_name).items():
+            if reason := passed_over.get(name):
+                self.account.ignore("column", name, reason)
+            elif kind:
+                self.account.leave(
+                    "column", name or NAMELESS, f"looks like {kind}s, and this reader takes none from it"
+                )
+            else:
+                self.account.ignore("column", name or NAMELESS, f"no column that is read from {path.name}")
+
     def require_one(self, *names: str, depth: int = 2, hint: str = "") -> Path:
         """What `require` finds below the root; raises DataError also for several, which would be different data."""
         found = list(_places(self.folder, names, depth))
@@ -57,4 +91,5 @@ def _places(root: Path, names: Sequence[str], depth: int) -> Iterator[Path]:
     for level in range(depth + 1):
         if level:
             folders = [inner for folder in folders for inner in subfolders(folder)][:MAX_FOLDERS]
-        yield from (folder / name for folder in folders for name in names if (folder / name).exists())
+        # Not Path.exists, which raises where a folder may not be looked into.
+        yield from (folder / name for folder in folders for name in names if os.path.exists(folder / name))

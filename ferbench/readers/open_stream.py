@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from ferbench.errors import DataError, suggestion
-from ferbench.readers.description import DESCRIPTION, read_description
+from ferbench.readers.description import DESCRIPTION, ignored, read_description
 from ferbench.readers.folders import FolderStream
 from ferbench.readers.recordio import RecordIOStream
 from ferbench.readers.streams import NamedStream, StreamedDataset
@@ -35,6 +35,7 @@ def open_stream(root: Path) -> StreamedDataset:
         raise DataError(f"{folder / DESCRIPTION}: on_bad_record is '{asked}'; write stop or skip")
     dataset = STREAMS[kind](folder, info.name)
     dataset.described = info
+    dataset.account.patterns = ignored(description, folder / DESCRIPTION)
     dataset.on_bad_record = "skip" if asked == "skip" else "stop"
     dataset.how_to_skip = f'write "on_bad_record": "skip" into its {DESCRIPTION}'
     return dataset

@@ -13,7 +13,7 @@ from ferbench.contract.dataset import Dataset, DatasetInfo, Sample, SplitName
 from ferbench.errors import DataError
 from ferbench.readers.classes import class_name
 from ferbench.readers.columns import UnreadColumns
-from ferbench.readers.description import read_description
+from ferbench.readers.description import DESCRIPTION, ignored, read_description
 from ferbench.readers.paths import files
 
 
@@ -31,6 +31,7 @@ class ParquetDataset(Dataset):
     def __init__(self, root: Path | None = None) -> None:
         super().__init__(root)
         self._folder, self._description, self._info = read_description(root)
+        self.account.patterns = ignored(self._description, self._folder / DESCRIPTION)
 
     @property
     def info(self) -> DatasetInfo:
@@ -52,6 +53,7 @@ class ParquetDataset(Dataset):
 
     def samples(self) -> Iterator[Sample]:
         self._refuse_other_files()
+        self.account.use(self._folder / DESCRIPTION)
         for split, path in self._files():
             self.account.use(path, f"the split {split}")
             try:
@@ -66,7 +68,8 @@ class ParquetDataset(Dataset):
 
     def _refuse_other_files(self) -> None:
         known = {f"{split}.parquet" for split in self.SPLITS}
-        if others := [path.name for path in files(self._folder, ".parquet") if path.name not in known]:
+        there = [path.name for path in files(self._folder, ".parquet") if path.name not in known]
+        if others := [name for name in there if not self.account.ignored_by(name)]:
             names = ", ".join(sorted(known))
             raise DataError(
                 f"{self._folder}: {', '.join(others)} would not be read; only {names} are: rename or move it"

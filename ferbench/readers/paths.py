@@ -6,6 +6,8 @@ Whatever a list or a folder says comes from strangers: a name may lead elsewhere
 import errno
 import os
 import stat
+from collections.abc import Iterator
+from contextlib import suppress
 from functools import cache
 from pathlib import Path, PurePosixPath
 
@@ -67,6 +69,14 @@ def subfolders(folder: Path) -> list[Path]:
     return [Path(entry) for entry in visible(folder) if entry.is_dir(follow_symlinks=False)]
 
 
+def is_folder(entry: os.DirEntry[str]) -> bool:
+    """Whether an entry is a folder or a link to one; a link to itself is none."""
+    try:
+        return entry.is_dir()
+    except OSError:
+        return False
+
+
 def files(folder: Path, *endings: str) -> list[Path]:
     """What in a folder has one of these endings, in any case, by name and without hidden ones."""
     return [Path(entry) for entry in visible(folder) if entry.name.lower().endswith(endings)]
@@ -92,15 +102,29 @@ def visible(folder: Path) -> list[os.DirEntry[str]]:
         raise DataError(f"{folder}: cannot be listed ({error.strerror or error})") from None
 
 
+def folders_below(folder: Path) -> Iterator[Path]:
+    """A folder and all that lie in it at any depth, each before its own; without hidden ones and links.
+
+    One that cannot be listed is given too: whoever lists it says so.
+    """
+    folders = [folder]
+    while folders:  # not os.walk and rglob, which give up some thousand folders down
+        current = folders.pop()
+        yield current
+        with suppress(DataError):
+            folders += reversed(subfolders(current))
+
+
+def files_below(folder: Path, *endings: str) -> Iterator[Path]:
+    """What has one of these endings, in any case, in a folder and in all below it that can be listed."""
+    for inner in folders_below(folder):
+        with suppress(DataError):
+            yield from files(inner, *endings)
+
+
 def holds_images(folder: Path) -> bool:
     """Whether there is an image file in a folder, at any depth."""
-    folders = [folder]
-    while folders:
-        current = folders.pop()
-        if image_files(current):
-            return True
-        folders += subfolders(current)
-    return False
+    return any(image_files(inner) for inner in folders_below(folder))
 
 
 class ImageFiles:

@@ -1,6 +1,7 @@
 """Unlabeled pools in RecordIO files, as face-recognition sets are published."""
 
 import struct
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import ClassVar
@@ -58,7 +59,8 @@ class RecordIOStream(ArchiveStream):
     def _index(self, path: Path) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Keys and offsets, in the order of offsets."""
         try:
-            keys, offsets = np.loadtxt(real(self.folder, path), dtype=np.int64, ndmin=2, unpack=True)
+            with warnings.catch_warnings(action="ignore"):  # of an empty file, which is told below
+                keys, offsets = np.loadtxt(real(self.folder, path), dtype=np.int64, ndmin=2, unpack=True)
         except (OSError, ValueError) as error:
             raise DataError(f"{path}: not an index of keys and offsets ({error}); copy it again") from None
         order = np.argsort(offsets, kind="stable")

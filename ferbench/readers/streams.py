@@ -16,7 +16,7 @@ from typing import ClassVar
 from ferbench.contract.dataset import Damage, DatasetInfo, Sample, tree_digest
 from ferbench.errors import DataError, UsageError
 from ferbench.readers.layout import LayoutReader
-from ferbench.readers.paths import MAX_FILE, inside, real
+from ferbench.readers.paths import MAX_FILE, files_below, inside, real
 
 
 @dataclass(frozen=True)
@@ -118,8 +118,8 @@ class ArchiveStream(NamedStream):
         return (self.SUFFIX,)
 
     def shards(self) -> Sequence[str]:
-        found = (path.relative_to(self.base) for path in self.base.rglob(f"*{self.SUFFIX}") if path.name[0] != ".")
-        if not (names := sorted(path.as_posix() for path in found)):
+        found = files_below(self.base, self.SUFFIX)
+        if not (names := sorted(path.relative_to(self.base).as_posix() for path in found)):
             raise DataError(f"{self.base}: no file *{self.SUFFIX} here or below; name the folder that has them")
         return names
 

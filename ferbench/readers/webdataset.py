@@ -9,10 +9,8 @@ from ferbench.contract.dataset import Damage
 from ferbench.readers.images import LOOKED_AT, unread_image
 from ferbench.readers.paths import IMAGE_SUFFIXES, is_hidden
 from ferbench.readers.streams import ArchiveStream, Place
-from ferbench.readers.text import quoted, suffix_of
-
-BAD_TAR = (tarfile.TarError, OSError, ValueError, OverflowError, RecursionError)
-"""What tarfile raises for headers that are damaged, or made to break it."""
+from ferbench.readers.tars import BAD_TAR, members
+from ferbench.readers.text import suffix_of
 
 
 class WebDatasetStream(ArchiveStream):
@@ -23,11 +21,8 @@ class WebDatasetStream(ArchiveStream):
     def _records(self, shard: str, path: Path) -> Iterator[Place | Damage]:
         size, last = path.stat().st_size, "the beginning"
         try:
-            with path.open("rb") as file, tarfile.open(fileobj=file, mode="r:") as archive:
-                while (member := archive.next()) is not None:
-                    archive.members.clear()  # type: ignore[attr-defined]  # it would keep all of them
-                    if member.size < 0:  # the next header would be sought before this one, for ever
-                        raise tarfile.ReadError(f"{quoted(member.name)} has {member.size} bytes")
+            with path.open("rb") as file:
+                for _, member in members(file):
                     last = member.name
                     if not self._is_image(f"{shard}/{member.name}", member, file):
                         continue
@@ -35,10 +30,6 @@ class WebDatasetStream(ArchiveStream):
                         yield Damage(member.name, "the file is cut short within this record")
                         return
                     yield Place(f"{shard}/{member.name}", member.offset_data, member.size)
-                # tarfile takes a header that is damaged or cut short for the end, which is a block of zeros.
-                file.seek(archive.offset)
-                if file.read(tarfile.BLOCKSIZE) != bytes(tarfile.BLOCKSIZE):
-                    yield Damage(f"after {last}", "the file is cut short or damaged; what follows cannot be read")
         except BAD_TAR as error:
             yield Damage(f"after {last}", f"what follows cannot be read ({error})")
 

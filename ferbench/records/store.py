@@ -154,19 +154,39 @@ class RunStore:
         return folder / RECORD
 
     def iterate(self) -> Iterator[tuple[Path, Record | BrokenRecord]]:
-        """Every record.json below the root with its record or what is wrong with it, sorted by path."""
-        return ((path, read_or_broken(path)) for path in self._paths(RECORD))
+        """Every record.json below the root with its record or what is wrong with it, sorted by path.
+
+        A folder that cannot be listed counts as one with a broken record, since it may hold one.
+        """
+        for path, problem in self._paths(RECORD):
+            yield path, BrokenRecord(problem) if problem else read_or_broken(path)
 
     def begun(self) -> Iterator[tuple[RunningMarker, bool]]:
         """Every cell that has been begun and not ended, and whether its process still holds the lock."""
-        for path in self._paths(RUNNING):
+        for path, _ in self._paths(RUNNING):
             with suppress(VerificationError, ValidationError):
                 yield RunningMarker.read(path), _is_locked(path.parent)
 
-    def _paths(self, name: str) -> Iterator[Path]:
-        """Whatever has that name, sorted; linked folders are not entered, and who reads a linked file is told so."""
-        found = [Path(place) / name for place, folders, files in os.walk(self.root) if name in {*folders, *files}]
-        yield from sorted(found, key=lambda path: path.relative_to(self.root).parts)
+    def _paths(self, name: str) -> list[tuple[Path, str]]:
+        """Whatever has that name, and why it is not known whether a folder has it; sorted.
+
+        Linked folders are not entered, and who reads a linked file is told so.
+        """
+        found: list[tuple[Path, str]] = []
+        folders = [self.root]
+        while folders:  # not os.walk, which gives up some thousand folders down
+            folder = folders.pop()
+            try:
+                with os.scandir(folder) as entries:
+                    inner = list(entries)
+            except (FileNotFoundError, NotADirectoryError):
+                continue
+            except OSError as error:
+                found.append((folder / name, f"its folder cannot be listed ({error.strerror or error})"))
+                continue
+            found += [(folder / name, "") for entry in inner if entry.name == name]
+            folders += [Path(entry.path) for entry in inner if entry.is_dir(follow_symlinks=False)]
+        return sorted(found, key=lambda place: place[0].relative_to(self.root).parts)
 
 
 def is_model(path: Path, digest: str) -> bool:

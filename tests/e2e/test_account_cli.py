@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 
 from tests.support.command import Outcome, call, succeed
+from tests.support.pattern_set import write_pattern_set
 
 FOLDERS = ["angry", "disgust", "fear", "happy", "neutral", "sad", "surprise"]
 
@@ -247,3 +248,48 @@ def test_a_split_that_cannot_be_is_named(tmp_path: Path, options: tuple[str, ...
     done = call("splits", "export", "--dataset", "mine", "--out", str(tmp_path / "out"), *options)
     assert (done.code, text in done.err) == (code, True), done.err
     assert not (tmp_path / "out").exists()
+
+
+# -- folders that are read without `prepare` ---------------------------------------------------------------------------
+
+
+def plan(*options: str) -> Outcome:
+    small = ("--set", "image_size=16", "--set", "weak.padding=1", "--set", "steps=1", "--backbone", "small-resnet/4")
+    return call("run", "--method", "supervised", "--ratio", "0.5", "--executor", "inline", *small, *options)
+
+
+def test_a_parquet_set_with_other_data_beside_it_is_refused(tmp_path: Path) -> None:
+    root = write_pattern_set(tmp_path / "set", name="mine")
+    write(root / "more" / "a.png", 1)
+    (root / "notes.txt").write_text("made by hand")
+    done = plan("--dataset", str(root), "--runs", str(tmp_path / "runs"))
+    assert (done.code, "more/a.png: lies where this reader does not look" in done.err) == (4, True), done.err
+    about = json.loads((root / "dataset.json").read_text())
+    (root / "dataset.json").write_text(json.dumps({**about, "ignore": ["more"]}))
+    done = plan("--dataset", str(root), "--runs", str(tmp_path / "runs"))
+    assert done.code == 0, done.err
+
+
+@pytest.mark.process
+def test_a_stream_with_other_data_beside_it_is_refused(tmp_path: Path) -> None:
+    data, pool = write_pattern_set(tmp_path / "set", name="mine"), tmp_path / "pool"
+    for number in range(3):
+        write(pool / f"{number}.png", number)
+    write(pool / "3.heic", 3)
+    about = {"name": "crowd", "stream": "folder"}
+    (pool / "dataset.json").write_text(json.dumps(about))
+    options = ("--dataset", str(data), "--unlabeled", str(pool), "--method", "fixmatch", "--protocol", "external-v1")
+    done = plan(*options, "--runs", str(tmp_path / "runs"))
+    assert "3.heic: an image of a kind that is not decoded" in done.out + done.err
+    (pool / "dataset.json").write_text(json.dumps({**about, "ignore": ["*.heic"]}))
+    done = plan(*options, "--runs", str(tmp_path / "runs"))
+    assert done.code == 0, done.err
+
+
+@pytest.mark.parametrize("ignore", ["more", [1], {}])
+def test_patterns_in_a_description_are_a_list_of_texts(tmp_path: Path, ignore: object) -> None:
+    root = write_pattern_set(tmp_path / "set", name="mine")
+    about = json.loads((root / "dataset.json").read_text())
+    (root / "dataset.json").write_text(json.dumps({**about, "ignore": ignore}))
+    done = plan("--dataset", str(root), "--runs", str(tmp_path / "runs"))
+    assert (done.code, '"ignore" is' in done.err) == (4, True), done.err

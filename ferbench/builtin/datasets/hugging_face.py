@@ -1,5 +1,8 @@
 """A dataset that Hugging Face `datasets` loads: saved to disk, a folder that it understands, or one of the hub."""
 
+import json
+import logging
+import posixpath
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from functools import cached_property
@@ -16,7 +19,13 @@ from ferbench.readers.paths import real
 from ferbench.readers.text import printable, quoted
 
 LABELS = ("label", "labels", "emotion", "expression")
+SEVERAL, STATE = "dataset_dict.json", "state.json"
+"""Files of what `save_to_disk` writes: of several splits, and of each."""
 DATA_FILES = (".parquet", ".arrow", ".csv", ".jsonl", ".tar", ".zip")
+
+
+class LeadsOut(ValueError):
+    """A file that the library would read is none of the root."""
 
 
 class HuggingFace(NamedDataset):
@@ -28,7 +37,7 @@ class HuggingFace(NamedDataset):
     'ferbench[huggingface]'`.
     """
 
-    marks = ("dataset_dict.json", "dataset_info.json")
+    marks = (SEVERAL, "dataset_info.json", "*-of-*.parquet", "data/*-of-*.parquet")
     takes = NAMES | COLUMNS
     data_suffixes = DATA_FILES
     rule = "loaded by Hugging Face datasets; class names are text or come from the ClassLabel feature"
@@ -47,9 +56,10 @@ class HuggingFace(NamedDataset):
         return " ".join(f"{split} {rows._fingerprint}" for split, rows in sorted(self._splits.items()))
 
     def samples(self) -> Iterator[Sample | Damage]:
+        splits = self._splits
         for path in self._files:
             self.account.use(path, "data")
-        for split, rows in self._splits.items():
+        for split, rows in splits.items():
             column, labels = _image_column(rows), self._label_columns(rows)
             self.account.read("column", column, "image")
             unread = UnreadColumns(
@@ -90,14 +100,16 @@ class HuggingFace(NamedDataset):
 
     @cached_property
     def _splits(self) -> dict[str, Any]:
-        datasets = _library()
-        root = str(self.root)
+        datasets, root = _library(), str(self.root)
         try:
-            local = Path(root)
-            saved = (local / "dataset_dict.json").is_file() or (local / "state.json").is_file()
-            loaded = datasets.load_from_disk(root) if saved else datasets.load_dataset(root)
+            _ = self._files  # before any of them is opened
+            loaded = datasets.load_from_disk(root) if self._is_saved else datasets.load_dataset(root)
+        except LeadsOut as error:
+            raise DataError(f"{error}; copy the file itself into {root}") from None
         except Exception as error:  # of many kinds, of libraries that it calls
-            raise DataError(f"{root}: Hugging Face datasets cannot load it ({type(error).__name__}: {error})") from None
+            cause = _first_cause(error)
+            text = f"{type(cause).__name__}: {quoted(str(cause))}"
+            raise DataError(f"{root}: Hugging Face datasets cannot load it ({text})") from None
         splits = loaded if isinstance(loaded, datasets.DatasetDict) else {"train": loaded}
         for rows in splits.values():
             for option in ("label_column", "split_column", "id_column"):
@@ -107,18 +119,18 @@ class HuggingFace(NamedDataset):
                     raise DataError(f"{flag}: {root} has the columns {', '.join(rows.features)}; name one of them")
         return {split: _undecoded(rows, datasets.Image(decode=False)) for split, rows in splits.items()}
 
+    @property
+    def _is_saved(self) -> bool:
+        """Whether the root was written by `save_to_disk`."""
+        return self._is_local and any((self.folder / name).is_file() for name in (SEVERAL, STATE))
+
     @cached_property
     def _files(self) -> list[Path]:
-        """The files of a folder that the library has read."""
+        """The files of a folder that the library reads; raises LeadsOut where one lies outside the folder."""
         if not self._is_local:
             return []
-        saved = [Path(file["filename"]) for rows in self._splits.values() for file in rows.cache_files]
-        if any(path.is_relative_to(self.folder.resolve()) or path.is_relative_to(self.folder) for path in saved):
-            return saved
-        with suppress(Exception):  # it was loaded a moment ago; without this its files are shown as unused
-            found = _library().load_dataset_builder(str(self.root)).config.data_files or {}
-            return [Path(name) for names in found.values() for name in names if "://" not in str(name)]
-        return []
+        found = _saved_files(self.folder) if self._is_saved else _files_to_load(self.folder)
+        return [_inside(self.folder, str(name)) for names in found.values() for name in names]
 
     def _label_columns(self, rows: Any) -> dict[str, list[str]]:
         """The columns that may hold labels, with the class names of each that has the feature ClassLabel."""
@@ -156,6 +168,42 @@ class HuggingFace(NamedDataset):
         return names[value]
 
 
+def _saved_files(root: Path) -> dict[str, list[str]]:
+    """The files that a set saved to disk says it has, by the folder of a split; empty where that is the root."""
+    folders = _json(root, SEVERAL)["splits"] if (root / SEVERAL).is_file() else [""]
+    states = {folder: _json(root, posixpath.join(folder, STATE)) for folder in folders}
+    return {
+        folder: [posixpath.join(folder, file["filename"]) for file in state["_data_files"]]
+        for folder, state in states.items()
+    }
+
+
+def _files_to_load(root: Path) -> dict[str, list[str]]:
+    return _library().load_dataset_builder(str(root)).config.data_files or {}
+
+
+def _json(root: Path, name: str) -> Any:
+    return json.loads(_inside(root, name).read_text("utf-8"))
+
+
+def _inside(root: Path, name: str) -> Path:
+    """A file that the library would read; raises LeadsOut where it lies outside the root."""
+    path = root / name
+    if "://" in name:
+        raise LeadsOut(f"{root}: it would read {quoted(name)}")
+    try:
+        real(root, path)
+    except (OSError, ValueError) as error:
+        raise LeadsOut(str(error)) from None
+    return path
+
+
+def _first_cause(error: BaseException) -> BaseException:
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return error
+
+
 def _class_names(feature: Any) -> list[str]:
     """The names of a ClassLabel; empty for another feature."""
     return list(map(str, getattr(feature, "names", None) or ()))
@@ -166,6 +214,7 @@ def _library() -> Any:
         import datasets
     except ImportError:
         raise UsageError("this needs Hugging Face datasets; pip install 'ferbench[huggingface]'") from None
+    datasets.logging.set_verbosity(logging.CRITICAL)  # what goes wrong is told by an exception as well
     return datasets
 
 

@@ -9,7 +9,7 @@ from ferbench.builtin.datasets.named import NamedDataset
 from ferbench.contract.dataset import Damage, Sample, SplitName
 from ferbench.errors import DataError
 from ferbench.readers.classes import class_folders
-from ferbench.readers.paths import image_files, subfolders
+from ferbench.readers.paths import folders_below, image_files, subfolders
 from ferbench.readers.tables import parsed
 
 
@@ -59,7 +59,5 @@ class ImageFolder(NamedDataset):
         return Sample(path.relative_to(self.folder).as_posix(), path, split, label)
 
     def _unlabeled(self, folder: Path) -> Iterator[Sample]:
-        for path in image_files(folder):
+        for path in (path for inner in folders_below(folder) for path in image_files(inner)):
             yield Sample(path.relative_to(self.folder).as_posix(), path, "unlabeled")
-        for inner in subfolders(folder):
-            yield from self._unlabeled(inner)

@@ -7,24 +7,13 @@ from typing import ClassVar, cast
 
 from ferbench.contract.dataset import EIGHT_CLASSES, DatasetInfo, Sample, SplitName
 from ferbench.readers.classes import class_name, nearest_class
-from ferbench.readers.columns import UnreadColumns
+from ferbench.readers.columns import NAMELESS, UnreadColumns
 from ferbench.readers.damage import UnknownLabel
 from ferbench.readers.layout import LayoutReader
+from ferbench.readers.splits import SPLITS
 from ferbench.readers.text import MAX_QUOTED, quoted
 
 CLASSES = (*EIGHT_CLASSES, "other")
-SPLITS: dict[str, SplitName] = {
-    "train": "train",
-    "training": "train",
-    "val": "validation",
-    "valid": "validation",
-    "validation": "validation",
-    "dev": "validation",
-    "test": "test",
-    "testing": "test",
-    "unlabeled": "unlabeled",
-    "unlabelled": "unlabeled",
-}
 NAMES = frozenset({"splits", "classes"})
 COLUMNS = frozenset({"label_column", "split_column", "id_column"})
 
@@ -96,14 +85,14 @@ class NamedDataset(LayoutReader):
             if column:
                 self.account.read("column", column, role)
         for name, kind in columns.kinds(self.known_class, self.split_of).items():
-            kind = "label" if name in set(classes) else kind
+            kind, shown = "label" if name in set(classes) else kind, name or NAMELESS
             if kind == "image":
-                self.account.leave("column", name, "holds images, and this reader takes those of another column")
+                self.account.leave("column", shown, "holds images, and this reader takes those of another column")
             elif kind and not read.get(kind):
                 reason = f"looks like {kind}s, and no column of {where} is read for them"
-                self.account.leave("column", name, reason, f"--{kind}-column {shlex.quote(name)}")
+                self.account.leave("column", shown, reason, f"--{kind}-column {shlex.quote(name)}" if name else "")
             else:
-                self.account.ignore("column", name, f"no column that is read from {where}")
+                self.account.ignore("column", shown, f"no column that is read from {where}")
 
     def known_class(self, text: str) -> str:
         """As `class_of`, for a look at texts that may be no labels: it leaves no remedy."""

@@ -3,6 +3,7 @@
 import json
 import tarfile
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from ferbench.readers.columns import UnreadColumns
 from ferbench.readers.damage import damage_of
 from ferbench.readers.images import LOOKED_AT, unread_image
 from ferbench.readers.paths import IMAGE_SUFFIXES, MAX_FILE, files, is_hidden, real
+from ferbench.readers.tars import BAD_TAR, members
 from ferbench.readers.text import printable
 
 LABELS = (".cls", ".txt", ".json")
@@ -64,9 +66,8 @@ class Shards(NamedDataset):
         split = self.split_of(_start(shard)) if self.is_split(_start(shard)) else None
         group = Group()
         try:
-            with real(self.folder, shard).open("rb") as file, tarfile.open(fileobj=file, mode="r:") as archive:
-                for member in archive:
-                    archive.members.clear()  # type: ignore[attr-defined]  # it would keep all of them
+            with real(self.folder, shard).open("rb") as file:
+                for archive, member in members(file):
                     name = member.name.rpartition("/")[2]
                     if any(map(is_hidden, filter(None, member.name.split("/")))) or member.isdir():
                         if not member.isdir():
@@ -77,13 +78,11 @@ class Shards(NamedDataset):
                         yield from self._sample(shard, group, split)
                         group = Group(own)
                     self._take(shard, archive, member, group)
-                # tarfile takes a header that is cut short for the end, which is a block of zeros.
-                file.seek(archive.offset)
-                if file.read(tarfile.BLOCKSIZE) != bytes(tarfile.BLOCKSIZE):
-                    raise tarfile.ReadError("the file is cut short or damaged")
                 yield from self._sample(shard, group, split)
-        except (tarfile.TarError, OSError, ValueError) as error:
-            yield Damage(f"{shard.name} after {group.key or 'its beginning'}", f"{error}; what follows cannot be read")
+        except BAD_TAR as error:
+            # Of the last key members may be lost: without its label an image would be unlabeled.
+            where = f"{shard.name} from {group.key or 'its beginning'} on"
+            yield Damage(where, f"{error}; what follows cannot be read")
 
     def _take(self, shard: Path, archive: tarfile.TarFile, member: tarfile.TarInfo, group: Group) -> None:
         """Add a member to its group, or say why it is not read."""
@@ -115,10 +114,14 @@ class Shards(NamedDataset):
             self.account.ignore("member", where, f"no image and no label: *{suffix}")
 
     def _is_label(self, content: bytes) -> bool:
-        try:
+        """Whether a text is a class, or a JSON object that has one."""
+        with suppress(ValueError):
             return bool(self.known_class(content.decode()))
-        except ValueError:
-            return False
+        with suppress(ValueError):
+            keys = UnreadColumns(())
+            keys.look(_json(content))
+            return "label" in keys.kinds(self.known_class, self.split_of).values()
+        return False
 
     def _sample(self, shard: Path, group: Group, split: SplitName | None) -> Iterator[Sample | Damage]:
         image = next((content for suffix, content in group.parts.items() if suffix in IMAGE_SUFFIXES), None)

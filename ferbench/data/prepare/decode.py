@@ -90,6 +90,8 @@ def _rgb(image: Image.Image) -> Image.Image:
         return image
     if image.mode.startswith("I") or image.mode == "F":
         levels = np.asarray(image).astype(np.float64)
+        if not np.isfinite(levels).all():
+            raise ValueError("a pixel is no finite number")
         high = 65535 if image.mode.startswith("I") else max(float(levels.max()), 1.0)
         return Image.fromarray((levels.clip(0, high) * (255 / high)).round().astype(np.uint8)).convert("RGB")
     if image.has_transparency_data:

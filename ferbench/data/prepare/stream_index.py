@@ -36,6 +36,7 @@ from ferbench.data.prepare.decode import UNDECODABLE, decode_face, resized
 from ferbench.data.prepare.decoders import in_order
 from ferbench.data.prepare.pack import problem_text
 from ferbench.errors import DataError
+from ferbench.readers.account import refuse_unused, take_account
 from ferbench.readers.streams import StreamedDataset
 from ferbench.records.cell import digest
 from ferbench.records.formats import INDEX_VERSION
@@ -162,6 +163,9 @@ def ensure_index(dataset: StreamedDataset, image_size: int, *, renew: bool = Fal
 
 
 def _write(dataset: StreamedDataset, image_size: int, folder: Path) -> None:
+    if not dataset.account.is_complete:  # `prepare` has taken it, and shown it
+        take_account(dataset)
+        refuse_unused(dataset)
     scratch = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
     try:
         damaged = _find(dataset, scratch / "places.arrow")

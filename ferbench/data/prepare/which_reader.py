@@ -108,7 +108,7 @@ def _fit(entry: Entry, folder: Path) -> Fit | None:
             return None
         reader = open_reader(entry, folder, "any" if kind.needs_name else None)
         if reader.marks:
-            fits = labeled = any((folder / mark).is_file() for mark in reader.marks)
+            fits = labeled = any(path.is_file() for mark in reader.marks for path in folder.glob(mark))
         else:
             tried = _try(reader)
             fits, labeled = tried.read > tried.damaged, tried.labeled

@@ -2,16 +2,16 @@
 
 import hashlib
 import json
-import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from ferbench.contract.dataset import SEVEN_CLASSES, Damage, DatasetInfo, Sample, SplitName, tree_digest
 from ferbench.errors import DataError
+from ferbench.readers.damage import damage_of
 from ferbench.readers.layout import LayoutReader
-from ferbench.readers.paths import inside, subfolders
+from ferbench.readers.paths import files, image_files, inside, subfolders
 from ferbench.readers.tables import number_in, read_lines
-from ferbench_fer_datasets.omitted import leave_folder
+from ferbench_fer_datasets.omitted import leave_folder, leave_label
 
 NAMES = ("neutral", "anger", "disgust", "fear", "happiness", "sadness", "surprise", "other")
 HEADERS = (NAMES, NAMES[:-1])
@@ -19,6 +19,7 @@ HEADERS = (NAMES, NAMES[:-1])
 NOT_ANNOTATED = -1
 
 CHALLENGES = ("EXPR_Classification_Challenge", "EXPR_Recognition_Challenge", "EXPR_Set")
+ENDING = ".txt"
 SETS: Mapping[SplitName, tuple[str, ...]] = {"train": ("Train_Set", "Training_Set"), "test": ("Validation_Set",)}
 ALIGNED, LATER = "cropped_aligned", "cropped_aligned_new_50_vids"
 # The usable frames that authors report for the challenges of 2022 and 2024.
@@ -55,11 +56,21 @@ class AffWild2(LayoutReader):
         for crop in crops:
             leave_folder(self, crop, "a frame that no line of Train_Set or Validation_Set gives an expression")
         for split, folder in folders.items():
-            for path in sorted(folder.glob("[!.]*.txt")):
+            for path in self._videos(folder):
                 try:
                     yield from self._video(split, path, crops)
                 except (DataError, OSError, ValueError) as error:
-                    yield Damage(str(path.relative_to(self.folder)), str(error))
+                    yield damage_of(str(path.relative_to(self.folder)), error)
+
+    def _videos(self, folder: Path) -> list[Path]:
+        """The annotations of a set; raises DataError where there is none."""
+        there = files(folder, "")
+        for path in there:
+            if not path.name.endswith(ENDING):
+                leave_label(self, path, f"video1{ENDING}")
+        if not (found := [path for path in there if path.name.endswith(ENDING)]):
+            raise DataError(f"{folder}: no annotation of a video, as video1{ENDING}; unpack them there")
+        return found
 
     def source_digest(self) -> str:
         """Of the annotations, and of names and times of the folders of frames: the frames are millions."""
@@ -83,6 +94,8 @@ class AffWild2(LayoutReader):
             yield Damage(where, f"there are no frames of {annotation.stem} in {' or '.join(map(str, crops))}")
             return
         inside(self.folder, folder)  # a link that leads out must not even show names
+        if deeper := subfolders(folder):
+            raise ValueError(f"frames in {deeper[0]} are not read; move them up into {folder}")
         self.account.use(annotation, "annotation")
         lines = read_lines(self.folder, annotation)
         try:
@@ -90,16 +103,16 @@ class AffWild2(LayoutReader):
         except ValueError as error:
             yield Damage(f"{where}:1", str(error))
             return
-        images = set(os.listdir(folder))  # once, instead of asking for each of half a million frames
+        images = {path.stem: path for path in image_files(folder)}  # once, instead of asking for half a million frames
         labeled, found = 0, 0
         for number, label in _labels(lines, names):
             if isinstance(label, ValueError):
-                yield Damage(f"{where}:{number}", str(label))
+                yield damage_of(f"{where}:{number}", label)
                 continue
             labeled += 1
-            if (image := f"{number - 1:05d}.jpg") in images:
+            if image := images.get(f"{number - 1:05d}"):
                 found += 1
-                yield _frame(split, folder / image, annotation.stem, label)
+                yield _frame(split, image, annotation.stem, label)
         if labeled and not found:
             yield Damage(where, f"none of its {labeled} labeled frames is in {folder}")
 

@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from ferbench.contract.dataset import EIGHT_CLASSES, SEVEN_CLASSES, Damage, DatasetInfo, Sample, SplitName
+from ferbench.readers.damage import about
 from ferbench.readers.layout import LayoutReader
 from ferbench.readers.paths import files, image_files, real
 from ferbench.readers.tables import number_in, parsed
@@ -117,7 +118,7 @@ class AffectNet(LayoutReader):
             with real(self.folder, label).open("rb") as file:
                 expression = class_of(scalar(file.read(MAX_BYTES + 1)))
         except (OSError, ValueError) as error:
-            raise ValueError(f"{label.name}: {error}") from None
+            raise about(label.name, error) from None
         if not expression:
             omit(self, image, "None, Uncertain or No-Face")
             return None

@@ -8,7 +8,7 @@ from pathlib import Path
 from ferbench.contract.dataset import EIGHT_CLASSES, Damage, DatasetInfo, Sample, SplitName
 from ferbench.readers.layout import LayoutReader
 from ferbench.readers.paths import below
-from ferbench.readers.tables import face_box, float_in, parsed, read_table
+from ferbench.readers.tables import face_box, float_in, parsed
 from ferbench_fer_datasets.affectnet import NAMES, NO_EXPRESSION, SHARED, TEST, TRAIN, class_of
 from ferbench_fer_datasets.omitted import leave_folder, omit
 
@@ -54,7 +54,7 @@ class AffectNet2017(LayoutReader):
         if automatic := self.find("Automatically_Annotated_Images"):
             leave_folder(self, automatic, "automatically annotated")
         for name, split in LISTS.items():
-            rows = read_table(self.folder, self.require(name, within=lists, depth=0), COLUMNS, header=False)
+            rows = self.table(self.require(name, within=lists, depth=0), COLUMNS, header=False)
             yield from parsed(rows, functools.partial(self._sample, images, split))
 
     def _sample(self, images: Path, split: SplitName, fields: Mapping[str, str]) -> Sample | None:

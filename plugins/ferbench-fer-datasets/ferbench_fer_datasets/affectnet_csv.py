@@ -9,7 +9,7 @@ from ferbench.errors import DataError
 from ferbench.readers.classes import class_name
 from ferbench.readers.layout import LayoutReader
 from ferbench.readers.paths import below
-from ferbench.readers.tables import parsed, read_lines, read_table
+from ferbench.readers.tables import parsed, read_lines
 from ferbench.readers.text import quoted
 from ferbench_fer_datasets.affectnet import SHARED
 from ferbench_fer_datasets.affectnet_yolo import DERIVED
@@ -44,7 +44,7 @@ class AffectNetCsv(LayoutReader):
         base = path.parent
         for name, role in ((column, "image"), ("label", "label")):
             self.account.read("column", name, role)
-        return parsed(read_table(self.folder, path, (column, "label")), lambda row: _sample(base, row[column], row))
+        return parsed(self.table(path, (column, "label")), lambda row: _sample(base, row[column], row))
 
     def _path_column(self, path: Path) -> str:
         header = next(read_lines(self.folder, path), (1, ""))[1].lower()

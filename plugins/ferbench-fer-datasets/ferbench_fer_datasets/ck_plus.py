@@ -7,10 +7,11 @@ from typing import ClassVar
 
 from ferbench.contract.dataset import EIGHT_CLASSES, SEVEN_CLASSES, Damage, DatasetInfo, Sample
 from ferbench.errors import DataError
+from ferbench.readers.damage import damage_of
 from ferbench.readers.layout import LayoutReader
-from ferbench.readers.paths import image_files, subfolders
+from ferbench.readers.paths import files, image_files, subfolders
 from ferbench.readers.tables import number_in, read_lines
-from ferbench_fer_datasets.omitted import leave_folder
+from ferbench_fer_datasets.omitted import leave_folder, leave_label
 
 # The code list has 0 for neutral as well, and no sequence has it.
 NAMES = {1: "anger", 2: "contempt", 3: "disgust", 4: "fear", 5: "happiness", 6: "sadness", 7: "surprise"}
@@ -50,11 +51,14 @@ class CkPlus(LayoutReader):
         leave_folder(self, images, "no frame that is taken, or of a sequence without a label")
         for subject in subfolders(labels):
             for sequence in subfolders(subject):
-                for path in sorted(sequence.glob(f"[!.]*{LABEL_SUFFIX}")):  # none where no emotion was coded
+                for path in files(sequence, ""):  # none where no emotion was coded
+                    if not path.name.endswith(LABEL_SUFFIX):
+                        leave_label(self, path, f"S005_001_00000011{LABEL_SUFFIX}")
+                        continue
                     try:
                         yield from self._sequence(images / subject.name / sequence.name, path)
                     except (DataError, OSError, ValueError) as error:
-                        yield Damage(str(path.relative_to(self.folder)), str(error))
+                        yield damage_of(str(path.relative_to(self.folder)), error)
 
     def _sequence(self, images: Path, labels: Path) -> list[Sample]:
         """The samples of a sequence, whose label file is named after its peak frame."""

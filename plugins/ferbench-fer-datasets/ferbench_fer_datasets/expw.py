@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from ferbench.contract.dataset import SEVEN_CLASSES, Damage, DatasetInfo, Sample, SplitName
+from ferbench.readers.damage import damage_of
 from ferbench.readers.layout import LayoutReader
 from ferbench.readers.paths import below
 from ferbench.readers.tables import number_in, read_lines
@@ -55,7 +56,7 @@ class ExpW(LayoutReader):
             try:
                 yield _sample(images, fields)
             except ValueError as error:
-                yield Damage(f"{labels.relative_to(self.folder)}:{number}", str(error))
+                yield damage_of(f"{labels.relative_to(self.folder)}:{number}", error)
 
 
 def _sample(images: Path, fields: tuple[str, ...]) -> Sample:

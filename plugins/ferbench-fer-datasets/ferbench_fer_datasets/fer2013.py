@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 
 from ferbench.contract.dataset import SEVEN_CLASSES, Damage, DatasetInfo, Sample, SplitName
 from ferbench.readers.layout import LayoutReader
-from ferbench.readers.tables import number_in, parsed, read_table
+from ferbench.readers.tables import number_in, parsed
 from ferbench.readers.text import quoted
 
 NAMES = {0: "anger", 1: "disgust", 2: "fear", 3: "happiness", 4: "sadness", 5: "surprise", 6: "neutral"}
@@ -68,7 +68,7 @@ class Fer2013(LayoutReader):
         if not (table := self.find("fer2013.csv", "icml_face_data.csv")) and self.find("train.csv"):
             hint += "; train.csv has no splits and test.csv no labels, so neither can stand for them"
         table = table or self.require("fer2013.csv", "icml_face_data.csv", hint=hint)
-        rows = read_table(self.folder, table, ("emotion", "pixels", "Usage"))
+        rows = self.table(table, ("emotion", "pixels", "Usage"))
         numbered = (row if isinstance(row, Damage) else (row[0], (i, row[1])) for i, row in enumerate(rows))
         return parsed(numbered, _from_row)
 

@@ -8,6 +8,7 @@ from functools import cached_property
 from pathlib import Path
 
 from ferbench.contract.dataset import SEVEN_CLASSES, Damage, DatasetInfo, Sample, SplitName
+from ferbench.errors import DataError
 from ferbench.readers.classes import class_folders
 from ferbench.readers.layout import LayoutReader
 from ferbench.readers.paths import subfolders
@@ -63,6 +64,8 @@ class Fer2013Folders(LayoutReader):
         splits = usages | {"train": "train", "test": "test", **dict.fromkeys(VALIDATION, "validation")}
         chosen = {path: splits[name] for name, path in found.items() if name in splits}
         if "test" not in chosen.values():
+            if "publictest" in found:  # of this name it is never the test split
+                raise DataError(f"{base}: no folder PrivateTest beside {found['publictest'].name}; copy it there")
             chosen = {path: "test" if split == "validation" else split for path, split in chosen.items()}
         return chosen
 

@@ -11,7 +11,7 @@ from ferbench.contract.dataset import EIGHT_CLASSES, SEVEN_CLASSES, Damage, Data
 from ferbench.errors import DataError
 from ferbench.readers.layout import LayoutReader
 from ferbench.readers.paths import below, image_files, is_inside
-from ferbench.readers.tables import face_box, float_in, parsed, read_table
+from ferbench.readers.tables import face_box, float_in, parsed
 from ferbench.readers.text import quoted
 from ferbench_fer_datasets.fer2013 import pgm, row_id, split_of
 from ferbench_fer_datasets.ferplus_counts import OFFICIAL
@@ -31,6 +31,9 @@ VOTES = "fer2013new.csv"
 IMAGES = "fer2013.csv"
 LIST = "FER2013Train/label.csv"
 FOLDERS: Mapping[str, SplitName] = {"FER2013Train": "train", "FER2013Valid": "validation", "FER2013Test": "test"}
+MOST_TWICE = 4
+"""Names that stand twice in fer2013new.csv."""
+OWN_LABEL = "the label of FER2013, in whose place the votes are read"
 NO_NAME = "no name: there is no face"
 BESIDE = (
     f"joined to the images of {', '.join(FOLDERS)} (train, validation, test) by their names; images whose name stands "
@@ -95,8 +98,8 @@ class FerPlus(LayoutReader):
 
     def _joined(self, votes: Path, images: Path) -> Iterator[tuple[str, tuple[int, Fields, Fields]] | Damage]:
         pairs = zip_longest(
-            read_table(self.folder, votes, ("Usage", "Image name", *COLUMNS)),
-            read_table(self.folder, images, ("pixels", "Usage")),
+            self.table(votes, ("Usage", "Image name", *COLUMNS)),
+            self.table(images, ("pixels", "Usage"), passed_over={"emotion": OWN_LABEL}),
         )
         for number, (vote, image) in enumerate(pairs):
             if vote is None or image is None:
@@ -116,8 +119,10 @@ class FerPlus(LayoutReader):
 
     def _beside(self, votes: Path, folders: Mapping[SplitName, Path]) -> Iterator[Sample | Damage]:
         """The images of folders, each with the votes of its name; its id is the row of these, as with fer2013.csv."""
-        rows = list(read_table(self.folder, votes, ("Usage", "Image name", *COLUMNS)))
+        rows = list(self.table(votes, ("Usage", "Image name", *COLUMNS)))
         named = Counter(_name_of(row[1]) for row in rows if not isinstance(row, Damage))
+        if (twice := sum(n > 1 for name, n in named.items() if name)) > MOST_TWICE:
+            raise DataError(f"{votes}: {twice} names stand there twice, and {MOST_TWICE} do in FERPlus; copy it again")
         numbered: list[tuple[str, tuple[int, Fields]] | Damage] = [
             row if isinstance(row, Damage) else (row[0], (number, row[1]))
             for number, row in enumerate(rows)
@@ -210,8 +215,7 @@ class FerPlusLabelCsv(FerPlus):
     def samples(self) -> Iterator[Sample | Damage]:
         base = self.require(LIST, hint=f"--root holds the folders {', '.join(self.folders)}").parents[1]
         for name, split in self.folders.items():
-            rows = read_table(
-                self.folder,
+            rows = self.table(
                 self.require(f"{name}/label.csv", within=base, depth=0),
                 ("Image name", "box", *COLUMNS),
                 header=False,

@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from ferbench.contract.dataset import SEVEN_CLASSES, Damage, Dataset, Sample, SplitName
+from ferbench.contract.dataset import SEVEN_CLASSES, Damage, Sample, SplitName
 from ferbench.errors import DataError
 from ferbench.readers.classes import class_folders
-from ferbench.readers.paths import image_files, is_inside, subfolders
-from ferbench.readers.tables import number_in, parsed, read_table
+from ferbench.readers.layout import LayoutReader
+from ferbench.readers.paths import image_files, is_folder, is_inside, subfolders, visible
+from ferbench.readers.tables import number_in, parsed
 from ferbench.readers.text import quoted
 from ferbench_fer_datasets.folder_names import class_of_folder
 
@@ -48,13 +49,15 @@ class Reupload:
     The names of images are those of the publishers and say the split. Lists beside the folders are compared with them.
     """
 
-    dataset: Dataset
+    dataset: LayoutReader
     base: Path
 
     @cached_property
     def _folders(self) -> Mapping[Path, SplitName]:
         """The folders of splits, each with the split that the names of its images must say."""
-        found = {path.name.lower(): path for path in subfolders(self.base)}
+        # A link may stand for a folder, as long as it leads to one of the root.
+        there = (Path(entry) for entry in visible(self.base) if is_folder(entry))
+        found = {path.name.lower(): path for path in there if is_inside(self.dataset.folder, path)}
         folders: dict[Path, SplitName] = {found["train"]: "train"}
         if "test" in found:
             folders[found["test"]] = "test"
@@ -88,21 +91,39 @@ class Reupload:
                     f"{folder / '0'}: RAF-DB counts its classes from 1, and this copy from 0, in an order that its "
                     "maker alone knows; rename its folders to names of classes, such as happiness"
                 )
+            listed: dict[str, str] = {}
+            for entry in self._rows(folder):
+                if isinstance(entry, Damage):
+                    yield entry
+                elif reason := self._problem(entry[1], listed):
+                    yield Damage(entry[0], reason)
             images = class_folders(self.dataset.folder, folder, _class_of_folder)
-            yield from parsed(images, functools.partial(self._sample, self._listed(folder), folder.name, split))
+            yield from parsed(images, functools.partial(self._sample, listed, folder.name, split))
 
-    def _listed(self, folder: Path) -> Mapping[str, str]:
-        """The labels in a list of the folder, by names of images; raises DataError where it is another."""
+    @cached_property
+    def _images(self) -> frozenset[str]:
+        """The names of all images."""
+        folders = (inner for folder in self._folders for inner in subfolders(folder))
+        return frozenset(path.name for folder in folders for path in image_files(folder))
+
+    def _problem(self, row: Mapping[str, str], listed: dict[str, str]) -> str:
+        """What is wrong with a row of a list, empty for nothing; its label is added to those that were `listed`."""
+        name, label = row["image"], row["label"]
+        if name not in self._images:
+            return f"no folder has {quoted(name)}"
+        if listed.setdefault(name, label) != label:
+            return f"{quoted(name)} is {quoted(listed[name])} in another row, and {quoted(label)} here"
+        return ""
+
+    def _rows(self, folder: Path) -> Iterator[tuple[str, Mapping[str, str]] | Damage]:
+        """The rows of a list of the folder, where it has one; raises DataError where it is another."""
         names = (f"{folder.name}_labels.csv", f"{folder.name}.csv")
         places = (place / name for place in (self.base, self.base.parent, folder) for name in names)
         path = next((place for place in places if place.is_relative_to(self.dataset.folder) and place.is_file()), None)
-        if path is None:
-            return {}
-        self.dataset.account.use(path, "compared with the folders")
-        rows = read_table(
-            self.dataset.folder, path, ("image", "label"), hint="this list of a re-upload is not needed; remove it"
-        )
-        return {row[1]["image"]: row[1]["label"] for row in rows if not isinstance(row, Damage)}
+        if path is not None:
+            self.dataset.account.use(path, "compared with the folders")
+            hint = "this list of a re-upload is not needed; remove it"
+            yield from self.dataset.table(path, ("image", "label"), hint=hint)
 
     def _sample(self, listed: Mapping[str, str], folder: str, split: SplitName, image: tuple[Path, str]) -> Sample:
         path, expression = image

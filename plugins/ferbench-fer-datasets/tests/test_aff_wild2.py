@@ -94,7 +94,7 @@ def test_damage_costs_a_line_or_a_video(tmp_path: Path) -> None:
     (train / "video5_right.txt").write_bytes(HEADER.encode() + b"\n\xff\n")
     shutil.rmtree(tmp_path / "cropped_aligned_new_50_vids" / "video74")
     for path in list((tmp_path / "cropped_aligned" / "8-30-1280x720").iterdir()):
-        path.rename(path.with_suffix(".png"))
+        path.rename(path.with_stem(f"frame{path.stem}"))
     samples, damages = read("aff-wild2", tmp_path)
     assert [row.id for row in samples] == ["10-60-1280x720/00005"]
     assert samples[0] in expected

@@ -93,6 +93,7 @@ def test_wrong_folders_and_names_of_a_reupload_are_named(tmp_path: Path) -> None
         "DATASET/train/8",
         "DATASET/test/1/train_00001_aligned.jpg",
         "DATASET/test/7/copy.jpg",
+        "test_labels.csv:8",  # which names the image that is called a copy now
     }
 
 

@@ -69,6 +69,14 @@ def test_a_split_column_of_another_name_trains_on_no_test_image_in_silence(tmp_p
     assert not unused(take_account(dataset))
 
 
+def test_a_column_without_a_name_can_be_ignored(tmp_path: Path) -> None:
+    dataset = manifest(tmp_path, "path,", "a.png,sad", "b.png,joy")
+    account = take_account(dataset)
+    assert (unused(account), list(account.remedies)) == ({"(no name)"}, [])
+    dataset.options = ReaderOptions(ignore=("(no name)",))
+    assert unused(take_account(dataset)) == set()
+
+
 def test_columns_are_what_the_user_says(tmp_path: Path) -> None:
     dataset = manifest(tmp_path, "path,y,set,key", "a.png,3,dev,one", "b.png,suprise,held out,two")
     options = {

@@ -260,3 +260,55 @@ def test_a_second_column_of_images_is_unused(tmp_path: Path) -> None:
     rows = {"a": [picture(1)], "b": [picture(2)], "label": ["fear"]}
     datasets.Dataset.from_dict(rows, features).save_to_disk(tmp_path / "a")
     assert unused(HuggingFace(tmp_path / "a", "mine")) == {"b"}
+
+
+# -- what leads out ------------------------------------------------------------------------------------------------
+
+
+def secret(folder: Path) -> Path:
+    """A set outside the root."""
+    table([0], datasets.ClassLabel(names=["sad"])).save_to_disk(folder / "outside")
+    table([0], datasets.ClassLabel(names=["sad"])).to_parquet(folder / "outside" / "train.parquet")
+    return folder / "outside"
+
+
+@pytest.mark.parametrize("kind", ["link", "card", "absolute card", "url"])
+def test_files_outside_the_root_are_not_loaded(tmp_path: Path, kind: str) -> None:
+    outside, root = secret(tmp_path), tmp_path / "set"
+    root.mkdir()
+    if kind == "link":
+        (root / "train.parquet").symlink_to(outside / "train.parquet")
+    else:
+        place = {"card": "../outside", "absolute card": outside, "url": "https://example.invalid"}[kind]
+        (root / "README.md").write_text(f"---\nconfigs:\n- config_name: x\n  data_files: {place}/train.parquet\n---\n")
+    with pytest.raises(DataError, match=r"leads out|would read|cannot load"):
+        list(HuggingFace(root, "mine").samples())
+
+
+@pytest.mark.parametrize("name", ["../../outside/data-00000-of-00001.arrow", "ABSOLUTE", "linked.arrow"])
+def test_a_saved_set_names_no_file_outside_the_root(tmp_path: Path, name: str) -> None:
+    outside, root = secret(tmp_path), tmp_path / "set"
+    datasets.DatasetDict(train=table([0], datasets.ClassLabel(names=["sad"]))).save_to_disk(root)
+    arrow = outside / "data-00000-of-00001.arrow"
+    (root / "train" / "linked.arrow").symlink_to(arrow)
+    state = json.loads((root / "train" / "state.json").read_text())
+    state["_data_files"] = [{"filename": str(arrow) if name == "ABSOLUTE" else name}]
+    (root / "train" / "state.json").write_text(json.dumps(state))
+    with pytest.raises(DataError, match="leads out"):
+        list(HuggingFace(root, "mine").samples())
+
+
+def test_a_saved_set_has_no_split_outside_the_root(tmp_path: Path) -> None:
+    secret(tmp_path)
+    (tmp_path / "set").mkdir()
+    (tmp_path / "set" / "dataset_dict.json").write_text('{"splits": ["../outside"]}')
+    with pytest.raises(DataError, match="leads out"):
+        list(HuggingFace(tmp_path / "set", "mine").samples())
+
+
+def test_the_cause_of_what_cannot_be_loaded_is_told(tmp_path: Path) -> None:
+    (tmp_path / "set").mkdir()
+    (tmp_path / "set" / "train.parquet").write_bytes(b"PAR1" + bytes(20) + b"PAR1")
+    with pytest.raises(DataError) as caught:
+        list(HuggingFace(tmp_path / "set", "mine").samples())
+    assert "An error occurred while generating" not in str(caught.value)

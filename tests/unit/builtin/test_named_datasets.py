@@ -273,6 +273,20 @@ def test_members_that_lead_elsewhere_are_only_names(tmp_path: Path) -> None:
     assert found(Shards(tmp_path, "mine")) == [("train-0.tar/../../etc/a", "train", "fear")]
 
 
+@pytest.mark.parametrize("size", ["-512", "-1536", str(2**80)])
+def test_a_shard_with_a_header_made_to_break_it_is_damage(tmp_path: Path, size: str) -> None:
+    path = tmp_path / "train-0.tar"
+    shard(path, {"a.png": png(1), "a.cls": b"fear"})
+    bad = tarfile.TarInfo("b.png")
+    bad.pax_headers = {"size": size}  # of two of them it would lead back to itself
+    with tarfile.open(path, "a", format=tarfile.PAX_FORMAT) as archive:
+        archive.addfile(bad)
+    *_, last = Shards(tmp_path, "mine").samples()
+    assert isinstance(last, Damage)
+    assert last.record in ("train-0.tar from a on", "train-0.tar from b on")
+    assert "what follows cannot be read" in last.reason
+
+
 def test_no_shards_are_an_error(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"no shard \*\.tar here"):
         list(Shards(tmp_path, "mine").samples())

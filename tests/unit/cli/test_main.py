@@ -43,6 +43,7 @@ def raising(error: BaseException) -> Callable[[], Any]:
         (InterruptedRun("saved"), 130, "error: saved\n"),
         (KeyboardInterrupt(), 130, "error: interrupted\n"),
         (click.UsageError("no"), 2, "error: no; see `ferbench verb --help`\n"),
+        (DataError("a: \x1b[2J\ud800\n  b"), 4, "error: a: \\x1b[2J\\ud800\n  b\n"),
     ],
 )
 def test_errors_are_one_line(

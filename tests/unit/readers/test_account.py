@@ -9,8 +9,9 @@ from PIL import Image
 
 from ferbench.builtin.datasets.image_folder import ImageFolder
 from ferbench.contract.account import Account, ReaderOptions, escaped, matching
-from ferbench.contract.dataset import Dataset
+from ferbench.contract.dataset import Damage, Dataset, Sample
 from ferbench.data.prepare.decode import FORMATS
+from ferbench.errors import DataError
 from ferbench.readers.account import take_account
 from ferbench.readers.folders import FolderStream
 from ferbench.readers.images import OTHER_IMAGES, looks_like_image
@@ -18,6 +19,9 @@ from ferbench.readers.paths import IMAGE_SUFFIXES
 from ferbench.readers.recordio import RecordIOStream
 from ferbench.readers.webdataset import WebDatasetStream
 from tests.support.archives import face, labeled, png, record, write_records, write_tar
+from tests.support.deep_folders import deep_folders, folders_without_a_path
+from tests.support.ordinary_user import ordinary_user
+from tests.support.refusals import refused
 
 IMAGE = png(face(1))
 
@@ -175,3 +179,63 @@ def test_places_that_are_to_be_ignored_match_all_of_them() -> None:
 
 def test_other_images_are_those_that_pillow_or_cameras_know() -> None:
     assert not set(OTHER_IMAGES) & set(IMAGE_SUFFIXES)
+
+
+# -- what a system refuses -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", [FolderStream, ImageFolder, WebDatasetStream])
+def test_images_are_found_however_deep_they_lie(tmp_path: Path, kind: type[Dataset]) -> None:
+    with deep_folders(tmp_path / "unlabeled") as lowest:
+        write(lowest, "a.png")
+        write_tar(lowest / "0.TAR", [IMAGE])
+        dataset = kind(tmp_path, "mine")  # type: ignore[call-arg]
+        account, before = take_account(dataset), dataset.source_digest()
+        assert (account.count("sample"), account.count("unused")) == (1, 1)
+        write(lowest, "a.png", content=IMAGE * 2)
+        assert dataset.source_digest() != before
+
+
+def test_folders_whose_path_is_too_long_are_unused(tmp_path: Path) -> None:
+    write(tmp_path, "train/happy/a.png", "train/sad/b.png")
+    with folders_without_a_path(tmp_path / "deep"):
+        for dataset in (ImageFolder(tmp_path, "mine"), FolderStream(tmp_path, "mine")):
+            (line,) = take_account(dataset).unused()
+            assert line.reason == "cannot be listed (File name too long)"
+
+
+@pytest.mark.parametrize("kind", [FolderStream, ImageFolder, WebDatasetStream])
+def test_what_may_not_be_read_is_damage_or_unused(tmp_path: Path, kind: type[Dataset]) -> None:
+    write(tmp_path, "train/happy/a.png", "train/sad/b.png", "locked/c.png", "notes")
+    write_tar(tmp_path / "0.tar", [IMAGE])
+    for name in ("locked", "notes"):
+        (tmp_path / name).chmod(0)
+    with ordinary_user():
+        account = take_account(kind(tmp_path, "mine"))  # type: ignore[call-arg]
+    assert account.count("sample") == {"WebDatasetStream": 1}.get(kind.__name__, 2)
+    reasons = {line.reason for line in account.unused()}
+    assert {"cannot be listed (Permission denied)", "cannot be read (Permission denied)"} <= reasons
+    (tmp_path / "locked").chmod(0o700)
+
+
+def test_an_error_of_the_system_while_a_reader_reads_names_the_file(tmp_path: Path) -> None:
+    class Careless(ImageFolder):
+        def samples(self) -> Iterator[Sample | Damage]:
+            raise PermissionError(13, "Permission denied", f"{self.root}/labels")
+
+    with refused(DataError, f"{tmp_path}/labels", "Permission denied", "make it readable"):
+        take_account(Careless(tmp_path, "mine"))
+
+
+def test_images_called_labels_are_told_from_the_first_of_them(tmp_path: Path) -> None:
+    write(tmp_path, "train/happy/a.png", "train/sad/b.png", "train/sad/c.txt", "old/d.parquet", "old/e.idx")
+    assert unused(ImageFolder(tmp_path, "mine")) == {"train/sad/c.txt", "old/d.parquet", "old/e.idx"}
+
+
+def test_of_many_labels_only_some_are_looked_into(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    opened: list[object] = []
+    real = os.open
+    monkeypatch.setattr(os, "open", lambda *arguments: opened.append(arguments[0]) or real(*arguments))
+    write(tmp_path, *(f"train/happy/{number}.npy" for number in range(300)), content=b"x")
+    take_account(ImageFolder(tmp_path, "mine"))
+    assert 0 < len(opened) <= 100

@@ -3,13 +3,18 @@ import os
 import subprocess
 import sys
 import threading
+from pathlib import Path
 
 import pytest
 
+import ferbench
 from ferbench.errors import DataError, VerificationError
 from ferbench.records.history import history_digest, read_history
 from ferbench.records.schema import Record
 from ferbench.records.store import BrokenRecord, CellBusyError, RunStore, read_predictions, read_record
+from tests.support.command import call
+from tests.support.deep_folders import deep_folders
+from tests.support.ordinary_user import ordinary_user
 from tests.unit.records.factory import (
     make_cell,
     make_history,
@@ -189,6 +194,28 @@ def test_iterate_is_sorted_and_names_problems(tmp_path):
 
 def test_iterate_of_no_folder_is_empty(tmp_path):
     assert list(RunStore(tmp_path / "missing").iterate()) == []
+
+
+def test_a_folder_that_cannot_be_listed_is_a_broken_record(tmp_path):
+    whole, other = (write_record(tmp_path, make_cell(dataset=name)) for name in ("faces", "others"))
+    other.parent.chmod(0)
+    with ordinary_user():
+        found = dict(RunStore(tmp_path).iterate())
+        with pytest.warns(UserWarning, match="cannot be listed"):
+            frame = ferbench.load(tmp_path)
+        shown = call("status", "--runs", str(tmp_path))
+    other.parent.chmod(0o700)
+    assert isinstance(found.pop(other), BrokenRecord)
+    assert list(found) == [whole] == [Path(path) for path in frame["path"]]
+    assert (shown.code, "its folder cannot be listed (Permission denied)" in shown.out) == (0, True), shown
+
+
+def test_records_are_found_however_deep_they_lie(tmp_path):
+    with deep_folders(tmp_path / "deep") as lowest:
+        path = write_record(tmp_path, make_cell())
+        path.rename(lowest / path.name)
+        ((found, record),) = RunStore(tmp_path).iterate()
+        assert found == lowest / path.name and not isinstance(record, BrokenRecord)
 
 
 def test_links_are_broken_records_and_are_not_followed(tmp_path):

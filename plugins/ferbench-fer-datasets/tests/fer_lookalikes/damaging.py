@@ -36,6 +36,10 @@ class Tree:
     """Lines that were changed: file, number and what stood there."""
     moved: dict[Path, int] = field(default_factory=dict)
     """Of each file the line from which on others stand at their numbers."""
+    locked: dict[Path, int] = field(default_factory=dict)
+    """The rights of what was made unreadable."""
+    same: dict[bytes, bytes] = field(default_factory=dict)
+    """Images in another format, each with the file that it was made of."""
 
     def damage(self) -> str:
         """Damage something; returns how."""

@@ -54,6 +54,15 @@ def test_grey_of_16_bits_keeps_its_levels() -> None:
     assert np.array_equal(pixels, np.repeat((levels / 257).round().astype(np.uint8)[..., None], 3, 2))
 
 
+@pytest.mark.parametrize("level", [np.nan, np.inf, -np.inf])
+@pytest.mark.filterwarnings("error")
+def test_levels_that_are_no_numbers_are_damage(level: float) -> None:
+    levels = np.full((4, 4), 7, np.float32)
+    levels[1, 2] = level
+    with pytest.raises(ValueError, match="no finite number"):
+        decode_face(encoded(Image.fromarray(levels), "TIFF"))
+
+
 def test_transparent_images_stand_on_white() -> None:
     alpha = np.zeros((10, 20, 1), np.uint8)
     alpha[:, 10:] = 255
