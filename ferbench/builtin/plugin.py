@@ -7,11 +7,17 @@ from ferbench.hookspecs import Register, hookimpl
 
 @hookimpl
 def ferbench_register_methods(register: Register) -> None:
-    """The two methods that every plugin is compared with."""
+    """The methods that every plugin is compared with."""
     register(
         "supervised",
         "ferbench.builtin.methods.supervised:Supervised",
         summary="Cross-entropy on the labeled images; the row that gains are measured against",
+    )
+    register(
+        "linear-probe",
+        "ferbench.builtin.methods.linear_probe:LinearProbe",
+        summary="A linear classifier on the features of initial weights, which stay as they are; labels alone",
+        paper="Alain and Bengio, 2016, arXiv 1610.01644",
     )
     register(
         "fixmatch",

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from torch import Tensor, nn
 
@@ -84,6 +84,13 @@ class Network(nn.Module):
         super().__init__()
         self.backbone = backbone
         self.head = head
+
+    def train(self, mode: bool = True) -> Self:
+        """A backbone that does not learn stays in evaluation mode: BatchNorm keeps the statistics that it came with."""
+        super().train(mode)
+        if mode and not any(parameter.requires_grad for parameter in self.backbone.parameters()):
+            self.backbone.eval()
+        return self
 
     def forward(self, images: Tensor, kept: Tensor | None = None) -> Output | Tensor:
         """Normalised images (B, 3, S, S) to the `Output` of the head, in float32 also under bf16 autocast.

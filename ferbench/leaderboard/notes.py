@@ -8,15 +8,16 @@ import pandas as pd
 from ferbench.contract.protocol import Headline
 from ferbench.leaderboard.statistics import spread
 from ferbench.records.metrics import BY_KEY
-from ferbench.records.rows import BASELINES, TITLES
+from ferbench.records.rows import BASELINES, PROBE, TITLES
 
 Rows = dict[str, pd.DataFrame]
 """The rows of a table by name, each with its cells."""
 
 
-def baseline_notes(supervised: Rows, baseline: str | None, has_pool: bool) -> Iterator[str]:
+def baseline_notes(supervised: Rows, baseline: str | None, has_pool: bool, init: str) -> Iterator[str]:
     """What gains are over, and which mandatory rows are missing."""
-    missing = [TITLES[name] for name in BASELINES if name not in supervised]
+    mandatory = BASELINES if init == "scratch" else (*BASELINES, PROBE)
+    missing = [TITLES.get(name, name) for name in mandatory if name not in supervised]
     where = ", of the table without a pool" if has_pool else ""
     if missing:
         gain = f"gain is over {TITLES[baseline]} alone{where}" if baseline else "no gain can be given"

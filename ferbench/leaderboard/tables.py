@@ -162,7 +162,7 @@ def _table(key: Key, groups: Mapping[Key, Rows]) -> Table:
         class_counts=tuple(counts.tolist()),
         baseline=baseline,
         notes=(
-            *baseline_notes(supervised, baseline, key.pool is not None),
+            *baseline_notes(supervised, baseline, key.pool is not None, key.init),
             *(ceiling_notes(full, key.headline) if has_ceiling else ()),
             *label_notes(cells),
             *smoothing_notes(key.test_on, cells),

@@ -8,6 +8,8 @@ from ferbench.records.names import DESCRIBED, RowName
 from ferbench.records.schema import Record
 
 BASELINES = ("supervised@weak", "supervised@strong")
+PROBE = "linear-probe"
+"""What initial weights know already; mandatory where there are any. Fine-tuning on labels is the supervised rows."""
 TITLES = {"supervised@weak": "supervised (weak views)", "supervised@strong": "supervised (strong views)"}
 
 VariantTitles = Mapping[tuple[str, str, str], str]

@@ -223,6 +223,14 @@ def test_failures_are_apart_and_never_scored():
     assert [(item.status, item.reason) for item in board.failures] == [("failed", "OutOfMemoryError: no memory left")]
 
 
+def test_with_initial_weights_the_linear_probe_is_mandatory_too():
+    start = {"init": f"sha256:{'1' * 64}"}
+    rows = [*supervised(**start), *sweep("fixmatch", 2.5, **start)]
+    without, beside = only_table(rows).notes, only_table([*rows, *sweep("linear-probe", 1.0, **start)]).notes
+    assert any("Missing mandatory row: linear-probe" in note for note in without)
+    assert not any("mandatory" in note and "linear-probe" in note for note in beside)
+
+
 def test_mixed_code_and_configurations_are_noted():
     other = {
         "plugin": STAMP.model_copy(update={"source_hash": "0" * 64}),
