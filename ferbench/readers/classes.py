@@ -82,4 +82,3 @@ def class_folders(
             if inner.is_symlink() or nested.is_symlink() or holds_images(nested):
                 reason = "is not read, as it lies in a class folder; move its images up into that"
                 yield Damage(str(nested.relative_to(root)), reason)
-
