@@ -9,7 +9,7 @@ from ferbench.contract.dataset import Damage, Dataset
 from ferbench.errors import DataError
 from ferbench.readers.classes import class_name
 from ferbench.readers.columns import NAMELESS, UnreadColumns
-from ferbench.readers.paths import subfolders
+from ferbench.readers.paths import inside, subfolders
 from ferbench.readers.splits import split_name
 from ferbench.readers.tables import read_table
 
@@ -29,10 +29,15 @@ class LayoutReader(Dataset):
     def find(self, *names: str, within: Path | None = None, depth: int = 2) -> Path | None:
         """The first of `names` (relative paths) that exists `within` a folder, else the root, or up to `depth` below.
 
-        What is nearest to the folder comes first; hidden folders and links are not looked into.
+        What is nearest to the folder comes first; hidden folders and links are not looked into. Raises DataError where
+        links lead out of the root from what is found: its names are none of a reader's business.
         """
         path = next(_places(within or self.folder, names, depth), None)
         if path is not None:
+            try:
+                inside(self.folder, path)
+            except ValueError as error:
+                raise DataError(str(error)) from None
             self.found[path] = None
             if path.is_file():
                 self.account.use(path, "list")
@@ -71,9 +76,7 @@ class LayoutReader(Dataset):
             if reason := passed_over.get(name):
                 self.account.ignore("column", name, reason)
             elif kind:
-                self.account.leave(
-                    "column", name or NAMELESS, f"looks like {kind}s, and this reader takes none from it"
-                )
+                self.account.leave("column", name or NAMELESS, f"looks like {kind}s, and none is read from it")
             else:
                 self.account.ignore("column", name or NAMELESS, f"no column that is read from {path.name}")
 

@@ -16,6 +16,9 @@ from ferbench.readers.columns import UnreadColumns
 from ferbench.readers.description import DESCRIPTION, ignored, read_description
 from ferbench.readers.paths import files
 
+ROWS = 16
+"""Images that are read together: a few bytes of a file may choose one large image for each row."""
+
 
 class ParquetDataset(Dataset):
     """A folder of `<split>.parquet` files with a `dataset.json`, as `ferbench synthfaces render` writes it.
@@ -58,7 +61,7 @@ class ParquetDataset(Dataset):
             self.account.use(path, f"the split {split}")
             try:
                 self._refuse_unread_labels(split, path)
-                for batch in pyarrow.parquet.ParquetFile(path).iter_batches(1024):
+                for batch in pyarrow.parquet.ParquetFile(path).iter_batches(ROWS):
                     for row in batch.to_pylist():
                         yield self._sample(split, row)
             except (pyarrow.ArrowException, OSError, KeyError, TypeError) as error:

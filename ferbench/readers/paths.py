@@ -41,7 +41,7 @@ def inside(root: Path, path: Path) -> Path:
     # Not Path.resolve, which answers a link to itself with a RuntimeError up to Python 3.12.
     found = Path(os.path.realpath(path, strict=True))
     if not found.is_relative_to(os.path.realpath(root)):
-        raise ValueError(f"{path}: leads out of {root}; put the file itself there")
+        raise ValueError(f"{path}: leads out of {root}; put the file or folder itself there")
     return found
 
 

@@ -114,3 +114,19 @@ def test_doctor_checks_everything_and_leaves_nothing_behind(ferbench: Ferbench, 
     assert all(check["remedy"] for check in checks.values() if check["exit_code"])
     assert checks["runs folder"]["exit_code"] == 0
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.process
+def test_a_system_without_flags_of_posix_is_named_before_anything_is_read(tmp_path: Path) -> None:
+    """As on Windows, where Python's os lacks them from the beginning."""
+    script = (
+        "import os, sys\n"
+        "for name in ('O_NONBLOCK', 'O_CLOEXEC', 'O_NOFOLLOW', 'O_DIRECTORY'):\n"
+        "    delattr(os, name)\n"
+        "from ferbench.cli.main import main\n"
+        "sys.exit(main())\n"
+    )
+    command = ["prepare", "image-folder", "--name", "d", "--root", str(tmp_path), "--check", "--workers", "1"]
+    done = subprocess.run([sys.executable, "-c", script, *command], capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("error: ferbench needs a POSIX system") and "Traceback" not in done.stderr

@@ -9,12 +9,14 @@ from ferbench.contract.dataset import Damage, Sample
 from ferbench.errors import DataError
 from ferbench.readers.columns import UnreadColumns
 from ferbench.readers.paths import below, real
-from ferbench.readers.tables import face_box, float_in, parsed, read_table
+from ferbench.readers.tables import MAX_LINE, face_box, float_in, parsed, read_table
 from ferbench.readers.text import printable
 
 FILES = ("manifest.csv", "manifest.parquet")
 BOX = ("x0", "y0", "x1", "y1")
 READ = ("path", "id", "label", "split", "subject", "video", *BOX)
+ROWS = 64
+"""Rows of Parquet that are read together."""
 Row = Mapping[str, Any]
 Entry = tuple[str, Row] | Damage
 
@@ -80,14 +82,18 @@ class Manifest(NamedDataset):
         import pyarrow.parquet
 
         try:
-            table = pyarrow.parquet.ParquetFile(real(self.folder, path))
-            names = [name.strip().lower() for name in table.schema_arrow.names]
+            schema = pyarrow.parquet.read_schema(real(self.folder, path))
+            names = [name.strip().lower() for name in schema.names]
             if "path" not in names:
                 raise ValueError("it has no column 'path'")
             if len(set(names)) < len(names):
                 raise ValueError("it has a column twice, but for case and spaces")
+            # Texts stay in their dictionary, from which a few bytes can choose one long text a million times.
+            texts = [field.name for field in schema if pyarrow.types.is_string(field.type)]
+            table = pyarrow.parquet.ParquetFile(real(self.folder, path), read_dictionary=texts)
             number = 0
-            for batch in table.iter_batches(4096):
+            for batch in table.iter_batches(ROWS):
+                _refuse_long_texts(batch)
                 for row in batch.rename_columns(names).to_pylist():
                     number += 1
                     yield f"{path.name}, row {number}", row
@@ -104,3 +110,15 @@ class Manifest(NamedDataset):
             return None
         x0, y0, x1, y1 = map(float_in, values)
         return face_box(x0, y0, x1, y1)
+
+
+def _refuse_long_texts(batch: Any) -> None:
+    """Raises ValueError for rows that would decode to far more than they are."""
+    import pyarrow
+    import pyarrow.compute
+
+    for column in batch.columns:
+        if pyarrow.types.is_dictionary(column.type) and pyarrow.types.is_string(column.type.value_type):
+            longest = pyarrow.compute.max(pyarrow.compute.binary_length(column.dictionary)).as_py() or 0
+            if longest > MAX_LINE:
+                raise ValueError(f"it has a text of {longest:,} bytes, and no list has more than {MAX_LINE:,}")

@@ -74,12 +74,17 @@ class NamedDataset(LayoutReader):
         return text.strip().lower() in self.options.splits or text.strip().lower() in SPLITS
 
     def account_for_columns(
-        self, columns: UnreadColumns, where: str, read: Mapping[str, str | None], classes: Iterable[str] = ()
+        self,
+        columns: UnreadColumns,
+        where: str,
+        read: Mapping[str, str | None],
+        classes: Iterable[str] = (),
+        missed: Iterable[str] = (),
     ) -> None:
         """Say of columns what they are read for, or why they are not.
 
         `read` has the column that each of `label` and `split` is read from; `classes` are columns that hold labels by
-        their type, whatever they are called.
+        their type, whatever they are called; `missed` are those that look like labels of images that have none.
         """
         for role, column in read.items():
             if column:
@@ -88,7 +93,7 @@ class NamedDataset(LayoutReader):
             kind, shown = "label" if name in set(classes) else kind, name or NAMELESS
             if kind == "image":
                 self.account.leave("column", shown, "holds images, and this reader takes those of another column")
-            elif kind and not read.get(kind):
+            elif kind and (not read.get(kind) or name in set(missed)):
                 reason = f"looks like {kind}s, and no column of {where} is read for them"
                 self.account.leave("column", shown, reason, f"--{kind}-column {shlex.quote(name)}" if name else "")
             else:

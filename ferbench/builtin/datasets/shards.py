@@ -50,7 +50,7 @@ class Shards(NamedDataset):
             raise DataError(f"{self.folder}: no shard *.tar here, such as train-00000.tar")
         said = {"label": self.options.label_column, "split": self.options.split_column}
         self._keys = {role: said.get(role) or role for role in KEYS}
-        self._unread = UnreadColumns(self._keys.values())
+        self._unread, self._without_label = (UnreadColumns(self._keys.values()) for _ in range(2))
         self._seen: dict[str, str | None] = {"label": None, "split": None}
         named = [shard for shard in shards if self.is_split(_start(shard))]
         for shard in shards:
@@ -60,7 +60,9 @@ class Shards(NamedDataset):
             else:
                 self.account.use(shard, "shard")
                 yield from self._shard(shard)
-        self.account_for_columns(self._unread, "the .json members", self._seen)
+        kinds = self._without_label.kinds(self.known_class, self.split_of)
+        missed = [name for name, kind in kinds.items() if kind == "label"]
+        self.account_for_columns(self._unread, "the .json members", self._seen, missed=missed)
 
     def _shard(self, shard: Path) -> Iterator[Sample | Damage]:
         split = self.split_of(_start(shard)) if self.is_split(_start(shard)) else None
@@ -164,6 +166,8 @@ class Shards(NamedDataset):
         if text and not (self.options.label_column and about["label"]):
             about["label"] = parts[text].decode()
             self._seen["label"] = f"*{text}"
+        if not about["label"]:
+            self._without_label.look(found)
         for role in ("label", "split"):
             if about[role]:
                 self._seen[role] = self._seen[role] or self._keys[role]

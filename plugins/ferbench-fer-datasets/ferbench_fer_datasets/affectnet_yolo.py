@@ -68,7 +68,7 @@ class AffectNetYolo(LayoutReader):
         for split, names in SPLITS.items():
             places = [*(f"{name}/images" for name in names), *(f"images/{name}" for name in names)]
             images = self.find(*places, within=path.parent, depth=0)
-            if images and is_inside(self.folder, images):
+            if images:
                 labels = images.relative_to(path.parent).as_posix().replace("images", "labels")
                 found[split] = images, path.parent / labels
         return found

@@ -10,7 +10,7 @@ from typing import ClassVar
 from ferbench.contract.dataset import EIGHT_CLASSES, SEVEN_CLASSES, Damage, DatasetInfo, Sample, SplitName
 from ferbench.errors import DataError
 from ferbench.readers.layout import LayoutReader
-from ferbench.readers.paths import below, image_files, is_inside
+from ferbench.readers.paths import below, image_files
 from ferbench.readers.tables import face_box, float_in, parsed
 from ferbench.readers.text import quoted
 from ferbench_fer_datasets.fer2013 import pgm, row_id, split_of
@@ -115,7 +115,7 @@ class FerPlus(LayoutReader):
     def _image_folders(self) -> dict[SplitName, Path]:
         """The folders that FERPlus's own script writes images to, by split; empty where there is none."""
         found = {split: self.find(name) for name, split in FOLDERS.items()}
-        return {split: folder for split, folder in found.items() if folder and is_inside(self.folder, folder)}
+        return {split: folder for split, folder in found.items() if folder}
 
     def _beside(self, votes: Path, folders: Mapping[SplitName, Path]) -> Iterator[Sample | Damage]:
         """The images of folders, each with the votes of its name; its id is the row of these, as with fer2013.csv."""

@@ -63,7 +63,7 @@ class RafDb(LayoutReader):
         if self.images != "aligned" or self.root is None or not self.root.is_dir() or self.find(*LISTS):
             return None
         train = self.find("train", "Train")
-        return Reupload(self, train.parent) if train and is_reupload(self.folder, train) else None
+        return Reupload(self, train.parent) if train and is_reupload(train) else None
 
     def _published(self) -> Iterator[Sample | Damage]:
         labels = self.require(*LISTS, hint=HINTS[self.images])

@@ -35,11 +35,9 @@ def split_of(stem: str) -> SplitName:
     return "train" if match[1] == "train" else "test"
 
 
-def is_reupload(root: Path, train: Path) -> bool:
+def is_reupload(train: Path) -> bool:
     """Whether a folder has class folders with images that are named as RAF-DB names them."""
-    return is_inside(root, train) and any(
-        _STEM.match(path.stem) for folder in subfolders(train) for path in image_files(folder)[:1]
-    )
+    return any(_STEM.match(path.stem) for folder in subfolders(train) for path in image_files(folder)[:1])
 
 
 @dataclass(frozen=True)

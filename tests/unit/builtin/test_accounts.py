@@ -209,6 +209,15 @@ def test_keys_of_json_are_columns(tmp_path: Path) -> None:
     assert found(dataset, **options) == [("faces-0.tar/1", "validation", "fear")]
 
 
+def test_a_label_of_json_is_missed_though_others_stand_beside_their_images(tmp_path: Path) -> None:
+    about = json.dumps({"emotion": "fear", "age": 30}).encode()
+    shard(tmp_path / "train-0.tar", ("1.png", png()), ("1.cls", b"sad"), ("2.png", png()), ("2.json", about))
+    account = take_account(Shards(tmp_path, "mine"))
+    assert (unused(account), set(account.remedies)) == ({"emotion"}, {"--label-column emotion"})
+    shard(tmp_path / "train-0.tar", ("1.png", png()), ("1.cls", b"sad"), ("1.json", about))
+    assert unused(take_account(Shards(tmp_path, "mine"))) == set()
+
+
 def test_the_split_of_json_counts_beside_another_label(tmp_path: Path) -> None:
     shard(tmp_path / "faces-0.tar", ("1.png", png()), ("1.cls", b"sad"), ("1.json", b'{"split": "test"}'))
     assert found(Shards(tmp_path, "mine")) == [("faces-0.tar/1", "test", "sadness")]

@@ -3,9 +3,11 @@
 import csv
 import io
 import json
+import resource
 import tarfile
 from pathlib import Path
 
+import numpy as np
 import pyarrow
 import pyarrow.parquet
 import pytest
@@ -200,6 +202,21 @@ def test_a_torn_parquet_manifest_is_named(tmp_path: Path) -> None:
 def test_a_folder_without_manifest_says_what_it_wants(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"no manifest\.csv or manifest\.parquet"):
         list(Manifest(tmp_path, "mine").samples())
+
+
+def test_a_small_manifest_that_decodes_to_gigabytes_is_refused_before_it_does(tmp_path: Path) -> None:
+    rows = pyarrow.array(np.zeros(100_000, np.int32))
+    paths = pyarrow.DictionaryArray.from_arrays(rows, ["x" * 2**22])
+    pyarrow.parquet.write_table(pyarrow.table({"path": paths}), tmp_path / "manifest.parquet", compression="zstd")
+    assert (tmp_path / "manifest.parquet").stat().st_size < 100_000
+    before = _peak()
+    with pytest.raises(DataError, match="a text of 4,194,304 bytes"):
+        list(Manifest(tmp_path, "mine").samples())
+    assert _peak() - before < 200_000_000
+
+
+def _peak() -> int:
+    return 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
 
 # -- shards ----------------------------------------------------------------------------------------------------------
