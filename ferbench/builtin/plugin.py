@@ -16,7 +16,7 @@ def ferbench_register_methods(register: Register) -> None:
     register(
         "linear-probe",
         "ferbench.builtin.methods.linear_probe:LinearProbe",
-        summary="A linear classifier on the features of initial weights, which stay as they are; labels alone",
+        summary="Labels alone: a linear classifier on the features of initial weights",
         paper="Alain and Bengio, 2016, arXiv 1610.01644",
     )
     register(
@@ -118,7 +118,7 @@ def ferbench_register_protocols(register: Register) -> None:
     register(
         "papers-v1",
         "ferbench.builtin.protocols:PAPERS_V1",
-        summary="As the papers train: ResNet-18 at 224 px, 16 + 16 images, 16,000 steps, best of 20 test epochs beside",
+        summary="As the papers train: ResNet-18, 224 px, 16,000 steps; the best of 20 test epochs beside",
     )
     register(
         "ratio-v2",

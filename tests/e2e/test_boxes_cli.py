@@ -49,7 +49,7 @@ def test_a_set_with_boxes_needs_none(patterns: Path) -> None:
 def test_a_cell_says_what_stands_formissing_boxes(boxless: Path, registry: Registry) -> None:
     images = ImageStore(ensure_packed(open_dataset(registry, str(boxless)), 16))
     data: Any = SimpleNamespace(images=images, selection=SimpleNamespace(labeled=[0, 1, 2]))
-    resolved: Any = SimpleNamespace(recipe=SimpleNamespace(image_size=100), cell=SimpleNamespace(dataset="patterns"))
+    resolved: Any = SimpleNamespace(recipe=SimpleNamespace(packed_size=100), cell=SimpleNamespace(dataset="patterns"))
     text = str(missing_boxes(resolved, data))
     assert "3 labeled images of 'patterns' have no face box" in text
     assert "(11.0, 11.0, 98.0, 98.0) of 100 pixels" in text

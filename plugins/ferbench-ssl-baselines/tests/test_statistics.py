@@ -16,7 +16,6 @@ from ferbench_ssl_baselines.dash import Dash
 from ferbench_ssl_baselines.debiaspl import DebiasPL
 from ferbench_ssl_baselines.flexmatch import FlexMatch
 from ferbench_ssl_baselines.freematch import FreeMatch
-from ferbench_ssl_baselines.lora import LoRA
 from ferbench_ssl_baselines.mean_teacher import MeanTeacher
 from ferbench_ssl_baselines.mixmatch import MixMatch
 from ferbench_ssl_baselines.noisy_student import NoisyStudent
@@ -49,7 +48,6 @@ CASES: list[tuple[type[Method], Any]] = [
     (DebiasPL, (["weak"], ["strong"])),
     (CReST, (["weak"], ["weak", "strong"])),
     (BitFit, (["train"], [])),
-    (LoRA, (["train"], [])),
 ]
 
 

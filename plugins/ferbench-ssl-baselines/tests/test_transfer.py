@@ -53,6 +53,8 @@ def test_lora_keeps_the_initial_weights_and_adds_a_product_of_low_rank(tmp_path:
         "head.linear.weight",
         "head.linear.bias",
     }
+    statistics = "backbone.norm.running_mean"
+    assert not torch.equal(net.state_dict()[statistics], before[statistics])
     for name in ("stem", "conv"):
         layer: Any = getattr(net.backbone, name)
         initial = before[f"backbone.{name}.parametrizations.weight.original"]
