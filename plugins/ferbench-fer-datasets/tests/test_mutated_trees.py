@@ -64,9 +64,7 @@ class Case:
     def original(self, content: str) -> str:
         """The image that one in another format was made of, each by the SHA-256 of its file."""
         same = {_sha256(made): _sha256(before) for made, before in self.tree.same.items()}
-        while content in same:
-            content = same[content]
-        return content
+        return same.get(content, content)
 
 
 # -- cases -----------------------------------------------------------------------------------------------------------

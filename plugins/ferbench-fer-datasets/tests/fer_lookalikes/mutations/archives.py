@@ -18,7 +18,7 @@ Members = list[tuple[str, bytes]]
 
 
 def parquet_otherwise(tree: Tree) -> None:
-    """A column is called otherwise, is missing, of another type or there twice; rows are fewer or in another order."""
+    """A column is called otherwise, of another type or there twice; rows are fewer or in another order."""
     if not (found := files(tree, ".parquet")):
         return
     path = tree.chance.choice(found)
@@ -36,9 +36,7 @@ def _tables(table: pyarrow.Table, place: int, other: str) -> list[Callable[[], p
     names = [other if number == place else one for number, one in enumerate(table.column_names)]
     return [
         lambda: table.rename_columns(names),
-        lambda: table.drop_columns([name]),
         lambda: table.append_column(other, column),
-        lambda: table.set_column(place, name, pyarrow.nulls(len(table))),
         lambda: table.set_column(place, name, pyarrow.array([[cell] for cell in column.to_pylist()])),
         lambda: table.set_column(place, name, column.cast(pyarrow.string()).cast(pyarrow.binary())),
         lambda: table.set_column(place, name, column.dictionary_encode()),

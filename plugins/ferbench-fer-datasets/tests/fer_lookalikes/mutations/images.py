@@ -64,7 +64,7 @@ def other_format(tree: Tree) -> None:
         if made and (target == path or not os.path.lexists(target)):
             path.unlink()
             write(target, made + content[-OWN:])
-            tree.same[target.read_bytes()] = content
+            tree.same[target.read_bytes()] = tree.same.get(content, content)
 
 
 def _converted(content: bytes, kind: str, mode: str) -> bytes:

@@ -16,6 +16,8 @@ Rows = list[list[str]]
 TABLES = (".csv", ".lst", ".txt")
 BY_PLACE = ("fer2013.csv", "fer2013new.csv")
 """Lists whose rows mean something by their place, as those of Aff-Wild2 do."""
+OPTIONAL = ("manifest.csv",)
+"""Lists that may be without a column: who takes it away takes labels or splits away."""
 NAMES = (
     *("label", "emotion", "Expression", "class_id", "y", "Usage", "split", "subset", "path", "image", "file_name", ""),
     *("x0", "id", "votes", "expression", "target", "emotion_label", "pixels", "0"),
@@ -35,14 +37,19 @@ def _write(path: Path, text: str) -> None:
     path.write_bytes(text.encode("utf-8", "surrogateescape"))
 
 
-def _of_rows(change: Callable[[random.Random, Rows], Rows], *, moves: bool = False) -> Mutation:
-    """The mutation that changes the rows of a list; one that `moves` them leaves lists that go by place."""
+def _of_rows(change: Callable[[random.Random, Rows], Rows], *, moves: bool = False, loses: bool = False) -> Mutation:
+    """The mutation that changes the rows of a list.
+
+    One that `moves` them leaves lists that go by place, one that `loses` a column those that need not have it.
+    """
 
     def mutation(tree: Tree) -> None:
         if (found := _table(tree)) is None:
             return
         path, text = found
         if moves and (path.name in BY_PLACE or path.parent.name.endswith("_Set")):
+            return
+        if loses and path.name in OPTIONAL:
             return
         delimiter = max(",;\t ", key=text.partition("\n")[0].count)
         other = tree.chance.choice(",;\t |:") if change is other_delimiter else delimiter
@@ -127,8 +134,9 @@ def cells_otherwise(chance: random.Random, rows: Rows) -> Rows:
 
 
 OF_ROWS: list[Mutation] = [
-    *map(_of_rows, (other_delimiter, column_renamed, columns_in_another_order, column_added, column_gone)),
+    *map(_of_rows, (other_delimiter, column_renamed, columns_in_another_order, column_added)),
     *map(_of_rows, (paths_otherwise, cells_otherwise)),
+    _of_rows(column_gone, loses=True),
     *(_of_rows(change, moves=True) for change in (header_otherwise, rows_gone, rows_twice, rows_in_another_order)),
 ]
 
