@@ -112,7 +112,7 @@ def ferbench_register_protocols(register: Register) -> None:
     register(
         "papers-v1",
         "ferbench.builtin.protocols:PAPERS_V1",
-        summary="As the papers train: ResNet-18 at 224 px, 16 + 16 images, 16,000 steps, best of 20 test epochs beside",
+        summary="To reproduce papers: ResNet-18 at 224 px, 16,000 steps of 16 + 16, 20 test evaluations",
     )
     register(
         "ratio-v2",

@@ -90,7 +90,7 @@ def test_a_worker_that_fails_leaves_its_reason_and_costs_its_cell_only(run, tmp_
         (["--method", "fixmatch+lineer", "--ratio", "0.1"], 2, ["no head 'lineer'", "'linear'"]),
         (["--method", "fixmatch", "--ratio", "0.1", "--backbone", "smal-resnet"], 2, ["smal-resnet", "'small-resnet'"]),
         (["--method", "fixmatch", "--ratio", "0.1", "--backbone", "timm/resnet81"], 2, ["resnet81", "did you mean"]),
-        (["--method", "fixmatch", "--ratio", "0.1", "--protocol", "ratio-v2"], 2, ["ratio-v2", "'ratio-v1'"]),
+        (["--method", "fixmatch", "--ratio", "0.1", "--protocol", "ratio-v11"], 2, ["ratio-v11", "'ratio-v1'"]),
         (["--method", "fixmatch", "--ratio", "0.1", "--set", "treshold=0.9"], 2, ["treshold", "'threshold'"]),
         (["--method", "fixmatch", "--ratio", "0.1", "--set", "stepps=9"], 2, ["stepps", "'steps'"]),
         (["--method", "fixmatch", "--ratio", "0.1", "--set", "weak.pading=1"], 2, ["weak.pading", "'weak.padding'"]),

@@ -15,7 +15,7 @@ from ferbench.execution.plan import PlannedCell, make_plan
 from ferbench.execution.run_cell import sources_of
 from ferbench.hookspecs import Register, hookimpl
 from ferbench.records.cell import Cell
-from ferbench.records.options_v1 import in_names_of_today
+from ferbench.records.options_v1 import in_names_of_today, recipe_of_today
 from ferbench.records.reproduction import Sources
 from tests.support.refusals import refused
 from tests.unit.discovery.test_loader import plugin, registering
@@ -110,4 +110,6 @@ def test_every_published_cell_runs_with_the_options_that_it_ran_with(path: Path)
     assert resolved.config.model_dump(mode="json") == in_names_of_today(resolved.cell.method, used["method"])
     assert dict(resolved.head_options) == used.get("head", {})
     recipe = resolved.recipe.model_dump(mode="json", exclude={"backbone", "joint_forward"})
-    assert recipe == {name: used["protocol"][name] for name in recipe}
+    today = recipe_of_today(used["protocol"])
+    assert recipe == {name: today[name] for name in recipe}
+    assert recipe_of_today(recipe) == recipe
