@@ -9,7 +9,7 @@ from ferbench.contract.dataset import SEVEN_CLASSES, Damage, DatasetInfo, Sample
 from ferbench.errors import DataError
 from ferbench.readers.damage import damage_of
 from ferbench.readers.layout import LayoutReader
-from ferbench.readers.paths import files, image_files, inside, subfolders
+from ferbench.readers.paths import files, holds_images, image_files, inside, subfolders
 from ferbench.readers.tables import number_in, read_lines
 from ferbench_fer_datasets.omitted import leave_folder, leave_label
 
@@ -94,8 +94,8 @@ class AffWild2(LayoutReader):
             yield Damage(where, f"there are no frames of {annotation.stem} in {' or '.join(map(str, crops))}")
             return
         inside(self.folder, folder)  # a link that leads out must not even show names
-        if deeper := subfolders(folder):
-            raise ValueError(f"frames in {deeper[0]} are not read; move them up into {folder}")
+        for deeper in filter(holds_images, subfolders(folder)):
+            yield Damage(str(deeper.relative_to(self.folder)), "its frames are not read; move them up")
         self.account.use(annotation, "annotation")
         lines = read_lines(self.folder, annotation)
         try:

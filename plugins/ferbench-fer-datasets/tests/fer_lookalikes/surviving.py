@@ -57,6 +57,8 @@ def _hurt_by_file(path: Path, known: Known, names: dict[str, set[str]]) -> set[s
         own = {key for key in known if _image(key, known) == path or path.as_posix().endswith(f"/{key}")}
         # Without one of its frames a sequence may be too short.
         return own | {key for key, (sample, _) in known.items() if sample.video and f"{sample.video}_" in path.stem}
+    if path.suffix == ".parquet":
+        return set(known)
     if path.suffix in ARCHIVES:
         return {key for key in known if f"/{path.name}/" in f"/{key}"}
     within = {key for key in known if (image := _image(key, known)) and path in image.parents}
