@@ -97,6 +97,12 @@ def test_the_command_of_a_shipped_number_is_one_that_run_takes(value: Published,
         assert method.variant in registry.load("methods", method.method).variants
 
 
+def test_every_row_that_a_file_names_is_a_method(registry: Registry):
+    pytest.importorskip("ferbench_ssl_baselines", reason="the baselines of papers are a plugin")
+    named = {RowName.parse(value.method).method for value in shipped_values() if value.method}
+    assert named <= set(registry.names("methods"))
+
+
 def test_ada_cm_is_reproduced_by_the_papers_protocol():
     (value,) = read_paper(shipped() / "ada-cm.toml").values()
     assert commands([value]) == [
