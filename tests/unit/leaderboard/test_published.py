@@ -122,7 +122,8 @@ def test_a_distance_is_from_the_best_test_epoch_and_from_the_last_step():
     assert line == (
         "fixmatch, raf-db, 400 labels (adacm): published 84.42 (best test epoch), here "
         f"{100 * best:.1f} ({100 * best - 84.42:+.1f}) at its best test epoch, {100 * last:.1f} "
-        f"({100 * last - 84.42:+.1f}) at the last step (1 seed, timm/resnet18, initial weights sha256:abababababab, fp32)"
+        f"({100 * last - 84.42:+.1f}) at the last step "
+        "(1 seed, timm/resnet18, initial weights sha256:abababababab, fp32)"
     )
 
 
