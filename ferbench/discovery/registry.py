@@ -27,6 +27,7 @@ BASES: Mapping[str, str] = {
 """What targets subclass, or are an instance of; as strings, since some bases import torch."""
 UNKNOWN_FIELDS = "ferbench.contract.protocol:unknown_fields"
 DRAFT = "Draft: "
+"""Begins the summary of a protocol that may still change."""
 
 
 def singular(kind: str) -> str:

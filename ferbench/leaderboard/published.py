@@ -69,10 +69,10 @@ def distances(records: Iterable[Record], published: Iterable[Published]) -> Iter
     """
     found = [(record.cell, record.result) for record in records if record.result and not record.cell.overrides]
     for value in published:
-        nets: dict[tuple[str, str], list[tuple[Cell, Result]]] = {}
+        nets: dict[tuple[str, ...], list[tuple[Cell, Result]]] = {}
         for cell, result in found:
             if _measures(cell, result, value):
-                nets.setdefault((cell.backbone, cell.init), []).append((cell, result))
+                nets.setdefault((cell.backbone, cell.init, cell.precision), []).append((cell, result))
         for measured in nets.values():
             yield _distance(value, measured)
 
@@ -96,7 +96,7 @@ def _distance(value: Published, measured: Sequence[tuple[Cell, Result]]) -> str:
     return (
         f"{cell.row}, {cell.dataset}, {cell.budget.title()}: published {value.percent:f}{metric} "
         f"({origin.selected_on}), here {_beside(value, best)} at its best test epoch, {_beside(value, last)} at the "
-        f"last step ({counted(len(measured), 'seed')}, {cell.backbone}, {start_text(cell.init)})"
+        f"last step ({counted(len(measured), 'seed')}, {cell.backbone}, {start_text(cell.init)}, {cell.precision})"
     )
 
 

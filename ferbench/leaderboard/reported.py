@@ -112,9 +112,7 @@ class PaperTable(Strict):
     selected_on: Text = Field(description="what the evaluated model was chosen on: `best test epoch`, `not stated`")
     protocol: Text = Field(description="steps, batch sizes, split, repetitions: what the table leaves to the text")
     backbone: Text | None = Field(default=None, description="backbone and its initial weights, as the paper names them")
-    reproduced_by: Name | None = Field(
-        default=None, description="the protocol of ferbench that trains so; none if none"
-    )
+    reproduced_by: Name | None = Field(default=None, description="the protocol of ferbench that trains so, if one does")
     init: str | None = Field(
         default=None,
         pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}$",

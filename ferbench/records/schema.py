@@ -257,7 +257,7 @@ class Record(Strict):
     status: Status = Field(description="how the run ended; only 'ok' has a result")
     cell: Cell = Field(description="what was run")
     cell_id: str = Field(pattern=HEX64, description="SHA-256 of the canonical JSON of the cell")
-    standard: bool = Field(description="whether the protocol and the method ran without overrides")
+    standard: bool = Field(description="whether the protocol, which is no draft, and the method ran without overrides")
     config: RecordConfig = Field(description="the resolved configuration")
     result: Result | None = Field(default=None, description="what the cell determines; null unless the status is 'ok'")
     measured: Measured = Field(description="what was observed while it ran")

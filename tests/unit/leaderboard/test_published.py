@@ -97,6 +97,12 @@ def test_the_command_of_a_shipped_number_is_one_that_run_takes(value: Published,
         assert method.variant in registry.load("methods", method.method).variants
 
 
+def test_every_row_that_a_file_names_is_a_method(registry: Registry):
+    pytest.importorskip("ferbench_ssl_baselines", reason="the baselines of papers are a plugin")
+    named = {RowName.parse(value.method).method for value in shipped_values() if value.method}
+    assert named <= set(registry.names("methods"))
+
+
 def test_ada_cm_is_reproduced_by_the_papers_protocol():
     (value,) = read_paper(shipped() / "ada-cm.toml").values()
     assert commands([value]) == [
@@ -116,17 +122,20 @@ def test_a_distance_is_from_the_best_test_epoch_and_from_the_last_step():
     assert line == (
         "fixmatch, raf-db, 400 labels (adacm): published 84.42 (best test epoch), here "
         f"{100 * best:.1f} ({100 * best - 84.42:+.1f}) at its best test epoch, {100 * last:.1f} "
-        f"({100 * last - 84.42:+.1f}) at the last step (1 seed, timm/resnet18, initial weights sha256:abababababab)"
+        f"({100 * last - 84.42:+.1f}) at the last step "
+        "(1 seed, timm/resnet18, initial weights sha256:abababababab, fp32)"
     )
 
 
 def test_seeds_are_averaged_and_nets_are_not():
     made = [record(seed) for seed in (0, 1, 2)]
     mean = sum(100 * each.result.metrics.macro_f1 for each in made) / 3
-    lines = list(distances([*made, record(backbone="small-resnet")], [published(metric="macro_f1")]))
+    others = [record(backbone="small-resnet"), record(precision="bf16")]
+    lines = list(distances([*made, *others], [published(metric="macro_f1")]))
     assert [re.findall(r"\((\d seeds?, .*?)\)", line) for line in lines] == [
-        ["3 seeds, timm/resnet18, trained from scratch"],
-        ["1 seed, small-resnet, trained from scratch"],
+        ["3 seeds, timm/resnet18, trained from scratch, fp32"],
+        ["1 seed, small-resnet, trained from scratch, fp32"],
+        ["1 seed, timm/resnet18, trained from scratch, bf16"],
     ]
     assert f"{mean:.1f} ({mean - 50:+.1f}) at the last step" in lines[0]
     assert "published 50.00 macro-F1 (best test epoch)" in lines[0]
