@@ -86,6 +86,7 @@ def _entries(dataset: Dataset) -> Iterator[Sample | Damage]:
     for shard in dataset.shards():
         for place in dataset.readable_places(shard):
             if isinstance(place, Damage):
+                dataset.account.use(dataset.file(shard, place.record))
                 yield Damage(f"{shard}/{place.record}", place.reason)
             else:
                 yield Sample(place.id, dataset.file(shard, place.id), "unlabeled")
