@@ -46,7 +46,10 @@ def write_sealed(path: Path, content: Mapping[str, Any]) -> None:
 
 def read_sealed(path: Path) -> dict[str, Any]:
     """What `write_sealed` has written; raises ValueError for anything else, OSError where it cannot be read."""
-    content = _parsed(path)
+    return _unsealed(path, _parsed(path))
+
+
+def _unsealed(path: Path, content: dict[str, Any]) -> dict[str, Any]:
     if content.pop(DIGEST, None) != digest(content):
         raise ValueError(f"{path.name} is not as it was written")
     return content
@@ -86,7 +89,7 @@ def check_files(folder: Path, meta: Mapping[str, Any], *names: str) -> None:
 
 
 def _digest_now(path: Path) -> str | None:
-    """The SHA-256 of a file, None where there is none."""
+    """The `cached_file_digest` of a file, None where there is none."""
     try:
         found = path.stat()
         return _digest_of(path, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
@@ -127,8 +130,7 @@ def is_usable(folder: Path, *, renew: bool) -> bool:
             if renew and meta.get(FORMAT) != CACHE_FORMAT:
                 return False
             check_format(folder, meta, CACHE_FORMAT, how_to_renew(folder))
-            read_meta(folder)
-            check_files(folder, meta)
+            check_files(folder, _unsealed(folder / META, meta))
     except DamagedCacheError as error:
         log.warning("%s; it is made anew", str(error).partition(";")[0])
         return False

@@ -119,10 +119,9 @@ class _CellRun:
         chosen = training_rows(resolved, data, unlabeled=plan.unlabeled, everything=plan.everything)
         tested, order = rows_of_tests(data.images, data.selection.test)
         facts = facts_of(data, chosen, builder.began)
-        report = self._report(facts, chosen.rows, tested)
+        report = self._report(data, facts, chosen.rows, tested)
         if report.trained is None:
             return self.leave(builder.record(report.status, error=report.error))
-        data.check()  # whether what was read while the cell ran is what it began with
         joined = trained_result(resolved, data, chosen, report.trained, self.work, order)
         record = builder.record("ok", joined.result)
         os.replace(self.work / MODEL, self.folder / MODEL)
@@ -160,7 +159,7 @@ class _CellRun:
             model=str(store.folder(base.cell) / MODEL),
             model_digest=trained.result.model_digest,
         )
-        report = self._report(facts, {}, tested)
+        report = self._report(data, facts, {}, tested)
         if report.error is not None:
             return self.leave(builder.record(report.status, error=report.error))
         joined = cross_test_result(resolved, data, test, trained.result, self.work, order)
@@ -169,7 +168,9 @@ class _CellRun:
         shutil.rmtree(self.work)
         return record
 
-    def _report(self, facts: CellFacts, rows: Mapping[str, ImageRows], tested: ImageRows) -> TrainerReport:
+    def _report(
+        self, data: CellData, facts: CellFacts, rows: Mapping[str, ImageRows], tested: ImageRows
+    ) -> TrainerReport:
         hand_over(self.work, facts, rows)
         job, events = self.builder.job, self.events
         handed: list[str] = []
@@ -186,6 +187,8 @@ class _CellRun:
                 f"method '{job.cell['method']}': the net has changed since the test images were given out"
             )
         self.builder.take(report)
+        if report.error is None:
+            data.check()  # whether what was read while the cell ran is what it began with
         return report
 
     def _tell(self, text: str) -> None:

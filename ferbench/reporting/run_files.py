@@ -15,6 +15,7 @@ from ferbench.records.history import HISTORY, MAX_HISTORY_BYTES, history_digest,
 from ferbench.records.predictions import Predictions
 from ferbench.records.schema import Record, Result, parse_json
 from ferbench.records.store import CHECKPOINT, PREDICTIONS, RECORD, RunStore, read_predictions, read_record
+from ferbench.records.tensor_files import METADATA_KEY
 
 MAX_LISTED = 10
 
@@ -87,7 +88,7 @@ def _checkpoint_history(path: Path) -> list[EpochRow]:
         return []
     try:
         with safe_open(path, framework="np") as file:
-            state = parse_json((file.metadata() or {})["ferbench"].encode(), MAX_HISTORY_BYTES)
+            state = parse_json((file.metadata() or {})[METADATA_KEY].encode(), MAX_HISTORY_BYTES)
         check_format(path, state, CHECKPOINT_FORMAT, "remove it, then run the cell again")
         return parse_history(state["progress"]["history"], path.name)
     except (SafetensorError, OSError, DataError, VerificationError, KeyError, TypeError, ValueError) as error:

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from copy import copy
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow
@@ -27,7 +28,11 @@ CENTRAL_BOX = (0.11, 0.11, 0.98, 0.98)
 def open_packed_images(folder: Path) -> PackedImages:
     """The pixels of a packed folder, which are not compared with what was written; `ImageStore.check` does that."""
     with reading(folder, "packed dataset"):
-        return PackedImages([folder / name for name in sorted(read_meta(folder)[FILES]) if name.endswith(".npy")])
+        return _packed_images(folder, read_meta(folder))
+
+
+def _packed_images(folder: Path, meta: Mapping[str, Any]) -> PackedImages:
+    return PackedImages([folder / name for name in sorted(meta[FILES]) if name.endswith(".npy")])
 
 
 class ImageStore:
@@ -58,7 +63,7 @@ class ImageStore:
     def images(self) -> PackedImages:
         """All pixels (N, S, S, 3) uint8, on disk; raises DamagedCacheError where they are not as they were written."""
         self.check()
-        return open_packed_images(self.folder)
+        return _packed_images(self.folder, self.meta)
 
     def check(self) -> None:
         """Raises DamagedCacheError where a file of the folder is not as it was written."""
