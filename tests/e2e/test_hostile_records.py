@@ -2,10 +2,7 @@
 
 import os
 import random
-import signal
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -17,35 +14,21 @@ from ferbench.records.metrics import METRICS
 from ferbench.records.store import read_record
 from tests.support.command import Outcome, call
 from tests.support.hostile_records import long_ids, many_rows, tamper
+from tests.support.time_limit import time_limit
 from tests.unit.records.factory import make_cell, write_record
 
 MUTANTS, BATCHES = 300, 15
-LONGEST_SECONDS = 30
 GOOD = "goodfaces"
 SCORES = [*(metric.key for metric in METRICS), "confusion"]
 
 
-@contextmanager
-def no_hang() -> Iterator[None]:
-    def late(*arguments: Any) -> None:
-        raise TimeoutError(f"more than {LONGEST_SECONDS} s")
-
-    before = signal.signal(signal.SIGALRM, late)
-    signal.alarm(LONGEST_SECONDS)
-    try:
-        yield
-    finally:
-        signal.alarm(0)
-        signal.signal(signal.SIGALRM, before)
-
-
 def quiet(*arguments: str, codes: tuple[int, ...] = (0, 5)) -> Outcome:
     """A command that neither hangs nor stumbles."""
-    with no_hang():
+    with time_limit():
         done = call(*arguments)
     said = done.out + done.err
     assert done.code in codes, f"{arguments}: {done.code}: {said[-2000:]}"
-    for words in ("Traceback", "bug in ferbench", "TimeoutError", "root:x:"):
+    for words in ("Traceback", "bug in ferbench", "TimeoutError", "OverTime", "root:x:"):
         assert words not in said, f"{arguments}: {said[-2000:]}"
     return done
 
@@ -55,7 +38,7 @@ def good_records(root: Path) -> list[Path]:
 
 
 def loaded(root: Path) -> pd.DataFrame:
-    with no_hang(), warnings.catch_warnings():
+    with time_limit(), warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)
         return ferbench.load(root)
 

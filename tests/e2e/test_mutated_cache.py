@@ -33,6 +33,7 @@ from ferbench.training.loop import train
 from ferbench.training.stage_cache import StageCache
 from tests.support.archives import describe, face, png, write_tar
 from tests.support.pattern_set import CLASSES, write_pattern_set
+from tests.support.stopped_runs import train_until_stopped
 from tests.unit.training.pretrained import Pretrained
 
 KINDS = (
@@ -97,16 +98,7 @@ def packed_files(root: Path) -> dict[str, Reader]:
 
 
 def training_files(folder: Path) -> dict[str, Reader]:
-    training, taken = toy_training(FixMatch(FixMatch.Config()), folder), 0
-
-    def stop() -> FerbenchError | None:
-        nonlocal taken
-        taken += 1
-        return FerbenchError("stop") if taken == 15 else None
-
-    training.stop = stop
-    with pytest.raises(FerbenchError, match="stop"):
-        train(training)
+    training = train_until_stopped(toy_training(FixMatch(FixMatch.Config()), folder), 15)
     stages = StageCache(folder / "stages", {})
     train(toy_training(Pretrained(Pretrained.Config()), folder / "other", stage_cache=stages))
     said = said_file(folder / IN_PROGRESS, 1)

@@ -7,28 +7,15 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
+from tests.support.pixel_net import Pixels
 from torch import Tensor
 
-from ferbench.contract.backbone import Backbone, Network
+from ferbench.contract.backbone import Network
 from ferbench.contract.batch import Batch, Losses, MethodInfo, PoolPredictions, StepInfo, ViewSet
 from ferbench_ada_cm.method import AdaCM
 
 INFO = MethodInfo(("neutral", "happiness", "sadness"), (2, 2, 2), 6, 40, steps=40, steps_per_epoch=2, feature_size=12)
 B = 8
-
-
-class Pixels(Backbone):
-    """BatchNorm and one layer over 4 x 4 pixels."""
-
-    feature_size = 12
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.norm = torch.nn.BatchNorm2d(3)
-        self.linear = torch.nn.Linear(48, 12)
-
-    def forward(self, images: Tensor) -> Tensor:
-        return torch.relu(self.linear(self.norm(images).flatten(1)))
 
 
 def view_set(names: tuple[str, ...], rows: int, seed: int) -> ViewSet:

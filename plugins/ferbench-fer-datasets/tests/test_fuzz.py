@@ -7,6 +7,7 @@ from types import ModuleType
 from typing import Any
 
 import pytest
+from tests.support.time_limit import time_limit
 
 from ferbench.contract.dataset import Damage, Dataset, Sample
 from ferbench.data.load.image_store import ImageStore
@@ -19,7 +20,7 @@ from ferbench.readers.streams import StreamedDataset
 from fer_lookalikes import MODULES
 from fer_lookalikes.damaging import SECRET, Tree, plant
 from fer_lookalikes.surviving import SECRETS, given, of_undamaged, opened, survivors
-from fer_lookalikes.watching import nothing_read_in, time_limit
+from fer_lookalikes.watching import nothing_read_in
 
 TREES = 400
 """Of all modules together; each is damaged in one to four ways, so there are a thousand."""

@@ -20,6 +20,7 @@ from typing import Any
 import pytest
 from tests.support.command import Outcome, call
 from tests.support.ordinary_user import ordinary_user
+from tests.support.time_limit import time_limit
 
 import ferbench.contract.account
 import ferbench.readers.account
@@ -35,7 +36,7 @@ from fer_lookalikes.damaging import IMAGES, SECRET, Tree, plant
 from fer_lookalikes.expected import open_set
 from fer_lookalikes.mutations import mutate, shift_labels
 from fer_lookalikes.surviving import SECRETS, Known, given, of_undamaged, opened, survivors
-from fer_lookalikes.watching import nothing_read_in, time_limit
+from fer_lookalikes.watching import nothing_read_in
 
 TREES, QUICK = 1000, 30
 OPTIONS = ("--check", "--workers", "1", "--size", "8")

@@ -11,12 +11,13 @@ from safetensors.torch import save_file
 from ferbench.builtin.methods.fixmatch import FixMatch
 from ferbench.conformance.toy_task import toy_training
 from ferbench.contract.method import MethodConfig
-from ferbench.errors import DataError, FerbenchError
+from ferbench.errors import DataError
 from ferbench.records.in_progress import IN_PROGRESS, said_file, snapshot_file
 from ferbench.records.tensor_files import DamagedTensorsError, read_arrays
 from ferbench.training.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
 from ferbench.training.loop import Training, train
 from ferbench.training.stage_cache import StageCache
+from tests.support.stopped_runs import train_until_stopped
 from tests.unit.training.pretrained import Pretrained
 
 
@@ -29,17 +30,7 @@ def flip(path: Path, place: float = 0.7) -> None:
 
 def stopped(folder: Path, after: int) -> Training:
     """A run that was stopped after so many steps, and has written checkpoints at its epochs."""
-    training, taken = toy_training(FixMatch(FixMatch.Config()), folder), 0
-
-    def stop() -> FerbenchError | None:
-        nonlocal taken
-        taken += 1
-        return FerbenchError("stop") if taken == after else None
-
-    training.stop = stop
-    with pytest.raises(FerbenchError, match="stop"):
-        train(training)
-    return training
+    return train_until_stopped(toy_training(FixMatch(FixMatch.Config()), folder), after)
 
 
 def state(training: Training) -> list[object]:

@@ -35,6 +35,7 @@ from ferbench.training.optimization import learning_rate
 from ferbench.training.stage_cache import StageCache
 from ferbench.training.stages import share_steps
 from tests.support.archives import describe, face, png, write_tar
+from tests.support.stopped_runs import stop_after, train_until_stopped
 from tests.unit.training.pretrained import Pretrained
 
 
@@ -144,17 +145,7 @@ def test_stages_have_their_steps_parameters_and_extras(tmp_path: Path) -> None:
 def test_a_stopped_run_of_two_stages_ends_like_a_whole_one(tmp_path: Path, stop_at: int) -> None:
     whole = toy_training(TwoStages(MethodConfig()), tmp_path / "whole")
     train(whole)
-    first = toy_training(TwoStages(MethodConfig()), tmp_path)
-    taken = 0
-
-    def stop() -> FerbenchError | None:
-        nonlocal taken
-        taken += 1
-        return FerbenchError("stop") if taken == stop_at else None
-
-    first.stop = stop
-    with pytest.raises(FerbenchError, match="stop"):
-        train(first)
+    train_until_stopped(toy_training(TwoStages(MethodConfig()), tmp_path), stop_at)
     second = toy_training(TwoStages(MethodConfig()), tmp_path)
     progress = train(second)
     assert progress.resumed == 1
@@ -195,12 +186,7 @@ def test_a_stopped_run_on_a_stream_ends_like_a_whole_one(tmp_path: Path, stop_at
     task = toy_task(unlabeled=False)
     stream = Stream(index, np.arange(len(index)), task.device)
     stream = replace(stream, packed=unlabeled_toys(4, 9))
-    taken = 0
-
-    def stop() -> FerbenchError | None:
-        nonlocal taken
-        taken += 1
-        return FerbenchError("stop") if taken == stop_at else None
+    stop = stop_after(stop_at)
 
     def training(place: str, **options: Any) -> Training:
         method, on_stream = FixMatch(FixMatch.Config(threshold=0.4)), replace(task, unlabeled=stream)

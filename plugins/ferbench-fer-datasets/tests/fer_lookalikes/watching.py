@@ -1,40 +1,16 @@
 """What a reader does meanwhile: how long it takes, and whether it reads what is none of its business."""
 
 import os
-import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
-SECONDS = 30
-"""For one tree, on the slowest machine."""
 WATCHED: list[str] = []
 """The folder outside the root, while a reader is at work."""
 OPENED: list[str] = []
 """What was opened or listed in it."""
-
-
-class OverTime(BaseException):
-    """Not a TimeoutError, which is an OSError that a reader would take for damage."""
-
-
-@contextmanager
-def time_limit() -> Iterator[None]:
-    """A block that must end in time."""
-
-    def stop(number: int, frame: FrameType | None) -> None:
-        raise OverTime(f"still running after {SECONDS} s")
-
-    before = signal.signal(signal.SIGALRM, stop)
-    signal.alarm(SECONDS)
-    try:
-        yield
-    finally:
-        signal.alarm(0)
-        signal.signal(signal.SIGALRM, before)
 
 
 def _watch(event: str, arguments: tuple[Any, ...]) -> None:
