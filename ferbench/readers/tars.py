@@ -10,6 +10,10 @@ BAD_TAR = (tarfile.TarError, OSError, ValueError, OverflowError, RecursionError)
 """What tarfile raises for headers that are damaged, or made to break it."""
 
 
+class CutShortError(tarfile.ReadError):
+    """A tar file does not end as one must."""
+
+
 def members(file: IO[bytes]) -> Iterator[tuple[tarfile.TarFile, tarfile.TarInfo]]:
     """Each member, after the archive that reads it; raises one of `BAD_TAR` where the file is damaged or cut short."""
     with tarfile.open(fileobj=file, mode="r:") as archive:
@@ -21,4 +25,4 @@ def members(file: IO[bytes]) -> Iterator[tuple[tarfile.TarFile, tarfile.TarInfo]
         # tarfile takes a header that is damaged or cut short for the end, which is a block of zeros.
         file.seek(archive.offset)
         if file.read(tarfile.BLOCKSIZE) != bytes(tarfile.BLOCKSIZE):
-            raise tarfile.ReadError("the file is cut short or damaged")
+            raise CutShortError("the file is cut short or damaged")

@@ -9,7 +9,7 @@ from ferbench.contract.dataset import Damage
 from ferbench.readers.images import LOOKED_AT, unread_image
 from ferbench.readers.paths import IMAGE_SUFFIXES, is_hidden
 from ferbench.readers.streams import ArchiveStream, Place
-from ferbench.readers.tars import BAD_TAR, members
+from ferbench.readers.tars import BAD_TAR, CutShortError, members
 from ferbench.readers.text import suffix_of
 
 
@@ -30,6 +30,8 @@ class WebDatasetStream(ArchiveStream):
                         yield Damage(member.name, "the file is cut short within this record")
                         return
                     yield Place(f"{shard}/{member.name}", member.offset_data, member.size)
+        except CutShortError as error:
+            yield Damage(f"after {last}", f"{error}; what follows cannot be read")
         except BAD_TAR as error:
             yield Damage(f"after {last}", f"what follows cannot be read ({error})")
 
