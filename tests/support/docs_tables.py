@@ -60,13 +60,13 @@ def _method(entry: Entry) -> tuple[str, ...]:
         training = toy_run(REGISTRY, entry.name, Path(folder), fields=batches)
         needs = ", ".join(_needs(training))
         with counting(training.progress):
-            Stepper(training, _longest(training)).step(0)
+            Stepper(training, longest_stage(training)).step(0)
     lines = len(Path(str(sys.modules[method.__module__].__file__)).read_text("utf-8").splitlines())
     images, compiles = training.progress.forward_images, "no" if method.runs_eagerly else "yes"
     return (f"`{entry.name}`", entry.paper, entry.summary, needs, f"{images:,}", compiles, str(lines))
 
 
-def _longest(training: Training) -> int:
+def longest_stage(training: Training) -> int:
     """The number of the stage with the most steps, pre-training aside; of equals the last."""
     own = [planned for planned in training.stages if not planned.stage.pretraining]
     return max(own, key=lambda planned: (planned.steps, planned.number)).number
@@ -75,7 +75,7 @@ def _longest(training: Training) -> int:
 def _needs(training: Training) -> Iterator[str]:
     """What a method asks for, in words."""
     method, stages = training.run.method, [planned.stage for planned in training.stages]
-    main = stages[_longest(training)]
+    main = stages[longest_stage(training)]
     views = main.views
     yield f"{len(views.labeled)} + {len(views.unlabeled or {})} views"
     if len(stages) > 1:

@@ -1,0 +1,65 @@
+"""Runs of registered methods as the standard recipe of SynthFaces has them, on images of noise: for timings."""
+
+from pathlib import Path
+
+import torch
+
+from ferbench.builtin.backbones.small_resnet import SmallResNet
+from ferbench.builtin.protocols import RATIO_V1
+from ferbench.cells.resolve import view_kinds
+from ferbench.contract.backbone import Network
+from ferbench.contract.batch import MethodInfo
+from ferbench.contract.method import Builders, Method
+from ferbench.data.load.views import ViewMaker
+from ferbench.discovery.registry import Registry
+from ferbench.training.loop import Training
+from ferbench.training.memory_format import lay_out
+from ferbench.training.run import Run
+from ferbench.training.stage_cache import StageCache
+from ferbench.training.task import Task
+from ferbench.training.teacher import Teacher
+from tests.support.random_pool import random_pool
+
+RECIPE = RATIO_V1.recipes["synthfaces"]
+NAMES = tuple("abcdefg")
+CPU = torch.device("cpu")
+LABELED, UNLABELED = 400, 4000
+
+
+def default_method(registry: Registry, name: str) -> Method:
+    """A method as it is by default."""
+    method_class: type[Method] = registry.load("methods", name)
+    return method_class(method_class.Config.model_validate(next(iter(method_class.variants.values()))))
+
+
+def standard_run(registry: Registry, name: str, folder: Path) -> Training:
+    """A run of a method as it is by default, with 400 labeled and 4,000 unlabeled images."""
+    torch.manual_seed(0)
+    method = default_method(registry, name)
+
+    def backbone() -> SmallResNet:
+        return SmallResNet(int(RECIPE.backbone.partition("/")[2]))
+
+    def network() -> Network:
+        body = backbone()
+        return lay_out(Network(body, method.make_head(body.feature_size, len(NAMES))), CPU, RECIPE.image_size)
+
+    net = network()
+    info = MethodInfo(NAMES, (57,) * 7, LABELED, UNLABELED, RECIPE.steps, RECIPE.steps // 20, net.backbone.feature_size)
+    method.prepare(Builders(network, backbone, lambda name: len(name)))
+    method.setup(net, info)
+    teacher = Teacher(net, RECIPE.ema_decay, ramp=RECIPE.ema_ramp)
+    method.attach(net, teacher.net, torch.Generator().manual_seed(1), info)
+    kinds = {kind: registry.load("views", kind) for kind in view_kinds(method)}
+    labeled, unlabeled = (random_pool(count, RECIPE.image_size) for count in (LABELED, UNLABELED))
+    task = Task(
+        labeled=labeled,
+        unlabeled=unlabeled if method.uses_unlabeled else None,
+        everything=(lambda: unlabeled) if method.uses_unlabeled else None,
+        relabeled=(labeled, unlabeled) if method.uses_unlabeled else None,
+        maker=ViewMaker(RECIPE, net.backbone.mean, net.backbone.std, CPU, kinds),
+        class_names=NAMES,
+        device=CPU,
+    )
+    run = Run(method, teacher, RECIPE, task, info, seed=0)
+    return Training(run, folder / "checkpoint.safetensors", StageCache(folder, {}))
