@@ -2,9 +2,9 @@
 
     python -m pytest tests/benchmarks/test_method_cost.py -s
 
-All methods take a step in turn, one thread, the standard recipe of SynthFaces with images of noise, so that shares hold on a
-busy machine. A method with several stages is timed in its longest. Operations are those of the step without its views,
-whose number on a CPU depends on the draw.
+All methods take a step in turn, one thread, the standard recipe of SynthFaces with images of noise, so that shares hold
+on a busy machine. A method with several stages is timed in its longest. Operations are those of the step without its
+views, whose number on a CPU depends on the draw.
 """
 
 import statistics
