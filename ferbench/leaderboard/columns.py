@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from ferbench.leaderboard.published import published_fields
 from ferbench.leaderboard.tables import Row, Table
-from ferbench.leaderboard.wording import gain_text, mean_text, published_text, seeds
+from ferbench.leaderboard.wording import gain_text, mean_text, p_text, published_text, seeds
 from ferbench.records.metrics import BY_KEY, Metric, shown_in
 from ferbench.render.numbers import NONE, sentence_case
 
@@ -19,8 +19,13 @@ ALL = TEXT | FLAT | JSON
 
 # The last bits of a mean differ between machines; the files must not.
 DIGITS = 6
-SPREAD = {"mean": "Float64", "sd": "Float64"}
-PAIRED = {"mean": "Float64", "low": "Float64", "high": "Float64", "pairs": "Int64"}
+SPREAD = dict.fromkeys(("mean", "sd", "low", "high"), "Float64")
+PAIRED = {
+    **dict.fromkeys(("mean", "low", "high"), "Float64"),
+    "pairs": "Int64",
+    **dict.fromkeys(("p_unadjusted", "smallest", "within"), "Float64"),
+    "images": "Int64",
+}
 PUBLISHED = dict.fromkeys(("percent", "metric", "selected_on", "backbone", "source", "address", "command"), "string")
 
 
@@ -119,6 +124,11 @@ COLUMNS = (
     Column("recall", lambda row, table: row.recalls, outputs=JSON),
     Column("gain_over", lambda row, table: table.baseline if row.gain else None, outputs=FLAT),
     Column("gain", None, PAIRED, ALL, title="Gain", text=_gain),
+    Column("gain_p", None, "Float64", ALL, title="p", text=lambda row, table: p_text(row.gain_p), dropped=80),
+    Column("groups", lambda row, table: " ".join(map(str, row.groups)) or None, outputs=FLAT),
+    Column("groups", lambda row, table: list(row.groups), outputs=JSON),
+    Column("tied_with", lambda row, table: None if row.tied_with is None else ", ".join(row.tied_with), outputs=FLAT),
+    Column("tied_with", lambda row, table: None if row.tied_with is None else list(row.tied_with), outputs=JSON),
     Column("optimism", None, SPREAD, ALL, title="Optimism", text=_optimism, dropped=60),
     Column("image_passes", None, "Int64", ALL, title="Image passes", text=_image_passes, dropped=20),
     Column(

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from ferbench.leaderboard.keys import Key, start_text
 from ferbench.leaderboard.published import commands
 from ferbench.leaderboard.reported import Origin, Published, ReportedBlock
-from ferbench.leaderboard.statistics import Paired, Spread
+from ferbench.leaderboard.statistics import Paired, Recall, Spread
 from ferbench.leaderboard.tables import Row, Table
 from ferbench.records.metrics import BY_KEY, Metric, shown_in
 from ferbench.render.numbers import NONE, sentence_case
@@ -101,7 +101,7 @@ def seeds(row: Row) -> str:
     return f"{len(numbers)} ({f'{numbers[0]}–{numbers[-1]}' if run else ', '.join(map(str, numbers))})"
 
 
-def mean_text(metric: Metric, value: Spread | None) -> str:
+def mean_text(metric: Metric, value: Spread | Recall | None) -> str:
     """`81.2 ± 0.4`: mean and standard deviation."""
     if value is None:
         return NONE
@@ -116,6 +116,13 @@ def gain_text(metric: Metric, value: Paired | None) -> str:
     if value.low is None or value.high is None:
         return mean
     return f"{mean} ({metric.number(value.low, '+')} to {metric.number(value.high, '+')})"
+
+
+def p_text(p: float | None) -> str:
+    """`0.034`, or `< 0.001`."""
+    if p is None:
+        return NONE
+    return "< 0.001" if p < 0.0005 else f"{p:.3f}"
 
 
 def heading(key: Key) -> str:
