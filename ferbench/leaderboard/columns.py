@@ -6,8 +6,17 @@ from typing import Any, Literal
 
 from ferbench.leaderboard.published import published_fields
 from ferbench.leaderboard.tables import Row, Table
-from ferbench.leaderboard.wording import gain_text, mean_text, p_text, published_text, seeds
-from ferbench.records.metrics import BY_KEY, Metric, shown_in
+from ferbench.leaderboard.wording import (
+    gain_text,
+    interval_text,
+    mean_text,
+    p_text,
+    place_text,
+    published_text,
+    seeds,
+    tied_text,
+)
+from ferbench.records.metrics import BY_KEY, HEADLINES, Metric, shown_in
 from ferbench.render.numbers import NONE, sentence_case
 
 Output = Literal["text", "flat", "json"]
@@ -43,6 +52,8 @@ class Column:
     """The object of JSON that holds the value; the row itself if empty."""
     title: str = ""
     text: Callable[[Row, Table], str] = lambda row, table: NONE
+    main: bool = False
+    """Whether it stands in the first table of a page, which is narrow; the others follow in a second one."""
     words: bool = False
     """Whether people read words, set to the left, not numbers."""
     dropped: int | None = None
@@ -83,12 +94,17 @@ def _metric(metric: Metric) -> Column:
         within="metrics",
         title=sentence_case(metric.short_title),
         text=lambda row, table: mean_text(metric, row.metrics.get(metric.key)),
+        main=metric in HEADLINES,
         dropped=metric.dropped,
     )
 
 
 def _gain(row: Row, table: Table) -> str:
     return "baseline" if row.name == table.baseline else gain_text(BY_KEY[table.key.headline], row.gain)
+
+
+def _interval(row: Row, table: Table) -> str:
+    return interval_text(BY_KEY[table.key.headline], row.metrics.get(table.key.headline))
 
 
 def _optimism(row: Row, table: Table) -> str:
@@ -109,7 +125,8 @@ def _published(row: Row, table: Table) -> dict[str, str]:
 
 COLUMNS = (
     Column("method", lambda row, table: row.name),
-    Column("title", outputs=ALL, title="Method", text=lambda row, table: row.title, words=True),
+    Column("place", outputs=TEXT, title="#", text=place_text, main=True),
+    Column("title", outputs=ALL, title="Method", text=lambda row, table: row.title, main=True, words=True),
     Column("complete", dtype="boolean"),
     Column("n_seeds", lambda row, table: len(row.by_seed), "Int64", FLAT),
     Column(
@@ -118,13 +135,19 @@ COLUMNS = (
         outputs=TEXT | FLAT,
         title="Seeds",
         text=lambda row, table: seeds(row),
+        main=True,
+        dropped=74,
     ),
     Column("headline_by_seed", lambda row, table: {str(seed): x for seed, x in row.by_seed.items()}, outputs=JSON),
     *map(_metric, shown_in("tables")),
+    Column("interval", outputs=TEXT, title="95 % interval", text=_interval, main=True, dropped=72),
     Column("recall", lambda row, table: row.recalls, outputs=JSON),
     Column("gain_over", lambda row, table: table.baseline if row.gain else None, outputs=FLAT),
-    Column("gain", None, PAIRED, ALL, title="Gain", text=_gain),
-    Column("gain_p", None, "Float64", ALL, title="p", text=lambda row, table: p_text(row.gain_p), dropped=80),
+    Column("gain", None, PAIRED, ALL, title="Gain", text=_gain, main=True),
+    Column(
+        "gain_p", None, "Float64", ALL, title="p", text=lambda row, table: p_text(row.gain_p), main=True, dropped=80
+    ),
+    Column("ties", outputs=TEXT, title="Tied with", text=tied_text, main=True, words=True),
     Column("groups", lambda row, table: " ".join(map(str, row.groups)) or None, outputs=FLAT),
     Column("groups", lambda row, table: list(row.groups), outputs=JSON),
     Column("tied_with", lambda row, table: None if row.tied_with is None else ", ".join(row.tied_with), outputs=FLAT),
@@ -144,7 +167,7 @@ COLUMNS = (
         dropped=10,
     ),
     Column("labels", lambda row, table: list(row.labels), outputs=JSON),
-    Column("published", _published, PUBLISHED, TEXT | FLAT, title="Published", text=published_text),
+    Column("published", _published, PUBLISHED, TEXT | FLAT, title="Published", text=published_text, main=True),
 )
 
 
@@ -153,6 +176,16 @@ def text_columns(table: Table) -> tuple[Column, ...]:
     return tuple(
         column for column in COLUMNS if "text" in column.outputs and (column.key != "published" or table.published)
     )
+
+
+def main_columns(table: Table) -> tuple[Column, ...]:
+    """Those of the first table of a page."""
+    return tuple(column for column in text_columns(table) if column.main)
+
+
+def further_columns(table: Table) -> tuple[Column, ...]:
+    """Those of the second table of a page, which begins with the method too."""
+    return tuple(column for column in text_columns(table) if column.key == "title" or not column.main)
 
 
 def flat_columns() -> Iterator[Column]:

@@ -132,13 +132,15 @@ class Standing:
     """How the complete rows of a table stand in its headline.
 
     `gains` are over the baseline, `gain_p` their p-values adjusted by Holm. `smallest_difference` is what one
-    comparison alone sees with a probability of 80 %, in the median of all comparisons.
+    comparison alone sees with a probability of 80 %, in the median of all comparisons. `without_images` are rows that
+    lack some of their predictions.
     """
 
     gains: Mapping[str, Paired]
     gain_p: Mapping[str, float]
     ties: Ties | None
     smallest_difference: float | None
+    without_images: tuple[str, ...]
 
 
 def standing(rows: Mapping[str, Scores], baseline: str | None, over: Scores | None) -> Standing:
@@ -151,6 +153,7 @@ def standing(rows: Mapping[str, Scores], baseline: str | None, over: Scores | No
         adjusted(gains),
         ties_of(list(rows), pairs),
         median_low(seen) if seen else None,
+        tuple(name for name, own in rows.items() if own.parts.keys() != own.values.keys()),
     )
 
 

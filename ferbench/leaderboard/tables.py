@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from ferbench.contract.protocol import Headline
-from ferbench.leaderboard.differences import Cell, recalls, scores_of, standing
+from ferbench.leaderboard.differences import Cell, Standing, recalls, scores_of, standing
 from ferbench.leaderboard.keys import Key, table_key
 from ferbench.leaderboard.notes import (
     Rows,
@@ -18,8 +18,10 @@ from ferbench.leaderboard.notes import (
     cell_notes,
     code_notes,
     cross_notes,
+    difference_notes,
     fold_notes,
     label_notes,
+    missing_rows,
     row_notes,
     smoothing_notes,
     tuning_notes,
@@ -80,6 +82,8 @@ class Table:
     baseline: str | None
     seeds: int
     smallest_difference: float | None
+    missing: tuple[str, ...]
+    """Titles of mandatory rows that nobody ran."""
     notes: tuple[str, ...]
     published: tuple[Published, ...] = ()
 
@@ -170,17 +174,19 @@ def _table(key: Key, groups: Mapping[Key, Rows], book: AnswerBook) -> Table:
     has_ceiling = key.standard and not (key.budget == FULL and key.pool is None)
     tests = cells.drop_duplicates("seed", keep="last") if key.folds else cells.tail(1)
     counts = np.sum([np.sum(json.loads(confusion), axis=1) for confusion in tests["confusion"]], axis=0).tolist()
-    made, smallest = _rows(key, rows, most, baseline, supervised, dict(zip(key.class_names, counts, strict=True)), book)
+    made, found = _rows(key, rows, most, baseline, supervised, dict(zip(key.class_names, counts, strict=True)), book)
     return Table(
         key=key,
         rows=made,
         class_counts=tuple(counts),
         baseline=baseline,
         seeds=most,
-        smallest_difference=smallest,
+        smallest_difference=found.smallest_difference,
+        missing=missing_rows(supervised, key.init, full if has_ceiling else None),
         notes=(
             *baseline_notes(supervised, baseline, key.pool is not None, key.init),
             *(ceiling_notes(full, key.headline) if has_ceiling else ()),
+            *difference_notes(found, {row.name: row.title for row in made if row.complete}, key.headline),
             *label_notes(cells),
             *smoothing_notes(key.test_on, cells),
             *fold_notes(key.folds),
@@ -201,8 +207,8 @@ def _rows(
     supervised: Rows,
     images: Mapping[str, int],
     book: AnswerBook,
-) -> tuple[tuple[Row, ...], float | None]:
-    """The rows, the best first and incomplete ones last, and the smallest difference that is seen between them."""
+) -> tuple[tuple[Row, ...], Standing]:
+    """The rows, the best first and incomplete ones last, and how the complete ones stand."""
     metric = BY_KEY[key.headline]
     own = {name: rows_of(cells) for name, cells in rows.items()}
     over = rows_of(supervised[baseline]) if baseline else None
@@ -226,7 +232,7 @@ def _rows(
             )
         )
     made += [_row(rows[name], key, most) for name in sorted(rows.keys() - scores.keys())]
-    return tuple(made), found.smallest_difference
+    return tuple(made), found
 
 
 def _row(cells: pd.DataFrame, key: Key, most: int) -> Row:
