@@ -23,9 +23,12 @@ def summary(board: Board) -> list[str]:
 def records_line(board: Board) -> str:
     """How many records there are, and why some are in no table."""
     out, failed = sum(each.records for each in board.left_out), len(board.failures)
-    parts = [
-        f"{counted(board.records, 'record')}: {board.records - out - failed} in {counted(len(board.tables), 'table')}"
-    ]
+    where = (
+        f"{board.records - out - failed} in {counted(len(board.tables), 'table')}"
+        if board.tables
+        else "none in a table"
+    )
+    parts = [f"{counted(board.records, 'record')}: {where}"]
     if failed:
         parts.append(f"{failed} of cells without a result")
     if out:

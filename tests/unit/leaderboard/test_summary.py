@@ -57,7 +57,7 @@ def test_it_says_which_records_no_table_shows_and_why():
         "shows (2: overrides protocol.steps=60), and 1 more broken and left out."
     )
     page = render(make_board(frame_of(short)))["leaderboard.md"].decode()
-    assert "2 not standard, which only --include-nonstandard shows" in page
+    assert "2 records: none in a table, 2 not standard, which only --include-nonstandard shows" in page
     assert "no results yet" not in page
 
 
