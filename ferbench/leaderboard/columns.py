@@ -16,7 +16,7 @@ from ferbench.leaderboard.wording import (
     seeds,
     tied_text,
 )
-from ferbench.records.metrics import BY_KEY, HEADLINES, Metric, shown_in
+from ferbench.records.metrics import BY_KEY, Metric, shown_in
 from ferbench.render.numbers import NONE, sentence_case
 
 Output = Literal["text", "flat", "json"]
@@ -28,6 +28,7 @@ ALL = TEXT | FLAT | JSON
 
 # The last bits of a mean differ between machines; the files must not.
 DIGITS = 6
+MAIN_METRICS = ("accuracy", "balanced_accuracy")
 SPREAD = dict.fromkeys(("mean", "sd", "low", "high"), "Float64")
 PAIRED = {
     **dict.fromkeys(("mean", "low", "high"), "Float64"),
@@ -94,7 +95,7 @@ def _metric(metric: Metric) -> Column:
         within="metrics",
         title=sentence_case(metric.short_title),
         text=lambda row, table: mean_text(metric, row.metrics.get(metric.key)),
-        main=metric in HEADLINES,
+        main=metric.key in MAIN_METRICS,
         dropped=metric.dropped,
     )
 
@@ -179,13 +180,14 @@ def text_columns(table: Table) -> tuple[Column, ...]:
 
 
 def main_columns(table: Table) -> tuple[Column, ...]:
-    """Those of the first table of a page."""
-    return tuple(column for column in text_columns(table) if column.main)
+    """Those of the first table of a page, what it is ordered by among them."""
+    return tuple(column for column in text_columns(table) if column.main or column.key == table.key.headline)
 
 
 def further_columns(table: Table) -> tuple[Column, ...]:
     """Those of the second table of a page, which begins with the method too."""
-    return tuple(column for column in text_columns(table) if column.key == "title" or not column.main)
+    first = main_columns(table)
+    return tuple(column for column in text_columns(table) if column.key == "title" or column not in first)
 
 
 def flat_columns() -> Iterator[Column]:

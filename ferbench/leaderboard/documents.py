@@ -33,7 +33,7 @@ def render_markdown(board: Board) -> str:
         summary=summary(board),
         records_line=records_line(board),
         wording=wording,
-        parts=(main_columns, further_columns),
+        parts=(("", main_columns), ("Further numbers of the same rows:", further_columns)),
         texts=_texts,
         aligned=lambda columns: [":---" if column.words else "---:" for column in columns],
     )
