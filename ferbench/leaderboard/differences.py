@@ -91,7 +91,7 @@ def recalls(
 
 
 def _recall(scores: Scores, images: int, p: float | None) -> Recall | None:
-    if not scores.values:
+    if not scores.values or not images:
         return None
     about, values = scores.spread(), list(scores.values.values())
     low, high = wilson(values, scores.by_image(list(scores.values)), images)

@@ -24,7 +24,7 @@ Where seeds are tested on images of their own (folds), their means have the vari
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from statistics import fmean, stdev
 
@@ -96,6 +96,13 @@ def spread(values: Sequence[float], by_image: ByImage | None = None) -> Spread:
         return Spread(mean, None)
     half = quantile(len(values) - 1, (1 + CONFIDENCE) / 2) * standard_error(values, by_image)
     return Spread(mean, stdev(values), mean - half, mean + half)
+
+
+def within(about: Spread, low: float, high: float) -> Spread:
+    """The spread with its interval cut to a range: few seeds allow more than there is."""
+    if about.low is None or about.high is None:
+        return about
+    return replace(about, low=max(about.low, low), high=min(about.high, high))
 
 
 def paired(differences: Sequence[float], by_image: ByImage | None = None) -> Paired:

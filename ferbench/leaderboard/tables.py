@@ -27,7 +27,7 @@ from ferbench.leaderboard.notes import (
     tuning_notes,
 )
 from ferbench.leaderboard.reported import Published, ReportedBlock
-from ferbench.leaderboard.statistics import Paired, Recall, Spread, spread
+from ferbench.leaderboard.statistics import Paired, Recall, Spread, spread, within
 from ferbench.records.answers import AnswerBook
 from ferbench.records.cell import Budget
 from ferbench.records.frame import rows_of
@@ -258,9 +258,13 @@ def _row(cells: pd.DataFrame, key: Key, most: int) -> Row:
 
 
 def _metrics(cells: Sequence[Cell], book: AnswerBook) -> dict[str, Spread]:
-    """The mean of each metric; one that some cell lacks has none."""
-    scores = {metric.key: scores_of(cells, metric, book) for metric in METRICS}
-    return {name: each.spread() for name, each in scores.items() if len(each.values) == len(cells)}
+    """The mean of each metric, its interval within the metric's range; one that some cell lacks has none."""
+    scores = {metric: scores_of(cells, metric, book) for metric in METRICS}
+    return {
+        metric.key: within(each.spread(), metric.low, metric.high)
+        for metric, each in scores.items()
+        if len(each.values) == len(cells)
+    }
 
 
 def _left_out(cells: pd.DataFrame) -> Iterator[LeftOut]:

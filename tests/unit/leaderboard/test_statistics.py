@@ -9,7 +9,7 @@ from statsmodels.stats.power import TTestPower
 from statsmodels.stats.proportion import proportion_confint
 from statsmodels.stats.weightstats import DescrStatsW
 
-from ferbench.leaderboard.statistics import holm, paired, spread, standard_error, wilson
+from ferbench.leaderboard.statistics import holm, paired, spread, standard_error, wilson, within
 
 DIFFERENCES = [0.031, 0.012, 0.044, -0.003, 0.02]
 
@@ -52,6 +52,13 @@ def test_one_pair_has_a_mean_alone():
 
 def test_pairs_without_any_spread_are_equal_or_different_for_certain():
     assert (paired([0.0, 0.0]).p_unadjusted, paired([0.25, 0.25]).p_unadjusted) == (1.0, 0.0)
+
+
+def test_an_interval_ends_where_the_metric_does():
+    about = spread([0.6, 0.9])
+    assert about.low < 0 and about.high > 1
+    assert (within(about, 0, 1).low, within(about, 0, 1).high) == (0, 1)
+    assert within(spread([0.5]), 0, 1) == spread([0.5])
 
 
 def test_the_order_of_values_does_not_matter():
