@@ -26,6 +26,11 @@ if TYPE_CHECKING:
     from ferbench.records.metrics import Metric
 
 LONG = 2000
+EXPLANATION = (
+    "p: of no difference; of recalls adjusted by Holm over the classes, of the others each alone",
+    "seen: the difference that such a test would see with a probability of 80 %",
+    "within: the difference is less than this, either way (two one-sided tests at 5 %)",
+)
 
 
 @click.command()
@@ -104,15 +109,18 @@ def _print(title: str, comparison: "Comparison") -> None:
         accuracies = (f"{100 * pair.a:.1f}", f"{100 * pair.b:.1f}", f"{100 * (pair.a - pair.b):+.1f}")
         rows.append((str(pair.seed), *accuracies, *tests))
     print_table(("seed", "A %", "B %", "A - B", "only A right", "only B right", "McNemar p"), rows)
-    print_table(
-        ("difference in", f"A - B, mean of {counted(len(comparison.pairs), 'seed')}", "95 % t-interval"),
-        [(metric.title, *_difference(metric, comparison.metrics[metric.key])) for metric in shown_in("compare")]
-        + [(plain(f"recall of {name}"), *_difference(recall, value)) for name, value in comparison.recalls.items()],
-    )
-    click.echo(
-        f"A is {a}, B is {b}; differences in points (of metrics that are no percentages as they are), "
-        "the interval is over the differences of the seeds"
-    )
+    of_metrics = [
+        (metric.title, *_difference(metric, comparison.metrics[metric.key])) for metric in shown_in("compare")
+    ]
+    of_recalls = [
+        (plain(f"recall of {name}"), *_difference(recall, value, comparison.recall_p.get(name)))
+        for name, value in comparison.recalls.items()
+    ]
+    print_table(("difference in", "A - B", "95 % interval", "p", "seen", "within"), of_metrics + of_recalls)
+    click.echo(f"A is {a}, B is {b}; differences in points (of metrics that are no percentages as they are)")
+    click.echo(_basis(comparison))
+    for line in EXPLANATION:
+        click.echo(line)
     if any(pair.mcnemar is None for pair in comparison.pairs):
         click.echo("no McNemar counts where predictions are missing or not those of the record")
     for name, numbers in comparison.unpaired.items():
@@ -125,10 +133,23 @@ def _print(title: str, comparison: "Comparison") -> None:
     click.echo()
 
 
-def _difference(metric: "Metric", value: "Paired | None") -> tuple[str, str]:
+def _difference(metric: "Metric", value: "Paired | None", adjusted: float | None = None) -> tuple[str, ...]:
+    from ferbench.leaderboard.wording import p_text
+
     if value is None:
-        return "-", "-"
+        return ("-",) * 5
     mean = metric.number(value.mean, "+")
-    if value.low is None or value.high is None:
-        return mean, "needs two seeds"
-    return mean, f"{metric.number(value.low, '+')} to {metric.number(value.high, '+')}"
+    if value.low is None or value.high is None or value.smallest is None or value.within is None:
+        return mean, "needs two seeds", "-", "-", "-"
+    interval = f"{metric.number(value.low, '+')} to {metric.number(value.high, '+')}"
+    p = p_text(value.p_unadjusted if adjusted is None else adjusted)
+    return mean, interval, p, metric.number(value.smallest), metric.number(value.within)
+
+
+def _basis(comparison: "Comparison") -> str:
+    """What the numbers are means over, and whose variance the intervals have."""
+    about = comparison.metrics["accuracy"]
+    images = " alone"
+    if about is not None and about.images is not None:
+        images = f" and of the {about.images} shared test images, those of ECE of seeds alone"
+    return f"means of {counted(len(comparison.pairs), 'seed')}; intervals and p have the variance of seeds{images}"

@@ -6,7 +6,16 @@ from typing import Any, Literal
 
 from ferbench.leaderboard.published import published_fields
 from ferbench.leaderboard.tables import Row, Table
-from ferbench.leaderboard.wording import gain_text, mean_text, published_text, seeds
+from ferbench.leaderboard.wording import (
+    gain_text,
+    interval_text,
+    mean_text,
+    p_text,
+    place_text,
+    published_text,
+    seeds,
+    tied_text,
+)
 from ferbench.records.metrics import BY_KEY, Metric, shown_in
 from ferbench.render.numbers import NONE, sentence_case
 
@@ -19,8 +28,14 @@ ALL = TEXT | FLAT | JSON
 
 # The last bits of a mean differ between machines; the files must not.
 DIGITS = 6
-SPREAD = {"mean": "Float64", "sd": "Float64"}
-PAIRED = {"mean": "Float64", "low": "Float64", "high": "Float64", "pairs": "Int64"}
+MAIN_METRICS = ("accuracy", "balanced_accuracy")
+SPREAD = dict.fromkeys(("mean", "sd", "low", "high"), "Float64")
+PAIRED = {
+    **dict.fromkeys(("mean", "low", "high"), "Float64"),
+    "pairs": "Int64",
+    **dict.fromkeys(("p_unadjusted", "smallest", "within"), "Float64"),
+    "images": "Int64",
+}
 PUBLISHED = dict.fromkeys(("percent", "metric", "selected_on", "backbone", "source", "address", "command"), "string")
 
 
@@ -38,6 +53,8 @@ class Column:
     """The object of JSON that holds the value; the row itself if empty."""
     title: str = ""
     text: Callable[[Row, Table], str] = lambda row, table: NONE
+    main: bool = False
+    """Whether it stands in the first table of a page, which is narrow; the others follow in a second one."""
     words: bool = False
     """Whether people read words, set to the left, not numbers."""
     dropped: int | None = None
@@ -78,12 +95,17 @@ def _metric(metric: Metric) -> Column:
         within="metrics",
         title=sentence_case(metric.short_title),
         text=lambda row, table: mean_text(metric, row.metrics.get(metric.key)),
+        main=metric.key in MAIN_METRICS,
         dropped=metric.dropped,
     )
 
 
 def _gain(row: Row, table: Table) -> str:
     return "baseline" if row.name == table.baseline else gain_text(BY_KEY[table.key.headline], row.gain)
+
+
+def _interval(row: Row, table: Table) -> str:
+    return interval_text(BY_KEY[table.key.headline], row.metrics.get(table.key.headline))
 
 
 def _optimism(row: Row, table: Table) -> str:
@@ -104,7 +126,8 @@ def _published(row: Row, table: Table) -> dict[str, str]:
 
 COLUMNS = (
     Column("method", lambda row, table: row.name),
-    Column("title", outputs=ALL, title="Method", text=lambda row, table: row.title, words=True),
+    Column("place", outputs=TEXT, title="#", text=place_text, main=True),
+    Column("title", outputs=ALL, title="Method", text=lambda row, table: row.title, main=True, words=True),
     Column("complete", dtype="boolean"),
     Column("n_seeds", lambda row, table: len(row.by_seed), "Int64", FLAT),
     Column(
@@ -113,12 +136,23 @@ COLUMNS = (
         outputs=TEXT | FLAT,
         title="Seeds",
         text=lambda row, table: seeds(row),
+        main=True,
+        dropped=74,
     ),
     Column("headline_by_seed", lambda row, table: {str(seed): x for seed, x in row.by_seed.items()}, outputs=JSON),
     *map(_metric, shown_in("tables")),
+    Column("interval", outputs=TEXT, title="95 % interval", text=_interval, main=True, dropped=72),
     Column("recall", lambda row, table: row.recalls, outputs=JSON),
     Column("gain_over", lambda row, table: table.baseline if row.gain else None, outputs=FLAT),
-    Column("gain", None, PAIRED, ALL, title="Gain", text=_gain),
+    Column("gain", None, PAIRED, ALL, title="Gain", text=_gain, main=True),
+    Column(
+        "gain_p", None, "Float64", ALL, title="p", text=lambda row, table: p_text(row.gain_p), main=True, dropped=80
+    ),
+    Column("ties", outputs=TEXT, title="Tied with", text=tied_text, main=True, words=True),
+    Column("groups", lambda row, table: " ".join(map(str, row.groups)) or None, outputs=FLAT),
+    Column("groups", lambda row, table: list(row.groups), outputs=JSON),
+    Column("tied_with", lambda row, table: None if row.tied_with is None else ", ".join(row.tied_with), outputs=FLAT),
+    Column("tied_with", lambda row, table: None if row.tied_with is None else list(row.tied_with), outputs=JSON),
     Column("optimism", None, SPREAD, ALL, title="Optimism", text=_optimism, dropped=60),
     Column("image_passes", None, "Int64", ALL, title="Image passes", text=_image_passes, dropped=20),
     Column(
@@ -134,7 +168,7 @@ COLUMNS = (
         dropped=10,
     ),
     Column("labels", lambda row, table: list(row.labels), outputs=JSON),
-    Column("published", _published, PUBLISHED, TEXT | FLAT, title="Published", text=published_text),
+    Column("published", _published, PUBLISHED, TEXT | FLAT, title="Published", text=published_text, main=True),
 )
 
 
@@ -143,6 +177,17 @@ def text_columns(table: Table) -> tuple[Column, ...]:
     return tuple(
         column for column in COLUMNS if "text" in column.outputs and (column.key != "published" or table.published)
     )
+
+
+def main_columns(table: Table) -> tuple[Column, ...]:
+    """Those of the first table of a page, what it is ordered by among them."""
+    return tuple(column for column in text_columns(table) if column.main or column.key == table.key.headline)
+
+
+def further_columns(table: Table) -> tuple[Column, ...]:
+    """Those of the second table of a page, which begins with the method too."""
+    first = main_columns(table)
+    return tuple(column for column in text_columns(table) if column.key == "title" or column not in first)
 
 
 def flat_columns() -> Iterator[Column]:

@@ -1,21 +1,20 @@
 """Two rows side by side on the seeds of both."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 from scipy import stats
 
-from ferbench.errors import UsageError, VerificationError
-from ferbench.leaderboard.statistics import Paired, paired
+from ferbench.errors import UsageError
+from ferbench.leaderboard.differences import Cell, Scores, adjusted, difference, recalls_of, scores_of
+from ferbench.leaderboard.statistics import Paired
+from ferbench.records.answers import AnswerBook
 from ferbench.records.dotted import flat
-from ferbench.records.frame import RECALL, rows_of
+from ferbench.records.frame import rows_of
 from ferbench.records.metrics import shown_in
-from ferbench.records.store import PREDICTIONS, read_predictions
 
 SPLIT = ("data", "labeled", "test", "split_rule")
 EQUAL = (
@@ -23,9 +22,6 @@ EQUAL = (
     *("image_passes", "parameters", "selection"),
 )
 """What a fair comparison holds equal besides method, variant, head and the fields of the protocol."""
-
-Cell = Mapping[str, Any]
-"""A row of a frame: one cell."""
 
 
 @dataclass(frozen=True)
@@ -49,13 +45,17 @@ class SeedPair:
 
 @dataclass(frozen=True)
 class Comparison:
-    """A minus B in every number, and what besides the method is not equal."""
+    """A minus B in every number, and what besides the method is not equal.
+
+    `recall_p` are the p-values of the recalls, adjusted by Holm over the classes.
+    """
 
     a: str
     b: str
     pairs: tuple[SeedPair, ...]
     metrics: Mapping[str, Paired | None]
     recalls: Mapping[str, Paired | None]
+    recall_p: Mapping[str, float]
     unequal: tuple[str, ...]
     unpaired: Mapping[str, tuple[int, ...]]
 
@@ -72,31 +72,39 @@ def compare_rows(a: pd.DataFrame, b: pd.DataFrame) -> Comparison:
         )
     for pair in pairs:
         _refuse_other_split(*pair)
+    book, (cells_a, cells_b) = AnswerBook(), zip(*pairs, strict=True)
+
+    def over_all(one: Scores, other: Scores) -> Paired | None:
+        """None unless each seed has the number in both rows."""
+        found = difference(one, other)
+        return found if found is not None and found.pairs == len(pairs) else None
+
+    recalls = {
+        name: over_all(*(recalls_of(cells, name, label, book) for cells in (cells_a, cells_b)))
+        for label, name in enumerate(json.loads(pairs[0][0]["class_names"]))
+    }
     alone = {name_a: one.keys() - other.keys(), name_b: other.keys() - one.keys()}
     return Comparison(
         a=name_a,
         b=name_b,
-        pairs=tuple(SeedPair(x["seed"], x["accuracy"], y["accuracy"], mcnemar(x, y)) for x, y in pairs),
-        metrics={metric.key: _difference(metric.key, pairs) for metric in shown_in("compare")},
-        recalls={name: _difference(f"{RECALL}{name}", pairs) for name in json.loads(pairs[0][0]["class_names"])},
+        pairs=tuple(SeedPair(x["seed"], x["accuracy"], y["accuracy"], mcnemar(x, y, book)) for x, y in pairs),
+        metrics={
+            metric.key: over_all(*(scores_of(cells, metric, book) for cells in (cells_a, cells_b)))
+            for metric in shown_in("compare")
+        },
+        recalls=recalls,
+        recall_p=adjusted(recalls),
         unequal=tuple(_unequal(*pairs[0])),
         unpaired={name: tuple(sorted(seeds)) for name, seeds in alone.items() if seeds},
     )
 
 
-def mcnemar(a: Cell, b: Cell) -> McNemar | None:
+def mcnemar(a: Cell, b: Cell, book: AnswerBook) -> McNemar | None:
     """Counts on the shared test images; None unless both predictions are there and of the same images."""
-    try:
-        one, other = (read_predictions(Path(cell["path"]).parent / PREDICTIONS) for cell in (a, b))
-    except VerificationError:
+    one, other = book.answers(a), book.answers(b)
+    if one is None or other is None or one.images != other.images:
         return None
-    if one.digest() != a["predictions_digest"] or other.digest() != b["predictions_digest"]:
-        return None
-    if one.ids != other.ids or not np.array_equal(one.labels, other.labels):
-        return None
-    right_a = one.logits.argmax(axis=1) == one.labels
-    right_b = other.logits.argmax(axis=1) == other.labels
-    only_a, only_b = int((right_a & ~right_b).sum()), int((right_b & ~right_a).sum())
+    only_a, only_b = int((one.right & ~other.right).sum()), int((other.right & ~one.right).sum())
     p_value = float(stats.binomtest(only_a, only_a + only_b).pvalue) if only_a + only_b else 1.0
     return McNemar(only_a, only_b, p_value)
 
@@ -110,13 +118,6 @@ def _refuse_other_split(a: Cell, b: Cell) -> None:
             )
     if a["class_names"] != b["class_names"]:
         raise UsageError(f"{a['path']} and {b['path']} do not compare: their classes differ")
-
-
-def _difference(name: str, pairs: Sequence[tuple[Cell, Cell]]) -> Paired | None:
-    """Of one metric or recall over the seeds; None unless each seed has it in both rows."""
-    values = [(one.get(name), other.get(name)) for one, other in pairs]
-    differences = [one - other for one, other in values if one is not None and other is not None]
-    return paired(differences) if len(differences) == len(pairs) else None
 
 
 def _unequal(a: Cell, b: Cell) -> list[str]:

@@ -8,7 +8,8 @@ from operator import attrgetter
 import pandas as pd
 
 from ferbench.leaderboard import wording
-from ferbench.leaderboard.columns import text_columns
+from ferbench.leaderboard.columns import Column, further_columns, main_columns
+from ferbench.leaderboard.summary import records_line, summary
 from ferbench.leaderboard.tables import Board, Table
 from ferbench.render.escape import LONG, latex, markdown
 from ferbench.render.html import templates
@@ -28,10 +29,13 @@ def render_markdown(board: Board) -> str:
     )
     page = environment.get_template("leaderboard.md.j2").render(
         board=board,
-        standard=sum(table.key.standard for table in board.tables),
+        headings=wording.headings([table.key for table in board.tables]),
+        summary=summary(board),
+        records_line=records_line(board),
         wording=wording,
-        text_columns=text_columns,
+        parts=(("", main_columns), ("Further numbers of the same rows:", further_columns)),
         texts=_texts,
+        aligned=lambda columns: [":---" if column.words else "---:" for column in columns],
     )
     return page.rstrip("\n") + "\n"
 
@@ -39,20 +43,22 @@ def render_markdown(board: Board) -> str:
 def render_latex(board: Board) -> str:
     """Every table with its caption and, as comments, its notes; equal boards give equal bytes."""
     parts = ["% Written by `ferbench leaderboard export`; needs \\usepackage{booktabs}. Notes are comments."]
-    parts += [part for number, table in enumerate(board.tables, 1) for part in _latex(table, number)]
+    headings = wording.headings([table.key for table in board.tables])
+    for number, table in enumerate(board.tables, 1):
+        parts += _latex(table, headings[table.key], number)
     return "\n".join(parts) + "\n"
 
 
-def _latex(table: Table, number: int) -> Iterator[str]:
-    columns = text_columns(table)
-    texts = [map(latex, row) for row in _texts(table)]
+def _latex(table: Table, heading: str, number: int) -> Iterator[str]:
+    columns = main_columns(table)
+    texts = [map(latex, row) for row in _texts(table, columns)]
     frame = pd.DataFrame(texts, columns=[latex(column.title) for column in columns], dtype="string")
     yield ""
     yield frame.to_latex(
         index=False,
         escape=False,
         column_format="".join("l" if column.words else "r" for column in columns),
-        caption=latex(f"{wording.heading(table.key)}. {wording.caption(table)}.", LONG),
+        caption=latex(f"{heading}. {wording.caption(table)}.", LONG),
         label=f"tab:ferbench-{number}",
         position="htbp",
     ).rstrip()
@@ -60,5 +66,5 @@ def _latex(table: Table, number: int) -> Iterator[str]:
         yield f"% {latex(note, LONG)}"
 
 
-def _texts(table: Table) -> list[Sequence[str]]:
-    return [[column.text(row, table) for column in text_columns(table)] for row in table.rows]
+def _texts(table: Table, columns: Sequence[Column]) -> list[Sequence[str]]:
+    return [[column.text(row, table) for column in columns] for row in table.rows]

@@ -6,7 +6,7 @@ from typing import Any
 
 import pandas as pd
 
-from ferbench.leaderboard.columns import flat_columns, json_row
+from ferbench.leaderboard.columns import DIGITS, flat_columns, json_row
 from ferbench.leaderboard.keys import Key
 from ferbench.leaderboard.published import commands, published_fields
 from ferbench.leaderboard.reported import Published
@@ -23,6 +23,8 @@ def render_json(board: Board) -> bytes:
             "failures": [asdict(failure) for failure in board.failures],
             "not_reproduced": [_published(value) for value in board.not_reproduced],
             "records": board.records,
+            "left_out": [asdict(each) for each in board.left_out],
+            "broken": board.broken,
             "tables": [_table(table) for table in board.tables],
         }
     )
@@ -81,6 +83,9 @@ def _table(table: Table) -> dict[str, Any]:
     return {
         **_key(table.key),
         "baseline": table.baseline,
+        "seeds": table.seeds,
+        "smallest_difference": None if table.smallest_difference is None else round(table.smallest_difference, DIGITS),
+        "missing": list(table.missing),
         "notes": list(table.notes),
         "test_images": dict(zip(table.key.class_names, table.class_counts, strict=True)),
         "rows": [json_row(row, table) for row in table.rows],

@@ -1,23 +1,32 @@
 """What a reader must know about a table and cannot see in it; stands below it."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import pandas as pd
 
 from ferbench.contract.protocol import Headline
+from ferbench.leaderboard.differences import FEWEST, Standing
 from ferbench.leaderboard.statistics import spread
 from ferbench.records.metrics import BY_KEY
 from ferbench.records.rows import BASELINES, PROBE, TITLES
+
+FULL_SUPERVISION = "full supervision"
 
 Rows = dict[str, pd.DataFrame]
 """The rows of a table by name, each with its cells."""
 
 
+def missing_rows(supervised: Rows, init: str, full: Rows | None) -> tuple[str, ...]:
+    """Mandatory rows that nobody ran; `full` are the rows with all labels, None where the table itself has all."""
+    mandatory = BASELINES if init == "scratch" else (*BASELINES, PROBE)
+    missing = tuple(TITLES.get(name, name) for name in mandatory if name not in supervised)
+    return missing if full is None or any(name in full for name in BASELINES) else (*missing, FULL_SUPERVISION)
+
+
 def baseline_notes(supervised: Rows, baseline: str | None, has_pool: bool, init: str) -> Iterator[str]:
     """What gains are over, and which mandatory rows are missing."""
-    mandatory = BASELINES if init == "scratch" else (*BASELINES, PROBE)
-    missing = [TITLES.get(name, name) for name in mandatory if name not in supervised]
+    missing = missing_rows(supervised, init, None)
     where = ", of the table without a pool" if has_pool else ""
     if missing:
         gain = f"gain is over {TITLES[baseline]} alone{where}" if baseline else "no gain can be given"
@@ -32,13 +41,28 @@ def ceiling_notes(full: Rows, headline: Headline) -> Iterator[str]:
     most = max(map(len, rows.values()), default=0)
     means = {name: spread(cells[headline].tolist()) for name, cells in rows.items() if len(cells) == most}
     if not means:
-        yield "Missing mandatory row: full supervision (budget ratio-1)."
+        yield f"Missing mandatory row: {FULL_SUPERVISION} (budget ratio-1)."
         return
     best = max(means, key=lambda name: means[name].mean)
     yield (
         f"Full supervision: {100 * means[best].mean:.1f} % {BY_KEY[headline].title} "
         f"({TITLES[best]}, all labels, {most} seed{'' if most == 1 else 's'})."
     )
+
+
+def difference_notes(found: Standing, titles: Mapping[str, str], headline: Headline) -> Iterator[str]:
+    """What the differences between complete rows could have seen, and what their intervals lack."""
+    if found.smallest_difference is not None:
+        yield (
+            f"A difference of {100 * found.smallest_difference:.1f} points of {BY_KEY[headline].title} would be seen "
+            "with a probability of 80 % by one comparison alone, the median of those here. An interval with zero in it "
+            "does not say that there is no difference."
+        )
+    if len(titles) > 1 and found.ties is None:
+        yield f"Below {FEWEST} seeds nothing is said about which rows are tied."
+    if found.without_images:
+        names = ", ".join(titles[name] for name in found.without_images)
+        yield f"No predictions beside the records of {names}: intervals with it are over seeds alone, for these images."
 
 
 def label_notes(cells: pd.DataFrame) -> Iterator[str]:

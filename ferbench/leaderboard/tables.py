@@ -1,7 +1,7 @@
 """From a frame of cells to tables: which rows stand together, and in which order."""
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from statistics import median, median_low
 
@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from ferbench.contract.protocol import Headline
+from ferbench.leaderboard.differences import Cell, Standing, recalls, scores_of, standing
 from ferbench.leaderboard.keys import Key, table_key
 from ferbench.leaderboard.notes import (
     Rows,
@@ -17,17 +18,20 @@ from ferbench.leaderboard.notes import (
     cell_notes,
     code_notes,
     cross_notes,
+    difference_notes,
     fold_notes,
     label_notes,
+    missing_rows,
     row_notes,
     smoothing_notes,
     tuning_notes,
 )
 from ferbench.leaderboard.reported import Published, ReportedBlock
-from ferbench.leaderboard.statistics import Paired, Spread, paired, spread
+from ferbench.leaderboard.statistics import Paired, Recall, Spread, spread, within
+from ferbench.records.answers import AnswerBook
 from ferbench.records.cell import Budget
-from ferbench.records.frame import RECALL, rows_of
-from ferbench.records.metrics import METRICS
+from ferbench.records.frame import rows_of
+from ferbench.records.metrics import BY_KEY, METRICS
 from ferbench.records.rows import BASELINES
 
 FULL = Budget(ratio="1")
@@ -37,7 +41,9 @@ FULL = Budget(ratio="1")
 class Row:
     """One method in a table. An incomplete row has its headline by seed, and no mean of anything.
 
-    Optimism and minutes are those of a training; a row that is tested on another set has none.
+    Optimism and minutes are those of a training; a row that is tested on another set has none. `gain_p` is adjusted by
+    Holm over the gains of the table. `tied_with` names the rows that this one is not told apart from, and `groups` are
+    the groups of such rows that it is in, numbered from the best; there are none below five seeds.
     """
 
     name: str
@@ -45,9 +51,12 @@ class Row:
     by_seed: Mapping[int, float]
     most_seeds: int
     metrics: Mapping[str, Spread] = field(default_factory=dict)
-    recalls: Mapping[str, Spread | None] = field(default_factory=dict)
+    recalls: Mapping[str, Recall | None] = field(default_factory=dict)
     optimism: Spread | None = None
     gain: Paired | None = None
+    gain_p: float | None = None
+    groups: tuple[int, ...] = ()
+    tied_with: tuple[str, ...] | None = None
     image_passes: int | None = None
     minutes: float | None = None
     labels: tuple[int, int] = (0, 0)
@@ -62,13 +71,19 @@ class Row:
 class Table:
     """Rows that may be compared, the best first, and what a reader must know about them.
 
-    `class_counts` are the test images of each class, of all folds that have been tested where there are folds.
+    `class_counts` are the test images of each class, of all folds that have been tested where there are folds. `seeds`
+    is how many a complete row has. `smallest_difference` of the headline is what one comparison of two rows alone sees
+    with a probability of 80 %, in the median of the table's comparisons; None below two seeds.
     """
 
     key: Key
     rows: tuple[Row, ...]
     class_counts: tuple[int, ...]
     baseline: str | None
+    seeds: int
+    smallest_difference: float | None
+    missing: tuple[str, ...]
+    """Titles of mandatory rows that nobody ran."""
     notes: tuple[str, ...]
     published: tuple[Published, ...] = ()
 
@@ -88,17 +103,29 @@ class Failure:
 
 
 @dataclass(frozen=True)
+class LeftOut:
+    """How many records no table shows, since they are not standard, and why."""
+
+    reason: str
+    records: int
+
+
+@dataclass(frozen=True)
 class Board:
     """Everything that a leaderboard shows."""
 
     tables: tuple[Table, ...]
     failures: tuple[Failure, ...]
     records: int
+    """All that hold, shown or not."""
+    left_out: tuple[LeftOut, ...] = ()
+    broken: int = 0
+    """Records that do not hold, of which nothing is shown."""
     not_reproduced: tuple[Published, ...] = ()
 
 
 def make_board(frame: pd.DataFrame, include_nonstandard: bool = False, published: Sequence[Published] = ()) -> Board:
-    """A pure function of the cells of a frame, whatever their order, and of what papers print."""
+    """A pure function of the cells of a frame, whatever their order, of their predictions and of what papers print."""
     admitted = frame if include_nonstandard else frame[frame["standard"]]
     admitted = admitted.sort_values("folder", kind="stable")
     scored = admitted[admitted["status"] == "ok"]
@@ -109,10 +136,13 @@ def make_board(frame: pd.DataFrame, include_nonstandard: bool = False, published
         for row in rows_of(admitted[admitted["status"] != "ok"])
     )
     # Only here do published values come in: everything that is computed is computed without them.
-    made = tuple(_beside_published(_table(key, groups), published) for key in keys)
+    book = AnswerBook()
+    made = tuple(_beside_published(_table(key, groups, book), published) for key in keys)
     shown = {value for table in made for value in table.published}
     rest = tuple(value for value in published if value not in shown)
-    return Board(made, failures, len(admitted), rest)
+    left_out = () if include_nonstandard else tuple(_left_out(frame[~frame["standard"]]))
+    broken = len(frame.attrs.get("problems", ()))
+    return Board(made, failures, len(frame), left_out, broken, rest)
 
 
 def grouped(cells: pd.DataFrame) -> dict[Key, Rows]:
@@ -133,37 +163,30 @@ def better_baseline(rows: Rows, headline: Headline) -> str | None:
     return max(present, key=lambda name: spread(present[name][headline].tolist()).mean, default=None)
 
 
-def paired_gain(cells: pd.DataFrame, baseline: pd.DataFrame, headline: Headline) -> Paired | None:
-    """Headline minus that of the baseline over the seeds of both; only where they saw the same labeled images."""
-    pair = ["seed", "fingerprint_labeled"]
-    both = cells[[*pair, headline]].merge(baseline[[*pair, headline]], on=pair, suffixes=("", "_baseline"))
-    return paired((both[headline] - both[f"{headline}_baseline"]).tolist()) if len(both) else None
-
-
-def _table(key: Key, groups: Mapping[Key, Rows]) -> Table:
+def _table(key: Key, groups: Mapping[Key, Rows], book: AnswerBook) -> Table:
     rows = groups[key]
     cells = pd.concat(rows.values())
     most = key.folds or max(map(len, rows.values()))
     # supervised rows use no pool, so a table with a pool takes them from the table without one
     supervised = {**groups.get(replace(key, pool=None), {}), **rows}
     baseline = better_baseline(supervised, key.headline)
-    made = []
-    for name, own in rows.items():
-        gain = paired_gain(own, supervised[baseline], key.headline) if baseline and name != baseline else None
-        made.append(_row(own, key, most, gain))
-    made.sort(key=lambda row: (not row.complete, -row.metrics[key.headline].mean if row.complete else 0.0, row.name))
     full = groups.get(replace(key, budget=FULL, pool=None), {})
     has_ceiling = key.standard and not (key.budget == FULL and key.pool is None)
     tests = cells.drop_duplicates("seed", keep="last") if key.folds else cells.tail(1)
-    counts = np.sum([np.sum(json.loads(confusion), axis=1) for confusion in tests["confusion"]], axis=0)
+    counts = np.sum([np.sum(json.loads(confusion), axis=1) for confusion in tests["confusion"]], axis=0).tolist()
+    made, found = _rows(key, rows, most, baseline, supervised, dict(zip(key.class_names, counts, strict=True)), book)
     return Table(
         key=key,
-        rows=tuple(made),
-        class_counts=tuple(counts.tolist()),
+        rows=made,
+        class_counts=tuple(counts),
         baseline=baseline,
+        seeds=most,
+        smallest_difference=found.smallest_difference,
+        missing=missing_rows(supervised, key.init, full if has_ceiling else None),
         notes=(
             *baseline_notes(supervised, baseline, key.pool is not None, key.init),
             *(ceiling_notes(full, key.headline) if has_ceiling else ()),
+            *difference_notes(found, {row.name: row.title for row in made if row.complete}, key.headline),
             *label_notes(cells),
             *smoothing_notes(key.test_on, cells),
             *fold_notes(key.folds),
@@ -174,6 +197,89 @@ def _table(key: Key, groups: Mapping[Key, Rows]) -> Table:
             *code_notes(rows),
         ),
     )
+
+
+def _rows(
+    key: Key,
+    rows: Rows,
+    most: int,
+    baseline: str | None,
+    supervised: Rows,
+    images: Mapping[str, int],
+    book: AnswerBook,
+) -> tuple[tuple[Row, ...], Standing]:
+    """The rows, the best first and incomplete ones last, and how the complete ones stand."""
+    metric = BY_KEY[key.headline]
+    own = {name: rows_of(cells) for name, cells in rows.items()}
+    over = rows_of(supervised[baseline]) if baseline else None
+    scores = {name: scores_of(cells, metric, book) for name, cells in own.items() if len(cells) == most}
+    best_first = sorted(scores, key=lambda name: (-scores[name].spread().mean, name))
+    found = standing(
+        {name: scores[name] for name in best_first}, baseline, None if over is None else scores_of(over, metric, book)
+    )
+    made = []
+    for name in best_first:
+        apart = None if name == baseline else over
+        made.append(
+            replace(
+                _row(rows[name], key, most),
+                metrics=_metrics(own[name], book),
+                recalls=recalls(own[name], apart, images, book),
+                gain=found.gains.get(name),
+                gain_p=found.gain_p.get(name),
+                groups=found.ties.groups[name] if found.ties else (),
+                tied_with=found.ties.tied_with[name] if found.ties else None,
+            )
+        )
+    made += [_row(rows[name], key, most) for name in sorted(rows.keys() - scores.keys())]
+    return tuple(made), found
+
+
+def _row(cells: pd.DataFrame, key: Key, most: int) -> Row:
+    """A row without what its predictions and other rows say of it."""
+    scores = cells[key.headline]
+    row = Row(
+        name=cells["row"].iloc[0],
+        title=cells["title"].iloc[0],
+        by_seed=dict(zip(cells["seed"].tolist(), scores.tolist(), strict=True)),
+        most_seeds=most,
+        labels=(int(cells["labels_seen"].min()), int(cells["labels_seen"].max())),
+    )
+    if not row.complete:
+        return row
+    minutes = cells["wall_seconds"][cells["test_on"].isna()].tolist()
+    optimism = (cells[f"oracle_{key.headline}"] - scores).dropna().tolist()
+    return replace(
+        row,
+        optimism=spread(optimism) if optimism else None,
+        image_passes=median_low(cells["image_passes"].tolist()),
+        minutes=median(minutes) / 60 if minutes else None,
+    )
+
+
+def _metrics(cells: Sequence[Cell], book: AnswerBook) -> dict[str, Spread]:
+    """The mean of each metric, its interval within the metric's range; one that some cell lacks has none."""
+    scores = {metric: scores_of(cells, metric, book) for metric in METRICS}
+    return {
+        metric.key: within(each.spread(), metric.low, metric.high)
+        for metric, each in scores.items()
+        if len(each.values) == len(cells)
+    }
+
+
+def _left_out(cells: pd.DataFrame) -> Iterator[LeftOut]:
+    """Why the records of a frame are not standard."""
+    reasons = pd.Series([_reason(cell) for cell in rows_of(cells)], dtype=object)
+    for reason, number in sorted(reasons.value_counts().items()):
+        yield LeftOut(str(reason), int(number))
+
+
+def _reason(cell: Cell) -> str:
+    if cell["draft"]:
+        return "the protocol is a draft"
+    if cell["overrides"]:
+        return f"overrides {cell['overrides']}"
+    return "options, seeds or ratios of its own, or an executor that is never standard"
 
 
 def _beside_published(table: Table, published: Iterable[Published]) -> Table:
@@ -190,34 +296,3 @@ def _beside_published(table: Table, published: Iterable[Published]) -> Table:
         return there and value.method in methods
 
     return replace(table, published=tuple(filter(same, published)))
-
-
-def _row(cells: pd.DataFrame, key: Key, most: int, gain: Paired | None) -> Row:
-    scores = cells[key.headline]
-    row = Row(
-        name=cells["row"].iloc[0],
-        title=cells["title"].iloc[0],
-        by_seed=dict(zip(cells["seed"].tolist(), scores.tolist(), strict=True)),
-        most_seeds=most,
-        labels=(int(cells["labels_seen"].min()), int(cells["labels_seen"].max())),
-    )
-    if not row.complete:
-        return row
-    minutes = cells["wall_seconds"][cells["test_on"].isna()].tolist()
-    return replace(
-        row,
-        # a metric that some cell lacks has no mean, but some folds may have no image of a class
-        metrics={
-            metric.key: spread(cells[metric.key].tolist()) for metric in METRICS if cells[metric.key].notna().all()
-        },
-        recalls={name: _spread(cells[f"{RECALL}{name}"]) for name in key.class_names},
-        optimism=_spread(cells[f"oracle_{key.headline}"] - scores),
-        gain=gain,
-        image_passes=median_low(cells["image_passes"].tolist()),
-        minutes=median(minutes) / 60 if minutes else None,
-    )
-
-
-def _spread(values: pd.Series) -> Spread | None:
-    there = values.dropna().tolist()
-    return spread(there) if there else None

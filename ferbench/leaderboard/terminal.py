@@ -10,8 +10,9 @@ from rich.table import Table as Grid
 from rich.text import Text
 
 from ferbench.leaderboard.columns import Column, text_columns
+from ferbench.leaderboard.summary import records_line
 from ferbench.leaderboard.tables import Board, Row, Table
-from ferbench.leaderboard.wording import all_notes, caption, heading
+from ferbench.leaderboard.wording import all_notes, caption, headings
 from ferbench.render.escape import LONG, plain
 
 WIDEST = 1000
@@ -21,18 +22,20 @@ WIDEST = 1000
 def print_board(board: Board) -> None:
     """Every table with its notes, then the cells that have no result. Into a file or a pipe all columns are written."""
     console = Console(highlight=False) if sys.stdout.isatty() else Console(highlight=False, width=WIDEST)
+    names = headings([table.key for table in board.tables])
     for table in board.tables:
-        _print_table(console, table)
+        _print_table(console, table, names[table.key])
     if board.failures:
         console.print(Text("Cells without a result", "bold red"))
     for failure in board.failures:
         console.print(Text(plain(f"{failure.folder}: {failure.status}: {failure.reason}", LONG)))
     if board.not_reproduced:
         console.print(Text(f"Published values without a measured row: {len(board.not_reproduced)}", "dim"))
+    console.print(Text(plain(records_line(board), LONG)))
 
 
-def _print_table(console: Console, table: Table) -> None:
-    console.print(Text(plain(heading(table.key)), "bold"))
+def _print_table(console: Console, table: Table, heading: str) -> None:
+    console.print(Text(plain(heading, LONG), "bold"))
     console.print(Text(plain(caption(table), LONG), "dim"))
     console.print(_fitting(console, table))
     for note in all_notes(table):

@@ -1,11 +1,12 @@
 """The words and numbers of a table, the same for every output that people read; escaping is up to the output."""
 
 from collections.abc import Iterator, Sequence
+from itertools import groupby
 
 from ferbench.leaderboard.keys import Key, start_text
 from ferbench.leaderboard.published import commands
 from ferbench.leaderboard.reported import Origin, Published, ReportedBlock
-from ferbench.leaderboard.statistics import Paired, Spread
+from ferbench.leaderboard.statistics import LEVEL, Paired, Recall, Spread
 from ferbench.leaderboard.tables import Row, Table
 from ferbench.records.metrics import BY_KEY, Metric, shown_in
 from ferbench.render.numbers import NONE, sentence_case
@@ -88,8 +89,16 @@ def recall_columns(table: Table) -> tuple[str, ...]:
 
 
 def recall_cells(row: Row) -> tuple[str, ...]:
-    """Recall per class, written like the mean of all; a class without test images has none."""
-    return (row.title, *(mean_text(BY_KEY["balanced_accuracy"], value) for value in row.recalls.values()))
+    """Recall per class with Wilson's interval; a class without test images has none."""
+    return (row.title, *map(recall_text, row.recalls.values()))
+
+
+def recall_text(value: Recall | None) -> str:
+    """`18.0 (10–31)`, in percent; with a star where it differs from the baseline's, all classes considered."""
+    if value is None:
+        return NONE
+    star = "*" if value.p is not None and value.p < LEVEL else ""
+    return f"{100 * value.mean:.1f} ({100 * value.low:.0f}–{100 * value.high:.0f}){star}"
 
 
 def seeds(row: Row) -> str:
@@ -118,18 +127,71 @@ def gain_text(metric: Metric, value: Paired | None) -> str:
     return f"{mean} ({metric.number(value.low, '+')} to {metric.number(value.high, '+')})"
 
 
+def interval_text(metric: Metric, value: Spread | None) -> str:
+    """`75.9–80.2`: the interval of a mean."""
+    if value is None or value.low is None or value.high is None:
+        return NONE
+    return f"{metric.number(value.low)}–{metric.number(value.high)}"
+
+
+def place_text(row: Row, table: Table) -> str:
+    """The number of a row, counted from the best; an incomplete row has none."""
+    return str(table.rows.index(row) + 1) if row.complete else NONE
+
+
+def tied_text(row: Row, table: Table) -> str:
+    """`1, 3–5`: the numbers of the rows that this one is not told apart from; `none` if there are none."""
+    if row.tied_with is None:
+        return NONE
+    places = [place for place, other in enumerate(table.rows, 1) if other.name in row.tied_with]
+    runs = [[place for _, place in run] for _, run in groupby(enumerate(places), lambda pair: pair[1] - pair[0])]
+    texts = (str(run[0]) if len(run) == 1 else f"{run[0]}{'–' if len(run) > 2 else ', '}{run[-1]}" for run in runs)
+    return ", ".join(texts) or "none"
+
+
+def p_text(p: float | None) -> str:
+    """`0.034`, or `< 0.001`."""
+    if p is None:
+        return NONE
+    return "< 0.001" if p < 0.0005 else f"{p:.3f}"
+
+
 def heading(key: Key) -> str:
-    """`synthfaces, 7 classes, 5 % of the labels`, or `trained on A, tested on B (6 classes of both), ...`."""
+    """`synthfaces, 7 classes, 5 % of the labels, ratio-v1, small-resnet/16`, or `trained on A, tested on B, ...`."""
     pool = "" if key.pool is None else f", unlabeled pool {key.pool}"
     data = f"{key.dataset}, {key.classes} classes"
     if key.test_on is not None:
         data = f"trained on {data}, tested on {key.test_on} ({len(key.class_names)} classes of both)"
-    title = f"{data}, {key.budget.title()}{pool}"
+    title = f"{data}, {key.budget.title()}{pool}, {key.protocol}, {key.backbone}"
     if key.standard:
         return title
     reasons = ["the protocol is a draft"] if key.draft else []
     reasons += [f"overrides {key.protocol_overrides}"] if key.protocol_overrides else []
     return f"Not standard ({', '.join(reasons) or 'options, seeds or ratios of its own'}): {title}"
+
+
+def headings(keys: Sequence[Key]) -> dict[Key, str]:
+    """The heading of each table of a board; tables that would share one are named by what differs between them."""
+    same: dict[str, list[Key]] = {}
+    for key in keys:
+        same.setdefault(heading(key), []).append(key)
+    return {key: _apart(title, key, alike) for title, alike in same.items() for key in alike}
+
+
+def _apart(title: str, key: Key, alike: Sequence[Key]) -> str:
+    facts = [dict(_further(other)) for other in alike]
+    return ", ".join([title, *(text for name, text in _further(key) if len({fact[name] for fact in facts}) > 1)])
+
+
+def _further(key: Key) -> Iterator[tuple[str, str]]:
+    """What a heading does not say of a table unless it must."""
+    yield "init", start_text(key.init)
+    yield "precision", key.precision
+    yield "data", f"data {key.data[:12]}"
+    yield "test", f"test images {key.test[:12]}"
+    yield "folds", f"{key.folds} folds" if key.folds else "no folds"
+    yield "headline", f"by {BY_KEY[key.headline].title}"
+    yield "class_names", f"classes {', '.join(key.class_names)}"
 
 
 def caption(table: Table) -> str:
@@ -157,10 +219,21 @@ def _of_the_test_set() -> Iterator[tuple[str, str]]:
 EXPLANATION = (
     *_of_the_test_set(),
     (
-        "Gain",
-        "accuracy (or what the table is ordered by) minus that of the better supervised row, in points: mean over the "
-        "seeds that both rows have, and from two such seeds its 95 % t-interval over these differences",
+        "95 % interval",
+        "of the mean that rows are ordered by: accuracy, unless the table says otherwise. All intervals and p have the "
+        "variance of seeds and of the shared test images, that of ECE and of optimism of seeds alone",
     ),
+    (
+        "Gain, p",
+        "accuracy (or what the table is ordered by) minus that of the better supervised row, in points: mean over the "
+        "seeds that both rows have, its 95 % interval, and p adjusted by Holm over the gains of the table",
+    ),
+    (
+        "Tied with",
+        "numbers of the rows that this one is not told apart from: p of 0.05 or more, adjusted by Holm over all pairs "
+        "of the table, of which there are more than gains; from five seeds",
+    ),
+    ("Recall", "of each class: mean over seeds and Wilson's 95 % interval for at most so many images as the class has"),
     ("Optimism", "what choosing the best test evaluation would have added to it; never part of it"),
     ("Image passes, minutes", "per cell: images sent through the backbone in training, and the median time"),
     ("Labels", "training images whose label the method saw"),

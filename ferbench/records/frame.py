@@ -192,7 +192,12 @@ def row_of(record: Record, path: Path | None = None) -> dict[str, Any]:
 
 def rows_of(frame: pd.DataFrame) -> list[dict[str, Any]]:
     """The rows of a frame as `row_of` gives them."""
-    return frame.astype(object).where(frame.notna(), None).to_dict("records")  # type: ignore[return-value]
+    names = [str(name) for name in frame.columns]
+    columns = [
+        [None if missing else value for value, missing in zip(column.tolist(), column.isna().tolist(), strict=True)]
+        for _, column in frame.items()
+    ]
+    return [dict(zip(names, values, strict=True)) for values in zip(*columns, strict=True)]
 
 
 def typed_frame(rows: Sequence[Mapping[str, Any]], types: Mapping[str, Any]) -> pd.DataFrame:

@@ -27,7 +27,7 @@ EVERYWHERE: frozenset[Place] = frozenset(get_args(Place))
 class Outcome:
     """What a metric is computed from. Logits and labels are there if the stored predictions are."""
 
-    confusion: NDArray[np.int64]  # (C, C), rows are true classes, columns predicted
+    confusion: NDArray[np.int64] | NDArray[np.float64]  # (C, C), rows are true classes, columns predicted
     logits: NDArray[np.float16] | None = None  # (N, C)
     labels: NDArray[np.int64] | None = None  # (N,)
 

@@ -20,7 +20,8 @@ def test_rows_by_name(runs, capsys):
     assert main(["compare", "fixmatch", "supervised@strong"]) == 0
     out = capsys.readouterr().out
     assert "fixmatch against supervised@strong: synthfaces, 7 classes, 5 % of the labels" in out
-    assert "95 % t-interval" in out.lower() or "95 % T-INTERVAL" in out
+    assert "95 % interval" in out.lower()
+    assert "means of 3 seeds; intervals and p have the variance of seeds and of the 210 shared test images" in out
     assert "recall of fear" in out
 
 
@@ -33,7 +34,10 @@ def test_json(runs, capsys):
     assert main(["compare", "fixmatch", "supervised@strong", "--json"]) == 0
     (found,) = json.loads(capsys.readouterr().out)
     assert [pair["seed"] for pair in found["pairs"]] == [0, 1, 2]
-    assert found["metrics"]["accuracy"]["pairs"] == 3
+    accuracy = found["metrics"]["accuracy"]
+    assert (accuracy["pairs"], accuracy["images"]) == (3, 210)
+    assert accuracy["low"] > 0 and accuracy["p_unadjusted"] < 0.05 and accuracy["smallest"] > 0
+    assert found["recall_p"].keys() == found["recalls"].keys()
 
 
 def test_every_shared_table_is_compared(runs, capsys):

@@ -77,6 +77,16 @@ def test_no_folder_of_records_is_a_usage_error(board, capsys):
     assert "--records" in capsys.readouterr().err
 
 
+def test_a_folder_of_overrides_alone_is_told_apart_from_an_empty_one(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    for seed in range(2):
+        write_record(tmp_path / "runs", make_cell("fixmatch", seed, overrides={"protocol": {"steps": 60}}))
+    assert main(["leaderboard", "build", "--runs", "runs", "--out", "tables"]) == 0
+    text = "2 records: none in a table, 2 not standard, which only --include-nonstandard shows"
+    assert text in capsys.readouterr().out
+    assert text in (tmp_path / "tables" / "leaderboard.md").read_text()
+
+
 def test_runs_with_overrides_are_shown_on_request_only(board, capsys):
     write_record(board / "records", make_cell(overrides={"protocol": {"steps": 60}}))
     assert main(["leaderboard", "build"]) == 0
@@ -114,5 +124,5 @@ def test_a_pipe_gets_every_column_on_one_line_whatever_the_length_of_a_name(boar
     out = capsys.readouterr().out.splitlines()
     titles = [column.title for column in COLUMNS if column.title and column.key != "published"]
     assert any(all(title in line for title in titles) for line in out)
-    (row,) = [line for line in out if line.strip().startswith("a method")]
+    (row,) = [line for line in out if " a method with" in line and "70" in line]
     assert row.rstrip().endswith("70")  # the labels are the last column

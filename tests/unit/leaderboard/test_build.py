@@ -7,7 +7,7 @@ from markdown_it import MarkdownIt
 
 from ferbench.discovery.loader import builtin_protocols
 from ferbench.leaderboard.build import build, render, stale
-from ferbench.leaderboard.columns import text_columns
+from ferbench.leaderboard.columns import further_columns, main_columns
 from ferbench.leaderboard.tables import make_board
 from ferbench.records.frame import frame_of
 from ferbench.records.schema import ErrorReport, Measured
@@ -132,7 +132,8 @@ def test_strings_of_strangers_are_escaped_in_markdown():
     codes = {child.content for token in tokens for child in token.children or () if child.type == "code_inline"}
     assert codes <= {"ferbench leaderboard build"}
     assert "://" not in body
-    widths = {len(text_columns(board.tables[0])), 1 + len(board.tables[0].key.class_names), 3}
+    (table,) = board.tables
+    widths = {len(main_columns(table)), len(further_columns(table)), 1 + len(table.key.class_names), 3}
     bars = {line.replace("\\|", "").count("|") for line in body.splitlines() if line.startswith("|")}
     assert bars == {width + 1 for width in widths}  # no cell was split by a pipe of a stranger
 
@@ -165,6 +166,6 @@ def test_the_page_of_no_records_says_what_to_do():
 
 def test_the_page_marks_incomplete_rows(records):
     page = render(make_board(cells_of(records)))["leaderboard.md"].decode()
-    assert "| ada-cm | incomplete (1 of 3 seeds) | – | – |" in page
-    assert "| fixmatch | 3 (0–2) | " in page
+    assert "| – | ada-cm | incomplete (1 of 3 seeds) | – | – |" in page
+    assert "| 1 | fixmatch | 3 (0–2) | " in page
     assert "Cells without a result" in page

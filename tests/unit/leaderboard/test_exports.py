@@ -9,7 +9,7 @@ import pytest
 
 from ferbench.errors import UsageError
 from ferbench.leaderboard.build import FORMATS, export
-from ferbench.leaderboard.columns import COLUMNS, text_columns
+from ferbench.leaderboard.columns import COLUMNS, main_columns
 from ferbench.leaderboard.tables import make_board
 from ferbench.records.frame import frame_of
 from ferbench.render.escape import latex
@@ -68,7 +68,7 @@ def test_latex_has_the_texts_of_the_columns():
     (table,) = made.tables
     source = FORMATS[".tex"](made).decode()
     (rows,) = environments(source)
-    columns = text_columns(table)
+    columns = main_columns(table)
     assert rows[0] == [column.title for column in columns]
     assert rows[1:] == [[column.text(row, table) for column in columns] for row in table.rows]
     for command in (r"\toprule", r"\midrule", r"\bottomrule", r"\caption{synthfaces, 7 classes", r"\label{tab:"):
@@ -104,7 +104,7 @@ def test_a_narrow_terminal_has_an_order_for_every_column_that_it_may_drop():
     ranks = [column.dropped for column in text if column.dropped is not None]
     assert len(set(ranks)) == len(ranks)
     assert {column.title for column in text if column.dropped is None} == {
-        "Method", "Seeds", "Accuracy", "Gain", "Published",
+        "#", "Method", "Accuracy", "Gain", "Tied with", "Published",
     }  # fmt: skip
 
 

@@ -173,7 +173,8 @@ def test_tests_on_other_sets_have_tables_of_their_own_behind_the_others():
         "zoo", None, "synthfaces", "jaffe",
     )  # fmt: skip
     assert heading(apart.key) == (
-        "trained on synthfaces, 7 classes, tested on jaffe (7 classes of both), 5 % of the labels"
+        "trained on synthfaces, 7 classes, tested on jaffe (7 classes of both), 5 % of the labels, ratio-v1, "
+        "small-resnet"
     )
     assert heading(alone.key).startswith("trained on affectnet, 8 classes, tested on kdef (7 classes of both)")
     fixmatch, baseline = apart.rows
@@ -208,8 +209,9 @@ def test_a_draft_is_in_no_standard_table_and_is_called_one():
     assert board_of([*supervised(), *draft, *short]).tables == board_of(supervised()).tables
     titles = [heading(table.key) for table in board_of([*draft, *short], include_nonstandard=True).tables]
     assert titles == [
-        "Not standard (the protocol is a draft): synthfaces, 7 classes, 5 % of the labels",
-        "Not standard (the protocol is a draft, overrides steps=60): synthfaces, 7 classes, 5 % of the labels",
+        "Not standard (the protocol is a draft): synthfaces, 7 classes, 5 % of the labels, ratio-v2, small-resnet",
+        "Not standard (the protocol is a draft, overrides steps=60): synthfaces, 7 classes, 5 % of the labels, "
+        "ratio-v2, small-resnet",
     ]
     assert frame_of(draft)["draft"].tolist() == [True] * len(draft)
     assert not frame_of(supervised())["draft"].any()

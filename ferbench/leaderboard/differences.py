@@ -1,0 +1,182 @@
+"""Rows against each other on the seeds of both: gains over a baseline, recalls, and which rows are not told apart."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from statistics import median_low
+from typing import Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ferbench.leaderboard.statistics import LEVEL, ByImage, Paired, Recall, Spread, holm, paired, spread, wilson
+from ferbench.records.answers import AnswerBook
+from ferbench.records.frame import RECALL
+from ferbench.records.metrics import Metric
+
+FEWEST = 5
+"""Seeds below which nothing is said about which rows are told apart."""
+
+Name = TypeVar("Name")
+Cell = Mapping[str, Any]
+"""A row of a frame: one cell."""
+Seed = tuple[int, str]
+"""A seed and the fingerprint of its labeled images: what two cells must share to be a pair."""
+
+
+@dataclass(frozen=True, eq=False)
+class Scores:
+    """One number of each seed of a row, and what each test image adds to it where that is known."""
+
+    values: Mapping[Seed, float]
+    parts: Mapping[Seed, NDArray[np.float64]]
+    images: Mapping[Seed, str]
+    """Which images the parts are of."""
+
+    def by_image(self, seeds: Sequence[Seed]) -> ByImage | None:
+        """The parts of these seeds; None unless all are known and of the same images."""
+        same = {self.images.get(seed) for seed in seeds}
+        return None if None in same or len(same) > 1 else np.stack([self.parts[seed] for seed in seeds])
+
+    def spread(self) -> Spread:
+        """Mean, standard deviation and interval over all seeds."""
+        return spread(list(self.values.values()), self.by_image(list(self.values)))
+
+
+def scores_of(cells: Sequence[Cell], metric: Metric, book: AnswerBook) -> Scores:
+    """One metric of a row; cells without it are left out."""
+    return _scores(cells, metric.key, book, lambda cell: book.parts(cell, metric))
+
+
+def recalls_of(cells: Sequence[Cell], name: str, label: int, book: AnswerBook) -> Scores:
+    """The recall of one class of a row; its images alone count."""
+
+    def right(cell: Cell) -> NDArray[np.float64] | None:
+        answers = book.answers(cell)
+        return None if answers is None else answers.right[answers.labels == label].astype(np.float64)
+
+    return _scores(cells, f"{RECALL}{name}", book, right)
+
+
+def difference(one: Scores, other: Scores) -> Paired | None:
+    """One minus the other over the seeds of both that saw the same labeled images; None where there is no such seed."""
+    seeds = [seed for seed in one.values if seed in other.values]
+    if not seeds:
+        return None
+    parts, others = one.by_image(seeds), other.by_image(seeds)
+    differences = [one.values[seed] - other.values[seed] for seed in seeds]
+    if parts is None or others is None or one.images[seeds[0]] != other.images[seeds[0]]:
+        return paired(differences)
+    return paired(differences, parts - others)
+
+
+def adjusted(differences: Mapping[Name, Paired | None]) -> dict[Name, float]:
+    """The p-values of one family of differences, adjusted by Holm; of those alone that have two pairs or more."""
+    known = {name: each.p_unadjusted for name, each in differences.items() if each and each.p_unadjusted is not None}
+    return dict(zip(known, holm(list(known.values())), strict=True))
+
+
+def recalls(
+    cells: Sequence[Cell], baseline: Sequence[Cell] | None, images: Mapping[str, int], book: AnswerBook
+) -> dict[str, Recall | None]:
+    """The recall of each class with the number of its test images; None of a class that has none."""
+    own = {name: recalls_of(cells, name, label, book) for label, name in enumerate(images)}
+    over = {
+        name: difference(own[name], recalls_of(baseline, name, label, book))
+        for label, name in enumerate(images)
+        if baseline is not None
+    }
+    p_values = adjusted(over)
+    return {name: _recall(own[name], images[name], p_values.get(name)) for name in images}
+
+
+def _recall(scores: Scores, images: int, p: float | None) -> Recall | None:
+    if not scores.values or not images:
+        return None
+    about, values = scores.spread(), list(scores.values.values())
+    low, high = wilson(values, scores.by_image(list(scores.values)), images)
+    return Recall(about.mean, about.sd, low, high, p)
+
+
+@dataclass(frozen=True)
+class Ties:
+    """Which rows of a table are not told apart; of each row its groups, numbered from the best, and those it ties with.
+
+    Rows that share a group are not told apart. A row may be in several groups: to be not told apart is not transitive.
+    """
+
+    groups: Mapping[str, tuple[int, ...]]
+    tied_with: Mapping[str, tuple[str, ...]]
+
+
+def ties_of(rows: Sequence[str], pairs: Mapping[tuple[str, str], Paired | None]) -> Ties | None:
+    """Ties between rows, given from the best: two are told apart by a p below 0.05, adjusted by Holm over all pairs.
+
+    None where some pair has fewer than five seeds, or there is no pair.
+    """
+    if not pairs or any(pair is None or pair.pairs < FEWEST for pair in pairs.values()):
+        return None
+    told = {pair for pair, p in adjusted(pairs).items() if p < LEVEL}
+    groups = _groups(rows, told)
+    return Ties(
+        {row: tuple(number for number, group in enumerate(groups, 1) if row in group) for row in rows},
+        {
+            row: tuple(other for other in rows if other != row and not {(row, other), (other, row)} & told)
+            for row in rows
+        },
+    )
+
+
+@dataclass(frozen=True)
+class Standing:
+    """How the complete rows of a table stand in its headline.
+
+    `gains` are over the baseline, `gain_p` their p-values adjusted by Holm. `smallest_difference` is what one
+    comparison alone sees with a probability of 80 %, in the median of all comparisons. `without_images` are rows that
+    lack some of their predictions.
+    """
+
+    gains: Mapping[str, Paired]
+    gain_p: Mapping[str, float]
+    ties: Ties | None
+    smallest_difference: float | None
+    without_images: tuple[str, ...]
+
+
+def standing(rows: Mapping[str, Scores], baseline: str | None, over: Scores | None) -> Standing:
+    """Of rows, given from the best, against each other and over the baseline, which may stand in another table."""
+    gains = {} if over is None else {name: difference(own, over) for name, own in rows.items() if name != baseline}
+    pairs = {pair: difference(rows[pair[0]], rows[pair[1]]) for pair in combinations(rows, 2)}
+    seen = [each.smallest for each in (*pairs.values(), *gains.values()) if each and each.smallest is not None]
+    return Standing(
+        {name: gain for name, gain in gains.items() if gain is not None},
+        adjusted(gains),
+        ties_of(list(rows), pairs),
+        median_low(seen) if seen else None,
+        tuple(name for name, own in rows.items() if own.parts.keys() != own.values.keys()),
+    )
+
+
+def _groups(rows: Sequence[str], told: set[tuple[str, str]]) -> list[frozenset[str]]:
+    """The largest groups in which no two rows are told apart (insert and absorb: Piepho 2004)."""
+    groups = {frozenset(rows)}
+    for pair in told:
+        halves = {group - {row} for group in groups if group.issuperset(pair) for row in pair}
+        found = halves | {group for group in groups if not group.issuperset(pair)}
+        groups = {group for group in found if not any(group < other for other in found)}
+    return sorted(groups, key=lambda group: sorted(map(rows.index, group)))
+
+
+def _scores(
+    cells: Sequence[Cell], column: str, book: AnswerBook, parts_of: Callable[[Cell], NDArray[np.float64] | None]
+) -> Scores:
+    values, parts, images = {}, {}, {}
+    for cell in sorted(cells, key=lambda cell: cell["seed"]):
+        value, seed = cell.get(column), (cell["seed"], cell["fingerprint_labeled"])
+        if value is None:
+            continue
+        values[seed] = value
+        answers, found = book.answers(cell), parts_of(cell)
+        if answers is not None and found is not None:
+            parts[seed], images[seed] = found, answers.images
+    return Scores(values, parts, images)
