@@ -7,6 +7,7 @@ from ferbench.leaderboard.published import commands
 from ferbench.leaderboard.reported import Origin, Published, ReportedBlock
 from ferbench.leaderboard.statistics import Paired, Spread
 from ferbench.leaderboard.tables import Row, Table
+from ferbench.leaderboard.trust import LEVELS
 from ferbench.records.metrics import BY_KEY, Metric, shown_in
 from ferbench.render.numbers import NONE, sentence_case
 
@@ -118,6 +119,22 @@ def gain_text(metric: Metric, value: Paired | None) -> str:
     return f"{mean} ({metric.number(value.low, '+')} to {metric.number(value.high, '+')})"
 
 
+def trust_text(row: Row) -> str:
+    """`consistent (2 of 5 reproduced), disputed`: the lowest level of the row's cells, and how many are above it."""
+    trust = row.trust
+    highest = max(trust.levels, key=LEVELS.index, default=trust.level)
+    more = f" ({trust.levels[highest]} of {sum(trust.levels.values())} {highest})" if highest != trust.level else ""
+    return f"{trust.level}{more}{', disputed' if trust.disputes else ''}"
+
+
+def private_text(metric: Metric, row: Row) -> str:
+    """`86.1 (-0.4)`: the score on images that nobody else has, and how far that is from the row's own."""
+    score, own = row.trust.private_score, row.metrics.get(metric.key)
+    if score is None or own is None:
+        return NONE
+    return f"{metric.number(score)} ({metric.number(score - own.mean, '+')})"
+
+
 def heading(key: Key) -> str:
     """`synthfaces, 7 classes, 5 % of the labels`, or `trained on A, tested on B (6 classes of both), ...`."""
     pool = "" if key.pool is None else f", unlabeled pool {key.pool}"
@@ -164,4 +181,10 @@ EXPLANATION = (
     ("Optimism", "what choosing the best test evaluation would have added to it; never part of it"),
     ("Image passes, minutes", "per cell: images sent through the backbone in training, and the median time"),
     ("Labels", "training images whose label the method saw"),
+    (
+        "Trust",
+        "the lowest level of the row's cells: submitted, consistent (it agrees with itself), re-evaluated (its model "
+        "gives its predictions), reproduced (trained again here, and audited for leaks); docs/trust.md says what each "
+        "is worth",
+    ),
 )
