@@ -206,9 +206,25 @@ def read_trust(path: Path) -> Trust:
         raise VerificationError(f"{path}: {problem}; repair it, or take it from the main branch") from None
 
 
-def write_trust(path: Path, trust: Trust) -> None:
-    """Replace the file, atomically."""
-    write_atomic(path, pretty_json(trust.model_dump(mode="json")))
+class TrustFile:
+    """A `trust.json` that is added to: each finding is on disk before the next is sought."""
+
+    def __init__(self, path: Path) -> None:
+        """Raises VerificationError for a broken file, DataError for one that cannot be written."""
+        self.path, self.trust = path, read_trust(path)
+        self._write(self.trust)
+
+    def note(self, path: Path, record: Record, evidence: ReEvaluation | Reproduction) -> None:
+        """Add a piece of evidence."""
+        self._write(self.trust.noting(path, record, evidence))
+
+    def score(self, record: Record, score: float) -> None:
+        """Add a score; raises VerificationError for a second one of a cell in an edition."""
+        self._write(self.trust.scored(record, score))
+
+    def _write(self, trust: Trust) -> None:
+        write_atomic(self.path, pretty_json(trust.model_dump(mode="json")))
+        self.trust = trust
 
 
 def level_of(found: Verification, trust: Trust) -> Level:
