@@ -52,9 +52,8 @@ def check_leaks(record: Record, registry: Registry, sources: Sources, device: st
         job = _job(record, registry, sources, device, Path(folder) / "runs")
         found = audit(job, registry, Path(folder), lambda event: None, stop)
     if found:
-        raise VerificationError(
-            f"with other labels of unlabeled images and other test images, {', '.join(found)} differ"
-        )
+        parts = ", ".join(found)
+        raise VerificationError(f"leak audit: with other labels of unlabeled images and other tests, {parts} differ")
 
 
 def circumstances(record: Record, registry: Registry) -> list[Difference]:
