@@ -12,6 +12,7 @@ import click
 from ferbench.cli.options import FOLDER
 from ferbench.cli.output import warn_left_out
 from ferbench.cli.session import Session
+from ferbench.cli.trust import re_evaluate, reproduce
 from ferbench.errors import UsageError, VerificationError
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ _folder = partial(click.option, type=FOLDER, show_default=True)
 
 @click.group()
 def leaderboard() -> None:
-    """Build the tables of a leaderboard from records, check that they are up to date, or write them as LaTeX."""
+    """Build the tables of a leaderboard from records, check that they are up to date, and how far they are true."""
 
 
 def _options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -95,6 +96,10 @@ def export(session: Session, file: Path, records: Path, out: Path, include_nonst
     with _cells(session, records) as cells:
         write(cells, out, include_nonstandard, file)
         click.echo(f"wrote {file}")
+
+
+leaderboard.add_command(re_evaluate)
+leaderboard.add_command(reproduce)
 
 
 @contextmanager

@@ -149,16 +149,7 @@ class _CellRun:
         for text in test.notes():
             self._tell(f"'{resolved.cell.test_on}' {text}")
         tested, order = rows_of_tests(test.images, test.rows)
-        facts = CellFacts(
-            n_labeled=trained.result.n_labeled,
-            n_validation=trained.result.n_validation or 0,
-            n_unlabeled=trained.result.n_unlabeled,
-            labeled_counts=trained.result.labeled_counts,
-            fingerprints=data.trained,
-            began=builder.began,
-            model=str(store.folder(base.cell) / MODEL),
-            model_digest=trained.result.model_digest,
-        )
+        facts = CellFacts.of_trained(trained.result, data.trained, store.folder(base.cell) / MODEL, builder.began)
         report = self._report(data, facts, {}, tested)
         if report.error is not None:
             return self.leave(builder.record(report.status, error=report.error))
