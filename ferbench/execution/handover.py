@@ -73,6 +73,8 @@ class CellFacts(Strict):
     fingerprints: Fingerprints
     began: float
     """When the work on the cell began, of the machine's monotonic clock, which all processes share."""
+    lease: str = ""
+    """The token of the lease under which the trainer writes beside the record."""
     pretraining_images: str = ""
     model: str | None = None
     model_digest: str = ""

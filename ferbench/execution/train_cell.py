@@ -39,11 +39,13 @@ from ferbench.execution.provenance import cpu_seconds, device_name, environment,
 from ferbench.execution.record_builder import error_report, unmeasured
 from ferbench.execution.run_cell import sources_of
 from ferbench.execution.stopping import TimeoutReached
+from ferbench.records import lease
 from ferbench.records.cell import Cell, digest
 from ferbench.records.files import file_digest, write_atomic
 from ferbench.records.in_progress import snapshot_file
+from ferbench.records.lease import LeaseLostError
 from ferbench.records.schema import Measured, RecordConfig, Status
-from ferbench.records.store import CHECKPOINT, MODEL
+from ferbench.records.store import CHECKPOINT, LEASE, MODEL
 from ferbench.training.distributed import join_processes, own_device
 from ferbench.training.epoch_stats import BYTES_SAID, DivergedError
 from ferbench.training.evaluation import evaluations
@@ -144,7 +146,7 @@ def train_cell(
         return attempt.report("ok", _train(attempt, events, stop, tests))
     except TimeoutReached as error:
         return attempt.report("timeout", error=error)
-    except (InterruptedRun, KeyboardInterrupt):
+    except (InterruptedRun, LeaseLostError, KeyboardInterrupt):
         raise
     except DivergedError as error:
         return attempt.report("diverged", error=error)
@@ -173,6 +175,7 @@ def _train(attempt: _Attempt, events: Events, stop: Stop, tests: Callable[[], No
         parameters=sum(parameter.numel() for parameter in net.parameters()),
     )
     if first:
+        training.owned()
         write_atomic(folder / MODEL, model_bytes(net, resolved.class_names))
         tests()
         snapshots = [snapshot_file(folder, epoch) for epoch in progress.evaluated[:-1]]
@@ -232,6 +235,7 @@ def _training(attempt: _Attempt, events: Events, stop: Stop) -> Training:
         identity=digest([resolved.cell.cell_id, identity]),
         events=_with_hooks(attempt, events),
         stop=stop,
+        owned=partial(lease.check, attempt.folder.parent / LEASE, facts.lease),
         began=facts.began,
     )
 
