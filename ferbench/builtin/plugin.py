@@ -173,6 +173,8 @@ def ferbench_register_commands(register: Register) -> None:
     """The verbs of the command line, in the order of its help."""
     register("run", "ferbench.cli.run:run", summary="Train and evaluate methods; finished cells are kept")
     register("status", "ferbench.cli.status:status", summary="Show which cells are done, failed or running")
+    register("logs", "ferbench.cli.cells:logs", summary="Show what happened in a cell, also while it runs")
+    register("cancel", "ferbench.cli.cells:cancel", summary="Ask cells to save and leave, wherever they run")
     register("list", "ferbench.cli.listing:list_", summary="List methods, datasets and whatever a run can name")
     register("plugins", "ferbench.cli.plugins:plugins", summary="List, check or create plugins")
     register("report", "ferbench.cli.report:report", summary="Write the HTML report of a run")

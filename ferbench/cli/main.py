@@ -105,7 +105,8 @@ def app(session: Session) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit code."""
-    session = Session(verbose=os.environ.get("FERBENCH_VERBOSE", "") not in ("", "0"))
+    called = tuple(sys.argv[1:] if arguments is None else arguments)
+    session = Session(verbose=os.environ.get("FERBENCH_VERBOSE", "") not in ("", "0"), arguments=called)
     streams = sys.stdout, sys.stderr
     try:
         require_posix()

@@ -13,12 +13,15 @@ from ferbench.cli.output import shown_row
 from ferbench.contract.events import Epoch, EpochRow, Event, Finished, Notice, Started, Step
 from ferbench.contract.executor import Job
 from ferbench.discovery.registry import Registry
+from ferbench.render.numbers import duration
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
     from ferbench.records.cell import Cell
 
+LINE_SECONDS = 60.0
+"""How often the time that is left is printed where there are no bars."""
 _log = logging.getLogger(__name__)
 
 
@@ -30,7 +33,9 @@ class RunDisplay:
 
     def __init__(self, jobs: Sequence[Job], registry: Registry) -> None:
         self._total, self._registry = len(jobs), registry
-        self._finished = 0
+        self._part_done: dict[str, float] = {}
+        self._ended: set[str] = set()
+        self._began = self._told = time.monotonic()
         self._bars = _bars(len(jobs)) if sys.stdout.isatty() and jobs else None
         self._bar_of: dict[str, TaskID] = {}
         self._with_backbone = len({job.cell["backbone"] for job in jobs}) > 1
@@ -48,11 +53,11 @@ class RunDisplay:
                 self._bars.stop()
 
     def __call__(self, job: Job, event: Event) -> None:
-        self._finished += isinstance(event, Finished)
         from ferbench.records.cell import Cell
 
         with _harmless():
             cell = Cell.model_validate(dict(job.cell))
+            self._count(cell.cell_id, event)
             name = cell_name(self._registry, cell, with_backbone=self._with_backbone)
             self._say(name, event)
             if self._bars:
@@ -60,7 +65,7 @@ class RunDisplay:
 
     def _say(self, name: str, event: Event) -> None:
         if isinstance(event, Finished):
-            self._print(f"[{self._finished}/{self._total}] {name}: {outcome(event)}")
+            self._print(f"[{len(self._ended)}/{self._total}] {name}: {outcome(event)}")
         elif isinstance(event, Notice) and event.text not in self._noticed:
             self._noticed.add(event.text)
             self._print(f"{name}: {event.text}")
@@ -68,6 +73,19 @@ class RunDisplay:
             self._print(f"{name}: started")
         elif isinstance(event, Epoch) and self._bars is None and event.row.epoch % 5 == 0:
             self._print(f"{name}: step {event.row.step}  {epoch_line(event.row)}")
+
+    def _count(self, key: str, event: Event) -> None:
+        """What is done, and where no bar shows it a line of it every minute."""
+        if isinstance(event, Finished):
+            self._ended.add(key)
+            self._part_done[key] = 1.0
+        elif isinstance(event, Step):
+            self._part_done[key] = event.step / event.steps
+        now, done = time.monotonic(), sum(self._part_done.values())
+        if self._bars is None and now - self._told >= LINE_SECONDS and done:
+            self._told = now
+            left = (now - self._began) / done * (self._total - done)
+            self._print(f"{len(self._ended)} of {self._total} cells done, about {duration(left)} left")
 
     def _print(self, line: str) -> None:
         if self._bars:
@@ -97,16 +115,18 @@ def _bars(total: int) -> "Progress":
     # rich takes longer to import than help may last.
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+    from rich.table import Column
 
+    width = Console().width
+    named = Column(max_width=max(20, width - 42), no_wrap=True, overflow="ellipsis")
     columns = (
-        (0, TextColumn("{task.description}")),
-        (100, BarColumn(bar_width=20)),
+        (0, TextColumn("{task.description}", table_column=named)),
+        (0, BarColumn(bar_width=20 if width >= 100 else 10)),
         (0, MofNCompleteColumn()),
         (116, TextColumn("{task.fields[rate]}")),
         (0, TimeRemainingColumn(compact=True)),
         (140, TextColumn("[dim]{task.fields[line]}")),
     )
-    width = Console().width
     bars = Progress(*(column for least, column in columns if width >= least))
     bars.add_task("all cells", total=total, rate="", line="")
     return bars

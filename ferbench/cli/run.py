@@ -1,11 +1,15 @@
 """`ferbench run`: a grid of cells, each to a record."""
 
 import json
+import shlex
 import signal
+import subprocess
+import sys
 import threading
 import tomllib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,14 +22,19 @@ from ferbench.cli.progress import RunDisplay
 from ferbench.cli.session import Session
 from ferbench.cli.values import parse_settings, split_integers, split_list
 from ferbench.errors import ExecutorError, InterruptedRun, UsageError, VerificationError, suggestion
-from ferbench.render.numbers import counted
+from ferbench.render.numbers import counted, duration
 from ferbench.render.text import print_table
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from ferbench.cells.request import RunRequest
     from ferbench.execution.plan import PlannedCell
     from ferbench.leaderboard.reported import Published
+
+
+ASKED_HOURS = 12
+"""Of what takes longer, a person at a terminal is asked."""
 
 
 def several(option: str, name: str, *, numbers: bool = False, metavar: str = "NAMES", **more: Any) -> Decorator:
@@ -147,8 +156,15 @@ def _as_option(option: click.Parameter, value: Any) -> Any:
     help="Option of the executor; in a TOML file the table [executor].",
 )
 @click.option("--timeout", type=click.FloatRange(0, min_open=True), metavar="SECONDS", help="Longest time of one cell.")
+@click.option(
+    "--only",
+    type=click.Choice(["failed", "missing"]),
+    help="Of the cells without a result run those that failed, or those without a record.",
+)
+@preset("--retries", 0, type=click.IntRange(0), help="Run failed cells again so often; never those that diverged.")
 @click.option("--limit", type=click.IntRange(1), help="Run at most this many of the missing cells.")
 @runs_folder()
+@click.option("--detach", is_flag=True, help="Go on in the background, also after log-out; `ferbench status` shows it.")
 @click.option("--dry-run", is_flag=True, help="Show the grid and what is cached; run nothing.")
 @click.pass_obj
 def run(
@@ -156,7 +172,10 @@ def run(
     settings: tuple[str, ...],
     executor_options: tuple[str, ...],
     jobs: int,
+    only: str | None,
+    retries: int,
     limit: int | None,
+    detach: bool,
     dry_run: bool,
     **options: Any,
 ) -> int:
@@ -182,15 +201,20 @@ def run(
         if dry_run:
             _show_plan(plan, request.runs)
             return 0
-        missing = [item for item in plan if not item.cached][:limit]
+        missing = [item for item in plan if not item.cached and _is_wanted(item, request.runs, only)][:limit]
         cached = sum(item.cached for item in plan)
         click.echo(f"{counted(len(plan), 'cell')}: {cached} cached, {len(missing)} to run, {jobs} at a time")
         for reason in dict.fromkeys(reason for item in missing for reason in item.departures):
             click.echo(f"not standard: {reason}")
         executor = make_executor(session.registry, request.executor, request.executor_options)
+        _ask_about_cost(missing, request.runs, jobs)
+        _keep_plan(missing, request, jobs, session.arguments)
+        if detach:
+            _go_on_in_background(request.runs, session.arguments)
+            return 0
         try:
             with RunDisplay([item.job for item in missing], session.registry) as display:
-                statuses = execute(missing, executor, jobs, display, session.registry)
+                statuses = execute(missing, executor, jobs, display, session.registry, retries)
         except KeyboardInterrupt:
             raise InterruptedRun(
                 "interrupted; what was computed is saved, the same command goes on from there"
@@ -200,6 +224,59 @@ def run(
             raise
     _show_results(plan, request.runs)
     return exit_code(statuses)
+
+
+def _is_wanted(item: "PlannedCell", runs: Path, only: str | None) -> bool:
+    """Whether --only leaves a cell that has no result."""
+    from ferbench.records.store import RECORD
+
+    return only is None or (runs / item.cell.folder() / RECORD).exists() == (only == "failed")
+
+
+def _ask_about_cost(missing: "Sequence[PlannedCell]", runs: Path, jobs: int) -> None:
+    """Say what the cells will cost, as far as records tell; on a terminal ask before what takes long."""
+    from ferbench.execution.estimate import estimated_seconds
+    from ferbench.records.schema import Record
+    from ferbench.records.store import RunStore
+
+    records = (found for _, found in RunStore(runs).iterate() if isinstance(found, Record))
+    seconds = estimated_seconds([item.cell for item in missing], records)
+    if not missing or seconds is None:
+        return
+    text = f"about {duration(seconds / min(jobs, len(missing)))}, by the records in {runs}"
+    if seconds / jobs > ASKED_HOURS * 3600 and sys.stdin.isatty():
+        click.confirm(f"{text}; begin?", abort=True)
+    else:
+        click.echo(text)
+
+
+def _keep_plan(missing: "Sequence[PlannedCell]", request: "RunRequest", jobs: int, called: tuple[str, ...]) -> None:
+    """Let everybody who sees the runs folder know what was asked for, and withdraw what was cancelled of it."""
+    from ferbench.records.plans import Plan, write_plan
+    from ferbench.records.store import RunStore
+
+    store = RunStore(request.runs)
+    for item in missing:
+        store.allow(item.cell)
+    if missing:
+        now = datetime.now(UTC).isoformat(timespec="seconds")
+        cells = tuple(item.cell for item in missing)
+        plan = Plan(command=called, executor=request.executor, slots=jobs, made_at=now, cells=cells)
+        write_plan(request.runs, plan)
+
+
+def _go_on_in_background(runs: Path, called: tuple[str, ...]) -> None:
+    """Start the same command again, in a session of its own, without --detach."""
+    from ferbench.records.plans import PLANS
+
+    command = [sys.executable, "-m", "ferbench", *(word for word in called if word != "--detach")]
+    log = runs / PLANS / f"{datetime.now(UTC):%Y%m%d-%H%M%S}.log"
+    with log.open("xb") as output:
+        process = subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True
+        )
+    click.echo(f"process {process.pid} goes on in the background; it prints to {log}")
+    click.echo(f"`ferbench status --runs {shlex.quote(str(runs))} --watch` shows it, `ferbench cancel` stops it")
 
 
 @contextmanager

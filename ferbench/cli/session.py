@@ -18,6 +18,8 @@ class Session:
     """One call of the command line."""
 
     verbose: bool
+    arguments: tuple[str, ...] = ()
+    """What was called, without the name of the program."""
 
     @cached_property
     def builtins(self) -> Registry:

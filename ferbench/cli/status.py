@@ -1,41 +1,95 @@
 """`ferbench status`: how far a runs folder is."""
 
+import time
 from itertools import groupby
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from ferbench.cli.options import json_option, runs_folder
 from ferbench.cli.output import print_json, shown_row
 from ferbench.cli.session import Session
+from ferbench.errors import UsageError
 from ferbench.render.escape import plain
+from ferbench.render.numbers import duration
 from ferbench.render.text import print_table
 
+if TYPE_CHECKING:
+    from ferbench.records.progress import RunningCell, RunsProgress
+
 LONG = 1000
+WATCH_SECONDS = 5.0
+SHOWN = 20
+"""Running cells that are named; of more the number."""
 
 
 @click.command()
 @runs_folder()
 @json_option
+@click.option("--watch", is_flag=True, help=f"Show it again every {WATCH_SECONDS:.0f} s until nothing runs or waits.")
 @click.pass_obj
-def status(session: Session, runs: Path, as_json: bool) -> None:
-    """Count what is done, failed, running and interrupted, with the reason of each failure.
+def status(session: Session, runs: Path, as_json: bool, watch: bool) -> None:
+    """Count what is done, failed, running, interrupted and waiting, with the reason of each failure.
 
-    A cell runs while a process holds its lock. An interrupted one goes on from its checkpoint when it is run again; a
-    failed one starts again.
+    A cell runs while a process holds its lease, here or on another machine that shares the folder. An interrupted one
+    goes on from its checkpoint when it is run again; a failed one starts again; one that waits was asked for by a
+    `ferbench run` and has not begun. The time left is an estimate from the cells that have ended.
     """
-    from ferbench.records.progress import STATES, progress_of
+    from ferbench.records.progress import progress_of
     from ferbench.records.store import RunStore
 
-    found = progress_of(RunStore(runs))
+    if watch and as_json:
+        raise UsageError("--watch: shows text for people; use it without --json")
+    while True:
+        found = progress_of(RunStore(runs))
+        if as_json:
+            print_json(_as_json(found))
+            return
+        if watch:
+            click.clear()
+        _show(session, runs, found)
+        left = sum(counts[state] for counts in found.counts.values() for state in ("running", "waiting"))
+        if not watch or not left:
+            return
+        time.sleep(WATCH_SECONDS)
+
+
+def _as_json(found: "RunsProgress") -> dict[str, object]:
+    from ferbench.records.progress import STATES
+
+    cells = [
+        {
+            **{"protocol": s.protocol, "dataset": s.dataset, "budget": s.budget.label(), "method": s.row},
+            **{state: counts[state] for state in STATES},
+        }
+        for s, counts in found.counts.items()
+    ]
+    running = [
+        {
+            "cell": str(one.cell.folder()),
+            "host": one.host,
+            "pid": one.pid,
+            "since": one.since,
+            "step": one.step.step if one.step else None,
+            "steps": one.step.steps if one.step else None,
+        }
+        for one in found.running
+    ]
     failures, broken = ({str(path): reason for path, reason in each.items()} for each in (found.failures, found.broken))
-    if as_json:
-        cells = [
-            {"protocol": s.protocol, "dataset": s.dataset, "budget": s.budget.label(), "method": s.row, **counts}
-            for s, counts in found.counts.items()
-        ]
-        print_json({"cells": cells, "failures": failures, "broken": broken})
-        return
+    return {
+        "cells": cells,
+        "running": running,
+        "seconds": round(found.seconds, 1),
+        "seconds_left": None if found.eta is None else round(found.eta, 1),
+        "failures": failures,
+        "broken": broken,
+    }
+
+
+def _show(session: Session, runs: Path, found: "RunsProgress") -> None:
+    from ferbench.records.progress import STATES
+
     for (dataset, protocol), group in groupby(
         found.counts.items(), key=lambda item: (item[0].dataset, item[0].protocol)
     ):
@@ -45,12 +99,23 @@ def status(session: Session, runs: Path, as_json: bool) -> None:
             for series, n in group
         ]
         print_table(("method", "labels", *STATES), rows)
+    for one in found.running[:SHOWN]:
+        click.echo(plain(f"running: {_place(one)}", LONG))
+    if len(found.running) > SHOWN:
+        click.echo(f"and {len(found.running) - SHOWN} more")
     if found.counts:
         totals = {state: sum(n[state] for n in found.counts.values()) for state in STATES}
-        click.echo(", ".join(f"{number} {state}" for state, number in totals.items()) + f" in {runs}")
+        cost = f"{duration(found.seconds)} of work so far"
+        left = f", about {duration(found.eta)} left" if found.eta else ""
+        click.echo(f"{', '.join(f'{number} {state}' for state, number in totals.items())} in {runs}; {cost}{left}")
     else:
         click.echo(f"no records under {runs}; begin with `ferbench run --method supervised,fixmatch --ratio 0.05`")
-    for path, reason in failures.items():
+    for path, reason in found.failures.items():
         click.echo(plain(f"{path}: {reason}", LONG))
-    for path, reason in broken.items():
+    for path, reason in found.broken.items():
         click.echo(plain(f"{path}: broken ({reason}); move it away and run the cell again", LONG))
+
+
+def _place(one: "RunningCell") -> str:
+    done = f"step {one.step.step} of {one.step.steps}, " if one.step else ""
+    return f"{one.cell.folder()}: {done}process {one.pid} on {one.host} since {one.since}"

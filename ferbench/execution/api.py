@@ -78,11 +78,17 @@ def run(
 
 
 def execute(
-    plan: Iterable[PlannedCell], executor: Executor, slots: int, progress: JobListener, registry: Registry
+    plan: Iterable[PlannedCell],
+    executor: Executor,
+    slots: int,
+    progress: JobListener,
+    registry: Registry,
+    retries: int = 0,
 ) -> list[str]:
     """Run the cells of a plan that are not cached; returns their statuses in order.
 
-    What tests a model on another set runs once all models are trained, and not after an interruption. Raises
+    What tests a model on another set runs once all models are trained, and not after an interruption. Cells that fail
+    are run again up to `retries` times; those that diverge or use up their time would do so again. Raises
     ExecutorError where the executor fails, or says what is not so.
     """
     jobs = [item.job for item in plan if not item.cached]
@@ -90,9 +96,12 @@ def execute(
     told = _with_hooks(progress, registry)
     for tests in (False, True):
         part = [index for index, job in enumerate(jobs) if (job.test_on is not None) == tests]
-        if part and "interrupted" not in statuses:
+        for _ in range(retries + 1):
+            if not part or "interrupted" in statuses:
+                break
             for index, status in zip(part, run_jobs(executor, [jobs[i] for i in part], told, slots), strict=True):
                 statuses[index] = status
+            part = [index for index in part if statuses[index] in ("failed", "missing")]
     return statuses
 
 

@@ -5,6 +5,7 @@ It chooses the rows, has a trainer train on them, and joins the labels that the 
 
 import os
 import shutil
+import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -14,17 +15,19 @@ from ferbench.cells.code_stamps import stamp
 from ferbench.cells.method_plan import MethodPlan
 from ferbench.cells.resolve import ResolvedCell, resolve
 from ferbench.cells.select import CellData, DataNeeds, select
-from ferbench.contract.events import Event, Notice
+from ferbench.contract.events import Event, Notice, Started
 from ferbench.contract.executor import Job
 from ferbench.data.load.image_store import CENTRAL_BOX
 from ferbench.data.select.cross_test import CrossTest
 from ferbench.discovery.registry import Registry
 from ferbench.errors import FerbenchError, InterruptedRun, PluginError, UsageError
+from ferbench.execution.endings import finished, unfinished
 from ferbench.execution.handover import TEST, CellFacts, ImageRows, TrainerReport, hand_over
 from ferbench.execution.join import cross_test_result, trained_result
 from ferbench.execution.record_builder import RecordBuilder, error_report, finished_record, has_model
 from ferbench.execution.rows import facts_of, rows_of_tests, training_rows
 from ferbench.records.cell import Cell
+from ferbench.records.cell_log import CellLog
 from ferbench.records.files import file_digest
 from ferbench.records.in_progress import IN_PROGRESS
 from ferbench.records.lease import Lease, LeaseLostError
@@ -35,6 +38,9 @@ from ferbench.records.store import CHECKPOINT, CHECKPOINT_BEFORE, MODEL, RunStor
 Events = Callable[[Event], None]
 Stop = Callable[[], FerbenchError | None]
 """Asked again and again: None, or the reason to save and leave."""
+
+LOOK_SECONDS = 0.2
+"""How often it is looked whether the cell was taken over or cancelled."""
 
 Trainer = Callable[[Job, Path, Events, Stop, Callable[[], None]], TrainerReport]
 """Trains or tests the cell whose rows lie in a folder; calls the last once it needs the rows of test images."""
@@ -51,17 +57,28 @@ def run_cell(job: Job, registry: Registry, events: Events, stop: Stop, trainer: 
     builder = RecordBuilder(job, resolved, MethodPlan.model_validate(dict(job.plan)))
     store = RunStore(job.runs)
     with store.lock(cell) as lease:
-        run = _CellRun(builder, store, lease, events, stop, trainer or _trainer_here(registry))
+        log = CellLog(lease.folder)
+
+        def tell(event: Event) -> None:
+            log(event)
+            events(event)
+
+        log(Started())
+        run = _CellRun(builder, store, lease, tell, stop, trainer or _trainer_here(registry))
         try:
-            return run.record()
-        except (InterruptedRun, LeaseLostError, KeyboardInterrupt):
+            record = run.record()
+        except KeyboardInterrupt:
+            raise
+        except (InterruptedRun, LeaseLostError) as error:
+            log(unfinished(error))
             raise
         except Exception as error:
             record = builder.record("failed", error=error_report(error))
             # If the folder is not writable, report the original error.
             with suppress(FerbenchError):
                 run.leave(record)
-            return record
+        log(finished(record))
+        return record
 
 
 def sources_of(job: Job) -> Sources:
@@ -88,12 +105,16 @@ class _CellRun:
     events: Events
     stop: Stop
     trainer: Trainer
+    look_again: float = 0.0
+    """When it is time to see whether others have taken or cancelled the cell: not at each step."""
     finished: Record | None = None
     """The cell's record where it is trained again for its model alone; no failure replaces it."""
 
     def record(self) -> Record:
         """The cell's record: that of an equal run, or of this one."""
         plan = self.builder.plan
+        if isinstance(reason := self._stop(), InterruptedRun):
+            raise reason
         data = select(self.builder.resolved, needs=DataNeeds(plan.boxes, plan.relabeled))
         return self._train(data) if data.cross_test is None else self._test(data, data.cross_test)
 
@@ -185,7 +206,12 @@ class _CellRun:
         return report
 
     def _stop(self) -> FerbenchError | None:
+        if (now := time.monotonic()) < self.look_again:
+            return self.stop()
+        self.look_again = now + LOOK_SECONDS
         self.lease.check()
+        if self.store.is_cancelled(self.builder.resolved.cell):
+            return InterruptedRun("cancelled; run the same command again to go on")
         return self.stop()
 
     def _tell(self, text: str) -> None:

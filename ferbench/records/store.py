@@ -25,6 +25,7 @@ PREDICTIONS = "predictions.parquet"
 CHECKPOINT, CHECKPOINT_BEFORE = "checkpoint.safetensors", "checkpoint-before.safetensors"
 MODEL = "model.safetensors"
 RUNNING = "running.json"
+CANCEL = ".cancel"
 LEASE = ".lease"
 MARKER = "ferbench-runs.json"
 """Says which format a runs folder has; records themselves are read whatever it says."""
@@ -173,6 +174,24 @@ class RunStore:
         for path, _ in self._paths(RUNNING):
             with suppress(VerificationError, ValidationError):
                 yield RunningMarker.read(path), is_held(path.with_name(LEASE))
+
+    def cancel(self, cell: Cell) -> None:
+        """Ask whoever runs the cell, now or next, to save and leave, wherever that is."""
+        folder = self.folder(cell)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            (folder / CANCEL).touch()
+        except OSError as error:
+            raise unwritable(error, folder) from error
+
+    def is_cancelled(self, cell: Cell) -> bool:
+        """Whether that was asked, and not withdrawn by `allow`."""
+        return (self.folder(cell) / CANCEL).exists()
+
+    def allow(self, cell: Cell) -> None:
+        """Withdraw what `cancel` asked."""
+        with suppress(OSError):
+            (self.folder(cell) / CANCEL).unlink(missing_ok=True)
 
     def _paths(self, name: str) -> list[tuple[Path, str]]:
         """Whatever has that name, and why it is not known whether a folder has it; sorted.

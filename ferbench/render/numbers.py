@@ -21,3 +21,10 @@ def sentence_case(text: str) -> str:
 def grouped(value: float) -> str:
     """`1 234 567`."""
     return f"{value:,.0f}".replace(",", "\u2009")
+
+
+def duration(seconds: float) -> str:
+    """`42 s`, `17 min`, `3.5 h`."""
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"

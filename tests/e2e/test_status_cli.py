@@ -14,7 +14,7 @@ def test_counts_and_reasons(tmp_path, monkeypatch, capsys):
     with RunStore(tmp_path / "runs").lock(make_cell(seed=2)):
         assert main(["status"]) == 0
     out = capsys.readouterr().out
-    assert "1 done, 1 failed, 1 running, 0 interrupted in runs" in out
+    assert "1 done, 1 failed, 1 running, 0 interrupted, 0 waiting in runs" in out
     assert "diverged: DivergedError: no memory [2J left (step 17)" in out
     with pytest.raises(KeyboardInterrupt), RunStore(tmp_path / "runs").lock(make_cell(seed=3)):
         raise KeyboardInterrupt

@@ -1,0 +1,123 @@
+"""`ferbench logs` and `ferbench cancel`: cells of a runs folder by their names, wherever they run."""
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from ferbench.cli.options import runs_folder
+from ferbench.errors import UsageError, listed
+from ferbench.render.escape import plain
+from ferbench.render.numbers import counted
+
+if TYPE_CHECKING:
+    from ferbench.records.cell import Cell
+    from ferbench.records.cell_log import LogLine
+    from ferbench.records.progress import RunsProgress, State
+
+FOLLOW_SECONDS = 0.5
+LONG = 4000
+WORKER_LOG = "worker.log"
+
+
+@click.command()
+@click.argument("cell")
+@runs_folder()
+@click.option("-f", "--follow", is_flag=True, help="Go on until the cell has ended.")
+def logs(cell: str, runs: Path, follow: bool) -> None:
+    """Show what happened in a cell: its events and, where it failed, what its process printed.
+
+    CELL is its folder, or a part of it that no other cell's has, such as `fixmatch/small-resnet_16/seed3`.
+    """
+    from ferbench.contract.events import Finished
+    from ferbench.records.cell_log import CELL_LOG, read_log
+    from ferbench.records.progress import progress_of
+    from ferbench.records.store import RunStore
+
+    store = RunStore(runs)
+    found = chosen(progress_of(store), runs, [cell])
+    if len(found) > 1:
+        raise UsageError(
+            f"{cell}: several cells have this in their folders; name one of{listed([_name(one) for one in found])}"
+        )
+    folder = store.folder(found[0])
+    if not (folder / CELL_LOG).exists() and not follow:
+        raise UsageError(f"{folder}: has no log; the cell has not begun, or ran before there were logs")
+    while not (folder / CELL_LOG).exists():
+        time.sleep(FOLLOW_SECONDS)
+    with (folder / CELL_LOG).open("rb") as file:
+        ended = False
+        while True:
+            for line in read_log(file):
+                click.echo(plain(_text(line), LONG))
+                ended = isinstance(line.event, Finished)
+            if not follow or ended:
+                break
+            time.sleep(FOLLOW_SECONDS)
+    if (folder / WORKER_LOG).is_file():
+        click.echo(f"--- {folder / WORKER_LOG}")
+        for text in (folder / WORKER_LOG).read_text("utf-8", "replace").splitlines():
+            click.echo(plain(text, LONG))
+
+
+@click.command()
+@click.argument("cells", nargs=-1)
+@runs_folder()
+def cancel(cells: tuple[str, ...], runs: Path) -> None:
+    """Ask running and waiting cells to save and leave, here and on machines that share the folder.
+
+    CELLS are folders or parts of them; all if none is named. A running cell leaves within a step and goes on from its
+    checkpoint when `ferbench run` asks for it again; one that waits is not begun.
+    """
+    from ferbench.records.progress import progress_of
+    from ferbench.records.store import RunStore
+
+    store, found = RunStore(runs), progress_of(RunStore(runs))
+    named = chosen(found, runs, cells, ("running", "waiting"))
+    for cell in named:
+        store.cancel(cell)
+    running = sum(found.states[cell] == "running" for cell in named)
+    click.echo(f"asked {counted(running, 'running cell')} to save and leave; {len(named) - running} will not begin")
+
+
+def chosen(
+    found: "RunsProgress", runs: Path, texts: "list[str] | tuple[str, ...]", states: "tuple[State, ...]" = ()
+) -> "list[Cell]":
+    """The cells whose folders have one of the texts in them, of all if there are none, in one of the states if given.
+
+    Raises UsageError for a text that no such cell has.
+    """
+    cells = [cell for cell, state in found.states.items() if not states or state in states]
+    if not texts:
+        return cells
+    result: dict[Cell, None] = {}
+    for text in texts:
+        part = text.removeprefix(f"{runs}/").rstrip("/")
+        matching = [cell for cell in cells if part in _name(cell)]
+        exact = [cell for cell in matching if part == _name(cell)]
+        if not matching:
+            what = f" that is {' or '.join(states)}" if states else ""
+            raise UsageError(f"{text}: no cell{what} in {runs} has this in its folder; `ferbench status` shows them")
+        result.update(dict.fromkeys(exact or matching))
+    return list(result)
+
+
+def _name(cell: "Cell") -> str:
+    return str(cell.folder())
+
+
+def _text(line: "LogLine") -> str:
+    from ferbench.cli.progress import epoch_line, outcome
+    from ferbench.contract.events import Epoch, Finished, Notice, Step
+
+    event = line.event
+    if isinstance(event, Epoch):
+        text = f"epoch {event.row.epoch}, step {event.row.step}  {epoch_line(event.row)}"
+    elif isinstance(event, Step):
+        text = f"step {event.step} of {event.steps}"
+    elif isinstance(event, Notice):
+        text = event.text
+    else:
+        text = outcome(event) if isinstance(event, Finished) else "started"
+    return f"{line.time}  {text}"

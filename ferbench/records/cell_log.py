@@ -1,0 +1,65 @@
+"""The log of a cell, beside its record: what happened in all its attempts, as JSON lines with their time."""
+
+import json
+import os
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import IO
+
+from ferbench.contract.events import Event, Step, event_line, read_event
+
+CELL_LOG = "log.jsonl"
+STEP_SECONDS = 10.0
+"""How often a step is noted."""
+END_BYTES = 65_536
+"""How much of a log is looked at for its last step."""
+
+
+@dataclass(frozen=True)
+class LogLine:
+    """One event and when it was told, ISO 8601 in UTC."""
+
+    time: str
+    event: Event
+
+
+class CellLog:
+    """Appends events to the log of a cell. A full disk costs the log, never the cell."""
+
+    def __init__(self, folder: Path) -> None:
+        self._path = folder / CELL_LOG
+        self._step_told = datetime.min.replace(tzinfo=UTC)
+
+    def __call__(self, event: Event) -> None:
+        now = datetime.now(UTC)
+        if isinstance(event, Step):
+            if (now - self._step_told).total_seconds() < STEP_SECONDS:
+                return
+            self._step_told = now
+        line = json.dumps({"time": now.isoformat(timespec="milliseconds"), **json.loads(event_line(event))})
+        with suppress(OSError), self._path.open("a", encoding="utf-8") as file:
+            file.write(line + "\n")
+
+
+def read_log(file: IO[bytes]) -> Iterator[LogLine]:
+    """The lines of a log that are there now; call it again for those that follow. `file` is open in binary mode."""
+    while line := file.readline():
+        if not line.endswith(b"\n"):
+            file.seek(-len(line), os.SEEK_CUR)
+            return
+        with suppress(ValueError, KeyError, TypeError):
+            content = json.loads(line)
+            time = str(content.pop("time"))
+            yield LogLine(time, read_event(json.dumps(content).encode()))
+
+
+def last_step(folder: Path) -> Step | None:
+    """The newest step that a cell's log has."""
+    with suppress(OSError), (folder / CELL_LOG).open("rb") as file:
+        file.seek(max(0, file.seek(0, os.SEEK_END) - END_BYTES))
+        steps = [line.event for line in read_log(file) if isinstance(line.event, Step)]
+        return steps[-1] if steps else None
+    return None

@@ -1,0 +1,48 @@
+"""What was asked for, kept in the runs folder: so that anybody who sees it knows of cells that have not begun."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from ferbench.errors import VerificationError
+from ferbench.records.cell import Cell, digest
+from ferbench.records.files import read_bounded, write_atomic
+
+PLANS = ".plans"
+MAX_PLAN_BYTES = 2**28
+"""Some 400,000 cells."""
+
+
+class Plan(BaseModel):
+    """The cells of one call of `ferbench run`, and what was called."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    command: tuple[str, ...]
+    executor: str
+    slots: int
+    made_at: str
+    cells: tuple[Cell, ...]
+
+
+def plan_file(root: Path, cells: Sequence[Cell]) -> Path:
+    """Where a plan of these cells lies; that of the same call takes its place."""
+    return root / PLANS / f"{digest([cell.cell_id for cell in cells])[:16]}.json"
+
+
+def write_plan(root: Path, plan: Plan) -> Path:
+    """Keep a plan in a runs folder; returns its path."""
+    path = plan_file(root, plan.cells)
+    write_atomic(path, plan.model_dump_json().encode())
+    return path
+
+
+def read_plans(root: Path) -> Iterator[Plan]:
+    """The plans of a runs folder, the oldest first; what is none is passed over."""
+    found = []
+    for path in sorted((root / PLANS).glob("*.json")):
+        with suppress(VerificationError, ValidationError):
+            found.append(Plan.model_validate_json(read_bounded(path, MAX_PLAN_BYTES)))
+    yield from sorted(found, key=lambda plan: plan.made_at)

@@ -1,0 +1,104 @@
+"""A sweep seen from anywhere: in the background, its logs, cancelling, what is run again."""
+
+import json
+import re
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from ferbench.records.plans import read_plans
+from ferbench.records.store import RunStore
+from tests.e2e.test_run_cli import SMALL
+from tests.support.command import call, succeed
+
+GRID = ("--method", "supervised@weak", "--ratio", "0.1")
+
+
+@pytest.fixture
+def run(patterns: Path, tmp_path: Path):  # type: ignore[no-untyped-def]
+    def call_run(*arguments: str, steps: int = 20):  # type: ignore[no-untyped-def]
+        small = (f"--set=steps={steps}", *SMALL[1:])
+        return call("run", "--dataset", str(patterns), "--runs", str(tmp_path / "runs"), *small, *GRID, *arguments)
+
+    return call_run
+
+
+def wait_until(holds: Callable[[], bool], seconds: float = 120) -> None:
+    until = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < until
+        time.sleep(0.2)
+
+
+@pytest.fixture
+def background() -> Iterator[list[int]]:
+    """Processes that must be gone in the end."""
+    pids: list[int] = []
+    yield pids
+    for pid in pids:
+        if psutil.pid_exists(pid):
+            psutil.Process(pid).terminate()
+
+
+@pytest.mark.process
+def test_in_the_background_it_is_seen_cancelled_and_goes_on(run, tmp_path: Path, background: list[int]) -> None:  # type: ignore[no-untyped-def]
+    runs = tmp_path / "runs"
+    begun = run("--seed", "0,1", "--detach", steps=100_000)
+    assert begun.code == 0, begun.out + begun.err
+    background.append(int(re.search(r"process (\d+)", begun.out)[1]))  # type: ignore[index]
+
+    def counts() -> dict[str, int]:
+        (cells,) = json.loads(succeed("status", "--runs", str(runs), "--json"))["cells"]
+        return cells
+
+    assert counts()["waiting"] == 2
+    wait_until(lambda: counts()["running"] == 1)
+    wait_until(lambda: "step" in call("logs", "seed0", "--runs", str(runs)).out)
+    assert counts()["waiting"] == 1
+    shown = succeed("cancel", "--runs", str(runs))
+    assert "1 running cell" in shown and "1 will not begin" in shown
+    wait_until(lambda: not psutil.pid_exists(background[0]) or psutil.Process(background[0]).status() == "zombie")
+    assert counts().get("running", 0) == 0
+    assert list(runs.rglob("checkpoint.safetensors"))
+    assert "interrupted: cancelled" in succeed("logs", "seed0", "--runs", str(runs))
+    assert not list(runs.rglob(".lease*"))
+
+    again = run("--seed", "1")  # asking again withdraws it
+    assert again.code == 0, again.out + again.err
+
+
+@pytest.mark.process
+def test_failures_are_tried_again_and_chosen_alone(run, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    (tmp_path / "runs").mkdir()
+    failed = run("--seed", "0", "--init", "scratch", "--timeout", "0.001")
+    assert failed.code == 1
+    missing = run("--seed", "0,1", "--only", "missing")
+    assert "0 cached, 1 to run" in missing.out, missing.out + missing.err
+    only = run("--seed", "0,1", "--only", "failed")
+    assert "1 cached, 1 to run" in only.out
+    assert only.code == 0
+    assert "about" in run("--seed", "2,3", "--limit", "1").out  # what it costs, by the records that are there
+    assert [len(plan.cells) for plan in read_plans(tmp_path / "runs")] == [1, 1, 1]
+
+
+def test_a_cell_that_nobody_has_is_named(tmp_path: Path) -> None:
+    for command in (("logs", "nothing"), ("cancel", "nothing")):
+        shown = call(*command, "--runs", str(tmp_path))
+        assert shown.code == 2
+        assert "nothing" in shown.err
+
+
+def test_with_nothing_to_cancel_nothing_is_asked(tmp_path: Path) -> None:
+    assert "0 running cells" in succeed("cancel", "--runs", str(tmp_path))
+
+
+def test_a_cancelled_cell_does_not_begin(run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:  # type: ignore[no-untyped-def]
+    store = RunStore(tmp_path / "runs")
+    monkeypatch.setattr(RunStore, "allow", lambda self, cell: self.cancel(cell))  # somebody is quicker
+    shown = run("--seed", "0", "--executor", "inline")
+    assert shown.code == 130
+    assert "cancelled" in shown.out
+    assert list(store.iterate()) == []
