@@ -10,6 +10,7 @@ import numpy as np
 from ferbench.contract.executor import INLINE
 from ferbench.contract.protocol import EPOCHS, EVALUATION_TERMS, LABEL_TERMS, Protocol, Recipe
 from ferbench.records.cell import Cell
+from ferbench.records.consistency import budget_problems, cost_problems, recipe_problems
 from ferbench.records.metrics import HEADLINES, METRICS, Outcome, recalls
 from ferbench.records.schema import Record, Result
 
@@ -35,8 +36,11 @@ def passed(name: str, problems: list[str]) -> RecordCheck:
     return RecordCheck(name, "failed", "; ".join(problems)) if problems else RecordCheck(name, "verified")
 
 
-def check_record(record: Record, protocols: Protocols) -> Iterator[RecordCheck]:
-    """Identity, and every number that follows from another number of the same record."""
+def check_record(record: Record, protocols: Protocols, family: str | None = None) -> Iterator[RecordCheck]:
+    """Identity, and every number that follows from another number of the same record.
+
+    `family` is that of the dataset, which decides between the recipes of a protocol; None where it is not known.
+    """
     recorded, computed = record.cell_id, record.cell.cell_id
     same = [] if recorded == computed else [f"recorded as {recorded[:12]}…, the cell gives {computed[:12]}…"]
     yield passed("cell id", same)
@@ -45,6 +49,11 @@ def check_record(record: Record, protocols: Protocols) -> Iterator[RecordCheck]:
         yield passed("tunings", _tuning_problems(record))
     if record.result is None:
         return
+    protocol = protocols.get(record.cell.protocol)
+    if protocol is not None:
+        yield passed("recipe", recipe_problems(record, protocol, family))
+    yield passed("budget", budget_problems(record, record.result, protocol))
+    yield passed("costs", cost_problems(record, record.result))
     shape = passed("counts", _count_problems(record.result, record.cell))
     yield shape
     if shape.state == "failed":  # the rest would stumble over a matrix that is not square

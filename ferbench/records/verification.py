@@ -7,6 +7,7 @@ from pathlib import Path
 from ferbench.errors import VerificationError
 from ferbench.records.cell import Cell
 from ferbench.records.checks import Protocols, RecordCheck, check_record, differences, passed
+from ferbench.records.consistency import history_problems
 from ferbench.records.history import HISTORY, history_digest, read_history
 from ferbench.records.metrics import outcome_of
 from ferbench.records.options_v1 import option_problems
@@ -71,7 +72,7 @@ def verify_record(path: Path, protocols: Protocols, recompute: Recompute | None 
         consistent = not any(check.name == "counts" and check.state == "failed" for check in checks)
         if consistent:
             checks += _predictions(path.parent / PREDICTIONS, record.result)
-        checks.append(_history(path.parent / HISTORY, record.result))
+        checks.append(_history(path.parent / HISTORY, record, record.result))
         checks += _fingerprints(record.cell, record.result.fingerprints, recompute)
         if record.cell.test_on is not None and folder.state == "verified":
             checks.append(_model(path, record.cell, record.result))
@@ -117,12 +118,14 @@ def _prediction_problems(predictions: Predictions, result: Result) -> list[str]:
     return problems
 
 
-def _history(path: Path, result: Result) -> RecordCheck:
+def _history(path: Path, record: Record, result: Result) -> RecordCheck:
     try:
-        same = history_digest(read_history(path)) == result.history_digest
+        rows = read_history(path)
     except VerificationError as error:
         return RecordCheck("history", "failed", str(error))
-    return passed("history", [] if same else ["its digest is not the recorded one"])
+    if history_digest(rows) != result.history_digest:
+        return RecordCheck("history", "failed", "its digest is not the recorded one")
+    return passed("history", history_problems(record, result, rows))
 
 
 def _model(path: Path, cell: Cell, result: Result) -> RecordCheck:
