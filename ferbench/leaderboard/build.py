@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 import pandas as pd
 
@@ -45,9 +46,11 @@ def build(cells: pd.DataFrame, folder: Path, include_nonstandard: bool) -> tuple
     return board, list(files)
 
 
-def stale(cells: pd.DataFrame, folder: Path, include_nonstandard: bool) -> list[Path]:
-    """The files that are missing or do not say what the records and the papers say."""
-    files = render(_board(cells, folder, include_nonstandard))
+def stale(
+    cells: pd.DataFrame, folder: Path, include_nonstandard: bool, others: Mapping[str, bytes] = MappingProxyType({})
+) -> list[Path]:
+    """The files that are missing or do not say what the records and the papers say; `others` by name and content."""
+    files = {**render(_board(cells, folder, include_nonstandard)), **others}
     return [path for name, content in files.items() if not _holds(path := folder / name, content)]
 
 

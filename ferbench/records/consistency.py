@@ -183,7 +183,7 @@ def budget_problems(record: Record, result: Result, protocol: Protocol | None) -
     ]
     if protocol is not None:
         parts += [
-            ("there is a fingerprint of folds", prints.folds, protocol.folds is not None),
+            ("there is a fingerprint of folds", prints.folds, protocol.folds is not None and cell.test_on is None),
             ("images are held out for validation", prints.validation, protocol.validation is not None),
             ("there is a fingerprint of label noise", prints.label_noise, protocol.label_noise is not None),
         ]

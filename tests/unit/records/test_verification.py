@@ -7,7 +7,8 @@ from ferbench.discovery.loader import builtin_protocols
 from ferbench.records.cell import digest
 from ferbench.records.history import history_bytes
 from ferbench.records.predictions import Predictions
-from ferbench.records.verification import Recomputed, verify_record
+from ferbench.records.split_checks import Recomputed
+from ferbench.records.verification import verify_record
 from tests.unit.records.factory import (
     CLASS_NAMES,
     make_cell,
