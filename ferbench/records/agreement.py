@@ -41,6 +41,9 @@ class Board:
 
 RUNS = Board()
 
+Inputs = Mapping[Path, str]
+"""`training_input` of each record."""
+
 
 def verify_all(
     paths: Iterable[Path],
@@ -57,12 +60,13 @@ def verify_all(
     found = [verify_record(path, protocols, recompute, known) for path in record_files(roots)]
     added: dict[Path, list[RecordCheck]] = defaultdict(list)
     results = [each for each in found if each.record is not None and each.record.result is not None]
+    inputs = {each.path: training_input(_record(each)) for each in results}
     rules: Sequence[Iterator[tuple[Verification, RecordCheck]]] = (
         _twins(found),
         _rows(results, protocols),
         _splits(results),
-        _copies(results, board),
-        _likenesses(results, board),
+        _copies(results, inputs, board),
+        _likenesses(results, inputs, board),
         _licences(results, known, board),
         _changed_baselines(results, board),
     )
@@ -185,36 +189,40 @@ def training_input(record: Record) -> str:
     return digest([names, recipe, config.method, config.head, data])
 
 
-def _copies(results: Sequence[Verification], board: Board) -> Iterator[tuple[Verification, RecordCheck]]:
+def _copies(
+    results: Sequence[Verification], inputs: Inputs, board: Board
+) -> Iterator[tuple[Verification, RecordCheck]]:
     """Two trainings of other images, methods or seeds do not end in one model, nor in one history."""
     for what, of in (
         ("model", lambda each: _result(each).model_digest),
         ("history", lambda each: None if _record(each).cell.test_on else _result(each).history_digest),
     ):
         for group in _grouped(results, of):
-            yield from _copied(f"its {what} is", group, board)
+            yield from _copied(f"its {what} is", group, inputs, board)
 
 
 def _copied(
-    what: str, group: Sequence[Verification], board: Board, state: str = "failed"
+    what: str, group: Sequence[Verification], inputs: Inputs, board: Board, state: str = "failed"
 ) -> Iterator[tuple[Verification, RecordCheck]]:
     """Of records that are alike and should not be, those that are not baselines of old.
 
     What is not standard may be alike: options that change nothing are no fault of it.
     """
-    if len({training_input(_record(each)) for each in group}) == 1:
+    if len({inputs[each.path] for each in group}) == 1:
         return
     standard = [each for each in group if _record(each).standard]
-    suspicious = state == "failed" and len({training_input(_record(each)) for each in standard}) > 1
+    suspicious = state == "failed" and len({inputs[each.path] for each in standard}) > 1
     for each in group:
         if _is_pinned(each, board):
             continue
-        others = [other for other in group if training_input(_record(other)) != training_input(_record(each))]
+        others = [other for other in group if inputs[other.path] != inputs[each.path]]
         failed = suspicious and _record(each).standard
         yield each, RecordCheck("copy", "failed" if failed else "noted", f"{what} that of {_others(each, others)}")
 
 
-def _likenesses(results: Sequence[Verification], board: Board) -> Iterator[tuple[Verification, RecordCheck]]:
+def _likenesses(
+    results: Sequence[Verification], inputs: Inputs, board: Board
+) -> Iterator[tuple[Verification, RecordCheck]]:
     """Equal logits, in whatever order and scale, are those of one model."""
 
     def images(each: Verification) -> Hashable | None:
@@ -234,7 +242,7 @@ def _likenesses(results: Sequence[Verification], board: Board) -> Iterator[tuple
                 near = np.flatnonzero((alike[row] > low) & (alike[row] <= high))
                 pair = [group[place] for place in near.tolist() if group[place] is not each]
                 if pair:
-                    found = _copied(what, [each, *pair], board, state)
+                    found = _copied(what, [each, *pair], inputs, board, state)
                     yield from ((other, check) for other, check in found if other is each)
 
 
