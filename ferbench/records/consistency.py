@@ -34,7 +34,7 @@ def recipe_problems(record: Record, protocol: Protocol, family: str | None) -> l
     recorded, cell = recipe_of_today(record.config.protocol), record.cell
     declared = {name: recorded.pop(name) for name in (*NAMES, *RECORDED) if name in recorded}
     expected = {"name": protocol.name, "split_rule": protocol.split_rule, **protocol.recorded}
-    problems = list(_differences(declared, expected))
+    problems = list(_differences(declared, expected, but="draft"))
     for name in (*LABEL_TERMS, *EVALUATION_TERMS):  # which are compared where `standard` is
         recorded.pop(name, None)
     recipes = protocol.recipes.values() if family is None else [protocol.recipe_for(family)]

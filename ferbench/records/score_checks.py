@@ -14,7 +14,6 @@ from ferbench.records.publication import PUBLISHED, PublishedLogits, join, read_
 from ferbench.records.schema import Result
 from ferbench.records.store import PREDICTIONS, read_predictions
 
-
 # Records of a board share few test splits, and sorting one takes half of the time that a record takes.
 _test_fingerprint = lru_cache(maxsize=8)(labeled_fingerprint)
 

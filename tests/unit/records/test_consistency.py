@@ -71,13 +71,22 @@ def test_better_logits_with_an_honest_history_fail(path: Path) -> None:
         ("weak", {"padding": 2, "crop_probability": 0.5, "flip_probability": 0.5}, "weak is"),
         ("labels_of_tests", True, "there is no field labels_of_tests"),
         ("name", "ratio-v2", "name is 'ratio-v2', the protocol's is 'ratio-v1'"),
-        ("draft", True, "there is no field draft"),
         ("split_rule", "mine", "split_rule is 'mine'"),
     ],
 )
 def test_another_recipe_than_the_protocols_fails(path: Path, field: str, value: object, words: str) -> None:
     edit(path, f"config.protocol.{field}", value)
     assert words in failures(path)["recipe"]
+
+
+def test_what_was_made_under_a_draft_stays_what_it_was(path: Path) -> None:
+    edit(path, "config.protocol.draft", True)
+    assert set(failures(path)) == {"standard"}
+    edit(path, "standard", False)
+    edit(path, "config.protocol.labeled_batch", 512)
+    found = verify_record(path, PROTOCOLS)
+    assert found.holds
+    assert "recipe: under a draft; since then labeled_batch is 512" in found.verdict.notes[0]
 
 
 def test_a_recipe_may_differ_by_what_the_cell_overrides(tmp_path: Path) -> None:
