@@ -1,12 +1,16 @@
 """The fingerprints that a record holds, recomputed from the data that is on this machine."""
 
+from functools import cache
+
 from ferbench.cells.resolve import resolve
 from ferbench.cells.select import CellData, DataNeeds, Policy, select
 from ferbench.discovery.registry import Registry
 from ferbench.errors import FerbenchError
 from ferbench.records.cell import Cell
+from ferbench.records.known import Counts
+from ferbench.records.names import DESCRIBED
 from ferbench.records.schema import Fingerprints
-from ferbench.records.verification import Recomputed
+from ferbench.records.split_checks import Recompute, Recomputed
 
 
 def recompute(cell: Cell, recorded: Fingerprints, registry: Registry) -> Recomputed:
@@ -20,7 +24,42 @@ def recompute(cell: Cell, recorded: Fingerprints, registry: Registry) -> Recompu
     except FerbenchError as error:
         reason = " ".join(str(error).split())
         return Recomputed({}, dict.fromkeys(recorded.by_name(), reason))
-    return Recomputed(data.fingerprints.by_name(), _unchecked_boxes(data, recorded))
+    return Recomputed(data.fingerprints.by_name(), _unchecked_boxes(data, recorded), counts_of(data), tests_of(data))
+
+
+def recomputer(registry: Registry) -> Recompute:
+    """`recompute`, done once for all cells that have the same rows, whatever their method."""
+
+    @cache
+    def found(rows: Cell, recorded: Fingerprints) -> Recomputed:
+        return recompute(rows, recorded, registry)
+
+    def remembered(cell: Cell, recorded: Fingerprints) -> Recomputed:
+        overrides = cell.overrides.model_copy(update={"method": {}})
+        update = {"method": "any", "variant": DESCRIBED, "head": None, "init": "scratch", "overrides": overrides}
+        return found(Cell.model_validate(cell.model_copy(update=update).model_dump(mode="json")), recorded)
+
+    return remembered
+
+
+def counts_of(data: CellData) -> Counts:
+    """The counts of a cell's rows by the names that a result has them under."""
+    selection, pool, cross_test = data.selection, data.pool, data.cross_test
+    return {
+        "n_labeled": len(selection.labeled),
+        "n_validation": len(selection.validation) or None,
+        "n_unlabeled": data.n_unlabeled,
+        "n_near_duplicates": pool.near_duplicates if pool else None,
+        "n_test": len(cross_test.rows if cross_test else selection.test),
+        "n_test_left_out": cross_test.near_duplicates if cross_test else None,
+        "labeled_counts": selection.labeled_counts,
+    }
+
+
+def tests_of(data: CellData) -> list[tuple[str, str]]:
+    """Id and class of each test image, in the order of predictions."""
+    rows = data.cross_test.rows if data.cross_test else data.selection.test
+    return [(data.tested.ids[row], str(data.tested.labels[row])) for row in rows]
 
 
 def _unchecked_boxes(data: CellData, recorded: Fingerprints) -> dict[str, str]:

@@ -13,7 +13,9 @@ from ferbench.cli.options import FOLDER
 from ferbench.cli.output import warn_left_out
 from ferbench.cli.session import Session
 from ferbench.cli.trust import re_evaluate, reproduce
-from ferbench.errors import UsageError, VerificationError
+from ferbench.cli.verified import verified
+from ferbench.errors import VerificationError
+from ferbench.render.numbers import counted
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -58,9 +60,13 @@ def build(session: Session, records: Path, out: Path, include_nonstandard: bool)
     """
     from ferbench.leaderboard.build import build as write
     from ferbench.leaderboard.terminal import print_board
+    from ferbench.records.files import write_atomic
 
-    with _cells(session, records) as cells:
+    with _cells(session, records, out) as (cells, kept):
         board, paths = write(cells, out, include_nonstandard)
+        for name, content in kept.items():
+            write_atomic(out / name, content)
+            paths.append(out / name)
         print_board(board)
         click.echo(f"wrote {', '.join(map(str, paths))}")
 
@@ -72,8 +78,8 @@ def check(session: Session, records: Path, out: Path, include_nonstandard: bool)
     """Exit with 5 if the files are not what the records and the published numbers give."""
     from ferbench.leaderboard.build import stale
 
-    with _cells(session, records) as cells:
-        if old := stale(cells, out, include_nonstandard):
+    with _cells(session, records, out) as (cells, kept):
+        if old := stale(cells, out, include_nonstandard, kept):
             command = ["ferbench", "leaderboard", "build", "--records", str(records), "--out", str(out)]
             command += ["--include-nonstandard"] if include_nonstandard else []
             files = f"{', '.join(map(str, old))} {'is' if len(old) == 1 else 'are'}"
@@ -93,9 +99,31 @@ def export(session: Session, file: Path, records: Path, out: Path, include_nonst
     """
     from ferbench.leaderboard.build import export as write
 
-    with _cells(session, records) as cells:
+    with _cells(session, records, out) as (cells, _):
         write(cells, out, include_nonstandard, file)
         click.echo(f"wrote {file}")
+
+
+@leaderboard.command("pin")
+@click.argument("dataset")
+@click.option("--unlabeled", "pools", multiple=True, help="Pool of protocols that need one; may be given again.")
+@_folder("--out", default=Path("leaderboard"), help="Folder of the board.")
+@click.pass_obj
+def pin_dataset(session: Session, dataset: str, pools: tuple[str, ...], out: Path) -> None:
+    """Pin what DATASET gives: fingerprints and counts of every cell of every protocol that is no draft.
+
+    `ferbench verify` and the board then check records of it without the data. The file, pinned/DATASET.json in the
+    output folder, belongs in the repository, and changes only where the dataset does.
+    """
+    from ferbench.cells.pinning import pin
+    from ferbench.records.files import write_atomic
+    from ferbench.records.known import PINNED
+
+    given = [word for pool in pools for word in ("--unlabeled", pool)]
+    pins = pin(session.registry, dataset, pools, shlex.join(["ferbench", "leaderboard", "pin", dataset, *given]))
+    path = out / PINNED / f"{pins.dataset}.json"
+    write_atomic(path, pins.to_json())
+    click.echo(f"wrote {path}: {counted(len(pins.splits), 'split')}")
 
 
 leaderboard.add_command(re_evaluate)
@@ -103,16 +131,19 @@ leaderboard.add_command(reproduce)
 
 
 @contextmanager
-def _cells(session: Session, records: Path) -> "Iterator[pd.DataFrame]":
-    """The records that hold; broken ones are named at once, and an error when all else is done."""
-    from ferbench.records.frame import read_frame
+def _cells(session: Session, records: Path, out: Path) -> "Iterator[tuple[pd.DataFrame, dict[str, bytes]]]":
+    """The records that hold, and the list of supervised rows as it must be by name.
 
-    if not records.is_dir():
-        raise UsageError(f"there is no folder {records}; name the folder of the records with --records")
-    cells = read_frame(records, session.protocols, session.registry.titles)
+    Broken records are named at once, and an error when all else is done.
+    """
+    from ferbench.leaderboard.baselines import baselines_file
+    from ferbench.records.frame import verified_frame
+
+    found, board = verified(session, records, out)
+    cells = verified_frame(found, session.registry.titles)
     problems = cells.attrs["problems"]
     warn_left_out(problems)
-    yield cells
+    yield cells, baselines_file(board, found)
     if problems:
         one = len(problems) == 1
         raise VerificationError(

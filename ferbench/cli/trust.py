@@ -14,6 +14,7 @@ import click
 
 from ferbench.cli.options import FOLDER
 from ferbench.cli.session import Session
+from ferbench.cli.verified import verified
 from ferbench.errors import FerbenchError, InterruptedRun, UsageError, VerificationError
 from ferbench.render.escape import plain
 from ferbench.render.numbers import counted
@@ -67,7 +68,7 @@ def re_evaluate(session: Session, records: Path, models: Path, private_seed_file
     files, findings = models_below(models), _Findings("re-evaluated", out)
     with ExitStack() as stack:
         renders = None if seed is None else stack.enter_context(private_renders(seed))
-        for path, record in _consistent(session, records):
+        for path, record in _consistent(session, records, out.parent):
             model = files.get(record.result.model_digest if record.result else "")
             if model is None:
                 findings.add(record, "no model", "the file that it names is not there")
@@ -143,7 +144,7 @@ def reproduce(
         raise UsageError(f"{SEED_VARIABLE} is set, and the code of methods could read it; unset it for this command")
     known, findings = TrustFile(out), _Findings("reproduced", out)
     seed = secrets.randbits(32) if seed is None else seed
-    consistent, spreads = list(_consistent(session, records)), _spreads(session, records)
+    consistent, spreads = list(_consistent(session, records, out.parent)), _spreads(session, records)
     left = [cell for cell in consistent if not ((entry := known.trust.standing(*cell)) and entry.reproduction)]
     chosen = random.Random(seed).sample(left, min(sample, len(left)))
     click.echo(f"{len(chosen)} of {counted(len(consistent), 'cell')}, chosen with --seed {seed}")
@@ -196,13 +197,9 @@ def _spreads(session: Session, records: Path) -> dict[str, float]:
     }
 
 
-def _consistent(session: Session, records: Path) -> "Iterator[tuple[Path, Record]]":
+def _consistent(session: Session, records: Path, board: Path) -> "Iterator[tuple[Path, Record]]":
     """Every record with a result that holds, in the order of folders; raises UsageError where there is none."""
-    from ferbench.records.verification import collect, verify_record
-
-    if not records.is_dir():
-        raise UsageError(f"there is no folder {records}; name the folder of the records with --records")
-    found = [verify_record(path, session.protocols) for path in collect(records, session.protocols).records]
+    found, _ = verified(session, records, board)
     held = [(each.path, each.record) for each in found if each.holds and each.record and each.record.result]
     if not held:
         raise UsageError(f"no record below {records} has a result and holds; `ferbench verify {records}` says why")

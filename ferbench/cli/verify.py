@@ -1,13 +1,14 @@
 """`ferbench verify`: whether records hold, from the files beside them."""
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
+from ferbench.cli.options import FOLDER
 from ferbench.cli.output import print_json
 from ferbench.cli.session import Session
 from ferbench.errors import UsageError, VerificationError
@@ -24,34 +25,53 @@ LONG = 2000
 @click.command()
 @click.argument("paths", nargs=-1, type=click.Path(path_type=Path, exists=True))
 @click.option("--json", "as_json", is_flag=True, help="Print every check of every record as JSON.")
+@click.option(
+    "--board",
+    type=FOLDER,
+    default=Path("leaderboard"),
+    show_default=True,
+    help="Folder with what is pinned of datasets (pinned/*.json) and of supervised rows (baselines.json).",
+)
 @click.option("--print-schema", is_flag=True, help="Print the JSON Schema of records and do nothing else.")
 @click.pass_obj
-def verify(session: Session, paths: Sequence[Path], as_json: bool, print_schema: bool) -> None:
+def verify(session: Session, paths: Sequence[Path], as_json: bool, board: Path, print_schema: bool) -> None:
     """Recompute the numbers of records; needs no GPU and runs no method.
 
     PATHS are record files or folders of them; without any it is the runs folder (FERBENCH_RUNS, else `runs`). Checked
-    are schema, identity, folder, options, every metric and the confusion matrix against the stored predictions, the
-    digests, and the split against the data where it is prepared here. What could not be checked is said. The exit code
-    is 5 if anything fails.
+    are schema, identity, folder, recipe, options, every metric and the confusion matrix against the stored predictions,
+    the history against both, the digests, and the split against what is pinned of the dataset, or the data where it is
+    prepared here; then records against each other: seeds of a row, equal splits, copied models and logits. What could
+    not be checked is said, and so is the level of each record: `consistent`, `consistent (data not held)`, `submitted`
+    where nothing here knows its protocol, or `inconsistent`. The exit code is 5 if anything fails.
     """
-    from ferbench.cells.fingerprints import recompute
+    from ferbench.cells.fingerprints import recomputer
+    from ferbench.cells.known import known, known_protocols
+    from ferbench.leaderboard.baselines import board_of
+    from ferbench.records.agreement import verify_all
     from ferbench.records.schema import record_schema
-    from ferbench.records.verification import verify_record
 
     if print_schema:
         click.echo(record_schema(), nl=False)
         return
     paths = paths or (Path(os.environ.get("FERBENCH_RUNS") or "runs"),)
-    found = [
-        verify_record(path, session.protocols, lambda cell, recorded: recompute(cell, recorded, session.registry))
-        for path in _record_files(paths)
-    ]
+    registry = session.registry
+    found = verify_all(
+        paths, known_protocols(registry), recomputer(registry), known(registry, board), board_of(paths, board)
+    )
     if not found:
         raise UsageError(f"no record.json under {', '.join(map(str, paths))}; name a record or a folder of records")
     broken = [verification for verification in found if not verification.holds]
     if as_json:
         print_json(
-            [{"record": str(v.path), "holds": v.holds, "checks": [asdict(check) for check in v.checks]} for v in found]
+            [
+                {
+                    "record": str(item.path),
+                    "holds": item.holds,
+                    "level": item.verdict.level,
+                    "checks": [asdict(check) for check in item.checks],
+                }
+                for item in found
+            ]
         )
     else:
         _print(found)
@@ -62,32 +82,32 @@ def verify(session: Session, paths: Sequence[Path], as_json: bool, print_schema:
         )
 
 
-def _record_files(paths: Sequence[Path]) -> Iterator[Path]:
-    from ferbench.records.store import RunStore
-
-    for path in paths:
-        if path.is_file():
-            yield path
-        else:
-            yield from (record for record, _ in RunStore(path).iterate())
+def _noted(found: Sequence["Verification"]) -> dict[str, list[Path]]:
+    notes: dict[str, list[Path]] = {}
+    for item in found:
+        for check in item.noted:
+            notes.setdefault(f"{check.name}: {check.detail}", []).append(item.path.parent)
+    return notes
 
 
 def _print(found: Sequence["Verification"]) -> None:
-
     verified = [tuple(check.name for check in item.checks if check.state == "verified") for item in found]
     rows = [
         (
             "holds" if item.holds else "FAILS",
+            item.verdict.level,
             counted(len(names), "check"),
             ", ".join(check.name for check in item.unchecked) or "-",
             plain(str(item.path.parent), LONG),
         )
         for item, names in zip(found, verified, strict=True)
     ]
-    print_table(("verdict", "verified", "not checked", "record"), rows)
+    print_table(("verdict", "level", "verified", "not checked", "record"), rows)
     for item in found:
         for check in item.failures:
             click.echo(plain(f"{item.path}: {check.name}: {check.detail}", LONG))
+    for note, paths in _noted(found).items():
+        click.echo(plain(f"note: {note}: {paths[0]}{f' and {len(paths) - 1} more' if len(paths) > 1 else ''}", LONG))
     for names in dict.fromkeys(verified):
         click.echo(f"{counted(len(names), 'check')}: {', '.join(names) or 'none'}")
     reasons = {f"{check.name} ({check.detail})": None for item in found for check in item.unchecked}

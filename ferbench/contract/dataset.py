@@ -68,7 +68,9 @@ class DatasetInfo:
     canonical names, in its own order. `official` maps a split, or `all` for them together, to the number of images of
     each class that the publishers or papers give, for the data card; where only a sum is known, to `{"all": sum}`.
     `rank_groups` is what labels must be drawn by: of frames of one video, some labeled and some not, a method would
-    know the answers.
+    know the answers. `gated` says that its licence restricts who may have it, `redistributable_labels` whether its
+    labels may be passed on: where they may not, records are published without them. Where nobody has said, they may if
+    there is a licence that does not restrict.
     """
 
     name: str
@@ -83,6 +85,14 @@ class DatasetInfo:
     native: Mapping[str, str] = field(default_factory=dict)
     official: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     rank_groups: RankGroups = "image"
+    redistributable_labels: bool | None = None
+
+    @property
+    def publishes_labels(self) -> bool:
+        """Whether its labels may stand in a published record."""
+        if self.redistributable_labels is None:
+            return bool(self.licence) and not self.gated
+        return self.redistributable_labels
 
 
 class Dataset(ABC):

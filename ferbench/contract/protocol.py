@@ -89,6 +89,11 @@ class Recipe(_Declaration):
         """Pixels of the packed images."""
         return self.image_size if self.stored_size is None else self.stored_size
 
+    def is_evaluated(self, step: int, previous: int) -> bool:
+        """Whether an epoch from step `previous` to `step` ends with an evaluation; pre-training does not count."""
+        due = step * self.evaluations // self.steps
+        return step == self.steps or previous * self.evaluations // self.steps < due < self.evaluations
+
 
 class Validation(_Declaration):
     """A part of the label budget that a method does not train on, for early stopping and tuning."""

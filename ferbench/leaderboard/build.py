@@ -2,10 +2,10 @@
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 import pandas as pd
 
-from ferbench.discovery.loader import builtin_protocols
 from ferbench.errors import UsageError
 from ferbench.leaderboard.documents import render_latex, render_markdown
 from ferbench.leaderboard.exports import render_csv, render_json, render_parquet
@@ -47,15 +47,17 @@ def build(cells: pd.DataFrame, folder: Path, include_nonstandard: bool) -> tuple
     return board, list(files)
 
 
-def stale(cells: pd.DataFrame, folder: Path, include_nonstandard: bool) -> list[Path]:
-    """The files that are missing or do not say what the records and the papers say."""
-    files = render(_board(cells, folder, include_nonstandard))
+def stale(
+    cells: pd.DataFrame, folder: Path, include_nonstandard: bool, others: Mapping[str, bytes] = MappingProxyType({})
+) -> list[Path]:
+    """The files that are missing or do not say what the records and the papers say; `others` by name and content."""
+    files = {**render(_board(cells, folder, include_nonstandard)), **others}
     return [path for name, content in files.items() if not _holds(path := folder / name, content)]
 
 
 def _board(cells: pd.DataFrame, folder: Path, include_nonstandard: bool) -> Board:
     """What the cells give and how far they are trusted, with what papers print beside it."""
-    cells = with_trust(cells, read_trust(folder / TRUST), builtin_protocols())
+    cells = with_trust(cells, read_trust(folder / TRUST))
     return make_board(cells, include_nonstandard, read_reported(folder / "reported"))
 
 

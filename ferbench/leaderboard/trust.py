@@ -16,16 +16,15 @@ from pydantic import Field, ValidationError
 from ferbench.contract.strict import Strict
 from ferbench.errors import VerificationError
 from ferbench.records.cell import Cell
-from ferbench.records.checks import Protocols
 from ferbench.records.files import file_digest, read_bounded, write_atomic
-from ferbench.records.frame import rows_of
 from ferbench.records.history import HISTORY
 from ferbench.records.reproduction import result_differences
 from ferbench.records.schema import HEX64, Record, Result, first_problem, parse_json, pretty_json
-from ferbench.records.store import MODEL, PREDICTIONS
-from ferbench.records.verification import Verification, verify_record
+from ferbench.records.store import MODEL, PREDICTIONS, read_record
+from ferbench.records.verification import Level as Consistency
+from ferbench.records.verification import Verdict
 
-Level = Literal["submitted", "consistent", "re-evaluated", "reproduced"]
+Level = Literal["submitted", "consistent (data not held)", "consistent", "re-evaluated", "reproduced"]
 LEVELS: tuple[Level, ...] = get_args(Level)
 """From the lowest to the highest."""
 TRUST: Final = "trust.json"
@@ -227,12 +226,12 @@ class TrustFile:
         self.trust = trust
 
 
-def level_of(found: Verification, trust: Trust) -> Level:
-    """How far the record of a verification was checked."""
-    if found.record is None or not found.holds:
+def level_of(path: Path, record: Record, consistency: Consistency, trust: Trust) -> Level:
+    """How far a record was checked, given what its verification came to."""
+    if consistency in ("inconsistent", "submitted"):
         return "submitted"
-    entry = trust.standing(found.path, found.record)
-    return entry.level if entry else "consistent"
+    entry = trust.standing(path, record)
+    return entry.level if entry else consistency
 
 
 @dataclass(frozen=True)
@@ -249,9 +248,13 @@ class RowTrust:
         return min(self.levels, key=LEVELS.index, default="submitted")
 
 
-def with_trust(cells: pd.DataFrame, trust: Trust, protocols: Protocols) -> pd.DataFrame:
-    """A frame of cells with the columns `trust`, `private_score` and `disputes`, which `row_trust` reads."""
-    known = [_of_cell(row["path"], row["folder"], trust, protocols) for row in rows_of(cells)]
+def with_trust(cells: pd.DataFrame, trust: Trust) -> pd.DataFrame:
+    """A frame of verified cells with the columns `trust`, `private_score` and `disputes`, which `row_trust` reads."""
+    verdicts: Mapping[str, Verdict] = cells.attrs.get("verdicts", {})
+    known = [
+        _of_cell(path, folder, verdicts.get(path), trust)
+        for path, folder in zip(cells["path"], cells["folder"], strict=True)
+    ]
     return cells.assign(
         trust=pd.array([one.level for one in known], dtype="string"),
         private_score=pd.array([one.private_score for one in known], dtype="Float64"),
@@ -266,13 +269,13 @@ class _CellTrust:
     disputes: tuple[Dispute, ...]
 
 
-def _of_cell(path: str | None, folder: str, trust: Trust, protocols: Protocols) -> _CellTrust:
+def _of_cell(path: str, folder: str, verdict: Verdict | None, trust: Trust) -> _CellTrust:
     disputes = tuple(dispute for dispute in trust.disputes if dispute.about(folder))
-    if path is None:  # a record in memory, with no file to look at
+    if verdict is None:  # a record in memory, with no file to look at
         return _CellTrust("submitted", None, disputes)
-    found = verify_record(Path(path), protocols)
-    level, record, score = level_of(found, trust), found.record, None
-    if record is not None and record.result is not None and level in ("re-evaluated", "reproduced"):
+    record, score = read_record(Path(path)), None
+    level = level_of(Path(path), record, verdict.level, trust)
+    if record.result is not None and level in ("re-evaluated", "reproduced"):
         scoring = trust.scoring_of(record.cell)
         score = scoring.score if scoring and scoring.model == record.result.model_digest else None
     return _CellTrust(level, score, disputes)

@@ -1,6 +1,6 @@
 """What must hold inside one record, whatever lies beside it."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Literal
@@ -10,10 +10,13 @@ import numpy as np
 from ferbench.contract.executor import INLINE
 from ferbench.contract.protocol import EPOCHS, EVALUATION_TERMS, LABEL_TERMS, Protocol, Recipe
 from ferbench.records.cell import Cell
+from ferbench.records.consistency import budget_problems, cost_problems, recipe_problems
+from ferbench.records.known import NOTHING, Known
 from ferbench.records.metrics import HEADLINES, METRICS, Outcome, recalls
 from ferbench.records.schema import Record, Result
 
-State = Literal["verified", "failed", "unchecked"]
+State = Literal["verified", "failed", "unchecked", "noted"]
+"""`noted` is what holds, and a reader should know."""
 Protocols = Mapping[str, Protocol]
 """The protocols whose rules records are checked by: the built-in ones, which need no plugin's code."""
 
@@ -35,16 +38,27 @@ def passed(name: str, problems: list[str]) -> RecordCheck:
     return RecordCheck(name, "failed", "; ".join(problems)) if problems else RecordCheck(name, "verified")
 
 
-def check_record(record: Record, protocols: Protocols) -> Iterator[RecordCheck]:
+def check_record(record: Record, protocols: Protocols, known: Known = NOTHING) -> Iterator[RecordCheck]:
     """Identity, and every number that follows from another number of the same record."""
     recorded, computed = record.cell_id, record.cell.cell_id
     same = [] if recorded == computed else [f"recorded as {recorded[:12]}…, the cell gives {computed[:12]}…"]
     yield passed("cell id", same)
     yield _standard(record, protocols)
     if record.tunings:
-        yield passed("tunings", _tuning_problems(record))
+        yield _tunings(record, known)
     if record.result is None:
         return
+    protocol, dataset = protocols.get(record.cell.protocol), known.dataset(record.cell.dataset)
+    if protocol is not None:
+        problems = recipe_problems(record, protocol, dataset.family if dataset else None)
+        if problems and record.config.protocol.get("draft"):  # what was made under a draft stays what it was
+            yield RecordCheck("recipe", "noted", f"under a draft; since then {'; '.join(problems)}")
+        else:
+            yield passed("recipe", problems)
+    if dataset is not None and record.cell.test_on is None:
+        yield passed("classes", _class_problems(record.result, dataset.classes.get(record.cell.classes)))
+    yield passed("budget", budget_problems(record, record.result, protocol))
+    yield passed("costs", cost_problems(record, record.result))
     shape = passed("counts", _count_problems(record.result, record.cell))
     yield shape
     if shape.state == "failed":  # the rest would stumble over a matrix that is not square
@@ -74,6 +88,28 @@ def differences(result: Result, outcome: Outcome, source: str) -> list[str]:
         for name, was, is_ in pairs
         if not _same(was, is_)
     ]
+
+
+def _tunings(record: Record, known: Known) -> RecordCheck:
+    """What the owner tunes is compared where its code is installed; other code may tune otherwise."""
+    problems, stamps, others = _tuning_problems(record), {**record.plugins, "method": record.plugin}, []
+    for role, tuning in record.tunings.items():
+        found = known.tuning(record.cell, role)
+        if problems or found is None or found.says(tuning):
+            continue
+        if found.source_hash == stamps[role].source_hash:
+            problems.append(f"the {role} is not tuned so by the code of {found.distribution} that it ran")
+        else:
+            others.append(f"the {role} is tuned otherwise by the {found.distribution} that is installed")
+    if others and not problems:
+        return RecordCheck("tunings", "noted", "; ".join(others))
+    return passed("tunings", problems)
+
+
+def _class_problems(result: Result, names: Sequence[str] | None) -> list[str]:
+    if names is None:
+        return ["the dataset has no such set of classes"]
+    return [] if list(names) == result.class_names else [f"they are not {', '.join(names)} in this order"]
 
 
 def _tuning_problems(record: Record) -> list[str]:

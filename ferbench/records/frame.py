@@ -21,7 +21,7 @@ from ferbench.records.options_v1 import config_of_today
 from ferbench.records.rows import VariantTitles, row_changes, row_name, row_title, titled
 from ferbench.records.schema import Fingerprints, Measured, Oracle, PluginStamp, Record, Result
 from ferbench.records.store import PREDICTIONS, read_predictions
-from ferbench.records.verification import collect
+from ferbench.records.verification import Verification, collect
 from ferbench.render.escape import LONG, plain
 from ferbench.render.numbers import NONE, sentence_case
 
@@ -169,6 +169,27 @@ def read_frame(root: Path, protocols: Protocols, titles: VariantTitles = Mapping
     frame = frame_of((titled(record, titles) for record in found.records.values()), found.records)
     frame.attrs["problems"] = {str(path): plain(reason, LONG) for path, reason in found.problems.items()}
     return frame
+
+
+def verified_frame(found: Iterable[Verification], titles: VariantTitles = MappingProxyType({})) -> pd.DataFrame:
+    """The records that hold by all rules; `attrs["problems"]` has the others, `attrs["verdicts"]` what came out of all.
+
+    Both are by path. A record that no rule of a known protocol vouches for is not standard, whatever it says.
+    """
+    found = list(found)
+    records = [(each.path, _vouched(each.record, each)) for each in found if each.holds and each.record is not None]
+    frame = frame_of((titled(record, titles) for _, record in records), (path for path, _ in records))
+    verdicts = {str(each.path): each.verdict for each in found}
+    frame.attrs["verdicts"] = verdicts
+    frame.attrs["problems"] = {
+        path: plain("; ".join(verdict.failures), LONG) for path, verdict in verdicts.items() if verdict.failures
+    }
+    return frame
+
+
+def _vouched(record: Record, each: Verification) -> Record:
+    unknown = record.result is not None and each.verdict.level == "submitted"
+    return record.model_copy(update={"standard": False}) if unknown else record
 
 
 def frame_of(records: Iterable[Record], paths: Iterable[Path | None] = repeat(None)) -> pd.DataFrame:

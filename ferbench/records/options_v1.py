@@ -93,6 +93,9 @@ OPTIONS_V1: Mapping[str, Mapping[str, OptionV1]] = {
     },
 }
 
+RECIPES_V1: Mapping[str, Mapping[str, JsonValue]] = {"small-vit": {"learning_rate": 1e-3}}
+"""What 0.1 tuned of the recipe for families of backbones, in all protocols; its records do not name it."""
+
 ADDED_SINCE: Mapping[str, Mapping[str, JsonValue]] = {
     "leaf": {"margin.update": "epoch", "margin.momentum": 0.99},
     "dtm": {

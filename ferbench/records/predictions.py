@@ -20,9 +20,9 @@ MAX_PREDICTIONS_BYTES = 500_000_000
 MAX_UNPACKED_BYTES = 500_000_000
 MAX_VALUES = 50_000_000
 """Ids, labels and logits together: a million test images of 48 classes."""
-COLUMNS = re.compile(
-    r"id dictionary<values=string, \S+ \S+, label int64, logits fixed_size_list<\w+: halffloat( not null)?>\[\d+\]"
-)
+_ID, _LOGITS = r"id dictionary<values=string, \S+ \S+", r"logits fixed_size_list<\w+: halffloat( not null)?>\[\d+\]"
+COLUMNS = re.compile(f"{_ID}, label int64, {_LOGITS}")
+UNLABELED_COLUMNS = re.compile(f"{_ID}, {_LOGITS}")
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,31 +57,37 @@ class Predictions:
     @classmethod
     def from_parquet(cls, data: bytes) -> "Predictions":
         """Read the bytes of an untrusted file; every defect is a VerificationError."""
-        try:
-            # ids stay in their dictionary, from which a few bytes can choose one long text a million times
-            file = pq.ParquetFile(io.BytesIO(data), read_dictionary=["id"])
-            columns = ", ".join(f"{field.name} {field.type}" for field in file.schema_arrow)
-            if not COLUMNS.fullmatch(columns):
-                wanted = "id (string), label (int64), logits (float16 lists)"
-                raise VerificationError(f"predictions need the columns {wanted}")
-            check_pages(data, file.metadata, MAX_VALUES, MAX_UNPACKED_BYTES)
-            # pyarrow's threads may outlive the interpreter, which then aborts: 1 of 10 short commands did
-            table = file.read(use_threads=False)
-            # a damaged footer can promise rows that the pages do not hold
-            table.validate(full=True)
-        except (pa.ArrowException, OSError, ValueError, MemoryError) as error:
-            raise VerificationError(f"predictions cannot be read: {str(error).splitlines()[0]}") from None
-        if not table.num_rows or any(table.column(name).null_count for name in table.column_names):
-            raise VerificationError("predictions hold no or empty values")
-        lists = table.column("logits").combine_chunks()
-        values = lists.flatten()
-        if values.null_count or not len(values) or len(values) % table.num_rows:
-            raise VerificationError("predictions hold empty logits or rows of different length")
-        return cls(
-            ids=_texts(table.column("id")),
-            labels=table.column("label").to_numpy(),
-            logits=values.to_numpy(zero_copy_only=False).reshape(table.num_rows, -1),
-        )
+        ids, labels, logits = read_columns(data)
+        return cls(ids=ids, labels=labels, logits=logits)
+
+
+def read_columns(data: bytes, labels: bool = True) -> tuple[list[str], NDArray[np.int64], NDArray[np.float16]]:
+    """Ids, labels and logits in the bytes of an untrusted file, or no labels where it must not have any.
+
+    Every defect is a VerificationError.
+    """
+    try:
+        # ids stay in their dictionary, from which a few bytes can choose one long text a million times
+        file = pq.ParquetFile(io.BytesIO(data), read_dictionary=["id"])
+        columns = ", ".join(f"{field.name} {field.type}" for field in file.schema_arrow)
+        if not (COLUMNS if labels else UNLABELED_COLUMNS).fullmatch(columns):
+            wanted = f"id (string), {'label (int64), ' if labels else ''}logits (float16 lists)"
+            raise VerificationError(f"predictions need the columns {wanted}")
+        check_pages(data, file.metadata, MAX_VALUES, MAX_UNPACKED_BYTES)
+        # pyarrow's threads may outlive the interpreter, which then aborts: 1 of 10 short commands did
+        table = file.read(use_threads=False)
+        # a damaged footer can promise rows that the pages do not hold
+        table.validate(full=True)
+    except (pa.ArrowException, OSError, ValueError, MemoryError) as error:
+        raise VerificationError(f"predictions cannot be read: {str(error).splitlines()[0]}") from None
+    if not table.num_rows or any(table.column(name).null_count for name in table.column_names):
+        raise VerificationError("predictions hold no or empty values")
+    lists = table.column("logits").combine_chunks()
+    values = lists.flatten()
+    if values.null_count or not len(values) or len(values) % table.num_rows:
+        raise VerificationError("predictions hold empty logits or rows of different length")
+    found = table.column("label").to_numpy() if labels else np.zeros(0, np.int64)
+    return _texts(table.column("id")), found, values.to_numpy(zero_copy_only=False).reshape(table.num_rows, -1)
 
 
 def _texts(column: pa.ChunkedArray) -> list[str]:

@@ -1,46 +1,54 @@
 """Whether a record holds: recomputed from the files beside it, without a GPU and without any method's code."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from ferbench.errors import VerificationError
 from ferbench.records.cell import Cell
-from ferbench.records.checks import Protocols, RecordCheck, check_record, differences, passed
+from ferbench.records.checks import Protocols, RecordCheck, check_record, passed
+from ferbench.records.consistency import history_problems
 from ferbench.records.history import HISTORY, history_digest, read_history
-from ferbench.records.metrics import outcome_of
+from ferbench.records.known import NOTHING, Known
 from ferbench.records.options_v1 import option_problems
-from ferbench.records.predictions import Predictions, labeled_fingerprint
-from ferbench.records.schema import Fingerprints, Record, Result
+from ferbench.records.schema import Record, Result
+from ferbench.records.score_checks import score_checks
+from ferbench.records.sketch import Sketch, sketch_of
+from ferbench.records.split_checks import SPLIT, Recompute, is_pinned_whole, pinned_split, split_checks
 from ferbench.records.store import (
-    PREDICTIONS,
     RECORD,
     BrokenRecord,
     RunStore,
     read_or_broken,
-    read_predictions,
     read_record,
 )
 
+Level = Literal["inconsistent", "submitted", "consistent (data not held)", "consistent"]
+"""How far a record can be believed by itself.
+
+`submitted` has no result, or is of a protocol that is not known here, so that nothing says what should hold.
+"""
+PROTOCOL = "protocol"
+
 
 @dataclass(frozen=True)
-class Recomputed:
-    """The fingerprints of a cell as the data at hand gives them, and which could not be recomputed, and why."""
+class Verdict:
+    """What came out for one record, for whoever does not look at single checks."""
 
-    values: Mapping[str, str]
-    unchecked: Mapping[str, str]
-
-
-Recompute = Callable[[Cell, Fingerprints], Recomputed]
+    level: Level
+    failures: tuple[str, ...]
+    notes: tuple[str, ...]
 
 
 @dataclass(frozen=True)
 class Verification:
-    """What was checked of one record.json, and what came out."""
+    """What was checked of one record.json, and what came out. `sketch` is of its logits, where they can be read."""
 
     path: Path
     record: Record | None
     checks: tuple[RecordCheck, ...]
+    sketch: Sketch | None = None
 
     @property
     def holds(self) -> bool:
@@ -57,25 +65,69 @@ class Verification:
         """What could not be checked, with the reason."""
         return tuple(check for check in self.checks if check.state == "unchecked")
 
+    @property
+    def noted(self) -> tuple[RecordCheck, ...]:
+        """What holds, and a reader should know."""
+        return tuple(check for check in self.checks if check.state == "noted")
 
-def verify_record(path: Path, protocols: Protocols, recompute: Recompute | None = None) -> Verification:
-    """Check one record.json by the rules of its protocol; `recompute` gives fingerprints where the data is at hand."""
+    @property
+    def verdict(self) -> Verdict:
+        """The level, and why."""
+        notes = (*self.noted, *self.unchecked)
+        return Verdict(self._level, _lines(self.failures), _lines(notes))
+
+    @property
+    def _level(self) -> Level:
+        if not self.holds:
+            return "inconsistent"
+        if self.record is None or self.record.result is None or any(each.name == PROTOCOL for each in self.unchecked):
+            return "submitted"
+        if any(each.name.startswith(SPLIT) for each in self.unchecked):
+            return "consistent (data not held)"
+        return "consistent"
+
+
+def _lines(checks: Sequence[RecordCheck]) -> tuple[str, ...]:
+    return tuple(f"{check.name}: {check.detail}" for check in checks)
+
+
+def verify_record(
+    path: Path, protocols: Protocols, recompute: Recompute | None = None, known: Known = NOTHING
+) -> Verification:
+    """Check one record.json by the rules of its protocol.
+
+    `recompute` gives fingerprints where the data is at hand, `known` what names stand for and what is pinned of data.
+    """
     try:
         record = read_record(path)
     except VerificationError as error:
         return Verification(path, None, (RecordCheck("schema", "failed", str(error)),))
     folder = _folder(path, record.cell)
     options = option_problems(record.cell.method, record.config.method, record.cell.overrides.method)
-    checks = [RecordCheck("schema", "verified"), *check_record(record, protocols), folder, passed("options", options)]
-    if record.result is not None:
-        consistent = not any(check.name == "counts" and check.state == "failed" for check in checks)
-        if consistent:
-            checks += _predictions(path.parent / PREDICTIONS, record.result)
-        checks.append(_history(path.parent / HISTORY, record.result))
-        checks += _fingerprints(record.cell, record.result.fingerprints, recompute)
-        if record.cell.test_on is not None and folder.state == "verified":
-            checks.append(_model(path, record.cell, record.result))
-    return Verification(path, record, tuple(checks))
+    checks = [
+        RecordCheck("schema", "verified"),
+        *check_record(record, protocols, known),
+        folder,
+        passed("options", options),
+    ]
+    if (result := record.result) is None:
+        return Verification(path, record, tuple(checks))
+    if record.cell.protocol not in protocols:
+        checks.append(RecordCheck(PROTOCOL, "unchecked", f"nothing here knows the rules of '{record.cell.protocol}'"))
+    pinned = pinned_split(record.cell, known)
+    recomputed = None
+    if recompute is not None and not is_pinned_whole(pinned, result.fingerprints):
+        recomputed = recompute(record.cell, result.fingerprints)
+    sketch = None
+    if not any(check.name == "counts" and check.state == "failed" for check in checks):
+        found, logits = score_checks(path.parent, result, recomputed.tests if recomputed else ())
+        sketch = None if logits is None else sketch_of(logits.ids, logits.logits)
+        checks += found
+    checks.append(_history(path.parent / HISTORY, record, result))
+    checks += split_checks(result, pinned, recomputed)
+    if record.cell.test_on is not None and folder.state == "verified":
+        checks.append(_model(path, record.cell, result))
+    return Verification(path, record, tuple(checks), sketch)
 
 
 def _folder(path: Path, cell: Cell) -> RecordCheck:
@@ -85,44 +137,14 @@ def _folder(path: Path, cell: Cell) -> RecordCheck:
     return RecordCheck("folder", "failed", f"the cell belongs in {expected}")
 
 
-def _predictions(path: Path, result: Result) -> Iterator[RecordCheck]:
+def _history(path: Path, record: Record, result: Result) -> RecordCheck:
     try:
-        predictions = read_predictions(path)
-    except VerificationError as error:
-        yield RecordCheck("predictions", "failed", str(error))
-        return
-    yield passed("predictions", _prediction_problems(predictions, result))
-    try:
-        outcome = outcome_of(predictions.logits, predictions.labels, len(result.class_names))
-    except ValueError as error:
-        yield RecordCheck("recomputed metrics", "failed", str(error))
-        return
-    problems = differences(result, outcome, source="the predictions file")
-    if outcome.confusion.tolist() != result.confusion:
-        problems.append("the confusion matrix is not that of the predictions file")
-    yield passed("recomputed metrics", problems)
-    names = [result.class_names[label] for label in predictions.labels]
-    tied = result.fingerprints.test == labeled_fingerprint(predictions.ids, names)
-    yield passed("test labels", [] if tied else ["ids and labels of the predictions are not those of the test split"])
-
-
-def _prediction_problems(predictions: Predictions, result: Result) -> list[str]:
-    problems = []
-    if predictions.digest() != result.predictions_digest:
-        problems.append("their digest is not the recorded one")
-    if len(predictions.ids) != result.n_test:
-        problems.append(f"{len(predictions.ids)} rows, not n_test = {result.n_test}")
-    if len(set(predictions.ids)) != len(predictions.ids):
-        problems.append("a test image occurs twice")
-    return problems
-
-
-def _history(path: Path, result: Result) -> RecordCheck:
-    try:
-        same = history_digest(read_history(path)) == result.history_digest
+        rows = read_history(path)
     except VerificationError as error:
         return RecordCheck("history", "failed", str(error))
-    return passed("history", [] if same else ["its digest is not the recorded one"])
+    if history_digest(rows) != result.history_digest:
+        return RecordCheck("history", "failed", "its digest is not the recorded one")
+    return passed("history", history_problems(record, result, rows))
 
 
 def _model(path: Path, cell: Cell, result: Result) -> RecordCheck:
@@ -136,25 +158,6 @@ def _model(path: Path, cell: Cell, result: Result) -> RecordCheck:
     return passed("model", [] if same else [f"it is not that of {cell.base.folder()}; run the cell again"])
 
 
-def _fingerprints(cell: Cell, recorded: Fingerprints, recompute: Recompute | None) -> Iterator[RecordCheck]:
-    """Every fingerprint of the record is recomputed, or named as one that could not be."""
-    if recompute is None:
-        yield RecordCheck("split", "unchecked", "nothing is recomputed from data here")
-        return
-    found, names = recompute(cell, recorded), recorded.by_name()
-    wrong = [
-        f"{name} is not that of the data on this machine"
-        for name in sorted(names.keys() | found.values.keys() - found.unchecked.keys())
-        if name not in found.unchecked and names.get(name) != found.values.get(name)
-    ]
-    if wrong or len(found.unchecked) < len(names):
-        yield passed("split", wrong)
-    for reason in dict.fromkeys(found.unchecked.values()):
-        unchecked = [name for name, why in found.unchecked.items() if why == reason]
-        whole = "split" if len(unchecked) == len(names) else f"split: {', '.join(unchecked)}"
-        yield RecordCheck(whole, "unchecked", reason)
-
-
 @dataclass(frozen=True)
 class Collected:
     """The records that may enter a table by their paths, and why the others may not."""
@@ -164,7 +167,10 @@ class Collected:
 
 
 def collect(root: Path, protocols: Protocols) -> Collected:
-    """Read a record or every record below a folder. One that contradicts itself or another is left out."""
+    """Read a record or every record below a folder. One that contradicts itself or another is left out.
+
+    Files beside records are not looked at: `agreement.verify_all` does that.
+    """
     records: dict[Path, Record] = {}
     problems: dict[Path, str] = {}
     first: dict[str, Path] = {}

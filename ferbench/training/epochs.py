@@ -41,7 +41,8 @@ def keep_epoch(run: Run, planned: PlannedStage, progress: RunProgress, said: Sai
     The net of the last evaluation is the trained one, which is kept anyway.
     """
     epoch, step = len(progress.history), progress.history[-1].step - planned.extra
-    evaluated = not planned.stage.pretraining and _is_evaluated(run, planned, progress, step)
+    previous = max(0, progress.history[-2].step - planned.extra) if epoch > 1 else 0
+    evaluated = not planned.stage.pretraining and run.recipe.is_evaluated(step, previous)
     if evaluated:
         progress.evaluated.append(epoch)
     if said is not None:
@@ -64,12 +65,6 @@ def _check_said(run: Run, said: Said) -> None:
         raise PluginError(
             f"{name}: pseudo_label has numbers outside 0..{n - 1}, which are no classes; mask such images"
         )
-
-
-def _is_evaluated(run: Run, planned: PlannedStage, progress: RunProgress, step: int) -> bool:
-    total, count = run.recipe.steps, run.recipe.evaluations
-    previous = max(0, progress.history[-2].step - planned.extra) if len(progress.history) > 1 else 0
-    return step == total or (step * count // total > previous * count // total and step * count // total < count)
 
 
 def stage_context(run: Run, planned: PlannedStage) -> StageContext:

@@ -78,7 +78,7 @@ def test_known_attacks_are_broken_records_beside_good_ones(root: Path, tmp_path:
     text = [path.read_text() for path in bad]
     bad[0].write_text(text[0].replace('"neutral"', '"\\ud800"'))
     bad[1].write_text(text[1].replace('"threshold": 0.95', '"threshold": "\\udfff"'))
-    bad[2].write_text(text[2].replace('"image_passes": 7680', f'"image_passes": 1{"0" * 4000}'))
+    bad[2].write_text(text[2].replace('"image_passes": 288000', f'"image_passes": 1{"0" * 4000}'))
     bad[3].write_text(text[3].replace('"threshold": 0.95', '"threshold": 1e999'))
     outside = tmp_path / "outside"
     for number, name, target in (

@@ -29,7 +29,10 @@ def test_good_records_end_in_0_and_name_what_was_not_checked(runs, capsys):
     out = capsys.readouterr().out
     assert out.count("holds") == 3
     assert "not checked: oracle (possible, but predictions of earlier steps are not stored)" in out
-    assert "11 checks: schema, cell id" in out
+    assert "15 checks: schema, cell id" in out
+    assert out.count("consistent (data not held)") == 2
+    assert out.count("submitted") == 1
+    assert "note: seeds: of the protocol's seeds there are not 2, 3, 4" in out
 
 
 def test_a_hand_edited_metric_ends_in_5(runs, capsys):

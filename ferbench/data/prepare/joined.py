@@ -52,6 +52,7 @@ class JoinedDataset(Dataset):
             family=infos[0].family,
             citation="; ".join(info.citation for info in infos if info.citation),
             gated=any(info.gated for info in infos),
+            redistributable_labels=all(info.publishes_labels for info in infos),
             rule=f"{first.name} ({first.task} classes) with its splits, and the training images of {others}, by the "
             "names of classes",
             rank_groups=self.groups,

@@ -54,6 +54,7 @@ class Fer2013(LayoutReader):
             name="fer2013",
             title="FER2013",
             licence="research; collected from the web, under the rules of Kaggle's competition",
+            redistributable_labels=False,
             classes={"7": SEVEN_CLASSES},
             default_classes="7",
             family="fer2013",

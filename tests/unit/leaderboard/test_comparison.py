@@ -10,7 +10,7 @@ from ferbench.leaderboard.comparison import compare_rows
 from ferbench.leaderboard.tables import make_board
 from ferbench.records.frame import frame_of
 from ferbench.records.store import read_predictions, read_record
-from tests.unit.records.factory import make_cell, write_record
+from tests.unit.records.factory import make_cell, make_predictions, write_record
 
 
 def row(root, method, skill, seeds=range(3), **cell):
@@ -60,7 +60,9 @@ def test_mcnemar_counts_images_that_only_one_gets_right(tmp_path):
 
 
 def test_two_equal_models_do_not_differ(tmp_path):
-    a, b = row(tmp_path, "fixmatch", 2.0, seeds=(0,)), row(tmp_path, "ada-cm", 2.0, seeds=(0,))
+    same = make_predictions()
+    paths = [write_record(tmp_path, make_cell(method), predictions=same) for method in ("fixmatch", "ada-cm")]
+    a, b = (frame_of([read_record(path)], [path]) for path in paths)
     counts = compare_rows(a, b).pairs[0].mcnemar
     assert (counts.only_a, counts.only_b, counts.p_value) == (0, 0, 1.0)
 

@@ -43,7 +43,8 @@ def path(tmp_path: Path) -> Path:
 
 
 def level(path: Path, trust: Trust) -> str:
-    return level_of(verify_record(path, builtin_protocols()), trust)
+    found = verify_record(path, builtin_protocols())
+    return level_of(path, read_record(path), found.verdict.level, trust)
 
 
 def noting(path: Path, *evidence: ReEvaluation | Reproduction) -> Trust:

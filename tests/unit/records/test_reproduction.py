@@ -51,7 +51,7 @@ def test_results_are_compared_in_every_field():
     assert result_differences(result, result) == []
     other = result.model_copy(update={"steps": 61, "metrics": result.metrics.model_copy(update={"ece": 0.5})})
     names = {difference.name: (difference.recorded, difference.now) for difference in result_differences(result, other)}
-    assert names == {"steps": ("60", "61"), "metrics.ece": (str(result.metrics.ece), "0.5")}
+    assert names == {"steps": ("1800", "61"), "metrics.ece": (str(result.metrics.ece), "0.5")}
 
 
 def test_texts_that_one_side_lacks_differ():

@@ -5,8 +5,10 @@ import pytest
 
 from ferbench.discovery.loader import builtin_protocols
 from ferbench.records.cell import digest
+from ferbench.records.history import history_bytes
 from ferbench.records.predictions import Predictions
-from ferbench.records.verification import Recomputed, verify_record
+from ferbench.records.split_checks import Recomputed
+from ferbench.records.verification import verify_record
 from tests.unit.records.factory import (
     CLASS_NAMES,
     make_cell,
@@ -70,11 +72,11 @@ def test_an_edited_confusion_fails_even_with_metrics_to_match(path):
     edit(path, "result", "confusion", to=lambda rows: [rows[1], rows[0], *rows[2:]])
     assert "confusion matrix is not that" in failed(path)["recomputed metrics"]
     better = make_predictions(skill=9.0)
-    record = make_record(make_cell(), better, make_history())
+    record = make_record(make_cell(), better, make_history(predictions=better))
     edit(path, "result", "confusion", to=record.result.confusion)
     edit(path, "result", "metrics", to=record.result.metrics.model_dump())
     edit(path, "result", "oracle", "accuracy", to=1.0)
-    assert set(failed(path)) == {"recomputed metrics"}
+    assert set(failed(path)) == {"recomputed metrics", "history"}
 
 
 def test_edited_predictions_fail(path):
@@ -86,11 +88,12 @@ def test_labels_changed_to_match_the_predictions_fail(path):
     true = make_predictions()
     fitted = true.logits.argmax(axis=1).astype(np.int64)
     forged = Predictions(true.ids, fitted, true.logits)
-    record = make_record(make_cell(), forged, make_history())
+    record = make_record(make_cell(), forged, make_history(predictions=forged))
     test_split = json.loads(path.read_text())["result"]["fingerprints"]["test"]
     path.write_bytes(record.to_json())
     edit(path, "result", "fingerprints", "test", to=test_split)
     (path.parent / "predictions.parquet").write_bytes(forged.to_parquet())
+    (path.parent / "history.json").write_bytes(history_bytes(make_history(predictions=forged)))
     assert set(failed(path)) == {"test labels"}
 
 
@@ -114,7 +117,9 @@ def test_a_test_image_that_counts_twice_fails(tmp_path):
     once = make_predictions()
     twice = Predictions([once.ids[0], once.ids[0], *once.ids[2:]], once.labels, once.logits)
     path = write_record(tmp_path, make_cell())
-    path.write_bytes(make_record(make_cell(), twice, make_history()).to_json())
+    history = make_history(predictions=twice)
+    path.write_bytes(make_record(make_cell(), twice, history).to_json())
+    (path.parent / "history.json").write_bytes(history_bytes(history))
     (path.parent / "predictions.parquet").write_bytes(twice.to_parquet())
     assert failed(path) == {"predictions": "a test image occurs twice"}
 
@@ -189,8 +194,8 @@ def test_the_protocol_of_a_plugin_leaves_standard_unchecked(tmp_path):
     [
         (("accuracy",), 0.0, "below the final"),
         (("evaluations",), 7, "at most 6"),
-        (("step",), 61, "at step 61 of 60"),
-        (("step",), 60, "is not the final"),
+        (("step",), 1801, "at step 1801 of 1800"),
+        (("step",), 1800, "is not the final"),
     ],
 )
 def test_an_impossible_oracle_fails(path, keys, value, text):
@@ -325,7 +330,7 @@ def test_labels_of_classes_that_are_not_tested_are_counted(crossed):
 
 
 def test_options_tuned_by_another_distribution_than_the_owner_fail(path):
-    tuned = {"distribution": "ferbench", "trials": 5, "source": "docs/tuning.md", "options": {"threshold": 0.8}}
+    tuned = {"distribution": "ferbench", "trials": 5, "source": "docs/tuning.md", "options": {"threshold": 0.95}}
     edit(path, "tunings", to=lambda _: {"method": tuned})
     assert verify(path).holds
     edit(path, "tunings", to={"method": {**tuned, "distribution": "ferbench-other"}})

@@ -57,7 +57,7 @@ def test_everything_is_said(page: bytes, run: RunFiles) -> None:
         "5 % of the labels, seed 0",
         "standard",
         f"{100 * run.record.result.metrics.accuracy:.1f} %",
-        "Picking the best of 6 evaluations",
+        "Picking the best of 5 evaluations",
         "never for selection",
         "Pseudo-label precision",
         "Method: margin",

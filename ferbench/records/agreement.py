@@ -1,0 +1,296 @@
+"""Whether records agree with each other: rows, splits that must be equal, copies, baselines that must stay."""
+
+import hashlib
+from collections import defaultdict
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from types import MappingProxyType
+
+import numpy as np
+
+from ferbench.records.cell import digest
+from ferbench.records.checks import Protocols, RecordCheck
+from ferbench.records.files import read_bounded
+from ferbench.records.known import NOTHING, Known, split_key
+from ferbench.records.options_v1 import config_of_today
+from ferbench.records.publication import PUBLISHED
+from ferbench.records.rows import BASELINES, PROBE
+from ferbench.records.schema import MAX_RECORD_BYTES, Record, Result
+from ferbench.records.sketch import EQUAL, NEARLY, likeness
+from ferbench.records.split_checks import SPLIT, Recompute
+from ferbench.records.store import PREDICTIONS, RECORD, RunStore
+from ferbench.records.verification import Verification, verify_record
+
+SHOWN = 3
+"""So many other records are named where many are meant."""
+OTHER_LABELS = ("data", "labeled", "validation", "label_noise", "relabeled", "boxes")
+
+
+@dataclass(frozen=True)
+class Board:
+    """What records are held against beside themselves: nothing for a folder of runs.
+
+    `baselines` are the records of supervised rows that were there before, by folder, with their SHA-256; `published`
+    says whether others read the records, so that labels of licensed sets have no place there.
+    """
+
+    baselines: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    published: bool = False
+
+
+RUNS = Board()
+
+Inputs = Mapping[Path, str]
+"""`training_input` of each record."""
+
+
+def verify_all(
+    paths: Iterable[Path],
+    protocols: Protocols,
+    recompute: Recompute | None = None,
+    known: Known = NOTHING,
+    board: Board = RUNS,
+) -> list[Verification]:
+    """Check records, each by itself and then against the others; a baseline that is gone is one that fails.
+
+    `paths` are record files and folders of them. Of the folders the first is the one that baselines lie below.
+    """
+    roots = list(paths)
+    found = [verify_record(path, protocols, recompute, known) for path in record_files(roots)]
+    added: dict[Path, list[RecordCheck]] = defaultdict(list)
+    results = [each for each in found if each.record is not None and each.record.result is not None]
+    inputs = {each.path: training_input(_record(each)) for each in results}
+    rules: Sequence[Iterator[tuple[Verification, RecordCheck]]] = (
+        _twins(found),
+        _rows(results, protocols),
+        _splits(results),
+        _copies(results, inputs, board),
+        _likenesses(results, inputs, board),
+        _licences(results, known, board),
+        _changed_baselines(results, board),
+    )
+    for rule in rules:
+        for verification, check in rule:
+            added[verification.path].append(check)
+    whole = [replace(each, checks=(*each.checks, *added[each.path])) for each in found]
+    return whole + [each for root in roots[:1] for each in _missing_baselines(root, found, board)]
+
+
+def record_files(paths: Iterable[Path]) -> Iterator[Path]:
+    """Record files, and those below folders."""
+    for path in paths:
+        if path.is_file():
+            yield path
+        else:
+            yield from (record for record, _ in RunStore(path).iterate())
+
+
+def _record(each: Verification) -> Record:
+    assert each.record is not None  # only such are compared
+    return each.record
+
+
+def _result(each: Verification) -> Result:
+    result = _record(each).result
+    assert result is not None  # only such are compared
+    return result
+
+
+def _grouped(
+    found: Iterable[Verification], key: Callable[[Verification], Hashable | None]
+) -> Iterator[list[Verification]]:
+    groups: dict[Hashable, list[Verification]] = defaultdict(list)
+    for each in found:
+        if (value := key(each)) is not None:
+            groups[value].append(each)
+    return (group for group in groups.values() if len(group) > 1)
+
+
+def _others(each: Verification, group: Sequence[Verification]) -> str:
+    names = [str(other.path.parent) for other in group if other is not each]
+    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+    return ", ".join(names[:SHOWN]) + more
+
+
+def _twins(found: Sequence[Verification]) -> Iterator[tuple[Verification, RecordCheck]]:
+    """Nothing says which of two records of one cell counts."""
+    whole = [each for each in found if each.record is not None]
+    for group in _grouped(whole, lambda each: _record(each).cell_id):
+        for each in group:
+            yield each, RecordCheck("twin", "failed", f"the same cell as {_others(each, group)}")
+
+
+def _rows(results: Sequence[Verification], protocols: Protocols) -> Iterator[tuple[Verification, RecordCheck]]:
+    """The seeds of a row were run by one engine, evaluate the same, and are those of the protocol."""
+    rows: dict[str, list[Verification]] = defaultdict(list)
+    for each in results:
+        rows[str(_record(each).cell.folder().parent)].append(each)
+    for row in rows.values():
+        for name, values in (
+            ("engine version", {str(_record(each).engine_version) for each in row}),
+            ("selection", {_record(each).selection for each in row}),
+            ("number of parameters", {str(_result(each).parameters) for each in row}),
+        ):
+            if len(values) > 1:
+                problem = f"its seeds have more than one {name}: {', '.join(sorted(values))}"
+                yield from ((each, RecordCheck("row", "failed", problem)) for each in row)
+        cell = _record(row[0]).cell
+        protocol, seeds = protocols.get(cell.protocol), {_record(each).cell.seed for each in row}
+        if protocol is not None and (missing := sorted(set(protocol.seeds) - seeds)):
+            text = f"of the protocol's seeds there {'is' if len(missing) == 1 else 'are'} not {_numbers(missing)}"
+            yield from ((each, RecordCheck("seeds", "noted", text)) for each in row)
+
+
+def _numbers(seeds: Sequence[int]) -> str:
+    return ", ".join(map(str, seeds))
+
+
+def _splits(results: Sequence[Verification]) -> Iterator[tuple[Verification, RecordCheck]]:
+    """Cells with the same rows of the same data have equal images and counts, whatever their method.
+
+    Where some are known to be those of the data, the others are wrong; else nobody knows which.
+    """
+
+    def rows(each: Verification) -> Hashable:
+        cell, prints = _record(each).cell, _result(each).fingerprints
+        size = digest(cell.overrides.protocol) if cell.pool or cell.test_on else ""
+        return split_key(cell), prints.data, prints.pool, prints.test_data, size
+
+    def images(each: Verification) -> str:
+        result = _result(each)
+        kept = ("labeled", "unlabeled", "validation", "test", "folds", "label_noise")
+        counts = [result.n_labeled, result.n_validation, result.n_test, result.n_near_duplicates, result.labeled_counts]
+        return digest([counts, [getattr(result.fingerprints, name) for name in kept]])
+
+    for group in _grouped(results, rows):
+        if len({images(each) for each in group}) == 1:
+            continue
+        verified = {each.path for each in group if any(c.name == SPLIT and c.state == "verified" for c in each.checks)}
+        for each in group:
+            if each.path not in verified:
+                text = f"labeled, unlabeled or test images are not those of {_others(each, group)}"
+                yield each, RecordCheck("equal splits", "failed", text)
+
+
+def training_input(record: Record) -> str:
+    """A digest of whatever decides the trained model, and nothing that the method does not use.
+
+    The protocol's name does not, and the unlabeled images do not where the method draws none: such cells have equal
+    models by right.
+    """
+    assert record.result is not None
+    cell, config, result = record.cell.base, config_of_today(record), record.result
+    recipe = {name: value for name, value in config.protocol.items() if name not in ("name", "draft", "pool_order")}
+    prints = result.fingerprints.by_name()
+    parts = OTHER_LABELS if result.n_unlabeled is None else (*OTHER_LABELS, "unlabeled", "pool")
+    data = {name: prints.get(name) for name in parts}
+    names = [cell.classes, cell.method, cell.head, cell.backbone, cell.init, cell.precision, cell.seed]
+    return digest([names, recipe, config.method, config.head, data])
+
+
+def _copies(
+    results: Sequence[Verification], inputs: Inputs, board: Board
+) -> Iterator[tuple[Verification, RecordCheck]]:
+    """Two trainings of other images, methods or seeds do not end in one model, nor in one history."""
+    for what, of in (
+        ("model", lambda each: _result(each).model_digest),
+        ("history", lambda each: None if _record(each).cell.test_on else _result(each).history_digest),
+    ):
+        for group in _grouped(results, of):
+            yield from _copied(f"its {what} is", group, inputs, board)
+
+
+def _copied(
+    what: str, group: Sequence[Verification], inputs: Inputs, board: Board, state: str = "failed"
+) -> Iterator[tuple[Verification, RecordCheck]]:
+    """Of records that are alike and should not be, those that are not baselines of old.
+
+    What is not standard may be alike: options that change nothing are no fault of it.
+    """
+    if len({inputs[each.path] for each in group}) == 1:
+        return
+    standard = [each for each in group if _record(each).standard]
+    suspicious = state == "failed" and len({inputs[each.path] for each in standard}) > 1
+    for each in group:
+        if _is_pinned(each, board):
+            continue
+        others = [other for other in group if inputs[other.path] != inputs[each.path]]
+        failed = suspicious and _record(each).standard
+        yield each, RecordCheck("copy", "failed" if failed else "noted", f"{what} that of {_others(each, others)}")
+
+
+def _likenesses(
+    results: Sequence[Verification], inputs: Inputs, board: Board
+) -> Iterator[tuple[Verification, RecordCheck]]:
+    """Equal logits, in whatever order and scale, are those of one model."""
+
+    def images(each: Verification) -> Hashable | None:
+        result = _result(each)
+        if each.sketch is None:
+            return None
+        published = (each.path.parent / PUBLISHED).exists()  # whose ids are salted: no order is common
+        return None if published else (result.fingerprints.data, result.fingerprints.test, len(result.class_names))
+
+    for group in _grouped(results, images):
+        alike = likeness([each.sketch for each in group if each.sketch is not None])
+        for state, low, high, what in (
+            ("failed", EQUAL, np.inf, "its logits are"),
+            ("noted", NEARLY, EQUAL, "its logits are nearly"),
+        ):
+            for row, each in enumerate(group):
+                near = np.flatnonzero((alike[row] > low) & (alike[row] <= high))
+                pair = [group[place] for place in near.tolist() if group[place] is not each]
+                if pair:
+                    found = _copied(what, [each, *pair], inputs, board, state)
+                    yield from ((other, check) for other, check in found if other is each)
+
+
+def _licences(
+    results: Sequence[Verification], known: Known, board: Board
+) -> Iterator[tuple[Verification, RecordCheck]]:
+    """What others read holds no label of a set whose labels may not be passed on."""
+    for each in results if board.published else ():
+        cell = _record(each).cell
+        dataset = known.dataset(cell.test_on or cell.dataset)
+        if dataset and not dataset.publishes_labels and (each.path.parent / PREDICTIONS).exists():
+            text = f"{PREDICTIONS} has labels of a licensed set; publish {PUBLISHED} in its place"
+            yield each, RecordCheck("licence", "failed", text)
+
+
+def is_baseline(record: Record) -> bool:
+    """Whether the record is of a row that gains are over, so that its seeds must stay."""
+    cell = record.cell
+    return record.standard and record.result is not None and cell.row in (*BASELINES, PROBE)
+
+
+def baseline_digests(found: Iterable[Verification]) -> dict[str, str]:
+    """The SHA-256 of the records of all supervised rows that hold, by the folder of the cell."""
+    return {
+        str(each.record.cell.folder()): _digest_of(each.path)
+        for each in found
+        if each.record is not None and each.holds and is_baseline(each.record)
+    }
+
+
+def _digest_of(path: Path) -> str:
+    return hashlib.sha256(read_bounded(path, MAX_RECORD_BYTES)).hexdigest()
+
+
+def _is_pinned(each: Verification, board: Board) -> bool:
+    pinned = board.baselines.get(str(_record(each).cell.folder()))
+    return pinned is not None and pinned == _digest_of(each.path)
+
+
+def _changed_baselines(results: Sequence[Verification], board: Board) -> Iterator[tuple[Verification, RecordCheck]]:
+    for each in results:
+        if str(_record(each).cell.folder()) in board.baselines and not _is_pinned(each, board):
+            text = "it is another record than the pinned one of this supervised row; if that is meant, remove its line"
+            yield each, RecordCheck("baseline", "failed", text)
+
+
+def _missing_baselines(root: Path, found: Sequence[Verification], board: Board) -> Iterator[Verification]:
+    there = {str(each.record.cell.folder()) for each in found if each.record is not None}
+    for folder in sorted(board.baselines.keys() - there):
+        text = "this supervised row had one more seed; put its record back, or remove its line if that is meant"
+        yield Verification(root / folder / RECORD, None, (RecordCheck("baseline", "failed", text),))

@@ -1,0 +1,83 @@
+"""Whether the scores of a record are those of its test predictions, or as far as it can be said without labels."""
+
+from collections.abc import Iterator, Sequence
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+
+from ferbench.errors import VerificationError
+from ferbench.records.checks import RecordCheck, differences, passed
+from ferbench.records.metrics import outcome_of
+from ferbench.records.predictions import Predictions, labeled_fingerprint
+from ferbench.records.publication import PUBLISHED, PublishedLogits, join, read_published
+from ferbench.records.schema import Result
+from ferbench.records.store import PREDICTIONS, read_predictions
+
+# Records of a board share few test splits, and sorting one takes half of the time that a record takes.
+_test_fingerprint = lru_cache(maxsize=8)(labeled_fingerprint)
+
+
+def score_checks(
+    folder: Path, result: Result, tests: Sequence[tuple[str, str]]
+) -> tuple[list[RecordCheck], Predictions | PublishedLogits | None]:
+    """The checks of what is stored of the test: predictions, or logits without labels, joined with those at hand."""
+    published = (folder / PUBLISHED).exists() and not (folder / PREDICTIONS).exists()
+    try:
+        if not published:
+            predictions = read_predictions(folder / PREDICTIONS)
+            return list(_predictions(predictions, result)), predictions
+        logits = read_published(folder / PUBLISHED)
+    except VerificationError as error:
+        return [RecordCheck("predictions", "failed", str(error))], None
+    checks = [passed("published logits", _published_problems(logits, result))]
+    if checks[0].state == "failed":
+        return checks, None
+    if not tests:
+        return [*checks, RecordCheck("predictions", "unchecked", "labels are licensed; the data is not here")], logits
+    try:
+        return [*checks, *_predictions(join(logits, tests, result), result)], logits
+    except VerificationError as error:
+        return [*checks, RecordCheck("predictions", "failed", str(error))], logits
+
+
+def _predictions(predictions: Predictions, result: Result) -> Iterator[RecordCheck]:
+    yield passed("predictions", _prediction_problems(predictions, result))
+    try:
+        outcome = outcome_of(predictions.logits, predictions.labels, len(result.class_names))
+    except ValueError as error:
+        yield RecordCheck("recomputed metrics", "failed", str(error))
+        return
+    problems = differences(result, outcome, source="the predictions file")
+    if outcome.confusion.tolist() != result.confusion:
+        problems.append("the confusion matrix is not that of the predictions file")
+    yield passed("recomputed metrics", problems)
+    names = tuple(result.class_names[label] for label in predictions.labels)
+    tied = result.fingerprints.test == _test_fingerprint(tuple(predictions.ids), names)
+    yield passed("test labels", [] if tied else ["ids and labels of the predictions are not those of the test split"])
+
+
+def _prediction_problems(predictions: Predictions, result: Result) -> list[str]:
+    problems = []
+    if predictions.digest() != result.predictions_digest:
+        problems.append("their digest is not the recorded one")
+    if len(predictions.ids) != result.n_test:
+        problems.append(f"{len(predictions.ids)} rows, not n_test = {result.n_test}")
+    if len(set(predictions.ids)) != len(predictions.ids):
+        problems.append("a test image occurs twice")
+    return problems
+
+
+def _published_problems(logits: PublishedLogits, result: Result) -> list[str]:
+    """What can be said of logits without labels: how often each class was predicted."""
+    if logits.logits.shape != (result.n_test, len(result.class_names)):
+        return [
+            f"logits of shape {logits.logits.shape} for {result.n_test} images and {len(result.class_names)} classes"
+        ]
+    if not np.isfinite(logits.logits).all():
+        return ["logits hold NaN or infinity"]
+    if len(set(logits.ids)) != len(logits.ids):
+        return ["a test image occurs twice"]
+    predicted = np.bincount(logits.logits.argmax(axis=1), minlength=len(result.class_names))
+    same = predicted.tolist() == np.sum(result.confusion, axis=0).tolist()
+    return [] if same else ["the classes are not predicted as often as the confusion matrix says"]
