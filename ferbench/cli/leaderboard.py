@@ -13,9 +13,15 @@ from ferbench.cli.options import FOLDER
 from ferbench.cli.output import warn_left_out
 from ferbench.cli.session import Session
 from ferbench.errors import UsageError, VerificationError
+from ferbench.render.escape import plain
+from ferbench.render.numbers import counted
+from ferbench.render.text import print_table
+from ferbench.version import __version__
 
 if TYPE_CHECKING:
     import pandas as pd
+
+FILE = click.Path(path_type=Path, dir_okay=False, exists=True)
 
 _folder = partial(click.option, type=FOLDER, show_default=True)
 
@@ -25,22 +31,23 @@ def leaderboard() -> None:
     """Build the tables of a leaderboard from records, check that they are up to date, or write them as LaTeX."""
 
 
+_records = _folder(
+    "--records",
+    "--runs",
+    default=Path("leaderboard/records"),
+    help="Folder of the records; a runs folder is one.",
+)
+_nonstandard = click.option(
+    "--include-nonstandard",
+    is_flag=True,
+    help="Add separate tables of runs with overrides; they never mix with standard ones.",
+)
+_out = _folder("--out", default=Path("leaderboard"), help="Folder of leaderboard.md, .csv and .json.")
+
+
 def _options(command: Callable[..., Any]) -> Callable[..., Any]:
     """The options that decide what the files say, equal for building and checking."""
-    for option in (
-        click.option(
-            "--include-nonstandard",
-            is_flag=True,
-            help="Add separate tables of runs with overrides; they never mix with standard ones.",
-        ),
-        _folder("--out", default=Path("leaderboard"), help="Folder of leaderboard.md, .csv and .json."),
-        _folder(
-            "--records",
-            "--runs",
-            default=Path("leaderboard/records"),
-            help="Folder of the records; a runs folder is one.",
-        ),
-    ):
+    for option in (_nonstandard, _out, _records):
         command = option(command)
     return command
 
@@ -95,6 +102,53 @@ def export(session: Session, file: Path, records: Path, out: Path, include_nonst
     with _cells(session, records) as cells:
         write(cells, out, include_nonstandard, file)
         click.echo(f"wrote {file}")
+
+
+@leaderboard.command()
+@_records
+@_nonstandard
+@_folder("--board", default=Path("leaderboard"), help="Folder of the board; its reported/*.toml are published numbers.")
+@_folder("--out", required=True, help="Folder of the site; each edition lies in a folder of its own.")
+@click.option("--edition", default=__version__, show_default=True, help="Name of the edition, such as a version.")
+@click.option("--since", type=FILE, help="The leaderboard.json of an earlier edition: show what changed.")
+@click.pass_obj
+def site(
+    session: Session,
+    records: Path,
+    include_nonstandard: bool,
+    board: Path,
+    out: Path,
+    edition: str,
+    since: Path | None,
+) -> None:
+    """Write the board as static pages that need no server: open OUT/index.html.
+
+    An edition is replaced as a whole when it is written again; other editions in OUT stay as they are. The pages are a
+    pure function of records, published numbers and options, and ask no other host for anything.
+    """
+    from ferbench.leaderboard.site.publish import edition_files, publish
+
+    with _cells(session, records) as cells:
+        files = edition_files(cells, board, include_nonstandard, edition, since)
+        index = publish(files, out, edition)
+        click.echo(f"wrote {len(files)} files; open {index}")
+
+
+@leaderboard.command()
+@click.argument("before", type=FILE)
+@click.argument("after", type=FILE)
+def diff(before: Path, after: Path) -> None:
+    """Show what changed from one leaderboard.json to another, row by row."""
+    from ferbench.leaderboard.changes import changes, read_edition
+
+    lines = [
+        (change.kind, change.row, change.before, change.after, change.table, ", ".join(change.fields))
+        for change in changes(read_edition(before), read_edition(after))
+    ]
+    if lines:
+        columns = ("change", "row", "before", "after", "table", "differs")
+        print_table(columns, ([plain(text) for text in line] for line in lines))
+    click.echo(f"{counted(len(lines), 'row')} changed")
 
 
 @contextmanager

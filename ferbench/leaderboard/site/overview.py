@@ -1,0 +1,151 @@
+"""The board at a glance: every method in every table, and what is missing."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from ferbench.leaderboard.site.grids import LEVELS, Cell, Grid, Head, choices
+from ferbench.leaderboard.tables import FULL, Board, Row, Table
+from ferbench.leaderboard.wording import heading
+from ferbench.records.metrics import BY_KEY
+from ferbench.render.numbers import NONE, counted
+
+
+@dataclass(frozen=True)
+class Gap:
+    """What a table lacks."""
+
+    table: Table
+    missing: tuple[str, ...]
+    incomplete: tuple[str, ...]
+
+
+def heat_grid(tables: Sequence[Table], links: Sequence[str]) -> Grid:
+    """Every method in every table, those in most tables first; colours compare within a table only."""
+    shorts = _short_headings(tables)
+    heads = (
+        Head("title", "Method", words=True),
+        *(
+            Head(f"t{index}", title, detail=detail, href=link)
+            for index, ((title, detail), link) in enumerate(zip(shorts, links, strict=True))
+        ),
+    )
+    by_name = [{row.name: row for row in table.rows} for table in tables]
+    levels = [_levels(table) for table in tables]
+    titles = _titles(tables)
+    names = sorted(titles, key=lambda name: (-sum(name in rows for rows in by_name), titles[name].lower(), name))
+    rows = tuple(
+        (
+            Cell(titles[name]),
+            *(_cell(table, here.get(name), level) for table, here, level in zip(tables, by_name, levels, strict=True)),
+        )
+        for name in names
+    )
+    return Grid("methods", "Headline metric of each method in each table, in percent", heads, rows)
+
+
+def tables_grid(tables: Sequence[Table], links: Sequence[str]) -> Grid:
+    """What tables there are."""
+    rows = []
+    for table, link in zip(tables, links, strict=True):
+        key = table.key
+        texts = (
+            *(key.dataset, key.classes, key.budget.title(), key.pool or NONE, key.test_on or NONE, key.protocol),
+            *(key.backbone, key.init[:19], "yes" if key.standard else "no", BY_KEY[key.headline].title),
+            *(_best(table), str(len(table.rows))),
+        )
+        rows.append((Cell(texts[0], link), *map(Cell, texts[1:])))
+    titles = (
+        *("Dataset", "Classes", "Labels", "Pool", "Tested on", "Protocol", "Backbone", "Start", "Standard"),
+        *("Ordered by", "First row", "Rows"),
+    )
+    heads = []
+    for index, title in enumerate(titles):
+        offered = () if title in ("First row", "Rows") else choices([cells[index].text for cells in rows])
+        heads.append(Head(title.lower().replace(" ", "-"), title, words=title != "Rows", choices=offered))
+    return Grid("tables", "Tables", tuple(heads), tuple(rows))
+
+
+def gaps(board: Board) -> Iterator[Gap]:
+    """What standard tables lack of the methods that the board has under the same protocol on the same data.
+
+    With all labels there is nothing that a method could leave unlabeled: there no method is missing.
+    """
+    tables = [table for table in board.tables if table.key.standard]
+    for table in tables:
+        here = {row.name for row in table.rows}
+        family = [other for other in tables if _family(other) == _family(table)]
+        absent = {name: title for name, title in _titles(family).items() if name not in here}
+        missing = () if table.key.budget == FULL and table.key.pool is None else tuple(sorted(absent.values()))
+        incomplete = tuple(
+            f"{row.title}: {len(row.by_seed)} of {counted(row.most_seeds, 'seed')}"
+            for row in table.rows
+            if not row.complete
+        )
+        if missing or incomplete:
+            yield Gap(table, missing, incomplete)
+
+
+def _best(table: Table) -> str:
+    """`FixMatch 75.2`: the first row with its headline."""
+    row = table.rows[0]
+    if not row.complete:
+        return NONE
+    metric = BY_KEY[table.key.headline]
+    return f"{row.title}: {metric.number(row.metrics[metric.key].mean)}"
+
+
+def _short_headings(tables: Sequence[Table]) -> list[tuple[str, str]]:
+    """Of each table its data and labels, and what else sets it apart from the others."""
+    fields = ("protocol", "classes", "backbone", "init", "precision")
+    differing = [name for name in fields if len({getattr(table.key, name) for table in tables}) > 1]
+    found = []
+    for table in tables:
+        key = table.key
+        tested = f" tested on {key.test_on}" if key.test_on else ""
+        pool = [f"pool {key.pool}"] if key.pool else []
+        rest = [
+            *pool,
+            *(str(getattr(key, name))[:19] for name in differing),
+            *([] if key.standard else ["not standard"]),
+        ]
+        found.append((f"{key.dataset}{tested}, {key.budget.title()}", ", ".join(rest)))
+    return found
+
+
+def takeaway(table: Table) -> str:
+    """One line on what the table says: leader against its neighbour, by seeds."""
+    complete = [row for row in table.rows if row.complete]
+    if len(complete) < 2:
+        return f"{heading(table.key)}: too few complete rows to compare."
+    first, second = complete[:2]
+    shared = first.by_seed.keys() & second.by_seed.keys()
+    won = sum(first.by_seed[seed] > second.by_seed[seed] for seed in shared)
+    return f"{first.title} leads {second.title} on {won} of {counted(len(shared), 'shared seed')}."
+
+
+def _family(table: Table) -> tuple[object, ...]:
+    key = table.key
+    return key.protocol, key.dataset, key.classes, key.test_on, key.backbone, key.init, key.precision, key.data
+
+
+def _titles(tables: Sequence[Table]) -> dict[str, str]:
+    titles: dict[str, str] = {}
+    for table in tables:
+        for row in table.rows:
+            titles.setdefault(row.name, row.title)
+    return titles
+
+
+def _levels(table: Table) -> dict[str, int]:
+    means = {row.name: row.metrics[table.key.headline].mean for row in table.rows if row.complete}
+    low, high = min(means.values(), default=0.0), max(means.values(), default=0.0)
+    return {name: round(LEVELS * (mean - low) / (high - low)) if high > low else LEVELS for name, mean in means.items()}
+
+
+def _cell(table: Table, row: Row | None, levels: dict[str, int]) -> Cell:
+    if row is None:
+        return Cell(NONE)
+    if not row.complete:
+        return Cell("incomplete")
+    metric = BY_KEY[table.key.headline]
+    return Cell(metric.number(row.metrics[metric.key].mean), level=levels[row.name])

@@ -1,0 +1,183 @@
+"""A board and its cells to the files of one edition; equal input gives equal bytes."""
+
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from importlib.resources import files
+from itertools import groupby
+from operator import attrgetter
+
+import pandas as pd
+
+from ferbench.leaderboard import wording
+from ferbench.leaderboard.build import FORMATS
+from ferbench.leaderboard.changes import Change
+from ferbench.leaderboard.columns import text_columns
+from ferbench.leaderboard.site import figures, runs, table_grids
+from ferbench.leaderboard.site.addresses import link, row_address, table_address
+from ferbench.leaderboard.site.citations import render_bibtex
+from ferbench.leaderboard.site.orders import critical_difference
+from ferbench.leaderboard.site.overview import gaps, heat_grid, tables_grid, takeaway
+from ferbench.leaderboard.tables import Board, Row, Table, grouped
+from ferbench.records.metrics import BY_KEY
+from ferbench.render.escape import LONG, plain
+from ferbench.render.html import page_templates
+from ferbench.render.numbers import counted
+
+ROOM = "ferbench.leaderboard.site"
+FILES = tuple(FORMATS)
+CURVES_NOTE = "Measured on the test set for the oracle only, never for selection."
+PSEUDO_LABELS_NOTE = "How many of the used pseudo-labels are right, by labels that no method sees."
+
+
+@dataclass(frozen=True)
+class RowPage:
+    """A row, its cells, and where its page lies."""
+
+    row: Row
+    runs: Sequence[runs.Run]
+    address: str
+
+
+@dataclass(frozen=True)
+class TablePage:
+    """A table, its rows, and where its page lies."""
+
+    table: Table
+    rows: tuple[RowPage, ...]
+    address: str
+
+
+@dataclass(frozen=True)
+class Pages:
+    """Makes the pages of one edition."""
+
+    board: Board
+    tables: tuple[TablePage, ...]
+    edition: str
+    changes: tuple[Change, ...] | None
+    """Since the edition that it is compared with; None if there is no such."""
+
+    def files(self) -> Iterator[tuple[str, bytes]]:
+        """Path and content of each file."""
+        exports = {f"leaderboard{suffix}": FORMATS[suffix](self.board) for suffix in FILES}
+        yield from exports.items()
+        digest = hashlib.sha256(exports["leaderboard.json"]).hexdigest()
+        yield "leaderboard.bib", render_bibtex(self.board, self.edition, digest)
+        yield "static/board.css", self._render("board.css.j2", "")
+        yield "static/board.js", files(ROOM).joinpath("static/board.js").read_bytes()
+        yield "index.html", self._overview()
+        yield "published.html", self._published()
+        if self.changes is not None:
+            yield "changes.html", self._render("changes.html.j2", "", changes=table_grids.changes_grid(self.changes))
+        for page in self.tables:
+            yield f"{page.address}.html", self._table(page)
+            for suffix in FILES:
+                cells = sum(len(row.row.by_seed) for row in page.rows)
+                yield f"{page.address}{suffix}", FORMATS[suffix](Board((page.table,), (), cells))
+            for row in page.rows:
+                yield f"{row.address}.html", self._row(page, row)
+                for run in row.runs:
+                    yield from ((f"records/{run.folder}/{name}", content) for name, content in run.files.items())
+
+    def _overview(self) -> bytes:
+        tables = [page.table for page in self.tables]
+        links = [f"{page.address}.html" for page in self.tables]
+        return self._render(
+            "overview.html.j2",
+            "",
+            grids=(tables_grid(tables, links), heat_grid(tables, links)),
+            gaps=tuple(gaps(self.board)),
+            links=dict(zip(map(attrgetter("key"), tables), links, strict=True)),
+        )
+
+    def _published(self) -> bytes:
+        values = [*self.board.not_reproduced, *(value for table in self.board.tables for value in table.published)]
+        values.sort(key=lambda value: (wording.origin_heading(value.block.origin), value.block.dataset))
+        papers = []
+        for origin, of_paper in groupby(values, attrgetter("block.origin")):
+            blocks = [(block, list(own)) for block, own in groupby(of_paper, attrgetter("block"))]
+            papers.append((origin, [(block, own, table_grids.published_grid(own)) for block, own in blocks]))
+        return self._render("published.html.j2", "", papers=papers)
+
+    def _table(self, page: TablePage) -> bytes:
+        table = page.table
+        links = [f"../{row.address}.html" for row in page.rows]
+        return self._render(
+            "table.html.j2",
+            "../",
+            page=page,
+            table=table,
+            takeaway=takeaway(table),
+            grid=table_grids.main_grid(table, links, wording.heading(table.key)),
+            grids=filter(None, (table_grids.recall_grid(table, links), table_grids.win_grid(table))),
+            plots=tuple(filter(None, _table_plots(page))),
+        )
+
+    def _row(self, page: TablePage, row: RowPage) -> bytes:
+        metric = BY_KEY[page.table.key.headline]
+        return self._render(
+            "row.html.j2",
+            "../../",
+            page=page,
+            table=page.table,
+            row=row.row,
+            runs=row.runs,
+            metric=metric,
+            command=runs.command(row.runs),
+            columns=[(column.title, column.text(row.row, page.table)) for column in text_columns(page.table)],
+            recalls=zip(wording.recall_columns(page.table)[1:], wording.recall_cells(row.row)[1:], strict=False),
+            confusion=table_grids.confusion_grid(row.runs, page.table.key.class_names),
+            plots=tuple(filter(None, _row_plots(page, row))),
+        )
+
+    def _render(self, template: str, root: str, **content: object) -> bytes:
+        page = _TEMPLATES.get_template(template)
+        shared = {"root": root, "edition": self.edition, "board": self.board, "has_changes": self.changes is not None}
+        return page.render(**content, **shared).encode("utf-8", "replace")
+
+
+def make_pages(board: Board, cells: pd.DataFrame, edition: str, changes: Sequence[Change] | None) -> Pages:
+    """The board with the cells that its rows are made of."""
+    groups = grouped(cells[cells["status"] == "ok"])
+    tables = []
+    for table in board.tables:
+        address = table_address(table.key)
+        rows = (
+            RowPage(row, runs.runs_of(groups[table.key][row.name]), row_address(address, row.name))
+            for row in table.rows
+        )
+        tables.append(TablePage(table, tuple(rows), address))
+    return Pages(board, tuple(tables), edition, None if changes is None else tuple(changes))
+
+
+def _table_plots(page: TablePage) -> Iterator[figures.Plot | None]:
+    rows, metric = page.table.rows, BY_KEY[page.table.key.headline]
+    yield figures.gain_against(rows, lambda row: row.image_passes, "image passes, per cell")
+    yield figures.gain_against(rows, lambda row: row.minutes, "minutes, median of the cells")
+    yield figures.seed_dots(rows, metric)
+    by_row = {row.row.title: row.runs for row in page.rows[: figures.MOST_LINES]}
+    yield _curves(f"Learning curves: {metric.title}, %", CURVES_NOTE, by_row, runs.evaluations(metric.key))
+    yield _curves("Precision of pseudo-labels, %", PSEUDO_LABELS_NOTE, by_row, runs.precision)
+    if found := critical_difference(rows):
+        yield figures.rank_line(found)
+
+
+def _row_plots(page: TablePage, row: RowPage) -> Iterator[figures.Plot | None]:
+    metric = BY_KEY[page.table.key.headline]
+    by_seed = {f"seed {run.seed}": [run] for run in row.runs}
+    yield _curves(f"Learning curves: {metric.title}, %", CURVES_NOTE, by_seed, runs.evaluations(metric.key))
+    yield _curves("Precision of pseudo-labels, %", PSEUDO_LABELS_NOTE, by_seed, runs.precision)
+    used = "Share of unlabeled images whose pseudo-label is used."
+    yield _curves("Used pseudo-labels, %", used, by_seed, runs.mask_rate)
+
+
+def _curves(title: str, note: str, lines: Mapping[str, Sequence[runs.Run]], value: runs.Value) -> figures.Plot | None:
+    """A line for each name: the mean over its runs."""
+    return figures.curves(title, note, {name: runs.mean_points(own, value) for name, own in lines.items()})
+
+
+_TEMPLATES = page_templates(ROOM)
+_TEMPLATES.filters.update(sentence=partial(plain, longest=LONG), counted=counted, link=link)
+_TEMPLATES.globals.update(wording=wording, files=FILES)
