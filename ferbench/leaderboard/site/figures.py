@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from markupsafe import Markup
 
 from ferbench.leaderboard.site.orders import CriticalDifference, pareto_front
-from ferbench.leaderboard.tables import Row
+from ferbench.leaderboard.tables import Row, Table
 from ferbench.records.metrics import Metric
 from ferbench.render import plot
 from ferbench.render.palette import SERIES
@@ -59,17 +59,20 @@ def seed_dots(rows: Sequence[Row], metric: Metric) -> Plot | None:
     )
 
 
-def gain_against(rows: Sequence[Row], cost: Callable[[Row], float | None], name: str) -> Plot | None:
-    """Gain over the cost of a row, with the front of those that are best for what they cost."""
-    shown = [row for row in rows if row.gain is not None and (cost(row) or 0) > 0][:MOST_ROWS]
-    points = [(float(cost(row) or 0), 100 * row.gain.mean) for row in shown if row.gain is not None]
-    if not points:
+def gain_against(table: Table, cost: Callable[[Row], float | None], name: str) -> Plot | None:
+    """Gain over the cost of a row, with the front of those that are best for what they cost; the baseline gains 0."""
+    gains = {row.name: 100 * row.gain.mean for row in table.rows if row.gain is not None}
+    gains |= {row.name: 0.0 for row in table.rows if row.name == table.baseline}
+    shown = [row for row in table.rows if row.name in gains and (cost(row) or 0) > 0][:MOST_ROWS]
+    if len(shown) < 2:
         return None
+    points = [(float(cost(row) or 0), gains[row.name]) for row in shown]
     height = 320.0
     across = plot.log_scale([x for x, _ in points], LEFT, WIDTH - MARGIN)
     up = plot.linear_scale([*(y for _, y in points), 0.0], height, MARGIN)
     front = pareto_front(points)
     parts = [*plot.bottom_axis(across, MARGIN, height, name), *plot.left_axis(up, LEFT, WIDTH - MARGIN)]
+    parts.append(plot.line(LEFT, up.at(0.0), WIDTH - MARGIN, up.at(0.0), "muted"))
     parts.append(plot.curve([(across.at(points[index][0]), up.at(points[index][1])) for index in front], 1))
     taken: list[tuple[float, float]] = []
     for index, (row, (x, y)) in enumerate(zip(shown, points, strict=True)):

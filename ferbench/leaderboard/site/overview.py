@@ -7,6 +7,7 @@ from ferbench.leaderboard.site.grids import LEVELS, Cell, Grid, Head, choices
 from ferbench.leaderboard.tables import FULL, Board, Row, Table
 from ferbench.leaderboard.wording import heading
 from ferbench.records.metrics import BY_KEY
+from ferbench.records.rows import BASELINES
 from ferbench.render.numbers import NONE, counted
 
 
@@ -44,29 +45,48 @@ def heat_grid(tables: Sequence[Table], links: Sequence[str]) -> Grid:
 
 
 def tables_grid(tables: Sequence[Table], links: Sequence[str]) -> Grid:
-    """What tables there are."""
+    """What tables there are, with the columns in which they differ."""
+    facts = [_facts(table) for table in tables]
+    differing = [name for name in facts[0] if len({fact[name] for fact in facts}) > 1] if facts else []
+    heads = [
+        Head("table", "Table", words=True),
+        *(Head(_key(name), name, words=True, choices=choices([fact[name] for fact in facts])) for name in differing),
+        Head("first", "First row", words=True),
+        Head("size", "Rows"),
+    ]
     rows = []
-    for table, link in zip(tables, links, strict=True):
-        key = table.key
-        texts = (
-            *(key.dataset, key.classes, key.budget.title(), key.pool or NONE, key.test_on or NONE, key.protocol),
-            *(key.backbone, key.init[:19], "yes" if key.standard else "no", BY_KEY[key.headline].title),
-            *(_best(table), str(len(table.rows))),
-        )
-        rows.append((Cell(texts[0], link), *map(Cell, texts[1:])))
-    titles = (
-        *("Dataset", "Classes", "Labels", "Pool", "Tested on", "Protocol", "Backbone", "Start", "Standard"),
-        *("Ordered by", "First row", "Rows"),
-    )
-    heads = []
-    for index, title in enumerate(titles):
-        offered = () if title in ("First row", "Rows") else choices([cells[index].text for cells in rows])
-        heads.append(Head(title.lower().replace(" ", "-"), title, words=title != "Rows", choices=offered))
-    return Grid("tables", "Tables", tuple(heads), tuple(rows))
+    for table, link, fact, (title, _) in zip(tables, links, facts, _short_headings(tables), strict=True):
+        texts = (*(fact[name] for name in differing), _best(table), str(len(table.rows)))
+        rows.append((Cell(title, link), *map(Cell, texts)))
+    return Grid("tables", "Only rows of one table compare", tuple(heads), tuple(rows))
+
+
+def _facts(table: Table) -> dict[str, str]:
+    """What can set a table apart from others, by the names of columns."""
+    key = table.key
+    return {
+        "Dataset": key.dataset,
+        "Classes": key.classes,
+        "Labels": key.budget.title(),
+        "Pool": key.pool or NONE,
+        "Tested on": key.test_on or NONE,
+        "Protocol": key.protocol,
+        "Overrides": key.protocol_overrides or NONE,
+        "Backbone": key.backbone,
+        "Start": key.init[:19],
+        "Precision": key.precision,
+        "Data": key.data[:12],
+        "Standard": "yes" if key.standard else "no",
+        "Ordered by": BY_KEY[key.headline].title,
+    }
+
+
+def _key(name: str) -> str:
+    return name.lower().replace(" ", "-")
 
 
 def gaps(board: Board) -> Iterator[Gap]:
-    """What standard tables lack of the methods that the board has under the same protocol on the same data.
+    """What standard tables lack of the methods that the board has under the same protocol on the same dataset.
 
     With all labels there is nothing that a method could leave unlabeled: there no method is missing.
     """
@@ -74,7 +94,8 @@ def gaps(board: Board) -> Iterator[Gap]:
     for table in tables:
         here = {row.name for row in table.rows}
         family = [other for other in tables if _family(other) == _family(table)]
-        absent = {name: title for name, title in _titles(family).items() if name not in here}
+        elsewhere = BASELINES if table.key.pool is not None else ()  # supervised rows use no pool
+        absent = {name: title for name, title in _titles(family).items() if name not in {*here, *elsewhere}}
         missing = () if table.key.budget == FULL and table.key.pool is None else tuple(sorted(absent.values()))
         incomplete = tuple(
             f"{row.title}: {len(row.by_seed)} of {counted(row.most_seeds, 'seed')}"
@@ -125,7 +146,7 @@ def takeaway(table: Table) -> str:
 
 def _family(table: Table) -> tuple[object, ...]:
     key = table.key
-    return key.protocol, key.dataset, key.classes, key.test_on, key.backbone, key.init, key.precision, key.data
+    return key.protocol, key.dataset, key.classes, key.test_on
 
 
 def _titles(tables: Sequence[Table]) -> dict[str, str]:

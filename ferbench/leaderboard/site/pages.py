@@ -110,8 +110,9 @@ class Pages:
             page=page,
             table=table,
             takeaway=takeaway(table),
-            grid=table_grids.main_grid(table, links, wording.heading(table.key)),
-            grids=filter(None, (table_grids.recall_grid(table, links), table_grids.win_grid(table))),
+            grid=table_grids.main_grid(table, links),
+            recall=table_grids.recall_grid(table, links),
+            wins=table_grids.win_grid(table),
             plots=tuple(filter(None, _table_plots(page))),
         )
 
@@ -154,8 +155,8 @@ def make_pages(board: Board, cells: pd.DataFrame, edition: str, changes: Sequenc
 
 def _table_plots(page: TablePage) -> Iterator[figures.Plot | None]:
     rows, metric = page.table.rows, BY_KEY[page.table.key.headline]
-    yield figures.gain_against(rows, lambda row: row.image_passes, "image passes, per cell")
-    yield figures.gain_against(rows, lambda row: row.minutes, "minutes, median of the cells")
+    yield figures.gain_against(page.table, lambda row: row.image_passes, "image passes, per cell")
+    yield figures.gain_against(page.table, lambda row: row.minutes, "minutes, median of the cells")
     yield figures.seed_dots(rows, metric)
     by_row = {row.row.title: row.runs for row in page.rows[: figures.MOST_LINES]}
     yield _curves(f"Learning curves: {metric.title}, %", CURVES_NOTE, by_row, runs.evaluations(metric.key))

@@ -12,12 +12,13 @@ from ferbench.leaderboard.tables import Row, Table
 from ferbench.leaderboard.wording import published_columns, published_rows, recall_cells, recall_columns
 from ferbench.render.numbers import NONE, percent
 
+CAPTION = "Mean ± standard deviation over seeds, the best row first; the name of a row leads to its cells"
 FILTERS = ("seeds", "labels")
 """Columns of numbers that are filtered like words."""
 MOST_RIVALS = 20
 
 
-def main_grid(table: Table, links: Sequence[str], caption: str) -> Grid:
+def main_grid(table: Table, links: Sequence[str]) -> Grid:
     """The columns that people read, each row with a link to its page."""
     columns = text_columns(table)
     rows = [[Cell(column.text(row, table)) for column in columns] for row in table.rows]
@@ -29,7 +30,7 @@ def main_grid(table: Table, links: Sequence[str], caption: str) -> Grid:
         offered = choices([cells[index].text for cells in rows]) if chosen else ()
         heads.append(Head(column.key, column.title, column.words, choices=offered))
     dim = frozenset(index for index, row in enumerate(table.rows) if not row.complete)
-    return Grid("rows", caption, tuple(heads), tuple(map(tuple, rows)), dim)
+    return Grid("rows", CAPTION, tuple(heads), tuple(map(tuple, rows)), dim)
 
 
 def recall_grid(table: Table, links: Sequence[str]) -> Grid:
