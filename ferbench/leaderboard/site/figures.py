@@ -1,6 +1,6 @@
 """The plots of the site, from rows and histories."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from markupsafe import Markup
@@ -85,22 +85,20 @@ def gain_against(table: Table, cost: Callable[[Row], float | None], name: str) -
     return Plot(title, plot.picture(WIDTH, height + BOTTOM, title, parts), note + _first(shown, MOST_ROWS))
 
 
-def curves(title: str, note: str, lines: Mapping[str, Points]) -> Plot | None:
+def curves(title: str, note: str, lines: Sequence[tuple[str, Points]]) -> Plot | None:
     """Shares in percent over steps, a line for each name that has two points or more."""
-    shown = {name: points for name, points in list(lines.items())[:MOST_LINES] if len(points) > 1}
+    shown = [(name, points) for name, points in lines[:MOST_LINES] if len(points) > 1]
     if not shown:
         return None
     height = 280.0
-    values = [point for points in shown.values() for point in points]
+    values = [point for _, points in shown for point in points]
     across = plot.linear_scale([0.0, *(x for x, _ in values)], LEFT, WIDTH - MARGIN)
     up = plot.linear_scale([100 * y for _, y in values], height, MARGIN)
     parts = [*plot.bottom_axis(across, MARGIN, height, "step"), *plot.left_axis(up, LEFT, WIDTH - MARGIN)]
-    for index, points in enumerate(shown.values()):
+    for index, (_, points) in enumerate(shown):
         parts.append(plot.curve([(across.at(x), up.at(100 * y)) for x, y in points], index))
-    legend = tuple((plot.swatch(index), name) for index, name in enumerate(shown))
-    return Plot(
-        title, plot.picture(WIDTH, height + BOTTOM, title, parts), note + _first(list(lines), MOST_LINES), legend
-    )
+    legend = tuple((plot.swatch(index), name) for index, (name, _) in enumerate(shown))
+    return Plot(title, plot.picture(WIDTH, height + BOTTOM, title, parts), note + _first(lines, MOST_LINES), legend)
 
 
 def rank_line(found: CriticalDifference) -> Plot:

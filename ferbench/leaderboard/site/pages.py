@@ -1,7 +1,8 @@
 """A board and its cells to the files of one edition; equal input gives equal bytes."""
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+import json
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from importlib.resources import files
@@ -19,15 +20,16 @@ from ferbench.leaderboard.site.addresses import link, row_address, table_address
 from ferbench.leaderboard.site.citations import render_bibtex
 from ferbench.leaderboard.site.orders import critical_difference
 from ferbench.leaderboard.site.overview import gaps, heat_grid, tables_grid, takeaway
-from ferbench.leaderboard.tables import Board, Row, Table, grouped
+from ferbench.leaderboard.tables import Board, Row, Table
+from ferbench.records.cell import canonical_json
 from ferbench.records.metrics import BY_KEY
 from ferbench.render.escape import LONG, plain
 from ferbench.render.html import page_templates
 from ferbench.render.numbers import counted
 
 ROOM = "ferbench.leaderboard.site"
-FILES = tuple(FORMATS)
 CURVES_NOTE = "Measured on the test set for the oracle only, never for selection."
+Drawn = figures.Plot | None
 PSEUDO_LABELS_NOTE = "How many of the used pseudo-labels are right, by labels that no method sees."
 
 
@@ -61,9 +63,9 @@ class Pages:
 
     def files(self) -> Iterator[tuple[str, bytes]]:
         """Path and content of each file."""
-        exports = {f"leaderboard{suffix}": FORMATS[suffix](self.board) for suffix in FILES}
-        yield from exports.items()
-        digest = hashlib.sha256(exports["leaderboard.json"]).hexdigest()
+        exports = _exports(self.board)
+        yield from ((f"leaderboard{suffix}", content) for suffix, content in exports.items())
+        digest = hashlib.sha256(exports[".json"]).hexdigest()
         yield "leaderboard.bib", render_bibtex(self.board, self.edition, digest)
         yield "static/board.css", self._render("board.css.j2", "")
         yield "static/board.js", files(ROOM).joinpath("static/board.js").read_bytes()
@@ -73,9 +75,8 @@ class Pages:
             yield "changes.html", self._render("changes.html.j2", "", changes=table_grids.changes_grid(self.changes))
         for page in self.tables:
             yield f"{page.address}.html", self._table(page)
-            for suffix in FILES:
-                cells = sum(len(row.row.by_seed) for row in page.rows)
-                yield f"{page.address}{suffix}", FORMATS[suffix](Board((page.table,), (), cells))
+            alone = Board((page.table,), (), records=sum(len(row.runs) for row in page.rows))
+            yield from ((f"{page.address}{suffix}", content) for suffix, content in _exports(alone).items())
             for row in page.rows:
                 yield f"{row.address}.html", self._row(page, row)
                 for run in row.runs:
@@ -141,44 +142,47 @@ class Pages:
 
 def make_pages(board: Board, cells: pd.DataFrame, edition: str, changes: Sequence[Change] | None) -> Pages:
     """The board with the cells that its rows are made of."""
-    groups = grouped(cells[cells["status"] == "ok"])
+    found = runs.runs_by_row(cells)
     tables = []
     for table in board.tables:
         address = table_address(table.key)
-        rows = (
-            RowPage(row, runs.runs_of(groups[table.key][row.name]), row_address(address, row.name))
-            for row in table.rows
-        )
+        rows = (RowPage(row, found[table.key, row.name], row_address(address, row.name)) for row in table.rows)
         tables.append(TablePage(table, tuple(rows), address))
     return Pages(board, tuple(tables), edition, None if changes is None else tuple(changes))
 
 
-def _table_plots(page: TablePage) -> Iterator[figures.Plot | None]:
+def _exports(board: Board) -> dict[str, bytes]:
+    """A board in all formats by suffix; JSON without spaces, since it is the largest."""
+    found = {suffix: write(board) for suffix, write in FORMATS.items()}
+    return {**found, ".json": canonical_json(json.loads(found[".json"])) + b"\n"}
+
+
+def _table_plots(page: TablePage) -> Iterator[Drawn]:
     rows, metric = page.table.rows, BY_KEY[page.table.key.headline]
     yield figures.gain_against(page.table, lambda row: row.image_passes, "image passes, per cell")
     yield figures.gain_against(page.table, lambda row: row.minutes, "minutes, median of the cells")
     yield figures.seed_dots(rows, metric)
-    by_row = {row.row.title: row.runs for row in page.rows[: figures.MOST_LINES]}
+    by_row = [(row.row.title, row.runs) for row in page.rows[: figures.MOST_LINES]]
     yield _curves(f"Learning curves: {metric.title}, %", CURVES_NOTE, by_row, runs.evaluations(metric.key))
     yield _curves("Precision of pseudo-labels, %", PSEUDO_LABELS_NOTE, by_row, runs.precision)
     if found := critical_difference(rows):
         yield figures.rank_line(found)
 
 
-def _row_plots(page: TablePage, row: RowPage) -> Iterator[figures.Plot | None]:
+def _row_plots(page: TablePage, row: RowPage) -> Iterator[Drawn]:
     metric = BY_KEY[page.table.key.headline]
-    by_seed = {f"seed {run.seed}": [run] for run in row.runs}
+    by_seed = [(f"seed {run.seed}", [run]) for run in row.runs]
     yield _curves(f"Learning curves: {metric.title}, %", CURVES_NOTE, by_seed, runs.evaluations(metric.key))
     yield _curves("Precision of pseudo-labels, %", PSEUDO_LABELS_NOTE, by_seed, runs.precision)
     used = "Share of unlabeled images whose pseudo-label is used."
     yield _curves("Used pseudo-labels, %", used, by_seed, runs.mask_rate)
 
 
-def _curves(title: str, note: str, lines: Mapping[str, Sequence[runs.Run]], value: runs.Value) -> figures.Plot | None:
+def _curves(title: str, note: str, lines: Sequence[tuple[str, Sequence[runs.Run]]], value: runs.Value) -> Drawn:
     """A line for each name: the mean over its runs."""
-    return figures.curves(title, note, {name: runs.mean_points(own, value) for name, own in lines.items()})
+    return figures.curves(title, note, [(name, runs.mean_points(own, value)) for name, own in lines])
 
 
 _TEMPLATES = page_templates(ROOM)
 _TEMPLATES.filters.update(sentence=partial(plain, longest=LONG), counted=counted, link=link)
-_TEMPLATES.globals.update(wording=wording, files=FILES)
+_TEMPLATES.globals.update(wording=wording)

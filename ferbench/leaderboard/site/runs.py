@@ -15,6 +15,7 @@ from pydantic import ValidationError
 
 from ferbench.contract.events import EpochRow
 from ferbench.errors import VerificationError
+from ferbench.leaderboard.keys import Key, table_key
 from ferbench.leaderboard.site.figures import Points
 from ferbench.records.cell import Cell
 from ferbench.records.dotted import flat
@@ -108,9 +109,12 @@ class Run:
         return [(name, json.dumps(value, ensure_ascii=False)) for name, value in flat(config)]
 
 
-def runs_of(cells: pd.DataFrame) -> list[Run]:
-    """The cells of a row by seed."""
-    return sorted(map(Run, rows_of(cells)), key=lambda run: run.seed)
+def runs_by_row(cells: pd.DataFrame) -> dict[tuple[Key, str], list[Run]]:
+    """The cells that have a result, in the order of their seeds, by table and name of the row."""
+    found: dict[tuple[Key, str], list[Run]] = {}
+    for fields in rows_of(cells[cells["status"] == "ok"].sort_values("seed", kind="stable")):
+        found.setdefault((table_key(fields), fields["row"]), []).append(Run(fields))
+    return found
 
 
 def command(runs: Sequence[Run]) -> str | None:
