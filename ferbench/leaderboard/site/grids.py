@@ -39,6 +39,8 @@ class Grid:
     rows: tuple[tuple[Cell, ...], ...]
     dim: frozenset[int] = frozenset()
     """Numbers of rows that are not complete."""
+    named_by: int = 0
+    """The column that names a row."""
 
 
 def choices(texts: Sequence[str]) -> tuple[str, ...]:

@@ -119,6 +119,7 @@ class Pages:
 
     def _row(self, page: TablePage, row: RowPage) -> bytes:
         metric = BY_KEY[page.table.key.headline]
+        columns = [column for column in text_columns(page.table) if column.key != "title"]
         return self._render(
             "row.html.j2",
             "../../",
@@ -128,7 +129,7 @@ class Pages:
             runs=row.runs,
             metric=metric,
             command=runs.command(row.runs),
-            columns=[(column.title, column.text(row.row, page.table)) for column in text_columns(page.table)],
+            columns=[(column.title, column.text(row.row, page.table)) for column in columns],
             recalls=zip(wording.recall_columns(page.table)[1:], wording.recall_cells(row.row)[1:], strict=False),
             confusion=table_grids.confusion_grid(row.runs, page.table.key.class_names),
             plots=tuple(filter(None, _row_plots(page, row))),

@@ -21,16 +21,17 @@ MOST_RIVALS = 20
 def main_grid(table: Table, links: Sequence[str]) -> Grid:
     """The columns that people read, each row with a link to its page."""
     columns = text_columns(table)
+    named_by = next(index for index, column in enumerate(columns) if column.key == "title")
     rows = [[Cell(column.text(row, table)) for column in columns] for row in table.rows]
     for cells, link in zip(rows, links, strict=True):
-        cells[0] = Cell(cells[0].text, link)
+        cells[named_by] = Cell(cells[named_by].text, link)
     heads = []
     for index, column in enumerate(columns):
-        chosen = index > 0 and (column.words or column.key in FILTERS)
+        chosen = index != named_by and (column.words or column.key in FILTERS)
         offered = choices([cells[index].text for cells in rows]) if chosen else ()
         heads.append(Head(column.key, column.title, column.words, choices=offered))
     dim = frozenset(index for index, row in enumerate(table.rows) if not row.complete)
-    return Grid("rows", CAPTION, tuple(heads), tuple(map(tuple, rows)), dim)
+    return Grid("rows", CAPTION, tuple(heads), tuple(map(tuple, rows)), dim, named_by)
 
 
 def recall_grid(table: Table, links: Sequence[str]) -> Grid:

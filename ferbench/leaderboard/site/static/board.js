@@ -87,11 +87,12 @@ class Grid {
       controls.append(make("label", {}, this.title(index), select));
     });
     const columns = make("fieldset", {}, make("legend", { className: "sr", textContent: "Columns" }));
-    this.heads.slice(1).forEach((_, index) => {
+    this.heads.forEach((head, index) => {
+      if ("name" in head.dataset) return; // what names a row stays
       const box = make("input", { type: "checkbox", checked: true });
       box.addEventListener("change", () => this.changed());
-      this.boxes.set(index + 1, box);
-      columns.append(make("label", {}, box, this.title(index + 1)));
+      this.boxes.set(index, box);
+      columns.append(make("label", {}, box, this.title(index)));
     });
     const choice = make("details", {}, make("summary", { textContent: "Columns" }), columns);
     choice.addEventListener("keydown", (event) => {
