@@ -5,7 +5,6 @@ from dataclasses import dataclass
 
 from ferbench.leaderboard.site.grids import LEVELS, Cell, Grid, Head, choices
 from ferbench.leaderboard.tables import FULL, Board, Row, Table
-from ferbench.leaderboard.wording import heading
 from ferbench.records.metrics import BY_KEY
 from ferbench.records.rows import BASELINES
 from ferbench.render.numbers import NONE, counted
@@ -131,17 +130,6 @@ def _short_headings(tables: Sequence[Table]) -> list[tuple[str, str]]:
         ]
         found.append((f"{key.dataset}{tested}, {key.budget.title()}", ", ".join(rest)))
     return found
-
-
-def takeaway(table: Table) -> str:
-    """One line on what the table says: leader against its neighbour, by seeds."""
-    complete = [row for row in table.rows if row.complete]
-    if len(complete) < 2:
-        return f"{heading(table.key)}: too few complete rows to compare."
-    first, second = complete[:2]
-    shared = first.by_seed.keys() & second.by_seed.keys()
-    won = sum(first.by_seed[seed] > second.by_seed[seed] for seed in shared)
-    return f"{first.title} leads {second.title} on {won} of {counted(len(shared), 'shared seed')}."
 
 
 def _family(table: Table) -> tuple[object, ...]:

@@ -19,7 +19,7 @@ from ferbench.leaderboard.site import figures, runs, table_grids
 from ferbench.leaderboard.site.addresses import link, row_address, table_address
 from ferbench.leaderboard.site.citations import render_bibtex
 from ferbench.leaderboard.site.orders import critical_difference
-from ferbench.leaderboard.site.overview import gaps, heat_grid, tables_grid, takeaway
+from ferbench.leaderboard.site.overview import gaps, heat_grid, tables_grid
 from ferbench.leaderboard.tables import Board, Row, Table
 from ferbench.records.cell import canonical_json
 from ferbench.records.metrics import BY_KEY
@@ -110,7 +110,6 @@ class Pages:
             "../",
             page=page,
             table=table,
-            takeaway=takeaway(table),
             grid=table_grids.main_grid(table, links),
             recall=table_grids.recall_grid(table, links),
             wins=table_grids.win_grid(table),
