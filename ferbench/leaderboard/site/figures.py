@@ -1,6 +1,7 @@
 """The plots of the site, from rows and histories."""
 
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from markupsafe import Markup
@@ -12,6 +13,8 @@ from ferbench.render import plot
 from ferbench.render.palette import SERIES
 
 MOST_LINES = SERIES
+MOST_RANKS = 9
+"""Of an axis."""
 MOST_ROWS = 30
 """More would make the page heavy, and nobody could tell them apart."""
 WIDTH = 720.0
@@ -75,13 +78,17 @@ def gain_against(table: Table, cost: Callable[[Row], float | None], name: str) -
     parts.append(plot.line(LEFT, up.at(0.0), WIDTH - MARGIN, up.at(0.0), "muted"))
     parts.append(plot.curve([(across.at(points[index][0]), up.at(points[index][1])) for index in front], 1))
     taken: list[tuple[float, float]] = []
-    for index, (row, (x, y)) in enumerate(zip(shown, points, strict=True)):
-        colour = "series-2" if index in front else "series-1"
+    for index in sorted(range(len(points)), key=lambda index: index not in front):  # the front's names come first
+        (x, y), title = points[index], shown[index].title
         at = across.at(x), up.at(y)
-        parts.append(plot.dot(*at, f"{row.title}: {y:+.1f} points, {plot.amount(x)}", colour, 5.0))
-        parts.append(_beside(at, row.title, taken))
+        colour = "series-2" if index in front else "series-1"
+        parts.append(plot.dot(*at, f"{title}: {y:+.1f} points, {plot.amount(x)}", colour, 5.0))
+        parts += _beside(at, title, taken)
     title = f"Gain against {name.split(',')[0]}"
-    note = "Points on the dashed line are the Pareto front: no other row gains more for less."
+    note = (
+        "Points on the dashed line are the Pareto front: no other row gains more for less. A name that has no room is "
+        "shown when its point is pointed at."
+    )
     return Plot(title, plot.picture(WIDTH, height + BOTTOM, title, parts), note + _first(shown, MOST_ROWS))
 
 
@@ -104,7 +111,8 @@ def curves(title: str, note: str, lines: Sequence[tuple[str, Points]]) -> Plot |
 def rank_line(found: CriticalDifference) -> Plot:
     """The critical-difference diagram of Demsar (JMLR 2006, figure 1): best on the left."""
     count = len(found.rows)
-    scale = plot.Scale(1, count, NAMES, WIDTH - NAMES, tuple(map(float, range(1, count + 1))))
+    step = math.ceil(count / MOST_RANKS)
+    scale = plot.Scale(1, count, NAMES, WIDTH - NAMES, tuple(map(float, range(1, count + 1, step))))
     top = 52.0
     first_name = top + 22 + 9.0 * len(found.groups)
     half = (count + 1) // 2
@@ -136,16 +144,13 @@ def rank_line(found: CriticalDifference) -> Plot:
     return Plot("Mean ranks", picture, note)
 
 
-def _beside(at: tuple[float, float], name: str, taken: list[tuple[float, float]]) -> Markup:
-    """The name of a dot, moved down until it is clear of the names before it."""
-    x, y = at[0] + 9, at[1] + 4
-    anchor = "start"
-    if x > WIDTH * 0.66:
-        x, anchor = at[0] - 9, "end"
-    while any(abs(y - other) < 13 and abs(x - place) < 180 for place, other in taken):
-        y += 13
-    taken.append((x, y))
-    return plot.text(x, y, name, anchor, longest=28)
+def _beside(at: tuple[float, float], name: str, taken: list[tuple[float, float]]) -> Iterator[Markup]:
+    """The name of a dot, if it is clear of the names before it."""
+    right = at[0] < WIDTH * 0.66
+    x, y = at[0] + (9 if right else -9), at[1] + 4
+    if not any(abs(y - other) < 13 and abs(x - place) < 180 for place, other in taken):
+        taken.append((x, y))
+        yield plot.text(x, y, name, "start" if right else "end", longest=28)
 
 
 def _first(shown: Sequence[object], most: int) -> str:
