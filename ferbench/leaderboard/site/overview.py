@@ -15,8 +15,7 @@ class Gap:
     """What a table lacks."""
 
     table: Table
-    missing: tuple[str, ...]
-    incomplete: tuple[str, ...]
+    words: tuple[str, ...]
 
 
 def heat_grid(tables: Sequence[Table], links: Sequence[str]) -> Grid:
@@ -85,7 +84,7 @@ def _key(name: str) -> str:
 
 
 def gaps(board: Board) -> Iterator[Gap]:
-    """What standard tables lack of the methods that the board has under the same protocol on the same dataset.
+    """What standard tables lack: mandatory rows, methods that the board has for the protocol and dataset, and seeds.
 
     With all labels there is nothing that a method could leave unlabeled: there no method is missing.
     """
@@ -95,14 +94,18 @@ def gaps(board: Board) -> Iterator[Gap]:
         family = [other for other in tables if _family(other) == _family(table)]
         elsewhere = BASELINES if table.key.pool is not None else ()  # supervised rows use no pool
         absent = {name: title for name, title in _titles(family).items() if name not in {*here, *elsewhere}}
-        missing = () if table.key.budget == FULL and table.key.pool is None else tuple(sorted(absent.values()))
-        incomplete = tuple(
-            f"{row.title}: {len(row.by_seed)} of {counted(row.most_seeds, 'seed')}"
+        missing = (
+            () if table.key.budget == FULL and table.key.pool is None else sorted({*absent.values()} - {*table.missing})
+        )
+        incomplete = [
+            f"{row.title} ({len(row.by_seed)} of {counted(row.most_seeds, 'seed')})"
             for row in table.rows
             if not row.complete
-        )
-        if missing or incomplete:
-            yield Gap(table, missing, incomplete)
+        ]
+        lists = {"mandatory but missing:": table.missing, "no row of": missing, "incomplete:": incomplete}
+        words = tuple(f"{name} {', '.join(titles)}" for name, titles in lists.items() if titles)
+        if words:
+            yield Gap(table, words)
 
 
 def _best(table: Table) -> str:

@@ -20,6 +20,7 @@ from ferbench.leaderboard.site.addresses import link, row_address, table_address
 from ferbench.leaderboard.site.citations import render_bibtex
 from ferbench.leaderboard.site.orders import critical_difference
 from ferbench.leaderboard.site.overview import gaps, heat_grid, tables_grid
+from ferbench.leaderboard.summary import summary
 from ferbench.leaderboard.tables import Board, Row, Table
 from ferbench.records.cell import canonical_json
 from ferbench.records.metrics import BY_KEY
@@ -47,6 +48,7 @@ class TablePage:
     """A table, its rows, and where its page lies."""
 
     table: Table
+    heading: str
     rows: tuple[RowPage, ...]
     address: str
 
@@ -90,7 +92,8 @@ class Pages:
             "",
             grids=(tables_grid(tables, links), heat_grid(tables, links)),
             gaps=tuple(gaps(self.board)),
-            links=dict(zip(map(attrgetter("key"), tables), links, strict=True)),
+            pages={page.table.key: page for page in self.tables},
+            summary=summary(self.board),
         )
 
     def _published(self) -> bytes:
@@ -142,12 +145,12 @@ class Pages:
 
 def make_pages(board: Board, cells: pd.DataFrame, edition: str, changes: Sequence[Change] | None) -> Pages:
     """The board with the cells that its rows are made of."""
-    found = runs.runs_by_row(cells)
+    found, headings = runs.runs_by_row(cells), wording.headings([table.key for table in board.tables])
     tables = []
     for table in board.tables:
         address = table_address(table.key)
         rows = (RowPage(row, found[table.key, row.name], row_address(address, row.name)) for row in table.rows)
-        tables.append(TablePage(table, tuple(rows), address))
+        tables.append(TablePage(table, headings[table.key], tuple(rows), address))
     return Pages(board, tuple(tables), edition, None if changes is None else tuple(changes))
 
 

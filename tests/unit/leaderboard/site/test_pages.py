@@ -174,10 +174,23 @@ def nasty_record():
     return made.model_copy(update={"result": made.result.model_copy(update={"class_names": names, "metrics": metrics})})
 
 
-def test_what_is_missing_is_listed(files):
-    text = re.sub(r"\s+", " ", " ".join(Page(files["index.html"]).words))
-    assert "What is missing" in text
-    assert "no row of" not in text  # the tables are of different datasets
+def gaps_of(*cells):
+    """What the overview lists below `What is missing`."""
+    frame = frame_of([make_record(cell, make_predictions(seed=cell.seed), make_history()) for cell in cells])
+    text = re.sub(r"\s+", " ", " ".join(Page(files_of(frame)["index.html"]).words))
+    return text.partition("What is missing")[2].partition("What the columns mean")[0]
+
+
+def test_what_is_missing_is_listed():
+    vit = make_cell("fixmatch", backbone="small-vit")
+    text = gaps_of(make_cell("supervised"), make_cell("fixmatch"), make_cell("fixmatch", 1), make_cell("leaf"), vit)
+    resnet, _, vit = text.partition("small-vit")
+    assert "mandatory but missing: supervised (strong views), full supervision" in resnet
+    assert "no row of" not in resnet
+    assert "incomplete: leaf (1 of 2 seeds), supervised (weak views) (1 of 2 seeds)" in resnet
+    assert "no row of leaf" in vit and "incomplete" not in vit
+    other = gaps_of(make_cell("fixmatch"), make_cell("leaf", dataset="raf-db"))
+    assert "no row of" not in other  # of another dataset
 
 
 def test_published_numbers_stand_apart(files):
@@ -211,7 +224,9 @@ def test_the_pages_of_a_thousand_rows_stay_under_a_megabyte():
     rows = tuple(replace(row, name=f"method-{number:03}", title=f"method {number:03}") for number in range(250))
     large = replace(table, rows=rows)
     (runs,) = runs_by_row(cells).values()
-    page = TablePage(large, tuple(RowPage(row, runs, f"rows/{row.name}") for row in rows), "tables/large")
+    page = TablePage(
+        large, "A large table", tuple(RowPage(row, runs, f"rows/{row.name}") for row in rows), "tables/large"
+    )
     pages = Pages(Board((large,), (), 250), (page,), "1.0", None).files()
     sizes = {name: len(data) for name, data in itertools.takewhile(lambda file: "rows/" not in file[0], pages)}
     assert sum(size for name, size in sizes.items() if name.startswith("static/")) < 50_000
