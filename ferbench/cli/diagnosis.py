@@ -5,13 +5,15 @@ import os
 import platform
 import re
 import shutil
+import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 from typing import Any
+
+import psutil
 
 from ferbench.cli.output import slow_remedy, slowness
 from ferbench.discovery.foreign_code import describe
@@ -20,6 +22,14 @@ from ferbench.discovery.registration import SLOW_SECONDS
 from ferbench.discovery.registry import Registry
 from ferbench.errors import DataError, FerbenchError, PluginError
 
+SHARED = ("nfs", "nfs4", "lustre", "gpfs", "beegfs", "cifs", "smb3", "ceph", "fuse.sshfs", "fuse.glusterfs")
+"""File systems that several machines may share."""
+LOOK = """
+import sys
+from pathlib import Path
+from ferbench.records.lease import is_held
+sys.exit(not is_held(Path(sys.argv[1])))
+"""
 LOW_DISK = 2 * 2**30
 LOW_MEMORY = 2 * 2**30
 
@@ -128,28 +138,41 @@ def _memory() -> Iterator[InstallationCheck]:
 
 
 def check_folder(name: str, folder: Path, chosen_by: str) -> Iterator[InstallationCheck]:
-    """Space, write access and file locks, tried in the nearest folder that exists; nothing stays behind."""
-    from filelock import FileLock
+    """Space, write access and leases of two processes, in the nearest folder that exists; nothing stays behind."""
+    from ferbench.records.lease import Lease, seconds
 
     place = folder.absolute()
-    probe = None
     try:
         while not place.exists():
             place = place.parent
-        probe = place / f".ferbench-doctor-{os.getpid()}"
-        with FileLock(probe, timeout=5):
-            probe.write_bytes(b"ok")
-    except (OSError, NotImplementedError) as error:
+        with Lease(place / f".ferbench-doctor-{os.getpid()}") as lease:
+            guarded = _is_seen_held(lease.path)
+    except OSError as error:
         remedy = f"make it writable, or choose another with {chosen_by}"
         yield InstallationCheck(name, f"{folder}: {describe(error)}", remedy, 1)
         return
-    finally:
-        if probe is not None:
-            with suppress(OSError):
-                probe.unlink(missing_ok=True)
+    kind = _file_system(place)
+    shared = f"; on {kind}: of a machine that is gone a cell is free after {seconds():g} s" if kind in SHARED else ""
+    if not guarded:
+        remedy = f"two processes could write one cell there; choose another with {chosen_by}"
+        yield InstallationCheck(name, f"{folder}: a second process was not kept out", remedy, 1)
+        return
     free = shutil.disk_usage(place).free
     remedy = f"free some space, or choose another with {chosen_by}" if free < LOW_DISK else ""
-    yield InstallationCheck(name, f"{folder}: writable, file locks work, {_size(free)} free", remedy)
+    yield InstallationCheck(
+        name, f"{folder}: writable, a second process is kept out, {_size(free)} free{shared}", remedy
+    )
+
+
+def _is_seen_held(path: Path) -> bool:
+    """Whether another process finds a lease taken."""
+    return subprocess.run([sys.executable, "-c", LOOK, str(path)], check=False).returncode == 0
+
+
+def _file_system(place: Path) -> str:
+    """The kind of file system that a folder lies on, such as `ext4` or `nfs4`."""
+    mounts = [part for part in psutil.disk_partitions(all=True) if place.resolve().is_relative_to(part.mountpoint)]
+    return max(mounts, key=lambda part: len(part.mountpoint)).fstype if mounts else ""
 
 
 def _plugins(registry: Registry) -> Iterator[InstallationCheck]:

@@ -12,11 +12,11 @@ import click
 from ferbench.cli.options import FOLDER
 from ferbench.cli.output import warn_left_out
 from ferbench.cli.session import Session
+from ferbench.cli.trust import re_evaluate, reproduce
 from ferbench.errors import UsageError, VerificationError
 from ferbench.render.escape import plain
 from ferbench.render.numbers import counted
 from ferbench.render.text import print_table
-from ferbench.version import __version__
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -28,7 +28,7 @@ _folder = partial(click.option, type=FOLDER, show_default=True)
 
 @click.group()
 def leaderboard() -> None:
-    """Build the tables of a leaderboard from records, check that they are up to date, or write them as LaTeX."""
+    """Build the tables of a leaderboard from records, check that they are up to date, and how far they are true."""
 
 
 _records = _folder(
@@ -107,9 +107,9 @@ def export(session: Session, file: Path, records: Path, out: Path, include_nonst
 @leaderboard.command()
 @_records
 @_nonstandard
-@_folder("--board", default=Path("leaderboard"), help="Folder of the board; its reported/*.toml are published numbers.")
+@_folder("--board", default=Path("leaderboard"), help="Folder of the board; reported/*.toml and trust.json.")
 @_folder("--out", required=True, help="Folder of the site; each edition lies in a folder of its own.")
-@click.option("--edition", default=__version__, show_default=True, help="Name of the edition, such as a version.")
+@click.option("--edition", help="Name of the edition  [default: that of trust.json]")
 @click.option("--since", type=FILE, help="The leaderboard.json of an earlier edition: show what changed.")
 @click.pass_obj
 def site(
@@ -118,7 +118,7 @@ def site(
     include_nonstandard: bool,
     board: Path,
     out: Path,
-    edition: str,
+    edition: str | None,
     since: Path | None,
 ) -> None:
     """Write the board as static pages that need no server: open OUT/index.html.
@@ -127,10 +127,12 @@ def site(
     pure function of records, published numbers and options, and ask no other host for anything.
     """
     from ferbench.leaderboard.site.publish import edition_files, publish
+    from ferbench.leaderboard.trust import TRUST, read_trust
 
+    name = edition or read_trust(board / TRUST).edition
     with _cells(session, records) as cells:
-        files = edition_files(cells, board, include_nonstandard, edition, since)
-        index = publish(files, out, edition)
+        files = edition_files(cells, board, include_nonstandard, name, since)
+        index = publish(files, out, name)
         click.echo(f"wrote {len(files)} files; open {index}")
 
 
@@ -149,6 +151,10 @@ def diff(before: Path, after: Path) -> None:
         columns = ("change", "row", "before", "after", "table", "differs")
         print_table(columns, ([plain(text) for text in line] for line in lines))
     click.echo(f"{counted(len(lines), 'row')} changed")
+
+
+leaderboard.add_command(re_evaluate)
+leaderboard.add_command(reproduce)
 
 
 @contextmanager

@@ -11,13 +11,13 @@ import click
 from ferbench.cli.options import FOLDER, dataset_folder, place_of, test_on_folder
 from ferbench.cli.output import print_warning
 from ferbench.cli.session import Session
-from ferbench.errors import FerbenchError, PluginError, UsageError, VerificationError
+from ferbench.errors import UsageError, VerificationError
 from ferbench.render.escape import plain
 from ferbench.render.text import print_table
 
 if TYPE_CHECKING:
     from ferbench.records.reproduction import Difference, Sources
-    from ferbench.records.schema import PluginStamp, Record
+    from ferbench.records.schema import Record
 
 LONG = 200
 
@@ -51,6 +51,7 @@ def reproduce(
     bit for bit on one machine and the same versions; elsewhere the last digits may differ, and predictions with them.
     Where a model is tested on another set, it is trained first.
     """
+    from ferbench.execution.reproduction import circumstances
     from ferbench.records.options_v1 import has_version_1
     from ferbench.records.reproduction import Sources, run_command
     from ferbench.records.store import RECORD, read_record
@@ -70,7 +71,7 @@ def reproduce(
         print_warning(f"the record has options of ferbench 0.1; run the command with the code of {_commit(found)}")
     if weights:
         print_warning(f"replace {weights} by the file whose hash is {found.cell.init}, or name it with --init")
-    if differences := _circumstances(session, found):
+    if differences := circumstances(found, session.registry):
         _show("here is different", differences)
     else:
         click.echo("versions, code and hardware are those of the record")
@@ -95,57 +96,18 @@ def _commit(record: "Record") -> str:
 
 
 def _run_and_compare(record: "Record", path: Path, runs: Path, sources: "Sources", device: str) -> None:
-    from ferbench.execution.api import run
-    from ferbench.records.reproduction import result_differences, run_options
+    from ferbench.execution.reproduction import run_again
+    from ferbench.records.reproduction import result_differences
     from ferbench.records.store import RunStore
 
     if record.result is None:
         status = f"status {record.status}"
         raise UsageError(f"{path} has no result to compare with ({status}); run the command above instead")
-    target = RunStore(runs).folder(record.cell)
-    if target.exists():
-        raise UsageError(f"{target} exists, so nothing would be run; name a fresh folder with --runs")
-    threads = record.measured.threads or 1  # sums over several threads depend on their number
-    made = run(runs=runs, device=device, threads=threads, **run_options(record.cell, sources))
-    errors = [one.error.line for one in made if one.error]
-    now = made[-1] if made else None  # the record of the training stands before that of a test on another set
-    if now is None or now.result is None:
-        raise FerbenchError(f"the cell failed here: {errors[0] if errors else 'it left no record'}; see {target}")
-    if now.cell != record.cell:
-        options = "--init, --dataset, --unlabeled and --test-on"
-        raise VerificationError(f"another cell was run: {now.cell.folder()}; check {options}")
-    if differences := result_differences(record.result, now.result):
+    now = run_again(record, runs, sources, device)
+    if differences := result_differences(record.result, now):
         _show("result", differences)
-        number = len(differences)
+        number, target = len(differences), RunStore(runs).folder(record.cell)
         raise VerificationError(f"{number} fields of the result differ from {path}; the new record is in {target}")
-
-
-def _circumstances(session: Session, record: "Record") -> "list[Difference]":
-    """Versions, hardware and code that are not those of the record."""
-    import torch
-
-    from ferbench.cells.code_stamps import named_parts, stamp
-    from ferbench.execution.provenance import environment
-    from ferbench.records.formats import ENGINE_VERSION
-    from ferbench.records.reproduction import Difference, text_differences
-
-    on_gpu = record.measured.device != "cpu" and torch.cuda.is_available()
-    here = environment(torch.device("cuda" if on_gpu else "cpu"))
-    differences = text_differences(record.environment, here)
-    if record.engine_version != ENGINE_VERSION:
-        differences.append(Difference("engine version", str(record.engine_version), str(ENGINE_VERSION)))
-    recorded = {role: _code(one) for role, one in {"method": record.plugin, **record.plugins}.items()}
-    names, code_here = named_parts(record.cell), {}
-    for role in recorded.keys() & names.keys():
-        try:
-            code_here[role] = _code(stamp(session.registry, *names[role]))
-        except (PluginError, UsageError):
-            code_here[role] = "not installed"
-    return differences + text_differences(recorded, code_here)
-
-
-def _code(stamp: "PluginStamp") -> str:
-    return f"{stamp.distribution} {stamp.version}, code {stamp.source_hash[:12]}"
 
 
 def _show(title: str, differences: "Sequence[Difference]") -> None:

@@ -133,6 +133,13 @@ class Dataset(ABC):
         can be read: the layout is another one, or a list is missing.
         """
 
+    def redrawn_test(self, seed: int) -> Iterator[Sample] | None:
+        """Other test images, as many and of the same distribution, of a set that is made by a generator; else None.
+
+        The `seed` has 128 bits and is a secret of whoever re-evaluates models: it stands in no sample, file or message.
+        """
+        return None
+
     def source_digest(self) -> str:
         """A cheap SHA-256 that changes when the source does; the packed copy is reused while it stays.
 

@@ -8,7 +8,6 @@ simple leaks, no proof: code can recognise an audit.
 
 import importlib.util
 import io
-import json
 import os
 import shutil
 import time
@@ -16,7 +15,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow
@@ -32,11 +30,11 @@ from ferbench.contract.executor import Job
 from ferbench.data.prepare.pack import ensure_packed
 from ferbench.discovery.registry import Registry
 from ferbench.errors import FerbenchError, UsageError
+from ferbench.execution.copies import own_environment, write_copy
 from ferbench.execution.handover import TEST, CellFacts, ImageRows, hand_over
 from ferbench.execution.rows import facts_of, rows_of_tests, training_rows
 from ferbench.execution.run_cell import Events, Stop, sources_of
 from ferbench.execution.trainer import train_apart
-from ferbench.readers.description import DESCRIPTION
 from ferbench.readers.parquet import ParquetDataset
 from ferbench.readers.paths import ImageFiles
 from ferbench.records.cell import Cell
@@ -89,7 +87,7 @@ class _Copy:
 
     def write(self, dataset: Dataset, samples: Sequence[Sample]) -> None:
         """Write the copy, and copies of the files that the dataset's own package ships with its labels in them."""
-        _write(self.data, dataset, samples)
+        write_copy(self.data, dataset.info, samples)
         package = type(dataset).__module__.partition(".")[0]
         spec = importlib.util.find_spec(package)
         shipped = [Path(place) for place in (spec.submodule_search_locations or ())] if spec else []
@@ -128,43 +126,15 @@ class _Copy:
     @contextmanager
     def _environment(self) -> Iterator[None]:
         """Caches and packages of this copy alone."""
-        before = dict(os.environ)
-        packages = [str(self.root / "packages"), *filter(None, [before.get("PYTHONPATH")])]
-        os.environ |= {"FERBENCH_CACHE": str(self.root / "cache"), "PYTHONPATH": os.pathsep.join(packages)}
-        try:
+        packages = [str(self.root / "packages"), *filter(None, [os.environ.get("PYTHONPATH")])]
+        with own_environment(FERBENCH_CACHE=str(self.root / "cache"), PYTHONPATH=os.pathsep.join(packages)):
             yield
-        finally:
-            os.environ.clear()
-            os.environ.update(before)
-
-
-def _write(folder: Path, dataset: Dataset, samples: Sequence[Sample]) -> None:
-    """A folder of Parquet files that `ParquetDataset` reads as the dataset."""
-    folder.mkdir(parents=True)
-    info = dataset.info
-    for split in ParquetDataset.SPLITS:
-        rows = [_row(sample) for sample in samples if sample.split == split]
-        if rows:
-            pyarrow.parquet.write_table(pyarrow.Table.from_pylist(rows), folder / f"{split}.parquet")
-    fields = ("name", "title", "licence", "classes", "default_classes", "family")
-    (folder / DESCRIPTION).write_text(json.dumps({name: getattr(info, name) for name in fields}), "utf-8")
 
 
 def _plain(sample: Sample, files: ImageFiles) -> Sample:
     """The sample with the bytes of its image, and of shares of annotators the label with the largest."""
     label = max(sample.label, key=sample.label.__getitem__) if isinstance(sample.label, Mapping) else sample.label
     return replace(sample, image=files.read(sample), label=label)
-
-
-def _row(sample: Sample) -> dict[str, Any]:
-    return {
-        "id": sample.id,
-        "image": {"bytes": sample.image, "path": None},
-        "label": sample.label,
-        "subject": sample.subject,
-        "video": sample.video,
-        "box": list(sample.box) if sample.box else None,
-    }
 
 
 def _changed(samples: Sequence[Sample], labeled: set[str]) -> list[Sample]:

@@ -26,6 +26,7 @@ from ferbench.errors import PluginError
 from ferbench.execution.handover import CellFacts, ImageRows
 from ferbench.readers.streams import StreamedDataset
 from ferbench.training.memory_format import lay_out
+from ferbench.training.model_file import load_model
 from ferbench.training.stages import PRETRAINING_SEED, steps_per_epoch
 from ferbench.training.task import Task
 from ferbench.training.teacher import Teacher
@@ -136,6 +137,20 @@ def build_method(
     random = torch.Generator(device).manual_seed(derive(seed, "method"))
     method.attach(net, teacher.net, random, info, joint_forward=recipe.joint_forward, processes=processes)
     return method, teacher
+
+
+def trained_net(resolved: ResolvedCell, facts: CellFacts, init: Path | str | None, device: torch.device) -> Network:
+    """The evaluated net of a trained cell, with the tensors of the file that the facts name.
+
+    The code that builds it is that of this machine; of the file names, shapes and numbers are read. Raises DataError
+    where it is not there, or of another net.
+    """
+    assert facts.model is not None
+    net = build_network(resolved, init, device)
+    method, _ = build_method(resolved, net, method_info(resolved, net, facts), init, device)
+    evaluated = method.evaluation_net()
+    load_model(evaluated, Path(facts.model), facts.model_digest)
+    return evaluated
 
 
 def _builders(resolved: ResolvedCell, init: Path | str | None, device: torch.device) -> Builders:

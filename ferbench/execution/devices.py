@@ -1,5 +1,7 @@
 """Which device a person means: its name is checked where cells are planned, the device itself where they run."""
 
+import os
+
 import torch
 
 from ferbench.errors import UsageError
@@ -35,3 +37,14 @@ def choose_device(name: str, processes: int = 1) -> str:
     if processes > count:
         raise UsageError(f"--processes {processes}: this machine has {count} CUDA devices, and each needs its own")
     return name
+
+
+def make_deterministic(device: torch.device) -> None:
+    """Runs of one seed end in one result; on a GPU that takes cuDNN's and cuBLAS's deterministic kernels, no TF32."""
+    if device.type == "cuda":
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+        torch.backends.cudnn.benchmark = False
+        torch.backends.cudnn.deterministic = True
+        torch.set_float32_matmul_precision("highest")
+        torch.backends.cudnn.allow_tf32 = False
+        torch.use_deterministic_algorithms(True, warn_only=True)

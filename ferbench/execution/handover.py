@@ -14,6 +14,7 @@ import io
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,7 +22,7 @@ from numpy.typing import NDArray
 from ferbench.contract.events import EpochRow
 from ferbench.contract.strict import Strict
 from ferbench.records.files import write_atomic
-from ferbench.records.schema import ErrorReport, Fingerprints, Measured, RecordConfig, Status
+from ferbench.records.schema import ErrorReport, Fingerprints, Measured, RecordConfig, Result, Status
 from ferbench.records.store import MODEL
 
 FACTS, TEST, LOGITS, REPORT = "facts.json", "test.npz", "logits.npy", "report.json"
@@ -72,9 +73,25 @@ class CellFacts(Strict):
     fingerprints: Fingerprints
     began: float
     """When the work on the cell began, of the machine's monotonic clock, which all processes share."""
+    lease: str = ""
+    """The token of the lease under which the trainer writes beside the record."""
     pretraining_images: str = ""
     model: str | None = None
     model_digest: str = ""
+
+    @classmethod
+    def of_trained(cls, result: Result, fingerprints: Fingerprints, model: Path, began: float) -> Self:
+        """Those of a cell whose trained net lies in a file; `fingerprints` are of what it was trained on."""
+        return cls(
+            n_labeled=result.n_labeled,
+            n_validation=result.n_validation or 0,
+            n_unlabeled=result.n_unlabeled,
+            labeled_counts=result.labeled_counts,
+            fingerprints=fingerprints,
+            began=began,
+            model=str(model),
+            model_digest=result.model_digest,
+        )
 
 
 def hand_over(folder: Path, facts: CellFacts, rows: Mapping[str, ImageRows]) -> None:

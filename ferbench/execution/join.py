@@ -1,6 +1,6 @@
 """Labels joined with what a trainer has left: scores, precision of pseudo-labels, oracle. No method code runs here."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -46,12 +46,7 @@ def trained_result(
 ) -> Joined:
     """The result of a trained cell; `order` are the positions of the images that the trainer was given to test."""
     names, selection, second = resolved.class_names, data.selection, data.relabeled
-    evaluations = [
-        _predictions(data.images, selection.test, names, logits, order) for logits in np.load(folder / LOGITS)
-    ]
-    if window := resolved.protocol.temporal_window:
-        tracks = tracks_of(data.images, selection.test)
-        evaluations = [replace(found, logits=smoothed(found.logits, tracks, window)) for found in evaluations]
+    evaluations = list(own_predictions(resolved, data, np.load(folder / LOGITS), order))
     predictions = evaluations[-1]
     metrics, confusion = evaluate(predictions.logits, predictions.labels, names)
     scores = {epoch: _headlines(found, names) for epoch, found in zip(trained.evaluated, evaluations, strict=True)}
@@ -85,9 +80,7 @@ def cross_test_result(
     resolved: ResolvedCell, data: CellData, test: CrossTest, trained: Result, folder: Path, order: NDArray[np.int64]
 ) -> Joined:
     """The result of a model that is tested on another set: of its logits those of the classes that both sets have."""
-    shared = [resolved.class_names.index(name) for name in test.class_names]
-    logits = np.load(folder / LOGITS)[-1][:, shared]
-    predictions = _predictions(test.images, test.rows, test.class_names, logits, order)
+    predictions = cross_predictions(resolved, test, np.load(folder / LOGITS)[-1], order)
     metrics, confusion = evaluate(predictions.logits, predictions.labels, test.class_names)
     update = {
         "class_names": list(test.class_names),
@@ -101,6 +94,25 @@ def cross_test_result(
         "oracle": None,
     }
     return Joined(trained.model_copy(update=update), predictions, [])
+
+
+def own_predictions(
+    resolved: ResolvedCell, data: CellData, evaluations: Iterable[NDArray[np.float16]], order: NDArray[np.int64]
+) -> Iterator[Predictions]:
+    """Each evaluation (N, C) of the test split, in the order of a trainer, as predictions by the protocol's rules."""
+    rows, window = data.selection.test, resolved.protocol.temporal_window
+    tracks = tracks_of(data.images, rows) if window else []
+    for logits in evaluations:
+        found = _predictions(data.images, rows, resolved.class_names, logits, order)
+        yield replace(found, logits=smoothed(found.logits, tracks, window)) if window else found
+
+
+def cross_predictions(
+    resolved: ResolvedCell, test: CrossTest, logits: NDArray[np.float16], order: NDArray[np.int64]
+) -> Predictions:
+    """Logits (N, C) of the images of another set as predictions of the classes that both sets have."""
+    shared = [resolved.class_names.index(name) for name in test.class_names]
+    return _predictions(test.images, test.rows, test.class_names, logits[:, shared], order)
 
 
 def _predictions(

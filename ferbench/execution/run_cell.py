@@ -27,6 +27,7 @@ from ferbench.execution.rows import facts_of, rows_of_tests, training_rows
 from ferbench.records.cell import Cell
 from ferbench.records.files import file_digest
 from ferbench.records.in_progress import IN_PROGRESS
+from ferbench.records.lease import Lease, LeaseLostError
 from ferbench.records.reproduction import Sources
 from ferbench.records.schema import Record
 from ferbench.records.store import CHECKPOINT, CHECKPOINT_BEFORE, MODEL, RunStore
@@ -49,11 +50,11 @@ def run_cell(job: Job, registry: Registry, events: Events, stop: Stop, trainer: 
     resolved = resolve(cell, registry, sources_of(job))
     builder = RecordBuilder(job, resolved, MethodPlan.model_validate(dict(job.plan)))
     store = RunStore(job.runs)
-    with store.lock(cell) as folder:
-        run = _CellRun(builder, store, folder, events, stop, trainer or _trainer_here(registry))
+    with store.lock(cell) as lease:
+        run = _CellRun(builder, store, lease, events, stop, trainer or _trainer_here(registry))
         try:
             return run.record()
-        except (InterruptedRun, KeyboardInterrupt):
+        except (InterruptedRun, LeaseLostError, KeyboardInterrupt):
             raise
         except Exception as error:
             record = builder.record("failed", error=error_report(error))
@@ -83,7 +84,7 @@ class _CellRun:
 
     builder: RecordBuilder
     store: RunStore
-    folder: Path
+    lease: Lease
     events: Events
     stop: Stop
     trainer: Trainer
@@ -124,6 +125,7 @@ class _CellRun:
             return self.leave(builder.record(report.status, error=report.error))
         joined = trained_result(resolved, data, chosen, report.trained, self.work, order)
         record = builder.record("ok", joined.result)
+        self.lease.check()
         os.replace(self.work / MODEL, self.folder / MODEL)
         if self.finished is not None and self.finished.result == joined.result:
             record = self.finished
@@ -149,16 +151,7 @@ class _CellRun:
         for text in test.notes():
             self._tell(f"'{resolved.cell.test_on}' {text}")
         tested, order = rows_of_tests(test.images, test.rows)
-        facts = CellFacts(
-            n_labeled=trained.result.n_labeled,
-            n_validation=trained.result.n_validation or 0,
-            n_unlabeled=trained.result.n_unlabeled,
-            labeled_counts=trained.result.labeled_counts,
-            fingerprints=data.trained,
-            began=builder.began,
-            model=str(store.folder(base.cell) / MODEL),
-            model_digest=trained.result.model_digest,
-        )
+        facts = CellFacts.of_trained(trained.result, data.trained, store.folder(base.cell) / MODEL, builder.began)
         report = self._report(data, facts, {}, tested)
         if report.error is not None:
             return self.leave(builder.record(report.status, error=report.error))
@@ -171,7 +164,7 @@ class _CellRun:
     def _report(
         self, data: CellData, facts: CellFacts, rows: Mapping[str, ImageRows], tested: ImageRows
     ) -> TrainerReport:
-        hand_over(self.work, facts, rows)
+        hand_over(self.work, facts.model_copy(update={"lease": self.lease.token}), rows)
         job, events = self.builder.job, self.events
         handed: list[str] = []
 
@@ -181,7 +174,7 @@ class _CellRun:
                 handed.append(facts.model_digest or file_digest(self.work / MODEL))
                 tested.write(self.work / TEST)
 
-        report = self.trainer(job, self.work, events, self.stop, tests)
+        report = self.trainer(job, self.work, events, self._stop, tests)
         if report.trained is not None and {file_digest(self.work / MODEL)} != set(handed):
             raise PluginError(
                 f"method '{job.cell['method']}': the net has changed since the test images were given out"
@@ -191,8 +184,17 @@ class _CellRun:
             data.check()  # whether what was read while the cell ran is what it began with
         return report
 
+    def _stop(self) -> FerbenchError | None:
+        self.lease.check()
+        return self.stop()
+
     def _tell(self, text: str) -> None:
         self.events(Notice(text=text))
+
+    @property
+    def folder(self) -> Path:
+        """The cell's folder."""
+        return self.lease.folder
 
     @property
     def work(self) -> Path:

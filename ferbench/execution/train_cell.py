@@ -4,7 +4,6 @@ It never sees a label but those of labeled images: it opens pixels alone of the 
 """
 
 import io
-import os
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -25,23 +24,33 @@ from ferbench.data.cache import cache_root
 from ferbench.data.seeds import derive
 from ferbench.discovery.registry import Registry
 from ferbench.errors import DataError, InterruptedRun, UsageError
-from ferbench.execution.build import build_method, build_network, build_task, image_set_of, method_info, view_maker
-from ferbench.execution.devices import choose_device
+from ferbench.execution.build import (
+    build_method,
+    build_network,
+    build_task,
+    image_set_of,
+    method_info,
+    trained_net,
+    view_maker,
+)
+from ferbench.execution.devices import choose_device, make_deterministic
 from ferbench.execution.handover import FACTS, LOGITS, TEST, CellFacts, ImageRows, Trained, TrainerReport
 from ferbench.execution.provenance import cpu_seconds, device_name, environment, peak_memory
 from ferbench.execution.record_builder import error_report, unmeasured
 from ferbench.execution.run_cell import sources_of
 from ferbench.execution.stopping import TimeoutReached
+from ferbench.records import lease
 from ferbench.records.cell import Cell, digest
 from ferbench.records.files import file_digest, write_atomic
 from ferbench.records.in_progress import snapshot_file
+from ferbench.records.lease import LeaseLostError
 from ferbench.records.schema import Measured, RecordConfig, Status
-from ferbench.records.store import CHECKPOINT, MODEL
+from ferbench.records.store import CHECKPOINT, LEASE, MODEL
 from ferbench.training.distributed import join_processes, own_device
 from ferbench.training.epoch_stats import BYTES_SAID, DivergedError
 from ferbench.training.evaluation import evaluations
 from ferbench.training.loop import Training, train
-from ferbench.training.model_file import load_model, model_bytes
+from ferbench.training.model_file import model_bytes
 from ferbench.training.run import Events, Run, RunProgress, Stop
 from ferbench.training.stage_cache import StageCache
 
@@ -129,7 +138,7 @@ def train_cell(
             environment=environment(),
         )
     try:
-        _make_deterministic(attempt.device)
+        make_deterministic(attempt.device)
         attempt.processes = join_processes(attempt.device, job.processes)
         if attempt.facts.model is not None:
             _test(attempt, tests)
@@ -137,7 +146,7 @@ def train_cell(
         return attempt.report("ok", _train(attempt, events, stop, tests))
     except TimeoutReached as error:
         return attempt.report("timeout", error=error)
-    except (InterruptedRun, KeyboardInterrupt):
+    except (InterruptedRun, LeaseLostError, KeyboardInterrupt):
         raise
     except DivergedError as error:
         return attempt.report("diverged", error=error)
@@ -166,6 +175,7 @@ def _train(attempt: _Attempt, events: Events, stop: Stop, tests: Callable[[], No
         parameters=sum(parameter.numel() for parameter in net.parameters()),
     )
     if first:
+        training.owned()
         write_atomic(folder / MODEL, model_bytes(net, resolved.class_names))
         tests()
         snapshots = [snapshot_file(folder, epoch) for epoch in progress.evaluated[:-1]]
@@ -187,17 +197,12 @@ def _kept_meanwhile(training: Training) -> str:
 def _test(attempt: _Attempt, tests: Callable[[], None]) -> None:
     """Test the evaluated net of a finished cell, from its file."""
     resolved, facts, device = attempt.resolved, attempt.facts, attempt.device
-    assert facts.model is not None
     resolved.registry.notify("ferbench_run_started", cell=resolved.cell, folder=attempt.folder.parent)
-    init = initial_weights(attempt.job, resolved)
-    net = build_network(resolved.base, init, device)
-    info = method_info(resolved, net, facts)
-    method, _ = build_method(resolved.base, net, info, init, device)
-    load_model(method.evaluation_net(), Path(facts.model), facts.model_digest)
+    net = trained_net(resolved.base, facts, initial_weights(attempt.job, resolved), device)
     maker = view_maker(resolved, net, device)
     tests()
     images = image_set_of(ImageRows.read(attempt.folder / TEST), device)
-    logits = evaluations(method.evaluation_net(), [], images, maker, resolved.recipe.evaluation_batch)
+    logits = evaluations(net, [], images, maker, resolved.recipe.evaluation_batch)
     _save(attempt.folder / LOGITS, logits)
 
 
@@ -230,6 +235,7 @@ def _training(attempt: _Attempt, events: Events, stop: Stop) -> Training:
         identity=digest([resolved.cell.cell_id, identity]),
         events=_with_hooks(attempt, events),
         stop=stop,
+        owned=partial(lease.check, attempt.folder.parent / LEASE, facts.lease),
         began=facts.began,
     )
 
@@ -259,14 +265,3 @@ def _save(path: Path, logits: "np.ndarray[Any, np.dtype[np.float16]]") -> None:
     buffer = io.BytesIO()
     np.save(buffer, logits)
     write_atomic(path, buffer.getvalue())
-
-
-def _make_deterministic(device: torch.device) -> None:
-    """Runs of one seed end in one result; on a GPU that takes cuDNN's and cuBLAS's deterministic kernels, no TF32."""
-    if device.type == "cuda":
-        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-        torch.backends.cudnn.benchmark = False
-        torch.backends.cudnn.deterministic = True
-        torch.set_float32_matmul_precision("highest")
-        torch.backends.cudnn.allow_tf32 = False
-        torch.use_deterministic_algorithms(True, warn_only=True)

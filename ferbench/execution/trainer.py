@@ -25,6 +25,7 @@ from ferbench.execution.handover import FACTS, REPORT, TEST, CellFacts, TrainerR
 from ferbench.execution.run_cell import Events, Stop
 from ferbench.execution.stopping import StopRequests
 from ferbench.records.files import write_atomic
+from ferbench.records.lease import LeaseLostError
 
 TORCHRUN = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node")
 TRAINED = b'{"kind":"trained"}'
@@ -43,21 +44,30 @@ def train_apart(job: Job, folder: Path, events: Events, stop: Stop, tests: Calla
     with subprocess.Popen(
         command, bufsize=0, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment
     ) as process:
-        for line in _lines(process, stop):
-            if line == TRAINED:
-                tests()
-                continue
-            try:
-                events(read_event(line))
-            except ValueError:  # printed before the trainer had taken hold of its output, or by its launcher
-                print(line.decode("utf-8", "replace"), file=sys.stderr)
+        try:
+            for line in _lines(process, stop):
+                if line == TRAINED:
+                    tests()
+                else:
+                    _pass_on(line, events)
+        except LeaseLostError:
+            process.kill()
+            raise
+    reason = stop()  # raises where the folder is another process's now
     if (folder / REPORT).is_file():
         return TrainerReport.model_validate_json((folder / REPORT).read_bytes())
-    if isinstance(reason := stop(), InterruptedRun):
+    if isinstance(reason, InterruptedRun):
         raise reason
     if process.returncode == InterruptedRun.exit_code:
         raise InterruptedRun("its trainer was stopped; run the same command again to go on")
     _die_of(process.returncode)
+
+
+def _pass_on(line: bytes, events: Events) -> None:
+    try:
+        events(read_event(line))
+    except ValueError:  # printed before the trainer had taken hold of its output, or by its launcher
+        print(line.decode("utf-8", "replace"), file=sys.stderr)
 
 
 def _close_memory() -> None:
@@ -125,7 +135,7 @@ def _train(stop: StopRequests) -> int:
     with warnings_as_notices(tell):
         try:
             report = train_cell(job, load_registry(), folder, tell, stop, tests)
-        except InterruptedRun as error:
+        except (InterruptedRun, LeaseLostError) as error:
             return error.exit_code
     if not tell.silent:
         write_atomic(folder / REPORT, report.model_dump_json().encode())

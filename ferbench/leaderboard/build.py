@@ -5,11 +5,13 @@ from pathlib import Path
 
 import pandas as pd
 
+from ferbench.discovery.loader import builtin_protocols
 from ferbench.errors import UsageError
 from ferbench.leaderboard.documents import render_latex, render_markdown
 from ferbench.leaderboard.exports import render_csv, render_json, render_parquet
 from ferbench.leaderboard.reported import read_reported
 from ferbench.leaderboard.tables import Board, make_board
+from ferbench.leaderboard.trust import TRUST, read_trust, with_trust
 from ferbench.records.files import write_atomic
 
 FORMATS: Mapping[str, Callable[[Board], bytes]] = {
@@ -52,7 +54,8 @@ def stale(cells: pd.DataFrame, folder: Path, include_nonstandard: bool) -> list[
 
 
 def make(cells: pd.DataFrame, folder: Path, include_nonstandard: bool) -> Board:
-    """What the cells give, with what papers print beside it."""
+    """What the cells give and how far they are trusted, with what papers print beside it."""
+    cells = with_trust(cells, read_trust(folder / TRUST), builtin_protocols())
     return make_board(cells, include_nonstandard, read_reported(folder / "reported"))
 
 

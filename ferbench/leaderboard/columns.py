@@ -12,9 +12,11 @@ from ferbench.leaderboard.wording import (
     mean_text,
     p_text,
     place_text,
+    private_text,
     published_text,
     seeds,
     tied_text,
+    trust_text,
 )
 from ferbench.records.metrics import BY_KEY, Metric, shown_in
 from ferbench.render.numbers import NONE, sentence_case
@@ -159,6 +161,32 @@ COLUMNS = (
         "minutes_median", lambda row, table: row.minutes, "Float64", ALL, title="Minutes", text=_minutes, dropped=30
     ),
     Column(
+        "trust",
+        lambda row, table: row.trust.level,
+        outputs=ALL,
+        title="Trust",
+        main=True,
+        text=lambda row, table: trust_text(row),
+        words=True,
+        dropped=15,
+    ),
+    Column("trust_cells", lambda row, table: row.trust.levels, outputs=JSON),
+    Column(
+        "private_score",
+        lambda row, table: row.trust.private_score,
+        "Float64",
+        ALL,
+        title="Private render",
+        text=lambda row, table: private_text(BY_KEY[table.key.headline], row),
+        dropped=17,
+    ),
+    Column("disputes", lambda row, table: " ".join(one.link for one in row.trust.disputes) or None, outputs=FLAT),
+    Column(
+        "disputes",
+        lambda row, table: [{"reason": one.reason, "link": one.link} for one in row.trust.disputes],
+        outputs=JSON,
+    ),
+    Column(
         "labels",
         lambda row, table: row.labels[1],
         "Int64",
@@ -173,10 +201,12 @@ COLUMNS = (
 
 
 def text_columns(table: Table) -> tuple[Column, ...]:
-    """What people read; published values only where papers print something for its rows."""
-    return tuple(
-        column for column in COLUMNS if "text" in column.outputs and (column.key != "published" or table.published)
-    )
+    """What people read; published values and private scores only where some row has one."""
+    some = {
+        "published": bool(table.published),
+        "private_score": any(row.trust.private_score is not None for row in table.rows),
+    }
+    return tuple(column for column in COLUMNS if "text" in column.outputs and some.get(column.key, True))
 
 
 def main_columns(table: Table) -> tuple[Column, ...]:

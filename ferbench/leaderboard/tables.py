@@ -28,6 +28,7 @@ from ferbench.leaderboard.notes import (
 )
 from ferbench.leaderboard.reported import Published, ReportedBlock
 from ferbench.leaderboard.statistics import Paired, Recall, Spread, spread, within
+from ferbench.leaderboard.trust import RowTrust, row_trust
 from ferbench.records.answers import AnswerBook
 from ferbench.records.cell import Budget
 from ferbench.records.frame import rows_of
@@ -60,6 +61,7 @@ class Row:
     image_passes: int | None = None
     minutes: float | None = None
     labels: tuple[int, int] = (0, 0)
+    trust: RowTrust = field(default_factory=RowTrust)
 
     @property
     def complete(self) -> bool:
@@ -192,6 +194,7 @@ def _table(key: Key, groups: Mapping[Key, Rows], book: AnswerBook) -> Table:
             *fold_notes(key.folds),
             *cross_notes(key.test_on, cells),
             *row_notes(rows, most, key.headline),
+            *(f"{row.title} is disputed: {one.reason} ({one.link})" for row in made for one in row.trust.disputes),
             *tuning_notes(rows),
             *cell_notes(cells),
             *code_notes(rows),
@@ -244,6 +247,7 @@ def _row(cells: pd.DataFrame, key: Key, most: int) -> Row:
         by_seed=dict(zip(cells["seed"].tolist(), scores.tolist(), strict=True)),
         most_seeds=most,
         labels=(int(cells["labels_seen"].min()), int(cells["labels_seen"].max())),
+        trust=row_trust(cells),
     )
     if not row.complete:
         return row

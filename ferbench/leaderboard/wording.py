@@ -8,6 +8,7 @@ from ferbench.leaderboard.published import commands
 from ferbench.leaderboard.reported import Origin, Published, ReportedBlock
 from ferbench.leaderboard.statistics import LEVEL, Paired, Recall, Spread
 from ferbench.leaderboard.tables import Row, Table
+from ferbench.leaderboard.trust import LEVELS
 from ferbench.records.metrics import BY_KEY, Metric, shown_in
 from ferbench.render.numbers import NONE, sentence_case
 
@@ -156,6 +157,22 @@ def p_text(p: float | None) -> str:
     return "< 0.001" if p < 0.0005 else f"{p:.3f}"
 
 
+def trust_text(row: Row) -> str:
+    """`consistent (2 of 5 reproduced), disputed`: the lowest level of the row's cells, and how many are above it."""
+    trust = row.trust
+    highest = max(trust.levels, key=LEVELS.index, default=trust.level)
+    more = f" ({trust.levels[highest]} of {sum(trust.levels.values())} {highest})" if highest != trust.level else ""
+    return f"{trust.level}{more}{', disputed' if trust.disputes else ''}"
+
+
+def private_text(metric: Metric, row: Row) -> str:
+    """`86.1 (-0.4)`: the score on images that nobody else has, and how far that is from the row's own."""
+    score, own = row.trust.private_score, row.metrics.get(metric.key)
+    if score is None or own is None:
+        return NONE
+    return f"{metric.number(score)} ({metric.number(score - own.mean, '+')})"
+
+
 def heading(key: Key) -> str:
     """`synthfaces, 7 classes, 5 % of the labels, ratio-v1, small-resnet/16`, or `trained on A, tested on B, ...`."""
     pool = "" if key.pool is None else f", unlabeled pool {key.pool}"
@@ -237,4 +254,10 @@ EXPLANATION = (
     ("Optimism", "what choosing the best test evaluation would have added to it; never part of it"),
     ("Image passes, minutes", "per cell: images sent through the backbone in training, and the median time"),
     ("Labels", "training images whose label the method saw"),
+    (
+        "Trust",
+        "the lowest level of the row's cells: submitted, consistent (it agrees with itself), re-evaluated (its model "
+        "gives its predictions), reproduced (trained again here, and audited for leaks); docs/trust.md says what each "
+        "is worth",
+    ),
 )

@@ -4,7 +4,7 @@ import hashlib
 import os
 import secrets
 import stat
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
 
@@ -18,11 +18,14 @@ def write_atomic(path: Path, data: bytes) -> None:
     write_together(path.parent, {path.name: data})
 
 
-def write_together(folder: Path, files: Mapping[str, bytes], remove: Iterable[str] = ()) -> None:
+def write_together(
+    folder: Path, files: Mapping[str, bytes], remove: Iterable[str] = (), check: Callable[[], object] = lambda: None
+) -> None:
     """Write several files of one folder; the last of them is the one whose presence says that all are there.
 
     Everything is on disk under temporary names before the first old file is touched, so a full or read-only disk
-    changes nothing. The names in `remove` go away once the new files stand.
+    changes nothing. The names in `remove` go away once the new files stand. `check` is called before each of the new
+    files is put in its place: what it raises leaves those that are there.
     """
     staged: dict[Path, Path] = {}
     try:
@@ -32,19 +35,22 @@ def write_together(folder: Path, files: Mapping[str, bytes], remove: Iterable[st
             temporary = folder / f".{name}.{secrets.token_hex(4)}{TEMPORARY_SUFFIX}"
             staged[target] = temporary
             _write_new(temporary, data)
+        check()
         if len(staged) > 1:
             # an old marker beside new data would vouch for files that it does not describe
             list(staged)[-1].unlink(missing_ok=True)
         for target, temporary in staged.items():
+            check()
             os.replace(temporary, target)
         for name in remove:
             (folder / name).unlink(missing_ok=True)
         _sync_folder(folder)
     except OSError as error:
+        raise unwritable(error, folder / list(files)[-1]) from error
+    finally:
         for temporary in staged.values():
             with suppress(OSError):
                 temporary.unlink(missing_ok=True)
-        raise unwritable(error, folder / list(files)[-1]) from error
 
 
 def file_digest(path: Path) -> str:

@@ -101,7 +101,10 @@ class Result(Strict):
     fingerprints: Fingerprints = Field(description="what data the cell ran on")
     predictions_digest: str = Field(pattern=HEX64, description="SHA-256 over test ids, labels and logits")
     history_digest: str = Field(pattern=HEX64, description="SHA-256 over the canonical JSON of the history")
-    model_digest: str = Field(pattern=HEX64, description="SHA-256 over the tensors of the selected model")
+    model_digest: str = Field(
+        pattern=HEX64,
+        description="SHA-256 of model.safetensors, the file of the selected model, by which it is found anywhere",
+    )
     oracle: Oracle | None = Field(
         description="the best test evaluation during training, never the headline; null where another dataset is "
         "tested, which is evaluated once, after training",

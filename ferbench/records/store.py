@@ -2,21 +2,21 @@
 
 import os
 import socket
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from filelock import FileLock, Timeout
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from ferbench.contract.events import EpochRow
-from ferbench.errors import DataError, FerbenchError, VerificationError
+from ferbench.errors import DataError, VerificationError
 from ferbench.records.cell import Cell
 from ferbench.records.files import file_digest, read_bounded, remove_leftovers, unwritable, write_atomic, write_together
 from ferbench.records.formats import FORMAT, RUNS_FORMAT, check_format
 from ferbench.records.history import HISTORY, history_bytes, history_digest
+from ferbench.records.lease import Lease, is_held
 from ferbench.records.predictions import MAX_PREDICTIONS_BYTES, Predictions
 from ferbench.records.schema import MAX_RECORD_BYTES, Fingerprints, Record, parse_json, pretty_json
 
@@ -25,15 +25,9 @@ PREDICTIONS = "predictions.parquet"
 CHECKPOINT, CHECKPOINT_BEFORE = "checkpoint.safetensors", "checkpoint-before.safetensors"
 MODEL = "model.safetensors"
 RUNNING = "running.json"
-LOCK = ".lock"
+LEASE = ".lease"
 MARKER = "ferbench-runs.json"
 """Says which format a runs folder has; records themselves are read whatever it says."""
-# `status` holds a lock for a moment to see whether it is free; a run that starts just then waits that long.
-LOCK_PATIENCE_SECONDS = 1.0
-
-
-class CellBusyError(FerbenchError):
-    """Another process works on the cell."""
 
 
 @dataclass(frozen=True)
@@ -64,24 +58,27 @@ class RunStore:
 
     def __init__(self, root: Path) -> None:
         self.root = Path(root)
+        self._leases: dict[Path, Lease] = {}
 
     def folder(self, cell: Cell) -> Path:
         """The cell's folder, whether it exists or not."""
         return self.root / cell.folder()
 
     @contextmanager
-    def lock(self, cell: Cell) -> Iterator[Path]:
-        """Hold the cell's folder alone; a second process gets a CellBusyError that names the holder."""
+    def lock(self, cell: Cell) -> Iterator[Lease]:
+        """Hold the cell's folder alone; raises LeaseHeldError, which names the holder, in a second process.
+
+        What is written meanwhile is checked against the lease: whoever has lost it gets a LeaseLostError.
+        """
         folder = self.folder(cell)
-        lock = FileLock(folder / LOCK, timeout=LOCK_PATIENCE_SECONDS)
+        lease = Lease(folder / LEASE)
         self._check_format()
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            lock.acquire()
-        except Timeout:
-            raise CellBusyError(_busy(folder)) from None
+            lease.acquire()
         except OSError as error:
             raise unwritable(error, folder) from error
+        self._leases[folder] = lease
         try:
             remove_leftovers(folder)
             if not (self.root / MARKER).exists():
@@ -90,11 +87,12 @@ class RunStore:
             marker = RunningMarker(cell=cell, pid=os.getpid(), host=socket.gethostname(), started_at=now)
             # stays behind where the block is left by an exception or a kill: so `status` knows of interrupted cells
             write_atomic(folder / RUNNING, pretty_json(marker.model_dump(mode="json")))
-            yield folder
+            yield lease
             with suppress(OSError):
                 (folder / RUNNING).unlink(missing_ok=True)
         finally:
-            lock.release()
+            del self._leases[folder]
+            lease.release()
 
     def _check_format(self) -> None:
         """Raises DataError for a folder that another format was written into; one without a number is of 0.1."""
@@ -141,8 +139,9 @@ class RunStore:
         if record.cell != cell or record.cell_id != cell.cell_id:
             raise ValueError("the record is not that of the cell")
         folder = self.folder(cell)
+        check = self._renewed_lease(folder)
         if record.result is None:
-            write_together(folder, {RECORD: record.to_json()}, remove=(PREDICTIONS, HISTORY))
+            write_together(folder, {RECORD: record.to_json()}, (PREDICTIONS, HISTORY), check)
             return folder / RECORD
         if predictions is None or history is None:
             raise ValueError("a result needs its predictions and its history")
@@ -150,8 +149,16 @@ class RunStore:
         if digests != (record.result.predictions_digest, record.result.history_digest):
             raise ValueError("the digests in the record are not those of the predictions and the history")
         files = {PREDICTIONS: predictions.to_parquet(), HISTORY: history_bytes(history), RECORD: record.to_json()}
-        write_together(folder, files)
+        write_together(folder, files, check=check)
         return folder / RECORD
+
+    def _renewed_lease(self, folder: Path) -> Callable[[], object]:
+        """What raises LeaseLostError for an owner that has lost the folder, such as one that was paused."""
+        lease = self._leases.get(folder)
+        if lease is None:
+            return lambda: None
+        lease.renew()
+        return lease.check
 
     def iterate(self) -> Iterator[tuple[Path, Record | BrokenRecord]]:
         """Every record.json below the root with its record or what is wrong with it, sorted by path.
@@ -162,10 +169,10 @@ class RunStore:
             yield path, BrokenRecord(problem) if problem else read_or_broken(path)
 
     def begun(self) -> Iterator[tuple[RunningMarker, bool]]:
-        """Every cell that has been begun and not ended, and whether its process still holds the lock."""
+        """Every cell that has been begun and not ended, and whether its process still holds the lease."""
         for path, _ in self._paths(RUNNING):
             with suppress(VerificationError, ValidationError):
-                yield RunningMarker.read(path), _is_locked(path.parent)
+                yield RunningMarker.read(path), is_held(path.with_name(LEASE))
 
     def _paths(self, name: str) -> list[tuple[Path, str]]:
         """Whatever has that name, and why it is not known whether a folder has it; sorted.
@@ -210,23 +217,3 @@ def read_or_broken(path: Path) -> Record | BrokenRecord:
 def read_predictions(path: Path) -> Predictions:
     """One predictions.parquet from anywhere; every defect is a VerificationError."""
     return Predictions.from_parquet(read_bounded(path, MAX_PREDICTIONS_BYTES))
-
-
-def _is_locked(folder: Path) -> bool:
-    if not (folder / LOCK).exists():
-        return False
-    try:
-        with FileLock(folder / LOCK, blocking=False):
-            return False
-    except Timeout:
-        return True
-    except OSError:  # a folder of somebody else, which may be read but not locked
-        return False
-
-
-def _busy(folder: Path) -> str:
-    holder = "another process"
-    with suppress(VerificationError, ValidationError):
-        marker = RunningMarker.read(folder / RUNNING)
-        holder = f"process {marker.pid} on {marker.host}, since {marker.started_at},"
-    return f"{folder}: {holder} works on this cell; wait for it, or end it and run again"

@@ -78,6 +78,18 @@ def read_tensors(path: Path) -> Checkpoint:
         raise DamagedTensorsError(path, f"not a ferbench checkpoint ({error})") from None
 
 
+def tensor_shapes(path: Path) -> dict[str, list[int]]:
+    """Names and shapes of the tensors of a file that nobody vouches for, none of which is read.
+
+    Raises DamagedTensorsError for what is no safetensors file.
+    """
+    try:
+        with safe_open(path, framework="pt") as file:
+            return {name: file.get_slice(name).get_shape() for name in file.keys()}  # noqa: SIM118
+    except (SafetensorError, OSError, ValueError) as error:
+        raise DamagedTensorsError(path, f"not a ferbench checkpoint ({error})") from None
+
+
 def _digest(checkpoint: Checkpoint) -> str:
     tensors = {name: value.detach().cpu().contiguous() for name, value in checkpoint.tensors.items()}
     described = (

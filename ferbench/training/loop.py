@@ -63,6 +63,8 @@ class Training:
     identity: str = ""
     events: Events = _no_event
     stop: Stop = _never
+    owned: Callable[[], None] = _never
+    """Asked before anything is written; raises where another process has taken the cell over."""
     began: float | None = None
     progress: RunProgress = field(default_factory=RunProgress)
     newest_is_whole: bool = False
@@ -280,6 +282,7 @@ class OptimizerSteps:
 
 def _leave_steps(training: Training, batches: Batches) -> None:
     """What must happen before anything is read or saved; the clock is read after the work of the device."""
+    training.owned()
     training.stats.check_finite()
     training.watch.stop(batches)
     training.stats.settle(training.run.processes)

@@ -7,7 +7,7 @@ from torch import nn
 
 from ferbench.errors import DataError
 from ferbench.records.store import is_model
-from ferbench.training.checkpoint import Checkpoint, checkpoint_bytes, read_tensors
+from ferbench.training.checkpoint import Checkpoint, checkpoint_bytes, read_tensors, tensor_shapes
 
 
 def model_bytes(net: nn.Module, class_names: Sequence[str]) -> bytes:
@@ -16,12 +16,16 @@ def model_bytes(net: nn.Module, class_names: Sequence[str]) -> bytes:
 
 
 def load_model(net: nn.Module, path: Path, digest: str) -> None:
-    """Put the tensors of the file into a net that is built like its own; raises DataError where they are others."""
+    """Put the tensors of the file into a net that is built like its own; raises DataError where they are others.
+
+    Names and shapes are compared before a tensor is read, so that a file cannot ask for more memory than the net has.
+    """
     if not is_model(path, digest):
         raise DataError(f"{path}: not there, or not the model of the record beside it; run its cell again")
-    try:
-        net.load_state_dict(read_tensors(path).tensors)
-    except RuntimeError as error:
-        raise DataError(
-            f"{path}: does not fit the net of its cell ({str(error).splitlines()[0]}); run its cell again"
-        ) from None
+    own = {name: list(tensor.shape) for name, tensor in net.state_dict().items()}
+    shapes = tensor_shapes(path)
+    if wrong := sorted(name for name in own.keys() | shapes.keys() if own.get(name) != shapes.get(name)):
+        name = wrong[0]
+        what = f"'{name}' has the shape {shapes.get(name, 'of nothing')}, the net {own.get(name, 'none of that name')}"
+        raise DataError(f"{path}: does not fit the net of its cell ({what}); run its cell again")
+    net.load_state_dict(read_tensors(path).tensors)

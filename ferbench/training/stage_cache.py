@@ -4,18 +4,17 @@ import logging
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-import filelock
 from torch import Tensor, nn
 
 from ferbench.contract.events import EpochRow
 from ferbench.contract.stage import Stage
 from ferbench.records.cell import digest
 from ferbench.records.in_progress import said_file, snapshot_file
+from ferbench.records.lease import Lease
 from ferbench.records.tensor_files import DamagedTensorsError
 from ferbench.training.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
 from ferbench.training.run import COSTS, Run, RunProgress, Stop
 
-PATIENCE_SECONDS = 1.0
 log = logging.getLogger(__name__)
 
 
@@ -34,7 +33,7 @@ class StageCache:
         shared: Callable[[Stage], Mapping[str, object]] | None = None,
     ) -> None:
         self.folder, self.content, self.shared = folder, content, shared
-        self._lock: filelock.BaseFileLock | None = None
+        self._lease: Lease | None = None
 
     def restore(self, stage: Stage, stop: Stop, *, begun: bool) -> Checkpoint | None:
         """What another cell has left of the stage; else None, and the stage is locked until `keep`.
@@ -43,15 +42,7 @@ class StageCache:
         """
         path = self.path(stage)
         path.parent.mkdir(parents=True, exist_ok=True)
-        lock = filelock.FileLock(path.with_suffix(".lock"))
-        while True:
-            try:
-                lock.acquire(timeout=PATIENCE_SECONDS)
-                break
-            except filelock.Timeout:
-                if (reason := stop()) is not None:
-                    raise reason from None
-        self._lock = lock
+        self._lease = Lease(path.with_suffix(".lease")).wait(stop)
         if path.is_file() and not begun:
             try:
                 found = read_checkpoint(path)
@@ -73,9 +64,9 @@ class StageCache:
 
     def release(self) -> None:
         """Let others train the stage that this one has locked, if any."""
-        if self._lock is not None:
-            self._lock.release()
-            self._lock = None
+        if self._lease is not None:
+            self._lease.release()
+            self._lease = None
 
     def path(self, stage: Stage) -> Path:
         """The file of a stage, whether or not it exists."""

@@ -107,6 +107,7 @@ def test_list_as_json(ferbench: Ferbench) -> None:
     assert (fixmatch["kind"], fixmatch["distribution"]) == ("methods", "ferbench")
 
 
+@pytest.mark.process
 def test_doctor_checks_everything_and_leaves_nothing_behind(ferbench: Ferbench, tmp_path: Path) -> None:
     shown = ferbench("doctor", "--json")
     checks = {check["name"]: check for check in json.loads(shown.stdout)}

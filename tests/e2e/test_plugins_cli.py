@@ -139,6 +139,7 @@ def test_command_that_a_refused_plugin_should_have(with_plugins: Ferbench) -> No
     assert "a_module_that_is_not_installed" in shown.stderr
 
 
+@pytest.mark.process
 def test_doctor_shows_problems_with_remedies_and_exits_3(with_plugins: Ferbench) -> None:
     shown = with_plugins("doctor", "--json")
     checks = json.loads(shown.stdout)

@@ -9,6 +9,8 @@ import pytest
 from ferbench import hookspecs
 from ferbench.discovery.registration import HOOKS
 from ferbench.discovery.registry import KINDS
+from ferbench.execution.re_evaluation import ABSOLUTE, OTHER_CLASSES, RELATIVE, SEED_VARIABLE
+from ferbench.leaderboard.trust import LEVELS
 from tests.support import docs_tables
 
 PLUGINS_PAGE = Path(__file__).parents[2] / "docs" / "plugins.md"
@@ -48,6 +50,20 @@ def test_variables_of_the_loader_are_on_the_page() -> None:
     page = PLUGINS_PAGE.read_text(encoding="utf-8")
     assert "FERBENCH_PLUGINS" in page
     assert "FERBENCH_STRICT_PLUGINS" in page
+
+
+def test_the_page_on_trust_has_the_levels_and_the_numbers_of_the_code() -> None:
+    page = (PLUGINS_PAGE.parent / "trust.md").read_text(encoding="utf-8")
+    assert tuple(re.findall(r"^\| `([\w-]+)` \|", page, re.MULTILINE)) == LEVELS
+    assert f"within {ABSOLUTE:g} plus 1/{1 / RELATIVE:g} of the recorded value" in page
+    assert OTHER_CLASSES == 1 / 1000 and "one image in a thousand" in page
+    assert SEED_VARIABLE in page
+    for level, sentence in (
+        ("consistent", "A forged record reaches `consistent` at most."),
+        ("re-evaluated", "A real model that was trained on more labels reaches `re-evaluated` at most."),
+        ("reproduced", "Only `reproduced` speaks of labels and recipe"),
+    ):
+        assert level in LEVELS and sentence in " ".join(page.split())
 
 
 @pytest.mark.slow

@@ -15,7 +15,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import filelock
 import pyarrow
 import pyarrow.parquet
 
@@ -25,6 +24,7 @@ from ferbench.data.prepare.writer import MANIFEST_SCHEMA, PART_SCHEMA, DecodingP
 from ferbench.errors import DataError, listed
 from ferbench.records.cell import digest
 from ferbench.records.formats import CACHE_FORMAT, FORMAT, PACK_VERSION
+from ferbench.records.lease import Lease
 
 MANIFEST = "manifest.parquet"
 BATCH = 4096
@@ -85,7 +85,7 @@ def ensure_packed(
         folder.parent.mkdir(parents=True, exist_ok=True)
         # One name for all states of the source, so that a repaired image does not cost the others.
         partial = folder.with_name(f".{dataset.info.name}-{image_size}px")
-        with filelock.FileLock(partial.with_suffix(".lock")):
+        with Lease(partial.with_name(f"{partial.name}.lease")).wait():
             if not is_usable(folder, renew=renew):
                 _pack(dataset, image_size, partial, workers, progress)
                 shutil.rmtree(folder, ignore_errors=True)

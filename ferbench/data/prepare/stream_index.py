@@ -15,7 +15,6 @@ from itertools import islice
 from pathlib import Path
 from typing import IO, Any
 
-import filelock
 import numpy as np
 import pyarrow
 from numpy.typing import NDArray
@@ -40,6 +39,7 @@ from ferbench.readers.account import refuse_unused, take_account
 from ferbench.readers.streams import StreamedDataset
 from ferbench.records.cell import digest
 from ferbench.records.formats import INDEX_VERSION
+from ferbench.records.lease import Lease
 
 PLACED = "images.arrow"
 MOST_WORKERS = 8
@@ -151,7 +151,7 @@ def ensure_index(dataset: StreamedDataset, image_size: int, *, renew: bool = Fal
     folder = index_folder(dataset, image_size)
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
-        with filelock.FileLock(folder.with_suffix(".lock")):
+        with Lease(folder.with_name(f"{folder.name}.lease")).wait():
             if not is_usable(folder, renew=renew):
                 _write(dataset, image_size, folder)
     except OSError as error:

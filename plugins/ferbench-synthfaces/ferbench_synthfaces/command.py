@@ -8,10 +8,9 @@ from pathlib import Path
 
 import click
 
-from ferbench.errors import InterruptedRun, PluginError, UsageError
+from ferbench.errors import InterruptedRun, UsageError
+from ferbench_synthfaces.needs_render import needs_render
 from ferbench_synthfaces.render.difficulty import LEVELS
-
-INSTALL_RENDER = "pip install -e 'plugins/ferbench-synthfaces[render]'"
 
 
 @click.group()
@@ -60,14 +59,10 @@ def render(
 
     The same options give the same faces. An interrupted render continues when the command is repeated.
     """
-    try:
+    with needs_render():
         from ferbench_synthfaces.render.plan import SetPlan
         from ferbench_synthfaces.render.progress import report_progress
         from ferbench_synthfaces.render.render_set import render_set
-    except ModuleNotFoundError as error:
-        if error.name not in ("numba", "scipy"):
-            raise
-        raise PluginError(f"rendering needs {error.name}; install it with: {INSTALL_RENDER}") from error
     test = train // 4 if test is None else test
     plan = SetPlan(_set_name(name, out), seed, size, train, test, pool, level, identities)
     if not plan.splits:

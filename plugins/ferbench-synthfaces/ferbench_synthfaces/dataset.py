@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Iterator
 from importlib.resources import files
 from pathlib import Path
 from typing import ClassVar
 
+from ferbench.contract.dataset import Sample
+from ferbench.readers.description import DESCRIPTION
 from ferbench.readers.parquet import ParquetDataset
+from ferbench_synthfaces.needs_render import needs_render
 
 
 def packaged(name: str) -> Path:
@@ -22,6 +27,12 @@ class SynthFaces(ParquetDataset):
     def __init__(self, root: Path | None = None) -> None:
         """`root` is ignored: the images come with the package."""
         super().__init__(packaged("synthfaces"))
+
+    def redrawn_test(self, seed: int) -> Iterator[Sample]:
+        """The test split as another seed gives it: other faces, as many of each class."""
+        with needs_render():
+            from ferbench_synthfaces.render.redraw import redrawn
+        return redrawn(json.loads((self.folder / DESCRIPTION).read_text("utf-8")), seed)
 
 
 class SynthFacesFR(ParquetDataset):

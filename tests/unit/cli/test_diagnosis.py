@@ -10,6 +10,7 @@ from ferbench.cli.diagnosis import check_folder
 from ferbench.discovery.loader import load_registry
 
 
+@pytest.mark.process
 def test_folder_that_does_not_exist_yet_is_fine_and_stays_absent(tmp_path: Path) -> None:
     (check,) = check_folder("runs folder", tmp_path / "a" / "b", "--runs")
     assert (check.result, check.exit_code) == ("ok", 0)
@@ -23,6 +24,21 @@ def test_folder_below_a_file_is_a_failure_with_a_remedy(tmp_path: Path) -> None:
     assert check.remedy.endswith("choose another with --runs or FERBENCH_RUNS")
 
 
+@pytest.mark.process
+def test_a_shared_file_system_is_named_with_what_its_leases_last(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(diagnosis, "_file_system", lambda place: "nfs4")
+    (check,) = check_folder("runs folder", tmp_path, "--runs")
+    assert check.result == "ok"
+    assert "on nfs4: of a machine that is gone a cell is free after 180 s" in check.detail
+
+
+def test_the_file_system_of_a_folder_is_that_of_the_deepest_mount() -> None:
+    assert diagnosis._file_system(Path("/proc/self")) == "proc"
+
+
+@pytest.mark.process
 def test_little_space_is_a_warning(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(diagnosis, "LOW_DISK", 2**70)
     (check,) = check_folder("data cache", tmp_path, "FERBENCH_CACHE")
@@ -48,6 +64,7 @@ def test_without_a_set_to_run_on_the_way_to_the_default_is_a_failure(
     assert "plugins/ferbench-synthfaces" in missing.remedy
 
 
+@pytest.mark.process
 def test_check_that_breaks_stops_no_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(name: str) -> int:
         raise RuntimeError("no such sensor")

@@ -10,8 +10,9 @@ import pytest
 import ferbench
 from ferbench.errors import DataError, VerificationError
 from ferbench.records.history import history_digest, read_history
+from ferbench.records.lease import LeaseHeldError
 from ferbench.records.schema import Record
-from ferbench.records.store import BrokenRecord, CellBusyError, RunStore, read_predictions, read_record
+from ferbench.records.store import BrokenRecord, RunStore, read_predictions, read_record
 from tests.support.command import call
 from tests.support.deep_folders import deep_folders
 from tests.support.ordinary_user import ordinary_user
@@ -139,7 +140,7 @@ def holder(tmp_path):
 @pytest.mark.process
 def test_a_second_process_is_told_who_holds_the_cell(tmp_path, holder):
     store = RunStore(tmp_path)
-    with pytest.raises(CellBusyError) as caught, store.lock(CELL):
+    with pytest.raises(LeaseHeldError) as caught, store.lock(CELL):
         pass
     assert str(store.folder(CELL)) in str(caught.value)
     assert f"process {holder.pid} " in str(caught.value)
@@ -155,8 +156,8 @@ def test_the_lock_of_a_killed_process_is_free_and_its_attempt_remembered(tmp_pat
     holder.wait()
     assert [(marker.pid, held) for marker, held in store.begun()] == [(holder.pid, False)]
     (store.folder(CELL) / ".record.json.0123.tmp").write_bytes(b"half")
-    with store.lock(CELL) as folder:
-        assert not list(folder.glob("*.tmp"))
+    with store.lock(CELL) as lease:
+        assert not list(lease.folder.glob("*.tmp"))
     assert list(store.begun()) == []
 
 

@@ -10,12 +10,14 @@ from urllib.parse import unquote
 
 import pytest
 
+from ferbench.discovery.loader import builtin_protocols
 from ferbench.leaderboard.changes import EditionFile, changes
 from ferbench.leaderboard.exports import render_json
 from ferbench.leaderboard.reported import read_reported, shipped
 from ferbench.leaderboard.site.pages import Pages, RowPage, TablePage, make_pages
 from ferbench.leaderboard.site.runs import runs_by_row
 from ferbench.leaderboard.tables import Board, make_board
+from ferbench.leaderboard.trust import Dispute, Trust, with_trust
 from ferbench.records.frame import frame_of
 from ferbench.records.history import history_bytes
 from tests.unit.leaderboard.test_build import NASTY, cells_of, nasty_board
@@ -103,6 +105,17 @@ def test_no_page_asks_another_host(files):
         assert name == "published.html" or not any(tag == "a" for tag, _ in away)
     for name in ("static/board.css", "static/board.js"):
         assert not re.search(rb"https?:|url\(|@import|fetch\(|import\(", files[name])
+
+
+def test_a_dispute_stands_beside_its_row(cells):
+    dispute = Dispute(
+        place="ratio-v1", reason="<b>A test image</b> was labeled", link="https://example.org/issues/1?a=b&c=d"
+    )
+    trusted = with_trust(cells[cells["seed"] == 0], Trust(disputes=[dispute]), builtin_protocols())
+    rows = {name: Page(data) for name, data in files_of(trusted).items() if re.fullmatch(r"rows/.*\.html", name)}
+    for page in rows.values():
+        assert ("a", dispute.link) in page.addresses
+        assert dispute.reason in " ".join(page.words) and "b" not in page.tags
 
 
 def test_each_row_leads_to_records_commands_and_hashes(files, cells):

@@ -1,0 +1,245 @@
+"""`ferbench leaderboard re-evaluate` and `reproduce`: what a maintainer's machine finds of submitted records."""
+
+import os
+import random
+import secrets
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from ferbench.cli.options import FOLDER
+from ferbench.cli.session import Session
+from ferbench.errors import FerbenchError, InterruptedRun, UsageError, VerificationError
+from ferbench.render.escape import plain
+from ferbench.render.numbers import counted
+from ferbench.render.text import print_table
+
+if TYPE_CHECKING:
+    from ferbench.discovery.registry import Registry
+    from ferbench.execution.re_evaluation import PrivateRenders
+    from ferbench.leaderboard.trust import TrustFile
+    from ferbench.records.reproduction import Sources
+    from ferbench.records.schema import Record
+
+LONG = 300
+
+_records = click.option(
+    "--records", type=FOLDER, default=Path("leaderboard/records"), show_default=True, help="Folder of the records."
+)
+_out = click.option(
+    "--out",
+    type=click.Path(path_type=Path, dir_okay=False),
+    default=Path("leaderboard/trust.json"),
+    show_default=True,
+    help="File that the findings are added to.",
+)
+
+
+@click.command("re-evaluate")
+@_records
+@click.option("--models", type=FOLDER, required=True, help="Folder of the models' files, whatever their names.")
+@click.option(
+    "--private-seed-file",
+    type=click.Path(path_type=Path, dir_okay=False, exists=True),
+    help="File of 32 hexadecimal digits: score on a private render too. Else FERBENCH_PRIVATE_SEED, if it is set.",
+)
+@_out
+@click.pass_obj
+def re_evaluate(session: Session, records: Path, models: Path, private_seed_file: Path | None, out: Path) -> None:
+    """Recompute the predictions of records from the files of their models, and note those that hold.
+
+    A record names its model.safetensors by SHA-256. Only names, shapes and numbers of that file are read; the net is
+    built by the code that is installed here. Datasets are opened by their names. With a secret seed a model of rendered
+    faces is also scored on test images that nobody else has: once for a cell in an edition of the board, whose private
+    column shows how far its accuracy is one on the public test images alone. The exit code is 5 if a record fails.
+    """
+    from ferbench.execution.re_evaluation import models_below, private_renders, secret_seed
+    from ferbench.leaderboard.trust import TrustFile
+
+    seed, known = secret_seed(private_seed_file), TrustFile(out)
+    if not models.is_dir():
+        raise UsageError(f"there is no folder {models}; name the folder of the models' files with --models")
+    files, findings = models_below(models), _Findings("re-evaluated", out)
+    with ExitStack() as stack:
+        renders = None if seed is None else stack.enter_context(private_renders(seed))
+        for path, record in _consistent(session, records):
+            model = files.get(record.result.model_digest if record.result else "")
+            if model is None:
+                findings.add(record, "no model", "the file that it names is not there")
+            else:
+                findings.of(record, partial(_re_evaluated, session.registry, path, record, model, renders, known))
+    findings.show()
+
+
+def _re_evaluated(
+    registry: "Registry",
+    path: Path,
+    record: "Record",
+    model: Path,
+    renders: "PrivateRenders | None",
+    known: "TrustFile",
+) -> str:
+    """Look at the model of a record, and say what was found."""
+    from ferbench.execution.re_evaluation import agreement, rebuild
+    from ferbench.leaderboard.trust import ReEvaluation
+    from ferbench.records.store import PREDICTIONS, read_predictions
+
+    cell, entry = record.cell, known.trust.standing(path, record)
+    unscored = cell.test_on is None and known.trust.scoring_of(cell) is None
+    if entry and entry.re_evaluation and not (renders and unscored):
+        return "known already"
+    rebuilt = rebuild(record, model, registry)
+    found = agreement(rebuilt.predictions(), read_predictions(path.parent / PREDICTIONS))
+    evidence = ReEvaluation(largest_difference=found.largest_difference, other_classes=found.other_classes)
+    known.note(path, record, evidence)
+    text = f"logits differ by {found.largest_difference:.2g} at most"
+    resolved = rebuilt.resolved
+    images = renders.of(resolved.dataset, resolved.recipe.packed_size) if renders and unscored else None
+    if images is None:
+        return text
+    known.score(record, rebuilt.score(images))
+    return f"{text}; scored on the private render"
+
+
+@click.command()
+@_records
+@click.option("--sample", type=click.IntRange(min=1), required=True, help="How many cells are run again.")
+@click.option("--seed", type=click.IntRange(min=0), help="Of the choice of cells.  [default: drawn, and shown]")
+@click.option("--init", metavar="FILE", help="The file of initial weights, for cells that start from it.")
+@click.option(
+    "--runs", type=FOLDER, default=Path("reproduced"), show_default=True, help="Folder of the new records; a fresh one."
+)
+@click.option("--device", default="auto", show_default=True, help="cpu, cuda, cuda:1.")
+@_out
+@click.pass_obj
+def reproduce(
+    session: Session,
+    records: Path,
+    sample: int,
+    seed: int | None,
+    init: str | None,
+    runs: Path,
+    device: str,
+    out: Path,
+) -> None:
+    """Run randomly chosen cells again, look for leaks of labels, and note those that hold.
+
+    This trains by the installed code of methods: use it for code that you trust or have read. Name the folder of one
+    submission with --records. A chosen cell is trained anew from the labels of its budget, and twice more by the leak
+    audit. On the same kind of machine, with equal versions and code, the result must be equal bit for bit; elsewhere
+    its headline may be as far from the recorded one as the seeds of the row are from each other. Cells that are noted
+    as reproduced are not chosen again. The exit code is 5 if a record fails.
+    """
+    from ferbench.execution.re_evaluation import SEED_VARIABLE
+    from ferbench.leaderboard.trust import TrustFile
+    from ferbench.records.reproduction import Sources
+
+    if SEED_VARIABLE in os.environ:
+        raise UsageError(f"{SEED_VARIABLE} is set, and the code of methods could read it; unset it for this command")
+    known, findings = TrustFile(out), _Findings("reproduced", out)
+    seed = secrets.randbits(32) if seed is None else seed
+    consistent, spreads = list(_consistent(session, records)), _spreads(session, records)
+    left = [cell for cell in consistent if not ((entry := known.trust.standing(*cell)) and entry.reproduction)]
+    chosen = random.Random(seed).sample(left, min(sample, len(left)))
+    click.echo(f"{len(chosen)} of {counted(len(consistent), 'cell')}, chosen with --seed {seed}")
+    for path, record in chosen:
+        sources = Sources(init=None if record.cell.init == "scratch" else init)
+        spread = spreads.get(record.cell_id)
+        findings.of(record, partial(_reproduced, session.registry, path, record, sources, spread, runs, device, known))
+    findings.show()
+
+
+def _reproduced(
+    registry: "Registry",
+    path: Path,
+    record: "Record",
+    sources: "Sources",
+    spread: float | None,
+    runs: Path,
+    device: str,
+    known: "TrustFile",
+) -> str:
+    """Run the cell of a record again, and say what was found."""
+    from ferbench.execution.reproduction import check_leaks, circumstances, run_again
+    from ferbench.leaderboard.trust import Reproduction
+
+    if record.cell.init != "scratch" and sources.init is None:
+        raise UsageError(f"the cell starts from {record.cell.init}; name that file with --init FILE")
+    now = run_again(record, runs, sources, device)
+    evidence = Reproduction.of(record, now, same_kind=not circumstances(record, registry), spread=spread)
+    check_leaks(record, registry, sources, device)
+    known.note(path, record, evidence)
+    if evidence.equal:
+        return "equal, bit for bit; no leak found"
+    near = f"{record.headline} is {100 * evidence.headline:.2f} %, within the spread of the row; no leak found"
+    entry = known.trust.standing(path, record)
+    return near if entry and entry.re_evaluation else f"{near}; counts once the record is re-evaluated too"
+
+
+def _spreads(session: Session, records: Path) -> dict[str, float]:
+    """How far the seeds of a cell's row lie apart, by the cell; nothing for a row of one seed."""
+    from ferbench.leaderboard.tables import grouped
+    from ferbench.records.frame import read_frame
+
+    cells = read_frame(records, session.protocols)
+    rows = [(key, row) for key, rows in grouped(cells[cells["status"] == "ok"]).items() for row in rows.values()]
+    return {
+        cell_id: float(row[key.headline].max() - row[key.headline].min())
+        for key, row in rows
+        if len(row) > 1
+        for cell_id in row["cell_id"]
+    }
+
+
+def _consistent(session: Session, records: Path) -> "Iterator[tuple[Path, Record]]":
+    """Every record with a result that holds, in the order of folders; raises UsageError where there is none."""
+    from ferbench.records.verification import collect, verify_record
+
+    if not records.is_dir():
+        raise UsageError(f"there is no folder {records}; name the folder of the records with --records")
+    found = [verify_record(path, session.protocols) for path in collect(records, session.protocols).records]
+    held = [(each.path, each.record) for each in found if each.holds and each.record and each.record.result]
+    if not held:
+        raise UsageError(f"no record below {records} has a result and holds; `ferbench verify {records}` says why")
+    yield from held
+
+
+@dataclass
+class _Findings:
+    """What a command has found of cells; one that cannot be checked costs no other its check."""
+
+    what: str
+    out: Path
+    rows: list[tuple[str, str, str]] = field(default_factory=list)
+
+    def add(self, record: "Record", verdict: str, text: str) -> None:
+        self.rows.append((verdict, text, str(record.cell.folder())))
+
+    def of(self, record: "Record", check: Callable[[], str]) -> None:
+        try:
+            self.add(record, "holds", check())
+        except VerificationError as error:
+            self.add(record, "FAILS", str(error))
+        except InterruptedRun:
+            raise
+        except FerbenchError as error:
+            self.add(record, "not checked", str(error))
+
+    def show(self) -> None:
+        """Print all; raises an error that names what has failed, or what could not be checked."""
+        print_table(("verdict", self.what, "cell"), [tuple(plain(text, LONG) for text in row) for row in self.rows])
+        held, failed, unchecked = (
+            [cell for verdict, _, cell in self.rows if verdict == name] for name in ("holds", "FAILS", "not checked")
+        )
+        click.echo(f"{len(held)} of {counted(len(self.rows), 'cell')} {self.what}; noted in {self.out}")
+        if failed:
+            raise VerificationError(
+                f"not {self.what}: {', '.join(failed)}; ask whoever submitted, or note a dispute in {self.out}"
+            )
+        if unchecked:
+            raise FerbenchError(f"not checked: {', '.join(unchecked)}; the table above says why")

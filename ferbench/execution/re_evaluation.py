@@ -1,0 +1,189 @@
+"""What the model of a finished cell says, computed anew: of the test split, and of images that nobody else has.
+
+Of the model's file names, shapes and numbers are read; the code that builds the net is what is installed here.
+"""
+
+import os
+import re
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from ferbench.cells.resolve import ResolvedCell, resolve
+from ferbench.cells.select import CellData, DataNeeds, select
+from ferbench.contract.backbone import Network
+from ferbench.contract.dataset import Dataset
+from ferbench.data.load.image_store import ImageStore
+from ferbench.data.prepare.pack import ensure_packed
+from ferbench.data.select.splits import of_classes, rows_of
+from ferbench.discovery.registry import Registry
+from ferbench.errors import UsageError, VerificationError
+from ferbench.execution.build import image_set_of, trained_net, view_maker
+from ferbench.execution.copies import own_environment, write_copy
+from ferbench.execution.devices import choose_device, make_deterministic
+from ferbench.execution.handover import CellFacts
+from ferbench.execution.join import cross_predictions, own_predictions
+from ferbench.execution.rows import rows_of_tests
+from ferbench.readers.parquet import ParquetDataset
+from ferbench.records.files import file_digest, read_bounded
+from ferbench.records.metrics import evaluate
+from ferbench.records.predictions import Predictions
+from ferbench.records.schema import Record
+from ferbench.training.evaluation import evaluations
+
+ABSOLUTE, RELATIVE = 2e-3, 2**-9
+"""How far a logit may be from the recorded one: two steps of float16, and what is lost where terms cancel."""
+OTHER_CLASSES = 1e-3
+"""Share of the test images, and at least one, whose predicted class may be another, where two logits nearly tie.
+
+It bounds what somebody gains who changes predictions by less than the tolerance: 0.1 points.
+"""
+
+SEED_VARIABLE = "FERBENCH_PRIVATE_SEED"
+
+
+def models_below(folder: Path) -> dict[str, Path]:
+    """Every safetensors file of a folder by its SHA-256, whatever its name; links are left out."""
+    paths = sorted(path for path in folder.rglob("*.safetensors") if path.is_file() and not path.is_symlink())
+    return {file_digest(path): path for path in paths}
+
+
+@dataclass(frozen=True)
+class Rebuilt:
+    """A finished cell with its evaluated net, on a device."""
+
+    record: Record
+    resolved: ResolvedCell
+    data: CellData
+    net: Network
+    device: torch.device
+
+    def predictions(self) -> Predictions:
+        """What the net says of the test split."""
+        test = self.data.cross_test
+        if test is not None:
+            logits, order = self._logits(test.images, test.rows)
+            return cross_predictions(self.resolved, test, logits, order)
+        logits, order = self._logits(self.data.images, self.data.selection.test)
+        return next(own_predictions(self.resolved, self.data, [logits], order))
+
+    def score(self, images: ImageStore) -> float:
+        """The headline on the test images of a store."""
+        names = self.resolved.class_names
+        rows = of_classes(images, rows_of(images, "test"), names)
+        logits, order = self._logits(images, rows)
+        metrics, _ = evaluate(logits, images.label_positions(np.array(rows)[order].tolist(), names), names)
+        return float(getattr(metrics, self.record.headline))
+
+    def _logits(self, images: ImageStore, rows: Sequence[int]) -> tuple[NDArray[np.float16], NDArray[np.int64]]:
+        """Logits (N, C) in the order of a trainer, and the position (N,) in `rows` of each."""
+        tested, order = rows_of_tests(images, rows)
+        maker, batch = view_maker(self.resolved, self.net, self.device), self.resolved.recipe.evaluation_batch
+        return evaluations(self.net, [], image_set_of(tested, self.device), maker, batch)[-1], order
+
+
+def rebuild(record: Record, model: Path, registry: Registry) -> Rebuilt:
+    """The net of a record with a result from its model's file, and the data that it was trained and tested on.
+
+    Raises FerbenchError where a part is not installed here, the data is not at hand or other data, or the file is of
+    another net.
+    """
+    assert record.result is not None
+    resolved = resolve(record.cell, registry)
+    data = select(resolved, needs=DataNeeds.recorded(record.result.fingerprints))
+    if data.fingerprints != record.result.fingerprints:
+        here, recorded = data.fingerprints.by_name(), record.result.fingerprints.by_name()
+        names = sorted(name for name in here.keys() | recorded.keys() if here.get(name) != recorded.get(name))
+        raise VerificationError(f"fingerprints are not those of the data on this machine: {', '.join(names)}")
+    device = torch.device(choose_device("auto"))
+    make_deterministic(device)
+    facts = CellFacts.of_trained(record.result, data.trained, model, time.monotonic())
+    # initial weights are not needed: the file replaces every tensor of the evaluated net
+    return Rebuilt(record, resolved, data, trained_net(resolved.base, facts, None, device), device)
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """How far recomputed predictions are from the recorded ones."""
+
+    largest_difference: float
+    other_classes: int
+
+
+def agreement(recomputed: Predictions, recorded: Predictions) -> Agreement:
+    """Compare predictions of one test split; raises VerificationError where they differ by more than the tolerance."""
+    if recomputed.ids != recorded.ids or not np.array_equal(recomputed.labels, recorded.labels):
+        raise VerificationError("the test images or their labels are not those of the data on this machine")
+    if recomputed.logits.shape != recorded.logits.shape:
+        raise VerificationError(f"the model has {recomputed.logits.shape[1]} classes")
+    now, before = (found.logits.astype(np.float64) for found in (recomputed, recorded))
+    with np.errstate(invalid="ignore"):
+        difference, images = np.abs(now - before), len(before)
+    # NaN and infinite logits are near to nothing
+    near = (np.isfinite(difference) & (difference <= ABSOLUTE + RELATIVE * np.abs(before))).all(axis=1)
+    if far := images - int(near.sum()):
+        largest = np.nanmax(difference, initial=0)
+        raise VerificationError(
+            f"the model gives other logits of {far} of {images} test images, by up to {largest:.3g}"
+        )
+    others = int((now.argmax(axis=1) != before.argmax(axis=1)).sum())
+    if others > max(1, OTHER_CLASSES * images):
+        raise VerificationError(f"the model predicts another class of {others} of {images} images")
+    return Agreement(float(difference.max()), others)
+
+
+@dataclass
+class PrivateRenders:
+    """Test images that are made anew from a secret seed, once for each dataset, and exist while this is open.
+
+    The seed stands in no file, and the images lie in a folder that is removed.
+    """
+
+    seed: int = field(repr=False)
+    folder: Path
+    _copies: dict[str, ParquetDataset] = field(default_factory=dict)
+
+    def of(self, dataset: Dataset, image_size: int) -> ImageStore | None:
+        """The images of a dataset at a size; None for one that no generator has made."""
+        name = dataset.info.name
+        if name not in self._copies:
+            samples = dataset.redrawn_test(self.seed)
+            if samples is None:
+                return None
+            write_copy(self.folder / name, dataset.info, list(samples))
+            self._copies[name] = ParquetDataset(self.folder / name)
+        with own_environment(FERBENCH_CACHE=str(self.folder / "cache")):
+            return ImageStore(ensure_packed(self._copies[name], image_size))
+
+
+@contextmanager
+def private_renders(seed: int) -> Iterator[PrivateRenders]:
+    """Renders from a secret seed; nothing of them is left behind."""
+    with tempfile.TemporaryDirectory(prefix="ferbench-private-") as folder:
+        yield PrivateRenders(seed, Path(folder))
+
+
+def secret_seed(path: Path | None) -> int | None:
+    """The 128 bits of a file, else of the environment variable; None where there is neither.
+
+    The variable is removed, so that no process that is started later has it. Raises UsageError for what is not 32
+    hexadecimal digits, without saying what it is.
+    """
+    text, where = os.environ.pop(SEED_VARIABLE, None), SEED_VARIABLE
+    if path is not None:
+        text, where = read_bounded(path, 1000).decode("ascii", "replace"), str(path)
+    if text is None:
+        return None
+    if not re.fullmatch("[0-9a-fA-F]{32}", text.strip()):
+        raise UsageError(
+            f"{where}: not 32 hexadecimal digits, which are 128 bits; make some with "
+            "python -c 'import secrets; print(secrets.token_hex(16))'"
+        )
+    return int(text, 16)
