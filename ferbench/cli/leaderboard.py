@@ -15,10 +15,14 @@ from ferbench.cli.session import Session
 from ferbench.cli.trust import re_evaluate, reproduce
 from ferbench.cli.verified import verified
 from ferbench.errors import VerificationError
+from ferbench.render.escape import plain
 from ferbench.render.numbers import counted
+from ferbench.render.text import print_table
 
 if TYPE_CHECKING:
     import pandas as pd
+
+FILE = click.Path(path_type=Path, dir_okay=False, exists=True)
 
 _folder = partial(click.option, type=FOLDER, show_default=True)
 
@@ -28,22 +32,23 @@ def leaderboard() -> None:
     """Build the tables of a leaderboard from records, check that they are up to date, and how far they are true."""
 
 
+_records = _folder(
+    "--records",
+    "--runs",
+    default=Path("leaderboard/records"),
+    help="Folder of the records; a runs folder is one.",
+)
+_nonstandard = click.option(
+    "--include-nonstandard",
+    is_flag=True,
+    help="Add separate tables of runs with overrides; they never mix with standard ones.",
+)
+_out = _folder("--out", default=Path("leaderboard"), help="Folder of leaderboard.md, .csv and .json.")
+
+
 def _options(command: Callable[..., Any]) -> Callable[..., Any]:
     """The options that decide what the files say, equal for building and checking."""
-    for option in (
-        click.option(
-            "--include-nonstandard",
-            is_flag=True,
-            help="Add separate tables of runs with overrides; they never mix with standard ones.",
-        ),
-        _folder("--out", default=Path("leaderboard"), help="Folder of leaderboard.md, .csv and .json."),
-        _folder(
-            "--records",
-            "--runs",
-            default=Path("leaderboard/records"),
-            help="Folder of the records; a runs folder is one.",
-        ),
-    ):
+    for option in (_nonstandard, _out, _records):
         command = option(command)
     return command
 
@@ -124,6 +129,55 @@ def pin_dataset(session: Session, dataset: str, pools: tuple[str, ...], out: Pat
     path = out / PINNED / f"{pins.dataset}.json"
     write_atomic(path, pins.to_json())
     click.echo(f"wrote {path}: {counted(len(pins.splits), 'split')}")
+
+
+@leaderboard.command()
+@_records
+@_nonstandard
+@_folder("--board", default=Path("leaderboard"), help="Folder of the board; reported/*.toml and trust.json.")
+@_folder("--out", required=True, help="Folder of the site; each edition lies in a folder of its own.")
+@click.option("--edition", help="Name of the edition  [default: that of trust.json]")
+@click.option("--since", type=FILE, help="The leaderboard.json of an earlier edition: show what changed.")
+@click.pass_obj
+def site(
+    session: Session,
+    records: Path,
+    include_nonstandard: bool,
+    board: Path,
+    out: Path,
+    edition: str | None,
+    since: Path | None,
+) -> None:
+    """Write the board as static pages that need no server: open OUT/index.html.
+
+    An edition is replaced as a whole when it is written again; other editions in OUT stay as they are. The pages are a
+    pure function of records, published numbers and options, and ask no other host for anything.
+    """
+    from ferbench.leaderboard.site.publish import edition_files, publish
+    from ferbench.leaderboard.trust import TRUST, read_trust
+
+    name = edition or read_trust(board / TRUST).edition
+    with _cells(session, records, board) as (cells, _):
+        files = edition_files(cells, board, include_nonstandard, name, since)
+        index = publish(files, out, name)
+        click.echo(f"wrote {len(files)} files; open {index}")
+
+
+@leaderboard.command()
+@click.argument("before", type=FILE)
+@click.argument("after", type=FILE)
+def diff(before: Path, after: Path) -> None:
+    """Show what changed from one leaderboard.json to another, row by row."""
+    from ferbench.leaderboard.changes import changes, read_edition
+
+    lines = [
+        (change.kind, change.row, change.before, change.after, change.table, ", ".join(change.fields))
+        for change in changes(read_edition(before), read_edition(after))
+    ]
+    if lines:
+        columns = ("change", "row", "before", "after", "table", "differs")
+        print_table(columns, ([plain(text) for text in line] for line in lines))
+    click.echo(f"{counted(len(lines), 'row')} changed")
 
 
 leaderboard.add_command(re_evaluate)

@@ -35,12 +35,12 @@ def export(cells: pd.DataFrame, folder: Path, include_nonstandard: bool, file: P
     """Write what the folder's leaderboard says as one file, in the format that its name ends in."""
     if file.suffix not in FORMATS:
         raise UsageError(f"{file}: the name must end in one of {', '.join(FORMATS)}")
-    write_atomic(file, FORMATS[file.suffix](_board(cells, folder, include_nonstandard)))
+    write_atomic(file, FORMATS[file.suffix](make(cells, folder, include_nonstandard)))
 
 
 def build(cells: pd.DataFrame, folder: Path, include_nonstandard: bool) -> tuple[Board, list[Path]]:
     """Write the files; returns the board and their paths."""
-    board = _board(cells, folder, include_nonstandard)
+    board = make(cells, folder, include_nonstandard)
     files = {folder / name: content for name, content in render(board).items()}
     for path, content in files.items():
         write_atomic(path, content)
@@ -51,11 +51,11 @@ def stale(
     cells: pd.DataFrame, folder: Path, include_nonstandard: bool, others: Mapping[str, bytes] = MappingProxyType({})
 ) -> list[Path]:
     """The files that are missing or do not say what the records and the papers say; `others` by name and content."""
-    files = {**render(_board(cells, folder, include_nonstandard)), **others}
+    files = {**render(make(cells, folder, include_nonstandard)), **others}
     return [path for name, content in files.items() if not _holds(path := folder / name, content)]
 
 
-def _board(cells: pd.DataFrame, folder: Path, include_nonstandard: bool) -> Board:
+def make(cells: pd.DataFrame, folder: Path, include_nonstandard: bool) -> Board:
     """What the cells give and how far they are trusted, with what papers print beside it."""
     cells = with_trust(cells, read_trust(folder / TRUST))
     return make_board(cells, include_nonstandard, read_reported(folder / "reported"))

@@ -228,10 +228,10 @@ class TrustFile:
 
 def level_of(path: Path, record: Record, consistency: Consistency, trust: Trust) -> Level:
     """How far a record was checked, given what its verification came to."""
-    if consistency in ("inconsistent", "submitted"):
+    if consistency == "inconsistent":
         return "submitted"
     entry = trust.standing(path, record)
-    return entry.level if entry else consistency
+    return entry.level if entry and consistency != "submitted" else consistency
 
 
 @dataclass(frozen=True)
@@ -251,10 +251,8 @@ class RowTrust:
 def with_trust(cells: pd.DataFrame, trust: Trust) -> pd.DataFrame:
     """A frame of verified cells with the columns `trust`, `private_score` and `disputes`, which `row_trust` reads."""
     verdicts: Mapping[str, Verdict] = cells.attrs.get("verdicts", {})
-    known = [
-        _of_cell(path, folder, verdicts.get(path), trust)
-        for path, folder in zip(cells["path"], cells["folder"], strict=True)
-    ]
+    places = zip(cells["path"], cells["folder"], strict=True)
+    known = [_of_cell(path, folder, verdicts.get(path), trust) for path, folder in places]
     return cells.assign(
         trust=pd.array([one.level for one in known], dtype="string"),
         private_score=pd.array([one.private_score for one in known], dtype="Float64"),

@@ -27,13 +27,18 @@ def templates(room: str, *, autoescape: bool) -> Environment:
     )
 
 
-def render(room: str, template: str, **content: object) -> bytes:
-    """The page that a template of a package makes of the content; everything in it is escaped."""
+def page_templates(room: str) -> Environment:
+    """The templates of a package's pages, with the words that all pages have; everything that they show is escaped."""
     environment = templates(room, autoescape=True)
     environment.filters.update(percent=percent, grouped=grouped, typed=typed, block=_block)
     environment.filters["line"] = lambda text: plain(str(text), LONG)
-    shared = {"light": LIGHT, "dark": DARK, "series_name": series_name, "none": NONE, "version": __version__}
-    return environment.get_template(template).render(**content, **shared).encode("utf-8", "replace")
+    environment.globals.update(light=LIGHT, dark=DARK, series_name=series_name, none=NONE, version=__version__)
+    return environment
+
+
+def render(room: str, template: str, **content: object) -> bytes:
+    """The page that a template of a package makes of the content; everything in it is escaped."""
+    return page_templates(room).get_template(template).render(**content).encode("utf-8", "replace")
 
 
 def typed(value: Any) -> str:

@@ -126,3 +126,55 @@ def test_a_pipe_gets_every_column_on_one_line_whatever_the_length_of_a_name(boar
     assert any(all(title in line for title in titles) for line in out)
     (row,) = [line for line in out if " a method with" in line and "70" in line]
     assert row.rstrip().endswith("70")  # the labels are the last column
+
+
+def tree(folder):
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_site_writes_the_same_pages_again_and_leaves_older_editions(board, capsys):
+    assert main(["leaderboard", "build"]) == 0
+    assert main(["leaderboard", "site", "--out", "site", "--edition", "0.1"]) == 0
+    assert capsys.readouterr().out.endswith("open site/index.html\n")
+    first = tree(Path("site/0.1"))
+    write_record(board / "records", make_cell("leaf"))
+    words = ["leaderboard", "site", "--out", "site", "--edition", "0.2", "--since", "leaderboard/leaderboard.json"]
+    assert main(words) == 0
+    second = tree(Path("site"))
+    assert {name.removeprefix("0.1/"): data for name, data in second.items() if name.startswith("0.1/")} == first
+    assert "leaf" in second["0.2/changes.html"].decode()
+    assert main(words) == 0
+    assert tree(Path("site")) == second
+
+
+def test_site_without_a_folder_to_write_to_is_a_usage_error(board, capsys):
+    assert main(["leaderboard", "site"]) == 2
+    assert "--out" in capsys.readouterr().err
+
+
+def test_a_broken_record_is_not_on_the_site_and_ends_in_5(board, capsys):
+    path = board / "records" / make_cell(seed=1).folder() / "record.json"
+    path.write_text("{")
+    assert main(["leaderboard", "site", "--out", "site", "--edition", "1"]) == 5
+    assert str(path.relative_to(board.parent)) in capsys.readouterr().err
+    assert not list(Path("site").glob("1/records/**/fixmatch/**/seed1"))
+    assert list(Path("site").glob("1/records/**/fixmatch/**/seed0"))
+
+
+def test_diff_shows_rows_that_came_and_changed(board, capsys):
+    assert main(["leaderboard", "build"]) == 0
+    (board / "leaderboard.json").rename("before.json")
+    write_record(board / "records", make_cell("leaf"))
+    write_record(board / "records", make_cell("fixmatch", 2), skill=2.5)
+    assert main(["leaderboard", "build"]) == 0
+    capsys.readouterr()
+    assert main(["leaderboard", "diff", "before.json", "leaderboard/leaderboard.json"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    kinds = {(line.split()[0], line.split()[1]) for line in lines[1:-1]}
+    assert {("new", "leaf"), ("changed", "fixmatch")} <= kinds
+    assert lines[-1] == f"{len(lines) - 2} rows changed"
+    assert main(["leaderboard", "diff", "before.json", "before.json"]) == 0
+    assert capsys.readouterr().out == "0 rows changed\n"
+    Path("odd.json").write_text("{}")
+    assert main(["leaderboard", "diff", "odd.json", "before.json"]) == 5
+    assert "odd.json" in capsys.readouterr().err

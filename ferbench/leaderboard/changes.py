@@ -1,0 +1,127 @@
+"""What changed between two boards, each read from its leaderboard.json."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from ferbench.contract.protocol import Headline
+from ferbench.errors import VerificationError
+from ferbench.leaderboard.exports import PLACE
+from ferbench.leaderboard.statistics import Spread
+from ferbench.leaderboard.wording import mean_text
+from ferbench.records.dotted import flat
+from ferbench.records.files import read_bounded
+from ferbench.records.metrics import BY_KEY
+from ferbench.records.schema import first_problem, parse_json
+from ferbench.render.numbers import NONE
+
+MAX_BOARD_BYTES = 50_000_000
+
+
+class EditionRow(BaseModel):
+    """A row of a board that another version may have written: what it has besides these fields is compared as it is."""
+
+    model_config = ConfigDict(extra="allow")
+
+    method: str
+    title: str
+    metrics: dict[str, Spread] = {}
+
+
+class EditionTable(BaseModel):
+    """A table of such a board."""
+
+    model_config = ConfigDict(extra="allow")
+
+    headline: Headline
+    rows: list[EditionRow]
+
+    @cached_property
+    def place(self) -> tuple[str, ...]:
+        """What no other table of the board has all of."""
+        fields = self.model_dump(include=set(PLACE))
+        return tuple(str(fields.get(name)) for name in PLACE)
+
+    @cached_property
+    def title(self) -> str:
+        """The parts of its place that are set: `ratio-v1, synthfaces, 7, ...`."""
+        fields = self.model_dump(include=set(PLACE))
+        names = ("dataset", "classes", "budget", "pool", "test_on", "protocol", "backbone", "init", "overrides")
+        shown = ", ".join(f"{name.replace('_', ' ')} {fields[name]}" for name in names if fields.get(name))
+        return f"{shown}, data {str(fields.get('data'))[:12]}"
+
+    def score(self, number: int) -> str:
+        """`#1: 71.2 ± 2.5`: place and headline of the row with a number."""
+        return f"#{number + 1}: {mean_text(BY_KEY[self.headline], self.rows[number].metrics.get(self.headline))}"
+
+
+class EditionFile(BaseModel):
+    """A leaderboard.json."""
+
+    records: int
+    tables: list[EditionTable]
+
+
+@dataclass(frozen=True)
+class Change:
+    """A row that is new, gone or not as it was: its place and score then and now, and all that differs by name."""
+
+    table: str
+    row: str
+    kind: Literal["new", "gone", "changed"]
+    before: str
+    after: str
+    fields: tuple[str, ...] = ()
+
+
+def read_edition(path: Path) -> EditionFile:
+    """A leaderboard.json from anywhere; every defect is a VerificationError that names the file."""
+    try:
+        return EditionFile.model_validate(parse_json(read_bounded(path, MAX_BOARD_BYTES), MAX_BOARD_BYTES))
+    except ValidationError as error:
+        problem = first_problem(error)
+    except VerificationError as error:
+        problem = str(error)
+    remedy = "name a leaderboard.json that `ferbench leaderboard build` wrote"
+    raise VerificationError(f"{path}: {problem}; {remedy}")
+
+
+def changes(before: EditionFile, after: EditionFile) -> Iterator[Change]:
+    """Row by row in the order of the boards, first those of today, then what is gone."""
+    old, new = ({table.place: table for table in edition.tables} for edition in (before, after))
+    for place, table in new.items():
+        yield from _of_table(old.get(place), table)
+    for place, table in old.items():
+        kept = {row.method for row in new[place].rows} if place in new else set()
+        for number, row in enumerate(table.rows):
+            if row.method not in kept:
+                yield Change(table.title, row.title, "gone", table.score(number), NONE)
+
+
+def _of_table(old: EditionTable | None, new: EditionTable) -> Iterator[Change]:
+    known = {row.method: number for number, row in enumerate(old.rows)} if old else {}
+    for number, row in enumerate(new.rows):
+        if old is None or row.method not in known:
+            yield Change(new.title, row.title, "new", NONE, new.score(number))
+            continue
+        earlier = known[row.method]
+        fields = tuple(_differing(old.rows[earlier], row))
+        if fields or earlier != number:
+            yield Change(new.title, row.title, "changed", old.score(earlier), new.score(number), fields)
+
+
+def _differing(before: EditionRow, after: EditionRow) -> Iterator[str]:
+    one, other = (dict(_flat(row)) for row in (before, after))
+    missing = object()
+    for name in sorted(one.keys() | other.keys()):
+        if one.get(name, missing) != other.get(name, missing):
+            yield name
+
+
+def _flat(row: EditionRow) -> Iterator[tuple[str, Any]]:
+    values: Mapping[str, Any] = row.model_dump(mode="json")
+    return flat(values)
