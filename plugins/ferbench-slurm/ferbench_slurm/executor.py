@@ -20,6 +20,8 @@ from ferbench_slurm.sweep import Sweep, cell_key
 
 LOOK_SECONDS, ASK_SECONDS = 1.0, 5.0
 """How often files of events are read, and how often SLURM is asked."""
+LATE_SECONDS = 60.0
+"""How long a job may take to end once its cells have."""
 LAST_BYTES = 100_000
 
 T = TypeVar("T")
@@ -60,7 +62,8 @@ class SlurmExecutor(Executor):
         except KeyboardInterrupt:
             watch.say(f"the jobs go on; the same command watches them again, `{watch.cancelling}` ends them")
             raise
-        watch.clean_up()
+        with suppress(ExecutorError):  # SLURM is not needed for what is done
+            watch.clean_up()
         return [cell.status for cell in watch.cells]
 
 
@@ -168,17 +171,18 @@ class _Watch:
             self.submit([cell for task in over for cell in self._lost([c for c in lost if c.task == task])])
 
     def clean_up(self) -> None:
-        """Remove what the jobs have left, where nobody needs it."""
-        if self.sweep is None or any(cell.status != "ok" for cell in self.cells):
-            return
-        until = time.monotonic() + 60
-        while any(not state.is_over for state in task_states(self._names()).values()):
+        """Remove the folders of sweeps whose cells are all ok, once their jobs are over, which soon they are."""
+        done = {cell_key(cell.job) for cell in self.cells if cell.status == "ok"}
+        sweeps = [sweep for sweep in Sweep.all_in(self.runs) if done.issuperset(sweep.plan.cells)]
+        names, until = [name for sweep in sweeps for name in sweep.plan.arrays], time.monotonic() + LATE_SECONDS
+        while names and any(not state.is_over for state in task_states(names).values()):
             if time.monotonic() > until:
                 return
             time.sleep(LOOK_SECONDS)
-        shutil.rmtree(self.sweep.folder, ignore_errors=True)
-        with suppress(OSError):  # of another command, there are more
-            self.sweep.folder.parent.rmdir()
+        for sweep in sweeps:
+            shutil.rmtree(sweep.folder, ignore_errors=True)
+            with suppress(OSError):  # there are more
+                sweep.folder.parent.rmdir()
 
     def _names(self) -> list[str]:
         return sorted({cell.task[0] for cell in self.cells if cell.task})

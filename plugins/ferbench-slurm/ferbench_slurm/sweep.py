@@ -7,7 +7,7 @@ import secrets
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
 from ferbench.contract.executor import Job
 
@@ -30,6 +30,13 @@ class SweepPlan(BaseModel):
     """Their keys, by number."""
     arrays: dict[str, list[list[int]]] = {}
     """By the name of its job, the numbers of the cells that each task of it runs."""
+
+    @model_validator(mode="after")
+    def _cells_exist(self) -> "SweepPlan":
+        numbers = (number for groups in self.arrays.values() for group in groups for number in group)
+        if any(not 0 <= number < len(self.cells) for number in numbers):
+            raise ValueError("a task has a cell that is not in the plan")
+        return self
 
 
 class Sweep:

@@ -143,7 +143,7 @@ def test_detached_then_cancelled_then_run(
     out = finish(detached)
     assert detached.returncode == 1 and "the jobs go on without this command" in out
     watching = start(patterns, runs, "--seed", "0-5")
-    until(lambda: workers(runs))
+    assert watching.stdout is not None and any("are watched" in line for line in watching.stdout)
     cluster.ask("scancel", *re.findall(r"`scancel (\d+)`", out))  # as the person was told
     out = finish(watching)
     assert watching.returncode == 130 and "its SLURM job was cancelled" in out, out
@@ -201,4 +201,5 @@ def test_a_storm(cluster: LocalSlurm, patterns: Path, tmp_path: Path, undisturbe
     assert process.returncode == 0, out
     assert kills >= 6
     assert results(runs) == undisturbed
+    assert not (runs / ".slurm").exists()
     until(lambda: not workers(runs) and not cluster.queue())

@@ -65,8 +65,9 @@ def test_a_cell_that_has_ended_is_not_run_again(sweep: Sweep, monkeypatch: pytes
 def test_a_plan_is_read_again_and_a_folder_without_one_is_no_sweep(sweep: Sweep, tmp_path: Path) -> None:
     name = sweep.add_array([[0]])
     (tmp_path / ".slurm" / "other").mkdir()
-    (tmp_path / ".slurm" / "broken").mkdir()
-    (tmp_path / ".slurm" / "broken" / "plan.json").write_text('{"cells": 1}')
+    for number, broken in enumerate(['{"cells": 1}', "{", '{"cells": ["a"], "arrays": {"b": [[1]]}}']):
+        (tmp_path / ".slurm" / str(number)).mkdir()
+        (tmp_path / ".slurm" / str(number) / "plan.json").write_text(broken)
     (found,) = Sweep.all_in(tmp_path)
     assert found.plan == sweep.plan and found.plan.arrays == {name: [[0]]}
     assert sweep.folder.stat().st_mode & 0o077 == 0
