@@ -131,13 +131,18 @@ def _as_option(option: click.Parameter, value: Any) -> Any:
     metavar="KEY=VALUE",
     help="Option of the method, or field of the protocol (then the result is not standard).",
 )
-@preset("--device", "auto", help="cpu, cuda, cuda:1; auto is the GPU of the machine that runs a cell, if it has one.")
+@preset(
+    "--device",
+    "auto",
+    help="cpu, cuda (every GPU), cuda:1, cuda:0-3; auto is cuda where the machine that runs a cell has a GPU.",
+)
 @click.option(
     "--precision", type=click.Choice(["fp32", "bf16"]), help="If omitted, bf16 with --device cuda, else fp32."
 )
 @preset("--threads", 1, type=click.IntRange(1), help="Threads of each cell.")
 @preset("--processes", 1, type=click.IntRange(1), help="Processes that share each cell under torchrun, a GPU each.")
-@preset("--jobs", 1, type=click.IntRange(1), help="Cells at a time.")
+@click.option("--jobs", type=click.IntRange(1), help="Cells at a time; if omitted, one on the CPU and one on each GPU.")
+@click.option("--per-device", type=click.IntRange(1), help="Cells at a time on each GPU; an option of executor local.")
 @preset("--executor", "local", help="Where cells run.")
 @click.option(
     "--executor-option",
@@ -155,7 +160,8 @@ def run(
     session: Session,
     settings: tuple[str, ...],
     executor_options: tuple[str, ...],
-    jobs: int,
+    jobs: int | None,
+    per_device: int | None,
     limit: int | None,
     dry_run: bool,
     **options: Any,
@@ -171,11 +177,10 @@ def run(
     from ferbench.execution.executors import make_executor
     from ferbench.execution.plan import make_plan
 
-    request = RunRequest(
-        overrides=parse_settings(settings),
-        executor_options=parse_settings(executor_options, "--executor-option"),
-        **options,
-    )
+    given = parse_settings(executor_options, "--executor-option")
+    if per_device is not None:
+        given["per_device"] = per_device
+    request = RunRequest(overrides=parse_settings(settings), executor_options=given, **options)
     with _ending_at_signals():
         plan = make_plan(request, session.registry, check_data=not dry_run)
         warn_problems(session.registry.problems)
@@ -184,13 +189,14 @@ def run(
             return 0
         missing = [item for item in plan if not item.cached][:limit]
         cached = sum(item.cached for item in plan)
-        click.echo(f"{counted(len(plan), 'cell')}: {cached} cached, {len(missing)} to run, {jobs} at a time")
+        executor = make_executor(session.registry, request.executor, request.executor_options)
+        slots = executor.places([item.job for item in missing], jobs)
+        click.echo(f"{counted(len(plan), 'cell')}: {cached} cached, {len(missing)} to run, {slots} at a time")
         for reason in dict.fromkeys(reason for item in missing for reason in item.departures):
             click.echo(f"not standard: {reason}")
-        executor = make_executor(session.registry, request.executor, request.executor_options)
         try:
             with RunDisplay([item.job for item in missing], session.registry) as display:
-                statuses = execute(missing, executor, jobs, display, session.registry)
+                statuses = execute(missing, executor, slots, display, session.registry)
         except KeyboardInterrupt:
             raise InterruptedRun(
                 "interrupted; what was computed is saved, the same command goes on from there"

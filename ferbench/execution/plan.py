@@ -44,12 +44,15 @@ class PlannedCell:
 def make_plan(request: RunRequest, registry: Registry, *, check_data: bool = True) -> list[PlannedCell]:
     """Every cell of the grid, checked as far as is possible without training; the cheapest mistakes come first.
 
-    Raises UsageError, PluginError or DataError for the first cell that cannot run. With `check_data` the data is
-    packed and split, so that a cached result of other data counts as missing. A cell stands before those that test
+    Raises UsageError, PluginError or DataError for the first cell that cannot run. With `check_data` the executor is
+    asked whether it can run them, and the data is packed and split, so that a cached result of other data counts as
+    missing. A cell stands before those that test
     its model on other sets; where such a test is missing and the model is too, the cell counts as missing.
     """
     planner, store = _Planner(request, registry), RunStore(request.runs)
     found = {resolved.cell.cell_id: (resolved, job) for resolved, job in planner.cells()}
+    if check_data:
+        planner.executor.places([job for _, job in found.values()], None)  # refused before anything is packed
     plans = {cell_id: MethodPlan.model_validate(dict(job.plan)) for cell_id, (_, job) in found.items()}
     done: dict[str, Record | None] = {}
     for cell_id, (resolved, job) in found.items():
@@ -77,7 +80,7 @@ class _Planner:
 
     def __init__(self, request: RunRequest, registry: Registry) -> None:
         self.request, self.registry = request, registry
-        make_executor(registry, request.executor, request.executor_options)  # refused before anything is packed
+        self.executor = make_executor(registry, request.executor, request.executor_options)
         check_device(request.device)
         # By what was asked for, never by this machine: a cell is the same wherever it is planned.
         precision = "bf16" if request.device.startswith("cuda") else "fp32"

@@ -150,8 +150,20 @@ def train_cell(
         raise
     except DivergedError as error:
         return attempt.report("diverged", error=error)
+    except torch.OutOfMemoryError as error:
+        return attempt.report("failed", error=_out_of_memory(attempt, error))
     except Exception as error:
         return attempt.report("failed", error=error)
+
+
+def _out_of_memory(attempt: _Attempt, error: torch.OutOfMemoryError) -> DataError:
+    """What the cell had and what it then wanted; the other cells of a sweep are not concerned."""
+    had, wanted = peak_memory(attempt.device) / 1e9, str(error).partition(". See documentation")[0]
+    found = DataError(
+        f"out of memory on {device_name(attempt.device)}: this cell had {had:.2f} GB at the most and needs more "
+        f"({wanted}); run fewer cells on each GPU (--per-device), or choose a smaller --backbone"
+    )
+    return found.with_traceback(error.__traceback__)
 
 
 def _train(attempt: _Attempt, events: Events, stop: Stop, tests: Callable[[], None]) -> Trained:
