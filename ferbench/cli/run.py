@@ -182,7 +182,7 @@ def run(
         given["per_device"] = per_device
     request = RunRequest(overrides=parse_settings(settings), executor_options=given, **options)
     with _ending_at_signals():
-        plan = make_plan(request, session.registry, check_data=not dry_run)
+        plan = make_plan(request, session.registry, pack=not dry_run)
         warn_problems(session.registry.problems)
         if dry_run:
             _show_plan(plan, request.runs)

@@ -10,7 +10,7 @@ import torch
 from ferbench.cells.method_plan import MethodPlan, plan_of
 from ferbench.cells.request import Grid, RequestedCell, RunRequest, Start
 from ferbench.cells.resolve import ResolvedCell
-from ferbench.cells.select import select
+from ferbench.cells.select import NotOnDiskError, Policy, check_counts, select, train_sizes
 from ferbench.contract.backbone import token_backbone
 from ferbench.contract.executor import INLINE, Job
 from ferbench.contract.protocol import Recipe
@@ -41,13 +41,15 @@ class PlannedCell:
     """Why its record will not be standard."""
 
 
-def make_plan(request: RunRequest, registry: Registry, *, check_data: bool = True) -> list[PlannedCell]:
+def make_plan(
+    request: RunRequest, registry: Registry, *, check_data: bool = True, pack: bool = True
+) -> list[PlannedCell]:
     """Every cell of the grid, checked as far as is possible without training; the cheapest mistakes come first.
 
     Raises UsageError, PluginError or DataError for the first cell that cannot run. With `check_data` the executor is
     asked whether it can run them, and the data is packed and split, so that a cached result of other data counts as
-    missing. A cell stands before those that test
-    its model on other sets; where such a test is missing and the model is too, the cell counts as missing.
+    missing; without `pack` the labels of a set that is not packed are counted alone. A cell stands before those that
+    test its model on other sets; where such a test is missing and the model is too, the cell counts as missing.
     """
     planner, store = _Planner(request, registry), RunStore(request.runs)
     found = {resolved.cell.cell_id: (resolved, job) for resolved, job in planner.cells()}
@@ -56,7 +58,7 @@ def make_plan(request: RunRequest, registry: Registry, *, check_data: bool = Tru
     plans = {cell_id: MethodPlan.model_validate(dict(job.plan)) for cell_id, (_, job) in found.items()}
     done: dict[str, Record | None] = {}
     for cell_id, (resolved, job) in found.items():
-        fingerprints = planner.checked_data(resolved, job) if check_data else None
+        fingerprints = planner.checked_data(resolved, job, pack) if check_data else None
         done[cell_id] = finished_record(
             store, resolved, plans[cell_id], fingerprints, done.get(resolved.base.cell.cell_id), job.executor
         )
@@ -89,6 +91,7 @@ class _Planner:
         self._init = cache(resolve_init)
         self._check_init = cache(check_init)
         self._check_backbone = cache(check_backbone)
+        self._train_sizes = cache(train_sizes)
         self._data: dict[tuple[Any, ...], tuple[Fingerprints, int]] = {}
 
     def cells(self) -> Iterator[tuple[ResolvedCell, Job]]:
@@ -96,13 +99,20 @@ class _Planner:
         for requested in self.grid.cells():
             yield requested.resolved, self._job(requested)
 
-    def checked_data(self, resolved: ResolvedCell, job: Job) -> Fingerprints:
-        """What the cell's data is, now; raises UsageError for a pool that its method cannot learn from."""
+    def checked_data(self, resolved: ResolvedCell, job: Job, pack: bool) -> Fingerprints | None:
+        """What the cell's data is, now; raises UsageError for a pool that its method cannot learn from.
+
+        None where the data is not packed and is not to be.
+        """
         cell, needs = resolved.cell, (resolved.wants_boxes, resolved.relabels)
         size = resolved.recipe.packed_size
         key = (job.dataset, job.pool, job.test_on, size, cell.classes, cell.budget, cell.seed, needs)
         if key not in self._data:
-            data = select(resolved)
+            try:
+                data = select(resolved) if pack else select(resolved, Policy.IF_ON_DISK)
+            except NotOnDiskError:
+                check_counts(resolved, self._train_sizes(resolved.dataset))
+                return None
             self._data[key] = data.fingerprints, data.n_unlabeled
         fingerprints, n_unlabeled = self._data[key]
         method = resolved.declared

@@ -139,9 +139,10 @@ def test_a_dry_run_checks_the_executor_and_its_devices(ferbench: Ferbench, patte
     dry = ("run", "--method", "supervised", "--dataset", str(patterns), *GRID, "--dry-run")
     for more, words in (
         (["--executor", "locl"], ["'locl'", "'local'"]),
-        (["--executor-option", "slots=2"], ["--executor-option slots", "it has per_device"]),
+        (["--executor-option", "slots=2"], ["--executor-option slots", "it has none"]),
         (["--executor-option", "slots"], ["--executor-option slots", "KEY=VALUE"]),
-        (["--per-device", "2", "--executor", "inline"], ["--executor-option per_device", "it has none"]),
+        (["--per-device", "2"], ["--executor-option per_device", "it has none"]),
+        (["--executor", "local", "--executor-option", "slots=2"], ["--executor-option slots", "it has per_device"]),
         (["--device", "gpu"], ["--device gpu"]),
         (["--device", "cuda:0-99"], ["--device cuda:0-99", "this machine has"]),
     ):

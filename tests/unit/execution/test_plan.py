@@ -34,7 +34,7 @@ REGISTRY = load_registry()
 
 @pytest.fixture
 def plan(patterns: Path, tmp_path: Path) -> Any:
-    def make(*rows: str, check_data: bool = False, **options: Any) -> list[PlannedCell]:
+    def make(*rows: str, check_data: bool = False, pack: bool = True, **options: Any) -> list[PlannedCell]:
         request = RunRequest(
             methods=rows or ["fixmatch"],
             datasets=[str(patterns)],
@@ -45,7 +45,7 @@ def plan(patterns: Path, tmp_path: Path) -> Any:
             device="cpu",
             **options,
         )
-        return make_plan(request, REGISTRY, check_data=check_data)
+        return make_plan(request, REGISTRY, check_data=check_data, pack=pack)
 
     return make
 
@@ -184,6 +184,34 @@ def test_without_a_check_nothing_is_packed(plan: Any, tmp_path: Path, monkeypatc
     plan()
     assert not (tmp_path / "cache").exists()
     assert not (tmp_path / "runs").exists()
+
+
+def test_more_labels_than_there_are_images_are_refused_packed_or_not(
+    plan: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The set has 60, 40 and 20 images of its classes, of which a part is for tests."""
+    monkeypatch.setenv("FERBENCH_CACHE", str(tmp_path / "cache"))
+    few, many = {"ratios": (), "per_class": [10]}, {"ratios": (), "per_class": [21]}
+    (item,) = plan("supervised", check_data=True, pack=False, **few)
+    assert item.cell.budget.per_class == 10
+    with refused(UsageError, "too few training images", "sadness", "21 wanted"):
+        plan("supervised", check_data=True, pack=False, **many)
+    assert not (tmp_path / "cache").exists()
+    plan("supervised", check_data=True, **few)
+    with refused(UsageError, "too few training images", "sadness", "21 wanted"):
+        plan("supervised", check_data=True, pack=False, **many)
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        ({"ratios": ["0.07"]}, "7 % of the labels: not in 'ratio-v1', which has ratios 0.01, 0.05, 0.1, 0.25, 1"),
+        ({"seeds": [7]}, "seed 7: not in 'ratio-v1', which has seeds 0, 1, 2, 3, 4"),
+        ({"ratios": [], "counts": [30]}, "30 labels (balanced): not in 'count-v1', which has 100, 400, 1000,"),
+    ],
+)
+def test_what_will_not_be_standard_is_said_with_the_reason(plan: Any, options: dict[str, Any], reason: str) -> None:
+    assert any(found.startswith(reason) for found in plan("supervised", **options)[0].departures)
 
 
 @pytest.mark.parametrize(("name", "size"), [("timm/vit_tiny_patch16_224", 8), ("timm/convnext_atto", 8)])
