@@ -106,7 +106,7 @@ def select(resolved: ResolvedCell, policy: Policy = Policy.MAKE, needs: DataNeed
     Raises DataError or UsageError where the data cannot give what the cell wants, NotOnDiskError as the policy says.
     """
     protocol, cell, dataset = resolved.protocol, resolved.cell, resolved.dataset
-    needs = needs or DataNeeds(resolved.wants_boxes, resolved.relabels)
+    needs = needs or DataNeeds("boxes" in resolved.facts.requires, resolved.facts.relabeled)
     images, fold = _images(resolved, policy), fold_of(protocol, cell.seed)
     if isinstance(dataset, JoinedDataset):
         refuse_test_images(dataset, images)

@@ -171,9 +171,8 @@ def run(
     Options marked (list) take several values and multiply. Each cell leaves a record under --runs; a cell that has one
     is not run again, and one that was interrupted goes on where it stopped.
     """
-    # Not at the top: help must not wait for torch.
+    # Not at the top: help must not wait for pydantic, nor a dry run for pandas.
     from ferbench.cells.request import RunRequest
-    from ferbench.execution.api import execute
     from ferbench.execution.executors import make_executor
     from ferbench.execution.plan import make_plan
 
@@ -187,6 +186,8 @@ def run(
         if dry_run:
             _show_plan(plan, request.runs)
             return 0
+        from ferbench.execution.api import execute
+
         missing = [item for item in plan if not item.cached][:limit]
         cached = sum(item.cached for item in plan)
         executor = make_executor(session.registry, request.executor, request.executor_options)

@@ -88,7 +88,7 @@ class _Attempt:
 
     def _selection(self) -> str:
         """What is evaluated; a method that says it is the teacher, and evaluates another net, is not believed."""
-        rule, said = self.resolved.protocol.selection, self.resolved.selection
+        rule, said = self.resolved.protocol.selection, self.resolved.facts.selection
         if self.training is None or said != rule or self.resolved.protocol.validation:
             return said
         run = self.training.run
@@ -133,7 +133,7 @@ def train_cell(
             status="failed",
             error=error_report(error),
             config=resolved_config(resolved),
-            selection=resolved.selection,
+            selection=resolved.facts.selection,
             measured=unmeasured(job),
             environment=environment(),
         )

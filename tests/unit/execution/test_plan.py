@@ -16,7 +16,8 @@ from ferbench.discovery.loader import load_registry
 from ferbench.discovery.registry import Registry
 from ferbench.errors import UsageError
 from ferbench.execution.build import build_backbone
-from ferbench.execution.plan import PlannedCell, check_backbone, make_plan
+from ferbench.execution.nets import check_backbone
+from ferbench.execution.plan import PlannedCell, make_plan
 from ferbench.execution.rows import training_rows
 from ferbench.execution.run_cell import sources_of
 from ferbench.execution.weights import resolve_init
@@ -225,13 +226,13 @@ def test_a_net_that_looks_at_values_is_checked_on_real_ones(monkeypatch: pytest.
     def build(registry: Registry, name: str, size: int, init: None) -> Any:
         return lambda images: float(images.sum())
 
-    monkeypatch.setattr("ferbench.execution.plan.build_backbone", build)
+    monkeypatch.setattr("ferbench.execution.nets.build_backbone", build)
     check_backbone(REGISTRY, "any", 16)
 
 
 def test_hub_weights_are_kept_whole(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("FERBENCH_CACHE", str(tmp_path))
-    monkeypatch.setattr("ferbench.execution.weights.build_backbone", lambda *_: torch.nn.Linear(2, 2))
+    monkeypatch.setattr("ferbench.execution.build.build_backbone", lambda *_: torch.nn.Linear(2, 2))
     name, path = resolve_init(REGISTRY, "hub", "timm/x", 48)
     assert resolve_init(REGISTRY, "hub", "timm/x", 48) == (name, path)
     assert path is not None
@@ -336,7 +337,7 @@ def test_a_backbone_has_what_the_recipe_declares_for_it(plan: Any, tmp_path: Pat
 def test_a_cell_stands_before_its_tests_on_other_sets(
     plan: Any, patterns: Path, pool: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("ferbench.execution.plan.check_parts", lambda net, count: None)
+    monkeypatch.setattr("ferbench.execution.nets.check_parts", lambda net, count: None)
     eight = str(write_pattern_set(tmp_path / "eight", name="eight", classes=EIGHT_CLASSES))
     planned = plan("fixmatch", "supervised", test_on=[pool, eight, pool], processes=2, set={"labeled_batch": 6})
     assert [(item.cell.method, item.cell.test_on) for item in planned] == [
