@@ -41,6 +41,13 @@ class Sample:
     box: tuple[float, float, float, float] | None = None
     attributes: Mapping[str, Any] = field(default_factory=dict)
 
+    @property
+    def class_name(self) -> str | None:
+        """The label, or the first of those with the largest share; None where nothing is known."""
+        if isinstance(self.label, Mapping):
+            return max(self.label, key=self.label.__getitem__, default=None)
+        return self.label
+
 
 @dataclass(frozen=True)
 class Damage:
