@@ -37,8 +37,9 @@ def report(
     faces that the model got wrong. A failed run is reported with its reason.
     """
     from ferbench.records.files import write_atomic
+    from ferbench.records.store import find_record
     from ferbench.reporting.page import curve_files, report_page
-    from ferbench.reporting.run_files import find_record, read_run
+    from ferbench.reporting.run_files import read_run
 
     if out is not None and out.suffix not in (".html", ".htm"):
         raise UsageError(f"--out {out}: the report is an HTML file; give it the ending .html")
