@@ -76,8 +76,8 @@ def open_picture(path: Path) -> Image.Image:
     try:
         return decode_face(ImageFiles(None).read(Sample(path.name, path, "test"))).image
     except UNDECODABLE as error:
-        reason = error.strerror if isinstance(error, OSError) and error.strerror else error
-        raise DataError(f"{path}: {reason}") from None
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+        raise DataError(f"{path}: {reason.removeprefix(f'{path}: ')}") from None
 
 
 class TrainedModel(nn.Module):

@@ -55,14 +55,16 @@ class ConfidentError:
 
 
 def face_row(title: str, images: Iterable[NDArray[np.uint8]]) -> tuple[str, Sequence[str]]:
-    """A row of a sheet: every face with its own pixels, which the page enlarges; only large ones lose some."""
-    uris = []
-    for image in images:
-        picture, buffer = Image.fromarray(image), io.BytesIO()
-        picture.thumbnail((LARGEST_FACE, LARGEST_FACE), Image.Resampling.LANCZOS)
-        picture.save(buffer, "PNG", optimize=True)
-        uris.append(f"data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}")
-    return title, uris
+    """A row of a sheet."""
+    return title, [face_uri(image) for image in images]
+
+
+def face_uri(image: NDArray[np.uint8]) -> str:
+    """A face (S, S, 3) with its own pixels, which the page enlarges; only a large one loses some."""
+    picture, buffer = Image.fromarray(image), io.BytesIO()
+    picture.thumbnail((LARGEST_FACE, LARGEST_FACE), Image.Resampling.LANCZOS)
+    picture.save(buffer, "PNG", optimize=True)
+    return f"data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}"
 
 
 def labeled_sheet(local: LocalData, seed: int) -> Sheet:
