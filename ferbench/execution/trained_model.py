@@ -38,6 +38,7 @@ from ferbench.training.model_file import check_fits, load_tensors
 
 MAX_SIDE = 1024
 """Pixels of the largest input: a record is a stranger's, and may name any number."""
+LARGEST_BATCH = 250
 Picture = Image.Image | str | os.PathLike[str]
 
 
@@ -100,15 +101,20 @@ class TrainedModel(nn.Module):
         logits: Tensor = self.net(images).logits
         return logits
 
-    @torch.no_grad()
     def logits_of(self, stored: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Stored pixels (N, P, P, 3) uint8 to logits (N, C), in the batches of an evaluation."""
-        device, size = next(self.parameters()).device, min(self.transform.recipe.evaluation_batch, 250)
-        parts = [
-            self(self.transform.normalised(torch.tensor(stored[start : start + size], device=device))).cpu().numpy()
+        return self.features_of(stored)[1]
+
+    @torch.no_grad()
+    def features_of(self, stored: NDArray[np.uint8]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Stored pixels (N, P, P, 3) uint8, at least one, to features (N, D) and logits (N, C)."""
+        device, size = next(self.parameters()).device, min(self.transform.recipe.evaluation_batch, LARGEST_BATCH)
+        outputs = [
+            self.net(self.transform.normalised(torch.tensor(stored[start : start + size], device=device)))
             for start in range(0, len(stored), size)
         ]
-        return np.concatenate(parts or [np.empty((0, len(self.class_names)), np.float32)])
+        features, logits = ([getattr(one, name).cpu().numpy() for one in outputs] for name in ("features", "logits"))
+        return np.concatenate(features), np.concatenate(logits)
 
 
 def load_model(

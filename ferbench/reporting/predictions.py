@@ -13,7 +13,7 @@ from ferbench.records.schema import pretty_json
 from ferbench.render.escape import csv_path, plain
 from ferbench.render.html import render
 from ferbench.render.numbers import percent
-from ferbench.reporting.face_sheets import face_uri
+from ferbench.reporting.pictures import picture_uri
 
 NAME = 60
 """Letters of a file's name in a table."""
@@ -70,7 +70,7 @@ class Predictions:
 
     def html(self) -> bytes:
         """A page with each picture as the model sees it, and nothing that it must load."""
-        shown = [(one.seen.name, face_uri(one.seen.pixels), self._surest_first(one)) for one in self.said]
+        shown = [(one.seen.name, picture_uri(one.seen.pixels), self._surest_first(one)) for one in self.said]
         record = self.model.record
         return render(
             "ferbench.reporting",
