@@ -9,7 +9,9 @@ ACTIVE := PATH="$(BIN):$$PATH"
 endif
 
 PLUGIN_PROJECTS := $(wildcard plugins/*/pyproject.toml)
-PLUGIN_FLAGS := $(patsubst %/pyproject.toml,-e %,$(PLUGIN_PROJECTS))
+# What runs cells on a cluster brings much with it that one machine does not need.
+ON_CLUSTERS := plugins/ferbench-ray/pyproject.toml plugins/ferbench-slurm/pyproject.toml
+PLUGIN_FLAGS := $(patsubst %/pyproject.toml,-e %,$(filter-out $(ON_CLUSTERS),$(PLUGIN_PROJECTS)))
 PLUGIN_TEST_FLAGS := $(patsubst %/pyproject.toml,-e '%[test]',$(PLUGIN_PROJECTS))
 PROJECTS := pyproject.toml $(PLUGIN_PROJECTS)
 SOURCES := ferbench plugins tests conftest.py

@@ -8,12 +8,15 @@ from ferbench.version import __version__
 
 if TYPE_CHECKING:
     from ferbench.execution.api import run
+    from ferbench.execution.cell_process import CellProcess, EventTail
     from ferbench.execution.crash_record import crash_record
     from ferbench.records.frame import load
 
-__all__ = ["__version__", "crash_record", "load", "run"]
+__all__ = ["CellProcess", "EventTail", "__version__", "crash_record", "load", "run"]
 
 _HOMES = {
+    "CellProcess": "ferbench.execution.cell_process",
+    "EventTail": "ferbench.execution.cell_process",
     "crash_record": "ferbench.execution.crash_record",
     "load": "ferbench.records.frame",
     "run": "ferbench.execution.api",

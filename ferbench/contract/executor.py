@@ -70,7 +70,10 @@ class JobListener(Protocol):
 
 
 class ExecutorOptions(BaseModel):
-    """An executor's options: frozen, unknown keys are errors. A number is text where text is wanted (`partition=7`)."""
+    """An executor's options: frozen, unknown keys are errors. A number is text where text is wanted (`partition=7`).
+
+    Options with `model_config = ConfigDict(extra="allow")` take keys that they pass on to a scheduler, and check these.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, coerce_numbers_to_str=True)
 
@@ -93,5 +96,6 @@ class Executor(ABC):
         """Run the jobs, `slots` at a time; returns how each has ended, in order, as one of `STATUSES`.
 
         `ok` is said of jobs that have left a record with a result. `progress` is told every event of a job, the last
-        one `Finished`. KeyboardInterrupt is passed on, once the jobs that run have been stopped.
+        one `Finished`. KeyboardInterrupt is passed on, once the jobs that run have been stopped, or
+        a Notice has said that they go on without this process.
         """

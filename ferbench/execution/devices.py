@@ -48,3 +48,5 @@ def make_deterministic(device: torch.device) -> None:
         torch.set_float32_matmul_precision("highest")
         torch.backends.cudnn.allow_tf32 = False
         torch.use_deterministic_algorithms(True, warn_only=True)
+        # Else every new tensor is filled before it is written: hundreds of launches a step, for values nobody reads.
+        torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]

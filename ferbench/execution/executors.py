@@ -19,8 +19,9 @@ def make_executor(registry: Registry, name: str, options: Mapping[str, Any]) -> 
     """The executor with its options; raises UsageError for an unknown name, option or value."""
     chosen: type[Executor] = registry.load("executors", name)
     known = chosen.Options.model_fields
+    passes_on = chosen.Options.model_config.get("extra") == "allow"  # then it says itself what it does not pass on
     for key in options:
-        if key not in known:
+        if key not in known and not passes_on:
             raise UsageError(
                 f"--executor-option {key}: executor '{name}' has no such option{suggestion(key, known)}; "
                 f"it has {', '.join(known) or 'none'}"

@@ -39,6 +39,7 @@ Events = Callable[[Event], None]
 Stop = Callable[[], FerbenchError | None]
 """Asked again and again: None, or the reason to save and leave."""
 
+CANCELLED = "cancelled; run the same command again to go on"
 LOOK_SECONDS = 0.2
 """How often it is looked whether the cell was taken over or cancelled."""
 
@@ -113,8 +114,8 @@ class _CellRun:
     def record(self) -> Record:
         """The cell's record: that of an equal run, or of this one."""
         plan = self.builder.plan
-        if isinstance(reason := self._stop(), InterruptedRun):
-            raise reason
+        if self.store.is_cancelled(self.builder.resolved.cell):
+            raise InterruptedRun(CANCELLED)
         data = select(self.builder.resolved, needs=DataNeeds(plan.boxes, plan.relabeled))
         return self._train(data) if data.cross_test is None else self._test(data, data.cross_test)
 
@@ -211,7 +212,7 @@ class _CellRun:
         self.look_again = now + LOOK_SECONDS
         self.lease.check()
         if self.store.is_cancelled(self.builder.resolved.cell):
-            return InterruptedRun("cancelled; run the same command again to go on")
+            return InterruptedRun(CANCELLED)
         return self.stop()
 
     def _tell(self, text: str) -> None:

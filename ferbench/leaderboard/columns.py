@@ -155,11 +155,6 @@ COLUMNS = (
     Column("groups", lambda row, table: list(row.groups), outputs=JSON),
     Column("tied_with", lambda row, table: None if row.tied_with is None else ", ".join(row.tied_with), outputs=FLAT),
     Column("tied_with", lambda row, table: None if row.tied_with is None else list(row.tied_with), outputs=JSON),
-    Column("optimism", None, SPREAD, ALL, title="Optimism", text=_optimism, dropped=60),
-    Column("image_passes", None, "Int64", ALL, title="Image passes", text=_image_passes, dropped=20),
-    Column(
-        "minutes_median", lambda row, table: row.minutes, "Float64", ALL, title="Minutes", text=_minutes, dropped=30
-    ),
     Column(
         "trust",
         lambda row, table: row.trust.level,
@@ -169,6 +164,11 @@ COLUMNS = (
         text=lambda row, table: trust_text(row),
         words=True,
         dropped=15,
+    ),
+    Column("optimism", None, SPREAD, ALL, title="Optimism", text=_optimism, dropped=60),
+    Column("image_passes", None, "Int64", ALL, title="Image passes", text=_image_passes, dropped=20),
+    Column(
+        "minutes_median", lambda row, table: row.minutes, "Float64", ALL, title="Minutes", text=_minutes, dropped=30
     ),
     Column("trust_cells", lambda row, table: row.trust.levels, outputs=JSON),
     Column(

@@ -148,7 +148,9 @@ def standing(rows: Mapping[str, Scores], baseline: str | None, over: Scores | No
     """Of rows, given from the best, against each other and over the baseline, which may stand in another table."""
     gains = {} if over is None else {name: difference(own, over) for name, own in rows.items() if name != baseline}
     pairs = {pair: difference(rows[pair[0]], rows[pair[1]]) for pair in combinations(rows, 2)}
-    seen = [each.smallest for each in (*pairs.values(), *gains.values()) if each and each.smallest is not None]
+    # Of rows that are all in the table a gain is one of the pairs.
+    compared = pairs or gains
+    seen = [each.smallest for each in compared.values() if each and each.smallest is not None]
     return Standing(
         {name: gain for name, gain in gains.items() if gain is not None},
         adjusted(gains),

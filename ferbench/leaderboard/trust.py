@@ -230,7 +230,8 @@ def level_of(path: Path, record: Record, consistency: Consistency, trust: Trust)
     if consistency == "inconsistent":
         return "submitted"
     entry = trust.standing(path, record)
-    return entry.level if entry and consistency != "submitted" else consistency
+    proven = entry is not None and entry.level in ("re-evaluated", "reproduced") and consistency != "submitted"
+    return entry.level if entry and proven else consistency
 
 
 @dataclass(frozen=True)

@@ -54,7 +54,7 @@ def test_variables_of_the_loader_are_on_the_page() -> None:
 
 def test_the_page_on_trust_has_the_levels_and_the_numbers_of_the_code() -> None:
     page = (PLUGINS_PAGE.parent / "trust.md").read_text(encoding="utf-8")
-    assert tuple(re.findall(r"^\| `([\w-]+)` \|", page, re.MULTILINE)) == LEVELS
+    assert tuple(re.findall(r"^\| `([\w() -]+)` \|", page, re.MULTILINE)) == LEVELS
     assert f"within {ABSOLUTE:g} plus 1/{1 / RELATIVE:g} of the recorded value" in page
     assert OTHER_CLASSES == 1 / 1000 and "one image in a thousand" in page
     assert SEED_VARIABLE in page

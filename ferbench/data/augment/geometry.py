@@ -78,6 +78,6 @@ def follow(boxes: Tensor, inverses: Tensor, height: int, width: int) -> Tensor:
         a, b, c, d, e, f = inverse.flatten(1).to(boxes.dtype).unbind(1)
         x, y = corners[..., 0] - c[:, None], corners[..., 1] - f[:, None]
         corners = torch.stack((e[:, None] * x - b[:, None] * y, a[:, None] * y - d[:, None] * x), dim=-1)
-    size = corners.new_tensor((width, height))
-    first, last = corners.amin(1), corners.amax(1)
-    return torch.cat((torch.minimum(first.clamp_min(0), size), torch.minimum(last.clamp_min(0), size)), dim=1)
+    ends = torch.cat((corners.amin(1), corners.amax(1)), dim=1)
+    # Not a tensor of both sizes: to send one to a GPU waits for it.
+    return torch.stack((ends[:, 0::2].clamp(0, width), ends[:, 1::2].clamp(0, height)), dim=2).flatten(1)

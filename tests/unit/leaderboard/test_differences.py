@@ -71,7 +71,7 @@ def test_gains_are_adjusted_over_the_gains_of_the_table(five):
 def test_rows_are_tied_unless_holm_over_all_pairs_tells_them_apart(five):
     _, table = five
     names = [row.name for row in table.rows]
-    assert (names[0], names[-1]) == ("ada-cm", "supervised@weak")
+    assert (set(names[:2]), names[-1]) == ({"ada-cm", "fixmatch"}, "supervised@weak")
     ties = {row.name: set(row.tied_with) for row in table.rows}
     assert "fixmatch" in ties["ada-cm"] and "supervised@weak" not in ties["ada-cm"]
     assert all((one in ties[other]) == (other in ties[one]) for one in names for other in names)

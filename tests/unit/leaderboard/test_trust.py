@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pyarrow.parquet
 import pytest
 
@@ -25,7 +26,8 @@ from ferbench.leaderboard.trust import (
     read_trust,
     with_trust,
 )
-from ferbench.records.frame import read_frame
+from ferbench.records.agreement import verify_all
+from ferbench.records.frame import read_frame, verified_frame
 from ferbench.records.schema import Record
 from ferbench.records.store import MODEL, read_record
 from ferbench.records.verification import verify_record
@@ -34,6 +36,8 @@ from tests.unit.records.factory import make_cell, make_history, make_predictions
 LOOKED_AT = ReEvaluation(largest_difference=0.0, other_classes=0)
 EQUAL = Reproduction(equal=True, headline=0.9, spread=None)
 NEAR = Reproduction(equal=False, headline=0.9, spread=0.02)
+NOT_HELD = "consistent (data not held)"
+"""The highest level of records whose data is neither here nor pinned."""
 LINK = "https://example.org/discussion/1"
 
 
@@ -57,10 +61,10 @@ def noting(path: Path, *evidence: ReEvaluation | Reproduction) -> Trust:
 @pytest.mark.parametrize(
     ("evidence", "expected"),
     [
-        ((), "consistent"),
+        ((), NOT_HELD),
         ((LOOKED_AT,), "re-evaluated"),
         ((EQUAL,), "reproduced"),
-        ((NEAR,), "consistent"),
+        ((NEAR,), NOT_HELD),
         ((LOOKED_AT, NEAR), "reproduced"),
         ((LOOKED_AT, EQUAL), "reproduced"),
     ],
@@ -78,7 +82,7 @@ def test_a_record_whose_files_do_not_hold_is_submitted(path: Path, name: str) ->
 
 def _other_record(path: Path) -> None:
     fields = json.loads(path.read_text())
-    fields["measured"]["wall_seconds"] = 1.0
+    fields["measured"]["peak_memory_bytes"] = 12_345
     path.write_text(json.dumps(fields))
 
 
@@ -105,7 +109,7 @@ def test_an_edit_of_a_bound_file_ends_an_entry_although_the_record_holds(path: P
     trust = noting(path, LOOKED_AT, EQUAL)
     assert level(path, trust) == "reproduced"
     edit(path)
-    assert level(path, trust) == "consistent"
+    assert level(path, trust) == NOT_HELD
     # what is found afterwards does not revive what was found before
     if edit is not _other_model:
         assert level(path, trust.noting(path, read_record(path), LOOKED_AT)) == "re-evaluated"
@@ -115,9 +119,9 @@ def test_an_entry_ends_with_its_edition_and_with_the_version_of_the_checker(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     trust = noting(path, EQUAL)
-    assert level(path, trust.model_copy(update={"edition": "2"})) == "consistent"
+    assert level(path, trust.model_copy(update={"edition": "2"})) == NOT_HELD
     monkeypatch.setattr(module, "CHECKER_VERSION", CHECKER_VERSION + 1)
-    assert level(path, trust) == "consistent"
+    assert level(path, trust) == NOT_HELD
 
 
 def test_an_entry_of_one_cell_says_nothing_of_another(path: Path, tmp_path: Path) -> None:
@@ -125,11 +129,15 @@ def test_an_entry_of_one_cell_says_nothing_of_another(path: Path, tmp_path: Path
     (entry,) = trust.entries.values()
     other = write_record(tmp_path / "records", make_cell(seed=1))
     moved = trust.model_copy(update={"entries": {str(make_cell(seed=1).folder()): entry}})
-    assert level(other, moved) == "consistent"
+    assert level(other, moved) == NOT_HELD
+
+
+def verified(root: Path) -> pd.DataFrame:
+    return verified_frame(verify_all([root], builtin_protocols()))
 
 
 def only_row(root: Path, trust: Trust) -> Row:
-    cells = with_trust(read_frame(root, builtin_protocols()), trust, builtin_protocols())
+    cells = with_trust(verified(root), trust)
     (table,) = make_board(cells).tables
     return table.rows[0]
 
@@ -140,8 +148,8 @@ def test_the_level_of_a_row_is_the_lowest_of_its_cells(tmp_path: Path) -> None:
     for path, evidence in zip(paths[:2], (EQUAL, LOOKED_AT), strict=True):
         trust = trust.noting(path, read_record(path), evidence)
     row = only_row(tmp_path / "records", trust)
-    assert row.trust.level == "consistent"
-    assert row.trust.levels == {"consistent": 1, "re-evaluated": 1, "reproduced": 1}
+    assert row.trust.level == NOT_HELD
+    assert row.trust.levels == {NOT_HELD: 1, "re-evaluated": 1, "reproduced": 1}
     assert only_row(tmp_path / "records", trust.noting(paths[2], read_record(paths[2]), EQUAL)).trust.level == (
         "re-evaluated"
     )
@@ -187,14 +195,14 @@ def test_disputes_stand_beside_the_row_and_change_no_level(tmp_path: Path) -> No
     reason = "a | table's [end](javascript:alert) <script>"
     trust = Trust(disputes=[Dispute(place=place, reason=reason, link=LINK)])
     (tmp_path / "trust.json").write_text(trust.model_dump_json())
-    cells = read_frame(root, builtin_protocols())
+    cells = verified(root)
     board, _ = build(cells, tmp_path, include_nonstandard=False)
     rows = {row.name: row.trust for row in board.tables[0].rows}
-    assert rows["fixmatch"].level == rows["supervised@weak"].level == "consistent"
+    assert rows["fixmatch"].level == rows["supervised@weak"].level == NOT_HELD
     assert [one.reason for one in rows["fixmatch"].disputes] == [reason]
     assert not rows["supervised@weak"].disputes
     page = (tmp_path / "leaderboard.md").read_text()
-    assert "| consistent, disputed |" in page
+    assert "| consistent (data not held), disputed |" in page
     assert "fixmatch is disputed: a " in page and "<script>" not in page
     frame = board_frame(board).set_index("method")
     assert frame.loc["fixmatch", "disputes"] == LINK

@@ -10,7 +10,6 @@ from urllib.parse import unquote
 
 import pytest
 
-from ferbench.discovery.loader import builtin_protocols
 from ferbench.leaderboard.changes import EditionFile, changes
 from ferbench.leaderboard.exports import render_json
 from ferbench.leaderboard.reported import read_reported, shipped
@@ -25,8 +24,9 @@ from tests.unit.records.factory import make_cell, make_history, make_predictions
 
 MEGABYTE = 1_000_000
 OWN = re.compile(r"^[\w./%@+~-]*(#[\w-]+)?$")
+SCORES = ("accuracy", "balanced_accuracy", "macro_f1")
 CURVES = [
-    make_row(epoch, evaluation={"accuracy": 0.1 * epoch}, mask_rate=0.5, pseudo_label_precision=0.2 * epoch)
+    make_row(epoch, evaluation=dict.fromkeys(SCORES, 0.1 * epoch), mask_rate=0.5, pseudo_label_precision=0.2 * epoch)
     for epoch in range(1, 4)
 ]
 
@@ -111,7 +111,7 @@ def test_a_dispute_stands_beside_its_row(cells):
     dispute = Dispute(
         place="ratio-v1", reason="<b>A test image</b> was labeled", link="https://example.org/issues/1?a=b&c=d"
     )
-    trusted = with_trust(cells[cells["seed"] == 0], Trust(disputes=[dispute]), builtin_protocols())
+    trusted = with_trust(cells[cells["seed"] == 0], Trust(disputes=[dispute]))
     rows = {name: Page(data) for name, data in files_of(trusted).items() if re.fullmatch(r"rows/.*\.html", name)}
     for page in rows.values():
         assert ("a", dispute.link) in page.addresses

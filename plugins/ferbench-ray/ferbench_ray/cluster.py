@@ -1,0 +1,87 @@
+"""A connection to Ray, and whether its nodes see a folder."""
+
+import logging
+import os
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import ray
+from ray.exceptions import GetTimeoutError, RayError, RayTaskError
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+from ferbench.errors import ExecutorError, UsageError
+from ferbench_ray.task import Meeting, sees
+
+PATIENCE_SECONDS = 60.0
+SMALLEST_STORE = 80_000_000
+"""Bytes of Ray's object store, in which nothing is put."""
+PASSED_ON = ("FERBENCH_", "PYTHONPATH")
+"""Beginnings of the variables that tasks get from here; a cluster that runs already has its own environment."""
+
+
+@contextmanager
+def connected(address: str | None) -> Iterator[None]:
+    """Within the block Ray answers; raises ExecutorError if it does not. A connection that is there already stays."""
+    if ray.is_initialized():
+        yield
+        return
+    address = address or os.environ.get("RAY_ADDRESS")
+    try:
+        if address:
+            _check_port(address)
+            ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
+        else:
+            os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+            ray.init(
+                address="local", include_dashboard=False, object_store_memory=SMALLEST_STORE, log_to_driver=False,
+                logging_level=logging.ERROR,
+            )  # fmt: skip
+    except (OSError, RuntimeError, ValueError, ImportError, RayError) as error:
+        where = f"at {address}" if address else "on this machine"
+        problem = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise ExecutorError(
+            f"Ray {where} does not answer ({problem}); look with `ray status`, or name another with --executor-option "
+            "address=..."
+        ) from None
+    try:
+        yield
+    finally:
+        ray.shutdown()
+
+
+def environment() -> dict[str, Any]:
+    """Ray's description of the environment of tasks: variables, and no folder that would be uploaded."""
+    return {"env_vars": {name: value for name, value in os.environ.items() if name.startswith(PASSED_ON)}}
+
+
+def check_nodes(meeting: Meeting) -> None:
+    """Raises UsageError if a node with CPUs does not see the folder, ExecutorError if one cannot import ferbench."""
+    asked = {}
+    for node in ray.nodes():
+        if node["Alive"] and node["Resources"].get("CPU", 0) > 0:
+            where = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
+            remote = ray.remote(num_cpus=0, max_retries=0, runtime_env=environment())(sees)
+            answer = remote.options(scheduling_strategy=where).remote(str(meeting.folder))
+            asked[answer] = node["NodeManagerHostname"]
+    for answer, host in asked.items():
+        try:
+            seen = ray.get(answer, timeout=PATIENCE_SECONDS)
+        except RayTaskError as error:
+            last = str(error).strip().splitlines()[-1]
+            raise ExecutorError(f"Ray's node {host} cannot run ferbench ({last}); install it there, too") from None
+        except (GetTimeoutError, RayError):  # a node that goes, or has no time now, does not matter
+            continue
+        if not seen:
+            raise UsageError(
+                f"--runs {meeting.folder.parent.parent}: Ray's node {host} does not see this folder; name one on a "
+                "file system that all nodes share"
+            )
+
+
+def _check_port(address: str) -> None:
+    """Raises OSError where nobody listens: Ray itself would wait for minutes."""
+    host, colon, port = address.removeprefix("ray://").rpartition(":")
+    if colon and port.isdigit():
+        socket.create_connection((host.strip("[]"), int(port)), timeout=10).close()

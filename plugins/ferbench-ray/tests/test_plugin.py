@@ -1,0 +1,50 @@
+"""The plugin from outside; what needs a cluster is in test_cluster.py."""
+
+import socket
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.support.command import succeed as ferbench
+
+from ferbench.contract.executor import Job
+from ferbench.discovery.registry import Registry
+from ferbench.errors import ExecutorError, UsageError
+from ferbench.execution.executors import make_executor
+
+
+@pytest.mark.slow
+def test_conformance() -> None:
+    ferbench("plugins", "check", "ray")
+
+
+@pytest.mark.process
+def test_the_hooks_import_nothing_heavy() -> None:
+    code = "import sys, ferbench_ray.plugin; print({'torch', 'pandas', 'pydantic', 'ray'} & sys.modules.keys())"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "set()\n"
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [({"num_gpu": 1}, "did you mean 'num_gpus'"), ({"num_gpus": -1}, "num_gpus"), ({"address": ""}, "address")],
+)
+def test_options_that_are_refused(registry: Registry, options: dict[str, Any], said: str) -> None:
+    with pytest.raises(UsageError, match="--executor-option") as caught:
+        make_executor(registry, "ray", options)
+    assert said in str(caught.value)
+
+
+@pytest.mark.parametrize("scheme", ["", "ray://"])
+def test_a_ray_that_does_not_answer(registry: Registry, tmp_path: Path, scheme: str) -> None:
+    """A port that is taken, and at which nobody listens."""
+    job = Job(
+        cell={}, plan={}, dataset="", pool=None, init=None, runs=tmp_path / "runs", device="cpu", threads=1
+    )  # fmt: skip
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        address = f"{scheme}127.0.0.1:{taken.getsockname()[1]}"
+        with pytest.raises(ExecutorError, match=f"Ray at {address} does not answer .*refused"):
+            make_executor(registry, "ray", {"address": address}).run([job], lambda job, event: None, 1)
+    assert not (tmp_path / "runs").exists()

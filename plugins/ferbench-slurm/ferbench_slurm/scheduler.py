@@ -1,0 +1,84 @@
+"""What SLURM is asked: its limits, and how jobs are."""
+
+import os
+import re
+import subprocess
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from ferbench.errors import ExecutorError
+
+PATIENCE_SECONDS = 60.0
+ENDED = {
+    "BOOT_FAIL", "CANCELLED", "COMPLETED", "DEADLINE", "FAILED", "LAUNCH_FAILED", "NODE_FAIL", "OUT_OF_MEMORY",
+    "PREEMPTED", "REVOKED", "TIMEOUT",
+}  # fmt: skip
+GONE = "no longer in the queue"
+ORDINARY = {"None", "Priority", "Resources", "Dependency", "JobArrayTaskLimit", "BeginTime", "Prolog"}
+"""Reasons to wait that need nobody's attention."""
+Task = tuple[str, int]
+"""The name of a job and the number of its task; 0 where it is no array."""
+
+
+@dataclass(frozen=True)
+class TaskState:
+    """How a task is."""
+
+    state: str = GONE
+    reason: str = ""
+    job_id: str = ""
+    """Of its whole array."""
+
+    @property
+    def is_over(self) -> bool:
+        """Whether it will not run, not even again."""
+        return self.state in ENDED or self.state == GONE
+
+    @property
+    def is_stuck(self) -> bool:
+        """Whether it waits for somebody."""
+        return self.state == "PENDING" and self.reason not in ORDINARY
+
+
+def largest_array() -> int:
+    """How many tasks an array may have; raises ExecutorError where SLURM does not answer."""
+    found = re.search(r"^MaxArraySize\s*=\s*(\d+)", _ask("scontrol", "show", "config"), re.MULTILINE)
+    return int(found[1]) if found else 1000
+
+
+def task_states(names: Iterable[str]) -> dict[Task, TaskState]:
+    """How the tasks of this user's jobs of these names are, by name and number."""
+    listed = ",".join(names)
+    text = _ask(
+        "squeue", f"--user={os.getuid()}", f"--name={listed}", "--states=all", "--array", "--noheader",
+        "--format=%j|%K|%T|%F|%r",
+    )  # fmt: skip
+    rows = (line.split("|", 4) for line in text.splitlines() if line.count("|") >= 4)
+    return {
+        (name, int(task) if task.isdigit() else 0): TaskState(state, why, job) for name, task, state, job, why in rows
+    }
+
+
+def cancel(names: Iterable[str]) -> None:
+    """End all jobs of these names."""
+    if jobs := {state.job_id for state in task_states(names).values() if not state.is_over}:
+        _ask("scancel", *sorted(jobs))
+
+
+def _ask(*command: str) -> str:
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_SECONDS, check=False)
+    except FileNotFoundError:
+        raise ExecutorError(
+            f"SLURM is not here: there is no command '{command[0]}'; run on a login node of the cluster, or choose "
+            "--executor local"
+        ) from None
+    except subprocess.TimeoutExpired:
+        raise ExecutorError(_silent(command, f"nothing within {PATIENCE_SECONDS:.0f} s")) from None
+    if done.returncode:
+        raise ExecutorError(_silent(command, (done.stderr.strip() or f"code {done.returncode}").splitlines()[0]))
+    return done.stdout
+
+
+def _silent(command: tuple[str, ...], problem: str) -> str:
+    return f"SLURM does not answer '{' '.join(command[:3])}' ({problem}); try `scontrol ping`, then run again"
