@@ -172,7 +172,7 @@ def read_frame(root: Path, protocols: Protocols, titles: VariantTitles = Mapping
 
 
 def verified_frame(found: Iterable[Verification], titles: VariantTitles = MappingProxyType({})) -> pd.DataFrame:
-    """The records that hold by all rules, with their level in the column `consistency`; `attrs["problems"]` has the others.
+    """The records that hold by all rules; the column `consistency` has their level, `attrs["problems"]` the others.
 
     A record that no rule of a known protocol vouches for is not standard, whatever it says.
     """
