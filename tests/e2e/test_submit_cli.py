@@ -124,15 +124,15 @@ def test_a_clone_must_be_one_and_clean_and_the_branch_new(clone: Path) -> None:
 
 def test_records_and_other_files_are_two_requests(clone: Path) -> None:
     git("switch", "--quiet", "--create", "ours", at=clone)
-    for name in ("leaderboard/trust.json", "leaderboard/records/a\nb"):
+    others = ("leaderboard/records/.gitattributes", "leaderboard/records/x/model.safetensors", "leaderboard/trust.json")
+    for name in (*others, "leaderboard/records/x/record.json", "a\n::record.json"):
+        (clone / name).parent.mkdir(exist_ok=True)
         (clone / name).write_text("{}")
     git("add", "--all", at=clone)
     git("commit", "--quiet", "--message", "Both", at=clone)
     done = subprocess.run([ROOT / ".ci" / "records-only", "main", "ours"], cwd=clone, capture_output=True, text=True)
-    assert (done.returncode, done.stderr.splitlines()) == (
-        1,
-        ["a request with records changes nothing else, and this one changes leaderboard/trust.json"],
-    )
+    refused = [line.rpartition("and not ")[2] for line in done.stderr.splitlines()]
+    assert (done.returncode, refused) == (1, ["$'a\\n::record.json'", *others])
 
 
 @pytest.mark.slow
