@@ -21,7 +21,10 @@ TESTS = $(ACTIVE) OMP_NUM_THREADS=1 python -m pytest --numprocesses auto
 DEMO_RUNS ?= runs/demo
 DEMO_STEPS ?= 800
 
-.PHONY: help demo check test test-all lint format bench clean FORCE
+BOARD ?= leaderboard
+SITE ?= site
+
+.PHONY: help demo check test test-all lint format bench board clean FORCE
 .DEFAULT_GOAL := help
 
 help: ## show this list
@@ -57,6 +60,11 @@ format: $(VENV)/.installed-lint ## let ruff format and fix what it can
 
 bench: $(VENV)/.installed-test ## measure speed
 	$(ACTIVE) python -m pytest tests/benchmarks --benchmark-only --benchmark-autosave $(PYTEST_FLAGS)
+
+board: $(VENV)/.installed ## verify records, build the tables, write the site (BOARD=leaderboard SITE=site)
+	$(ACTIVE) ferbench verify $(BOARD)/records --board $(BOARD)
+	$(ACTIVE) ferbench leaderboard build --records $(BOARD)/records --out $(BOARD)
+	$(ACTIVE) ferbench leaderboard site --records $(BOARD)/records --board $(BOARD) --out $(SITE)
 
 clean: ## remove the environment and caches; runs and records stay
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .benchmarks build dist

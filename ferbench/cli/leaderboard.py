@@ -12,6 +12,7 @@ import click
 from ferbench.cli.options import FOLDER
 from ferbench.cli.output import warn_left_out
 from ferbench.cli.session import Session
+from ferbench.cli.submit import submit
 from ferbench.cli.trust import re_evaluate, reproduce
 from ferbench.cli.verified import verified
 from ferbench.errors import VerificationError
@@ -166,20 +167,21 @@ def site(
 @leaderboard.command()
 @click.argument("before", type=FILE)
 @click.argument("after", type=FILE)
-def diff(before: Path, after: Path) -> None:
+@click.option("--markdown", "as_text", is_flag=True, help="Print a table in Markdown, for a comment or a summary.")
+def diff(before: Path, after: Path, as_text: bool) -> None:
     """Show what changed from one leaderboard.json to another, row by row."""
-    from ferbench.leaderboard.changes import changes, read_edition
+    from ferbench.leaderboard.changes import HEADS, as_markdown, changes, lines_of, read_edition
 
-    lines = [
-        (change.kind, change.row, change.before, change.after, change.table, ", ".join(change.fields))
-        for change in changes(read_edition(before), read_edition(after))
-    ]
-    if lines:
-        columns = ("change", "row", "before", "after", "table", "differs")
-        print_table(columns, ([plain(text) for text in line] for line in lines))
-    click.echo(f"{counted(len(lines), 'row')} changed")
+    found = list(changes(read_edition(before), read_edition(after)))
+    if as_text:
+        click.echo(as_markdown(found))
+        return
+    if found:
+        print_table(HEADS, ([plain(text) for text in line] for line in lines_of(found)))
+    click.echo(f"{counted(len(found), 'row')} changed")
 
 
+leaderboard.add_command(submit)
 leaderboard.add_command(re_evaluate)
 leaderboard.add_command(reproduce)
 

@@ -1,12 +1,13 @@
 """What changed between two boards, each read from its leaderboard.json."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
+from tabulate import tabulate
 
 from ferbench.contract.protocol import Headline
 from ferbench.errors import VerificationError
@@ -17,9 +18,11 @@ from ferbench.records.dotted import flat
 from ferbench.records.files import read_bounded
 from ferbench.records.metrics import BY_KEY
 from ferbench.records.schema import first_problem, parse_json
+from ferbench.render.escape import LONG, markdown
 from ferbench.render.numbers import NONE
 
 MAX_BOARD_BYTES = 50_000_000
+HEADS = ("change", "row", "before", "after", "table", "differs")
 
 
 class EditionRow(BaseModel):
@@ -100,6 +103,17 @@ def changes(before: EditionFile, after: EditionFile) -> Iterator[Change]:
         for number, row in enumerate(table.rows):
             if row.method not in kept:
                 yield Change(table.title, row.title, "gone", table.score(number), NONE)
+
+
+def lines_of(found: Iterable[Change]) -> list[tuple[str, ...]]:
+    """The cells of a table of changes; texts of strangers are in them as they are."""
+    return [(each.kind, each.row, each.before, each.after, each.table, ", ".join(each.fields)) for each in found]
+
+
+def as_markdown(found: Iterable[Change]) -> str:
+    """A table of changes that shows exactly their texts, or a sentence where there is none."""
+    lines = [[markdown(text, LONG) for text in line] for line in lines_of(found)]
+    return tabulate(lines, HEADS, tablefmt="github", disable_numparse=True) if lines else "No row changes."
 
 
 def _of_table(old: EditionTable | None, new: EditionTable) -> Iterator[Change]:

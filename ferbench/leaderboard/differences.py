@@ -7,6 +7,7 @@ from statistics import median_low
 from typing import Any, TypeVar
 
 import numpy as np
+from networkx import Graph, find_cliques
 from numpy.typing import NDArray
 
 from ferbench.leaderboard.statistics import LEVEL, ByImage, Paired, Recall, Spread, holm, paired, spread, wilson
@@ -160,13 +161,11 @@ def standing(rows: Mapping[str, Scores], baseline: str | None, over: Scores | No
 
 
 def _groups(rows: Sequence[str], told: set[tuple[str, str]]) -> list[frozenset[str]]:
-    """The largest groups in which no two rows are told apart (insert and absorb: Piepho 2004)."""
-    groups = {frozenset(rows)}
-    for pair in told:
-        halves = {group - {row} for group in groups if group.issuperset(pair) for row in pair}
-        found = halves | {group for group in groups if not group.issuperset(pair)}
-        groups = {group for group in found if not any(group < other for other in found)}
-    return sorted(groups, key=lambda group: sorted(map(rows.index, group)))
+    """The largest groups in which no two rows are told apart: the maximal cliques of the pairs that are not."""
+    graph: Graph[str] = Graph(pair for pair in combinations(rows, 2) if pair not in told)
+    graph.add_nodes_from(rows)
+    places = {row: place for place, row in enumerate(rows)}
+    return sorted(map(frozenset, find_cliques(graph)), key=lambda group: sorted(places[row] for row in group))
 
 
 def _scores(

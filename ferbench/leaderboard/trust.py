@@ -22,7 +22,6 @@ from ferbench.records.reproduction import result_differences
 from ferbench.records.schema import HEX64, Record, Result, first_problem, parse_json, pretty_json
 from ferbench.records.store import MODEL, PREDICTIONS, read_record
 from ferbench.records.verification import Level as Consistency
-from ferbench.records.verification import Verdict
 
 Level = Literal["submitted", "consistent (data not held)", "consistent", "re-evaluated", "reproduced"]
 LEVELS: tuple[Level, ...] = get_args(Level)
@@ -251,9 +250,9 @@ class RowTrust:
 
 def with_trust(cells: pd.DataFrame, trust: Trust) -> pd.DataFrame:
     """A frame of verified cells with the columns `trust`, `private_score` and `disputes`, which `row_trust` reads."""
-    verdicts: Mapping[str, Verdict] = cells.attrs.get("verdicts", {})
-    places = zip(cells["path"], cells["folder"], strict=True)
-    known = [_of_cell(path, folder, verdicts.get(path), trust) for path, folder in places]
+    levels = cells["consistency"] if "consistency" in cells else [None] * len(cells)
+    places = zip(cells["path"], cells["folder"], levels, strict=True)
+    known = [_of_cell(*place, trust) for place in places]
     return cells.assign(
         trust=pd.array([one.level for one in known], dtype="string"),
         private_score=pd.array([one.private_score for one in known], dtype="Float64"),
@@ -268,12 +267,12 @@ class _CellTrust:
     disputes: tuple[Dispute, ...]
 
 
-def _of_cell(path: str, folder: str, verdict: Verdict | None, trust: Trust) -> _CellTrust:
+def _of_cell(path: str, folder: str, consistency: Consistency | None, trust: Trust) -> _CellTrust:
     disputes = tuple(dispute for dispute in trust.disputes if dispute.about(folder))
-    if verdict is None:  # a record in memory, with no file to look at
+    if consistency is None:  # a record in memory, with no file to look at
         return _CellTrust("submitted", None, disputes)
     record, score = read_record(Path(path)), None
-    level = level_of(Path(path), record, verdict.level, trust)
+    level = level_of(Path(path), record, consistency, trust)
     if record.result is not None and level in ("re-evaluated", "reproduced"):
         scoring = trust.scoring_of(record.cell)
         score = scoring.score if scoring and scoring.model == record.result.model_digest else None

@@ -172,17 +172,18 @@ def read_frame(root: Path, protocols: Protocols, titles: VariantTitles = Mapping
 
 
 def verified_frame(found: Iterable[Verification], titles: VariantTitles = MappingProxyType({})) -> pd.DataFrame:
-    """The records that hold by all rules; `attrs["problems"]` has the others, `attrs["verdicts"]` what came out of all.
+    """The records that hold by all rules; the column `consistency` has their level, `attrs["problems"]` the others.
 
-    Both are by path. A record that no rule of a known protocol vouches for is not standard, whatever it says.
+    A record that no rule of a known protocol vouches for is not standard, whatever it says.
     """
     found = list(found)
     records = [(each.path, _vouched(each.record, each)) for each in found if each.holds and each.record is not None]
     frame = frame_of((titled(record, titles) for _, record in records), (path for path, _ in records))
-    verdicts = {str(each.path): each.verdict for each in found}
-    frame.attrs["verdicts"] = verdicts
+    # a column, not an attribute: pandas copies attributes deeply with every part of a frame that is taken
+    levels = {str(each.path): each.verdict.level for each in found}
+    frame = frame.assign(consistency=frame["path"].map(levels).astype("string"))
     frame.attrs["problems"] = {
-        path: plain("; ".join(verdict.failures), LONG) for path, verdict in verdicts.items() if verdict.failures
+        str(each.path): plain("; ".join(each.verdict.failures), LONG) for each in found if each.failures
     }
     return frame
 

@@ -1,7 +1,6 @@
 from itertools import combinations
 from statistics import median_low
 
-import networkx
 import numpy as np
 import pytest
 from scipy import stats
@@ -141,15 +140,29 @@ def test_groups_are_the_largest_sets_of_rows_that_are_not_told_apart():
             for place, one in enumerate(rows)
             for other in rows[place + 1 :]
         }
-        graph = networkx.Graph([names for names, each in pairs.items() if each.p_unadjusted > 0.5])
-        graph.add_nodes_from(rows)
+        tied = {row: {row} for row in rows}
+        for (one, other), each in pairs.items():
+            if each.p_unadjusted > 0.5:
+                tied[one].add(other)
+                tied[other].add(one)
+        sets = [set(some) for size in range(1, 8) for some in combinations(rows, size)]
+        whole = [some for some in sets if all(some <= tied[row] for row in some)]
         found = ties_of(rows, pairs)
         numbers = {number for groups in found.groups.values() for number in groups}
         groups = {frozenset(row for row in rows if number in found.groups[row]) for number in numbers}
-        assert groups == set(map(frozenset, networkx.find_cliques(graph)))
-        assert {row: set(others) for row, others in found.tied_with.items()} == {
-            row: set(graph.neighbors(row)) for row in rows
-        }
+        assert groups == {frozenset(some) for some in whole if not any(some < other for other in whole)}
+        assert {row: {row, *others} for row, others in found.tied_with.items()} == tied
+
+
+def test_groups_of_a_hundred_rows_are_quick():
+    random = np.random.default_rng(0)
+    rows = [f"row{number}" for number in range(100)]
+    near = {
+        (one, other): 0.9 if second - first < 8 + random.integers(5) else 1e-9
+        for (first, one), (second, other) in combinations(enumerate(rows), 2)
+    }
+    found = ties_of(rows, {names: pair(p) for names, p in near.items()})
+    assert all((other in found.tied_with[one]) == (p > 0.5) for (one, other), p in near.items())
 
 
 def test_a_pair_without_five_seeds_leaves_the_whole_table_open():

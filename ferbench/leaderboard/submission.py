@@ -1,0 +1,92 @@
+"""What of a runs folder stands on a board: which cells may be submitted, and why the others may not."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from ferbench.contract.protocol import Protocol
+from ferbench.records.cell import Cell
+from ferbench.records.schema import Record
+from ferbench.records.verification import Verification
+
+LASTING = ("ok", "diverged")
+"""How a cell may have ended: another run of it would end the same."""
+
+
+@dataclass(frozen=True)
+class Submission:
+    """Cells by the folder of their records, and the reasons of those that are refused."""
+
+    cells: Mapping[Path, Record]
+    refused: Mapping[Path, str]
+
+    @property
+    def rows(self) -> list[PurePosixPath]:
+        """The folders of their rows below the records of a board, sorted."""
+        return sorted({_row(record.cell) for record in self.cells.values()})
+
+
+def submission(found: Iterable[Verification], protocols: Mapping[str, Protocol], board: Iterable[Cell]) -> Submission:
+    """Of verified records those that stand: standard, ended for good, with all seeds of their protocol.
+
+    `board` are the cells that are there already; they count as seeds of a row.
+    """
+    cells: dict[Path, Record] = {}
+    refused: dict[Path, str] = {}
+    for each in found:
+        if reason := _reason(each):
+            refused[each.path.parent] = reason
+        elif each.record is not None:
+            cells[each.path.parent] = each.record
+    there = list(board)
+    for reasons in (_without_all_seeds(cells, protocols, there), _without_base(cells, there)):
+        refused |= reasons
+        cells = {folder: record for folder, record in cells.items() if folder not in reasons}
+    return Submission(cells, refused)
+
+
+def _reason(each: Verification) -> str:
+    """Why a record cannot stand, whatever lies beside it; empty where it can."""
+    record = each.record
+    if record is None or not each.holds:
+        return "; ".join(each.verdict.failures)
+    if record.status not in LASTING:
+        return f"it ended as '{record.status}'; run it again"
+    if record.config.protocol.get("draft"):
+        return f"{record.cell.protocol} is a draft; wait until it is none"
+    if not record.standard:
+        changes = record.cell.changes
+        why = f"overrides {changes}" if changes else "options, seeds or ratios of its own, or an inline executor"
+        return f"it is not standard ({why}); run the standard protocol without --set"
+    if record.result is not None and each.verdict.level == "submitted":
+        return f"nothing here knows the protocol '{record.cell.protocol}'; install the plugin that has it"
+    return ""
+
+
+def _row(cell: Cell) -> PurePosixPath:
+    return cell.folder().parent
+
+
+def _without_all_seeds(
+    cells: Mapping[Path, Record], protocols: Mapping[str, Protocol], board: Sequence[Cell]
+) -> dict[Path, str]:
+    seeds: dict[PurePosixPath, set[int]] = defaultdict(set)
+    for cell in [*board, *(record.cell for record in cells.values())]:
+        seeds[_row(cell)].add(cell.seed)
+    reasons = {}
+    for folder, record in cells.items():
+        if missing := sorted(set(protocols[record.cell.protocol].seeds) - seeds[_row(record.cell)]):
+            names = ", ".join(map(str, missing))
+            reasons[folder] = f"its row lacks what stands of seed {names}; run all seeds of {record.cell.protocol}"
+    return reasons
+
+
+def _without_base(cells: Mapping[Path, Record], board: Sequence[Cell]) -> dict[Path, str]:
+    """Cells that are tested on another set, where the cell that trained their model is not there."""
+    there = {cell.folder() for cell in [*board, *(record.cell for record in cells.values())]}
+    return {
+        folder: f"submit it together with {record.cell.base.folder()}, which trained its model"
+        for folder, record in cells.items()
+        if record.cell.test_on and record.cell.base.folder() not in there
+    }
