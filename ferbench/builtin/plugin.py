@@ -178,6 +178,8 @@ def ferbench_register_commands(register: Register) -> None:
     register("list", "ferbench.cli.listing:list_", summary="List methods, datasets and whatever a run can name")
     register("plugins", "ferbench.cli.plugins:plugins", summary="List, check or create plugins")
     register("report", "ferbench.cli.report:report", summary="Write the HTML report of a run")
+    register("predict", "ferbench.cli.predict:predict", summary="Use the model of a run on images or a dataset")
+    register("export", "ferbench.cli.export:export", summary="Write the model of a run as ONNX, safetensors or a card")
     register("compare", "ferbench.cli.compare:compare", summary="Compare runs side by side")
     register("verify", "ferbench.cli.verify:verify", summary="Recompute the metrics of records")
     register("leaderboard", "ferbench.cli.leaderboard:leaderboard", summary="Build or check the leaderboard")

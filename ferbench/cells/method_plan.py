@@ -21,22 +21,23 @@ class MethodPlan(Strict):
 
 
 def plan_of(resolved: ResolvedCell) -> MethodPlan:
-    """The plan of a cell, from its method's code."""
+    """The plan of a cell, from what its method says of itself."""
+    facts = resolved.facts
     return MethodPlan(
         config=resolved_config(resolved),
-        unlabeled=resolved.declared.uses_unlabeled,
-        everything=resolved.draws_everything,
-        boxes=resolved.wants_boxes,
-        relabeled=resolved.relabels,
+        unlabeled=facts.unlabeled,
+        everything=facts.everything,
+        boxes="boxes" in facts.requires,
+        relabeled=facts.relabeled,
         standard=resolved.standard,
-        selection=resolved.selection,
+        selection=facts.selection,
     )
 
 
 def resolved_config(resolved: ResolvedCell) -> RecordConfig:
     """Every field with the value that the cell runs with."""
     recipe = resolved.recipe.model_dump(mode="json", exclude={"backbone"})
-    protocol, joint = resolved.protocol, resolved.declared.joint_forward
+    protocol, joint = resolved.protocol, resolved.facts.joint_forward
     return RecordConfig(
         protocol={
             "name": protocol.name,
@@ -47,6 +48,6 @@ def resolved_config(resolved: ResolvedCell) -> RecordConfig:
             **recipe,
             "joint_forward": recipe["joint_forward"] if joint is None else joint,
         },
-        method=resolved.config.model_dump(mode="json"),
+        method=dict(resolved.facts.options),
         head=dict(resolved.head_options),
     )

@@ -2,6 +2,7 @@
 
 import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cache, partial
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
+from ferbench.cells.method_facts import MethodFacts, RowFacts, facts_of
 from ferbench.cells.overrides import config_changes, recipe_changes, sort_settings
 from ferbench.cells.resolve import (
     ResolvedCell,
@@ -79,8 +81,19 @@ class Start:
     path: str | None = None
 
 
-StartOf = Callable[[str, Recipe, "Method"], Start]
-"""Checks a backbone for a recipe and a method, and says where it starts from."""
+StartOf = Callable[[str, Recipe], Start]
+"""Where a backbone starts from, for a recipe."""
+Ask = Callable[["GridRow"], RowFacts]
+"""Has a row's method code asked, and its net checked."""
+
+
+@dataclass(frozen=True)
+class GridRow:
+    """What the cells of a grid share that differ in labels and seeds only."""
+
+    dataset: str
+    row: RowName
+    backbone: str
 
 
 @dataclass(frozen=True)
@@ -99,9 +112,11 @@ class RequestedCell:
 class Grid:
     """The cells of one request. What cells share is opened once, as files may change until the next request."""
 
-    def __init__(self, request: RunRequest, registry: Registry, start_of: StartOf, precision: str = "fp32") -> None:
-        """`precision` is that of cells for which none is asked."""
-        self.request, self.registry, self.start_of = request, registry, start_of
+    def __init__(
+        self, request: RunRequest, registry: Registry, start_of: StartOf, ask: Ask, precision: str = "fp32"
+    ) -> None:
+        """`ask` may remember what `facts` has said; `precision` is that of cells for which none is asked."""
+        self.request, self.registry, self.start_of, self.ask = request, registry, start_of, cache(ask)
         self.precision = request.precision or precision
         self.protocol: Protocol = registry.load(
             "protocols", request.protocol or ("ratio-v1" if request.ratios else "count-v1")
@@ -117,66 +132,87 @@ class Grid:
         """The grid in its order, each cell before those that test its model elsewhere; a cell may occur twice."""
         request = self.request
         for dataset, budget, row, seed in itertools.product(request.datasets, self.budgets, self.rows, request.seeds):
-            usual = self.protocol.recipe_for(self.opened(dataset).info.family).backbone
-            for backbone in request.backbones or (usual,):
-                requested = self._requested(dataset, budget, row, seed, backbone)
+            for backbone in self._backbones(dataset):
+                requested = self._requested(GridRow(dataset, row, backbone), budget, seed)
                 yield requested
                 for name in request.test_on:
                     yield requested.on(name, self.opened(name))
 
-    def _requested(self, dataset_name: str, budget: Budget, row: RowName, seed: int, backbone: str) -> RequestedCell:
-        dataset, method = self.opened(dataset_name), method_class(self.registry, row.method)
+    def grid_rows(self) -> Iterator[GridRow]:
+        """What the cells have in common."""
+        for dataset, row in itertools.product(self.request.datasets, self.rows):
+            for backbone in self._backbones(dataset):
+                yield GridRow(dataset, row, backbone)
+
+    def facts(self, row: GridRow) -> RowFacts:
+        """What a row comes to, by its method's code; raises UsageError for unknown names and options."""
+        dataset, name = self.opened(row.dataset), row.row.method
+        method = method_class(self.registry, name)
+        variant = row.row.variant or self.request.variant or next(iter(method.variants))
+        names = [each.method for each in self.rows]
+        fields, options = sort_settings(self.registry, self.request.overrides, names, name)
+        recipe_with = partial(recipe_of, self.registry, self.protocol, dataset, row.backbone)
+        recipe = recipe_with(fields)
+        tuned = tuning_of(self.registry, self.protocol, dataset.info.family, "method", name, variant)
+        configured = partial(method_config, name, method, variant, tuned)
+        built = method(configured(options))
+        with _naming_what_cannot_be():
+            changes = Overrides(
+                protocol=recipe_changes(recipe_with({}), recipe), method=config_changes(configured, options)
+            )
+        head = _head(self.registry, row.row.head or self.request.head, built)
+        return RowFacts(variant=variant, head=head, overrides=changes, method=facts_of(built, recipe, self.protocol))
+
+    def recipe(self, row: GridRow, facts: RowFacts) -> Recipe:
+        """How the cells of a row are trained."""
+        dataset = self.opened(row.dataset)
+        return recipe_of(self.registry, self.protocol, dataset, row.backbone, facts.overrides.protocol)
+
+    def _backbones(self, dataset: str) -> Sequence[str]:
+        return self.request.backbones or (self.protocol.recipe_for(self.opened(dataset).info.family).backbone,)
+
+    def _requested(self, row: GridRow, budget: Budget, seed: int) -> RequestedCell:
+        dataset = self.opened(row.dataset)
         check_groups(self.registry, self.protocol, dataset.info)
         task, _ = classes_of(dataset, self.request.classes)
-        variant = row.variant or self.request.variant or next(iter(method.variants))
-        names = [each.method for each in self.rows]
-        fields, options = sort_settings(self.registry, self.request.overrides, names, row.method)
-        recipe_with = partial(recipe_of, self.registry, self.protocol, dataset, backbone)
-        recipe = recipe_with(fields)
-        tuned = tuning_of(self.registry, self.protocol, dataset.info.family, "method", row.method, variant)
-        configured = partial(method_config, row.method, method, variant, tuned)
-        built = method(configured(options))
-        start = self.start_of(backbone, recipe, built)
-        pool = self._pool(row.method, built)
-        try:
+        facts = self.ask(row)
+        method = facts.method
+        start = self.start_of(row.backbone, self.recipe(row, facts))
+        pool = self._pool(row.row.method, method)
+        with _naming_what_cannot_be():
             cell = Cell(
                 protocol=self.protocol.name,
                 dataset=dataset.info.name,
                 classes=task,
                 pool=str(replace(self.unlabeled, dataset=pool.info.name)) if self.unlabeled and pool else None,
                 budget=budget,
-                method=row.method,
-                variant=variant,
-                head=_head(self.registry, row.head or self.request.head, built),
-                backbone=backbone,
+                method=row.row.method,
+                variant=facts.variant,
+                head=facts.head,
+                backbone=row.backbone,
                 init=start.init,
                 seed=seed,
-                overrides=Overrides(
-                    protocol=recipe_changes(recipe_with({}), recipe),
-                    method=config_changes(configured, options),
-                ),
+                overrides=facts.overrides,
                 precision=self.precision,
             )
-        except ValidationError as error:
-            raise UsageError(f"this cell cannot be: {first_problem(error)}") from None
-        if built.uses_unlabeled and pool is None and (self.protocol.needs_pool or budget.ratio == "1"):
+        if method.unlabeled and pool is None and (self.protocol.needs_pool or budget.ratio == "1"):
             raise UsageError(no_pool_text(cell, self.protocol))
-        if "validation" in built.requires and self.protocol.validation is None:
+        if "validation" in method.requires and self.protocol.validation is None:
             raise UsageError(
                 f"method '{cell.method}' chooses on held-out labels, and protocol '{cell.protocol}' holds none out; "
                 "name a --protocol with validation (`ferbench list protocols`)"
             )
-        if "init" in built.requires and start.path is None:
+        if "init" in method.requires and start.path is None:
             raise UsageError(
                 f"method '{cell.method}' trains little beside initial weights, and without them its net would stay "
                 "random; name them with --init (a file, or hub where the backbone has weights there)"
             )
-        sources = Sources(dataset_name, self.unlabeled.dataset if self.unlabeled and pool else None, start.path)
-        return RequestedCell(resolve(cell, self.registry, sources, opened=self.opened), sources)
+        sources = Sources(row.dataset, self.unlabeled.dataset if self.unlabeled and pool else None, start.path)
+        return RequestedCell(resolve(cell, self.registry, sources, opened=self.opened, known=method), sources)
 
-    def _pool(self, name: str, method: "Method") -> Dataset | None:
+    def _pool(self, name: str, method: MethodFacts) -> Dataset | None:
         """The named pool, if the method uses one; raises UsageError for a stream that the method cannot use."""
-        if not (self.unlabeled and method.uses_unlabeled):
+        if not (self.unlabeled and method.unlabeled):
             return None
         pool = self.opened(self.unlabeled.dataset)
         if isinstance(pool, StreamedDataset) and "pool_index" in method.requires:
@@ -185,6 +221,14 @@ class Grid:
                 "name a packed pool with --unlabeled"
             )
         return pool
+
+
+@contextmanager
+def _naming_what_cannot_be() -> Iterator[None]:
+    try:
+        yield
+    except ValidationError as error:
+        raise UsageError(f"this cell cannot be: {first_problem(error)}") from None
 
 
 def no_pool_text(cell: Cell, protocol: Protocol) -> str:

@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
+from ferbench.cells.method_facts import MethodFacts, facts_of
 from ferbench.contract.dataset import Dataset, DatasetInfo, RankGroups
 from ferbench.contract.protocol import TUNABLE, Protocol, Recipe
 from ferbench.data.sources import classes_of, open_dataset, shared_classes
 from ferbench.discovery.registry import Registry, Tuning
 from ferbench.errors import PluginError, UsageError, suggestion
 from ferbench.records.cell import Cell
-from ferbench.records.checks import departures, unsourced
+from ferbench.records.checks import departures
 from ferbench.records.dotted import flat, nested
 from ferbench.records.names import DESCRIBED
 from ferbench.records.options_v1 import names_since_version_1
@@ -30,7 +31,8 @@ M = TypeVar("M", bound=BaseModel)
 class ResolvedCell:
     """A cell with its names replaced by what they stand for; `test_set` is another set that is tested, if one is.
 
-    The method is loaded when it is first asked for: who only looks at data runs no method's code.
+    The method is loaded when it is first asked for: who only looks at data runs no method's code, nor does who knows
+    its facts.
     """
 
     cell: Cell
@@ -41,6 +43,7 @@ class ResolvedCell:
     pool: Dataset | None
     class_names: tuple[str, ...]
     test_set: Dataset | None = None
+    known: MethodFacts | None = None
 
     @property
     def base(self) -> "ResolvedCell":
@@ -88,46 +91,26 @@ class ResolvedCell:
         }
         return {role: tuning for role, tuning in found.items() if tuning}
 
-    @property
-    def wants_boxes(self) -> bool:
-        """Whether the method uses face boxes."""
-        return "boxes" in self.declared.requires
-
-    @property
-    def relabels(self) -> bool:
-        """Whether a stage has a second draw of labeled images."""
-        return any(stage.data == "relabeled" for stage in self.declared.declared_stages())
-
-    @property
-    def draws_everything(self) -> bool:
-        """Whether a stage draws all images, labeled ones too, as unlabeled ones."""
-        return any(stage.data == "all" for stage in self.declared.stages())
+    @cached_property
+    def facts(self) -> MethodFacts:
+        """What the configured method says of itself."""
+        return self.known or facts_of(self.declared, self.recipe, self.protocol)
 
     @property
     def standard(self) -> bool:
         """Whether the cell belongs in a standard table."""
         return not self.departures
 
-    @property
-    def selection(self) -> str:
-        """Which model is evaluated, in words; a protocol with a validation split lets methods choose on it."""
-        rule = self.protocol.selection
-        return rule if self.protocol.validation else self.declared.selection(rule)
-
     @cached_property
     def departures(self) -> list[str]:
         """Why the cell does not belong in a standard table, as far as it is known before the run."""
+        facts = self.facts
         return departures(
             self.cell,
             self.protocol,
-            relabels=self.relabels,
-            selection=self.selection,
-            optimizers=[
-                line
-                for stage in self.declared.declared_stages()
-                for settings in stage.optimizers.values()
-                for line in unsourced(stage.name, settings.departures(self.recipe), settings.source)
-            ],
+            relabels=facts.relabeled,
+            selection=facts.selection,
+            optimizers=list(facts.optimizers),
         )
 
 
@@ -137,10 +120,12 @@ def resolve(
     sources: Sources | None = None,
     *,
     opened: Callable[[str], Dataset] | None = None,
+    known: MethodFacts | None = None,
 ) -> ResolvedCell:
     """Look up every name of a cell; `sources` say where datasets are opened if not by their names.
 
-    `opened` opens them; who resolves many cells gives one that remembers.
+    `opened` opens them; who resolves many cells gives one that remembers. The method is asked unless its facts
+    are `known`.
     """
     sources, opened = sources or Sources(), opened or partial(open_dataset, registry)
     protocol = registry.load("protocols", cell.protocol)
@@ -154,6 +139,7 @@ def resolve(
         dataset=dataset,
         pool=opened(sources.pool or cell.pool_name) if cell.pool_name else None,
         class_names=class_names,
+        known=known,
     )
     return base.on(opened(sources.test_on or cell.test_on)) if cell.test_on else base
 

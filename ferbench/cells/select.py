@@ -1,17 +1,19 @@
 """From a resolved cell to the rows of its data: the only way there, for whoever runs, verifies or shows a cell."""
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from functools import cached_property, partial
 
 from ferbench.cells.resolve import ResolvedCell
-from ferbench.contract.dataset import Dataset
+from ferbench.contract.dataset import Dataset, Sample
 from ferbench.contract.protocol import Protocol
 from ferbench.data.load.image_store import ImageStore
 from ferbench.data.prepare.joined import JoinedDataset
 from ferbench.data.prepare.pack import ensure_packed, find_packed
 from ferbench.data.seeds import derive
+from ferbench.data.select.allocations import labeled_counts
 from ferbench.data.select.cross_test import CrossTest, open_cross_test
 from ferbench.data.select.folds import fold_of
 from ferbench.data.select.joined_tests import refuse_test_images
@@ -104,7 +106,7 @@ def select(resolved: ResolvedCell, policy: Policy = Policy.MAKE, needs: DataNeed
     Raises DataError or UsageError where the data cannot give what the cell wants, NotOnDiskError as the policy says.
     """
     protocol, cell, dataset = resolved.protocol, resolved.cell, resolved.dataset
-    needs = needs or DataNeeds(resolved.wants_boxes, resolved.relabels)
+    needs = needs or DataNeeds("boxes" in resolved.facts.requires, resolved.facts.relabeled)
     images, fold = _images(resolved, policy), fold_of(protocol, cell.seed)
     if isinstance(dataset, JoinedDataset):
         refuse_test_images(dataset, images)
@@ -123,6 +125,22 @@ def select(resolved: ResolvedCell, policy: Policy = Policy.MAKE, needs: DataNeed
         "relabeled": relabeled.fingerprints.labeled if relabeled else None,
     }
     return CellData(selection, images, pool, cross_test, relabeled, cell.keeps_rest, trained.model_copy(update=more))
+
+
+def train_sizes(dataset: Dataset) -> Counter[str | None]:
+    """How many images of each class its reader finds for training; of some, packing may find that they are damaged."""
+    found = (sample for sample in dataset.samples() if isinstance(sample, Sample))
+    return Counter(sample.class_name for sample in found if sample.split == "train")
+
+
+def check_counts(resolved: ResolvedCell, sizes: Mapping[str | None, int]) -> None:
+    """Raise UsageError as `select` does where a class has fewer training images than the budget wants of it.
+
+    The `sizes` are of data that is not packed. With folds the training images are others, and nothing is said.
+    """
+    if resolved.protocol.folds is None:
+        found = {name: sizes.get(name, 0) for name in resolved.class_names}
+        labeled_counts(resolved.dataset.info.name, resolved.cell.budget, found)
 
 
 def draw(

@@ -69,8 +69,7 @@ def inspect(session: Session, file: Path, backbone: str | None, image_size: int,
 
 def _fit(session: Session, file: Path, backbone: str, image_size: int) -> "tuple[Match | None, FerbenchError | None]":
     from ferbench.contract.weights import WeightsMismatch
-    from ferbench.execution.plan import check_backbone
-    from ferbench.execution.weights import check_init
+    from ferbench.execution.nets import check_backbone, check_init
 
     check_backbone(session.registry, backbone, image_size)
     try:

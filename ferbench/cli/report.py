@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 @dataset_folder
 @test_on_folder
 @click.option("--plots", type=FOLDER, help="Folder for the curves as SVG files.")
+@click.option("--embedding", is_flag=True, help="Add a map of the test images; needs the extra `embedding`.")
 @click.option("--open/--no-open", "open_it", default=False, help="Show the report in the browser.")
 @click.pass_obj
 def report(
@@ -28,20 +29,26 @@ def report(
     dataset: str | None,
     test_on: str | None,
     plots: Path | None,
+    embedding: bool,
     open_it: bool,
 ) -> None:
     """Write the report of RUN: one HTML file that needs nothing else.
 
     RUN is a record.json, its folder, or a folder with one run below it. The report shows scores, curves, confusion
-    matrix, pseudo-labels, configuration and, where the dataset is on this machine, sheets of the views and of the
-    faces that the model got wrong. A failed run is reported with its reason.
+    matrix, calibration, the surest errors, pseudo-labels, configuration and, where the dataset is on this machine, the
+    faces that the model got wrong and sheets of the views. A failed run is reported with its reason.
     """
     from ferbench.records.files import write_atomic
+    from ferbench.records.store import find_record
     from ferbench.reporting.page import curve_files, report_page
-    from ferbench.reporting.run_files import find_record, read_run
+    from ferbench.reporting.run_files import read_run
 
     if out is not None and out.suffix not in (".html", ".htm"):
         raise UsageError(f"--out {out}: the report is an HTML file; give it the ending .html")
+    if embedding:
+        from ferbench.reporting.embedding import check_extra
+
+        check_extra()
     if plots is not None:
         plots.mkdir(parents=True, exist_ok=True)
     path = find_record(run)
@@ -52,6 +59,7 @@ def report(
         session.registry,
         _open_named(session, dataset, cell.dataset, "--dataset") if dataset else None,
         _open_named(session, test_on, cell.test_on, "--test-on") if test_on else None,
+        embedding=embedding,
     )
     target = out or path.parent / "report.html"
     try:

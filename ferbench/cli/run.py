@@ -140,13 +140,18 @@ def _as_option(option: click.Parameter, value: Any) -> Any:
     metavar="KEY=VALUE",
     help="Option of the method, or field of the protocol (then the result is not standard).",
 )
-@preset("--device", "auto", help="cpu, cuda, cuda:1; auto is the GPU of the machine that runs a cell, if it has one.")
+@preset(
+    "--device",
+    "auto",
+    help="cpu, cuda (every GPU), cuda:1, cuda:0-3; auto is cuda where the machine that runs a cell has a GPU.",
+)
 @click.option(
     "--precision", type=click.Choice(["fp32", "bf16"]), help="If omitted, bf16 with --device cuda, else fp32."
 )
 @preset("--threads", 1, type=click.IntRange(1), help="Threads of each cell.")
 @preset("--processes", 1, type=click.IntRange(1), help="Processes that share each cell under torchrun, a GPU each.")
-@preset("--jobs", 1, type=click.IntRange(1), help="Cells at a time.")
+@click.option("--jobs", type=click.IntRange(1), help="Cells at a time; if omitted, one on the CPU and one on each GPU.")
+@click.option("--per-device", type=click.IntRange(1), help="Cells at a time on each GPU; an option of executor local.")
 @preset("--executor", "local", help="Where cells run.")
 @click.option(
     "--executor-option",
@@ -171,7 +176,8 @@ def run(
     session: Session,
     settings: tuple[str, ...],
     executor_options: tuple[str, ...],
-    jobs: int,
+    jobs: int | None,
+    per_device: int | None,
     only: str | None,
     retries: int,
     limit: int | None,
@@ -184,37 +190,38 @@ def run(
     Options marked (list) take several values and multiply. Each cell leaves a record under --runs; a cell that has one
     is not run again, and one that was interrupted goes on where it stopped.
     """
-    # Not at the top: help must not wait for torch.
+    # Not at the top: help must not wait for pydantic, nor a dry run for pandas.
     from ferbench.cells.request import RunRequest
-    from ferbench.execution.api import execute
     from ferbench.execution.executors import make_executor
     from ferbench.execution.plan import make_plan
 
-    request = RunRequest(
-        overrides=parse_settings(settings),
-        executor_options=parse_settings(executor_options, "--executor-option"),
-        **options,
-    )
+    given = parse_settings(executor_options, "--executor-option")
+    if per_device is not None:
+        given["per_device"] = per_device
+    request = RunRequest(overrides=parse_settings(settings), executor_options=given, **options)
     with _ending_at_signals():
-        plan = make_plan(request, session.registry, check_data=not dry_run)
+        plan = make_plan(request, session.registry, pack=not dry_run)
         warn_problems(session.registry.problems)
         if dry_run:
             _show_plan(plan, request.runs)
             return 0
+        from ferbench.execution.api import execute
+
         missing = [item for item in plan if not item.cached and _is_wanted(item, request.runs, only)][:limit]
         cached = sum(item.cached for item in plan)
-        click.echo(f"{counted(len(plan), 'cell')}: {cached} cached, {len(missing)} to run, {jobs} at a time")
+        executor = make_executor(session.registry, request.executor, request.executor_options)
+        slots = executor.places([item.job for item in missing], jobs)
+        click.echo(f"{counted(len(plan), 'cell')}: {cached} cached, {len(missing)} to run, {slots} at a time")
         for reason in dict.fromkeys(reason for item in missing for reason in item.departures):
             click.echo(f"not standard: {reason}")
-        executor = make_executor(session.registry, request.executor, request.executor_options)
-        _ask_about_cost(missing, request.runs, jobs)
-        _keep_plan(missing, request, jobs, session.arguments)
+        _ask_about_cost(missing, request.runs, slots)
+        _keep_plan(missing, request, slots, session.arguments)
         if detach:
             _go_on_in_background(request.runs, session.arguments)
             return 0
         try:
             with RunDisplay([item.job for item in missing], session.registry) as display:
-                statuses = execute(missing, executor, jobs, display, session.registry, retries)
+                statuses = execute(missing, executor, slots, display, session.registry, retries)
         except KeyboardInterrupt:
             raise InterruptedRun(
                 "interrupted; what was computed is saved, the same command goes on from there"

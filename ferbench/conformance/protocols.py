@@ -15,7 +15,7 @@ from ferbench.data.select.folds import fold_of
 from ferbench.data.select.splits import make_split
 from ferbench.discovery.registry import Entry
 from ferbench.errors import UsageError
-from ferbench.execution.plan import check_backbone
+from ferbench.execution.nets import check_backbone
 from ferbench.records.cell import Budget
 from ferbench.training.optimization import make_optimizer
 

@@ -52,7 +52,7 @@ class Backbone(nn.Module):
         raise NotImplementedError
 
     def __call__(self, *inputs: Any, **more: Any) -> Any:
-        count_forward(len(inputs[0] if inputs else more["images"]))
+        count_forward(inputs[0] if inputs else more["images"])
         return super().__call__(*inputs, **more)
 
 
@@ -98,7 +98,7 @@ class Network(nn.Module):
         With `kept` (B, K) to the tokens of these patches, as `encode` says.
         """
         if kept is not None:
-            count_forward(len(images))
+            count_forward(images)
             return token_backbone(self.backbone).encode(images, kept)
         given: Tensor | Features = self.backbone(images)
         features = given if isinstance(given, Features) else Features(given)

@@ -1,6 +1,6 @@
 """Counts what a method costs wherever it is spent: every image through a backbone, every step of an optimizer."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sized
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Protocol
@@ -38,11 +38,11 @@ def uncounted() -> Iterator[None]:
         _counting.reset(token)
 
 
-def count_forward(images: int) -> None:
-    """Images went through a backbone."""
+def count_forward(images: Sized) -> None:
+    """Images went through a backbone; how many is asked only where it counts, as an exported net has any number."""
     if (active := _counting.get()) is not None:
         counts, times = active
-        counts.forward_images += images * times
+        counts.forward_images += len(images) * times
 
 
 def count_optimizer_step() -> None:

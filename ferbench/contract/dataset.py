@@ -41,6 +41,13 @@ class Sample:
     box: tuple[float, float, float, float] | None = None
     attributes: Mapping[str, Any] = field(default_factory=dict)
 
+    @property
+    def class_name(self) -> str | None:
+        """The label, or the first of those with the largest share; None where nothing is known."""
+        if isinstance(self.label, Mapping):
+            return max(self.label, key=self.label.__getitem__, default=None)
+        return self.label
+
 
 @dataclass(frozen=True)
 class Damage:
@@ -53,6 +60,11 @@ class Damage:
     record: str
     reason: str
     unknown_label: str | None = field(default=None, compare=False)
+
+    def __post_init__(self) -> None:
+        # A name of a file may have bytes that are no text, which no other file can hold.
+        for name in ("record", "reason"):
+            object.__setattr__(self, name, getattr(self, name).encode("utf-8", "backslashreplace").decode())
 
     def __str__(self) -> str:
         return f"{self.record}: {self.reason}"

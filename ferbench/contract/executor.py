@@ -91,6 +91,14 @@ class Executor(ABC):
         """Without `options` they have their defaults."""
         self.options = options or self.Options()
 
+    def places(self, jobs: Sequence[Job], wanted: int | None) -> int:
+        """How many of the jobs run at a time; `wanted` is what --jobs says, None where it says nothing.
+
+        Asked before data is packed and anything starts, for `--dry-run` too. Raises UsageError for jobs that cannot run
+        where the executor would run them, as for a GPU that is not there, and ExecutorError where nobody answers.
+        """
+        return wanted or 1
+
     @abstractmethod
     def run(self, jobs: Sequence[Job], progress: JobListener, slots: int) -> list[str]:
         """Run the jobs, `slots` at a time; returns how each has ended, in order, as one of `STATUSES`.

@@ -33,7 +33,7 @@ def run(
     backbone: str | Iterable[str] = (),
     seed: int | Iterable[int] = 0,
     test_on: str | Iterable[str] = (),
-    jobs: int = 1,
+    jobs: int | None = None,
     executor: str = "local",
     executor_options: Mapping[str, Any] | None = None,
     runs: str | Path = "runs",
@@ -67,9 +67,10 @@ def run(
     )
     registry = load_registry()
     plan = make_plan(request, registry)
+    chosen = make_executor(registry, executor, request.executor_options)
+    slots = chosen.places([item.job for item in plan], jobs)
     with _bar(sum(not item.cached for item in plan)) as progress:
-        chosen = make_executor(registry, executor, request.executor_options)
-        statuses = execute(plan, chosen, jobs, progress, registry)
+        statuses = execute(plan, chosen, slots, progress, registry)
     if "interrupted" in statuses:
         raise InterruptedRun("interrupted; make the same call again to go on")
     store = RunStore(request.runs)

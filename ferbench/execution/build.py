@@ -1,4 +1,4 @@
-"""A resolved cell as tensors and modules: its images, its network, its method."""
+"""A cell as tensors and modules: its images, its network, its method."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from ferbench.cells.blueprint import Blueprint
 from ferbench.cells.resolve import ResolvedCell, view_kinds
 from ferbench.contract.backbone import Backbone, BackboneRequest, Network, token_backbone
 from ferbench.contract.batch import MethodInfo
@@ -26,13 +27,13 @@ from ferbench.errors import PluginError
 from ferbench.execution.handover import CellFacts, ImageRows
 from ferbench.readers.streams import StreamedDataset
 from ferbench.training.memory_format import lay_out
-from ferbench.training.model_file import load_model
+from ferbench.training.model_file import load_tensors
 from ferbench.training.stages import PRETRAINING_SEED, steps_per_epoch
 from ferbench.training.task import Task
 from ferbench.training.teacher import Teacher
 
 
-def build_network(resolved: ResolvedCell, init: Path | str | None, device: torch.device) -> Network:
+def build_network(resolved: Blueprint, init: Path | str | None, device: torch.device) -> Network:
     """Backbone and head from the cell's seed; the backbone's random weights do not depend on the method.
 
     Before a pre-training stage they do not depend on the seed either.
@@ -74,15 +75,15 @@ def build_task(resolved: ResolvedCell, folder: Path, net: Network, device: torch
         labeled=labeled("labeled"),
         validation=labeled("validation") if resolved.protocol.validation else None,
         unlabeled=unlabeled("unlabeled") if uses_unlabeled else None,
-        everything=partial(unlabeled, "everything") if uses_unlabeled and resolved.draws_everything else None,
-        relabeled=(labeled("relabeled-labeled"), unlabeled("relabeled")) if resolved.relabels else None,
+        everything=partial(unlabeled, "everything") if uses_unlabeled and resolved.facts.everything else None,
+        relabeled=(labeled("relabeled-labeled"), unlabeled("relabeled")) if resolved.facts.relabeled else None,
         maker=view_maker(resolved, net, device),
         class_names=resolved.class_names,
         device=device,
     )
 
 
-def view_maker(resolved: ResolvedCell, net: Network, device: torch.device) -> ViewMaker:
+def view_maker(resolved: Blueprint, net: Network, device: torch.device) -> ViewMaker:
     """What makes the views of the cell's images, those of plugins included."""
     kinds = {name: resolved.registry.load("views", name) for name in view_kinds(resolved.declared)}
     return ViewMaker(resolved.recipe, net.backbone.mean, net.backbone.std, device, kinds)
@@ -104,7 +105,7 @@ def image_set_of(rows: ImageRows, device: torch.device) -> ImageSet:
     return ImageSet(torch.from_numpy(images).to(device), torch.from_numpy(rows.boxes).to(device))
 
 
-def method_info(resolved: ResolvedCell, net: Network, facts: CellFacts) -> MethodInfo:
+def method_info(resolved: Blueprint, net: Network, facts: CellFacts) -> MethodInfo:
     """What a method is told of its cell."""
     return MethodInfo(
         class_names=resolved.class_names,
@@ -119,7 +120,7 @@ def method_info(resolved: ResolvedCell, net: Network, facts: CellFacts) -> Metho
 
 
 def build_method(
-    resolved: ResolvedCell,
+    resolved: Blueprint,
     net: Network,
     info: MethodInfo,
     init: Path | str | None,
@@ -139,21 +140,26 @@ def build_method(
     return method, teacher
 
 
-def trained_net(resolved: ResolvedCell, facts: CellFacts, init: Path | str | None, device: torch.device) -> Network:
+def trained_net(resolved: Blueprint, facts: CellFacts, init: Path | str | None, device: torch.device) -> Network:
     """The evaluated net of a trained cell, with the tensors of the file that the facts name.
 
     The code that builds it is that of this machine; of the file names, shapes and numbers are read. Raises DataError
     where it is not there, or of another net.
     """
     assert facts.model is not None
-    net = build_network(resolved, init, device)
-    method, _ = build_method(resolved, net, method_info(resolved, net, facts), init, device)
-    evaluated = method.evaluation_net()
-    load_model(evaluated, Path(facts.model), facts.model_digest)
+    evaluated = untrained_net(resolved, facts, init, device)
+    load_tensors(evaluated, Path(facts.model), facts.model_digest)
     return evaluated
 
 
-def _builders(resolved: ResolvedCell, init: Path | str | None, device: torch.device) -> Builders:
+def untrained_net(resolved: Blueprint, facts: CellFacts, init: Path | str | None, device: torch.device) -> Network:
+    """The net that the cell's method evaluates, as it is before training."""
+    net = build_network(resolved, init, device)
+    method, _ = build_method(resolved, net, method_info(resolved, net, facts), init, device)
+    return method.evaluation_net()
+
+
+def _builders(resolved: Blueprint, init: Path | str | None, device: torch.device) -> Builders:
     """What makes further networks of the kind of the cell's net, each from a seed of its name."""
     size, names = resolved.recipe.image_size, resolved.class_names
 

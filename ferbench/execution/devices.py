@@ -1,46 +1,87 @@
 """Which device a person means: its name is checked where cells are planned, the device itself where they run."""
 
+import ctypes
 import os
-
-import torch
+import re
+from typing import TYPE_CHECKING
 
 from ferbench.errors import UsageError
+
+if TYPE_CHECKING:
+    import torch  # who plans and who starts cells does without
+
+GPUS = re.compile(r"cuda(?::(?P<first>\d+)(?:-(?P<last>\d+))?)?")
+VISIBLE = "CUDA_VISIBLE_DEVICES"
 
 
 def check_device(name: str) -> None:
     """Raises UsageError for what is no device on any machine; a login node without a GPU can plan for one."""
-    if name == "auto":
+    if name in ("auto", "cpu"):
         return
+    if not (found := GPUS.fullmatch(name)):
+        raise UsageError(f"--device {name}: not a device; use auto, cpu, cuda, cuda:0 or cuda:0-3")
+    if found["last"] and int(found["last"]) < int(found["first"]):
+        raise UsageError(f"--device {name}: write the smaller number first, cuda:{found['last']}-{found['first']}")
+
+
+def visible_gpus() -> list[str]:
+    """The GPUs that a process started from here would see, each as CUDA_VISIBLE_DEVICES names it.
+
+    The driver is asked, without torch; none are there without a driver.
+    """
     try:
-        kind = torch.device(name).type
-    except RuntimeError:
-        raise UsageError(f"--device {name}: not a device; use auto, cpu, cuda or cuda:0") from None
-    if kind not in ("cpu", "cuda"):
-        raise UsageError(f"--device {name}: only cpu and cuda are supported")
+        driver = ctypes.CDLL("libcuda.so.1")
+    except OSError:
+        return []
+    count = ctypes.c_int()
+    if driver.cuInit(0) or driver.cuDeviceGetCount(ctypes.byref(count)):
+        return []
+    named = [each.strip() for each in os.environ.get(VISIBLE, "").split(",") if each.strip()]
+    return (named or [str(number) for number in range(count.value)])[: count.value]
+
+
+def gpus_of(name: str, gpus: list[str]) -> list[str]:
+    """Those of this machine's GPUs that a checked name means; `auto` and `cuda` mean all of them, `cpu` none.
+
+    Raises UsageError for one that is not here.
+    """
+    if name in ("auto", "cpu"):
+        return gpus if name == "auto" else []
+    if not gpus:
+        raise UsageError(f"--device {name}: this machine has no CUDA device; use --device cpu")
+    found = GPUS.fullmatch(name)
+    assert found
+    if found["first"] is None:
+        return gpus
+    first, last = int(found["first"]), int(found["last"] or found["first"])
+    if last >= len(gpus):
+        here = "cuda:0 alone" if len(gpus) == 1 else f"cuda:0 to cuda:{len(gpus) - 1}"
+        raise UsageError(f"--device {name}: this machine has {here}")
+    return gpus[first : last + 1]
 
 
 def choose_device(name: str, processes: int = 1) -> str:
-    """The device of this machine that a checked name means; `auto` is the GPU if there is one.
+    """The device of this process's machine that a checked name means; `auto` is the GPU if there is one.
 
     Raises UsageError for one that is not here, and for fewer GPUs than there are processes.
     """
+    import torch
+
+    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
     if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "cpu"
-    device = torch.device(name)
-    if device.type == "cpu":
-        return name
-    if not torch.cuda.is_available():
-        raise UsageError(f"--device {name}: this machine has no CUDA device; use --device cpu")
-    count = torch.cuda.device_count()
-    if (device.index or 0) >= count:
-        raise UsageError(f"--device {name}: this machine has cuda:0 to cuda:{count - 1}")
-    if processes > count:
+        name = "cuda" if count else "cpu"
+    chosen = gpus_of(name, [str(number) for number in range(count)])
+    if "-" in name:
+        raise UsageError(f"--device {name}: one cell has one device here; name it, or choose --executor local")
+    if name != "cpu" and processes > len(chosen):
         raise UsageError(f"--processes {processes}: this machine has {count} CUDA devices, and each needs its own")
     return name
 
 
-def make_deterministic(device: torch.device) -> None:
+def make_deterministic(device: "torch.device") -> None:
     """Runs of one seed end in one result; on a GPU that takes cuDNN's and cuBLAS's deterministic kernels, no TF32."""
+    import torch
+
     if device.type == "cuda":
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
         torch.backends.cudnn.benchmark = False

@@ -20,6 +20,15 @@ from ferbench.execution.stopping import StopRequests
 class InlineExecutor(Executor):
     """Runs one cell after the other, whatever the number of slots; an interruption saves, and runs no further one."""
 
+    def places(self, jobs: Sequence[Job], wanted: int | None) -> int:
+        for job in jobs[:1]:
+            if job.processes > 1:
+                raise UsageError(
+                    f"--processes {job.processes}: the inline executor has one process; choose --executor local"
+                )
+            choose_device(job.device)
+        return 1
+
     def run(self, jobs: Sequence[Job], progress: JobListener, slots: int) -> list[str]:
         statuses = ["missing"] * len(jobs)
         threads = torch.get_num_threads()
@@ -36,8 +45,6 @@ class InlineExecutor(Executor):
 
 
 def _run(job: Job, progress: JobListener) -> Finished:
-    if job.processes > 1:
-        raise UsageError(f"--processes {job.processes}: the inline executor has one process; choose --executor local")
     here = replace(job, device=choose_device(job.device))
     stop = StopRequests()
     stop.allow(job.timeout)

@@ -1,5 +1,6 @@
 """Cells as processes of this machine."""
 
+import json
 import os
 import signal
 import subprocess
@@ -12,10 +13,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
+from pydantic import Field
+
 from ferbench.contract.events import Finished, read_events
-from ferbench.contract.executor import Executor, Job, JobListener
+from ferbench.contract.executor import Executor, ExecutorOptions, Job, JobListener
+from ferbench.errors import ExecutorError
 from ferbench.execution.crash_record import crash_record, keep_log
-from ferbench.execution.devices import choose_device
+from ferbench.execution.forks import FORKING, Forked, ForkServer, ServerGoneError
+from ferbench.execution.slots import Slot, slots_for
+from ferbench.execution.worker import THREAD_VARIABLES
 from ferbench.records.schema import Status
 
 GRACE_SECONDS = 60.0
@@ -23,13 +29,17 @@ GRACE_SECONDS = 60.0
 LOOK_SECONDS = 0.05
 """How often events are read."""
 MAX_LOG_BYTES = 1_000_000
+WORKER = "ferbench.execution.worker:work_as_fork"
 
 
 @dataclass
 class _Running:
     index: int
     job: Job
-    process: subprocess.Popen[bytes]
+    slot: Slot
+    process: subprocess.Popen[bytes] | Forked
+    stdin: int
+    """Our end of its standard input: it ends with it."""
     events: IO[bytes]
     log: IO[bytes]
     began: float
@@ -42,26 +52,93 @@ class _Running:
         return self.process.poll() is not None or time.monotonic() >= self.deadline
 
 
+class LocalOptions(ExecutorOptions):
+    """How cells share the GPUs of this machine."""
+
+    per_device: int = Field(1, ge=1, description="cells at a time on each GPU")
+
+
 class LocalExecutor(Executor):
-    """One process per cell, `slots` at a time; a process that crashes or hangs costs its own cell only."""
+    """A process per cell, side by side on the CPU or on GPUs of their own; one that crashes or hangs costs its cell.
+
+    On Linux each is a fork of a server that has imported torch, which lives while `run` does.
+    """
+
+    Options = LocalOptions
+    options: LocalOptions
+
+    def places(self, jobs: Sequence[Job], wanted: int | None) -> int:
+        return len(slots_for(jobs[0], self.options.per_device, wanted)) if jobs else 1
 
     def run(self, jobs: Sequence[Job], progress: JobListener, slots: int) -> list[str]:
-        for job in jobs:
-            choose_device(job.device, job.processes)  # one error, instead of one for each cell
         statuses = ["missing"] * len(jobs)
         waiting = deque(enumerate(jobs))
-        with _ending_children() as running:
+        free = deque(slots_for(jobs[0], self.options.per_device, slots) if jobs else ())
+        with _Starter() as starter, _ending_children() as running:
             while waiting or running:
-                while waiting and len(running) < slots:
-                    running.append(_start(*waiting.popleft()))
+                while waiting and free:
+                    running.append(starter.start(*waiting.popleft(), free.popleft()))
                 time.sleep(LOOK_SECONDS)
                 for child in list(running):
                     if child.is_over:
                         statuses[child.index] = _finish(child, progress)
                         running.remove(child)
+                        free.append(child.slot)
                     else:
                         _forward_events(child, progress)
         return statuses
+
+
+class _Starter:
+    """Starts workers; has a server for them from the first on, and another one when that is gone."""
+
+    def __init__(self) -> None:
+        self._servers: dict[int, ForkServer] = {}
+        """By the number of threads, which libraries read when they are loaded."""
+
+    def __enter__(self) -> "_Starter":
+        return self
+
+    def __exit__(self, *raised: object) -> None:
+        for server in self._servers.values():
+            server.end()
+
+    def start(self, index: int, job: Job, slot: Slot) -> _Running:
+        """A worker for a job."""
+        events, log = tempfile.NamedTemporaryFile(), tempfile.TemporaryFile()  # noqa: SIM115 (closed in _finish)
+        stdin, our_end = os.pipe()
+        try:
+            process = self._process(slot.job(job), slot, Path(events.name), (stdin, log.fileno(), log.fileno()))
+        finally:
+            os.close(stdin)
+        now = time.monotonic()
+        deadline = float("inf") if job.timeout is None else now + job.timeout + GRACE_SECONDS
+        return _Running(index, job, slot, process, our_end, events, log, now, deadline)
+
+    def _process(
+        self, job: Job, slot: Slot, events: Path, streams: tuple[int, int, int]
+    ) -> subprocess.Popen[bytes] | Forked:
+        environment, (stdin, stdout, stderr) = slot.environment(), streams
+        if not FORKING:
+            command = [*job.command(events), "--die-with-parent"]
+            return subprocess.Popen(command, stdin=stdin, stdout=stdout, stderr=stderr, env=environment)
+        arguments, last_line = [json.dumps(job.to_json()), str(events)], ""
+        for _ in range(2):  # a server that was killed says nothing of the next one
+            server = self._server(job.threads)
+            try:
+                return server.start(WORKER, arguments, environment, streams, may_fork=True)
+            except ServerGoneError:
+                last_line = server.end()
+                del self._servers[job.threads]
+        raise ExecutorError(
+            "the process that starts cells has ended twice before it started one"
+            f"{f' ({last_line})' if last_line else ''}; `python -m ferbench doctor` looks at this installation"
+        )
+
+    def _server(self, threads: int) -> ForkServer:
+        if threads not in self._servers:
+            self._servers[threads] = ForkServer({**os.environ, **{name: str(threads) for name in THREAD_VARIABLES}})
+        return self._servers[threads]
 
 
 @contextmanager
@@ -82,15 +159,6 @@ def _ending_children() -> Iterator[list[_Running]]:
         raise
 
 
-def _start(index: int, job: Job) -> _Running:
-    events, log = tempfile.NamedTemporaryFile(), tempfile.TemporaryFile()  # noqa: SIM115 (closed in _finish)
-    command = [*job.command(Path(events.name)), "--die-with-parent"]
-    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=log, stderr=log)
-    now = time.monotonic()
-    deadline = float("inf") if job.timeout is None else now + job.timeout + GRACE_SECONDS
-    return _Running(index, job, process, events, log, now, deadline)
-
-
 def _forward_events(child: _Running, progress: JobListener) -> None:
     """Pass on the events that have arrived."""
     for event in read_events(child.events):
@@ -106,8 +174,7 @@ def _finish(child: _Running, progress: JobListener) -> str:
     hangs = child.process.poll() is None
     if hangs:
         child.process.kill()
-    if child.process.stdin is not None:
-        child.process.stdin.close()  # which ends the processes that torchrun had started
+    os.close(child.stdin)  # which ends the processes that torchrun had started
     code = _wait(child.process, time.monotonic() + GRACE_SECONDS)
     _forward_events(child, progress)
     log = _end_of(child.log)
@@ -137,7 +204,7 @@ def _reason(child: _Running, code: int, hangs: bool) -> str:
     return f"its process was killed by {signal.Signals(-code).name}{memory}"
 
 
-def _wait(process: "subprocess.Popen[bytes]", until: float) -> int:
+def _wait(process: subprocess.Popen[bytes] | Forked, until: float) -> int:
     """The exit code; a process that has not ended by then is killed."""
     try:
         return process.wait(max(0.0, until - time.monotonic()))

@@ -3,31 +3,25 @@
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-import torch
-
+from ferbench.cells.method_facts import RowFacts
 from ferbench.cells.method_plan import MethodPlan, plan_of
-from ferbench.cells.request import Grid, RequestedCell, RunRequest, Start
+from ferbench.cells.request import Grid, GridRow, RequestedCell, RunRequest, Start
 from ferbench.cells.resolve import ResolvedCell
-from ferbench.cells.select import select
-from ferbench.contract.backbone import token_backbone
+from ferbench.cells.select import NotOnDiskError, Policy, check_counts, select, train_sizes
 from ferbench.contract.executor import INLINE, Job
 from ferbench.contract.protocol import Recipe
 from ferbench.discovery.registry import Registry
-from ferbench.errors import FerbenchError, PluginError, UsageError
-from ferbench.execution.build import build_backbone
+from ferbench.errors import UsageError
 from ferbench.execution.devices import check_device
 from ferbench.execution.executors import make_executor
 from ferbench.execution.record_builder import finished_record, has_model
-from ferbench.execution.weights import check_init, resolve_init
+from ferbench.execution.row_facts import RememberedRows
+from ferbench.execution.weights import resolve_init
 from ferbench.records.cell import Cell
 from ferbench.records.schema import Fingerprints, Record
 from ferbench.records.store import RunStore
-from ferbench.training.distributed import check_parts, check_processes
-
-if TYPE_CHECKING:
-    from ferbench.contract.method import Method
 
 
 @dataclass(frozen=True)
@@ -41,19 +35,24 @@ class PlannedCell:
     """Why its record will not be standard."""
 
 
-def make_plan(request: RunRequest, registry: Registry, *, check_data: bool = True) -> list[PlannedCell]:
+def make_plan(
+    request: RunRequest, registry: Registry, *, check_data: bool = True, pack: bool = True
+) -> list[PlannedCell]:
     """Every cell of the grid, checked as far as is possible without training; the cheapest mistakes come first.
 
-    Raises UsageError, PluginError or DataError for the first cell that cannot run. With `check_data` the data is
-    packed and split, so that a cached result of other data counts as missing. A cell stands before those that test
-    its model on other sets; where such a test is missing and the model is too, the cell counts as missing.
+    Raises UsageError, PluginError or DataError for the first cell that cannot run. With `check_data` the executor is
+    asked whether it can run them, and the data is packed and split, so that a cached result of other data counts as
+    missing; without `pack` the labels of a set that is not packed are counted alone. A cell stands before those that
+    test its model on other sets; where such a test is missing and the model is too, the cell counts as missing.
     """
-    planner, store = _Planner(request, registry), RunStore(request.runs)
+    planner, store = Planner(request, registry), RunStore(request.runs)
     found = {resolved.cell.cell_id: (resolved, job) for resolved, job in planner.cells()}
+    if check_data:
+        planner.executor.places([job for _, job in found.values()], None)  # refused before anything is packed
     plans = {cell_id: MethodPlan.model_validate(dict(job.plan)) for cell_id, (_, job) in found.items()}
     done: dict[str, Record | None] = {}
     for cell_id, (resolved, job) in found.items():
-        fingerprints = planner.checked_data(resolved, job) if check_data else None
+        fingerprints = planner.checked_data(resolved, job, pack) if check_data else None
         done[cell_id] = finished_record(
             store, resolved, plans[cell_id], fingerprints, done.get(resolved.base.cell.cell_id), job.executor
         )
@@ -72,20 +71,21 @@ def make_plan(request: RunRequest, registry: Registry, *, check_data: bool = Tru
     return planned
 
 
-class _Planner:
+class Planner:
     """Checks the nets of one request and makes its jobs. What cells share is hashed, split and built once."""
 
     def __init__(self, request: RunRequest, registry: Registry) -> None:
         self.request, self.registry = request, registry
-        make_executor(registry, request.executor, request.executor_options)  # refused before anything is packed
+        self.executor = make_executor(registry, request.executor, request.executor_options)
         check_device(request.device)
         # By what was asked for, never by this machine: a cell is the same wherever it is planned.
         precision = "bf16" if request.device.startswith("cuda") else "fp32"
-        self.grid = Grid(request, registry, self._start_of, precision)
+        self.grid = Grid(request, registry, self.start_of, self._facts, precision)
+        self.remembered = RememberedRows(self.grid)
         # Kept for this plan only: files may change until the next one.
         self._init = cache(resolve_init)
-        self._check_init = cache(check_init)
-        self._check_backbone = cache(check_backbone)
+        self._train_sizes = cache(train_sizes)
+        self._checked: set[tuple[object, ...]] = set()
         self._data: dict[tuple[Any, ...], tuple[Fingerprints, int]] = {}
 
     def cells(self) -> Iterator[tuple[ResolvedCell, Job]]:
@@ -93,29 +93,49 @@ class _Planner:
         for requested in self.grid.cells():
             yield requested.resolved, self._job(requested)
 
-    def checked_data(self, resolved: ResolvedCell, job: Job) -> Fingerprints:
-        """What the cell's data is, now; raises UsageError for a pool that its method cannot learn from."""
-        cell, needs = resolved.cell, (resolved.wants_boxes, resolved.relabels)
+    def checked_data(self, resolved: ResolvedCell, job: Job, pack: bool) -> Fingerprints | None:
+        """What the cell's data is, now; raises UsageError for a pool that its method cannot learn from.
+
+        None where the data is not packed and is not to be.
+        """
+        cell, needs = resolved.cell, ("boxes" in resolved.facts.requires, resolved.facts.relabeled)
         size = resolved.recipe.packed_size
         key = (job.dataset, job.pool, job.test_on, size, cell.classes, cell.budget, cell.seed, needs)
         if key not in self._data:
-            data = select(resolved)
+            try:
+                data = select(resolved) if pack else select(resolved, Policy.IF_ON_DISK)
+            except NotOnDiskError:
+                check_counts(resolved, self._train_sizes(resolved.dataset))
+                return None
             self._data[key] = data.fingerprints, data.n_unlabeled
         fingerprints, n_unlabeled = self._data[key]
-        method = resolved.declared
-        if method.uses_unlabeled and (problem := method.pool_problem(n_unlabeled)):
+        limited = resolved.facts.unlabeled and resolved.facts.limits_pool
+        if limited and (problem := resolved.declared.pool_problem(n_unlabeled)):
             pool = cell.pool or f"{cell.dataset} with {cell.budget.title()}"
             raise UsageError(f"method '{cell.method}': {problem} (the pool of {pool} has {n_unlabeled} images)")
         return fingerprints
 
-    def _start_of(self, backbone: str, recipe: Recipe, method: "Method") -> Start:
-        check_processes(recipe, self.request.device, self.request.processes)
-        size, tokens = recipe.image_size, "tokens" in method.requires
-        self._check_backbone(self.registry, backbone, size, tokens, self.request.processes)
-        start = Start(*self._init(self.registry, self.request.init, backbone, size))
-        if start.path is not None:
-            self._check_init(self.registry, backbone, size, start.path)
-        return start
+    def checked_facts(self, row: GridRow) -> RowFacts:
+        """What a row comes to, by its method's code; raises UsageError where that or the net cannot be."""
+        from ferbench.execution.nets import check_backbone, check_init  # torch, which who remembers does without
+        from ferbench.training.distributed import check_processes
+
+        facts, request = self.grid.facts(row), self.request
+        recipe = self.grid.recipe(row, facts)
+        check_processes(recipe, request.device, request.processes)
+        net = (self.registry, row.backbone, recipe.image_size)
+        if (key := (*net[1:], "tokens" in facts.method.requires)) not in self._checked:
+            check_backbone(*net, "tokens" in facts.method.requires, request.processes)
+            if (path := self.start_of(row.backbone, recipe).path) is not None:
+                check_init(*net, path)
+            self._checked.add(key)
+        return facts
+
+    def _facts(self, row: GridRow) -> RowFacts:
+        return self.remembered.find(row) or self.checked_facts(row)
+
+    def start_of(self, backbone: str, recipe: Recipe) -> Start:
+        return Start(*self._init(self.registry, self.request.init, backbone, recipe.image_size))
 
     def _job(self, requested: RequestedCell) -> Job:
         request, sources, cell = self.request, requested.sources, requested.resolved.cell
@@ -134,46 +154,3 @@ class _Planner:
             test_on=sources.test_on,
             executor=request.executor,
         )
-
-
-OTHER_SIZE = 224
-
-
-def check_backbone(registry: Registry, name: str, image_size: int, tokens: bool = False, processes: int = 1) -> None:
-    """Build the net without memory and send two images through; one that cannot be is a UsageError.
-
-    So is one without `tokens`, where the method wants them, and one that several processes cannot share. A builder that
-    fails whatever the size of images is a PluginError.
-    """
-    problem: Exception | None = None
-    # A net that looks at values fails on meta tensors; then the real ones decide.
-    for device in ("meta", "cpu"):
-        try:
-            _send_images(registry, name, image_size, tokens, processes, device)
-            return
-        except FerbenchError:
-            raise
-        except Exception as error:  # whatever a builder raises
-            problem = error
-    reason = " ".join(f"{type(problem).__name__}: {problem}".split()).removesuffix(":")[:200]
-    try:
-        build_backbone(registry, name, OTHER_SIZE, None)
-    except Exception:  # it is not the size
-        entry = registry.get("backbones", name.partition("/")[0])
-        raise PluginError(
-            f"backbone '{name}' of {entry.distribution} {entry.version} cannot be built ({reason}); choose another "
-            f"--backbone, or mend {entry.target}"
-        ) from problem
-    raise UsageError(
-        f"backbone '{name}' does not take images of {image_size} px ({reason}); "
-        "choose another --backbone or --set image_size=..."
-    )
-
-
-def _send_images(registry: Registry, name: str, image_size: int, tokens: bool, processes: int, device: str) -> None:
-    with torch.device(device), torch.no_grad():
-        backbone = build_backbone(registry, name, image_size, None)
-        backbone(torch.empty(2, 3, image_size, image_size))
-    if tokens:
-        token_backbone(backbone, name)
-    check_parts(backbone, processes)

@@ -88,7 +88,7 @@ class _Attempt:
 
     def _selection(self) -> str:
         """What is evaluated; a method that says it is the teacher, and evaluates another net, is not believed."""
-        rule, said = self.resolved.protocol.selection, self.resolved.selection
+        rule, said = self.resolved.protocol.selection, self.resolved.facts.selection
         if self.training is None or said != rule or self.resolved.protocol.validation:
             return said
         run = self.training.run
@@ -133,7 +133,7 @@ def train_cell(
             status="failed",
             error=error_report(error),
             config=resolved_config(resolved),
-            selection=resolved.selection,
+            selection=resolved.facts.selection,
             measured=unmeasured(job),
             environment=environment(),
         )
@@ -150,8 +150,20 @@ def train_cell(
         raise
     except DivergedError as error:
         return attempt.report("diverged", error=error)
+    except torch.OutOfMemoryError as error:
+        return attempt.report("failed", error=_out_of_memory(attempt, error))
     except Exception as error:
         return attempt.report("failed", error=error)
+
+
+def _out_of_memory(attempt: _Attempt, error: torch.OutOfMemoryError) -> DataError:
+    """What the cell had and what it then wanted; the other cells of a sweep are not concerned."""
+    had, wanted = peak_memory(attempt.device) / 1e9, str(error).partition(". See documentation")[0]
+    found = DataError(
+        f"out of memory on {device_name(attempt.device)}: this cell had {had:.2f} GB at the most and needs more "
+        f"({wanted}); run fewer cells on each GPU (--per-device), or choose a smaller --backbone"
+    )
+    return found.with_traceback(error.__traceback__)
 
 
 def _train(attempt: _Attempt, events: Events, stop: Stop, tests: Callable[[], None]) -> Trained:

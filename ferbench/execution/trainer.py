@@ -11,8 +11,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NoReturn
 
@@ -21,6 +21,7 @@ from ferbench.contract.executor import Job
 from ferbench.discovery.foreign_code import leave
 from ferbench.errors import InterruptedRun
 from ferbench.execution.event_lines import EventLines, end_with_parent
+from ferbench.execution.forks import Forked, Forks, ServerGoneError
 from ferbench.execution.handover import FACTS, REPORT, TEST, CellFacts, TrainerReport
 from ferbench.execution.run_cell import Events, Stop
 from ferbench.execution.stopping import StopRequests
@@ -34,18 +35,20 @@ PATIENCE_SECONDS = 0.2
 PR_SET_DUMPABLE = 4
 """Of Linux's prctl.h."""
 
+Process = subprocess.Popen[bytes] | Forked
 
-def train_apart(job: Job, folder: Path, events: Events, stop: Stop, tests: Callable[[], None]) -> TrainerReport:
-    """Have a process of its own train the cell. One that dies takes this one with it, in the same way."""
+
+def train_apart(
+    job: Job, folder: Path, events: Events, stop: Stop, tests: Callable[[], None], forks: Forks | None = None
+) -> TrainerReport:
+    """Have a process of its own train the cell. One that dies takes this one with it, in the same way.
+
+    It is one of the `forks` where there are any, and several do not share the cell.
+    """
     _close_memory()
-    launcher = (*TORCHRUN, str(job.processes)) if job.processes > 1 else ()
-    command = (sys.executable, *launcher, "-m", "ferbench.execution.trainer", json.dumps(job.to_json()), str(folder))
-    environment = {name: value for name, value in os.environ.items() if name != "RANK"}  # torchrun sets its own
-    with subprocess.Popen(
-        command, bufsize=0, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment
-    ) as process:
+    with _started(job, folder, forks) as (process, output):
         try:
-            for line in _lines(process, stop):
+            for line in _lines(process, output, stop):
                 if line == TRAINED:
                     tests()
                 else:
@@ -60,7 +63,35 @@ def train_apart(job: Job, folder: Path, events: Events, stop: Stop, tests: Calla
         raise reason
     if process.returncode == InterruptedRun.exit_code:
         raise InterruptedRun("its trainer was stopped; run the same command again to go on")
-    _die_of(process.returncode)
+    _die_of(process.wait())
+
+
+@contextmanager
+def _started(job: Job, folder: Path, forks: Forks | None) -> Iterator[tuple[Process, int]]:
+    """The trainer, which ends with this block, and the other end of its output."""
+    (stdin, our_input), (output, stdout) = os.pipe(), os.pipe()
+    try:
+        process = _start(job, folder, forks, stdin, stdout)
+    finally:
+        os.close(stdin)
+        os.close(stdout)
+    try:
+        yield process, output
+    finally:
+        os.close(our_input)
+        os.close(output)
+        process.wait()
+
+
+def _start(job: Job, folder: Path, forks: Forks | None, stdin: int, stdout: int) -> Process:
+    arguments = (json.dumps(job.to_json()), str(folder))
+    environment = {name: value for name, value in os.environ.items() if name != "RANK"}  # torchrun sets its own
+    if forks is not None and job.processes == 1:
+        with suppress(ServerGoneError):
+            return forks.start("ferbench.execution.trainer:train_as_fork", arguments, environment, (stdin, stdout, 2))
+    launcher = (*TORCHRUN, str(job.processes)) if job.processes > 1 else ()
+    command = (sys.executable, *launcher, "-m", "ferbench.execution.trainer", *arguments)
+    return subprocess.Popen(command, stdin=stdin, stdout=stdout, env=environment)
 
 
 def _pass_on(line: bytes, events: Events) -> None:
@@ -80,19 +111,18 @@ def _close_memory() -> None:
             ctypes.CDLL(None).prctl(PR_SET_DUMPABLE, 0, 0, 0, 0)
 
 
-def _lines(process: "subprocess.Popen[bytes]", stop: Stop) -> Iterator[bytes]:
+def _lines(process: Process, output: int, stop: Stop) -> Iterator[bytes]:
     """What the trainer tells until it is gone; it is asked to leave once `stop` gives an interruption."""
-    assert process.stdout is not None
     unread, asked = b"", False
     with selectors.DefaultSelector() as selector:
-        selector.register(process.stdout, selectors.EVENT_READ)
+        selector.register(output, selectors.EVENT_READ)
         while True:
             if not asked and isinstance(stop(), InterruptedRun):
                 process.terminate()
                 asked = True
             if not selector.select(PATIENCE_SECONDS):
                 continue
-            received = os.read(process.stdout.fileno(), 1 << 16)
+            received = os.read(output, 1 << 16)
             if not received:
                 return
             *lines, unread = (unread + received).split(b"\n")
@@ -108,21 +138,25 @@ def _die_of(code: int) -> NoReturn:
     raise SystemExit(code or 1)
 
 
-def main() -> int:
-    """Train the job of the command line; the exit code is 0 once a report lies in the folder."""
+def train_as_fork(arguments: Sequence[str], forks: Forks | None) -> int:
+    """What a fork of the server does that is started with a job as JSON and the folder of its rows."""
+    return main(*arguments)
+
+
+def main(job: str, folder: str) -> int:
+    """Train a job that is given as JSON; the exit code is 0 once a report lies in the folder."""
     stop = StopRequests()
     with stop.heeding_signals():  # before torch is imported, which takes seconds
-        return _train(stop)
+        return _train(Job.from_json(json.loads(job)), Path(folder), stop)
 
 
-def _train(stop: StopRequests) -> int:
+def _train(job: Job, folder: Path, stop: StopRequests) -> int:
     from ferbench.discovery.loader import load_registry
     from ferbench.execution.notices import warnings_as_notices
     from ferbench.execution.train_cell import train_cell
 
     end_with_parent()
     tell = EventLines(silent=os.environ.get("RANK", "0") != "0")
-    job, folder = Job.from_json(json.loads(sys.argv[1])), Path(sys.argv[2])
     if job.timeout is not None:
         began = CellFacts.model_validate_json((folder / FACTS).read_bytes()).began
         stop.allow(began + job.timeout - time.monotonic())
@@ -143,4 +177,4 @@ def _train(stop: StopRequests) -> int:
 
 
 if __name__ == "__main__":
-    leave(main())
+    leave(main(*sys.argv[1:]))

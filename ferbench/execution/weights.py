@@ -3,17 +3,11 @@
 import glob
 import hashlib
 import logging
-import warnings
 from pathlib import Path
 
-import safetensors.torch
-import torch
-
-from ferbench.contract.weights import Match
 from ferbench.data.cache import cache_root
 from ferbench.discovery.registry import Registry
-from ferbench.errors import DataError, FerbenchError
-from ferbench.execution.build import build_backbone
+from ferbench.errors import DataError
 from ferbench.records.files import file_digest, write_atomic
 
 log = logging.getLogger(__name__)
@@ -37,27 +31,6 @@ def resolve_init(registry: Registry, init: str, backbone: str, image_size: int) 
     return f"sha256:{file_digest(path)}", str(path.resolve())
 
 
-def check_init(registry: Registry, backbone: str, image_size: int, path: str) -> Match | None:
-    """Fit a file to a net that is built without memory; None where the builder does not say what matched.
-
-    Raises DataError for a file that does not fit or cannot be read safely, UsageError for a backbone that takes none.
-    """
-    problem: Exception | None = None
-    # A net that looks at values fails on meta tensors; then the real ones decide.
-    for device in ("meta", "cpu"):
-        try:
-            with torch.device(device), warnings.catch_warnings(action="ignore"):
-                return build_backbone(registry, backbone, image_size, Path(path)).init_match
-        except FerbenchError:
-            raise
-        except Exception as error:  # whatever a builder raises
-            problem = error
-    reason = " ".join(f"{type(problem).__name__}: {problem}".split()).removesuffix(":")[:200]
-    raise DataError(
-        f"{path}: backbone '{backbone}' cannot begin with these weights ({reason}); name others with --init, or omit it"
-    ) from problem
-
-
 def _from_hub(registry: Registry, backbone: str, image_size: int) -> Path:
     # A net that is built for its image size has position embeddings of that size.
     folder, stem = cache_root() / "weights", f"{backbone.replace('/', '_')}-{image_size}px"
@@ -66,6 +39,10 @@ def _from_hub(registry: Registry, backbone: str, image_size: int) -> Path:
             return path
         log.warning("%s is not as it was written; the weights are fetched again", path)
         path.unlink()
+    import safetensors.torch  # which who finds the file does without
+
+    from ferbench.execution.build import build_backbone
+
     try:
         built = build_backbone(registry, backbone, image_size, "hub")
     except (OSError, RuntimeError, ValueError) as error:

@@ -4,6 +4,8 @@ import json
 import logging
 import os
 import traceback
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 from ferbench.contract.events import Finished, Started
@@ -11,14 +13,24 @@ from ferbench.contract.executor import Job
 from ferbench.errors import FerbenchError, UsageError
 from ferbench.execution.endings import finished, unfinished
 from ferbench.execution.event_lines import EventLines, end_with_parent
+from ferbench.execution.forks import Forks
 from ferbench.execution.notices import warnings_as_notices
 from ferbench.execution.stopping import StopRequests
 
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
 
-def work(text: str, events: Path | None, *, die_with_parent: bool = False) -> int:
-    """Run the job that is given as JSON or as a file of it; the exit code is that of the error, or 0."""
+def work_as_fork(arguments: Sequence[str], forks: Forks | None) -> int:
+    """What a fork of the server does that is started with a job as JSON and the file of its events."""
+    job, events = arguments
+    return work(job, Path(events), die_with_parent=True, forks=forks)
+
+
+def work(text: str, events: Path | None, *, die_with_parent: bool = False, forks: Forks | None = None) -> int:
+    """Run the job that is given as JSON or as a file of it; the exit code is that of the error, or 0.
+
+    The trainer is one of the `forks`, or a new process.
+    """
     job = _read_job(text)
     # Before torch is imported, which reads them once.
     os.environ.update({name: str(job.threads) for name in THREAD_VARIABLES})
@@ -32,7 +44,7 @@ def work(text: str, events: Path | None, *, die_with_parent: bool = False) -> in
     stop = StopRequests()
     with stop.heeding_signals(), warnings_as_notices(emit):
         try:
-            ending, code = _run(job, emit, stop)
+            ending, code = _run(job, emit, stop, forks)
         except FerbenchError as error:
             ending, code = unfinished(error), error.exit_code
         except Exception:
@@ -50,12 +62,12 @@ def _read_job(text: str) -> Job:
         raise UsageError(f"JOB: neither a job of this version of ferbench as JSON nor a file of it ({error})") from None
 
 
-def _run(job: Job, emit: EventLines, stop: StopRequests) -> tuple[Finished, int]:
+def _run(job: Job, emit: EventLines, stop: StopRequests, forks: Forks | None) -> tuple[Finished, int]:
     from ferbench.discovery.loader import load_registry
     from ferbench.execution.run_cell import run_cell
     from ferbench.execution.trainer import train_apart
 
     stop.allow(job.timeout)
     emit(Started())
-    record = run_cell(job, load_registry(), emit, stop, train_apart)
+    record = run_cell(job, load_registry(), emit, stop, partial(train_apart, forks=forks))
     return finished(record), 0 if record.status == "ok" else 1

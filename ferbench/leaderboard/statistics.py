@@ -123,6 +123,18 @@ def paired(differences: Sequence[float], by_image: ByImage | None = None) -> Pai
     )
 
 
+def of_images(parts: NDArray[np.float64]) -> Spread:
+    """What one model scored, from what each test image adds to it, (m,), and its interval over the images alone.
+
+    It is I/m of the variance above, with the normal quantile; that other seeds would score otherwise is not in it.
+    """
+    half = (
+        float(ndtri((1 + CONFIDENCE) / 2)) * math.sqrt(float(parts.var(ddof=1)) / len(parts)) if len(parts) > 1 else 0
+    )
+    mean = float(parts.mean())
+    return Spread(mean, None, mean - half, mean + half)
+
+
 def standard_error(values: Sequence[float], by_image: ByImage | None = None) -> float:
     """Of the mean of two or more seeds' values: the square root of V above, of S/n where nothing is known by image."""
     return math.sqrt(sum(_variances(values, by_image)))

@@ -2,7 +2,7 @@
 
 import os
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -71,7 +71,7 @@ def _add_entries(dataset: Dataset, account: Account) -> None:
             _add_damage(account, entry)
             continue
         of_split = account.counts.setdefault(entry.split, {})
-        label = _label(entry)
+        label = entry.class_name or "unknown"
         of_split[label] = of_split.get(label, 0) + 1
         account.add("image", entry.id, "sample", entry.split)
         if isinstance(entry.image, Path):
@@ -90,12 +90,6 @@ def _entries(dataset: Dataset) -> Iterator[Sample | Damage]:
                 yield Damage(f"{shard}/{place.record}", place.reason)
             else:
                 yield Sample(place.id, dataset.file(shard, place.id), "unlabeled")
-
-
-def _label(sample: Sample) -> str:
-    if isinstance(sample.label, Mapping):
-        return max(sample.label, key=sample.label.__getitem__, default="unknown")
-    return sample.label or "unknown"
 
 
 def _add_damage(account: Account, damage: Damage) -> None:

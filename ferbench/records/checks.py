@@ -138,14 +138,23 @@ def departures(cell: Cell, protocol: Protocol, *, relabels: bool, selection: str
         budget.ratio in protocol.ratios or budget.count in protocol.counts or budget.per_class in protocol.per_class
     )
     if not listed or not (budget.per_class is not None or budget.allocation in protocol.allocations):
-        found.append(f"{budget.title()}: not in '{protocol.name}'")
+        found.append(f"{budget.title()}: not in '{protocol.name}', which has {_budgets(protocol)}")
     if cell.seed not in protocol.seeds:
-        found.append(f"seed {cell.seed}: not in '{protocol.name}'")
+        seeds = ", ".join(map(str, protocol.seeds))
+        found.append(f"seed {cell.seed}: not in '{protocol.name}', which has seeds {seeds}")
     if relabels:
         found.append("sees labels of a second draw")
     if selection != protocol.selection:
         found.append(f"evaluates: {selection}")
     return found + [f"own optimizer without a source: {text}" for text in optimizers]
+
+
+def _budgets(protocol: Protocol) -> str:
+    """The budgets of a protocol's tables, in words."""
+    found = [f"ratios {', '.join(protocol.ratios)}"] if protocol.ratios else []
+    found += [f"{', '.join(map(str, protocol.counts))} labels"] if protocol.counts else []
+    found += [f"{', '.join(map(str, protocol.per_class))} per class"] if protocol.per_class else []
+    return f"{' or '.join(found) or 'none'} ({', '.join(protocol.allocations)})"
 
 
 def unsourced(stage: str, departures: Mapping[str, object], source: str) -> list[str]:

@@ -96,19 +96,38 @@ def _cohens_kappa(outcome: Outcome) -> float:
     return float((observed - expected) / (n - expected)) if expected < n else 0.0
 
 
-def _calibration_error(outcome: Outcome) -> float:
-    logits, labels = outcome.logits, outcome.labels
-    assert logits is not None and labels is not None  # `needs_logits` promises it
+@dataclass(frozen=True, eq=False)
+class Calibration:
+    """Images by their largest softmax value, in bins of equal width: number, confidence, right ones; (B,) each."""
+
+    images: NDArray[np.int64]
+    confidence: NDArray[np.float64]  # summed over the images of a bin
+    correct: NDArray[np.float64]
+
+    @property
+    def error(self) -> float:
+        """The expected calibration error."""
+        return min(1.0, float(np.abs(self.correct - self.confidence).sum() / self.images.sum()))
+
+
+def calibration(logits: NDArray[np.float16], labels: NDArray[np.int64]) -> Calibration:
+    """Logits (N, C) and labels (N,) in `ECE_BINS` bins."""
     shifted = logits.astype(np.float64) - logits.max(axis=1, keepdims=True).astype(np.float64)
     confidence = 1.0 / np.exp(shifted).sum(axis=1)
     # Rounding before the bin is chosen: exp differs in its last bit between machines, and a value on a border
     # (1/3 is one) must not change its bin for that.
     bins = np.clip(np.ceil(np.round(confidence * ECE_BINS, 9)).astype(np.int64) - 1, 0, ECE_BINS - 1)
     correct = (logits.argmax(axis=1) == labels).astype(np.float64)
-    gaps = np.bincount(bins, weights=correct, minlength=ECE_BINS) - np.bincount(
-        bins, weights=confidence, minlength=ECE_BINS
+    return Calibration(
+        np.bincount(bins, minlength=ECE_BINS),
+        np.bincount(bins, weights=confidence, minlength=ECE_BINS).astype(np.float64),
+        np.bincount(bins, weights=correct, minlength=ECE_BINS).astype(np.float64),
     )
-    return min(1.0, float(np.abs(gaps).sum() / len(labels)))
+
+
+def _calibration_error(outcome: Outcome) -> float:
+    assert outcome.logits is not None and outcome.labels is not None  # `needs_logits` promises it
+    return calibration(outcome.logits, outcome.labels).error
 
 
 METRICS = (

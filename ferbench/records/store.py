@@ -6,12 +6,13 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import islice
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from ferbench.contract.events import EpochRow
-from ferbench.errors import DataError, VerificationError
+from ferbench.errors import DataError, UsageError, VerificationError, listed
 from ferbench.records.cell import Cell
 from ferbench.records.files import file_digest, read_bounded, remove_leftovers, unwritable, write_atomic, write_together
 from ferbench.records.formats import FORMAT, RUNS_FORMAT, check_format
@@ -27,6 +28,7 @@ MODEL = "model.safetensors"
 RUNNING = "running.json"
 CANCEL = ".cancel"
 LEASE = ".lease"
+MAX_LISTED = 10
 MARKER = "ferbench-runs.json"
 """Says which format a runs folder has; records themselves are read whatever it says."""
 
@@ -213,6 +215,21 @@ class RunStore:
             found += [(folder / name, "") for entry in inner if entry.name == name]
             folders += [Path(entry.path) for entry in inner if entry.is_dir(follow_symlinks=False)]
         return sorted(found, key=lambda place: place[0].relative_to(self.root).parts)
+
+
+def find_record(run: Path) -> Path:
+    """The record.json that a path means: itself, the one in the folder, or the only one below it."""
+    if run.is_file():
+        return run
+    if (run / RECORD).is_file():
+        return run / RECORD
+    found = [path for path, _ in islice(RunStore(run).iterate(), MAX_LISTED + 1)]
+    if not found:
+        raise UsageError(f"{run}: no {RECORD} in this folder or below; name the folder of a finished run")
+    if len(found) > 1:
+        lines = [str(path.parent) for path in found[:MAX_LISTED]] + ["and more"] * (len(found) > MAX_LISTED)
+        raise UsageError(f"{run}: several runs; name one of them:{listed(lines)}")
+    return found[0]
 
 
 def is_model(path: Path, digest: str) -> bool:

@@ -8,7 +8,7 @@ from typing import Any
 from jinja2 import Environment, FunctionLoader, StrictUndefined
 
 from ferbench.render.escape import plain
-from ferbench.render.numbers import NONE, grouped, percent
+from ferbench.render.numbers import NONE, grouped, percent, probability
 from ferbench.render.palette import DARK, LIGHT, series_name
 from ferbench.version import __version__
 
@@ -30,7 +30,7 @@ def templates(room: str, *, autoescape: bool) -> Environment:
 def page_templates(room: str) -> Environment:
     """The templates of a package's pages, with the words that all pages have; everything that they show is escaped."""
     environment = templates(room, autoescape=True)
-    environment.filters.update(percent=percent, grouped=grouped, typed=typed, block=_block)
+    environment.filters.update(percent=percent, probability=probability, grouped=grouped, typed=typed, block=_block)
     environment.filters["line"] = lambda text: plain(str(text), LONG)
     environment.globals.update(light=LIGHT, dark=DARK, series_name=series_name, none=NONE, version=__version__)
     return environment

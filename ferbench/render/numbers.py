@@ -8,6 +8,13 @@ def percent(value: float | None) -> str:
     return NONE if value is None else f"{100 * value:.1f} %"
 
 
+def probability(value: float) -> str:
+    """`81.2 %`; `> 99.9 %` and `< 0.1 %` where rounding would say that it is sure."""
+    if 0.9995 <= value < 1:
+        return "> 99.9 %"
+    return "< 0.1 %" if 0 < value < 0.0005 else percent(value)
+
+
 def counted(number: int, noun: str) -> str:
     """`1 record`, `2 records`."""
     return f"{number} {noun}{'' if number == 1 else 's'}"
@@ -20,7 +27,7 @@ def sentence_case(text: str) -> str:
 
 def grouped(value: float) -> str:
     """`1 234 567`."""
-    return f"{value:,.0f}".replace(",", "\u2009")
+    return f"{value:,.0f}".replace(",", "\u202f")
 
 
 def duration(seconds: float) -> str:

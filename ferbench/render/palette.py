@@ -10,6 +10,7 @@ _COLORS = {
     "muted": ("#5b6672", "#9aa6b2"),
     "line": ("#d7dde3", "#343c44"),
     "heat": ("#1464a5", "#2f7fc1"),
+    "matrix": ("#1463a4", "#2a76b6"),  # texts in "on-heat" are read on it
     "on-heat": ("#fefefe", "#fefefe"),
     "warn": ("#9a4a00", "#ffb866"),
     "warn-panel": ("#fff3e0", "#33260f"),

@@ -1,7 +1,5 @@
-"""Sheets of faces: what the views of training look like, and which test faces a model is wrong about."""
+"""Sheets of faces: what the views of training look like."""
 
-import base64
-import io
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,9 +7,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image
 from safetensors import SafetensorError, safe_open
-from scipy.special import softmax
 
 from ferbench.contract.batch import ViewSpec
 from ferbench.contract.protocol import Recipe
@@ -20,15 +16,13 @@ from ferbench.data.load.image_store import ImageStore
 from ferbench.data.load.views import ViewMaker
 from ferbench.data.seeds import derive
 from ferbench.data.select.splits import Selection
-from ferbench.records.predictions import Predictions
 from ferbench.render.escape import plain
 from ferbench.reporting.local_data import MAX_IMAGE_SIZE, LocalData
+from ferbench.reporting.pictures import picture_uri
 
 COLUMNS = 7
-ERROR_ROWS = 2
 MAX_STAGES = 4  # with pictures
 MAX_ROWS = 8  # of pictures of a stage
-LARGEST_FACE = 96  # pixels
 LABELED_VIEWS = ("plain", "weak", "weak", "strong", "strong")
 UNLABELED_VIEWS = ("weak", "strong", "strong")
 VIEW_TITLES = {"plain": "stored", "weak": "weak", "strong": "strong"}
@@ -44,25 +38,9 @@ class Sheet:
     captions: Sequence[Caption] = ()
 
 
-@dataclass(frozen=True)
-class ConfidentError:
-    """A test image that the model was sure of and wrong about."""
-
-    id: str
-    label: int
-    predicted: int
-    confidence: float
-
-
 def face_row(title: str, images: Iterable[NDArray[np.uint8]]) -> tuple[str, Sequence[str]]:
-    """A row of a sheet: every face with its own pixels, which the page enlarges; only large ones lose some."""
-    uris = []
-    for image in images:
-        picture, buffer = Image.fromarray(image), io.BytesIO()
-        picture.thumbnail((LARGEST_FACE, LARGEST_FACE), Image.Resampling.LANCZOS)
-        picture.save(buffer, "PNG", optimize=True)
-        uris.append(f"data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}")
-    return title, uris
+    """A row of a sheet."""
+    return title, [picture_uri(image) for image in images]
 
 
 def labeled_sheet(local: LocalData, seed: int) -> Sheet:
@@ -97,22 +75,6 @@ def view_sheet(
     return Sheet(rows, captions)
 
 
-def error_sheets(packed: ImageStore, errors: Sequence[ConfidentError], class_names: Sequence[str]) -> list[Sheet]:
-    """The faces of errors that are in the packed data, one sheet per row."""
-    row_of = {image: row for row, image in enumerate(packed.ids)}
-    known = [error for error in errors if error.id in row_of]
-    sheets = []
-    for start in range(0, len(known), COLUMNS):
-        part = known[start : start + COLUMNS]
-        pool = image_set(packed, [row_of[error.id] for error in part], CPU)
-        captions = [
-            (f"true {class_names[e.label]}", f"said {class_names[e.predicted]}", f"{_percent(e.confidence)} sure")
-            for e in part
-        ]
-        sheets.append(Sheet([face_row("", pool.images.numpy())], captions))
-    return sheets
-
-
 def picture_sheets(folder: Path) -> dict[str, Sheet]:
     """What stages have shown, by name of the stage; files that are no pictures of a sensible size are left out."""
     sheets = {}
@@ -134,20 +96,6 @@ def _are_pictures(rows: list[NDArray[np.uint8]]) -> bool:
     shape = rows[0].shape
     square = len(shape) == 4 and shape[1] == shape[2] and shape[3] == 3
     return square and rows[0].dtype == np.uint8 and 0 < shape[0] <= COLUMNS and 0 < shape[1] <= MAX_IMAGE_SIZE
-
-
-def _percent(confidence: float) -> str:
-    return "> 99 %" if confidence > 0.99 else f"{100 * confidence:.0f} %"
-
-
-def confident_errors(predictions: Predictions, count: int = COLUMNS * ERROR_ROWS) -> list[ConfidentError]:
-    """The wrong predictions with the largest softmax value, the surest first; equal ones by id."""
-    ids, labels = predictions.ids, predictions.labels
-    shares = softmax(predictions.logits.astype(np.float64), axis=1)
-    predicted, confidence = shares.argmax(axis=1), shares.max(axis=1)
-    wrong = np.flatnonzero(predicted != labels).tolist()
-    surest = sorted(wrong, key=lambda i: (-confidence[i], ids[i]))[:count]
-    return [ConfidentError(ids[i], int(labels[i]), int(predicted[i]), float(confidence[i])) for i in surest]
 
 
 def spread_over_classes(packed: ImageStore, selection: Selection, class_names: Sequence[str]) -> list[int]:

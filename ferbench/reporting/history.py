@@ -33,6 +33,8 @@ class Chart:
     title: str
     steps: Sequence[int]
     curves: Mapping[str, Sequence[float | None]]
+    axis: str = ""
+    """What the values are."""
     note: str = ""
     percent: bool = False
     wide: bool = False
@@ -58,12 +60,21 @@ def charts(rows: Sequence[EpochRow], class_names: Sequence[str]) -> list[Chart]:
     mask_rates = [row.mask_rate_per_class for row in rows]
     precisions = [row.pseudo_label_precision_per_class for row in rows]
     found = [
-        _chart("Loss", rows, {"total": [row.loss for row in rows], **_parts(rows, "terms")}),
-        _chart("Learning rate", rows, {"learning rate": [row.learning_rate for row in rows]}),
-        _chart("Test metrics at evaluations", evaluated, evaluations, note=EVALUATION_NOTE, percent=True),
-        _chart("Pseudo-labels", rows, pseudo_labels, note=PSEUDO_LABEL_NOTE, percent=True),
-        _per_class("Mask rate by pseudo-label", rows, mask_rates, class_names, percent=True),
-        _per_class("Precision by pseudo-label", rows, precisions, class_names, percent=True),
+        _chart("Loss", rows, {"total": [row.loss for row in rows], **_parts(rows, "terms")}, axis="loss"),
+        _chart("Learning rate", rows, {"learning rate": [row.learning_rate for row in rows]}, axis="rate"),
+        _chart(
+            "Test metrics at evaluations",
+            evaluated,
+            evaluations,
+            axis="score on the test set",
+            note=EVALUATION_NOTE,
+            percent=True,
+        ),
+        _chart("Pseudo-labels", rows, pseudo_labels, axis="share of images", note=PSEUDO_LABEL_NOTE, percent=True),
+        _per_class("Mask rate by pseudo-label", rows, mask_rates, class_names, axis="share that is used", percent=True),
+        _per_class(
+            "Precision by pseudo-label", rows, precisions, class_names, axis="share that is right", percent=True
+        ),
         *_own_charts("method", rows, class_names),
         *_own_charts("head", rows, ()),
     ]
@@ -94,7 +105,7 @@ def _chart(title: str, rows: Sequence[EpochRow], series: Mapping[str, Sequence[A
 
 
 def _per_class(
-    title: str, rows: Sequence[EpochRow], values: Sequence[Any], class_names: Sequence[str], *, percent: bool = False
+    title: str, rows: Sequence[EpochRow], values: Sequence[Any], class_names: Sequence[str], **look: Any
 ) -> Chart:
     """One line per class where the lists are as long as there are classes, else numbered lines."""
     lists = [value if isinstance(value, list) else [] for value in values]
@@ -102,17 +113,18 @@ def _per_class(
     labels = class_names if longest == len(class_names) else [str(index) for index in range(longest)]
     series = {label: [row[i] if i < len(row) else None for row in lists] for i, label in enumerate(labels)}
     note = f"The first {MAX_CURVES} of {longest}." if longest > MAX_CURVES else ""
-    return _chart(title, rows, series, note=note, percent=percent, wide=True)
+    return _chart(title, rows, series, note=note, wide=True, **look)
 
 
 def _own_charts(part: str, rows: Sequence[EpochRow], class_names: Sequence[str]) -> Iterator[Chart]:
     """What a method or a head shows of itself; the lists of a head are numbered, whatever their length."""
     for name, values in list(_parts(rows, part).items())[:MAX_METHOD_CHARTS]:
-        title = f"{part.capitalize()}: {plain(name.replace('_', ' '), 60)}"
+        shown = plain(name.replace("_", " "), 60)
+        title = f"{part.capitalize()}: {shown}"
         if any(isinstance(value, list) for value in values):
-            yield _per_class(title, rows, values, class_names)
+            yield _per_class(title, rows, values, class_names, axis=shown)
         else:
-            yield _chart(title, rows, {name: values})
+            yield _chart(title, rows, {name: values}, axis=shown)
 
 
 def _parts(rows: Sequence[EpochRow], field: str) -> dict[str, list[Any]]:

@@ -3,34 +3,44 @@
 import re
 import shlex
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 from markupsafe import Markup
 
 from ferbench.contract.dataset import Dataset
 from ferbench.discovery.registry import Registry
-from ferbench.errors import FerbenchError
+from ferbench.errors import DataError, FerbenchError
 from ferbench.records.dotted import flat
+from ferbench.records.metrics import calibration
 from ferbench.records.rows import row_title, titled
 from ferbench.records.schema import Record
 from ferbench.render.html import render
 from ferbench.render.svg import themed
 from ferbench.reporting import tables
+from ferbench.reporting.calibration import calibration_words, reliability_plot
 from ferbench.reporting.history import Chart, charts, thinned
 from ferbench.reporting.local_data import open_data
 from ferbench.reporting.plots import line_chart
 from ferbench.reporting.run_files import RunFiles
+from ferbench.reporting.sure_errors import sure_errors, with_pictures
 
 MAX_MATRIX = 60
 """Classes of a confusion matrix that is shown."""
 
 
 def report_page(
-    run: RunFiles, registry: Registry, dataset: Dataset | None = None, test_set: Dataset | None = None
+    run: RunFiles,
+    registry: Registry,
+    dataset: Dataset | None = None,
+    test_set: Dataset | None = None,
+    *,
+    embedding: bool = False,
 ) -> bytes:
     """The HTML file, self-contained and equal for equal input.
 
-    `dataset` is the record's, and `test_set` the other that it is tested on, if they have no known name.
+    `dataset` is the record's, and `test_set` the other that it is tested on, if they have no known name. `embedding`
+    asks for a map of the test images.
     """
     record, result = titled(run.record, registry.titles), run.record.result
     confusion = result.confusion if result and result.outcome() else None
@@ -46,10 +56,11 @@ def report_page(
         subtitle=_subtitle(record),
         problems=problems,
         headline=tables.headline(result, record.headline) if result else [],
-        plots=[(chart, Markup(themed(line_chart(chart)))) for chart in _charts(run)],
+        plots=[(chart, *_both_widths(chart)) for chart in _charts(run)],
+        calibration=_calibration(run),
         confusion=confusion if confusion and len(confusion) <= MAX_MATRIX else None,
         class_table=tables.class_rows(result, confusion, thinned(run.history)) if result and confusion else [],
-        **_faces(run, registry, dataset, test_set),
+        **_faces(run, registry, dataset, test_set, embedding),
         cell={"budget": record.cell.budget.title(), **record.cell.model_dump(exclude={"overrides", "budget"})},
         protocol=dict(flat(record.config.protocol)),
         method=dict(flat(record.config.method)),
@@ -64,6 +75,20 @@ def curve_files(run: RunFiles) -> Iterator[tuple[str, bytes]]:
     for chart in _charts(run):
         slug = re.sub(r"[^a-z0-9]+", "-", chart.title.lower()).strip("-")
         yield f"{slug}.svg", line_chart(chart).encode("utf-8")
+
+
+def _both_widths(chart: Chart) -> tuple[Markup, Markup | None]:
+    """A chart as it is, and a wide one as it is where there is no room for it."""
+    narrow = Markup(themed(line_chart(replace(chart, wide=False)))) if chart.wide else None
+    return Markup(themed(line_chart(chart))), narrow
+
+
+def _calibration(run: RunFiles) -> tuple[Markup, str] | None:
+    """The reliability diagram and what it says; None where there are no predictions."""
+    if run.predictions is None:
+        return None
+    words = calibration_words(calibration(run.predictions.logits, run.predictions.labels))
+    return Markup(themed(reliability_plot(run.predictions))), words
 
 
 def _charts(run: RunFiles) -> list[Chart]:
@@ -82,10 +107,13 @@ def _subtitle(record: Record) -> str:
     return f"{cell.budget.title()}{pool}, seed {cell.seed}{test_on}"
 
 
-def _faces(run: RunFiles, registry: Registry, dataset: Dataset | None, test_set: Dataset | None) -> dict[str, Any]:
+def _faces(
+    run: RunFiles, registry: Registry, dataset: Dataset | None, test_set: Dataset | None, embedding: bool
+) -> dict[str, Any]:
     """The sheets of faces, or why there are none; torch is imported only where the dataset is here."""
     record, seed = run.record, run.record.cell.seed
-    found: dict[str, Any] = dict.fromkeys(("labeled", "unlabeled", "missing")) | {"errors": [], "stage_sheets": {}}
+    found: dict[str, Any] = dict.fromkeys(("labeled", "unlabeled", "missing", "embedding", "no_embedding"))
+    found |= {"errors": sure_errors(run.predictions) if run.predictions else [], "stage_sheets": {}}
     if any(run.path.parent.glob("pictures-*.safetensors")):
         from ferbench.reporting.face_sheets import picture_sheets
 
@@ -93,13 +121,18 @@ def _faces(run: RunFiles, registry: Registry, dataset: Dataset | None, test_set:
     try:
         local = open_data(record, registry, dataset, test_set)
     except FerbenchError as error:
-        return {**found, "missing": str(error)}
-    from ferbench.reporting.face_sheets import confident_errors, error_sheets, labeled_sheet, unlabeled_sheet
+        return {**found, "missing": str(error), "no_embedding": str(error) if embedding else None}
+    from ferbench.reporting.face_sheets import labeled_sheet, unlabeled_sheet
 
     found["labeled"] = labeled_sheet(local, seed)
     if record.result is None or record.result.n_unlabeled is not None:
         found["unlabeled"] = unlabeled_sheet(local, seed)
-    if run.predictions and record.result:
-        errors = confident_errors(run.predictions)
-        found["errors"] = error_sheets(local.data.tested, errors, record.result.class_names)
+    found["errors"] = with_pictures(found["errors"], local.data.tested)
+    if embedding:
+        from ferbench.reporting.embedding import embedding_plots
+
+        try:
+            found["embedding"] = [Markup(themed(plot)) for plot in embedding_plots(run.path, registry, local)]
+        except DataError as error:
+            found["no_embedding"] = str(error)
     return found

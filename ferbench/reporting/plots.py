@@ -9,12 +9,17 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from ferbench.render.escape import plain
-from ferbench.render.palette import LIGHT, SERIES, series_name
+from ferbench.render.palette import LIGHT, series_name
 from ferbench.render.svg import draw
 from ferbench.reporting.history import Chart
 
 NARROW, WIDE, HEIGHT = 434.0, 892.0, 236.0
 LABEL = 18  # letters
+AXIS = 24
+DASHES = ("-", (0, (5, 2.5)), (0, (1.5, 1.5)), (0, (7, 2, 1.5, 2)))
+"""Where lines coincide, the gaps of the upper ones show the lower: at zero many do."""
+MARKERS = (4.6, 3.6, 2.6, 1.8)
+"""Sizes of dots: the larger ones are drawn first, and show around the others."""
 STAGE_LETTER = 7.0  # its width, generously
 
 
@@ -28,7 +33,8 @@ def line_chart(chart: Chart) -> str:
         _limits(axes, chart)
         _stages(axes, chart.stages, width / 2)
         axes.set_title(chart.title, loc="left", pad=18 if chart.stages else 8)
-        axes.set_xlabel("step", loc="right")
+        axes.set_xlabel("step")
+        axes.set_ylabel(plain(chart.axis, AXIS))
         if len(chart.curves) > 1:
             lines = axes.lines[: len(chart.curves)]
             legend = figure.legend(lines, ["name"] * len(lines), loc="outside right upper")
@@ -45,9 +51,10 @@ def _lines(axes: Axes, chart: Chart) -> None:
             # nothing is cut off at the axes, so that a marker on the edge is whole: keep to what belongs in them
             [math.nan if value is None or (chart.percent and not 0 <= value <= 1) else value for value in values],
             color=LIGHT[series_name(number)],
-            linestyle="-" if number < SERIES else (0, (4, 1.5)),
+            linestyle=DASHES[number % len(DASHES)],
             # a value between two missing ones has no line: its marker shows it
             marker="o" if len(chart.steps) <= 60 else None,
+            markersize=MARKERS[number % len(MARKERS)],
             clip_on=False,
         )
 

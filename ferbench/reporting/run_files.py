@@ -3,21 +3,18 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 
 from safetensors import SafetensorError, safe_open
 
 from ferbench.contract.events import EpochRow
-from ferbench.errors import DataError, UsageError, VerificationError, listed
+from ferbench.errors import DataError, VerificationError
 from ferbench.records.formats import CHECKPOINT_FORMAT, check_format
 from ferbench.records.history import HISTORY, MAX_HISTORY_BYTES, history_digest, parse_history, read_history
 from ferbench.records.predictions import Predictions
 from ferbench.records.schema import Record, Result, parse_json
-from ferbench.records.store import CHECKPOINT, PREDICTIONS, RECORD, RunStore, read_predictions, read_record
+from ferbench.records.store import CHECKPOINT, PREDICTIONS, read_predictions, read_record
 from ferbench.records.tensor_files import METADATA_KEY
-
-MAX_LISTED = 10
 
 
 @dataclass(frozen=True)
@@ -29,21 +26,6 @@ class RunFiles:
     history: list[EpochRow]
     predictions: Predictions | None
     problems: tuple[str, ...]
-
-
-def find_record(run: Path) -> Path:
-    """The record.json that a path means: itself, the one in the folder, or the only one below it."""
-    if run.is_file():
-        return run
-    if (run / RECORD).is_file():
-        return run / RECORD
-    found = [path for path, _ in islice(RunStore(run).iterate(), MAX_LISTED + 1)]
-    if not found:
-        raise UsageError(f"{run}: no {RECORD} in this folder or below; name the folder of a finished run")
-    if len(found) > 1:
-        lines = [str(path.parent) for path in found[:MAX_LISTED]] + ["and more"] * (len(found) > MAX_LISTED)
-        raise UsageError(f"{run}: several runs; name one of them:{listed(lines)}")
-    return found[0]
 
 
 def read_run(path: Path) -> RunFiles:

@@ -51,8 +51,7 @@ def checkpoint_bytes(checkpoint: Checkpoint) -> bytes:
 def write_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
     """Write atomically, with the number of the format and a digest; the old file stays until the new one is whole."""
     state = {FORMAT: CHECKPOINT_FORMAT, **checkpoint.state}
-    state[DIGEST] = _digest(Checkpoint(checkpoint.tensors, state))
-    write_atomic(path, checkpoint_bytes(Checkpoint(checkpoint.tensors, state)))
+    write_atomic(path, checkpoint_bytes(sealed(Checkpoint(checkpoint.tensors, state))))
 
 
 def read_checkpoint(path: Path) -> Checkpoint:
@@ -63,9 +62,20 @@ def read_checkpoint(path: Path) -> Checkpoint:
     checkpoint = read_tensors(path)
     remedy = f"remove it (rm {path}) and give the same command again, which begins anew"
     check_format(path, checkpoint.state, CHECKPOINT_FORMAT, remedy)
-    if checkpoint.state.pop(DIGEST, None) != _digest(checkpoint):
+    if not unsealed(checkpoint):
         raise DamagedTensorsError(path, "not as it was written")
     return checkpoint
+
+
+def sealed(checkpoint: Checkpoint) -> Checkpoint:
+    """The same with a digest over tensors and state in its state."""
+    return Checkpoint(checkpoint.tensors, {**checkpoint.state, DIGEST: _digest(checkpoint)})
+
+
+def unsealed(checkpoint: Checkpoint) -> bool:
+    """Take the digest out of the state; whether it is that of the content."""
+    found: object = checkpoint.state.pop(DIGEST, None)
+    return found == _digest(checkpoint)
 
 
 def read_tensors(path: Path) -> Checkpoint:

@@ -44,7 +44,7 @@ def check_processes(recipe: Recipe, device: str, count: int) -> None:
             raise UsageError(
                 f"{name} {size} cannot be shared by {count} processes; name another number with --processes"
             )
-    if count > 1 and device.startswith("cuda:"):
+    if count > 1 and device.startswith("cuda:") and "-" not in device:
         raise UsageError(f"--device {device}: {count} processes need a GPU each; use --device cuda")
 
 

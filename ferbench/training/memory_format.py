@@ -1,5 +1,7 @@
 """How a net lies on its device: channels last, and on a CPU tiny feature maps as matrix products."""
 
+from typing import TypeVar
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -16,10 +18,11 @@ class TinyMapConv2d(nn.Conv2d):
     @classmethod
     def of(cls, conv: nn.Conv2d) -> "TinyMapConv2d":
         """The same convolution, sharing its parameters."""
-        size = conv.in_channels, conv.out_channels, conv.kernel_size, conv.stride, conv.padding
-        made = cls(*size, bias=conv.bias is not None, device="meta")  # type: ignore[arg-type]
-        made.weight, made.bias = conv.weight, conv.bias
-        return made.to(memory_format=torch.contiguous_format)
+        return _sharing(conv, cls).to(memory_format=torch.contiguous_format)
+
+    def plain(self) -> nn.Conv2d:
+        """The inverse of `of`."""
+        return _sharing(self, nn.Conv2d)
 
     def forward(self, images: Tensor) -> Tensor:
         patches = F.unfold(images, self.kernel_size, padding=self.padding, stride=self.stride)  # type: ignore[arg-type]
@@ -31,6 +34,16 @@ class TinyMapConv2d(nn.Conv2d):
         return outputs.unflatten(1, (height, width)).permute(0, 3, 1, 2)
 
 
+Convolution = TypeVar("Convolution", bound=nn.Conv2d)
+
+
+def _sharing(conv: nn.Conv2d, kind: type[Convolution]) -> Convolution:
+    size = conv.in_channels, conv.out_channels, conv.kernel_size, conv.stride, conv.padding
+    made = kind(*size, bias=conv.bias is not None, device="meta")  # type: ignore[arg-type]
+    made.weight, made.bias = conv.weight, conv.bias
+    return made
+
+
 def lay_out(net: Network, device: torch.device, image_size: int) -> Network:
     """Move a net to its device in the layout that trains fastest there; results stay the same up to rounding."""
     net = net.to(device).to(memory_format=torch.channels_last)
@@ -38,6 +51,15 @@ def lay_out(net: Network, device: torch.device, image_size: int) -> Network:
         for name in _tiny_convolutions(net, image_size):
             parent, _, last = name.rpartition(".")
             setattr(net.get_submodule(parent), last, TinyMapConv2d.of(net.get_submodule(name)))  # type: ignore[arg-type]
+    return net
+
+
+def plain_convolutions(net: Network) -> Network:
+    """Put the plain convolution back for each that is computed as a matrix product, with its parameters."""
+    for name, module in list(net.named_modules()):
+        if isinstance(module, TinyMapConv2d):
+            parent, _, last = name.rpartition(".")
+            setattr(net.get_submodule(parent), last, module.plain())
     return net
 
 

@@ -15,17 +15,25 @@ def model_bytes(net: nn.Module, class_names: Sequence[str]) -> bytes:
     return checkpoint_bytes(Checkpoint(dict(net.state_dict()), {"class_names": list(class_names)}))
 
 
-def load_model(net: nn.Module, path: Path, digest: str) -> None:
-    """Put the tensors of the file into a net that is built like its own; raises DataError where they are others.
+def load_tensors(net: nn.Module, path: Path, digest: str) -> None:
+    """Put the tensors of the file of a record into a net that is built like its own.
 
-    Names and shapes are compared before a tensor is read, so that a file cannot ask for more memory than the net has.
+    Raises DataError where it is not the record's file, or of another net.
     """
     if not is_model(path, digest):
         raise DataError(f"{path}: not there, or not the model of the record beside it; run its cell again")
+    check_fits(net, path, "run its cell again")
+    net.load_state_dict(read_tensors(path).tensors)
+
+
+def check_fits(net: nn.Module, path: Path, remedy: str) -> None:
+    """Raises DataError where names or shapes of a file are not those of a net.
+
+    They are compared before a tensor is read, so that a file cannot ask for more memory than the net has.
+    """
     own = {name: list(tensor.shape) for name, tensor in net.state_dict().items()}
     shapes = tensor_shapes(path)
     if wrong := sorted(name for name in own.keys() | shapes.keys() if own.get(name) != shapes.get(name)):
         name = wrong[0]
         what = f"'{name}' has the shape {shapes.get(name, 'of nothing')}, the net {own.get(name, 'none of that name')}"
-        raise DataError(f"{path}: does not fit the net of its cell ({what}); run its cell again")
-    net.load_state_dict(read_tensors(path).tensors)
+        raise DataError(f"{path}: does not fit the net of its cell ({what}); {remedy}")

@@ -123,16 +123,15 @@ def test_mutated_records(root: Path, tmp_path: Path, batch: int, monkeypatch: py
     chance = random.Random(batch)
     good = good_records(root)
     mutants: dict[Path, str] = {}
-    original = {}
+    original, clean = {}, {}
     for number in range(MUTANTS // BATCHES):
         path = write_record(root, make_cell(dataset=f"faces{batch}-{number}"))
-        original[path] = read_record(path)
+        original[path], clean[path] = read_record(path), loaded(path).iloc[0]
         mutants[path] = tamper(chance, path.parent)
     frame = check_all_commands(root, tmp_path / "out", good).set_index("path")
-    clean = loaded(good[0]).iloc[0]
     for path, change in mutants.items():
         if str(path) in frame.index:
-            assert [frame.loc[str(path), name] for name in SCORES] == [clean[name] for name in SCORES], change
+            assert [frame.loc[str(path), name] for name in SCORES] == [clean[path][name] for name in SCORES], change
         if not os.path.lexists(path):
             continue
         if quiet("verify", str(path), codes=(0, 2, 5)).code == 0:

@@ -145,6 +145,29 @@ def test_the_api_gives_the_bytes_of_the_command(ferbench: Ferbench, finished: Pa
 
 
 @pytest.mark.slow
+def test_the_embedding_is_drawn_where_model_and_images_are(
+    ferbench: Ferbench, finished: Path, patterns: Path, tmp_path: Path
+) -> None:
+    pytest.importorskip("sklearn.manifold")
+    page, words = tmp_path / "page.html", ("report", str(finished), "--embedding", "--out", "page.html")
+    assert ferbench(*words, "--dataset", str(patterns)).returncode == 0
+    assert "Embedding of test images" in PageReader(page.read_bytes()).text
+    first = page.read_bytes()
+    assert ferbench(*words, "--dataset", str(patterns)).returncode == 0
+    assert page.read_bytes() == first
+    assert ferbench(*words).returncode == 0
+    assert "No embedding: " in PageReader(page.read_bytes()).text
+
+
+def test_without_scikit_learn_the_command_that_installs_it_is_named(
+    ferbench: Ferbench, finished: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "sklearn.manifold", None)
+    shown = ferbench("report", str(finished), "--embedding", "--out", "page.html")
+    assert (shown.returncode, "pip install 'ferbench[embedding]'" in shown.stderr) == (2, True)
+
+
+@pytest.mark.slow
 def test_curves_are_written_as_files_too(finished: Path, ferbench: Ferbench, tmp_path: Path) -> None:
     shown = ferbench("report", str(finished), "--out", str(tmp_path / "page.html"), "--plots", str(tmp_path / "plots"))
     assert shown.returncode == 0, shown.stderr

@@ -43,7 +43,8 @@ class ImageStore:
         with reading(folder, "packed dataset"):
             self.meta = read_meta(folder)
             check_files(folder, self.meta, MANIFEST)
-            self._manifest = pyarrow.parquet.read_table(folder / MANIFEST)
+            # `read_table` would import pandas.
+            self._manifest = pyarrow.parquet.ParquetFile(folder / MANIFEST).read()
 
     @property
     def name(self) -> str:

@@ -46,19 +46,24 @@ def decode_face(content: bytes, box: Box | None = None, crop: float | None = Non
         with Image.open(io.BytesIO(content), formats=FORMATS) as opened:
             if opened.width * opened.height > (Image.MAX_IMAGE_PIXELS or math.inf):
                 raise ValueError(f"{opened.width} x {opened.height} pixels are more than any photograph has")
-            converted = CONVERTED.get(opened.mode, "16-bit" if opened.mode.startswith("I") else "")
-            turned = _orientation(opened) in TURNED
-            image: Image.Image = opened
-            if box is not None and crop is not None:
-                image, box = _cut(opened, box, crop)
-            image = _rgb(ImageOps.exif_transpose(image) if turned else image)
-            return Face(image, None if turned else box, "EXIF" if turned else converted)
+            return rgb_face(opened, box, crop)
     except UnidentifiedImageError:
         raise ValueError(f"these {len(content)} bytes are no image") from None
     except UNDECODABLE:
         raise
     except Exception as error:  # whatever a decoder does with bytes that were made to break it
         raise ValueError(f"cannot be decoded ({type(error).__name__}: {error})") from None
+
+
+def rgb_face(picture: Image.Image, box: Box | None = None, crop: float | None = None) -> Face:
+    """What `decode_face` makes of a picture that is open: RGB, upright, with `crop` only its box."""
+    converted = CONVERTED.get(picture.mode, "16-bit" if picture.mode.startswith("I") else "")
+    turned = _orientation(picture) in TURNED
+    image = picture
+    if box is not None and crop is not None:
+        image, box = _cut(picture, box, crop)
+    image = _rgb(ImageOps.exif_transpose(image) if turned else image)
+    return Face(image, None if turned else box, "EXIF" if turned else converted)
 
 
 def resized(image: Image.Image, size: int) -> NDArray[np.uint8]:

@@ -70,19 +70,29 @@ def find_boxes(dataset: Dataset) -> Iterator[tuple[int, int]]:
 
 def detect(image: Image.Image) -> Box | None:
     """The only face of an image as parts of its width and height: x0, y0, x1, y1; None for no face or several."""
-    scale = SIDE / max(image.size)
+    found = faces(image, SIDE, SMALLEST)
+    return found[0] if len(found) == 1 else None
+
+
+def faces(image: Image.Image, side: int, smallest: float) -> list[Box]:
+    """All faces of an image as parts of its width and height: x0, y0, x1, y1; the largest first.
+
+    They are looked for where the longer side has `side` pixels, and are at least `smallest` of the shorter one.
+    """
+    scale = side / max(image.size)
     width, height = (max(1, round(side * scale)) for side in image.size)
     small = ImageOps.expand(image.resize((width, height), Image.Resampling.BILINEAR), MARGIN, "grey")
-    least, most = round(SMALLEST * min(width, height)), min(width, height) + MARGIN
+    least, most = round(smallest * min(width, height)), min(width, height) + MARGIN
     found: Sequence[Mapping[str, int]] = detector().detect_multi_scale(
         np.asarray(small), scale_factor=1.1, step_ratio=1, min_size=(least, least), max_size=(most, most)
     )
-    if len(found) != 1:
-        return None
-    face = found[0]
-    x0, y0 = face["c"] - MARGIN, face["r"] - MARGIN
-    x1, y1 = x0 + face["width"], y0 + face["height"]
-    return max(0, x0) / width, max(0, y0) / height, min(1, x1 / width), min(1, y1 / height)
+
+    def box(face: Mapping[str, int]) -> Box:
+        x0, y0 = face["c"] - MARGIN, face["r"] - MARGIN
+        x1, y1 = x0 + face["width"], y0 + face["height"]
+        return max(0, x0) / width, max(0, y0) / height, min(1, x1 / width), min(1, y1 / height)
+
+    return [box(face) for face in sorted(found, key=lambda face: -face["width"] * face["height"])]
 
 
 def _box(sample: Sample, root: Path | None) -> Box | None:

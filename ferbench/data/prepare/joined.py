@@ -1,6 +1,6 @@
 """Labeled sets joined by the names of their classes: one is tested, and further ones are trained on beside it."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -64,7 +64,7 @@ class JoinedDataset(Dataset):
             for entry in part.dataset.samples():
                 if isinstance(entry, Damage):
                     yield replace(entry, record=f"{part.name}/{entry.record}")
-                elif part is self.parts[0] or (entry.split == "train" and _label(entry) in part.class_names):
+                elif part is self.parts[0] or (entry.split == "train" and entry.class_name in part.class_names):
                     yield self._sample(part, entry, files)
 
     def source_digest(self) -> str:
@@ -114,10 +114,3 @@ class JoinedDataset(Dataset):
             ways = ", ".join(f"{part.name} by {part.dataset.info.rank_groups}" for part in self.parts)
             raise UsageError(f"{self.root}: labels of sets must be drawn in different ways ({ways}); join others")
         return next(iter(found), "image")
-
-
-def _label(sample: Sample) -> str | None:
-    """The class of a sample; of shares the largest, the first of equal ones."""
-    if isinstance(sample.label, Mapping):
-        return max(sample.label, key=sample.label.__getitem__, default=None)
-    return sample.label

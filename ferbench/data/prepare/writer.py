@@ -290,8 +290,9 @@ def _made_of(sample: Sample, crop: float | None) -> list[Any]:
     if isinstance(sample.image, bytes):
         return [*made_of, hashlib.sha256(sample.image).hexdigest()]
     path = os.fspath(sample.image)
+    name = path.encode("utf-8", "backslashreplace").decode()  # it may have bytes that are no text
     try:
         found = os.stat(path)
     except OSError:
-        return [*made_of, path]
-    return [*made_of, path, found.st_size, found.st_mtime_ns]
+        return [*made_of, name]
+    return [*made_of, name, found.st_size, found.st_mtime_ns]

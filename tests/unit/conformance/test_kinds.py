@@ -10,7 +10,7 @@ from ferbench.conformance.surroundings import Surroundings
 from ferbench.discovery.loader import builtin_registry
 from ferbench.discovery.registry import Entry
 from ferbench.errors import PluginError
-from ferbench.execution.plan import check_backbone
+from ferbench.execution.nets import check_backbone
 from tests.support.refusals import refused
 
 HONEST = {

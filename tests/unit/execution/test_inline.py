@@ -1,15 +1,19 @@
 """The inline executor: cells in this process, and what it makes is never standard."""
 
 import logging
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 import ferbench
 from ferbench.builtin import protocols
+from ferbench.builtin.methods.supervised import Supervised
 from ferbench.cells.request import RunRequest
+from ferbench.contract.batch import Batch, Losses
 from ferbench.contract.events import EpochRow, Event, Notice
 from ferbench.contract.executor import Job
 from ferbench.contract.protocol import Recipe
@@ -145,10 +149,24 @@ def test_warnings_are_told_as_notices() -> None:
 def test_it_has_one_process(registry: Registry, short: Registry, patterns: Path, tmp_path: Path) -> None:
     job = replace(plan(short, patterns, tmp_path, "inline").job, processes=2)
     with refused(UsageError, "--processes 2", "--executor local"):
-        InlineExecutor().run([job], lambda job, event: None, 1)
+        InlineExecutor().places([job], None)
 
 
 def test_an_unknown_executor_is_refused_with_the_nearest(short: Registry, patterns: Path, tmp_path: Path) -> None:
     with refused(UsageError, "'inlnie'", "did you mean 'inline'"):
         plan(short, patterns, tmp_path, "inlnie")
     assert not list(tmp_path.iterdir())
+
+
+def test_a_cell_without_memory_says_what_it_had_and_wanted(
+    short: Registry, patterns: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def loss(self: Supervised, batch: Batch) -> Losses:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has 1.00 GiB free.")
+
+    monkeypatch.setattr(Supervised, "loss", loss)
+    record = run(plan(short, patterns, tmp_path, "local").job, short)
+    assert record.status == "failed" and record.error is not None
+    assert re.search(r"out of memory on cpu: this cell had \d+\.\d\d GB .* allocate 2.00 GiB", record.error.line)
+    assert "--per-device" in record.error.line
+    assert "in loss" in record.error.traceback

@@ -7,6 +7,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,14 +21,9 @@ from ferbench.execution import local
 from ferbench.execution.plan import make_plan
 from ferbench.records.schema import Record
 from ferbench.records.store import RunStore
+from tests.support.scripted_worker import FINISHED, SCRIPT
 
 Run = Callable[..., tuple[list[str], list[Event]]]
-
-PRELUDE = """
-import json, os, signal, sys, time
-job, events = json.loads(sys.argv[1]), open(sys.argv[2], "ab", buffering=0)
-"""
-FINISHED = 'events.write(json.dumps({"kind": "finished", "status": "ok", "message": ""}).encode() + b"\\n")'
 
 
 @pytest.fixture
@@ -46,19 +42,22 @@ def jobs(patterns: Path, tmp_path: Path) -> list[Job]:
     return [item.job for item in make_plan(request, load_registry(), check_data=False)]
 
 
-@pytest.fixture
-def run(jobs: list[Job], monkeypatch: pytest.MonkeyPatch) -> Run:
-    """Run the cells with a Python script in place of the worker; `job` is what it was given."""
+@pytest.fixture(params=["new processes", pytest.param("forks", marks=pytest.mark.slow)])
+def run(jobs: list[Job], request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Run:
+    """Run the cells with a script in place of the worker, as it is started on Linux and elsewhere."""
+
+    def command(job: Job, events: Path) -> list[str]:
+        return [sys.executable, "-m", "tests.support.scripted_worker", json.dumps(job.to_json()), str(events)]
 
     def run(script: str, *, slots: int = 2, **changes: Any) -> tuple[list[str], list[Event]]:
-        def command(job: Job, events: Path) -> list[str]:
-            return [sys.executable, "-c", PRELUDE + script, json.dumps(job.to_json()), str(events)]
-
-        monkeypatch.setattr(Job, "command", command)
-        given = [Job(**{**job.__dict__, **changes}) for job in jobs]
+        monkeypatch.setenv(SCRIPT, script)
+        given = [replace(job, **changes) for job in jobs]
         events: list[Event] = []
         return local.LocalExecutor().run(given, lambda job, event: events.append(event), slots), events
 
+    monkeypatch.setattr(Job, "command", command)
+    monkeypatch.setattr(local, "FORKING", request.param == "forks")
+    monkeypatch.setattr(local, "WORKER", "tests.support.scripted_worker:work")
     return run
 
 

@@ -16,7 +16,8 @@ from ferbench.discovery.loader import load_registry
 from ferbench.discovery.registry import Registry
 from ferbench.errors import UsageError
 from ferbench.execution.build import build_backbone
-from ferbench.execution.plan import PlannedCell, check_backbone, make_plan
+from ferbench.execution.nets import check_backbone
+from ferbench.execution.plan import PlannedCell, make_plan
 from ferbench.execution.rows import training_rows
 from ferbench.execution.run_cell import sources_of
 from ferbench.execution.weights import resolve_init
@@ -34,7 +35,7 @@ REGISTRY = load_registry()
 
 @pytest.fixture
 def plan(patterns: Path, tmp_path: Path) -> Any:
-    def make(*rows: str, check_data: bool = False, **options: Any) -> list[PlannedCell]:
+    def make(*rows: str, check_data: bool = False, pack: bool = True, **options: Any) -> list[PlannedCell]:
         request = RunRequest(
             methods=rows or ["fixmatch"],
             datasets=[str(patterns)],
@@ -45,7 +46,7 @@ def plan(patterns: Path, tmp_path: Path) -> Any:
             device="cpu",
             **options,
         )
-        return make_plan(request, REGISTRY, check_data=check_data)
+        return make_plan(request, REGISTRY, check_data=check_data, pack=pack)
 
     return make
 
@@ -186,6 +187,34 @@ def test_without_a_check_nothing_is_packed(plan: Any, tmp_path: Path, monkeypatc
     assert not (tmp_path / "runs").exists()
 
 
+def test_more_labels_than_there_are_images_are_refused_packed_or_not(
+    plan: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The set has 60, 40 and 20 images of its classes, of which a part is for tests."""
+    monkeypatch.setenv("FERBENCH_CACHE", str(tmp_path / "cache"))
+    few, many = {"ratios": (), "per_class": [10]}, {"ratios": (), "per_class": [21]}
+    (item,) = plan("supervised", check_data=True, pack=False, **few)
+    assert item.cell.budget.per_class == 10
+    with refused(UsageError, "too few training images", "sadness", "21 wanted"):
+        plan("supervised", check_data=True, pack=False, **many)
+    assert not (tmp_path / "cache").exists()
+    plan("supervised", check_data=True, **few)
+    with refused(UsageError, "too few training images", "sadness", "21 wanted"):
+        plan("supervised", check_data=True, pack=False, **many)
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        ({"ratios": ["0.07"]}, "7 % of the labels: not in 'ratio-v1', which has ratios 0.01, 0.05, 0.1, 0.25, 1"),
+        ({"seeds": [7]}, "seed 7: not in 'ratio-v1', which has seeds 0, 1, 2, 3, 4"),
+        ({"ratios": [], "counts": [30]}, "30 labels (balanced): not in 'count-v1', which has 100, 400, 1000,"),
+    ],
+)
+def test_what_will_not_be_standard_is_said_with_the_reason(plan: Any, options: dict[str, Any], reason: str) -> None:
+    assert any(found.startswith(reason) for found in plan("supervised", **options)[0].departures)
+
+
 @pytest.mark.parametrize(("name", "size"), [("timm/vit_tiny_patch16_224", 8), ("timm/convnext_atto", 8)])
 def test_an_impossible_image_size_is_found_in_planning(name: str, size: int) -> None:
     with pytest.raises(UsageError, match=rf"backbone '{name}' does not take images of {size} px") as caught:
@@ -197,13 +226,13 @@ def test_a_net_that_looks_at_values_is_checked_on_real_ones(monkeypatch: pytest.
     def build(registry: Registry, name: str, size: int, init: None) -> Any:
         return lambda images: float(images.sum())
 
-    monkeypatch.setattr("ferbench.execution.plan.build_backbone", build)
+    monkeypatch.setattr("ferbench.execution.nets.build_backbone", build)
     check_backbone(REGISTRY, "any", 16)
 
 
 def test_hub_weights_are_kept_whole(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("FERBENCH_CACHE", str(tmp_path))
-    monkeypatch.setattr("ferbench.execution.weights.build_backbone", lambda *_: torch.nn.Linear(2, 2))
+    monkeypatch.setattr("ferbench.execution.build.build_backbone", lambda *_: torch.nn.Linear(2, 2))
     name, path = resolve_init(REGISTRY, "hub", "timm/x", 48)
     assert resolve_init(REGISTRY, "hub", "timm/x", 48) == (name, path)
     assert path is not None
@@ -308,7 +337,7 @@ def test_a_backbone_has_what_the_recipe_declares_for_it(plan: Any, tmp_path: Pat
 def test_a_cell_stands_before_its_tests_on_other_sets(
     plan: Any, patterns: Path, pool: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("ferbench.execution.plan.check_parts", lambda net, count: None)
+    monkeypatch.setattr("ferbench.execution.nets.check_parts", lambda net, count: None)
     eight = str(write_pattern_set(tmp_path / "eight", name="eight", classes=EIGHT_CLASSES))
     planned = plan("fixmatch", "supervised", test_on=[pool, eight, pool], processes=2, set={"labeled_batch": 6})
     assert [(item.cell.method, item.cell.test_on) for item in planned] == [

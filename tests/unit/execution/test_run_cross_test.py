@@ -28,7 +28,7 @@ from ferbench.execution.run_cell import run_cell
 from ferbench.readers.parquet import ParquetDataset
 from ferbench.records.schema import Record
 from ferbench.records.store import MODEL, RunStore, is_model, read_predictions
-from ferbench.training.model_file import load_model, model_bytes
+from ferbench.training.model_file import load_tensors, model_bytes
 from tests.support.pattern_set import CLASSES, write_pattern_set
 from tests.support.refusals import refused
 
@@ -196,9 +196,9 @@ def test_a_model_is_known_by_its_bytes(tmp_path: Path, store: RunStore) -> None:
     assert not has_model(store, None)
     path.write_bytes(content)
     assert is_model(path, digest)
-    load_model(other, path, digest)
+    load_tensors(other, path, digest)
     assert torch.equal(other.weight, net.weight)
     with refused(DataError, "model.safetensors", "run its cell again"):
-        load_model(torch.nn.Linear(4, 2), path, digest)
+        load_tensors(torch.nn.Linear(4, 2), path, digest)
     with pytest.raises(DataError, match="not the model of the record"):
-        load_model(other, path, "0" * 64)
+        load_tensors(other, path, "0" * 64)

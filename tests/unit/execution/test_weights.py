@@ -14,10 +14,10 @@ from ferbench.discovery.registry import Entry, Registry
 from ferbench.errors import DataError, UsageError
 from ferbench.execution import plan as planning
 from ferbench.execution.build import build_backbone
+from ferbench.execution.nets import check_init
 from ferbench.execution.plan import make_plan
 from ferbench.execution.run_cell import run_cell
 from ferbench.execution.stopping import StopRequests
-from ferbench.execution.weights import check_init
 from tests.support.refusals import refused
 
 
@@ -78,7 +78,7 @@ def test_a_builder_of_a_plugin_that_fails_on_a_file_is_named(
     def build(registry: Registry, name: str, size: int, init: Path) -> Any:
         raise KeyError("conv1.weight")
 
-    monkeypatch.setattr("ferbench.execution.weights.build_backbone", build)
+    monkeypatch.setattr("ferbench.execution.nets.build_backbone", build)
     with refused(DataError, weights, "backbone 'mine'", "KeyError: 'conv1.weight'", "--init"):
         check_init(registry, "mine", 16, str(weights))
 
@@ -95,7 +95,7 @@ def test_a_builder_of_a_plugin_may_load_by_itself(
             self.load_state_dict({"layer.weight": torch.ones(2, 2), "layer.bias": torch.ones(2)})
 
     monkeypatch.setattr(
-        "ferbench.execution.weights.build_backbone",
+        "ferbench.execution.nets.build_backbone",
         lambda registry, name, size, init: Own(BackboneRequest("", size, init)),
     )
     assert check_init(registry, "own", 16, str(weights)) is None

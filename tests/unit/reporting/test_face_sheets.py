@@ -1,4 +1,4 @@
-"""Sheets hold the pixels that training would see, and the errors that the model is surest of."""
+"""Sheets hold the pixels that training would see, and tables the errors that the model is surest of."""
 
 import base64
 import io
@@ -25,10 +25,6 @@ from ferbench.reporting.face_sheets import (
     COLUMNS,
     CPU,
     LABELED_VIEWS,
-    LARGEST_FACE,
-    ConfidentError,
-    confident_errors,
-    error_sheets,
     face_row,
     labeled_sheet,
     picture_sheets,
@@ -36,6 +32,8 @@ from ferbench.reporting.face_sheets import (
     unlabeled_sheet,
 )
 from ferbench.reporting.local_data import LocalData, open_data
+from ferbench.reporting.pictures import LARGEST
+from ferbench.reporting.sure_errors import SureError, sure_errors, with_pictures
 from tests.support.pattern_set import CLASSES, write_pattern_set
 from tests.unit.records.factory import make_cell, make_history, make_predictions, make_record
 
@@ -106,24 +104,18 @@ def test_sheets_are_equal_for_equal_seeds(data: LocalData) -> None:
 def test_the_surest_errors_come_first() -> None:
     logits = np.array([[9, 0, 0], [0, 9, 0], [0, 4, 0], [2, 0, 0], [0, 4, 0]], np.float16)
     predictions = Predictions(["e", "d", "c", "b", "a"], np.array([0, 0, 0, 2, 2]), logits)
-    found = confident_errors(predictions, count=3)
+    found = sure_errors(predictions, count=3)
     assert [(error.id, error.label, error.predicted) for error in found] == [("d", 0, 1), ("a", 2, 1), ("c", 0, 1)]
     assert found[0].confidence == pytest.approx(np.exp(9) / (np.exp(9) + 2))
+    assert found[0].probability == pytest.approx(1 / (np.exp(9) + 2))
 
 
-def test_no_errors_no_sheet(data: LocalData) -> None:
-    right = Predictions(["a"], np.array([1]), np.array([[0, 1, 0]], np.float16))
-    assert error_sheets(data.data.images, confident_errors(right), CLASSES) == []
-
-
-def test_error_sheets_name_what_is_true_and_what_was_said(data: LocalData) -> None:
-    ids = [data.data.images.ids[row] for row in data.data.selection.test[: COLUMNS + 1]]
-    errors = [ConfidentError(image, 0, 2, 0.999) for image in (*ids, "unknown")]
-    sheets = error_sheets(data.data.images, errors, CLASSES)
-    assert [len(sheet.captions) for sheet in sheets] == [COLUMNS, 1]
-    assert sheets[0].captions[0] == ("true neutral", "said sadness", "> 99 % sure")
-    stored = image_set(data.data.images, [data.data.images.ids.index(ids[3])], CPU).images[0]
-    np.testing.assert_array_equal(pixels(sheets[0].rows[0][1][3]), stored.numpy())
+def test_errors_have_the_pictures_of_images_that_are_here(data: LocalData) -> None:
+    image = data.data.images.ids[data.data.selection.test[3]]
+    shown, unknown = with_pictures([SureError(image, 0, 2, 0.9, 0.1), SureError("?", 0, 2, 0.9, 0.1)], data.data.images)
+    stored = image_set(data.data.images, [data.data.images.ids.index(image)], CPU).images[0]
+    np.testing.assert_array_equal(pixels(shown.picture), stored.numpy())
+    assert unknown.picture == ""
 
 
 @pytest.mark.parametrize(
@@ -160,7 +152,7 @@ def test_a_face_has_its_own_pixels_and_a_large_one_is_made_smaller(size: int) ->
     title, faces = face_row("weak", np.full((3, size, size, 3), 200, np.uint8))
     assert (title, len(faces)) == ("weak", 3)
     shown = pixels(faces[0])
-    assert shown.shape == (min(size, LARGEST_FACE), min(size, LARGEST_FACE), 3)
+    assert shown.shape == (min(size, LARGEST), min(size, LARGEST), 3)
     assert (shown == 200).all()
 
 

@@ -88,3 +88,16 @@ def test_light_and_dark_have_the_same_names_and_no_colour_twice() -> None:
 def test_odd_values_are_drawn(values: tuple[float | None, ...]) -> None:
     for percent in (True, False):
         ElementTree.fromstring(line_chart(Chart("x", range(len(values)), {"a": values, "b": values}, percent=percent)))
+
+
+def test_lines_that_coincide_are_told_apart() -> None:
+    svg = line_chart(Chart("Zeros", (1, 2, 3), dict.fromkeys("abcd", (0.0, 0.0, 0.0)), axis="share"))
+    root = ElementTree.fromstring(svg)
+    styles = [element.get("style", "") for element in root.iter("{http://www.w3.org/2000/svg}path")]
+    drawn = {name: [style for style in styles if LIGHT[f"series-{n}"] in style] for n, name in enumerate("abcd", 1)}
+    dashes = {
+        name: {part for style in of for part in style.split(";") if "dasharray" in part} for name, of in drawn.items()
+    }
+    assert dashes["a"] == set(), "the lowest is whole"
+    assert all(dashes[name] for name in "bcd"), "the others have gaps that show it"
+    assert {"share", "step"} <= set(texts(svg))

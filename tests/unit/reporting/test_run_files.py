@@ -9,7 +9,8 @@ from safetensors.numpy import save_file
 from ferbench.errors import UsageError, VerificationError
 from ferbench.records.cell import canonical_json
 from ferbench.records.formats import CHECKPOINT_FORMAT
-from ferbench.reporting.run_files import find_record, read_run
+from ferbench.records.store import find_record
+from ferbench.reporting.run_files import read_run
 from tests.unit.records.factory import make_cell, write_failure
 from tests.unit.reporting.samples import full_history, write_run
 

@@ -50,12 +50,12 @@ def test_units(result: Result) -> None:
     measured = Measured(started_at="now", wall_seconds=7200, train_seconds=120, cpu_seconds=3, peak_memory_bytes=2**30)
     found = measured_fields(measured, result)
     assert (found["time"], found["of it in training steps"], found["processor time"]) == ("2.0 h", "2.0 min", "3.0 s")
-    assert found["peak memory"] == "1\u2009024 MiB"
-    assert found["parameters of the net"] == "1\u2009234\u2009567"
+    assert found["peak memory"] == "1\u202f024 MiB"
+    assert found["parameters of the net"] == "1\u202f234\u202f567"
     assert "host" not in found
     assert "parameters of the net" not in measured_fields(measured, None)
 
 
 def test_words() -> None:
-    assert (percent(0.8125), percent(None), grouped(1234.4)) == ("81.2 %", NONE, "1\u2009234")
+    assert (percent(0.8125), percent(None), grouped(1234.4)) == ("81.2 %", NONE, "1\u202f234")
     assert (typed("a"), typed(None), typed(True), typed([1])) == ("a", NONE, "true", "[1]")

@@ -1,6 +1,7 @@
 """Packing: decoded once, the same as PIL gives, and every damaged image is named."""
 
 import io
+import os
 import tracemalloc
 from pathlib import Path
 
@@ -164,3 +165,23 @@ def test_a_parquet_file_cut_short_is_named(tmp_path: Path) -> None:
     (folder / "test.parquet").write_bytes((folder / "test.parquet").read_bytes()[:-40])
     with pytest.raises(DataError, match=r"test\.parquet: cannot be read"):
         list(ParquetDataset(folder).samples())
+
+
+def test_a_damaged_file_whose_name_is_no_text_is_named_all_the_same(tmp_path: Path) -> None:
+    name = os.fsdecode(b"caf\xe9.png")
+    (tmp_path / name).write_bytes(b"no image")
+    whole = png(Image.new("RGB", (4, 4)))
+
+    class Named(Dataset):
+        info = DatasetInfo("named", "Named", "CC0", {"3": CLASSES}, "3", "synthfaces")
+        on_bad_record = "skip"
+
+        def samples(self):  # type: ignore[no-untyped-def]
+            return iter([Sample("cafe", tmp_path / name, "train"), Sample("other", whole, "train", "neutral")])
+
+        def source_digest(self) -> str:
+            return "named"
+
+    store = ImageStore(ensure_packed(Named(tmp_path), 16))
+    ((record, _),) = store.meta["left_out"]
+    assert record == f"{tmp_path}/caf\\udce9.png (cafe)"

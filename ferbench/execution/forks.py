@@ -1,0 +1,151 @@
+"""Processes that begin with torch imported: a server (`fork_server.py`) imports it once, and each is a fork of it.
+
+Whoever holds a `Forks` may ask for processes: the executor for workers, and each of these for its trainer. The server
+ends when all of them have.
+"""
+
+import json
+import os
+import select
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from typing import IO
+
+import psutil
+
+FORKING = sys.platform == "linux"
+"""Elsewhere the system's libraries do not survive a fork."""
+LOST = 1
+"""The exit code of a process that has outlived its server, which alone would know the true one."""
+LOOK_SECONDS = 0.05
+
+
+class ServerGoneError(OSError):
+    """The server has ended, and has not started the process."""
+
+
+class Forks:
+    """One end of the server's socket."""
+
+    def __init__(self, requests: socket.socket) -> None:
+        self._requests = requests
+
+    def start(
+        self,
+        target: str,
+        arguments: Sequence[str],
+        environment: Mapping[str, str],
+        streams: tuple[int, int, int],
+        *,
+        may_fork: bool = False,
+    ) -> "Forked":
+        """A process that calls the function of `target`, a `module:function`, and ends with what that returns.
+
+        The function gets the arguments, and a `Forks` of its own if it `may_fork`, else None. `streams` are its
+        standard input, output and error. Raises ServerGoneError.
+        """
+        status, of_server = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        with tempfile.TemporaryFile() as request, of_server:  # a message would have to be short
+            request.write(json.dumps([target, list(arguments), dict(environment)]).encode())
+            request.flush()
+            handed = [of_server.fileno(), request.fileno(), *streams]
+            with suppress(OSError):
+                socket.send_fds(self._requests, [b"start"], handed + [self._requests.fileno()] * may_fork)
+        return Forked(status)
+
+
+class Forked:
+    """A process that the server has started: what subprocess.Popen is to one of one's own."""
+
+    def __init__(self, status: socket.socket) -> None:
+        self._status = status
+        self.returncode: int | None = None
+        said = status.recv(16)
+        if not said:
+            status.close()
+            raise ServerGoneError
+        self.pid = int(said)
+
+    def poll(self) -> int | None:
+        """The exit code, below 0 the signal that ended it; None while it runs."""
+        return self._ended(0.0)
+
+    def wait(self, timeout: float | None = None) -> int:
+        """The exit code; raises subprocess.TimeoutExpired."""
+        code = self._ended(timeout)
+        if code is None:
+            raise subprocess.TimeoutExpired(str(self.pid), timeout or 0.0)
+        return code
+
+    def send_signal(self, number: int) -> None:
+        """Signal it, unless it has ended."""
+        if self.poll() is None:
+            with suppress(ProcessLookupError):
+                os.kill(self.pid, number)
+
+    def terminate(self) -> None:
+        """Ask it to end."""
+        self.send_signal(signal.SIGTERM)
+
+    def kill(self) -> None:
+        """End it."""
+        self.send_signal(signal.SIGKILL)
+
+    def _ended(self, timeout: float | None) -> int | None:
+        if self.returncode is None and _is_readable(self._status, timeout):
+            said = self._status.recv(16)
+            if said or self._vanishes(timeout):
+                self.returncode = int(said or LOST)
+                self._status.close()
+        return self.returncode
+
+    def _vanishes(self, timeout: float | None) -> bool:
+        """Whether it ends in time, where the server has before it."""
+        until = None if timeout is None else time.monotonic() + timeout
+        with suppress(psutil.NoSuchProcess):
+            while psutil.Process(self.pid).status() != psutil.STATUS_ZOMBIE:
+                if until is not None and time.monotonic() >= until:
+                    return False
+                time.sleep(LOOK_SECONDS)
+        return True
+
+
+class ForkServer(Forks):
+    """A server of one's own."""
+
+    def __init__(self, environment: Mapping[str, str]) -> None:
+        """Returns at once; the first process is there when the server has imported what all of them need."""
+        here, there = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        super().__init__(here)
+        self._log: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 (closed in end)
+        with there:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "ferbench.execution.fork_server", str(there.fileno())],
+                pass_fds=[there.fileno()],
+                stdin=subprocess.DEVNULL,
+                stdout=self._log,
+                stderr=self._log,
+                env=dict(environment),
+            )
+
+    def end(self) -> str:
+        """End the server, not what it has started; returns the last line that it has printed."""
+        self._requests.close()
+        self._process.kill()
+        self._process.wait()
+        with self._log as log:
+            log.seek(0)
+            lines = log.read().decode("utf-8", "replace").strip().splitlines()
+        return lines[-1] if lines else ""
+
+
+def _is_readable(stream: socket.socket, timeout: float | None) -> bool:
+    poller = select.poll()
+    poller.register(stream, select.POLLIN)
+    return bool(poller.poll(None if timeout is None else max(0.0, timeout) * 1000))

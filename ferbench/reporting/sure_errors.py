@@ -1,0 +1,47 @@
+"""The test images that a model is surest of and wrong about."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from scipy.special import softmax
+
+from ferbench.data.load.image_store import ImageStore
+from ferbench.records.predictions import Predictions
+from ferbench.reporting.pictures import picture_uri
+
+SHOWN = 20
+
+
+@dataclass(frozen=True)
+class SureError:
+    """An image with its class and the predicted one (numbers), the probability of each, and its picture (data URI)."""
+
+    id: str
+    label: int
+    predicted: int
+    confidence: float
+    probability: float
+    picture: str = ""
+
+
+def sure_errors(predictions: Predictions, count: int = SHOWN) -> list[SureError]:
+    """The wrong predictions with the largest softmax value, the surest first; equal ones by id."""
+    ids, labels = predictions.ids, predictions.labels
+    shares = softmax(predictions.logits.astype(np.float64), axis=1)
+    predicted, confidence = shares.argmax(axis=1), shares.max(axis=1)
+    wrong = np.flatnonzero(predicted != labels).tolist()
+    surest = sorted(wrong, key=lambda i: (-confidence[i], ids[i]))[:count]
+    return [
+        SureError(ids[i], int(labels[i]), int(predicted[i]), float(confidence[i]), float(shares[i, labels[i]]))
+        for i in surest
+    ]
+
+
+def with_pictures(errors: Sequence[SureError], images: ImageStore) -> list[SureError]:
+    """The same with the pictures of those that are among packed images."""
+    row_of = {image: row for row, image in enumerate(images.ids)}
+    return [
+        replace(error, picture=picture_uri(images.images[row_of[error.id]])) if error.id in row_of else error
+        for error in errors
+    ]
