@@ -61,11 +61,6 @@ class Damage:
     reason: str
     unknown_label: str | None = field(default=None, compare=False)
 
-    def __post_init__(self) -> None:
-        # A name of a file may have bytes that are no text, which no other file can hold.
-        for name in ("record", "reason"):
-            object.__setattr__(self, name, getattr(self, name).encode("utf-8", "backslashreplace").decode())
-
     def __str__(self) -> str:
         return f"{self.record}: {self.reason}"
 

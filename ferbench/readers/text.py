@@ -8,6 +8,11 @@ def quoted(text: str) -> str:
     return repr(text if len(text) <= MAX_QUOTED else f"{text[:MAX_QUOTED]}...")
 
 
+def storable(text: str) -> str:
+    """A text as a file can hold it: a name of a file may have bytes that are no text, which are written out."""
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
 def suffix_of(name: str) -> str:
     """The ending of a name from its last dot on, in lower case and short; empty where it has none."""
     _, dot, ending = name.rpartition("/")[2].rpartition(".")

@@ -22,6 +22,7 @@ from ferbench.contract.dataset import Damage, Dataset
 from ferbench.data.cache import META, cache_root, cached_file_digest, is_usable, read_meta, reading, write_meta
 from ferbench.data.prepare.writer import MANIFEST_SCHEMA, PART_SCHEMA, DecodingProgress, Part, write_parts
 from ferbench.errors import DataError, listed
+from ferbench.readers.text import storable
 from ferbench.records.cell import digest
 from ferbench.records.formats import CACHE_FORMAT, FORMAT, PACK_VERSION
 from ferbench.records.lease import Lease
@@ -163,7 +164,7 @@ def _meta(dataset: Dataset, image_size: int, rows: pyarrow.Table, left_out: Sequ
         "fingerprint": _fingerprint(rows, treatment),
         "counts": counts,
         "converted": converted,
-        "left_out": [[damage.record, damage.reason] for damage in left_out],
+        "left_out": [[storable(damage.record), storable(damage.reason)] for damage in left_out],
         **treatment,
     }
 

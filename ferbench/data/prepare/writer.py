@@ -25,6 +25,7 @@ from ferbench.data.prepare.decode import UNDECODABLE, decode_face, resized
 from ferbench.data.prepare.decoders import in_order
 from ferbench.errors import DataError
 from ferbench.readers.paths import ImageFiles
+from ferbench.readers.text import storable
 from ferbench.records.cell import canonical_json, digest
 from ferbench.records.files import TEMPORARY_SUFFIX
 
@@ -290,7 +291,7 @@ def _made_of(sample: Sample, crop: float | None) -> list[Any]:
     if isinstance(sample.image, bytes):
         return [*made_of, hashlib.sha256(sample.image).hexdigest()]
     path = os.fspath(sample.image)
-    name = path.encode("utf-8", "backslashreplace").decode()  # it may have bytes that are no text
+    name = storable(path)
     try:
         found = os.stat(path)
     except OSError:
