@@ -131,7 +131,7 @@ def test_processes_that_share_a_cell_go_on_where_they_were(patterns: Path, tmp_p
     assert outcome(tmp_path / "stopped") == outcome(tmp_path / "whole")
 
 
-def test_a_checkpoint_replaced_by_a_pickle_is_refused(patterns: Path, tmp_path: Path) -> None:
+def test_a_checkpoint_replaced_by_a_pickle_is_named_and_never_executed(patterns: Path, tmp_path: Path) -> None:
     process = start(patterns, tmp_path / "runs")
     assert wait_for_checkpoint(tmp_path / "runs", process, 0) is not None
     process.send_signal(signal.SIGINT)
@@ -142,6 +142,6 @@ def test_a_checkpoint_replaced_by_a_pickle_is_refused(patterns: Path, tmp_path: 
     checkpoint.write_bytes(f"cos\nmkdir\n(S'{marker}'\ntR.".encode())
     process = start(patterns, tmp_path / "runs")
     out, _ = process.communicate()
-    assert process.returncode == 1
+    assert process.returncode == 0  # it goes on from an earlier state
     assert "checkpoint.safetensors: not a ferbench checkpoint" in out
     assert not marker.exists()
