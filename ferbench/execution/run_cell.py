@@ -106,6 +106,7 @@ class _CellRun:
     events: Events
     stop: Stop
     trainer: Trainer
+    cancelled: bool = False
     look_again: float = 0.0
     """When it is time to see whether others have taken or cancelled the cell: not at each step."""
     finished: Record | None = None
@@ -207,13 +208,11 @@ class _CellRun:
         return report
 
     def _stop(self) -> FerbenchError | None:
-        if (now := time.monotonic()) < self.look_again:
-            return self.stop()
-        self.look_again = now + LOOK_SECONDS
-        self.lease.check()
-        if self.store.is_cancelled(self.builder.resolved.cell):
-            return InterruptedRun(CANCELLED)
-        return self.stop()
+        if (now := time.monotonic()) >= self.look_again:
+            self.look_again = now + LOOK_SECONDS
+            self.lease.check()
+            self.cancelled |= self.store.is_cancelled(self.builder.resolved.cell)
+        return InterruptedRun(CANCELLED) if self.cancelled else self.stop()
 
     def _tell(self, text: str) -> None:
         self.events(Notice(text=text))

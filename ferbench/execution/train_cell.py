@@ -247,9 +247,15 @@ def _training(attempt: _Attempt, events: Events, stop: Stop) -> Training:
         identity=digest([resolved.cell.cell_id, identity]),
         events=_with_hooks(attempt, events),
         stop=stop,
-        owned=partial(lease.check, attempt.folder.parent / LEASE, facts.lease),
+        owned=partial(_check_lease, attempt.folder.parent / LEASE, facts.lease),
         began=facts.began,
     )
+
+
+def _check_lease(path: Path, token: str) -> None:
+    """Raises LeaseLostError where another process has taken the cell over; an audit has its folders to itself."""
+    if token:
+        lease.check(path, token)
 
 
 def _with_hooks(attempt: _Attempt, events: Events) -> Events:

@@ -31,7 +31,7 @@ class Predictions:
         """Columns and rows for a terminal."""
         names = self.model.class_names
         rows = [
-            [plain(one.seen.name, NAME), names[one.predicted], *(percent(share) for share in one.probabilities)]
+            [_end_of(one.seen.name), names[one.predicted], *(percent(share) for share in one.probabilities)]
             for one in self.said
         ]
         return ["image", "predicted", *names], rows
@@ -87,3 +87,9 @@ class Predictions:
 
     def _shares(self, one: Said) -> dict[str, float]:
         return dict(zip(self.model.class_names, one.probabilities.tolist(), strict=True))
+
+
+def _end_of(name: str) -> str:
+    """A name as a narrow table shows it: of a long path the end, which tells pictures apart."""
+    shown = plain(name, len(name))
+    return shown if len(shown) <= NAME else f"…{shown[1 - NAME :]}"

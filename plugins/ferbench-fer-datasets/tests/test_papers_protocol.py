@@ -55,14 +55,16 @@ def test_one_command_trains_as_the_paper_does(copy: Path) -> None:
     pytest.importorskip("ferbench_ada_cm")
     write_weights(copy / WEIGHTS)
     words = command()
+    refused = call(*words, "--dry-run", "--executor", "local")
+    assert refused.code == 2 and "4000 labels" in refused.err, "this copy is small"
+    words[words.index("--labels") + 1] = "100"
     planned = call(*words, "--dry-run", "--executor", "local")
     assert planned.code == 0, planned.err
     cells = [line.split() for line in planned.out.splitlines() if "ada-cm@released" in line]
     assert [words[1:] for words in cells] == [["to", "run"]] * 5, "standard, all five"
 
-    # The same on this copy: 100 labels in place of 4000, few steps, small images, one seed, in this process.
-    for option, value in {"--labels": "100", "--seed": "0"}.items():
-        words[words.index(option) + 1] = value
+    # The same on this copy: few steps, small images, one seed, in this process.
+    words[words.index("--seed") + 1] = "0"
     chosen = [word for setting in TINY for word in ("--set", setting)]
     run = call(*words, *chosen, "--device", "cpu", "--executor", "inline", "--runs", "runs")
     assert run.code == 0, run.err
