@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 
 FOLLOW_SECONDS = 0.5
 LONG = 4000
-WORKER_LOG = "worker.log"
 
 
 @click.command()
@@ -31,6 +30,7 @@ def logs(cell: str, runs: Path, follow: bool) -> None:
     CELL is its folder, or a part of it that no other cell's has, such as `fixmatch/small-resnet_16/seed3`.
     """
     from ferbench.contract.events import Finished
+    from ferbench.execution.crash_record import LOG
     from ferbench.records.cell_log import CELL_LOG, read_log
     from ferbench.records.progress import progress_of
     from ferbench.records.store import RunStore
@@ -55,9 +55,10 @@ def logs(cell: str, runs: Path, follow: bool) -> None:
             if not follow or ended:
                 break
             time.sleep(FOLLOW_SECONDS)
-    if (folder / WORKER_LOG).is_file():
-        click.echo(f"--- {folder / WORKER_LOG}")
-        for text in (folder / WORKER_LOG).read_text("utf-8", "replace").splitlines():
+    printed = folder / LOG
+    if printed.is_file():
+        click.echo(f"--- {printed}")
+        for text in printed.read_text("utf-8", "replace").splitlines():
             click.echo(plain(text, LONG))
 
 
@@ -73,7 +74,8 @@ def cancel(cells: tuple[str, ...], runs: Path) -> None:
     from ferbench.records.progress import progress_of
     from ferbench.records.store import RunStore
 
-    store, found = RunStore(runs), progress_of(RunStore(runs))
+    store = RunStore(runs)
+    found = progress_of(store)
     named = chosen(found, runs, cells, ("running", "waiting"))
     for cell in named:
         store.cancel(cell)

@@ -242,13 +242,15 @@ def _is_wanted(item: "PlannedCell", runs: Path, only: str | None) -> bool:
 
 def _ask_about_cost(missing: "Sequence[PlannedCell]", runs: Path, jobs: int) -> None:
     """Say what the cells will cost, as far as records tell; on a terminal ask before what takes long."""
+    if not missing:
+        return
     from ferbench.execution.estimate import estimated_seconds
     from ferbench.records.schema import Record
     from ferbench.records.store import RunStore
 
     records = (found for _, found in RunStore(runs).iterate() if isinstance(found, Record))
     seconds = estimated_seconds([item.cell for item in missing], records)
-    if not missing or seconds is None:
+    if seconds is None:
         return
     text = f"about {duration(seconds / min(jobs, len(missing)))}, by the records in {runs}"
     if seconds / jobs > ASKED_HOURS * 3600 and sys.stdin.isatty():

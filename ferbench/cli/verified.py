@@ -1,5 +1,6 @@
 """The records of a board, checked by all rules: what tables, trust and the site are made from."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,14 +12,19 @@ if TYPE_CHECKING:
     from ferbench.records.verification import Verification
 
 
-def verified(session: Session, records: Path, out: Path) -> "tuple[list[Verification], Board]":
-    """Every record below a folder with what was checked of it, and what the board in `out` knows."""
+def verified_paths(session: Session, paths: Sequence[Path], out: Path) -> "tuple[list[Verification], Board]":
+    """Record files and folders of them with what was checked of each, and what the board in `out` knows."""
     from ferbench.cells.fingerprints import recomputer
     from ferbench.cells.known import known, known_protocols
     from ferbench.leaderboard.baselines import board_of
     from ferbench.records.agreement import verify_all
 
+    registry, board = session.registry, board_of(paths, out)
+    return verify_all(paths, known_protocols(registry), recomputer(registry), known(registry, out), board), board
+
+
+def verified(session: Session, records: Path, out: Path) -> "tuple[list[Verification], Board]":
+    """Every record below a folder with what was checked of it, and what the board in `out` knows."""
     if not records.is_dir():
         raise UsageError(f"there is no folder {records}; name the folder of the records with --records")
-    registry, board = session.registry, board_of([records], out)
-    return verify_all([records], known_protocols(registry), recomputer(registry), known(registry, out), board), board
+    return verified_paths(session, [records], out)

@@ -11,6 +11,7 @@ import click
 from ferbench.cli.options import FOLDER
 from ferbench.cli.output import print_json
 from ferbench.cli.session import Session
+from ferbench.cli.verified import verified_paths
 from ferbench.errors import UsageError, VerificationError
 from ferbench.render.escape import plain
 from ferbench.render.numbers import counted
@@ -44,20 +45,13 @@ def verify(session: Session, paths: Sequence[Path], as_json: bool, board: Path, 
     not be checked is said, and so is the level of each record: `consistent`, `consistent (data not held)`, `submitted`
     where nothing here knows its protocol, or `inconsistent`. The exit code is 5 if anything fails.
     """
-    from ferbench.cells.fingerprints import recomputer
-    from ferbench.cells.known import known, known_protocols
-    from ferbench.leaderboard.baselines import board_of
-    from ferbench.records.agreement import verify_all
     from ferbench.records.schema import record_schema
 
     if print_schema:
         click.echo(record_schema(), nl=False)
         return
     paths = paths or (Path(os.environ.get("FERBENCH_RUNS") or "runs"),)
-    registry = session.registry
-    found = verify_all(
-        paths, known_protocols(registry), recomputer(registry), known(registry, board), board_of(paths, board)
-    )
+    found, _ = verified_paths(session, paths, board)
     if not found:
         raise UsageError(f"no record.json under {', '.join(map(str, paths))}; name a record or a folder of records")
     broken = [verification for verification in found if not verification.holds]

@@ -14,7 +14,7 @@ from typing import IO
 
 from ferbench.contract.events import Event, Finished, event_line, read_events
 from ferbench.contract.executor import Job
-from ferbench.execution.crash_record import crash_record, keep_log
+from ferbench.execution.crash_record import crash_record, end_of_log, keep_log, why_it_ended
 from ferbench.records.schema import Status
 
 GRACE_SECONDS = 60.0
@@ -23,7 +23,6 @@ POLL_SECONDS, LOOK_SECONDS = 0.1, 5.0
 """How often it is asked whether the worker lives, and whether it has told its end all the same."""
 SCHEDULERS_SIGNALS = {signal.SIGUSR1, signal.SIGUSR2}
 """By which SLURM warns of the end of a job's time: they are for the supervisor, and would end the worker unsaved."""
-MAX_LOG_BYTES = 1_000_000
 
 
 class EventTail:
@@ -76,7 +75,8 @@ class CellProcess:
         status: Status = "timeout" if self._hangs else "failed"
         seconds = time.monotonic() - began
         log = self._printed(offset)
-        return self._tell(crash_record(self.job, self._reason(code), log=log, status=status, seconds=seconds))
+        reason = why_it_ended(self.job, code, GRACE_SECONDS if self._hangs else None)
+        return self._tell(crash_record(self.job, reason, log=log, status=status, seconds=seconds))
 
     def stop(self, patience: float) -> None:
         """Let the worker save its cell and end; it is killed if it takes longer, in seconds. `run` then returns.
@@ -124,19 +124,7 @@ class CellProcess:
 
     def _printed(self, offset: int) -> bytes:
         with self.log.open("rb") as file:
-            file.seek(max(offset, file.seek(0, os.SEEK_END) - MAX_LOG_BYTES))
-            return file.read(MAX_LOG_BYTES)
-
-    def _reason(self, code: int) -> str:
-        if self._hangs:
-            return (
-                f"its process did not stop {GRACE_SECONDS:.0f} s after the {self.job.timeout:g} s of --timeout and was "
-                "killed; run again with more to go on from the last checkpoint"
-            )
-        if code >= 0:
-            return f"its process ended with code {code}"
-        memory = ", perhaps for want of memory" if code == -signal.SIGKILL else ""
-        return f"its process was killed by {signal.Signals(-code).name}{memory}"
+            return end_of_log(file, offset)
 
 
 def _start(command: list[str], log: IO[bytes]) -> "subprocess.Popen[bytes]":

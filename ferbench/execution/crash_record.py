@@ -1,7 +1,10 @@
 """What an executor leaves in a cell's folder when the process of the cell could not."""
 
+import os
+import signal
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
+from typing import IO
 
 from ferbench.cells.method_plan import MethodPlan
 from ferbench.cells.resolve import resolve
@@ -18,6 +21,7 @@ from ferbench.records.store import RunStore
 
 LOG = "worker.log"
 LAST_LINES = 30
+MAX_LOG_BYTES = 1_000_000
 
 
 def crash_record(
@@ -39,6 +43,25 @@ def crash_record(
         message += f" (and its record cannot be written: {error})"
     keep_log(job, status, log)
     return Finished(status=status, message=message)
+
+
+def why_it_ended(job: Job, code: int, grace: float | None = None) -> str:
+    """Why a worker could not tell its own end; of one that was killed for hanging after so many seconds `grace`."""
+    if grace is not None:
+        return (
+            f"its process did not stop {grace:.0f} s after the {job.timeout:g} s of --timeout and was "
+            "killed; run again with more to go on from the last checkpoint"
+        )
+    if code >= 0:
+        return f"its process ended with code {code}"
+    memory = ", perhaps for want of memory" if code == -signal.SIGKILL else ""
+    return f"its process was killed by {signal.Signals(-code).name}{memory}"
+
+
+def end_of_log(log: IO[bytes], begins: int = 0) -> bytes:
+    """The last part of what a process printed, from the byte `begins` on."""
+    log.seek(max(begins, log.seek(0, os.SEEK_END) - MAX_LOG_BYTES))
+    return log.read(MAX_LOG_BYTES)
 
 
 def leave_record(job: Job, status: Status, error: ErrorReport, seconds: float = 0.0) -> None:

@@ -18,7 +18,7 @@ from pydantic import Field
 from ferbench.contract.events import Finished, read_events
 from ferbench.contract.executor import Executor, ExecutorOptions, Job, JobListener
 from ferbench.errors import ExecutorError
-from ferbench.execution.crash_record import crash_record, keep_log
+from ferbench.execution.crash_record import crash_record, end_of_log, keep_log, why_it_ended
 from ferbench.execution.forks import FORKING, Forked, ForkServer, ServerGoneError
 from ferbench.execution.slots import Slot, slots_for
 from ferbench.execution.worker import THREAD_VARIABLES
@@ -28,7 +28,6 @@ GRACE_SECONDS = 60.0
 """How long a worker may run after its time is up, its cell has ended or it was asked to stop, until it is killed."""
 LOOK_SECONDS = 0.05
 """How often events are read."""
-MAX_LOG_BYTES = 1_000_000
 WORKER = "ferbench.execution.worker:work_as_fork"
 
 
@@ -177,7 +176,7 @@ def _finish(child: _Running, progress: JobListener) -> str:
     os.close(child.stdin)  # which ends the processes that torchrun had started
     code = _wait(child.process, time.monotonic() + GRACE_SECONDS)
     _forward_events(child, progress)
-    log = _end_of(child.log)
+    log = end_of_log(child.log)
     for stream in (child.log, child.events):
         stream.close()
     if child.finished:
@@ -186,22 +185,10 @@ def _finish(child: _Running, progress: JobListener) -> str:
     else:
         seconds = time.monotonic() - child.began
         status: Status = "timeout" if hangs else "failed"
-        finished = crash_record(child.job, _reason(child, code, hangs), log=log, status=status, seconds=seconds)
+        reason = why_it_ended(child.job, code, GRACE_SECONDS if hangs else None)
+        finished = crash_record(child.job, reason, log=log, status=status, seconds=seconds)
     progress(child.job, finished)
     return finished.status
-
-
-def _reason(child: _Running, code: int, hangs: bool) -> str:
-    """Why a worker could not tell its own end."""
-    if hangs:
-        return (
-            f"its process did not stop {GRACE_SECONDS:.0f} s after the {child.job.timeout:g} s of --timeout and was "
-            "killed; run again with more to go on from the last checkpoint"
-        )
-    if code >= 0:
-        return f"its process ended with code {code}"
-    memory = ", perhaps for want of memory" if code == -signal.SIGKILL else ""
-    return f"its process was killed by {signal.Signals(-code).name}{memory}"
 
 
 def _wait(process: subprocess.Popen[bytes] | Forked, until: float) -> int:
@@ -211,9 +198,3 @@ def _wait(process: subprocess.Popen[bytes] | Forked, until: float) -> int:
     except subprocess.TimeoutExpired:
         process.kill()
         return process.wait()
-
-
-def _end_of(log: IO[bytes]) -> bytes:
-    size = log.seek(0, os.SEEK_END)
-    log.seek(max(0, size - MAX_LOG_BYTES))
-    return log.read(MAX_LOG_BYTES)

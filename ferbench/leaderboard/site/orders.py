@@ -7,10 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import stats
 
+from ferbench.leaderboard.differences import FEWEST
+from ferbench.leaderboard.statistics import CONFIDENCE
 from ferbench.leaderboard.tables import Row
-
-ENOUGH_SEEDS = 5
-ALPHA = 0.05
 
 
 @dataclass(frozen=True)
@@ -49,7 +48,7 @@ def critical_difference(rows: Sequence[Row]) -> CriticalDifference | None:
     """Of at least three complete rows with the same seeds, five or more; None where there are fewer."""
     complete = [row for row in rows if row.complete]
     seeds = sorted(set.intersection(*(set(row.by_seed) for row in complete))) if complete else []
-    if len(complete) < 3 or len(seeds) < ENOUGH_SEEDS:
+    if len(complete) < 3 or len(seeds) < FEWEST:
         return None
     scores = np.array([[row.by_seed[seed] for seed in seeds] for row in complete])  # (rows, seeds)
     if (scores == scores[0]).all():  # Friedman's statistic is 0 / 0
@@ -58,7 +57,7 @@ def critical_difference(rows: Sequence[Row]) -> CriticalDifference | None:
     order = np.argsort(means, kind="stable")
     ranks = [float(means[index]) for index in order]
     count = len(complete)
-    quantile = float(stats.studentized_range.ppf(1 - ALPHA, count, math.inf)) / math.sqrt(2)
+    quantile = float(stats.studentized_range.ppf(CONFIDENCE, count, math.inf)) / math.sqrt(2)
     difference = quantile * math.sqrt(count * (count + 1) / (6 * len(seeds)))
     return CriticalDifference(
         rows=tuple(complete[index] for index in order),

@@ -1,13 +1,12 @@
 """On real nodes of Ray, on this machine: what an executor must keep, what ends a run, and small storms."""
 
-import json
 import os
 import random
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ import psutil
 import pytest
 from ray.cluster_utils import Cluster
 from tests.support.command import call
+from tests.support.sweeps import finish, results, until, workers
 
 pytestmark = pytest.mark.storm
 
@@ -24,7 +24,6 @@ TINY = (
     "--set", "steps=240", "--set", "image_size=16", "--set", "labeled_batch=6", "--set", "unlabeled_batch=8",
     "--seed", "0-5", "--jobs", "3",
 )  # fmt: skip
-WAIT_SECONDS = 300.0
 NODE: dict[str, Any] = {"num_cpus": 2, "object_store_memory": 80_000_000}
 
 
@@ -46,37 +45,6 @@ def start(patterns: Path, runs: Path, *more: str) -> "subprocess.Popen[str]":
 
 def on(cluster: Cluster) -> tuple[str, ...]:
     return "--executor", "ray", "--executor-option", f"address={cluster.address}"
-
-
-def finish(process: "subprocess.Popen[str]") -> str:
-    out, _ = process.communicate(timeout=900)
-    return out
-
-
-def results(runs: Path) -> dict[str, object]:
-    """The deterministic part of each record, by its place."""
-    paths = runs.rglob("record.json")
-    return {str(path.relative_to(runs)): json.loads(path.read_text()).get("result") for path in paths}
-
-
-def until(happens: Callable[[], object]) -> None:
-    deadline = time.monotonic() + WAIT_SECONDS
-    while not happens():
-        assert time.monotonic() < deadline, "it has not come to pass"
-        time.sleep(0.05)
-
-
-def workers(runs: Path) -> list[psutil.Process]:
-    """Processes of this machine that work on the cells of a folder, and their trainers."""
-    found = []
-    for process in psutil.process_iter():
-        try:
-            line = " ".join(process.cmdline())
-        except psutil.Error:
-            continue
-        if str(runs) in line and (" worker " in line or "ferbench.execution.trainer" in line):
-            found.append(process)
-    return found
 
 
 def supervisors(runs: Path) -> list[psutil.Process]:

@@ -8,7 +8,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -16,6 +15,7 @@ import psutil
 import pytest
 from tests.support.command import call
 from tests.support.local_slurm import LocalSlurm
+from tests.support.sweeps import finish, results, until, workers
 
 pytestmark = pytest.mark.storm
 
@@ -23,44 +23,12 @@ TINY = (
     "run", "--method", "fixmatch", "--ratio", "0.1", "--device", "cpu", "--backbone", "small-resnet/4",
     "--set", "image_size=16", "--set", "labeled_batch=6", "--set", "unlabeled_batch=8",
 )  # fmt: skip
-WAIT_SECONDS = 300.0
 
 
 def start(patterns: Path, runs: Path, *more: str, executor: str = "slurm", steps: int = 240) -> "subprocess.Popen[str]":
     command = [sys.executable, "-m", "ferbench", *TINY, "--dataset", str(patterns), "--runs", str(runs)]
     command += ["--executor", executor, "--jobs", "3", "--set", f"steps={steps}", *more]
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-
-
-def finish(process: "subprocess.Popen[str]") -> str:
-    out, _ = process.communicate(timeout=900)
-    return out
-
-
-def results(runs: Path) -> dict[str, object]:
-    """The deterministic part of each record, by its place."""
-    paths = runs.rglob("record.json")
-    return {str(path.relative_to(runs)): json.loads(path.read_text()).get("result") for path in paths}
-
-
-def until(happens: Callable[[], object]) -> None:
-    deadline = time.monotonic() + WAIT_SECONDS
-    while not happens():
-        assert time.monotonic() < deadline, "it has not come to pass"
-        time.sleep(0.05)
-
-
-def workers(runs: Path) -> list[psutil.Process]:
-    """Processes of this machine that work on the cells of a folder, and their trainers."""
-    found = []
-    for process in psutil.process_iter():
-        try:
-            line = " ".join(process.cmdline())
-        except psutil.Error:
-            continue
-        if str(runs) in line and (" worker " in line or "ferbench.execution.trainer" in line):
-            found.append(process)
-    return found
 
 
 def supervisors(runs: Path) -> list[psutil.Process]:
