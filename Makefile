@@ -11,20 +11,28 @@ endif
 PLUGIN_PROJECTS := $(wildcard plugins/*/pyproject.toml)
 # What runs cells on a cluster brings much with it that one machine does not need.
 ON_CLUSTERS := plugins/ferbench-ray/pyproject.toml plugins/ferbench-slurm/pyproject.toml
-PLUGIN_FLAGS := $(patsubst %/pyproject.toml,-e %,$(filter-out $(ON_CLUSTERS),$(PLUGIN_PROJECTS)))
+# What runs are watched with, of which a demo needs nothing.
+LOGGERS := plugins/ferbench-tensorboard/pyproject.toml
+PLUGIN_FLAGS := $(patsubst %/pyproject.toml,-e %,$(filter-out $(ON_CLUSTERS) $(LOGGERS),$(PLUGIN_PROJECTS)))
 PLUGIN_TEST_FLAGS := $(patsubst %/pyproject.toml,-e '%[test]',$(PLUGIN_PROJECTS))
 PROJECTS := pyproject.toml $(PLUGIN_PROJECTS)
-SOURCES := ferbench plugins tests conftest.py
+SOURCES := ferbench plugins tests docs conftest.py
+VERSIONED := ferbench/version.py $(wildcard plugins/*/ferbench_*/__init__.py)
 PYTEST_FLAGS ?=
+BENCH_GPU_FLAGS ?=
 TESTS = $(ACTIVE) OMP_NUM_THREADS=1 python -m pytest --numprocesses auto
 
 DEMO_RUNS ?= runs/demo
 DEMO_STEPS ?= 800
 
-BOARD ?= leaderboard
-SITE ?= site
+# What CI installs: `make test LOCK=requirements.lock` is the same at each place and time, without LOCK it is what is newest.
+LOCK ?=
+INSTALL_LOCKED = $(if $(LOCK),$(BIN)/python -m pip install --disable-pip-version-check --require-hashes -r $(LOCK))
 
-.PHONY: help demo check test test-all lint format bench board clean FORCE
+BOARD ?= leaderboard
+SITE ?= site/board
+
+.PHONY: help demo check test test-all lint format bench bench-gpu docs board dist release man lock clean FORCE
 .DEFAULT_GOAL := help
 
 help: ## show this list
@@ -61,10 +69,40 @@ format: $(VENV)/.installed-lint ## let ruff format and fix what it can
 bench: $(VENV)/.installed-test ## measure speed
 	$(ACTIVE) python -m pytest tests/benchmarks --benchmark-only --benchmark-autosave $(PYTEST_FLAGS)
 
-board: $(VENV)/.installed ## verify records, build the tables, write the site (BOARD=leaderboard SITE=site)
+bench-gpu: $(VENV)/.installed-test ## on a GPU: its tests, then every method's step as a table and bench-gpu.json
+	$(ACTIVE) python -m pytest -m gpu --numprocesses 0 $(PYTEST_FLAGS)
+	$(ACTIVE) python -m tests.benchmarks.on_gpu $(BENCH_GPU_FLAGS)
+
+docs: $(VENV)/.installed-docs ## build the documentation into site/
+	NO_MKDOCS_2_WARNING=1 $(ACTIVE) python -m mkdocs build --strict --quiet
+
+board: $(VENV)/.installed ## verify records, build the tables, write the board's pages (BOARD=leaderboard SITE=site/board)
 	$(ACTIVE) ferbench verify $(BOARD)/records --board $(BOARD)
 	$(ACTIVE) ferbench leaderboard build --records $(BOARD)/records --out $(BOARD)
 	$(ACTIVE) ferbench leaderboard site --records $(BOARD)/records --board $(BOARD) --out $(SITE)
+
+dist: $(VENV)/.installed-release ## build sdist and wheel of core and plugins into dist/, check them, list them in build/contents.txt
+	rm -rf dist && mkdir -p build
+	for project in $(dir $(PROJECTS)); do $(BIN)/python -m build --installer uv --outdir dist $$project || exit 1; done
+	$(BIN)/python -m twine check --strict dist/*
+	for file in dist/*.whl dist/*.tar.gz; do echo "$$file"; tar -tzf $$file 2>/dev/null || $(BIN)/python -m zipfile -l $$file; done > build/contents.txt
+	DIST=$(CURDIR)/dist $(ACTIVE) python -m pytest -n0 tests/e2e/test_release.py
+
+release: ## give everything one version and build it: make release VERSION=0.2.0
+	@echo '$(VERSION)' | grep -Eqx '[0-9]+\.[0-9]+\.[0-9]+((a|b|rc)[0-9]+)?' || { echo "name the version: make release VERSION=0.2.0" >&2; exit 1; }
+	sed -i 's/^__version__ = .*/__version__ = "$(VERSION)"/' $(VERSIONED)
+	sed -i 's/^version: .*/version: $(VERSION)/' CITATION.cff
+	$(MAKE) dist man
+	@echo "Now write the version and the day into CHANGELOG.md, commit, and push the tag v$(VERSION): release.yml publishes."
+
+man: $(VENV)/.installed-test ## write man pages into build/man (man -l build/man/ferbench-run.1)
+	$(ACTIVE) python .ci/man build/man
+
+lock: $(VENV)/.installed-release ## resolve what tests and checks need anew: requirements.lock, for CI
+	for project in $(dir $(PROJECTS)); do echo "-e ./$$project[test]"; done | sed 's#^-e ././\[test\]#-e .[test,lint,browser]#' | \
+	    $(BIN)/uv pip compile - --output-file requirements.lock --universal --python-version 3.11 --generate-hashes \
+	    --no-header --no-annotate --no-emit-index-url --no-emit-find-links \
+	    $(patsubst %,--no-emit-package %,ferbench $(notdir $(patsubst %/pyproject.toml,%,$(PLUGIN_PROJECTS))))
 
 clean: ## remove the environment and caches; runs and records stay
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .benchmarks build dist
@@ -88,10 +126,21 @@ $(VENV)/.installed: $(VENV)/.projects $(PROJECTS)
 	$(BIN)/python -m pip install --disable-pip-version-check -e . $(PLUGIN_FLAGS)
 	touch $@
 
-$(VENV)/.installed-test: $(VENV)/.projects $(PROJECTS)
+$(VENV)/.installed-test: $(VENV)/.projects $(PROJECTS) $(LOCK)
+	$(INSTALL_LOCKED)
 	$(BIN)/python -m pip install --disable-pip-version-check -e '.[test]' $(PLUGIN_TEST_FLAGS)
 	touch $@ $(VENV)/.installed
 
-$(VENV)/.installed-lint: $(VENV)/.projects $(PROJECTS)
+$(VENV)/.installed-docs: $(VENV)/.projects $(PROJECTS) $(LOCK)
+	$(INSTALL_LOCKED)
+	$(BIN)/python -m pip install --disable-pip-version-check -e '.[docs]' $(PLUGIN_FLAGS)
+	touch $@ $(VENV)/.installed
+
+$(VENV)/.installed-lint: $(VENV)/.projects $(PROJECTS) $(LOCK)
+	$(INSTALL_LOCKED)
 	$(BIN)/python -m pip install --disable-pip-version-check -e '.[test,lint]' $(PLUGIN_TEST_FLAGS)
+	touch $@ $(VENV)/.installed $(VENV)/.installed-test
+
+$(VENV)/.installed-release: $(VENV)/.projects $(PROJECTS)
+	$(BIN)/python -m pip install --disable-pip-version-check -e '.[test,release]' $(PLUGIN_TEST_FLAGS)
 	touch $@ $(VENV)/.installed $(VENV)/.installed-test

@@ -11,13 +11,15 @@ if TYPE_CHECKING:
     from ferbench.execution.cell_process import CellProcess, EventTail
     from ferbench.execution.crash_record import crash_record
     from ferbench.execution.trained_model import load_model
+    from ferbench.execution.workers import Workers
     from ferbench.records.frame import load
 
-__all__ = ["CellProcess", "EventTail", "__version__", "crash_record", "load", "load_model", "run"]
+__all__ = ["CellProcess", "EventTail", "Workers", "__version__", "crash_record", "load", "load_model", "run"]
 
 _HOMES = {
     "CellProcess": "ferbench.execution.cell_process",
     "EventTail": "ferbench.execution.cell_process",
+    "Workers": "ferbench.execution.workers",
     "crash_record": "ferbench.execution.crash_record",
     "load": "ferbench.records.frame",
     "load_model": "ferbench.execution.trained_model",

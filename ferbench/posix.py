@@ -1,4 +1,4 @@
-"""What of POSIX ferbench needs: named at the start, instead of an AttributeError in the middle."""
+"""Checks at the start that Python has the POSIX functions that ferbench needs; otherwise it would fail later."""
 
 import os
 

@@ -7,21 +7,21 @@ import pytest
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """The option that names the plugin to check."""
+    """Add the options of the conformance suite."""
     parser.addoption("--ferbench", metavar="NAME", help="also run ferbench's conformance suite on this plugin")
-    parser.addoption("--ferbench-slow", action="store_true", help="with its checks that start processes")
-    parser.addoption("--ferbench-root", metavar="DIR", type=Path, help="folder with the images of the dataset")
+    parser.addoption("--ferbench-slow", action="store_true", help="also run its checks that start processes")
+    parser.addoption("--ferbench-root", metavar="DIR", type=Path, help="folder with the images of the checked dataset")
 
 
 def pytest_collection_modifyitems(session: pytest.Session, config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Append the suite's checks to whatever was collected."""
+    """Append the suite's checks to the collected tests."""
     name = config.getoption("--ferbench")
     if name:
         items.extend(_checks(session, config, name))
 
 
 def _checks(session: pytest.Session, config: pytest.Config, name: str) -> Iterator[pytest.Item]:
-    # Imported only when asked for: this module is loaded by every pytest in the environment.
+    # Imported only if needed, because every pytest in this environment loads this module.
     from ferbench.conformance.checks import planned_checks
     from ferbench.discovery.loader import load_registry
     from ferbench.errors import FerbenchError
@@ -43,11 +43,11 @@ class ConformanceItem(pytest.Item):
         self._check = check
 
     def reportinfo(self) -> tuple[Path, None, str]:
-        """What pytest prints beside the outcome."""
+        """Return what pytest prints next to the outcome."""
         return self.session.path, None, self.name
 
     def runtest(self) -> None:
-        """Run the check; what it finds is the failure's text."""
+        """Run the check; its finding is the text of the failure."""
         result = self._check()  # type: ignore[operator]
         if not result.ok:
             pytest.fail(str(result), pytrace=False)

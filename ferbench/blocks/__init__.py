@@ -1,6 +1,6 @@
-"""Parts that several methods are made of: a module where there is state, a function where there is none.
+"""Building blocks that several methods share: modules if they have state, functions if not.
 
-All are static: shapes do not depend on values, and nothing waits for the device.
+All of them are static: shapes do not depend on values, and nothing waits for the device.
 """
 
 from ferbench.blocks.alignment import DistributionAlignment, aligned

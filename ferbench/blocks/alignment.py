@@ -9,11 +9,11 @@ from ferbench.contract.batch import MethodInfo
 
 
 class DistributionAlignment(nn.Module):
-    """Predictions scaled to the class proportions of the labels (Berthelot et al., ReMixMatch, ICLR 2020, Section 3.1).
+    """Scales predictions to the class proportions of the labels (Berthelot et al., ReMixMatch, ICLR 2020, Section 3.1).
 
-    q = normalize(q * p(y) / mean of q): predictions (B, C) float, whose rows sum to 1, to the same. p(y) are the
-    proportions of the labels; the mean is an EMA with `decay` that begins uniform and has each batch before it is used.
-    `mean_over_processes` is the method's `mean`.
+    q = normalize(q * p(y) / mean of q) maps predictions (B, C) float, whose rows sum to 1, to the same shape. p(y) are
+    the class proportions of the labels. The mean is an EMA with `decay`: it starts uniform and is updated with each
+    batch before use. `mean_over_processes` is the method's `mean`.
     """
 
     running: Tensor  # (C,) float32, the EMA of the mean prediction
@@ -31,9 +31,9 @@ class DistributionAlignment(nn.Module):
 
 
 def aligned(prediction: Tensor, wanted: Tensor | float, found: Tensor) -> Tensor:
-    """Predictions (B, C) scaled by `wanted` / `found` (C,), the proportions of the classes, to rows whose sum is 1.
+    """Scale predictions (B, C) by `wanted` / `found` (C,), the proportions of the classes; the rows sum to 1.
 
-    `wanted` 1 stands for equal proportions.
+    `wanted=1` means equal proportions.
     """
     scaled = prediction * (wanted / found.clamp_min(1e-6))
     return scaled / scaled.sum(-1, keepdim=True)

@@ -1,4 +1,4 @@
-"""Contrast: what is compared, and the loss of two views of the same images."""
+"""Contrastive learning: projection head, similarities, and the loss for two views of the same images."""
 
 import torch
 import torch.nn.functional as F
@@ -6,13 +6,13 @@ from torch import Tensor, nn
 
 from ferbench.blocks.precision import full_precision
 
-FAR_BELOW = -1e9  # of a similarity that is left out: finite, so that rows without any other stay finite too
+FAR_BELOW = -1e9  # replaces an excluded similarity; finite, so that rows with only excluded ones stay finite
 
 
 class Projection(nn.Module):
-    """The projection head of contrastive losses (SimCLR, Chen et al., ICML 2020): features (B, D) to unit vectors.
+    """The projection head of contrastive losses (SimCLR, Chen et al., ICML 2020): two layers with a ReLU between.
 
-    Two layers with a ReLU between; the vectors are (B, `size`) float32.
+    It maps features (B, D) to unit vectors (B, `size`) float32.
     """
 
     def __init__(self, feature_size: int, size: int) -> None:
@@ -24,21 +24,20 @@ class Projection(nn.Module):
 
 
 def similarity(first: Tensor, second: Tensor, temperature: float) -> Tensor:
-    """Inner products of vectors (A, D) and (B, D) float32, divided by the temperature, (A, B): logits of a softmax.
+    """Return inner products of vectors (A, D) and (B, D) float32, divided by the temperature, (A, B): softmax logits.
 
-    In full precision: bf16 products, divided by 0.07, are wrong by more than the loss.
+    It uses full precision, because errors of bf16 products, divided by 0.07, are larger than the loss.
     """
     with full_precision(first.device):
         return first @ second.T / temperature
 
 
 def nt_xent(first: Tensor, second: Tensor, mask: Tensor, temperature: float) -> Tensor:
-    """NT-Xent over the pairs that a mask names (SimCLR, Chen et al., ICML 2020, Eq. 1).
+    """Return NT-Xent, a scalar, over the pairs selected by a mask (SimCLR, Chen et al., ICML 2020, Eq. 1).
 
-    `first` and `second` (B, D) float32 are unit vectors of two views of the same images; `mask` (B,) float is 1 for
-    images that take part and 0 for all others, as anchors and as negatives alike. The result, a scalar, and its
-    gradient are those of the loss on the masked rows alone: the mean over both views of the pairs in the mask, and 0
-    where there are fewer than two pairs.
+    `first` and `second` (B, D) float32 are unit vectors of two views of the same images. `mask` (B,) float is 1 for
+    images that take part, both as anchors and as negatives, and 0 for the others. Loss and gradient are those of the
+    selected rows only: the mean over both views of the selected pairs, and 0 if there are fewer than two pairs.
     """
     features = torch.cat([first, second])
     taking_part = torch.cat([mask, mask])

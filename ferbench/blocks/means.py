@@ -1,4 +1,4 @@
-"""Means of some values: of those that a mask names, of those of the last batches."""
+"""Means of selected values: those in a mask, or those of the last batches."""
 
 from collections.abc import Callable
 
@@ -7,16 +7,16 @@ from torch import Tensor, nn
 
 
 def masked_mean(values: Tensor, mask: Tensor, mean_over_processes: Callable[[Tensor], Tensor]) -> Tensor:
-    """The mean of the values (B,) whose mask (B,) is 1, a scalar; 0 where there is none.
+    """Return the mean of the values (B,) whose mask (B,) is 1, a scalar; 0 if there are none.
 
-    `mean_over_processes` is the method's `mean`: the mean of what all processes give is that over their values.
+    `mean_over_processes` is the method's `mean`; averaged over processes, the result is the mean over all their values.
     """
     count = mean_over_processes(mask.sum())
     return (values * mask).sum() / torch.where(count > 0, count, 1)
 
 
 class RecentMean(nn.Module):
-    """The mean of the last `window` distributions (C,), all uniform at first: the newest to the mean with it (C,)."""
+    """The mean of the last `window` distributions (C,), all uniform at first; adding one returns the new mean (C,)."""
 
     recent: Tensor  # (window, C) float32
 

@@ -1,4 +1,4 @@
-"""Images mixed with others, and their labels with theirs."""
+"""Mixing of images and of their labels."""
 
 import torch
 from torch import Tensor
@@ -7,10 +7,10 @@ from ferbench.contract.method import Method
 
 
 def mixup(method: Method, images: Tensor, targets: Tensor, alpha: float) -> tuple[Tensor, Tensor]:
-    """MixMatch's MixUp (Berthelot et al., NeurIPS 2019, Eqs. 8 to 11) of images (B, ...) and distributions (B, C).
+    """Apply MixMatch's MixUp (Berthelot et al., NeurIPS 2019, Eqs. 8 to 11) to images (B, ...) and targets (B, C).
 
-    Every row has a share of its own, max(s, 1 - s) with s from Beta(alpha, alpha), so that it stays the larger part,
-    and a partner among the rows of all processes.
+    Each row has its own share, max(s, 1 - s) with s from Beta(alpha, alpha), so that it stays the larger part. Its
+    partner is a row of any process.
     """
     share = method.beta(images, alpha, alpha)
     share, partner = torch.maximum(share, 1 - share), method.permutation(images)

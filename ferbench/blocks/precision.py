@@ -1,4 +1,4 @@
-"""Arithmetic that autocast must not shorten."""
+"""Full precision for computations that must not run under autocast."""
 
 from contextlib import AbstractContextManager, nullcontext
 
@@ -6,7 +6,7 @@ import torch
 
 
 def full_precision(device: torch.device) -> AbstractContextManager[None]:
-    """Within it nothing on the device is computed in fewer bits than its inputs have."""
+    """In this block nothing on the device is computed in a lower precision than that of its inputs."""
     if not torch.amp.is_autocast_available(device.type):  # meta tensors
         return nullcontext()
     return torch.autocast(device.type, enabled=False)

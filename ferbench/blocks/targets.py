@@ -5,14 +5,14 @@ from torch import Tensor
 
 
 def one_hot(labels: Tensor, n_classes: int) -> Tensor:
-    """Labels (B,) int64 to rows (B, C) float32 with a 1 at the label; by comparison, since F.one_hot waits."""
+    """Return labels (B,) int64 as one-hot rows (B, C) float32; F.one_hot would wait for the device."""
     return (labels.unsqueeze(1) == torch.arange(n_classes, device=labels.device)).float()
 
 
 def sharpen(probabilities: Tensor, temperature: float) -> Tensor:
-    """Distributions (B, C) to those nearer to one class (MixMatch, Berthelot et al., NeurIPS 2019, Eq. 7).
+    """Sharpen distributions (B, C) towards their largest class (MixMatch, Berthelot et al., NeurIPS 2019, Eq. 7).
 
-    Sharpen(p, T)_i = p_i^(1/T) / sum_j p_j^(1/T), the softmax of the logits divided by T.
+    Sharpen(p, T)_i = p_i^(1/T) / sum_j p_j^(1/T), which is the softmax of the logits divided by T.
     """
     powers = probabilities ** (1 / temperature)
     return powers / powers.sum(-1, keepdim=True)

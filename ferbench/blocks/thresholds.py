@@ -1,4 +1,4 @@
-"""How confident a pseudo-label of each class must be, and thresholds that follow what the net has learned."""
+"""Confidence thresholds for pseudo-labels, per class: fixed ones, and those that follow what the net has learned."""
 
 import torch
 from torch import Tensor, nn
@@ -9,8 +9,8 @@ from ferbench.contract.batch import PoolPredictions
 class ClassThresholds(nn.Module):
     """A threshold for each of C classes, all `initial` at first.
 
-    Predictions (B, C) float to pseudo-labels (B,) int64 and a mask (B,) float32: 1 where the prediction reaches the
-    threshold of its class.
+    Maps predictions (B, C) float to pseudo-labels (B,) int64 and a mask (B,) float32, which is 1 if the prediction
+    reaches the threshold of its class.
     """
 
     threshold: Tensor  # (C,) float32 in 0..1
@@ -25,10 +25,10 @@ class ClassThresholds(nn.Module):
 
 
 class DynamicThresholds(ClassThresholds):
-    """Thresholds that start permissive, at 1 / C, and rise with what the net has learned, never above `ceiling`.
+    """Thresholds that start low, at 1 / C, and rise with what the net has learned, up to `ceiling`.
 
-    `momentum` is that of running means, per step. Subclasses learn from the unlabeled images of each step, or from the
-    labeled ones after each epoch.
+    `momentum` is the momentum of running means, per step. Subclasses learn from the unlabeled images of each step, or
+    from the labeled ones after each epoch.
     """
 
     def __init__(self, n_classes: int, ceiling: float, momentum: float) -> None:
@@ -36,7 +36,7 @@ class DynamicThresholds(ClassThresholds):
         self.ceiling, self.momentum = ceiling, momentum
 
     def observe(self, predictions: Tensor, index: Tensor) -> None:
-        """Learn from the predictions (B, C) of a step's unlabeled weak views and their places in the pool (B,)."""
+        """Learn from predictions (B, C) for a step's unlabeled weak views; `index` (B,) has their pool positions."""
 
     def end_epoch(self, labeled: PoolPredictions, epoch: int) -> None:
         """Learn from the teacher's pass over the labeled images; epochs count from 1."""
@@ -51,7 +51,8 @@ class DynamicThresholds(ClassThresholds):
 class UnlabeledConfidence(DynamicThresholds):
     """FreeMatch's thresholds (Wang et al., ICLR 2023, Eqs. 5 to 8, as in USB's code).
 
-    t = EMA of the mean confidence, p_c = EMA of the mean prediction, both from 1/C; T_c = t * p_c / max_k p_k.
+    T_c = t * p_c / max_k p_k, where t is the EMA of the mean confidence and p_c that of the mean prediction; both start
+    at 1/C.
     """
 
     confidence: Tensor  # ()
@@ -71,8 +72,9 @@ class UnlabeledConfidence(DynamicThresholds):
 class LearningStatus(DynamicThresholds):
     """FlexMatch's thresholds (Zhang et al., NeurIPS 2021, Eqs. 5 to 11, with warm-up, as in USB's code).
 
-    n_c = pool images whose latest confident prediction is c; b_c = n_c / max(max_k n_k, images never confident);
-    T_c = ceiling * b_c / (2 - b_c). Needs a pool whose images have places, and the pool's size.
+    T_c = ceiling * b_c / (2 - b_c) with b_c = n_c / max(max_k n_k, n_0), where n_c is the number of pool images whose
+    latest confident prediction is c, and n_0 the number of those without any. It needs the size of the pool, and a
+    pool whose images have positions.
     """
 
     latest: Tensor  # (pool,) int64
@@ -92,10 +94,10 @@ class LearningStatus(DynamicThresholds):
 
 
 def class_confidence(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-    """How sure a net is of each class where it is right.
+    """Return the mean confidence of the correctly predicted images of each class, and their number.
 
-    Logits (N, C) and labels (N,) int64 give the mean confidence, in 0..1, of the images of each class that are
-    predicted correctly (C,), 0 for a class without any, and their number (C,), both of the logits' dtype.
+    `logits` are (N, C), `labels` (N,) int64. Both results are (C,), with the dtype of the logits; the confidence is in
+    0..1, and 0 for a class without correct images.
     """
     confidence, predicted = logits.softmax(-1).max(-1)
     classes = torch.arange(logits.shape[1], device=logits.device)

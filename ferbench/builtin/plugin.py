@@ -1,4 +1,4 @@
-"""What the core registers, through the same hooks as any plugin."""
+"""The registrations of the core, by the same hooks as those of any plugin."""
 
 from functools import partial
 
@@ -7,16 +7,16 @@ from ferbench.hookspecs import Register, hookimpl
 
 @hookimpl
 def ferbench_register_methods(register: Register) -> None:
-    """The methods that every plugin is compared with."""
+    """Register the methods that every plugin is compared with."""
     register(
         "supervised",
         "ferbench.builtin.methods.supervised:Supervised",
-        summary="Cross-entropy on the labeled images; the row that gains are measured against",
+        summary="Cross-entropy on the labeled images; gains are measured against it",
     )
     register(
         "linear-probe",
         "ferbench.builtin.methods.linear_probe:LinearProbe",
-        summary="Labels alone: a linear classifier on the features of initial weights",
+        summary="Labels only: a linear classifier on the features of initial weights",
         paper="Alain and Bengio, 2016, arXiv 1610.01644",
     )
     register(
@@ -29,42 +29,42 @@ def ferbench_register_methods(register: Register) -> None:
 
 @hookimpl
 def ferbench_register_heads(register: Register) -> None:
-    """The standard head."""
+    """Register the standard head."""
     register("linear", "ferbench.contract.head:LinearHead", summary="One linear layer on the pooled features")
 
 
 @hookimpl
 def ferbench_register_datasets(register: Register) -> None:
-    """Readers of anybody's images, which `ferbench prepare` gives a name."""
+    """Register readers for users' own images, which `ferbench prepare` gives a name."""
     register(
         "image-folder",
         "ferbench.builtin.datasets.image_folder:ImageFolder",
-        summary="Yours: a folder of each class, in folders of splits",
+        summary="Your images: a folder per class, inside split folders",
     )
     register(
         "manifest",
         "ferbench.builtin.datasets.manifest:Manifest",
-        summary="Yours: a CSV or Parquet list of paths, labels, splits, face boxes",
+        summary="Your images: a CSV or Parquet list of paths, labels, splits, face boxes",
     )
     register(
         "shards",
         "ferbench.builtin.datasets.shards:Shards",
-        summary="Yours: WebDataset tar files with class names beside the images",
+        summary="Your images: WebDataset tar files with class names next to the images",
     )
     register(
         "huggingface",
         "ferbench.builtin.datasets.hugging_face:HuggingFace",
-        summary="Yours or of the hub: what Hugging Face datasets loads",
+        summary="Your images or a dataset on the hub: anything that Hugging Face datasets loads",
     )
     register(
         "recordio",
         "ferbench.readers.recordio:RecordIOStream",
-        summary="An unlabeled pool in RecordIO files, as face-recognition sets are published",
+        summary="An unlabeled pool in RecordIO files, the format of face-recognition datasets",
     )
     register(
         "webdataset",
         "ferbench.readers.webdataset:WebDatasetStream",
-        summary="An unlabeled pool in tar files, as WebDataset has them",
+        summary="An unlabeled pool in WebDataset tar files",
     )
     register(
         "folder",
@@ -75,7 +75,7 @@ def ferbench_register_datasets(register: Register) -> None:
 
 @hookimpl
 def ferbench_register_backbones(register: Register) -> None:
-    """Two small ones for small images, and the door to timm."""
+    """Register two small backbones for small images, and the adapter to timm."""
     register(
         "small-resnet",
         "ferbench.builtin.backbones.small_resnet:build",
@@ -96,15 +96,15 @@ def ferbench_register_backbones(register: Register) -> None:
 
 @hookimpl
 def ferbench_register_views(register: Register) -> None:
-    """The views that the protocols define."""
+    """Register the views that the protocols define."""
     views = {"weak": "Random crop with padding, and flip", "strong": "RandAugment and cutout, then weak"}
-    for name, summary in {**views, "plain": "The image itself, as evaluation sees it"}.items():
+    for name, summary in {**views, "plain": "The image without augmentation, as in evaluation"}.items():
         register(name, f"ferbench.data.load.views:{name}", summary=summary)
 
 
 @hookimpl
 def ferbench_register_protocols(register: Register) -> None:
-    """The standard comparison, and what papers and challenges measure."""
+    """Register the standard protocols, and those of papers and challenges."""
     register(
         "ratio-v1",
         "ferbench.builtin.protocols:RATIO_V1",
@@ -118,7 +118,7 @@ def ferbench_register_protocols(register: Register) -> None:
     register(
         "papers-v1",
         "ferbench.builtin.protocols:PAPERS_V1",
-        summary="As the papers train: ResNet-18, 224 px, 16,000 steps; the best of 20 test epochs beside",
+        summary="As in the papers: ResNet-18, 224 px, 16,000 steps; also the best of 20 test epochs",
     )
     register(
         "ratio-v2",
@@ -128,12 +128,12 @@ def ferbench_register_protocols(register: Register) -> None:
     register(
         "external-v1",
         "ferbench.builtin.protocols:EXTERNAL_V1",
-        summary="The labels of ratio-v1 with the images of another set as the unlabeled pool (--unlabeled)",
+        summary="The labels of ratio-v1, with another dataset as the unlabeled pool (--unlabeled)",
     )
     register(
         "subject-folds-v1",
         "ferbench.builtin.protocols:SUBJECT_FOLDS_V1",
-        summary="5, 10, 25 and 100 % of the labels, tested on ten folds of subjects, a fold per seed 0 to 9",
+        summary="5, 10, 25 and 100 % of the labels, tested on ten folds of subjects, one per seed 0 to 9",
     )
     register(
         "abaw-expr-v1",
@@ -144,10 +144,10 @@ def ferbench_register_protocols(register: Register) -> None:
 
 @hookimpl
 def ferbench_register_tunings(register: Register) -> None:
-    """What was tuned for the rendered faces; `docs/tuning.md` has the trials."""
+    """Register the options tuned for the rendered faces; `docs/tuning.md` lists the trials."""
     for protocol in ("ratio-v1", "count-v1", "external-v1", "subject-folds-v1"):
         tuned = partial(register, protocol, "synthfaces", source="docs/tuning.md")
-        # The trials were of the recipe itself.
+        # These trials tuned the recipe itself.
         tuned({}, method="supervised", trials=5)
         tuned({"threshold": 0.8}, method="fixmatch", trials=8 if protocol == "external-v1" else 5)
         tuned({"learning_rate": 1e-3}, backbone="small-vit", trials=3)
@@ -155,27 +155,27 @@ def ferbench_register_tunings(register: Register) -> None:
 
 @hookimpl
 def ferbench_register_executors(register: Register) -> None:
-    """Where cells run."""
+    """Register the built-in executors."""
     register(
         "local",
         "ferbench.execution.local:LocalExecutor",
-        summary="Processes of this machine, one per cell",
+        summary="Processes on this machine, one per cell",
     )
     register(
         "inline",
         "ferbench.execution.inline:InlineExecutor",
-        summary="This process, one cell after the other: for debugging and notebooks; never standard",
+        summary="This process, one cell after another: for debugging and notebooks; never standard",
     )
 
 
 @hookimpl
 def ferbench_register_commands(register: Register) -> None:
-    """The verbs of the command line, in the order of its help."""
+    """Register the commands, in the order of the help."""
     register("run", "ferbench.cli.run:run", summary="Train and evaluate methods; finished cells are kept")
     register("status", "ferbench.cli.status:status", summary="Show which cells are done, failed or running")
-    register("logs", "ferbench.cli.cells:logs", summary="Show what happened in a cell, also while it runs")
-    register("cancel", "ferbench.cli.cells:cancel", summary="Ask cells to save and leave, wherever they run")
-    register("list", "ferbench.cli.listing:list_", summary="List methods, datasets and whatever a run can name")
+    register("logs", "ferbench.cli.cells:logs", summary="Show the log of a cell, also while it runs")
+    register("cancel", "ferbench.cli.cells:cancel", summary="Ask cells to save their state and stop, on any machine")
+    register("list", "ferbench.cli.listing:list_", summary="List methods, datasets and other names for a run")
     register("plugins", "ferbench.cli.plugins:plugins", summary="List, check or create plugins")
     register("report", "ferbench.cli.report:report", summary="Write the HTML report of a run")
     register("predict", "ferbench.cli.predict:predict", summary="Use the model of a run on images or a dataset")
@@ -184,12 +184,10 @@ def ferbench_register_commands(register: Register) -> None:
     register("verify", "ferbench.cli.verify:verify", summary="Recompute the metrics of records")
     register("leaderboard", "ferbench.cli.leaderboard:leaderboard", summary="Build or check the leaderboard")
     register("prepare", "ferbench.cli.prepare:prepare", summary="Prepare your copy of a dataset for runs")
-    register("init", "ferbench.cli.init:init", summary="Look into a file of initial weights; fit it to a backbone")
-    register("splits", "ferbench.cli.splits:splits", summary="Write which images a split has, for other programs")
-    register("boxes", "ferbench.cli.boxes:boxes", summary="Find the faces of a dataset that has no face boxes")
-    register(
-        "audit", "ferbench.cli.audit:audit", summary="Look for leaks: train a method twice with other hidden labels"
-    )
+    register("init", "ferbench.cli.init:init", summary="Inspect a file of initial weights; fit it to a backbone")
+    register("splits", "ferbench.cli.splits:splits", summary="Write the images of a split, for other programs")
+    register("boxes", "ferbench.cli.boxes:boxes", summary="Find the faces in a dataset without face boxes")
+    register("audit", "ferbench.cli.audit:audit", summary="Look for leaks: train twice with different hidden labels")
     register("reproduce", "ferbench.cli.reproduce:reproduce", summary="Run a record's cell again and compare")
-    register("doctor", "ferbench.cli.doctor:doctor", summary="Check this installation; say how to repair it")
-    register("worker", "ferbench.cli.worker:worker", summary="Run one cell, as executors do; not meant for people")
+    register("doctor", "ferbench.cli.doctor:doctor", summary="Check this installation and tell how to repair it")
+    register("worker", "ferbench.cli.worker:worker", summary="Run one cell; for executors, not for people")

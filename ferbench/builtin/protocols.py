@@ -29,7 +29,7 @@ FER_GPU = Recipe(
 
 RECIPES = {"synthfaces": SYNTHFACES, "default": FER_GPU}
 
-# The papers' weak crop: half of the images, and 8 of 224 pixels at every size.
+# The papers' weak crop: for half of the images, by 8 of 224 pixels, scaled to the image size.
 PAPERS_CROP = WeakView(padding=0, padding_share=0.036, crop_probability=0.5)
 
 PAPERS = Recipe(
@@ -48,11 +48,11 @@ PAPERS = Recipe(
     weak=WeakView(padding=8, crop_probability=0.5),
     evaluations=20,
 )
-"""How the public code of Ada-CM (aca2b35) and of LEAF (7873d3a) trains, for Ada-CM's number of steps."""
+"""The training settings in the public code of Ada-CM (aca2b35) and LEAF (7873d3a), with Ada-CM's number of steps."""
 
 RATIO_V1 = Protocol(
     name="ratio-v1",
-    purpose="the standard: labels as a part of each class, the rest of the training set unlabeled",
+    purpose="the standard: a share of each class is labeled, the rest of the training set is unlabeled",
     budget="ratio",
     ratios=("0.01", "0.05", "0.1", "0.25", "1"),
     recipes=RECIPES,
@@ -60,7 +60,7 @@ RATIO_V1 = Protocol(
 
 RATIO_V2 = Protocol(
     name="ratio-v2",
-    purpose="ratio-v1 with the papers' weak crop, and unlabeled images in an order that tells nothing of their classes",
+    purpose="ratio-v1 with the papers' weak crop, and an order of unlabeled images that reveals nothing of their class",
     draft=True,
     budget="ratio",
     ratios=RATIO_V1.ratios,
@@ -70,7 +70,7 @@ RATIO_V2 = Protocol(
 
 EXTERNAL_V1 = Protocol(
     name="external-v1",
-    purpose="labels as in ratio-v1, and the unlabeled images of another set, such as one for face recognition",
+    purpose="labels as in ratio-v1, with unlabeled images from another dataset, such as one for face recognition",
     budget="ratio",
     ratios=RATIO_V1.ratios,
     needs_pool=True,
@@ -79,7 +79,7 @@ EXTERNAL_V1 = Protocol(
 
 COUNT_V1 = Protocol(
     name="count-v1",
-    purpose="a number of labels, spread as in the papers: N in all, or m of each class; the rest unlabeled",
+    purpose="a number of labels, spread as in the papers: N in total, or m per class; the rest is unlabeled",
     budget="count",
     counts=(100, 400, 1000, 2000, 4000),
     per_class=(10, 25, 100, 250),
@@ -89,7 +89,7 @@ COUNT_V1 = Protocol(
 
 PAPERS_V1 = Protocol(
     name="papers-v1",
-    purpose="as the papers train, to reproduce their numbers: of RAF-DB, on a GPU, from face-recognition weights",
+    purpose="training as in the papers, to reproduce their numbers: RAF-DB, on a GPU, with face-recognition weights",
     budget="count",
     counts=COUNT_V1.counts,
     allocations=("adacm", "leaf", "balanced"),
@@ -98,9 +98,9 @@ PAPERS_V1 = Protocol(
 
 SUBJECT_FOLDS_V1 = Protocol(
     name="subject-folds-v1",
-    purpose="sets of few subjects: each of ten folds of them is tested once, the labels are a part of the others'",
+    purpose="for datasets with few subjects: ten folds, each tested once; labels are a share of the other folds",
     budget="ratio",
-    # Of the few hundred images of such sets 1 % is what 5 % is: one of each class.
+    # Such datasets have a few hundred images, so 1 % would give the same as 5 %: one image per class.
     ratios=("0.05", "0.1", "0.25", "1"),
     folds=10,
     seeds=tuple(range(10)),
@@ -109,7 +109,7 @@ SUBJECT_FOLDS_V1 = Protocol(
 
 ABAW_EXPR_V1 = Protocol(
     name="abaw-expr-v1",
-    purpose="the EXPR task of the ABAW challenges: frames of videos, labels drawn by video, macro-F1",
+    purpose="the EXPR task of the ABAW challenges: video frames, labels drawn by video, macro-F1",
     budget="ratio",
     ratios=RATIO_V1.ratios,
     rank_groups="video",

@@ -1,4 +1,4 @@
-"""What a net and its method are built from: a cell resolved with its data, or one as its record describes it."""
+"""Blueprints of a net and its method: from a resolved cell with its data, or from a record alone."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -27,15 +27,15 @@ class Blueprint(Protocol):
 
     @property
     def registry(self) -> Registry:
-        """Where names are looked up."""
+        """The registry for looking up names."""
 
     @property
     def recipe(self) -> Recipe:
-        """How images are stored, seen and trained on."""
+        """The recipe: how images are stored, augmented and trained on."""
 
     @property
     def class_names(self) -> tuple[str, ...]:
-        """The trained classes, in the order of logits."""
+        """The trained classes, in the order of the logits."""
 
     @property
     def method_class(self) -> "type[Method]":
@@ -43,20 +43,20 @@ class Blueprint(Protocol):
 
     @property
     def config(self) -> "MethodConfig":
-        """The options that the method runs with."""
+        """The options of the method."""
 
     @property
     def declared(self) -> "Method":
-        """The configured method, attached to nothing."""
+        """The configured method, not attached to a net."""
 
     @property
     def head_options(self) -> Mapping[str, Any]:
-        """What is tuned of a head that `--head` names."""
+        """The tuned options of the head that `--head` names."""
 
 
 @dataclass(frozen=True)
 class RecordedCell:
-    """The blueprint of a finished cell, by its record alone: its dataset need not be on this machine."""
+    """The blueprint of a finished cell, from its record alone: the dataset need not be on this machine."""
 
     record: Record
     registry: Registry
@@ -71,7 +71,7 @@ class RecordedCell:
 
     @cached_property
     def recipe(self) -> Recipe:
-        """The recorded recipe; raises DataError for a record without a whole one."""
+        """The recorded recipe; raises DataError if it is not complete."""
         fields = {name: value for name, value in self.record.config.protocol.items() if name in Recipe.model_fields}
         try:
             return Recipe.model_validate({**fields, "backbone": self.cell.backbone})
@@ -84,13 +84,13 @@ class RecordedCell:
 
     @cached_property
     def config(self) -> "MethodConfig":
-        """The recorded options; raises DataError where the installed method has others."""
+        """The recorded options; raises DataError if the installed method does not accept them."""
         try:
             return self.method_class.Config.model_validate(self.record.config.method)
         except ValidationError as error:
             plugin = self.record.plugin
             raise DataError(
-                f"the method '{self.cell.method}' that is installed does not take the recorded options "
+                f"the installed method '{self.cell.method}' does not accept the recorded options "
                 f"({first_problem(error)}); install {plugin.distribution} {plugin.version}"
             ) from None
 

@@ -1,4 +1,4 @@
-"""What determines a run, and what of it determines the stages that cells share: the keys of checkpoints and caches."""
+"""Keys of checkpoints and caches: what determines a run, and what determines the stages that cells share."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -12,13 +12,13 @@ if TYPE_CHECKING:
     from ferbench.contract.stage import Stage
 
 LATER_FIELDS = ("labeled_batch", "ema_decay", "ema_ramp", "joint_forward", "evaluations", "evaluation_batch")
-"""Fields of a recipe that a pre-training stage knows nothing of."""
+"""Fields of a recipe that do not affect a pre-training stage."""
 
 
 def run_identity(
     resolved: ResolvedCell, config: RecordConfig, fingerprints: Fingerprints, arithmetic: Sequence[object]
 ) -> dict[str, Any]:
-    """All that the state of a run depends on; `arithmetic` is what decides its rounding."""
+    """Return everything that the state of a run depends on; `arithmetic` lists what decides its rounding."""
     cell = resolved.cell
     return {
         "config": config.model_dump(mode="json"),
@@ -35,9 +35,9 @@ def run_identity(
 def shared_identity(
     resolved: ResolvedCell, images: str, arithmetic: Sequence[object], stage: "Stage"
 ) -> dict[str, Any]:
-    """What a pre-training stage depends on: not labels, seed or head, and of options only those that it names.
+    """Return what a pre-training stage depends on: no labels, seed or head, and only the options that it names.
 
-    `images` is a digest of those that it draws.
+    `images` is a digest of the images that it draws.
     """
     cell = resolved.cell
     recipe = resolved.recipe.model_dump(mode="json", exclude={*LATER_FIELDS, *_replaced(stage)})
@@ -55,7 +55,7 @@ def shared_identity(
 
 
 def view_stamps(resolved: ResolvedCell) -> dict[str, str]:
-    """The code of the views that the method asks for, by name."""
+    """Return the source hashes of the views that the method asks for, by name."""
     kinds = view_kinds(resolved.declared)
     return {kind: stamp(resolved.registry, "views", kind).source_hash for kind in kinds}
 

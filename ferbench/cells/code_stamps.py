@@ -1,4 +1,4 @@
-"""Which code the names of a cell stand for."""
+"""Stamps of the code that the names of a cell stand for."""
 
 from importlib.metadata import version
 
@@ -9,12 +9,12 @@ from ferbench.records.schema import PluginStamp, TuningStamp
 
 
 def code() -> dict[str, str]:
-    """What decides the numbers of a run beside plugins: ferbench's own code, torch and timm."""
+    """Return the code that decides the numbers of a run, besides plugins: ferbench, torch and timm."""
     return {"ferbench": package_hash("ferbench"), "torch": version("torch"), "timm": version("timm")}
 
 
 def stamp(registry: Registry, kind: str, name: str, variant: str = "") -> PluginStamp:
-    """Which code a registered name stands for, and what people read for it; of a method, for its variant."""
+    """Return the stamp of a registered name: its code, its title and, for a method, the title of its variant."""
     entry = registry.get(kind, name)
     return PluginStamp(
         distribution=entry.distribution,
@@ -26,7 +26,7 @@ def stamp(registry: Registry, kind: str, name: str, variant: str = "") -> Plugin
 
 
 def named_parts(cell: Cell) -> dict[str, tuple[str, str]]:
-    """Kind and name of every registered part of a cell, by its role."""
+    """Return kind and name of every registered part of a cell, by role."""
     return {
         "method": ("methods", cell.method),
         "protocol": ("protocols", cell.protocol),
@@ -39,15 +39,15 @@ def named_parts(cell: Cell) -> dict[str, tuple[str, str]]:
 
 
 def stamps(registry: Registry, cell: Cell) -> dict[str, PluginStamp]:
-    """The stamps of all parts but the method, by role; a dataset that is no plugin has none."""
+    """Return the stamps of all parts except the method, by role; a dataset that is not a plugin has none."""
     parts = named_parts(cell)
-    del parts["method"]  # has a field of its own in the record
+    del parts["method"]  # it has its own field in the record
     known = registry.entries
     return {role: stamp(registry, kind, name) for role, (kind, name) in parts.items() if name in known.get(kind, {})}
 
 
 def tuning_stamps(resolved: ResolvedCell) -> dict[str, TuningStamp]:
-    """What is tuned of the cell's method, head and backbone, by role."""
+    """Return the tunings of the cell's method, head and backbone, by role."""
     return {
         role: TuningStamp(
             distribution=tuning.distribution, trials=tuning.trials, source=tuning.source, options=dict(tuning.options)

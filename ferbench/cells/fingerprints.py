@@ -1,4 +1,4 @@
-"""The fingerprints that a record holds, recomputed from the data that is on this machine."""
+"""Recompute the fingerprints of a record from the data on this machine."""
 
 from functools import cache
 
@@ -14,9 +14,10 @@ from ferbench.records.split_checks import Recompute, Recomputed
 
 
 def recompute(cell: Cell, recorded: Fingerprints, registry: Registry) -> Recomputed:
-    """Recompute every fingerprint that a record holds; decodes nothing, and runs no method's code.
+    """Recompute every fingerprint of a record, without decoding images or running a method's code.
 
-    What a method draws is taken from the record: a fingerprint that the cell's data cannot have is among neither.
+    What the method draws is taken from the record. A fingerprint that the cell's data cannot have is neither among
+    the values nor among the unchecked ones.
     """
     try:
         resolved = resolve(cell, registry)
@@ -28,7 +29,7 @@ def recompute(cell: Cell, recorded: Fingerprints, registry: Registry) -> Recompu
 
 
 def recomputer(registry: Registry) -> Recompute:
-    """`recompute`, done once for all cells that have the same rows, whatever their method."""
+    """Return a function like `recompute` that works once for all cells with the same split, whatever their method."""
 
     @cache
     def found(rows: Cell, recorded: Fingerprints) -> Recomputed:
@@ -43,7 +44,7 @@ def recomputer(registry: Registry) -> Recompute:
 
 
 def counts_of(data: CellData) -> Counts:
-    """The counts of a cell's rows by the names that a result has them under."""
+    """Return the image counts of a cell's split, by the names of the result's fields."""
     selection, pool, cross_test = data.selection, data.pool, data.cross_test
     return {
         "n_labeled": len(selection.labeled),
@@ -57,14 +58,14 @@ def counts_of(data: CellData) -> Counts:
 
 
 def tests_of(data: CellData) -> list[tuple[str, str]]:
-    """Id and class of each test image, in the order of predictions."""
+    """Return id and class of each test image, in the order of the predictions."""
     rows = data.cross_test.rows if data.cross_test else data.selection.test
     return [(data.tested.ids[row], str(data.tested.labels[row])) for row in rows]
 
 
 def _unchecked_boxes(data: CellData, recorded: Fingerprints) -> dict[str, str]:
-    """Boxes that a detector may have found elsewhere: where every labeled image has its own, none can have played."""
+    """Leave boxes unchecked that a detector may have found on another machine; not if every image has its own box."""
     sources = data.images.box_sources(data.selection.labeled)
     if recorded.boxes is None or sources["detected"] or not sources["central"]:
         return {}
-    return {"boxes": f"no face was looked for on this machine; run `ferbench boxes {data.images.name}`"}
+    return {"boxes": f"no face detector has run on this machine; run `ferbench boxes {data.images.name}`"}

@@ -1,4 +1,4 @@
-"""What records are checked against, as the installed plugins and a board say it."""
+"""The facts that records are checked against, from the installed plugins and from a board."""
 
 from functools import cache
 from pathlib import Path
@@ -14,7 +14,7 @@ from ferbench.records.known import Known, KnownDataset, KnownTuning, read_pins
 
 
 def known(registry: Registry, board: Path) -> Known:
-    """What is known with these plugins, and pinned beside the records of a board."""
+    """Return what these plugins know, and what is pinned next to the records of a board."""
 
     @cache
     def dataset(name: str) -> KnownDataset | None:
@@ -39,7 +39,7 @@ def known(registry: Registry, board: Path) -> Known:
 
 @cache
 def known_protocols(registry: Registry) -> dict[str, Protocol]:
-    """The protocols that built-ins and plugins register; one that cannot be loaded is not known."""
+    """Return the protocols of built-ins and plugins, by name; one that cannot be loaded is omitted."""
     found: dict[str, Protocol] = {}
     for name in registry.names("protocols"):
         try:

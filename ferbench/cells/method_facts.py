@@ -1,4 +1,4 @@
-"""What a configured method says of itself, as JSON: all that planning must know of its code."""
+"""Facts that a configured method states about itself, as JSON: all that planning must know about its code."""
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
@@ -15,10 +15,11 @@ if TYPE_CHECKING:
 
 
 class MethodFacts(Strict):
-    """What a method with its options needs, evaluates and trains with, whatever the labels and the seed of its cell.
+    """What a configured method needs, evaluates and trains with, independent of the labels and the seed of its cell.
 
-    `optimizers` are the stages that train otherwise than the protocol and say no source. A method that `limits_pool`
-    wants to be asked whether it can learn from a pool of a size.
+    `optimizers` names the stages that depart from the protocol's optimizer without a source. `eager` says, by the
+    value of a cell's `compile`, why the method's steps cannot be such graphs. If `limits_pool` is set, the method must
+    be asked whether it can learn from a pool of a given size.
     """
 
     options: Mapping[str, JsonValue]
@@ -29,11 +30,12 @@ class MethodFacts(Strict):
     joint_forward: bool | None
     selection: str
     optimizers: tuple[str, ...]
+    eager: Mapping[str, str]
     limits_pool: bool
 
 
 def facts_of(method: "Method", recipe: Recipe, protocol: Protocol) -> MethodFacts:
-    """The facts of a method that is attached to nothing."""
+    """Return the facts of a method that is not attached to a net."""
     rule = protocol.selection
     return MethodFacts(
         options=method.config.model_dump(mode="json"),
@@ -49,12 +51,25 @@ def facts_of(method: "Method", recipe: Recipe, protocol: Protocol) -> MethodFact
             for settings in stage.optimizers.values()
             for line in unsourced(stage.name, settings.departures(recipe), settings.source)
         ),
+        eager=_eager(method),
         limits_pool=type(method).pool_problem.__module__ != "ferbench.contract.method",
     )
 
 
+def _eager(method: "Method") -> dict[str, str]:
+    """Why steps cannot be graphs, by the value of `compile`, in words that follow the method's name."""
+    if method.runs_eagerly:
+        return dict.fromkeys(("net", "step"), method.runs_eagerly)
+    for stage in method.declared_stages():
+        if stage.step is not None:
+            return dict.fromkeys(("net", "step"), f"takes steps of its own in stage '{stage.name}'")
+        if any(settings.factory for settings in stage.optimizers.values()):
+            return {"step": f"makes an optimizer of its own in stage '{stage.name}', which may not begin with zeros"}
+    return {}
+
+
 class RowFacts(Strict):
-    """What a row of a grid comes to on a dataset and a backbone, whatever its labels and seeds."""
+    """A row of a grid on a dataset and a backbone, resolved; independent of labels and seeds."""
 
     variant: str
     head: str | None

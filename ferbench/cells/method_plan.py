@@ -1,4 +1,4 @@
-"""What of a method must be known by who runs its cell without the method's code: found when the cell is planned."""
+"""What planning finds out about a method, for processes that handle its cell without loading the method's code."""
 
 from ferbench.cells.resolve import ResolvedCell
 from ferbench.contract.strict import Strict
@@ -6,9 +6,9 @@ from ferbench.records.schema import RecordConfig
 
 
 class MethodPlan(Strict):
-    """The configuration that a cell runs with, what data its method draws, and what it evaluates.
+    """The configuration of a cell, the data that its method draws, and the model that it evaluates.
 
-    `standard` says whether the record will be a standard one, as far as it is known before the run.
+    `standard` says whether the record will be standard, as far as is known before the run.
     """
 
     config: RecordConfig
@@ -21,7 +21,7 @@ class MethodPlan(Strict):
 
 
 def plan_of(resolved: ResolvedCell) -> MethodPlan:
-    """The plan of a cell, from what its method says of itself."""
+    """Return the plan of a cell, from the facts of its method."""
     facts = resolved.facts
     return MethodPlan(
         config=resolved_config(resolved),
@@ -35,7 +35,7 @@ def plan_of(resolved: ResolvedCell) -> MethodPlan:
 
 
 def resolved_config(resolved: ResolvedCell) -> RecordConfig:
-    """Every field with the value that the cell runs with."""
+    """Return the configuration of a cell: every field with its value."""
     recipe = resolved.recipe.model_dump(mode="json", exclude={"backbone"})
     protocol, joint = resolved.protocol, resolved.facts.joint_forward
     return RecordConfig(

@@ -1,4 +1,4 @@
-"""From `--set` to the overrides of a cell: whose option each is, and in one spelling what it changes."""
+"""Turn `--set` into the overrides of a cell: find the owner of each option, and keep only real changes."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -8,7 +8,7 @@ from pydantic import JsonValue
 from ferbench.cells.resolve import groups_of, method_class, option_values, unknown_option
 from ferbench.contract.protocol import Recipe
 from ferbench.discovery.registry import Registry
-from ferbench.errors import UsageError, suggestion
+from ferbench.errors import UsageError, recipe_hint, suggestion
 from ferbench.records.dotted import flat
 from ferbench.records.options_v1 import names_since_version_1
 
@@ -16,16 +16,15 @@ if TYPE_CHECKING:
     from ferbench.contract.method import MethodConfig
 
 RECIPE_FIELDS = frozenset(Recipe.model_fields) - {"backbone"}
-
 Options = dict[str, Any]
 
 
 def sort_settings(
     registry: Registry, values: Mapping[str, Any], methods: Sequence[str], method: str
 ) -> tuple[Options, Options]:
-    """Which of the settings are fields of the protocol and which options of this method; unknown keys are errors.
+    """Sort settings into fields of the protocol and options of this method; raises UsageError for unknown keys.
 
-    `methods` are all methods of the grid: with several of them an option needs its method's name in front.
+    `methods` are all methods of the grid: if there are several, an option needs the prefix of its method.
     """
     of_protocol: Options = {}
     of_method: Options = {}
@@ -47,7 +46,7 @@ def sort_settings(
 
 
 def recipe_changes(default: Recipe, chosen: Recipe) -> dict[str, JsonValue]:
-    """The fields of a recipe that are not the protocol's, with their validated values: equal recipes, equal changes."""
+    """Return the fields in which a recipe differs from the default, with validated values."""
     before, after = (dict(flat(recipe.model_dump(mode="json"))) for recipe in (default, chosen))
     return {key: value for key, value in after.items() if value != before[key]}
 
@@ -55,16 +54,16 @@ def recipe_changes(default: Recipe, chosen: Recipe) -> dict[str, JsonValue]:
 def config_changes(
     configured: Callable[[Mapping[str, Any]], "MethodConfig"], given: Mapping[str, Any]
 ) -> dict[str, JsonValue]:
-    """The given options that change something, with their validated values; `configured` makes a config of options."""
+    """Return the given options that change something, with validated values; `configured` makes configs of options."""
     chosen = configured(given)
     before, after = option_values(configured({})), option_values(chosen)
     changes = {key: after[key] for key in given if after[key] != before[key]}
-    # One option may decide the default of another; then all that was given must stay.
+    # One option may decide the default of another; then all given options must stay.
     return changes if configured(changes) == chosen else {key: after[key] for key in given}
 
 
 def _tables(options: Mapping[str, Mapping[str, Any]]) -> frozenset[str]:
-    """What may be written as a table: `weak = {padding = 2}`, `fixmatch = {threshold = 0.9}`, groups of options."""
+    """Return the names that may be tables: `weak = {padding = 2}`, `fixmatch = {threshold = 0.9}`, option groups."""
     groups = {name: groups_of(known) for name, known in options.items()}
     of_methods = {f"{name}.{group}" for name, found in groups.items() for group in found}
     return RECIPE_FIELDS.union(options, of_methods, *groups.values())
@@ -77,10 +76,11 @@ def _unknown(registry: Registry, method: str, option: str) -> str:
 def _unknown_key(registry: Registry, key: str, options: Mapping[str, Mapping[str, Any]]) -> str:
     owners = [name for name, known in options.items() if key in known]
     if owners:
-        return f"say whose option it is, as in --set {owners[0]}.{key}=..."
+        return f"add the name of the method, as in --set {owners[0]}.{key}=..."
     for name, known in options.items():
         if key in groups_of(known) or key in names_since_version_1(name):
             return _unknown(registry, name, key)
     several = len(options) > 1
     names = [f"{name}.{option}" if several else option for name, known in options.items() for option in known]
-    return f"neither the protocol nor the method has this option{suggestion(key, sorted(RECIPE_FIELDS) + names)}"
+    hint = recipe_hint(key, "--set {}=...") or suggestion(key, sorted(RECIPE_FIELDS) + names)
+    return f"neither the protocol nor the method has this option{hint}"

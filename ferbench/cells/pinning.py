@@ -1,4 +1,4 @@
-"""What a dataset gives for every cell of the protocols, to be pinned beside a board's records."""
+"""Compute the splits of a dataset for all cells of the protocols, to pin them next to a board's records."""
 
 from collections.abc import Iterable, Iterator, Sequence
 
@@ -16,10 +16,10 @@ from ferbench.records.names import REST
 
 
 def pin(registry: Registry, name: str, pools: Sequence[str], command: str) -> Pins:
-    """The fingerprints and counts of a dataset under every protocol that is no draft; packs what is not packed.
+    """Return the fingerprints and counts of a dataset under every protocol that is not a draft; packs it if needed.
 
-    `pools` are the unlabeled pools of protocols that need one. What the data cannot give, such as more labels than a
-    class has, is left out. Raises UsageError or DataError where the dataset cannot be opened or gives nothing.
+    `pools` are the unlabeled pools for protocols that need one. Cells that the data cannot give, for example because a
+    class has too few images, are omitted. Raises UsageError or DataError if the dataset cannot be opened or gives none.
     """
     dataset = open_dataset(registry, name)
     opened = {name: dataset, **{pool: open_dataset(registry, pool) for pool in pools}}
@@ -32,12 +32,12 @@ def pin(registry: Registry, name: str, pools: Sequence[str], command: str) -> Pi
                 continue
             data, splits[split_key(cell)] = found.images.fingerprint, pinned(found)
     if not splits:
-        raise DataError(f"dataset '{name}' gives no cell of any protocol; `ferbench splits show` says why")
+        raise DataError(f"dataset '{name}' cannot give a cell of any protocol; `ferbench splits show` tells why")
     return Pins(command=command, dataset=name, data=data, splits=splits)
 
 
 def pinned(data: CellData) -> PinnedSplit:
-    """The rows of a cell as they are pinned."""
+    """Return the split of a cell in the form in which it is pinned."""
     prints = {name: value for name, value in data.fingerprints.by_name().items() if name != "data"}
     counts = {name: dict(n) if isinstance(n, dict) else n for name, n in counts_of(data).items()}
     return PinnedSplit.model_validate({"fingerprints": prints, "counts": counts})
@@ -62,7 +62,7 @@ def _cells(protocol: Protocol, name: str, tasks: Iterable[str], pools: Sequence[
 
 
 def budgets_of(protocol: Protocol) -> list[Budget]:
-    """Every label budget that the tables of a protocol have."""
+    """Return every label budget in the tables of a protocol."""
     amounts = [{"ratio": ratio} for ratio in protocol.ratios] + [{"count": count} for count in protocol.counts]
     spread = [{**amount, "allocation": allocation} for amount in amounts for allocation in protocol.allocations]
     return [Budget.model_validate(each) for each in [*spread, *({"per_class": n} for n in protocol.per_class)]]

@@ -1,4 +1,4 @@
-"""From what a person asked for to the cells of a grid, each checked as far as names and options go."""
+"""Turn a request into the cells of a grid; names and options of each cell are checked."""
 
 import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -28,7 +28,7 @@ from ferbench.data.sources import DEFAULT_DATASET, classes_of, open_dataset
 from ferbench.discovery.registry import Registry
 from ferbench.errors import UsageError, suggestion
 from ferbench.readers.streams import StreamedDataset
-from ferbench.records.cell import Budget, Cell, Overrides
+from ferbench.records.cell import Budget, Cell, Compile, Overrides
 from ferbench.records.names import PoolName, RowName
 from ferbench.records.reproduction import Sources
 from ferbench.records.schema import first_problem
@@ -41,10 +41,10 @@ if TYPE_CHECKING:
 class RunRequest:
     """The options of `ferbench run`; lists multiply into a grid.
 
-    A method is named as its row is: `fixmatch`, `supervised@strong`, `fixmatch+leaf`. `overrides` map `steps` or
-    `fixmatch.threshold` to values. Without `protocol` ratios go to ratio-v1, numbers of labels to count-v1; without
-    `allocation` the protocol's first is taken. `unlabeled` names a set that stands instead of the rest of the training
-    set, or as `rest+NAME` beside it. `test_on` are further sets that every trained model is tested on.
+    A method is named like its row: `fixmatch`, `supervised@strong`, `fixmatch+leaf`. `overrides` maps `steps` or
+    `fixmatch.threshold` to values. The default `protocol` is ratio-v1 for ratios and count-v1 for numbers of labels;
+    the default `allocation` is the protocol's first. `unlabeled` names a pool that replaces the rest of the training
+    set or, as `rest+NAME`, is added to it. `test_on` names further datasets on which every trained model is tested.
     """
 
     methods: Sequence[str]
@@ -64,6 +64,7 @@ class RunRequest:
     init: str = "scratch"
     overrides: Mapping[str, Any] = field(default_factory=dict)
     precision: str | None = None
+    compile: Compile = "off"
     device: str = "auto"
     threads: int = 1
     processes: int = 1
@@ -75,21 +76,21 @@ class RunRequest:
 
 @dataclass(frozen=True)
 class Start:
-    """Where a net starts from: `scratch` or the hash of a file, and that file."""
+    """The initial weights of a net: `scratch` or the hash of a file, and the path of that file."""
 
     init: str = "scratch"
     path: str | None = None
 
 
 StartOf = Callable[[str, Recipe], Start]
-"""Where a backbone starts from, for a recipe."""
+"""Returns the initial weights of a backbone, for a recipe."""
 Ask = Callable[["GridRow"], RowFacts]
-"""Has a row's method code asked, and its net checked."""
+"""Asks the code of a row's method for its facts, and checks its net."""
 
 
 @dataclass(frozen=True)
 class GridRow:
-    """What the cells of a grid share that differ in labels and seeds only."""
+    """What a group of cells has in common: the cells differ only in labels and seed."""
 
     dataset: str
     row: RowName
@@ -98,24 +99,24 @@ class GridRow:
 
 @dataclass(frozen=True)
 class RequestedCell:
-    """A cell of the grid, where its datasets are opened, and the file of its initial weights."""
+    """A cell of the grid, with the sources of its datasets and the file of its initial weights."""
 
     resolved: ResolvedCell
     sources: Sources
 
     def on(self, name: str, dataset: Dataset) -> "RequestedCell":
-        """The same cell, tested on another dataset, which is opened by `name`."""
+        """Return the same cell, tested on another dataset, which is opened by `name`."""
         sources = Sources(self.sources.dataset, self.sources.pool, self.sources.init, name)
         return RequestedCell(self.resolved.on(dataset), sources)
 
 
 class Grid:
-    """The cells of one request. What cells share is opened once, as files may change until the next request."""
+    """The cells of one request. Each dataset is opened once per request, because its files may change later."""
 
     def __init__(
         self, request: RunRequest, registry: Registry, start_of: StartOf, ask: Ask, precision: str = "fp32"
     ) -> None:
-        """`ask` may remember what `facts` has said; `precision` is that of cells for which none is asked."""
+        """`ask` returns the facts of a row, perhaps from a cache; `precision` applies if the request has none."""
         self.request, self.registry, self.start_of, self.ask = request, registry, start_of, cache(ask)
         self.precision = request.precision or precision
         self.protocol: Protocol = registry.load(
@@ -129,7 +130,7 @@ class Grid:
         self.opened = cache(partial(_open, registry))
 
     def cells(self) -> Iterator[RequestedCell]:
-        """The grid in its order, each cell before those that test its model elsewhere; a cell may occur twice."""
+        """Yield the grid in order, each cell before those that test its model on other datasets; cells may repeat."""
         request = self.request
         for dataset, budget, row, seed in itertools.product(request.datasets, self.budgets, self.rows, request.seeds):
             for backbone in self._backbones(dataset):
@@ -139,13 +140,13 @@ class Grid:
                     yield requested.on(name, self.opened(name))
 
     def grid_rows(self) -> Iterator[GridRow]:
-        """What the cells have in common."""
+        """Yield the rows of the grid."""
         for dataset, row in itertools.product(self.request.datasets, self.rows):
             for backbone in self._backbones(dataset):
                 yield GridRow(dataset, row, backbone)
 
     def facts(self, row: GridRow) -> RowFacts:
-        """What a row comes to, by its method's code; raises UsageError for unknown names and options."""
+        """Resolve a row with the code of its method; raises UsageError for unknown names and options."""
         dataset, name = self.opened(row.dataset), row.row.method
         method = method_class(self.registry, name)
         variant = row.row.variant or self.request.variant or next(iter(method.variants))
@@ -164,7 +165,7 @@ class Grid:
         return RowFacts(variant=variant, head=head, overrides=changes, method=facts_of(built, recipe, self.protocol))
 
     def recipe(self, row: GridRow, facts: RowFacts) -> Recipe:
-        """How the cells of a row are trained."""
+        """Return the recipe of the cells of a row."""
         dataset = self.opened(row.dataset)
         return recipe_of(self.registry, self.protocol, dataset, row.backbone, facts.overrides.protocol)
 
@@ -175,8 +176,9 @@ class Grid:
         dataset = self.opened(row.dataset)
         check_groups(self.registry, self.protocol, dataset.info)
         task, _ = classes_of(dataset, self.request.classes)
-        facts = self.ask(row)
+        facts, request = self.ask(row), self.request
         method = facts.method
+        check_compile(request, row.row.method, method)
         start = self.start_of(row.backbone, self.recipe(row, facts))
         pool = self._pool(row.row.method, method)
         with _naming_what_cannot_be():
@@ -194,30 +196,31 @@ class Grid:
                 seed=seed,
                 overrides=facts.overrides,
                 precision=self.precision,
+                compile=request.compile,
             )
         if method.unlabeled and pool is None and (self.protocol.needs_pool or budget.ratio == "1"):
             raise UsageError(no_pool_text(cell, self.protocol))
         if "validation" in method.requires and self.protocol.validation is None:
             raise UsageError(
-                f"method '{cell.method}' chooses on held-out labels, and protocol '{cell.protocol}' holds none out; "
-                "name a --protocol with validation (`ferbench list protocols`)"
+                f"method '{cell.method}' needs held-out labels, but protocol '{cell.protocol}' holds none out; "
+                "choose a --protocol with validation (`ferbench list protocols`)"
             )
         if "init" in method.requires and start.path is None:
             raise UsageError(
-                f"method '{cell.method}' trains little beside initial weights, and without them its net would stay "
-                "random; name them with --init (a file, or hub where the backbone has weights there)"
+                f"method '{cell.method}' needs initial weights, because it trains only a small part of the net; "
+                "name them with --init (a file, or hub if the backbone has weights there)"
             )
         sources = Sources(row.dataset, self.unlabeled.dataset if self.unlabeled and pool else None, start.path)
         return RequestedCell(resolve(cell, self.registry, sources, opened=self.opened, known=method), sources)
 
     def _pool(self, name: str, method: MethodFacts) -> Dataset | None:
-        """The named pool, if the method uses one; raises UsageError for a stream that the method cannot use."""
+        """Return the named pool if the method uses one; raises UsageError for a stream that the method cannot use."""
         if not (self.unlabeled and method.unlabeled):
             return None
         pool = self.opened(self.unlabeled.dataset)
         if isinstance(pool, StreamedDataset) and "pool_index" in method.requires:
             raise UsageError(
-                f"method '{name}' keeps something for every image of the pool, and '{pool.info.name}' is a stream; "
+                f"method '{name}' keeps a value for every image of the pool, but '{pool.info.name}' is a stream; "
                 "name a packed pool with --unlabeled"
             )
         return pool
@@ -228,31 +231,47 @@ def _naming_what_cannot_be() -> Iterator[None]:
     try:
         yield
     except ValidationError as error:
-        raise UsageError(f"this cell cannot be: {first_problem(error)}") from None
+        raise UsageError(f"this combination of options is not possible: {first_problem(error)}") from None
+
+
+def check_compile(request: RunRequest, name: str, method: MethodFacts) -> None:
+    """Raise UsageError if the method's steps, or the device, cannot do what --compile asks for."""
+    if request.compile == "off":
+        return
+    wanted = f"--compile {request.compile}"
+    if reason := method.eager.get(request.compile):
+        raise UsageError(f"{wanted}: method '{name}' {reason}; omit --compile")
+    if request.processes > 1:
+        raise UsageError(f"{wanted}: several processes exchange gradients within a step; omit --compile or --processes")
+    if request.compile == "step" and not request.device.startswith("cuda"):
+        raise UsageError(
+            f"{wanted}: only a CUDA device repeats a captured step, and --device is {request.device}; "
+            "choose --device cuda or --compile net"
+        )
 
 
 def no_pool_text(cell: Cell, protocol: Protocol) -> str:
-    """Why a semi-supervised cell without unlabeled images is refused."""
+    """Return why a semi-supervised cell without unlabeled images is refused, with a remedy."""
     if protocol.needs_pool:
         return (
             f"protocol '{cell.protocol}' takes the unlabeled images of method '{cell.method}' from another dataset; "
             "name it with --unlabeled (such as synthfaces-fr), or choose --protocol ratio-v1"
         )
     return (
-        f"method '{cell.method}' learns from unlabeled images, and with {cell.budget.title()} '{cell.dataset}' "
-        "has none left; name a pool with --unlabeled (such as synthfaces-fr) or fewer labels"
+        f"method '{cell.method}' learns from unlabeled images, but with {cell.budget.title()} '{cell.dataset}' "
+        "has none left; name a pool with --unlabeled (such as synthfaces-fr) or use fewer labels"
     )
 
 
 def _open(registry: Registry, name: str) -> Dataset:
     dataset = open_dataset(registry, name)
-    # The hash reads every file of the source, and each split asks for it.
+    # The hash looks at every file of the source, and each split needs it.
     dataset.source_digest = cache(dataset.source_digest)  # type: ignore[method-assign]
     return dataset
 
 
 def _head(registry: Registry, name: str | None, method: "Method") -> str | None:
-    """A registered head, None if the method has one of its kind anyway: its options are then the method's."""
+    """Return the name of a registered head; None if the method's own head is the same class, which sets its options."""
     if name is None:
         return None
     head = registry.get("heads", name).load()
@@ -260,16 +279,16 @@ def _head(registry: Registry, name: str | None, method: "Method") -> str | None:
 
 
 def budgets_of(request: RunRequest, protocol: Protocol) -> list[Budget]:
-    """The budgets that a request asks for; raises UsageError for one that the protocol does not count by."""
+    """Return the budgets of a request; raises UsageError for a kind of budget that the protocol does not use."""
     wanted: list[tuple[str, str, Any]] = [("ratio", "--ratio", value) for value in request.ratios]
     wanted += [("count", "--labels", value) for value in request.counts]
     wanted += [("per_class", "--per-class", value) for value in request.per_class]
     if not wanted:
-        raise UsageError("how many labels? give --ratio 0.05, for example (1 = all labels)")
+        raise UsageError("the number of labels is missing; give --ratio 0.05, for example (1 = all labels)")
     allocation = request.allocation or protocol.allocations[0]
     if allocation not in (known := (*protocol.allocations, "per-class")):
         raise UsageError(
-            f"--allocation {allocation}: choose {' or '.join(protocol.allocations)} in protocol '{protocol.name}'"
+            f"--allocation {allocation}: protocol '{protocol.name}' allows {' or '.join(protocol.allocations)}"
             f"{suggestion(allocation, known)}"
         )
     budgets = []

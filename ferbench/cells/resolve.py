@@ -1,4 +1,4 @@
-"""From a cell to what its names stand for, protocol, recipe, data, method, options: every name and key is checked."""
+"""Resolve the names of a cell: protocol, recipe, datasets, method, options; every name and key is checked."""
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
@@ -12,7 +12,7 @@ from ferbench.contract.dataset import Dataset, DatasetInfo, RankGroups
 from ferbench.contract.protocol import TUNABLE, Protocol, Recipe
 from ferbench.data.sources import classes_of, open_dataset, shared_classes
 from ferbench.discovery.registry import Registry, Tuning
-from ferbench.errors import PluginError, UsageError, suggestion
+from ferbench.errors import PluginError, UsageError, decimal_point, suggestion
 from ferbench.records.cell import Cell
 from ferbench.records.checks import departures
 from ferbench.records.dotted import flat, nested
@@ -29,10 +29,9 @@ M = TypeVar("M", bound=BaseModel)
 
 @dataclass(frozen=True)
 class ResolvedCell:
-    """A cell with its names replaced by what they stand for; `test_set` is another set that is tested, if one is.
+    """A cell with the objects that its names stand for; `test_set` is another tested dataset, if any.
 
-    The method is loaded when it is first asked for: who only looks at data runs no method's code, nor does who knows
-    its facts.
+    The method is loaded on first use, so that code which only looks at data, or knows the facts, runs no method code.
     """
 
     cell: Cell
@@ -47,16 +46,16 @@ class ResolvedCell:
 
     @property
     def base(self) -> "ResolvedCell":
-        """What trains the model: this, or the same without another set that is tested."""
+        """The cell that trains the model: this one, or the same without another test dataset."""
         return self if self.test_set is None else replace(self, cell=self.cell.base, test_set=None)
 
     def on(self, other: Dataset) -> "ResolvedCell":
-        """The same, tested on another set; raises UsageError where the two share fewer than two classes."""
+        """Return the same cell, tested on another dataset; raises UsageError if they share fewer than two classes."""
         shared_classes(self.dataset, self.class_names, other)
         try:
             cell = Cell.model_validate({**self.cell.model_dump(mode="json"), "test_on": other.info.name})
         except ValidationError as error:
-            raise UsageError(f"this cell cannot be: {first_problem(error)}") from None
+            raise UsageError(f"this combination of options is not possible: {first_problem(error)}") from None
         return replace(self, cell=cell, test_set=other)
 
     @cached_property
@@ -66,23 +65,23 @@ class ResolvedCell:
 
     @cached_property
     def config(self) -> "MethodConfig":
-        """The options that the method runs with."""
+        """The options of the method."""
         cell, tuned = self.cell, self.tunings.get("method")
         return method_config(cell.method, self.method_class, cell.variant, tuned, cell.overrides.method)
 
     @cached_property
     def declared(self) -> "Method":
-        """The configured method, attached to nothing: for what it says of itself."""
+        """The configured method, not attached to a net: it can be asked for its facts."""
         return self.method_class(self.config)
 
     @property
     def head_options(self) -> Mapping[str, Any]:
-        """What is tuned of a head that `--head` names."""
+        """The tuned options of the head that `--head` names."""
         return self.tunings["head"].options if "head" in self.tunings else {}
 
     @cached_property
     def tunings(self) -> Mapping[str, Tuning]:
-        """What is tuned of the cell's method, head and backbone, by role."""
+        """The tunings of the cell's method, head and backbone, by role."""
         cell, family = self.cell, self.dataset.info.family
         parts = {"method": cell.method, "head": cell.head or "", "backbone": cell.backbone.partition("/")[0]}
         found = {
@@ -93,7 +92,7 @@ class ResolvedCell:
 
     @cached_property
     def facts(self) -> MethodFacts:
-        """What the configured method says of itself."""
+        """The facts that the configured method states about itself."""
         return self.known or facts_of(self.declared, self.recipe, self.protocol)
 
     @property
@@ -103,7 +102,7 @@ class ResolvedCell:
 
     @cached_property
     def departures(self) -> list[str]:
-        """Why the cell does not belong in a standard table, as far as it is known before the run."""
+        """Why the cell does not belong in a standard table, as far as is known before the run."""
         facts = self.facts
         return departures(
             self.cell,
@@ -122,10 +121,10 @@ def resolve(
     opened: Callable[[str], Dataset] | None = None,
     known: MethodFacts | None = None,
 ) -> ResolvedCell:
-    """Look up every name of a cell; `sources` say where datasets are opened if not by their names.
+    """Look up every name of a cell; `sources` says how to open datasets that are not opened by their names.
 
-    `opened` opens them; who resolves many cells gives one that remembers. The method is asked unless its facts
-    are `known`.
+    `opened` opens a dataset; pass a cached function to resolve many cells. The method is asked for its facts unless
+    they are `known`. Raises UsageError for unknown names and options.
     """
     sources, opened = sources or Sources(), opened or partial(open_dataset, registry)
     protocol = registry.load("protocols", cell.protocol)
@@ -145,7 +144,7 @@ def resolve(
 
 
 def view_kinds(method: "Method") -> list[str]:
-    """The registered names of all views that a method asks for, sorted."""
+    """Return the sorted registered names of all views that a method asks for."""
     views = [
         declared
         for stage in method.declared_stages()
@@ -155,22 +154,22 @@ def view_kinds(method: "Method") -> list[str]:
 
 
 def check_groups(registry: Registry, protocol: Protocol, info: DatasetInfo) -> None:
-    """Raises UsageError where a protocol would draw labels by image from frames of videos."""
+    """Raise UsageError if the dataset needs labels by subject or video, but the protocol draws them by another unit."""
     if info.rank_groups not in ("image", protocol.rank_groups):
         fitting = " or ".join(protocols_by(registry, info.rank_groups))
         raise UsageError(
-            f"protocol '{protocol.name}' draws labels by {protocol.rank_groups}; those of '{info.name}' must be drawn "
-            f"by {info.rank_groups}, as its images are frames; choose --protocol {fitting or 'of a plugin that does'}"
+            f"protocol '{protocol.name}' draws labels by {protocol.rank_groups}, but those of '{info.name}' must be "
+            f"drawn by {info.rank_groups}; choose --protocol {fitting or 'of a plugin that does so'}"
         )
 
 
 def protocols_by(registry: Registry, groups: RankGroups) -> list[str]:
-    """The protocols that draw labels by image, subject or video."""
+    """Return the names of protocols that draw labels by image, subject or video."""
     return [name for name in registry.names("protocols") if registry.load("protocols", name).rank_groups == groups]
 
 
 def method_class(registry: Registry, name: str) -> "type[Method]":
-    """The class of a registered method."""
+    """Return the class of a registered method."""
     method: type[Method] = registry.load("methods", name)
     return method
 
@@ -178,9 +177,9 @@ def method_class(registry: Registry, name: str) -> "type[Method]":
 def tuning_of(
     registry: Registry, protocol: Protocol, family: str, role: str, name: str, variant: str = DESCRIBED
 ) -> Tuning | None:
-    """What is tuned of a method's variant, a head or a backbone for a family.
+    """Return the tuning of a method's variant, a head or a backbone for a family of datasets; None if there is none.
 
-    Families without a recipe share what is tuned with the recipe that they share.
+    Families without their own recipe use the `default` recipe and its tunings.
     """
     families = (family,) if family in protocol.recipes else (family, "default")
     return registry.tuning(f"{role}s", name, protocol.name, families, variant)
@@ -189,9 +188,9 @@ def tuning_of(
 def recipe_of(
     registry: Registry, protocol: Protocol, dataset: Dataset, backbone: str, overrides: Mapping[str, Any]
 ) -> Recipe:
-    """The protocol's recipe for a dataset and a backbone, with fields set by the user (`weak.padding` is a view's).
+    """Return the protocol's recipe for a dataset and a backbone, with the user's overrides such as `weak.padding`.
 
-    What is tuned of the family of a backbone, `small-vit` of `small-vit/96`, is the same for all rows.
+    Tunings apply to a family of backbones, `small-vit` for `small-vit/96`, and are the same for all rows.
     """
     family = dataset.info.family
     recipe = protocol.recipe_for(family)
@@ -216,7 +215,7 @@ def recipe_of(
 def method_config(
     name: str, method: "type[Method]", variant: str, tuned: Tuning | None, overrides: Mapping[str, Any]
 ) -> "MethodConfig":
-    """Plugin default < tuned default < the variant's preset < the user."""
+    """Return the options of a method: the user's override the variant's, then the tuned ones, then the defaults."""
     if variant not in method.variants:
         known = ", ".join(method.variants)
         raise UsageError(
@@ -234,9 +233,9 @@ def method_config(
 
 
 def unknown_option(name: str, config: "type[MethodConfig]", option: str) -> str:
-    """What is wrong with the name of an option that the method does not have, and what to write instead."""
+    """Return what is wrong with an option name that the method does not have, and what to write instead."""
     if option in (renamed := names_since_version_1(name)):
-        return f"this was the option of ferbench 0.1; write --set {name}.{renamed[option]}=... now"
+        return f"this is the name in ferbench 0.1; now write --set {name}.{renamed[option]}=..."
     known = list(config.option_fields())
     if option in groups_of(known):
         names = ", ".join(key for key in known if key.startswith(f"{option}."))
@@ -245,13 +244,13 @@ def unknown_option(name: str, config: "type[MethodConfig]", option: str) -> str:
 
 
 def groups_of(options: Iterable[str]) -> frozenset[str]:
-    """The groups that dotted names of options lie in: `released` of `released.state_decay`."""
+    """Return the groups in dotted names of options: `released` for `released.state_decay`."""
     parts = [name.split(".") for name in options]
     return frozenset(".".join(names[:count]) for names in parts for count in range(1, len(names)))
 
 
 def option_values(config: "MethodConfig") -> dict[str, Any]:
-    """The value of every option, as JSON, by dotted name."""
+    """Return the value of every option, as JSON, by dotted name."""
     return dict(flat(config.model_dump(mode="json"), groups_of(config.option_fields())))
 
 
@@ -259,7 +258,7 @@ def _check_tuned(tuned: Tuning, names: Iterable[str], known: Iterable[str]) -> N
     for name in names:
         if name not in known:
             raise PluginError(
-                f"{tuned.distribution} tunes '{name}' of {tuned}, where {', '.join(known) or 'nothing'} may be tuned"
+                f"{tuned.distribution} tunes '{name}' of {tuned}, but only {', '.join(known) or 'nothing'} may be tuned"
                 f"{suggestion(name, known)}"
             )
 
@@ -279,6 +278,7 @@ def _validated(model: type[M], values: Mapping[str, Any], what: str) -> M:
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         key = ".".join(str(part) for part in first["loc"])
-        # Without a place it is about several fields, and its input is all of them.
+        # Without a location the error is about several fields, and its input is the whole mapping.
         value = f"{key} = {first['input']!r}: " if key else ""
-        raise UsageError(f"{what}: {value}{first['msg'].removeprefix('Value error, ')}") from None
+        point = decimal_point(first["input"]) if isinstance(first["input"], str) else ""
+        raise UsageError(f"{what}: {value}{first['msg'].removeprefix('Value error, ')}{point}") from None

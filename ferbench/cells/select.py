@@ -1,4 +1,4 @@
-"""From a resolved cell to the rows of its data: the only way there, for whoever runs, verifies or shows a cell."""
+"""Select the data of a resolved cell. All code that runs, verifies or shows a cell uses this module."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -28,27 +28,27 @@ from ferbench.records.schema import Fingerprints
 
 
 class Policy(Enum):
-    """What is done about data that is not on disk at the cell's image size."""
+    """What to do if data is not on disk at the cell's image size."""
 
     MAKE = "pack or index it now"
-    IF_ON_DISK = "refuse; where the size does not matter, take another one"
-    USUAL_SIZE = "pack it at the protocol's own size, as a record may name any other; refuse the rest"
+    IF_ON_DISK = "refuse; if the size does not matter, use another one"
+    USUAL_SIZE = "pack it if the size is the protocol's own, because a record may name any size; else refuse"
 
 
 class NotOnDiskError(DataError):
-    """The data of a cell is not prepared on this machine, and the policy is not to make it."""
+    """The data of a cell is not prepared on this machine, and the policy does not allow to make it."""
 
 
 @dataclass(frozen=True)
 class DataNeeds:
-    """What a method draws beyond the split: face boxes, a second draw of labeled images."""
+    """What a method needs beyond the split: face boxes, a second draw of labeled images."""
 
     boxes: bool = False
     relabeled: bool = False
 
     @classmethod
     def recorded(cls, fingerprints: Fingerprints | None) -> "DataNeeds":
-        """What a record says that its method has drawn; nothing where there is no result."""
+        """Return the needs that a record shows; none if it has no result."""
         if fingerprints is None:
             return cls()
         return cls(fingerprints.boxes is not None, fingerprints.relabeled is not None)
@@ -56,11 +56,11 @@ class DataNeeds:
 
 @dataclass(frozen=True)
 class CellData:
-    """The rows of a cell over packed data, the pool where one is named, and another set that is tested.
+    """The selected rows of packed data, the named pool, if any, and the other test dataset, if any.
 
-    `keeps_rest` says whether the rest of the training set is unlabeled data. `relabeled` is the second draw of a method
-    that has a stage with such data. `trained` are the fingerprints of what is trained; those of the cell are others
-    where another set is tested.
+    `keeps_rest` says whether the rest of the training set is unlabeled data. `relabeled` is the second draw, if a stage
+    of the method needs it. `trained` has the fingerprints for training; those of the cell differ if another dataset is
+    tested.
     """
 
     selection: Selection
@@ -73,37 +73,37 @@ class CellData:
 
     @property
     def fingerprints(self) -> Fingerprints:
-        """What is recorded and compared."""
+        """The fingerprints that are recorded and compared."""
         return self.cross_test.fingerprints(self.trained) if self.cross_test else self.trained
 
     @property
     def tested(self) -> ImageStore:
-        """The images that test images are among."""
+        """The packed images that contain the test images."""
         return self.cross_test.images if self.cross_test else self.images
 
     def check(self) -> None:
-        """Raises DamagedCacheError where a file of the data is not as it was written."""
+        """Raise DamagedCacheError if a file of the data has changed since it was written."""
         for source in (self.images, self.pool.source if self.pool else None, self.tested):
             if source is not None:
                 source.check()
 
     @property
     def n_unlabeled(self) -> int:
-        """How many images a method that learns from unlabeled ones draws from."""
+        """Number of unlabeled images that a semi-supervised method draws from."""
         own = len(self.selection.unlabeled) if self.keeps_rest else 0
         return own + (len(self.pool.rows) if self.pool else 0)
 
     @cached_property
     def pretraining_images(self) -> str:
-        """A digest of the images of stages that draw `"all"`, whatever part of them is labeled."""
+        """A digest of the images of stages that draw `"all"`, independent of which of them are labeled."""
         own = self.images.content(self.selection.labeled + self.selection.unlabeled) if self.keeps_rest else []
         return digest([sorted(own), [self.pool.source.fingerprint, self.pool.drawn] if self.pool else []])
 
 
 def select(resolved: ResolvedCell, policy: Policy = Policy.MAKE, needs: DataNeeds | None = None) -> CellData:
-    """Choose the rows of a cell; `needs` are the method's, unless who asks knows them without loading it.
+    """Select the rows of a cell; `needs` are the method's, for callers that know them without loading the method.
 
-    Raises DataError or UsageError where the data cannot give what the cell wants, NotOnDiskError as the policy says.
+    Raises DataError or UsageError if the data cannot give what the cell needs, and NotOnDiskError by the policy.
     """
     protocol, cell, dataset = resolved.protocol, resolved.cell, resolved.dataset
     needs = needs or DataNeeds("boxes" in resolved.facts.requires, resolved.facts.relabeled)
@@ -128,15 +128,16 @@ def select(resolved: ResolvedCell, policy: Policy = Policy.MAKE, needs: DataNeed
 
 
 def train_sizes(dataset: Dataset) -> Counter[str | None]:
-    """How many images of each class its reader finds for training; of some, packing may find that they are damaged."""
+    """Count the training images of each class that the reader finds; packing may still find damaged ones."""
     found = (sample for sample in dataset.samples() if isinstance(sample, Sample))
     return Counter(sample.class_name for sample in found if sample.split == "train")
 
 
 def check_counts(resolved: ResolvedCell, sizes: Mapping[str | None, int]) -> None:
-    """Raise UsageError as `select` does where a class has fewer training images than the budget wants of it.
+    """Raise UsageError, like `select`, if a class has fewer training images than the budget needs.
 
-    The `sizes` are of data that is not packed. With folds the training images are others, and nothing is said.
+    `sizes` are the counts of data that is not packed yet. With folds nothing is checked, because the training images
+    are different.
     """
     if resolved.protocol.folds is None:
         found = {name: sizes.get(name, 0) for name in resolved.class_names}
@@ -152,7 +153,7 @@ def draw(
     *,
     relabeled: bool = False,
 ) -> Selection:
-    """The split of a protocol; `relabeled` gives a second draw of labeled images. Raises as `make_split` does."""
+    """Draw the split of a protocol; `relabeled` makes a second draw of labeled images. Raises as `make_split` does."""
     return make_split(
         images,
         class_names,
@@ -167,9 +168,9 @@ def draw(
 
 
 def _images(resolved: ResolvedCell, policy: Policy) -> ImageStore:
-    """The packed images; at any size where nothing depends on it and nothing may be made."""
+    """Return the packed images; at any size if no split depends on it and nothing may be made."""
     dataset, size = resolved.dataset, resolved.recipe.packed_size
-    # Which images look alike is decided at the size of the cell; the rest of a split does not depend on it.
+    # Near-duplicates are found at the image size of the cell; the rest of a split does not depend on the size.
     any_size = policy is Policy.IF_ON_DISK and resolved.pool is None and resolved.test_set is None
     if any_size and (folder := find_packed(dataset)):
         return ImageStore(folder)
@@ -177,12 +178,13 @@ def _images(resolved: ResolvedCell, policy: Policy) -> ImageStore:
 
 
 def _allowed(resolved: ResolvedCell, policy: Policy, dataset: Dataset) -> Dataset:
-    """The dataset, if it is on disk or may be made now."""
+    """Return the dataset if it is on disk or may be made now; raises NotOnDiskError if not."""
     size, usual = resolved.recipe.packed_size, resolved.protocol.recipe_for(resolved.dataset.info.family)
     makes = policy is Policy.MAKE or (
         policy is Policy.USUAL_SIZE and size == usual.packed_size and not isinstance(dataset, StreamedDataset)
     )
     if not makes and not is_on_disk(dataset, size):
         verb = "indexed" if isinstance(dataset, StreamedDataset) else "packed"
-        raise NotOnDiskError(f"dataset '{dataset.info.name}' is not {verb} at {size} pixels on this machine")
+        how = f"`ferbench prepare` does it, with --size {size}" if dataset.needs_root else "a run of the cell does it"
+        raise NotOnDiskError(f"dataset '{dataset.info.name}' is not {verb} at {size} pixels on this machine; {how}")
     return dataset

@@ -1,30 +1,33 @@
-"""`ferbench audit`: whether anything of a method's run depends on labels or test images that it must not see."""
+"""`ferbench audit`: check whether a method's run depends on labels or test images that it must not see."""
 
 import tempfile
 from pathlib import Path
 
 import click
 
+from ferbench.cli.completion import datasets, names_of
 from ferbench.cli.session import Session
 from ferbench.errors import VerificationError
 
-CAUTION = "This is evidence against accidental and simple leaks, no proof: code can recognise an audit."
+CAUTION = "This is evidence against accidental and simple leaks, not a proof: code can recognise an audit."
 
 
 @click.command()
-@click.argument("method")
-@click.option("--dataset", default="synthfaces", show_default=True, help="Dataset, by name or folder.")
-@click.option("--ratio", default="0.05", show_default=True, help="Part of the labels that the method is given.")
-@click.option("--steps", default=60, show_default=True, type=click.IntRange(min=20), help="Steps of each of the runs.")
-@click.option("--backbone", help="Backbone, where it is not the protocol's.")
+@click.argument("method", shell_complete=names_of("methods"))
+@click.option(
+    "--dataset", default="synthfaces", show_default=True, help="Dataset, by name or folder.", shell_complete=datasets
+)
+@click.option("--ratio", default="0.05", show_default=True, help="Share of the labels that the method gets.")
+@click.option("--steps", default=60, show_default=True, type=click.IntRange(min=20), help="Steps of each run.")
+@click.option("--backbone", help="Backbone, if not the protocol's.", shell_complete=names_of("backbones"))
 @click.option("--init", default="scratch", show_default=True, metavar="FILE", help="Initial weights of the backbone.")
 @click.pass_obj
 def audit(session: Session, method: str, dataset: str, ratio: str, steps: int, backbone: str | None, init: str) -> None:
-    """Train a method twice, the second time with other hidden labels, and demand equal results.
+    """Train a method twice, the second time with other hidden labels, and require equal results.
 
-    METHOD is a row such as `fixmatch` or `supervised@strong`. In the second copy of the dataset the labels of unlabeled
-    images are permuted and the test images are others; labeled images, pool and rows are the same. Nets, the method's
-    state and pseudo-labels must be equal, bit for bit; the exit code is 5 if they are not.
+    METHOD is a row such as `fixmatch` or `supervised@strong`. The second copy of the dataset has permuted labels of
+    the unlabeled images and other test images; labeled images, pool and rows are the same. Nets, the method's state
+    and pseudo-labels must be equal, bit for bit; the exit code is 5 if they are not.
     """
     from ferbench.cells.request import RunRequest
     from ferbench.execution.audit import audit as audit_job

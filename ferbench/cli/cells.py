@@ -1,4 +1,4 @@
-"""`ferbench logs` and `ferbench cancel`: cells of a runs folder by their names, wherever they run."""
+"""`ferbench logs` and `ferbench cancel`: work with cells of a runs folder by name, on any machine."""
 
 import time
 from pathlib import Path
@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ferbench.cli.options import runs_folder
+from ferbench.cli import completion
+from ferbench.cli.options import looked_in, runs_folder
 from ferbench.errors import UsageError, listed
 from ferbench.render.escape import plain
 from ferbench.render.numbers import counted
@@ -21,13 +22,13 @@ LONG = 4000
 
 
 @click.command()
-@click.argument("cell")
+@click.argument("cell", shell_complete=completion.cells)
 @runs_folder()
-@click.option("-f", "--follow", is_flag=True, help="Go on until the cell has ended.")
+@click.option("-f", "--follow", is_flag=True, help="Follow the log until the cell has ended.")
 def logs(cell: str, runs: Path, follow: bool) -> None:
-    """Show what happened in a cell: its events and, where it failed, what its process printed.
+    """Show the events of a cell and, if it failed, the output of its process.
 
-    CELL is its folder, or a part of it that no other cell's has, such as `fixmatch/small-resnet_16/seed3`.
+    CELL is its folder, or a part that no other cell's folder has, such as `fixmatch/small-resnet_16/seed3`.
     """
     from ferbench.contract.events import Finished
     from ferbench.execution.crash_record import LOG
@@ -39,11 +40,11 @@ def logs(cell: str, runs: Path, follow: bool) -> None:
     found = chosen(progress_of(store), runs, [cell])
     if len(found) > 1:
         raise UsageError(
-            f"{cell}: several cells have this in their folders; name one of{listed([_name(one) for one in found])}"
+            f"{cell}: the folders of several cells contain this; name one of{listed([_name(one) for one in found])}"
         )
     folder = store.folder(found[0])
     if not (folder / CELL_LOG).exists() and not follow:
-        raise UsageError(f"{folder}: has no log; the cell has not begun, or ran before there were logs")
+        raise UsageError(f"{folder}: has no log; the cell has not started, or an older version of ferbench ran it")
     while not (folder / CELL_LOG).exists():
         time.sleep(FOLLOW_SECONDS)
     with (folder / CELL_LOG).open("rb") as file:
@@ -63,30 +64,31 @@ def logs(cell: str, runs: Path, follow: bool) -> None:
 
 
 @click.command()
-@click.argument("cells", nargs=-1)
+@click.argument("cells", nargs=-1, shell_complete=completion.cells)
 @runs_folder()
 def cancel(cells: tuple[str, ...], runs: Path) -> None:
-    """Ask running and waiting cells to save and leave, here and on machines that share the folder.
+    """Ask running and waiting cells to save and stop, on this machine and on machines that share the folder.
 
-    CELLS are folders or parts of them; all if none is named. A running cell leaves within a step and goes on from its
-    checkpoint when `ferbench run` asks for it again; one that waits is not begun.
+    CELLS are folders or parts of them; without CELLS, all cells. A running cell stops within a step and resumes from
+    its checkpoint in the next `ferbench run`. A waiting cell does not start.
     """
     from ferbench.records.progress import progress_of
     from ferbench.records.store import RunStore
 
     store = RunStore(runs)
     found = progress_of(store)
-    named = chosen(found, runs, cells, ("running", "waiting"))
+    # A cell that failed or was interrupted may wait for its next attempt.
+    named = chosen(found, runs, cells, ("running", "waiting", "interrupted", "failed"))
     for cell in named:
         store.cancel(cell)
     running = sum(found.states[cell] == "running" for cell in named)
-    click.echo(f"asked {counted(running, 'running cell')} to save and leave; {len(named) - running} will not begin")
+    click.echo(f"asked {counted(running, 'running cell')} to save and stop; {len(named) - running} will not start")
 
 
 def chosen(
     found: "RunsProgress", runs: Path, texts: "list[str] | tuple[str, ...]", states: "tuple[State, ...]" = ()
 ) -> "list[Cell]":
-    """The cells whose folders have one of the texts in them, of all if there are none, in one of the states if given.
+    """The cells whose folders contain one of the texts (all cells without texts), in one of the states, if given.
 
     Raises UsageError for a text that no such cell has.
     """
@@ -100,7 +102,9 @@ def chosen(
         exact = [cell for cell in matching if part == _name(cell)]
         if not matching:
             what = f" that is {' or '.join(states)}" if states else ""
-            raise UsageError(f"{text}: no cell{what} in {runs} has this in its folder; `ferbench status` shows them")
+            raise UsageError(
+                f"{text}: no cell{what} in {looked_in(runs)} has this in its folder; `ferbench status` shows them"
+            )
         result.update(dict.fromkeys(exact or matching))
     return list(result)
 

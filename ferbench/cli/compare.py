@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ferbench.cli.options import json_option, runs_folder
+from ferbench.cli.completion import rows
+from ferbench.cli.options import json_option, looked_in, runs_folder
 from ferbench.cli.output import print_json, warn_left_out
 from ferbench.errors import UsageError, suggestion
 from ferbench.records.names import DESCRIBED
@@ -27,22 +28,22 @@ if TYPE_CHECKING:
 
 LONG = 2000
 EXPLANATION = (
-    "p: of no difference; of recalls adjusted by Holm over the classes, of the others each alone",
-    "seen: the difference that such a test would see with a probability of 80 %",
-    "within: the difference is less than this, either way (two one-sided tests at 5 %)",
+    "p: p-value of no difference; Holm-adjusted over the classes for recalls, unadjusted for the other metrics",
+    "seen: the true difference that such a test detects with a probability of 80 %",
+    "within: the difference is at most this in either direction (two one-sided tests at 5 %)",
 )
 
 
 @click.command()
-@click.argument("a")
-@click.argument("b")
-@runs_folder("Folder in which rows are looked up by name.")
+@click.argument("a", shell_complete=rows)
+@click.argument("b", shell_complete=rows)
+@runs_folder("Folder that contains the named rows.")
 @json_option
 def compare(a: str, b: str, runs: Path, as_json: bool) -> None:
-    """Compare A with B: differences over the seeds of both, and on which test images they disagree.
+    """Compare A with B: differences over the seeds that both have, and how many test images they disagree on.
 
     A and B are names of rows (`fixmatch`, `supervised@strong`) in the runs folder, or paths of records or folders of
-    them. Rows are compared in every table that has both. Results on different splits are refused with exit code 2.
+    them. The rows are compared in every table that contains both. Different splits are refused with exit code 2.
     """
     from ferbench.leaderboard.comparison import compare_rows
     from ferbench.leaderboard.wording import heading
@@ -64,18 +65,19 @@ def _side(name: str, runs: Path) -> "dict[Key, Rows]":
     from ferbench.leaderboard.tables import grouped
     from ferbench.records.frame import read_frame
 
-    is_path = os.path.exists(name)  # not of pathlib, which raises for a name too long to be one of a file
+    is_path = os.path.exists(name)  # not pathlib, which raises an error for names that are too long
     root = Path(name) if is_path else runs
     if not root.exists():
-        raise UsageError(f"'{name}' is no file, and there is no runs folder {runs}; name it with --runs")
+        raise UsageError(f"'{name}' is not a file, and there is no runs folder {runs}; name it with --runs")
     cells = read_frame(root, {})
     warn_left_out(cells.attrs["problems"])
+    row = name.replace(f"@{DESCRIBED}", "", 1)  # names of rows omit this variant
+    cells = cells[cells["status"] == "ok"]
     names = set(cells["row"])
-    row = name.replace(f"@{DESCRIBED}", "", 1)  # which the names of rows leave out
-    cells = cells[(cells["status"] == "ok") & (is_path | (cells["row"] == row))]
+    cells = cells[is_path | (cells["row"] == row)]
     if cells.empty:
         known = f"; it has {', '.join(sorted(names))}{suggestion(name, names)}" if names and not is_path else ""
-        raise UsageError(f"no finished record of '{name}' under {root}{known}")
+        raise UsageError(f"no finished record of '{name}' under {looked_in(root)}{known}")
     return grouped(cells)
 
 
@@ -83,7 +85,7 @@ def _shared(side_a: "dict[Key, Rows]", side_b: "dict[Key, Rows]", a: str, b: str
     shared = [(key, key) for key in sorted(side_a, key=lambda key: key.order()) if key in side_b]
     if shared:
         return shared
-    if len(side_a) == len(side_b) == 1:  # chosen by hand: compared if the splits are equal, and the rest is listed
+    if len(side_a) == len(side_b) == 1:  # the user chose them: equal splits suffice, the rest is listed
         return [(next(iter(side_a)), next(iter(side_b)))]
     raise UsageError(
         f"'{a}' and '{b}' have no table in common; run both with the same protocol, data, labels and backbone"
@@ -99,7 +101,7 @@ def _only_row(rows: "Rows", name: str) -> "pd.DataFrame":
 def _print(title: str, comparison: "Comparison") -> None:
     from ferbench.records.metrics import BY_KEY, shown_in
 
-    recall = BY_KEY["balanced_accuracy"]  # a mean of recalls, so the recall of a class is written as it is
+    recall = BY_KEY["balanced_accuracy"]  # a mean of recalls: the recall of a class is written in the same form
     a, b = plain(comparison.a), plain(comparison.b)
     click.echo(click.style(plain(f"{a} against {b}: {title}", LONG), bold=True))
     rows = []
@@ -117,17 +119,17 @@ def _print(title: str, comparison: "Comparison") -> None:
         for name, value in comparison.recalls.items()
     ]
     print_table(("difference in", "A - B", "95 % interval", "p", "seen", "within"), of_metrics + of_recalls)
-    click.echo(f"A is {a}, B is {b}; differences in points (of metrics that are no percentages as they are)")
+    click.echo(f"A is {a}, B is {b}; differences in points (for metrics that are not percentages, as they are)")
     click.echo(_basis(comparison))
     for line in EXPLANATION:
         click.echo(line)
     if any(pair.mcnemar is None for pair in comparison.pairs):
-        click.echo("no McNemar counts where predictions are missing or not those of the record")
+        click.echo("no McNemar counts if predictions are missing or do not belong to the record")
     for name, numbers in comparison.unpaired.items():
         seeds = ", ".join(map(str, numbers))
-        click.echo(plain(f"not compared: seeds {seeds} of {name}, which the other has not run", LONG))
+        click.echo(plain(f"not compared: seeds {seeds} of {name}, which the other row does not have", LONG))
     if comparison.unequal:
-        click.echo("not equal, besides the method:")
+        click.echo("also different, besides the method:")
     for line in comparison.unequal:
         click.echo(f"  {plain(line, LONG)}")
     click.echo()
@@ -147,7 +149,7 @@ def _difference(metric: "Metric", value: "Paired | None", adjusted: float | None
 
 
 def _basis(comparison: "Comparison") -> str:
-    """What the numbers are means over, and whose variance the intervals have."""
+    """Over what the numbers are averaged, and which variance the intervals include."""
     about = comparison.metrics["accuracy"]
     images = " alone"
     if about is not None and about.images is not None:

@@ -1,4 +1,4 @@
-"""The checks behind `ferbench doctor`: each looks at one thing and knows the remedy."""
+"""The checks behind `ferbench doctor`: each one looks at one thing and names a remedy."""
 
 import importlib.metadata
 import os
@@ -36,7 +36,7 @@ LOW_MEMORY = 2 * 2**30
 
 @dataclass(frozen=True)
 class InstallationCheck:
-    """What was found. `exit_code` is 0 where all is well; a warning has a remedy and exit code 0."""
+    """The result of a check. `exit_code` is 0 if all is well; a warning has a remedy and exit code 0."""
 
     name: str
     detail: str
@@ -50,7 +50,7 @@ class InstallationCheck:
 
 
 def diagnose(runs: Path) -> Iterator[InstallationCheck]:
-    """All checks, one after the other; one that breaks is a failed check and stops no other."""
+    """Run all checks, one after another. A check that breaks counts as failed and does not stop the others."""
     from ferbench.data.cache import cache_root
 
     # Strict mode would hide every later check behind the first problem.
@@ -77,7 +77,7 @@ def diagnose(runs: Path) -> Iterator[InstallationCheck]:
 
 
 def _packages() -> Iterator[InstallationCheck]:
-    """The versions of what ferbench itself requires."""
+    """The versions of the packages that ferbench itself needs."""
     found, missing = [], []
     for requirement in importlib.metadata.requires("ferbench") or ():
         if "extra ==" in requirement:
@@ -123,7 +123,7 @@ def _processor() -> Iterator[InstallationCheck]:
 
 
 def _memory() -> Iterator[InstallationCheck]:
-    """Total and available memory; a container's limit counts where it is the smaller one."""
+    """Total and available memory; a container's limit counts if it is smaller."""
     page = os.sysconf("SC_PAGE_SIZE")
     total, free = page * os.sysconf("SC_PHYS_PAGES"), page * os.sysconf("SC_AVPHYS_PAGES")
     meminfo = Path("/proc/meminfo")
@@ -138,7 +138,7 @@ def _memory() -> Iterator[InstallationCheck]:
 
 
 def check_folder(name: str, folder: Path, chosen_by: str) -> Iterator[InstallationCheck]:
-    """Space, write access and leases of two processes, in the nearest folder that exists; nothing stays behind."""
+    """Check space, write access and leases between two processes, in the nearest existing folder. Leaves no trace."""
     from ferbench.records.lease import Lease, seconds
 
     place = folder.absolute()
@@ -152,7 +152,7 @@ def check_folder(name: str, folder: Path, chosen_by: str) -> Iterator[Installati
         yield InstallationCheck(name, f"{folder}: {describe(error)}", remedy, 1)
         return
     kind = _file_system(place)
-    shared = f"; on {kind}: of a machine that is gone a cell is free after {seconds():g} s" if kind in SHARED else ""
+    shared = f"; on {kind}: the cell of a machine that is gone is free after {seconds():g} s" if kind in SHARED else ""
     if not guarded:
         remedy = f"two processes could write one cell there; choose another with {chosen_by}"
         yield InstallationCheck(name, f"{folder}: a second process was not kept out", remedy, 1)
@@ -165,12 +165,12 @@ def check_folder(name: str, folder: Path, chosen_by: str) -> Iterator[Installati
 
 
 def _is_seen_held(path: Path) -> bool:
-    """Whether another process finds a lease taken."""
+    """Whether another process sees that a lease is held."""
     return subprocess.run([sys.executable, "-c", LOOK, str(path)], check=False).returncode == 0
 
 
 def _file_system(place: Path) -> str:
-    """The kind of file system that a folder lies on, such as `ext4` or `nfs4`."""
+    """The kind of file system of a folder, such as `ext4` or `nfs4`."""
     mounts = [part for part in psutil.disk_partitions(all=True) if place.resolve().is_relative_to(part.mountpoint)]
     return max(mounts, key=lambda part: len(part.mountpoint)).fstype if mounts else ""
 
@@ -187,7 +187,7 @@ def _plugins(registry: Registry) -> Iterator[InstallationCheck]:
 
 
 def check_datasets(registry: Registry) -> Iterator[InstallationCheck]:
-    """Readers and prepared sets; without the default dataset, how to install it."""
+    """Readers and prepared datasets. If the default dataset is missing, the remedy says how to install it."""
     from ferbench.data.prepare.registered_copies import prepared_names
     from ferbench.data.sources import DEFAULT_DATASET, DEFAULT_HINT
 

@@ -1,4 +1,4 @@
-"""`ferbench doctor`: is this installation whole, and if not, what repairs it?"""
+"""`ferbench doctor`: check this installation and say how to repair it."""
 
 from dataclasses import asdict
 from pathlib import Path
@@ -17,9 +17,9 @@ from ferbench.render.text import print_table
 @json_option
 @click.pass_context
 def doctor(ctx: click.Context, runs: Path, as_json: bool) -> None:
-    """Check versions, device, memory, folders, plugins and datasets; name the remedy of what is wrong.
+    """Check versions, device, memory, folders, plugins and datasets, and name the remedy for each problem.
 
-    Exit code 3 if a plugin has a problem, 4 if no dataset is there, 1 for anything else.
+    Exit code 3 if a plugin has a problem, 4 if there is no dataset, 1 for any other problem.
     """
     checks = list(diagnose(runs))
     if as_json:

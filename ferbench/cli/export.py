@@ -4,13 +4,14 @@ from pathlib import Path
 
 import click
 
+from ferbench.cli import completion
 from ferbench.cli.session import Session
 
 FORMATS = ("onnx", "safetensors", "card")
 
 
 @click.command()
-@click.argument("model", type=click.Path(path_type=Path))
+@click.argument("model", type=click.Path(path_type=Path), shell_complete=completion.runs)
 @click.option("--to", "kind", type=click.Choice(FORMATS), required=True, help="What to write.")
 @click.option("--out", type=click.Path(path_type=Path, dir_okay=False), required=True, help="The file to write.")
 @click.pass_obj
@@ -18,10 +19,10 @@ def export(session: Session, model: Path, kind: str, out: Path) -> None:
     """Write the model of a run as one file.
 
     MODEL is a run (its record.json, its folder, or a folder with one run below it) or a file that was exported as
-    safetensors. `onnx` has the normalisation inside: RGB pixels (N, S, S, 3) uint8 go in, logits and probabilities come
-    out; it needs the extra `export`. `safetensors` has the tensors and the record, and `ferbench predict` and
-    `ferbench.load_model` read it. Both have class names, sizes and normalisation in their metadata, and are compared
-    with the model before they are written. `card` is the model card in Markdown.
+    safetensors. `onnx` includes the normalisation: the input is RGB pixels (N, S, S, 3) uint8, the outputs are logits
+    and probabilities. It needs the extra `export`. `safetensors` contains the tensors and the record; `ferbench
+    predict` and `ferbench.load_model` read it. Both contain class names, sizes and normalisation as metadata. Their
+    logits are compared with the model's before the file is written. `card` is the model card in Markdown.
     """
     from ferbench.execution.trained_model import load_model
     from ferbench.records.files import write_atomic

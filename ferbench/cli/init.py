@@ -1,4 +1,4 @@
-"""`ferbench init inspect`: what a file of initial weights holds, and how it fits a backbone."""
+"""`ferbench init inspect`: show the content of a file of initial weights, and how it fits a backbone."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
@@ -20,26 +20,25 @@ if TYPE_CHECKING:
 
 @click.group()
 def init() -> None:
-    """Look into files of initial weights, as `ferbench run --init` takes them."""
+    """Inspect files of initial weights, as `ferbench run --init` takes them."""
 
 
 @init.command()
 @click.argument("file", type=click.Path(path_type=Path, exists=True, dir_okay=False))
-@click.option("--backbone", metavar="NAME", help="Show which tensors of this backbone the file fills: timm/resnet18.")
+@click.option("--backbone", metavar="NAME", help="Backbone to compare the tensors with, such as timm/resnet18.")
 @click.option(
     "--image-size",
     default=112,
     show_default=True,
     type=click.IntRange(1),
     metavar="PIXELS",
-    help="Size of the images, by which position embeddings are interpolated.",
+    help="Image size in pixels; position embeddings are interpolated to it.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print everything as JSON.")
 @click.pass_obj
 def inspect(session: Session, file: Path, backbone: str | None, image_size: int, as_json: bool) -> None:
-    """Show the SHA-256 of FILE, what it holds, and tensor by tensor how it fits a backbone.
-
-    Nothing of the file is executed. The exit code is 4 where the file cannot be read safely or does not fit.
+    """Show the SHA-256 of FILE, its content, and how each tensor fits a backbone. No code in the file is executed. The
+    exit code is 4 if the file cannot be read safely or does not fit.
     """
     # Not at the top: help must not wait for torch.
     from ferbench.records.files import file_digest
@@ -98,7 +97,7 @@ def _print(file: Path, sha256: str, states: "Mapping[str, State]", match: "Match
     click.echo(f"{file}\nsha256:{sha256}")
     for place, state in states.items():
         found = _described(place, state)
-        what = f"{found['layout']}; {found['advice']}" if found["layout"] else "of no layout that ferbench knows"
+        what = f"{found['layout']}; {found['advice']}" if found["layout"] else "in a layout that ferbench does not know"
         where = f"below '{place}'" if place else "at the top"
         click.echo(f"{where}: {counted(len(state), 'tensor')}, {what}")
     if match:

@@ -1,4 +1,4 @@
-"""`ferbench leaderboard`: tables from records, and whether the committed ones are up to date."""
+"""`ferbench leaderboard`: build tables from records, and check whether the committed ones are up to date."""
 
 import shlex
 from collections.abc import Callable, Iterator
@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from ferbench.cli.completion import datasets
 from ferbench.cli.options import FOLDER
 from ferbench.cli.output import warn_left_out
 from ferbench.cli.session import Session
@@ -30,7 +31,7 @@ _folder = partial(click.option, type=FOLDER, show_default=True)
 
 @click.group()
 def leaderboard() -> None:
-    """Build the tables of a leaderboard from records, check that they are up to date, and how far they are true."""
+    """Build the tables of a leaderboard from records, and check whether they are up to date and can be trusted."""
 
 
 _records = _folder(
@@ -48,7 +49,7 @@ _out = _folder("--out", default=Path("leaderboard"), help="Folder of leaderboard
 
 
 def _options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """The options that decide what the files say, equal for building and checking."""
+    """Add the options that decide the content of the files. Building and checking use the same ones."""
     for option in (_nonstandard, _out, _records):
         command = option(command)
     return command
@@ -60,9 +61,9 @@ def _options(command: Callable[..., Any]) -> Callable[..., Any]:
 def build(session: Session, records: Path, out: Path, include_nonstandard: bool) -> None:
     """Write leaderboard.md, leaderboard.csv and leaderboard.json, and show the tables.
 
-    The files are a pure function of the records and of the published numbers (reported/*.toml in the output folder):
-    building again gives the same bytes. Rows of records of 0.1 have the titles that installed plugins give to their
-    variants. A record that is broken is named and left out, and the exit code is 5.
+    The files depend only on the records and on the published numbers (reported/*.toml in the output folder): building
+    again gives the same bytes. In rows from records of 0.1, variants have the titles that installed plugins give them.
+    A broken record is named and left out; the exit code is then 5.
     """
     from ferbench.leaderboard.build import build as write
     from ferbench.leaderboard.terminal import print_board
@@ -81,7 +82,7 @@ def build(session: Session, records: Path, out: Path, include_nonstandard: bool)
 @_options
 @click.pass_obj
 def check(session: Session, records: Path, out: Path, include_nonstandard: bool) -> None:
-    """Exit with 5 if the files are not what the records and the published numbers give."""
+    """Compare the files with what the records and the published numbers give; exit with 5 if they differ."""
     from ferbench.leaderboard.build import stale
 
     with _cells(session, records, out) as (cells, kept):
@@ -98,10 +99,11 @@ def check(session: Session, records: Path, out: Path, include_nonstandard: bool)
 @_options
 @click.pass_obj
 def export(session: Session, file: Path, records: Path, out: Path, include_nonstandard: bool) -> None:
-    """Write the tables as FILE, whose name ends in .tex, .parquet, .csv, .json or .md.
+    """Write the tables to FILE, whose name ends in .tex, .parquet, .csv, .json or .md.
 
-    LaTeX has a table environment per table (package booktabs), with its notes as comments. Parquet has the columns of
-    CSV with their types: `pandas.read_parquet(FILE)`. Published numbers are taken from the folder --out.
+    A LaTeX file has one table environment per table (package booktabs), with its notes as comments. A Parquet file has
+    the columns of the CSV file with their types: `pandas.read_parquet(FILE)`. Published numbers come from the folder
+    --out.
     """
     from ferbench.leaderboard.build import export as write
 
@@ -111,15 +113,15 @@ def export(session: Session, file: Path, records: Path, out: Path, include_nonst
 
 
 @leaderboard.command("pin")
-@click.argument("dataset")
-@click.option("--unlabeled", "pools", multiple=True, help="Pool of protocols that need one; may be given again.")
+@click.argument("dataset", shell_complete=datasets)
+@click.option("--unlabeled", "pools", multiple=True, help="Pool for protocols that need one; may be repeated.")
 @_folder("--out", default=Path("leaderboard"), help="Folder of the board.")
 @click.pass_obj
 def pin_dataset(session: Session, dataset: str, pools: tuple[str, ...], out: Path) -> None:
-    """Pin what DATASET gives: fingerprints and counts of every cell of every protocol that is no draft.
+    """Pin the splits of DATASET: fingerprints and counts of every cell of every protocol that is not a draft.
 
-    `ferbench verify` and the board then check records of it without the data. The file, pinned/DATASET.json in the
-    output folder, belongs in the repository, and changes only where the dataset does.
+    `ferbench verify` and the board can then check its records without the data. The file, pinned/DATASET.json in the
+    output folder, belongs in the repository. It changes only if the dataset changes.
     """
     from ferbench.cells.pinning import pin
     from ferbench.records.files import write_atomic
@@ -135,8 +137,8 @@ def pin_dataset(session: Session, dataset: str, pools: tuple[str, ...], out: Pat
 @leaderboard.command()
 @_records
 @_nonstandard
-@_folder("--board", default=Path("leaderboard"), help="Folder of the board; reported/*.toml and trust.json.")
-@_folder("--out", required=True, help="Folder of the site; each edition lies in a folder of its own.")
+@_folder("--board", default=Path("leaderboard"), help="Folder of the board, with reported/*.toml and trust.json.")
+@_folder("--out", required=True, help="Folder of the site; each edition gets its own folder.")
 @click.option("--edition", help="Name of the edition  [default: that of trust.json]")
 @click.option("--since", type=FILE, help="The leaderboard.json of an earlier edition: show what changed.")
 @click.pass_obj
@@ -151,8 +153,8 @@ def site(
 ) -> None:
     """Write the board as static pages that need no server: open OUT/index.html.
 
-    An edition is replaced as a whole when it is written again; other editions in OUT stay as they are. The pages are a
-    pure function of records, published numbers and options, and ask no other host for anything.
+    If an edition is written again, it is replaced as a whole; other editions in OUT stay as they are. The pages depend
+    only on records, published numbers and options, and load nothing from other hosts.
     """
     from ferbench.leaderboard.site.publish import edition_files, publish
     from ferbench.leaderboard.trust import TRUST, read_trust
@@ -169,7 +171,7 @@ def site(
 @click.argument("after", type=FILE)
 @click.option("--markdown", "as_text", is_flag=True, help="Print a table in Markdown, for a comment or a summary.")
 def diff(before: Path, after: Path, as_text: bool) -> None:
-    """Show what changed from one leaderboard.json to another, row by row."""
+    """Show what changed from the leaderboard.json BEFORE to AFTER, row by row."""
     from ferbench.leaderboard.changes import HEADS, as_markdown, changes, lines_of, read_edition
 
     found = list(changes(read_edition(before), read_edition(after)))
@@ -188,9 +190,9 @@ leaderboard.add_command(reproduce)
 
 @contextmanager
 def _cells(session: Session, records: Path, out: Path) -> "Iterator[tuple[pd.DataFrame, dict[str, bytes]]]":
-    """The records that hold, and the list of supervised rows as it must be by name.
+    """The valid records, and the file with the list of supervised rows, by name.
 
-    Broken records are named at once, and an error when all else is done.
+    Broken records are named at once; after all else is done, they raise an error.
     """
     from ferbench.leaderboard.baselines import baselines_file
     from ferbench.records.frame import verified_frame

@@ -18,7 +18,7 @@ LISTED = tuple(kind for kind in KINDS if kind != "commands")
 @json_option
 @click.pass_obj
 def list_(session: Session, kind: str | None, as_json: bool) -> None:
-    """List what can be named in a run, from the core and from plugins; without KIND, everything."""
+    """List the names that a run accepts, from the core and from plugins. Without KIND, list everything."""
     known = session.registry
     warn_problems(known.problems)
     kinds = (kind,) if kind else LISTED

@@ -1,4 +1,4 @@
-"""The command line: verbs are loaded when they are called, and every error ends in one line and an exit code."""
+"""The command line. Commands are loaded when they are called. Every error ends in one line and an exit code."""
 
 import errno
 import io
@@ -12,6 +12,7 @@ from typing import NoReturn, TextIO
 
 import click
 
+from ferbench.cli.mistakes import explain
 from ferbench.cli.output import use_color
 from ferbench.cli.session import Session
 from ferbench.discovery.foreign_code import describe, leave
@@ -21,26 +22,28 @@ from ferbench.render.escape import plain
 from ferbench.version import __version__
 
 INTERRUPTED = 130
+VERBOSE_VARIABLE = "FERBENCH_VERBOSE"
+"""If this is `1`, tracebacks and log messages are shown, as with `-v`."""
 REMEDIES = {
     errno.ENAMETOOLONG: "use a shorter name",
     errno.ENOSPC: "free some space",
     errno.ELOOP: "remove the link, which leads to itself",
     errno.EPIPE: "nobody reads it any more",
 }
-"""What to do about errors of the system; of the others their own words must be enough."""
+"""Remedies for errors of the system. For other errors their own words must be enough."""
 
 
 class VerbGroup(click.Group):
-    """Verbs from the registry; help shows their summaries without importing them."""
+    """Commands from the registry. The help shows their summaries without importing them."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """The core's verbs in the order of their registration, then those of plugins."""
+        """The commands of the core in the order of their registration, then those of plugins."""
         session = _session(ctx)
         verbs = list(session.builtins.entries["commands"])
         return verbs + [name for name in session.registry.names("commands") if name not in verbs]
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """Import one verb; those of the core are found without looking for plugins."""
+        """Import one command. Commands of the core are found without looking for plugins."""
         session = _session(ctx)
         entry = session.builtins.entries["commands"].get(cmd_name) or session.registry.entries["commands"].get(cmd_name)
         if entry is None:
@@ -48,7 +51,7 @@ class VerbGroup(click.Group):
         command = entry.load()
         if not isinstance(command, click.Command):
             raise PluginError(
-                f"command '{cmd_name}' of {entry.distribution} {entry.version}: {entry.target} is no click command; "
+                f"command '{cmd_name}' of {entry.distribution} {entry.version}: {entry.target} is not a click command; "
                 f"update or uninstall {entry.distribution}"
             )
         return command
@@ -56,26 +59,25 @@ class VerbGroup(click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        """As click does it, but an unknown verb is answered with the nearest, or the plugin that should have it."""
+        """Like click, but for an unknown command the error names the nearest one, or the plugin that should have it."""
         if not args[0].startswith("-") and self.get_command(ctx, args[0]) is None:
             _session(ctx).registry.get("commands", args[0])
         return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """The list of verbs."""
+        """Write the list of commands."""
         known = _session(ctx).registry.entries["commands"]
         with formatter.section("Commands"):
             formatter.write_dl([(name, known[name].summary) for name in self.list_commands(ctx)])
 
 
 def _session(ctx: click.Context) -> Session:
-    session = ctx.find_object(Session)
-    assert session is not None, "main makes one for every call"
-    return session
+    # `main` makes a session for every call; a program that only reads the commands, such as click-man, has none.
+    return ctx.ensure_object(Session)
 
 
 def _set_verbose(ctx: click.Context, parameter: click.Parameter, value: bool) -> None:
-    # While options are read, not when the group runs: a verb that cannot be imported fails before that.
+    # This happens while options are read, not when the group runs: a command may fail to import before that.
     _session(ctx).verbose |= value
 
 
@@ -94,8 +96,8 @@ def _set_verbose(ctx: click.Context, parameter: click.Parameter, value: bool) ->
 def app(session: Session) -> None:
     """Benchmarks of semi-supervised facial expression recognition.
 
-    First run: `ferbench run --method supervised,fixmatch --ratio 0.05 --seed 0`. What is wrong with an installation,
-    and how to repair it: `ferbench doctor`.
+    First run: `ferbench run --method supervised,fixmatch --ratio 0.05 --seed 0`. To check and repair an installation:
+    `ferbench doctor`.
 
     Exit codes: 0 done, 1 a cell failed, 2 usage, 3 plugin, 4 data, 5 verification, 130 interrupted.
     """
@@ -106,7 +108,7 @@ def app(session: Session) -> None:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit code."""
     called = tuple(sys.argv[1:] if arguments is None else arguments)
-    session = Session(verbose=os.environ.get("FERBENCH_VERBOSE", "") not in ("", "0"), arguments=called)
+    session = Session(verbose=os.environ.get(VERBOSE_VARIABLE, "") not in ("", "0"), arguments=called)
     streams = sys.stdout, sys.stderr
     try:
         require_posix()
@@ -122,7 +124,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         click.echo(error.format_message(), err=True)
         return error.exit_code
     except click.ClickException as error:
-        message, context = error.format_message().rstrip("."), getattr(error, "ctx", None)
+        message, context = explain(error), getattr(error, "ctx", None)
         if context is not None:
             message += f"{'' if message.endswith('?') else ';'} see `{context.command_path} --help`"
         return _fail(error, message, error.exit_code, session)
@@ -141,12 +143,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def console() -> NoReturn:
-    """Run the command line as a process of its own."""
+    """Run the command line as a separate process."""
     leave(main())
 
 
 def _begin_output() -> None:
-    """Make sure that there is an output, and that it takes every text: names of files may be no characters."""
+    """Make sure that there is an output and that it accepts every text: file names may contain invalid characters."""
     if sys.stdout is None:
         raise UsageError("standard output is closed; send it to a file, or to /dev/null")
     if isinstance(sys.stdout, io.TextIOWrapper):
@@ -154,7 +156,7 @@ def _begin_output() -> None:
 
 
 def _fail_of_system(error: OSError, session: Session) -> int:
-    what = error.filename if isinstance(error.filename, str) else "the output cannot be written"
+    what = error.filename if isinstance(error.filename, str) else "cannot write the output"
     remedy = f"; {REMEDIES[error.errno]}" if error.errno in REMEDIES else ""
     exit_code = UsageError.exit_code if error.errno == errno.ENAMETOOLONG else 1
     return _fail(error, f"{plain(what)}: {error.strerror or describe(error)}{remedy}", exit_code, session)
@@ -162,7 +164,7 @@ def _fail_of_system(error: OSError, session: Session) -> int:
 
 def _fail(error: BaseException, message: str, exit_code: int, session: Session) -> int:
     _give_up_unwritable(sys.stdout)
-    # It may quote strangers' bytes, which would drive a terminal.
+    # The message may quote untrusted bytes, which could control a terminal.
     message = "".join(char if char.isprintable() or char == "\n" else ascii(char)[1:-1] for char in message)
     with suppress(OSError):
         if session.verbose:
@@ -174,7 +176,7 @@ def _fail(error: BaseException, message: str, exit_code: int, session: Session) 
 
 
 def _give_up_unwritable(stream: TextIO | None) -> None:
-    """Drop what a stream does not take; Python would try again at the end, and fail in its own words."""
+    """Discard what a stream does not accept. Otherwise Python tries again at the end and prints its own error."""
     if stream is None:
         return
     try:

@@ -14,8 +14,8 @@ from ferbench.render.escape import plain
 
 
 def shown_row(registry: Registry, row: str) -> str:
-    """A row as people read it: a title stands for the variant, or for the method's name, where there is one."""
-    own, mark, digest = row.partition("~")  # of what is not standard
+    """A row as people read it: a title replaces the variant or the method's name, if there is one."""
+    own, mark, digest = row.partition("~")  # the mark of a row that is not standard
     name = RowName.parse(own)
     entry = registry.entries["methods"].get(name.method)
     if entry is None:
@@ -28,23 +28,23 @@ def shown_row(registry: Registry, row: str) -> str:
 
 
 def print_json(value: Any) -> None:
-    """`value` as JSON for other programs."""
+    """Print `value` as JSON for other programs."""
     click.echo(json.dumps(value, indent=2, ensure_ascii=False))
 
 
 def warn_problems(problems: Iterable[PluginProblem]) -> None:
-    """One line on stderr for each problem of a plugin."""
+    """Print one line on stderr for each problem of a plugin."""
     for problem in problems:
         print_warning(str(problem))
 
 
 def slowness(plugin: LoadedPlugin) -> str:
-    """What a plugin costs every command."""
+    """How long a plugin delays every command."""
     return f"plugin '{plugin.name}' of {plugin.distribution} {plugin.version}: took {plugin.seconds:.1f} s to import"
 
 
 def slow_remedy(plugin: LoadedPlugin) -> str:
-    """What to do about it."""
+    """What to do about a slow plugin."""
     return (
         f"ask the authors of {plugin.distribution} to import in the modules that its targets name, or choose plugins "
         "with FERBENCH_PLUGINS"
@@ -52,17 +52,17 @@ def slow_remedy(plugin: LoadedPlugin) -> str:
 
 
 def warn_left_out(problems: Mapping[str, str]) -> None:
-    """One line on stderr for each record that cannot be used."""
+    """Print one line on stderr for each record that cannot be used."""
     for path, reason in problems.items():
         print_warning(plain(f"{path}: {reason}; left out", 2000))
 
 
 def print_warning(text: str) -> None:
-    """One line on stderr."""
+    """Print one line on stderr."""
     prefix = click.style("warning:", fg="yellow", bold=True)
     click.echo(f"{prefix} {text}", err=True, color=use_color())
 
 
 def use_color() -> bool | None:
-    """What click is told: never with NO_COLOR, else as the stream allows."""
+    """The value of click's `color`: no colour with NO_COLOR, else the stream decides."""
     return False if os.environ.get("NO_COLOR") else None

@@ -1,4 +1,4 @@
-"""`ferbench plugins`: what is installed, what is wrong with it, and how to begin one."""
+"""`ferbench plugins`: list, check and create plugins."""
 
 import os
 from dataclasses import asdict
@@ -28,7 +28,7 @@ def list_(ctx: click.Context, as_json: bool) -> None:
 
     With FERBENCH_STRICT_PLUGINS=1 a problem makes the exit code 3.
     """
-    # The table is of most use where problems are errors, so they are shown first and counted afterwards.
+    # The table is most useful if problems are errors, so it is shown first and the problems are counted afterwards.
     found = load_registry({**os.environ, "FERBENCH_STRICT_PLUGINS": ""})
     if as_json:
         print_json(
@@ -56,11 +56,11 @@ KINDS_TO_BEGIN = ("method", "head", "backbone", "dataset", "protocol", "view", "
     "parent",
     type=click.Path(path_type=Path, file_okay=False),
     default=Path(),
-    help="Folder in which to make ferbench-NAME; the current one if not given.",
+    help="Folder in which to create ferbench-NAME; the current folder if omitted.",
 )
 @click.pass_obj
 def new(session: Session, kind: str, name: str, parent: Path) -> None:
-    """Make a package with a working example of a kind, its tests and its CI, to be edited into your own."""
+    """Create the package ferbench-NAME: a working example of KIND with tests and CI, for you to edit."""
     from ferbench.cli.scaffold import EXAMPLES, write_plugin
 
     folder, registered = write_plugin(session.registry, kind, name, parent)
@@ -75,13 +75,13 @@ def new(session: Session, kind: str, name: str, parent: Path) -> None:
 @click.option(
     "--root",
     type=click.Path(path_type=Path, exists=True, file_okay=False),
-    help="Folder with the images of a dataset that is yours to bring.",
+    help="Folder with your copy of the dataset's images.",
 )
 @click.pass_context
 def check(ctx: click.Context, name: str, slow: bool, root: Path | None) -> None:
-    """Run the conformance checks on a plugin or on a name that one registers; exit code 3 if one fails.
+    """Run the conformance checks on a plugin, or on the object registered as NAME. Exit code 3 if a check fails.
 
-    What failed is shown with what the check protects and how to mend it. A warning is something to look at.
+    For each failed check it shows what the check protects and how to repair the plugin. Warnings deserve a look.
     """
     from ferbench.conformance.checks import check_plugin
 
@@ -91,7 +91,7 @@ def check(ctx: click.Context, name: str, slow: bool, root: Path | None) -> None:
     print_table(("check", "result", "detail"), ((r.name, _SHOWN[r.outcome], r.detail) for r in results))
     told: list[str] = []
     for result in (result for result in results if not result.ok):
-        # One mistake fails several checks; the remedy of the first is that of the mistake.
+        # One mistake fails several checks. The remedy is that of the first one.
         if any(result.detail.endswith(earlier) or earlier.endswith(result.detail) for earlier in told):
             click.echo(f"\n{result.name}\n   what: the same")
         else:

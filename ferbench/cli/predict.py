@@ -1,14 +1,15 @@
-"""`ferbench predict`: what the model of a run says of your images, or of a dataset."""
+"""`ferbench predict`: classify your images, or a whole dataset, with the model of a run."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
+from ferbench.cli import completion
 from ferbench.cli.output import print_warning
 from ferbench.cli.session import Session
 from ferbench.errors import DataError, UsageError
-from ferbench.render.escape import plain
+from ferbench.render.escape import csv_path, plain
 from ferbench.render.numbers import counted
 from ferbench.render.text import print_table
 
@@ -22,15 +23,23 @@ SPLITS = ("train", "validation", "test", "unlabeled")
 
 
 @click.command()
-@click.argument("model", type=PATH)
+@click.argument("model", type=PATH, shell_complete=completion.runs)
 @click.argument("images", type=PATH, nargs=-1)
-@click.option("--faces", is_flag=True, help="Find the face in each image first; needs the extra `boxes`.")
+@click.option("--faces", is_flag=True, help="First find the face in each image; needs the extra `boxes`.")
 @click.option(
-    "--format", "as_format", type=click.Choice(FORMATS), help="What to write  [default: as --out ends, table]"
+    "--format",
+    "as_format",
+    type=click.Choice(FORMATS),
+    help="Output format [default: by the ending of --out, else table]",
 )
 @click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="The file to write.")
-@click.option("--dataset", metavar="NAME", help="Predict a whole dataset, by name or folder, in place of images.")
-@click.option("--split", type=click.Choice(SPLITS), default="test", show_default=True, help="Which split of --dataset.")
+@click.option(
+    "--dataset",
+    metavar="NAME",
+    help="Predict a whole dataset, by name or folder, instead of IMAGES.",
+    shell_complete=completion.datasets,
+)
+@click.option("--split", type=click.Choice(SPLITS), help="Split of --dataset [default: test]")
 @click.pass_obj
 def predict(
     session: Session,
@@ -40,37 +49,43 @@ def predict(
     as_format: str | None,
     out: Path | None,
     dataset: str | None,
-    split: str,
+    split: str | None,
 ) -> None:
-    """Say which class each of IMAGES has, by the model of a run.
+    """Predict the class of each of IMAGES with the model of a run.
 
     MODEL is a run (its record.json, its folder, or a folder with one run below it) or a file of `ferbench export --to
     safetensors`. IMAGES are files, folders, or CSV files with a column `path`. Each is decoded and resized as `ferbench
-    prepare` does. An image that cannot be read is named, and the others go on; the exit code is then 4.
+    prepare` does. An unreadable image is named and skipped; the exit code is then 4.
 
     A whole dataset: `ferbench predict MODEL --dataset NAME --out FILE.csv`, or FILE.parquet.
     """
     if bool(images) == bool(dataset):
-        raise UsageError("name the images to predict, or a dataset with --dataset NAME; one of the two")
+        raise UsageError("name either images to predict, or a dataset with --dataset NAME")
     if dataset is not None:
-        if faces or as_format or out is None or out.suffix[1:] not in FILE_FORMATS:
-            raise UsageError("--dataset writes a table: name it with --out FILE.csv or --out FILE.parquet, and no more")
-        _predict_dataset(session, _load(session, model), dataset, split, out)
+        if faces or as_format or out is None or out.suffix[1:].lower() not in FILE_FORMATS:
+            raise UsageError("--dataset writes a table: give --out FILE.csv or --out FILE.parquet, and nothing else")
+        _predict_dataset(session, _load(session, model, out), dataset, split or "test", out)
         return
+    if split:
+        raise UsageError(f"--split {split}: images have no splits; give it with --dataset NAME")
     _predict_images(session, model, images, faces, _format(as_format, out), out)
 
 
 def _format(given: str | None, out: Path | None) -> str:
-    """The format that is asked for, else the one that the name of the file has."""
-    found = given or (out.suffix[1:] if out else "table")
+    """The requested format, else the one that the file name suggests."""
+    found = given or (out.suffix[1:].lower() if out else "table")
     if found not in FORMATS or (out is not None and found == "table"):
         raise UsageError(f"--out {out}: end its name with .csv, .json or .html, or choose one of them with --format")
     return found
 
 
-def _load(session: Session, model: Path) -> "TrainedModel":
+def _load(session: Session, model: Path, out: Path | None) -> "TrainedModel":
+    """The model; before it is loaded, the file that its predictions go to is tried."""
     from ferbench.execution.trained_model import load_model
+    from ferbench.records.files import check_writable
 
+    if out is not None:
+        check_writable(out)
     return load_model(model, device="auto", registry=session.registry)
 
 
@@ -85,8 +100,8 @@ def _predict_images(
     from ferbench.reporting.predictions import Predictions
 
     if faces:
-        detector()  # before anything is loaded: where it is missing, this says how to install it
-    loaded, said, damages = _load(session, model), [], []
+        detector()  # before the model is loaded: if the detector is missing, this says how to install it
+    loaded, said, damages = _load(session, model, out), [], []
     for found in predict_pictures(loaded, named_images(images), find_faces=faces):
         if isinstance(found, Damage):
             print_warning(plain(f"{found.record}: {found.reason}", 2000))
@@ -125,7 +140,9 @@ def _predict_dataset(session: Session, model: "TrainedModel", name: str, split: 
             f"'{dataset.info.name}'; predictions of its own test images are beside its record"
         )
     frame, buffer = predict_dataset(model, dataset, split), io.BytesIO()  # type: ignore[arg-type]
-    if out.suffix == ".csv":
+    if out.suffix.lower() == ".csv":
+        texts = ["id", "label", "predicted"]
+        frame[texts] = frame[texts].map(csv_path, na_action="ignore")
         frame.to_csv(buffer, index=False, lineterminator="\n")
     else:
         frame.to_parquet(buffer, index=False)

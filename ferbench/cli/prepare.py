@@ -1,6 +1,7 @@
-"""`ferbench prepare`: from the folder of an official copy to a dataset that runs can name."""
+"""`ferbench prepare`: turn a copy of a dataset into one that `ferbench run` can use."""
 
 import os
+import shlex
 import sys
 import time
 import warnings
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from ferbench.cli.completion import names_of
 from ferbench.cli.output import print_warning
 from ferbench.cli.reading import how_to_use, make_options, reader_options, refuse, show_account
 from ferbench.cli.session import Session
@@ -33,23 +35,32 @@ LINE_SECONDS = 10.0
 
 
 @click.command()
-@click.argument("dataset")
-@click.option("--root", required=True, metavar="DIR", help="Where your copy lies; its layout is found below it.")
-@click.option("--name", metavar="NAME", help="What runs call it, for readers of anybody's images (image-folder, ...).")
+@click.argument("dataset", shell_complete=names_of("datasets"))
+@click.option("--root", required=True, metavar="DIR", help="Folder of your copy; the layout is detected inside it.")
 @click.option(
-    "--size", type=click.IntRange(8, 1024), metavar="PX", help="Side of the images; the protocols' if omitted."
+    "--name",
+    metavar="NAME",
+    help="Name for `ferbench run --dataset`, if DATASET is a generic reader (image-folder, ...).",
 )
-@click.option("--crop", type=click.FloatRange(0, 2), metavar="MARGIN", help="Cut to the face box and this part more.")
-@click.option("--no-crop", is_flag=True, help="Keep whole images where the reader would cut them to the face box.")
+@click.option(
+    "--size",
+    type=click.IntRange(8, 1024),
+    metavar="PX",
+    help="Side of the stored images in pixels; the protocols' size if omitted.",
+)
+@click.option(
+    "--crop", type=click.FloatRange(0, 2), metavar="MARGIN", help="Crop to the face box, enlarged by this share."
+)
+@click.option("--no-crop", is_flag=True, help="Keep whole images, even if the reader would crop them to the face box.")
 @click.option(
     "--on-bad-record",
     type=click.Choice(["stop", "skip"]),
     default="stop",
     show_default=True,
-    help="What a damaged image or line does; skip leaves it out and counts it.",
+    help="What to do with a damaged image or line; `skip` omits and counts it.",
 )
-@click.option("--workers", type=click.IntRange(1), help="Processes that decode; one per processor if omitted.")
-@click.option("--check", is_flag=True, help="Read and decode everything, report, keep nothing.")
+@click.option("--workers", type=click.IntRange(1), help="Number of decoding processes; one per processor if omitted.")
+@click.option("--check", is_flag=True, help="Read and decode everything and report, but write nothing.")
 @reader_options
 @click.pass_obj
 def prepare(
@@ -67,16 +78,16 @@ def prepare(
 ) -> None:
     """Prepare your copy of DATASET, so that `ferbench run --dataset DATASET` can use it.
 
-    Every image is decoded once and packed; the source is never changed. An account shows what has become of every
-    file, column and archive member; what looks like data and is not used stops with exit code 4. A data card shows the
-    counts beside the official ones, damaged and missing images, images that stand in two splits, and faces of each
-    class. Interrupted and started again it goes on where it was.
+    Every image is decoded once and packed; your copy is never changed. A report accounts for every file, column and
+    archive member. If something looks like data but is not used, the command stops with exit code 4. A data card shows
+    the counts beside the official ones, damaged and missing images, images that are in two splits, and faces of each
+    class. An interrupted run continues when it is started again.
     """
     # Not at the top: help must not wait for pyarrow.
     from ferbench.readers.account import readable
     from ferbench.readers.streams import StreamedDataset
 
-    # Pillow's are about the header of one image or another, and name no file.
+    # Pillow's warnings are about the header of some image, and name no file.
     warnings.filterwarnings("ignore", module=r"PIL\.")
     reader = _open(session, dataset, root, name, make_options(**options))
     digest = reader.source_digest
@@ -101,9 +112,10 @@ def prepare(
     else:
         packed = _pack(dataset, reader, account, size, workers)
     _remember(dataset, reader)
-    click.echo(_next_step(session, reader, packed))
+    click.echo(f"now: {_next_step(session, reader, packed)}")
+    _offer_cpu_recipe(session, reader, packed)
     if digest() != reader.source_digest():
-        print_warning("the source has changed while it was read; run this command again to take in the changes")
+        print_warning("the source has changed while it was read; run this command again to include the changes")
 
 
 def _inspect(dataset: str, reader: "Dataset", account: "Account", size: int, workers: int) -> None:
@@ -126,7 +138,7 @@ def _as_meant(dataset: str, reader: "Dataset", account: "Account") -> str:
 
 
 def _account(reader: "Dataset") -> "Account":
-    """Say which files and folders the reader has found, and what becomes of all of it."""
+    """Say which files and folders the reader has found, and what happens with each of them."""
     from ferbench.data.prepare.systematic import leave_empty_classes
     from ferbench.readers.account import take_account
     from ferbench.readers.layout import LayoutReader
@@ -151,19 +163,21 @@ def _open(session: Session, dataset: str, root: str, name: str | None, options: 
     entry = session.registry.get("datasets", dataset)
     reader = entry.load()
     if not getattr(reader, "needs_root", False):
-        raise UsageError(f"dataset '{dataset}' brings its images along; there is nothing to prepare")
+        raise UsageError(f"dataset '{dataset}' includes its images; there is nothing to prepare")
     needs_name = getattr(reader, "needs_name", False)
     if needs_name and name is None:
-        raise UsageError(f"'{dataset}' reads anybody's images; say with --name what runs shall call them")
+        raise UsageError(f"'{dataset}' reads any images; choose a name for `ferbench run --dataset` with --name")
     if name is not None and not needs_name:
-        raise UsageError(f"--name {name}: '{dataset}' has its name; omit --name")
+        raise UsageError(f"--name {name}: '{dataset}' has a fixed name; omit --name")
     if name is not None:
         check_name(session.registry, name)
     folder = Path(root).resolve() if Path(root).exists() else Path(root)
     if not str(folder).isprintable():
-        raise DataError(f"{str(folder)!a}: the name of this folder is no printable text; rename it")
+        raise DataError(f"{str(folder)!a}: the name of this folder is not printable text; rename it")
     if cache_root().resolve().is_relative_to(folder):
-        raise UsageError(f"FERBENCH_CACHE ({cache_root()}) is within --root, which must not change; choose another")
+        raise UsageError(
+            f"FERBENCH_CACHE ({cache_root()}) is inside --root, which must not be modified; choose another folder"
+        )
     opened = open_reader(entry, folder, name, options)
     check_layout(session.registry, dataset, opened)
     return opened
@@ -186,8 +200,8 @@ def _pack(dataset: str, reader: "Dataset", account: "Account", size: int, worker
         write_atomic(folder / "damaged.csv", damages_csv(error.damages))
         lines = listed([plain(str(damage), 400) for damage in error.damages])
         raise DataError(
-            f"dataset '{reader.info.name}': {len(error.damages)} entries give no image; all stand in "
-            f"{folder / 'damaged.csv'}. Repair them and run this command again (what is decoded is kept), or leave "
+            f"dataset '{reader.info.name}': {len(error.damages)} entries give no image; they are listed in "
+            f"{folder / 'damaged.csv'}. Repair them and run this command again (decoded images are kept), or leave "
             f"them out with --on-bad-record skip:{lines}{_as_meant(dataset, reader, account)}"
         ) from None
     found = read_inspection(packed.folder)
@@ -200,14 +214,14 @@ def _pack(dataset: str, reader: "Dataset", account: "Account", size: int, worker
     if found.damages:
         print_warning(f"{len(found.damages)} damaged or missing images are left out; {folder / 'damaged.csv'}")
     if duplicates.found:
-        print_warning(f"{len(duplicates.found)} images stand in two splits; {folder / 'duplicates.csv'}")
+        print_warning(f"{len(duplicates.found)} images are in two splits; {folder / 'duplicates.csv'}")
     click.echo(f"{len(packed.ids):,} images of {size} pixels in {packed.folder}")
     click.echo(f"data card: {folder / 'card.html'}")
     return packed
 
 
 def _index(reader: "StreamedDataset", size: int) -> None:
-    """Read a stream through once, so that its records can be found."""
+    """Read a stream once from start to end, so that its records can be found."""
     from ferbench.data.prepare.registered_copies import prepared_folder
     from ferbench.data.prepare.stream_index import DamagedRecords, ensure_index
     from ferbench.records.files import write_atomic
@@ -218,7 +232,7 @@ def _index(reader: "StreamedDataset", size: int) -> None:
         index = ensure_index(reader, size, renew=True)
     except DamagedRecords as error:
         write_atomic(path, damages_csv(error.damages))
-        raise DataError(f"{error}\nall stand in {path}") from None
+        raise DataError(f"{error}\nthey are listed in {path}") from None
     click.echo(f"{len(index):,} images, {index.damaged:,} damaged records left out; index in {index.folder}")
 
 
@@ -242,21 +256,34 @@ def _remember(dataset: str, reader: "Dataset") -> None:
 
 
 def _next_step(session: Session, reader: "Dataset", packed: "ImageStore | None") -> str:
-    """The command that uses the set: as a pool, on its test split or folds, else to test models of another set."""
+    """The command that uses the dataset: as a pool, on its test split or folds, or to test other models."""
     from ferbench.cells.resolve import protocols_by
 
     name, ranked_by = reader.info.name, reader.info.rank_groups
     if packed is None or not reader.info.classes:
-        return f"now: ferbench run --method fixmatch --protocol external-v1 --unlabeled {name} --ratio 0.05"
-    protocol = ""  # the one that runs have anyway
+        return f"ferbench run --method fixmatch --protocol external-v1 --unlabeled {name} --ratio 0.05"
+    protocol = ""  # the default protocol
     if ranked_by != "image":
         protocol = next(iter(protocols_by(session.registry, ranked_by)), "")
     elif "test" not in packed.splits:
         folds = session.protocols["subject-folds-v1"].folds or 0
         if packed.known_groups("subject") < folds:
-            return f"now: ferbench run --method fixmatch --test-on {name} --ratio 0.05"
+            return f"ferbench run --method fixmatch --test-on {name} --ratio 0.05"
         protocol = "subject-folds-v1"
-    return f"now: ferbench run --method fixmatch --dataset {name}{protocol and f' --protocol {protocol}'} --ratio 0.05"
+    return f"ferbench run --method fixmatch --dataset {name}{protocol and f' --protocol {protocol}'} --ratio 0.05"
+
+
+def _offer_cpu_recipe(session: Session, reader: "Dataset", packed: "ImageStore | None") -> None:
+    """If there is no GPU, also show the command that suits a CPU."""
+    from ferbench.cells.cpu_recipe import cpu_options
+    from ferbench.execution.devices import visible_gpus
+
+    command = _next_step(session, reader, packed)
+    options = cpu_options(session.protocols["ratio-v1"], reader.info.family)
+    if options and f"--dataset {reader.info.name}" in command and not visible_gpus():
+        click.echo(
+            f"no GPU found; this recipe suits a CPU (its results are not standard): {command} {shlex.join(options)}"
+        )
 
 
 def _show_counts(reader: "Dataset", counts: "Mapping[str, int]") -> "CountTable":
@@ -276,7 +303,7 @@ def _progress(total: int) -> "Iterator[DecodingProgress]":
     if not sys.stdout.isatty():
         yield _lines(total)
         return
-    # rich takes longer to import than help may last.
+    # Importing rich takes too long for a command that only prints help.
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     columns = TextColumn("decoding"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(compact=True)

@@ -1,4 +1,4 @@
-"""What a person sees while cells run: a bar per cell on a terminal, plain lines elsewhere."""
+"""What people see while cells run: one bar per cell on a terminal, plain lines elsewhere."""
 
 import logging
 import sys
@@ -21,14 +21,14 @@ if TYPE_CHECKING:
     from ferbench.records.cell import Cell
 
 LINE_SECONDS = 60.0
-"""How often the time that is left is printed where there are no bars."""
+"""Seconds between two lines with the remaining time, if there are no bars."""
 _log = logging.getLogger(__name__)
 
 
 class RunDisplay:
-    """Receives the events of an executor; a context manager that owns the terminal while cells run.
+    """Receives the events of an executor. It is a context manager that controls the terminal while cells run.
 
-    What goes wrong in showing them is logged and stops nothing: a closed pipe or terminal must not cost a result.
+    An error while events are shown is logged and stops nothing: a closed pipe or terminal must not cost a result.
     """
 
     def __init__(self, jobs: Sequence[Job], registry: Registry) -> None:
@@ -36,6 +36,7 @@ class RunDisplay:
         self._part_done: dict[str, float] = {}
         self._ended: set[str] = set()
         self._began = self._told = time.monotonic()
+        self._has_begun = False
         self._bars = _bars(len(jobs)) if sys.stdout.isatty() and jobs else None
         self._bar_of: dict[str, TaskID] = {}
         self._with_backbone = len({job.cell["backbone"] for job in jobs}) > 1
@@ -75,7 +76,9 @@ class RunDisplay:
             self._print(f"{name}: step {event.row.step}  {epoch_line(event.row)}")
 
     def _count(self, key: str, event: Event) -> None:
-        """What is done, and where no bar shows it a line of it every minute."""
+        """Count what is done. Without bars, print a line about it every minute."""
+        if not self._has_begun and isinstance(event, Started | Step):  # the time until a cluster starts says nothing
+            self._began, self._has_begun = time.monotonic(), True
         if isinstance(event, Finished):
             self._ended.add(key)
             self._part_done[key] = 1.0
@@ -85,7 +88,7 @@ class RunDisplay:
         if self._bars is None and now - self._told >= LINE_SECONDS and done:
             self._told = now
             left = (now - self._began) / done * (self._total - done)
-            self._print(f"{len(self._ended)} of {self._total} cells done, about {duration(left)} left")
+            self._print(f"{len(self._ended)} of {self._total} cells ended, about {duration(left)} left")
 
     def _print(self, line: str) -> None:
         if self._bars:
@@ -95,26 +98,28 @@ class RunDisplay:
             sys.stdout.flush()
 
     def _move(self, bars: "Progress", key: str, name: str, event: Event) -> None:
-        """The bar of a cell, begun when the first is heard of it, and that of all cells."""
+        """Move the bar of a cell, which starts with its first event, and the bar of all cells."""
         if isinstance(event, (Started, Step, Epoch)) and key not in self._bar_of:
-            self._bar_of[key] = bars.add_task(name, total=None, rate="", line="")
+            self._bar_of[key] = bars.add_task(name, total=None, count="", rate="", line="")
         if isinstance(event, Step):
             bar = self._bar_of[key]
             speed = bars.tasks[bars.task_ids.index(bar)].speed
-            bars.update(bar, completed=event.step, total=event.steps, rate=f"{speed:.1f} steps/s" if speed else "")
+            rate, count = f"{speed:.1f} steps/s" if speed else "", f"{event.step}/{event.steps}"
+            bars.update(bar, completed=event.step, total=event.steps, count=count, rate=rate)
         elif isinstance(event, Epoch):
             bars.update(self._bar_of[key], completed=event.row.step, line=epoch_line(event.row))
-        elif isinstance(event, Finished):
-            if key in self._bar_of:
-                bars.remove_task(self._bar_of.pop(key))
-            bars.advance(bars.task_ids[0])
+        elif isinstance(event, Finished) and key in self._bar_of:
+            bars.remove_task(self._bar_of.pop(key))
+        # Counts parts of cells, so that the remaining time is known before the first cell has ended.
+        done, count = sum(self._part_done.values()), f"{len(self._ended)}/{self._total}"
+        bars.update(bars.task_ids[0], completed=done, count=count)
 
 
 def _bars(total: int) -> "Progress":
-    """Rich's live progress: one line for the whole and one per running cell, as detailed as the terminal is wide."""
-    # rich takes longer to import than help may last.
+    """Rich's live progress: one line for all cells and one per running cell, with more detail on a wide terminal."""
+    # Importing rich takes too long for a command that only prints help.
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
     from rich.table import Column
 
     width = Console().width
@@ -122,13 +127,13 @@ def _bars(total: int) -> "Progress":
     columns = (
         (0, TextColumn("{task.description}", table_column=named)),
         (0, BarColumn(bar_width=20 if width >= 100 else 10)),
-        (0, MofNCompleteColumn()),
+        (0, TextColumn("{task.fields[count]}")),
         (116, TextColumn("{task.fields[rate]}")),
         (0, TimeRemainingColumn(compact=True)),
         (140, TextColumn("[dim]{task.fields[line]}")),
     )
     bars = Progress(*(column for least, column in columns if width >= least))
-    bars.add_task("all cells", total=total, rate="", line="")
+    bars.add_task("all cells", total=total, count=f"0/{total}", rate="", line="")
     return bars
 
 
@@ -141,7 +146,7 @@ def _harmless() -> Iterator[None]:
 
 
 def cell_name(registry: Registry, cell: "Cell", *, with_backbone: bool = False) -> str:
-    """`fixmatch synthfaces ratio-0.05 seed 0`, with the backbone where cells differ in it."""
+    """`fixmatch synthfaces ratio-0.05 seed 0`, with the backbone if cells differ in it."""
     backbone = f" {cell.backbone}" if with_backbone else ""
     test_on = f" on {cell.test_on}" if cell.test_on else ""
     return f"{shown_row(registry, cell.row)} {cell.dataset} {cell.budget.label()}{backbone} seed {cell.seed}{test_on}"
@@ -158,7 +163,7 @@ def outcome(event: Finished) -> str:
 
 
 def epoch_line(row: EpochRow) -> str:
-    """Loss and mask rate of an epoch; what is made from hidden labels is known only after training."""
+    """Loss and mask rate of an epoch. Values that need hidden labels are known only after training."""
     parts = [f"loss {row.loss:.3f}"]
     if row.mask_rate is not None:
         parts.append(f"mask {100 * row.mask_rate:.0f} %")

@@ -1,4 +1,4 @@
-"""How `ferbench prepare` is told what is what in a copy, and how it shows what has become of all that it was given."""
+"""Options of `ferbench prepare` that explain the names in a copy, and the report of how every part was used."""
 
 import shlex
 from collections.abc import Callable, Iterator, Sequence
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def reader_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """The options that say what is what in a copy."""
+    """Add the options that explain the names in a copy."""
     options: Sequence[Decorator] = (
         click.option("--label-column", metavar="COLUMN", help="The column or JSON key that holds the labels."),
         click.option("--split-column", metavar="COLUMN", help="The column or JSON key that names the split of a row."),
@@ -41,7 +41,7 @@ def make_options(
     classes: Sequence[str],
     ignore: Sequence[str],
 ) -> ReaderOptions:
-    """What the options say; raises UsageError for one that names no split or class."""
+    """The values of the options; raises UsageError for a value that is not a split or class."""
     # Not at the top: help must not wait for readers.
     from typing import get_args
 
@@ -74,7 +74,7 @@ def make_options(
 def _pairs(flag: str, texts: Sequence[str], meaning: Callable[[str, str], str]) -> Iterator[tuple[str, str]]:
     seen: dict[str, str] = {}
     for text in texts:
-        # The last one, as a name may have the sign too, and no class has it.
+        # Split at the last '=': a name may contain one, but a class never does.
         name, sign, value = text.rpartition("=")
         key = name.strip().lower()
         if not sign or not key:
@@ -86,7 +86,7 @@ def _pairs(flag: str, texts: Sequence[str], meaning: Callable[[str, str], str]) 
 
 
 def show_account(account: Account) -> None:
-    """One line for what has one outcome for one reason, with the first examples."""
+    """Print one line for all parts with the same outcome and reason, with the first ones as examples."""
     rows = [
         (
             line.what,
@@ -105,16 +105,16 @@ def _words(reason: str, line: Any) -> tuple[str, str]:
 
 
 def refuse(dataset: str, reader: "Dataset", account: Account) -> None:
-    """Raises DataError where what looks like data was not used, labels are to be read otherwise, or there is no image.
+    """Raise DataError if data was not used, if labels must be read in another way, or if there is no image.
 
-    Whatever `--on-bad-record` says: to leave such lines out would leave wrong names on right images.
+    This does not depend on `--on-bad-record`: omitting such lines would leave wrong labels on other images.
     """
     from ferbench.data.prepare.systematic import systematic_differences
     from ferbench.readers.account import unused_lines
 
     name, texts = reader.info.name, []
     if found := list(systematic_differences(account, reader.info.official)):
-        texts.append(f"the labels are to be read in another way, or repaired:{listed([plain(t, 400) for t in found])}")
+        texts.append(f"the labels must be read in another way, or repaired:{listed([plain(t, 400) for t in found])}")
     if lines := unused_lines(account):
         shown = listed([plain(line, 400) for line in lines])
         texts.append(f"{account.count('unused'):,} parts look like data and are not used:{shown}")
@@ -125,7 +125,7 @@ def refuse(dataset: str, reader: "Dataset", account: Account) -> None:
 
 
 def how_to_use(dataset: str, reader: "Dataset", account: Account) -> str:
-    """The command that would read what is not understood, where it is plain what is meant; else nothing."""
+    """The command that would also read the unknown parts, if their meaning is clear; else an empty text."""
     from ferbench.data.prepare.registered_copies import command_words
 
     words = [word for remedy in account.remedies for word in shlex.split(remedy)]
@@ -133,10 +133,10 @@ def how_to_use(dataset: str, reader: "Dataset", account: Account) -> str:
 
 
 def _ways_on(dataset: str, reader: "Dataset", account: Account) -> list[str]:
-    """Commands that run, as far as it is plain what is meant."""
+    """Commands that would run, as far as the meaning of the parts is clear."""
     from ferbench.data.prepare.registered_copies import command_words
 
-    # Sorted from the shortest: a folder stands for what lies below it.
+    # Sorted from the shortest, since a folder stands for everything below it.
     places: list[str] = []
     for place in sorted({place for line in account.unused() for place in line.places}, key=len):
         if not matching(places, place):

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from ferbench.cli import completion
 from ferbench.cli.options import FOLDER, dataset_folder, test_on_folder
 from ferbench.cli.session import Session
 from ferbench.errors import DataError, UsageError
@@ -14,13 +15,15 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("run", type=click.Path(path_type=Path, exists=True))
-@click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="The file  [default: beside the record]")
+@click.argument("run", type=click.Path(path_type=Path, exists=True), shell_complete=completion.runs)
+@click.option(
+    "--out", type=click.Path(path_type=Path, dir_okay=False), help="File to write [default: next to the record]"
+)
 @dataset_folder
 @test_on_folder
 @click.option("--plots", type=FOLDER, help="Folder for the curves as SVG files.")
 @click.option("--embedding", is_flag=True, help="Add a map of the test images; needs the extra `embedding`.")
-@click.option("--open/--no-open", "open_it", default=False, help="Show the report in the browser.")
+@click.option("--open/--no-open", "open_it", default=False, help="Open the report in the browser.")
 @click.pass_obj
 def report(
     session: Session,
@@ -32,19 +35,19 @@ def report(
     embedding: bool,
     open_it: bool,
 ) -> None:
-    """Write the report of RUN: one HTML file that needs nothing else.
+    """Write the report of RUN: one self-contained HTML file.
 
     RUN is a record.json, its folder, or a folder with one run below it. The report shows scores, curves, confusion
-    matrix, calibration, the surest errors, pseudo-labels, configuration and, where the dataset is on this machine, the
-    faces that the model got wrong and sheets of the views. A failed run is reported with its reason.
+    matrix, calibration, the surest errors, pseudo-labels, configuration and, if the dataset is on this machine, the
+    faces that the model got wrong and sheets of the views. For a failed run the report shows the reason.
     """
     from ferbench.records.files import write_atomic
     from ferbench.records.store import find_record
     from ferbench.reporting.page import curve_files, report_page
     from ferbench.reporting.run_files import read_run
 
-    if out is not None and out.suffix not in (".html", ".htm"):
-        raise UsageError(f"--out {out}: the report is an HTML file; give it the ending .html")
+    if out is not None and out.suffix.lower() not in (".html", ".htm"):
+        raise UsageError(f"--out {out}: the report is an HTML file; the name must end in .html")
     if embedding:
         from ferbench.reporting.embedding import check_extra
 
@@ -81,6 +84,6 @@ def _open_named(session: Session, name: str, expected: str | None, option: str) 
 
     dataset = open_dataset(session.registry, name)
     if dataset.info.name != expected:
-        run = f"is on '{expected}'" if expected else "is tested on no other set"
+        run = f"is on '{expected}'" if expected else "is not tested on another dataset"
         raise UsageError(f"{option} {name}: this is '{dataset.info.name}'; the run {run}")
     return dataset

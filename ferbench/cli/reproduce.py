@@ -1,4 +1,4 @@
-"""`ferbench reproduce`: run a record's cell again and see whether the result is the same."""
+"""`ferbench reproduce`: run a record's cell again and compare the results."""
 
 import re
 import shlex
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from ferbench.cli import completion
 from ferbench.cli.options import FOLDER, dataset_folder, place_of, test_on_folder
 from ferbench.cli.output import print_warning
 from ferbench.cli.session import Session
@@ -23,7 +24,7 @@ LONG = 200
 
 
 @click.command()
-@click.argument("record", type=click.Path(path_type=Path, exists=True))
+@click.argument("record", type=click.Path(path_type=Path, exists=True), shell_complete=completion.runs)
 @click.option("--run", "run_it", is_flag=True, help="Run the command in a fresh folder and compare the results.")
 @click.option(
     "--runs", type=FOLDER, default=Path("reproduced"), show_default=True, help="With --run: folder of the new record."
@@ -31,7 +32,7 @@ LONG = 200
 @dataset_folder
 @place_of("--unlabeled", "the unlabeled pool")
 @test_on_folder
-@click.option("--init", metavar="FILE", help="The file of initial weights; a record keeps only its SHA-256.")
+@click.option("--init", metavar="FILE", help="File of initial weights; a record contains only its SHA-256.")
 @click.option("--device", default="auto", show_default=True, help="With --run: cpu, cuda, cuda:1.")
 @click.pass_obj
 def reproduce(
@@ -45,19 +46,20 @@ def reproduce(
     init: str | None,
     device: str,
 ) -> None:
-    """Show the command that gives RECORD, and what is different here from where it was made.
+    """Show the command that gives RECORD (a record.json, its folder, or a folder with one run below it), and the
+    differences between this machine and the one that made it.
 
-    With --run the cell is run, and every field of its result compared: exit code 5 if one differs. Results are equal
-    bit for bit on one machine and the same versions; elsewhere the last digits may differ, and predictions with them.
-    Where a model is tested on another set, it is trained first.
+    With --run the command runs and every field of the result is compared: exit code 5 if one differs. On the same
+    machine with the same versions results are equal bit for bit; elsewhere the last digits may differ, and so may
+    predictions. A model that is tested on another dataset is trained first.
     """
     from ferbench.execution.reproduction import circumstances
     from ferbench.records.options_v1 import has_version_1
     from ferbench.records.reproduction import Sources, run_command
-    from ferbench.records.store import RECORD, read_record
+    from ferbench.records.store import find_record, read_named
 
-    path = record / RECORD if record.is_dir() else record
-    found = read_record(path)
+    path = find_record(record)
+    found = read_named(path)
     if found.cell_id != found.cell.cell_id:
         raise VerificationError(f"{path} does not hold; run `ferbench verify {shlex.quote(str(path))}`")
     older = has_version_1(found.cell.method, found.config.method)
@@ -70,9 +72,11 @@ def reproduce(
     if older:
         print_warning(f"the record has options of ferbench 0.1; run the command with the code of {_commit(found)}")
     if weights:
-        print_warning(f"replace {weights} by the file whose hash is {found.cell.init}, or name it with --init")
+        print_warning(f"replace {weights} with the file whose hash is {found.cell.init}, or name it with --init")
     if differences := circumstances(found, session.registry):
         _show("here is different", differences)
+        if not older and (commit := _recorded_commit(found)):
+            click.echo(f"the code of the record, in a clone: git switch --detach {commit}")
     else:
         click.echo("versions, code and hardware are those of the record")
     if not run_it:
@@ -89,10 +93,15 @@ def reproduce(
 
 
 def _commit(record: "Record") -> str:
-    """The commit whose code has the options of a record of ferbench 0.1: the record's own if it may be one."""
+    """The commit whose code has the options of a record of ferbench 0.1: the record's own commit, if possible."""
     from ferbench.records.options_v1 import COMMIT
 
-    return record.git.commit if record.git and re.fullmatch("[0-9a-f]{7,64}", record.git.commit) else COMMIT
+    return _recorded_commit(record) or COMMIT
+
+
+def _recorded_commit(record: "Record") -> str:
+    """The commit that a record names; empty if it names none."""
+    return record.git.commit if record.git and re.fullmatch("[0-9a-f]{7,64}", record.git.commit) else ""
 
 
 def _run_and_compare(record: "Record", path: Path, runs: Path, sources: "Sources", device: str) -> None:

@@ -1,12 +1,11 @@
-"""`ferbench run`: a grid of cells, each to a record."""
+"""`ferbench run`: run a grid of cells, each of which writes a record."""
 
-import json
+import os
 import shlex
 import signal
 import subprocess
 import sys
 import threading
-import tomllib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -16,34 +15,42 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from ferbench.cli.completion import datasets, names_of
+from ferbench.cli.config_file import config_file
 from ferbench.cli.options import Decorator, runs_folder
 from ferbench.cli.output import print_warning, warn_problems
 from ferbench.cli.progress import RunDisplay
 from ferbench.cli.session import Session
-from ferbench.cli.values import parse_settings, split_integers, split_list
-from ferbench.errors import ExecutorError, InterruptedRun, UsageError, VerificationError, suggestion
+from ferbench.cli.values import parse_settings, split_decimals, split_integers, split_list
+from ferbench.errors import MAX_LISTED, ExecutorError, InterruptedRun, UsageError, VerificationError
 from ferbench.render.numbers import counted, duration
 from ferbench.render.text import print_table
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from ferbench.cells.request import RunRequest
     from ferbench.execution.plan import PlannedCell
     from ferbench.leaderboard.reported import Published
 
+    Split = Callable[[Iterable[str], str], list[Any]]
+
 
 ASKED_HOURS = 12
-"""Of what takes longer, a person at a terminal is asked."""
+"""For runs that take longer than this, a user at a terminal is asked first."""
+IN_BACKGROUND = "FERBENCH_IN_BACKGROUND"
+"""Set by --detach for the process that it starts, which must not detach again. Do not set it yourself."""
 
 
-def several(option: str, name: str, *, numbers: bool = False, metavar: str = "NAMES", **more: Any) -> Decorator:
-    """An option of which there may be several, parted by commas or each with its own flag."""
+def several(option: str, name: str, split: "Split" = split_list, **more: Any) -> Decorator:
+    """An option that takes several values, separated by commas or given with repeated flags."""
 
     def parse(ctx: click.Context, parameter: click.Parameter, values: tuple[str, ...]) -> list[Any]:
-        return split_integers(values, option) if numbers else split_list(values)
+        if values and not any(str(value).strip(", ") for value in values):
+            raise UsageError(f"{option}: names nothing; give a value, or omit the option")
+        return split(values, option)
 
-    metavar = "NUMBERS" if numbers else metavar
+    metavar = "NAMES" if split is split_list else "NUMBERS"
     shown = "default" in more
     return click.option(option, name, multiple=True, metavar=metavar, callback=parse, show_default=shown, **more)
 
@@ -52,87 +59,63 @@ named = partial(click.option, metavar="NAME")
 
 
 def preset(option: str, value: object, **more: Any) -> Decorator:
-    """An option whose default help shows."""
+    """An option whose default is shown in the help."""
     return click.option(option, default=value, show_default=True, **more)
 
 
-def _read_config(ctx: click.Context, parameter: click.Parameter, path: Path | None) -> Path | None:
-    """Make the tables `[run]` and `[executor]` the defaults, below the environment and the command line."""
-    if path is None:
-        return None
-    try:
-        content = tomllib.loads(path.read_text("utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        remedy = "write a [run] table with the names of options"
-        raise UsageError(f"--config {path}: not TOML ({error}); {remedy}") from None
-    table, of_executor = content.pop("run", {}), content.pop("executor", {})
-    if not isinstance(table, dict) or not isinstance(of_executor, dict):
-        raise UsageError(f"--config {path}: write [run] and [executor], and below them the names of options")
-    if content:
-        raise UsageError(
-            f"--config {path}: unknown table or key '{next(iter(content))}'; options stand below [run], those of the "
-            "executor below [executor]"
-        )
-    if of_executor and table.get("executor-option"):
-        raise UsageError(f"--config {path}: has options of the executor in [executor] and below [run]; keep one")
-    if of_executor:
-        table["executor-option"] = of_executor
-    known = {option.opts[0].removeprefix("--"): option for option in ctx.command.params if option is not parameter}
-    defaults: dict[str, Any] = {}
-    for key, value in table.items():
-        if key not in known:
-            raise UsageError(f"--config {path}: unknown key '{key}'{suggestion(key, known)}; it has {', '.join(known)}")
-        defaults[str(known[key].name)] = _as_option(known[key], value)
-    ctx.default_map = {**defaults, **(ctx.default_map or {})}
-    return path
-
-
-def _as_option(option: click.Parameter, value: Any) -> Any:
-    """A value of the file as the command line would have it."""
-    if isinstance(value, dict):
-        return [f"{key}={json.dumps(item, default=str)}" for key, item in value.items()]
-    if not option.multiple:
-        return value
-    values = value if isinstance(value, list) else [value]
-    return [str(item).lower() if isinstance(item, bool) else str(item) for item in values]
-
-
 @click.command("run", context_settings={"auto_envvar_prefix": "FERBENCH_RUN"})
-@click.option(
-    "--config",
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    is_eager=True,
-    callback=_read_config,
-    expose_value=False,
-    help="TOML file with a [run] table of these options, and [executor] for those of --executor-option.",
+@config_file
+@several(
+    "--method",
+    "methods",
+    help="Rows: fixmatch, supervised@strong, fixmatch+leaf (list).",
+    required=True,
+    shell_complete=names_of("methods"),
 )
-@several("--method", "methods", help="Rows: fixmatch, supervised@strong, fixmatch+leaf (list).", required=True)
-@several("--ratio", "ratios", help="Labeled part of each class: 0.05,0.1 (list).", metavar="NUMBERS")
-@several("--labels", "counts", help="Number of labels in all (list).", numbers=True)
-@several("--per-class", "per_class", help="Number of labels of each class (list).", numbers=True)
-@named("--allocation", help="How --labels spread over the classes: balanced (default), adacm, leaf.")
-@several("--dataset", "datasets", help="Datasets, or folders with a dataset.json (list).", default=["synthfaces"])
+@several("--ratio", "ratios", help="Labeled share of each class: 0.05,0.1 (list).", split=split_decimals)
+@several("--labels", "counts", help="Total number of labels (list).", split=split_integers)
+@several("--per-class", "per_class", help="Number of labels per class (list).", split=split_integers)
+@named("--allocation", help="How --labels are distributed over the classes: balanced (default), adacm, leaf.")
+@several(
+    "--dataset",
+    "datasets",
+    help="Datasets, or folders with a dataset.json (list).",
+    default=["synthfaces"],
+    shell_complete=datasets,
+)
 @click.option("--classes", help="Task of the dataset, such as 7 or 8; the dataset's default if omitted.")
 @named(
     "--unlabeled",
-    help="Dataset whose images are unlabeled, instead of the rest of the training set; rest+NAME: beside it.",
+    help="Dataset with the unlabeled images, instead of the rest of the training set; rest+NAME uses both.",
+    shell_complete=datasets,
 )
 @several(
     "--test-on",
     "test_on",
-    help="Other datasets that each trained model is tested on too, by the classes that both have (list).",
+    help="Other datasets on which each trained model is also tested, on the classes that both have (list).",
+    shell_complete=datasets,
 )
-@several("--backbone", "backbones", help="small-resnet, timm/resnet18, ... (list); the protocol's if omitted.")
+@several(
+    "--backbone",
+    "backbones",
+    help="small-resnet, timm/resnet18, ... (list); the protocol's if omitted.",
+    shell_complete=names_of("backbones"),
+)
 @preset(
     "--init",
     "scratch",
     metavar="FILE",
     help="Initial weights: a local file, a registered name, 'hub' or 'scratch'.",
+    shell_complete=names_of("weights", "hub", "scratch"),
 )
-@several("--seed", "seeds", help="Seeds: 0-4 or 0,3 (list).", default=["0"], numbers=True)
+@several("--seed", "seeds", help="Seeds: 0-4 or 0,3 (list).", default=["0"], split=split_integers)
 @click.option("--variant", help="Preset of the method's options: described, released, ...")
-@click.option("--head", help="Classification head; the method's own if omitted.")
-@named("--protocol", help="The rules of comparison; ratio-v1 for --ratio, count-v1 for numbers of labels.")
+@click.option("--head", help="Classification head; the method's own if omitted.", shell_complete=names_of("heads"))
+@named(
+    "--protocol",
+    help="Rules of the comparison; default ratio-v1 with --ratio, count-v1 with numbers of labels.",
+    shell_complete=names_of("protocols"),
+)
 @click.option(
     "--set",
     "settings",
@@ -143,34 +126,51 @@ def _as_option(option: click.Parameter, value: Any) -> Any:
 @preset(
     "--device",
     "auto",
-    help="cpu, cuda (every GPU), cuda:1, cuda:0-3; auto is cuda where the machine that runs a cell has a GPU.",
+    help="cpu, cuda (every GPU), cuda:1, cuda:0-3; auto is cuda if the machine that runs the cell has a GPU.",
 )
 @click.option(
     "--precision", type=click.Choice(["fp32", "bf16"]), help="If omitted, bf16 with --device cuda, else fp32."
 )
-@preset("--threads", 1, type=click.IntRange(1), help="Threads of each cell.")
-@preset("--processes", 1, type=click.IntRange(1), help="Processes that share each cell under torchrun, a GPU each.")
-@click.option("--jobs", type=click.IntRange(1), help="Cells at a time; if omitted, one on the CPU and one on each GPU.")
-@click.option("--per-device", type=click.IntRange(1), help="Cells at a time on each GPU; an option of executor local.")
-@preset("--executor", "local", help="Where cells run.")
+@preset(
+    "--compile",
+    "off",
+    type=click.Choice(["off", "net", "step"]),
+    help="Compile net and loss (net) or capture whole steps as CUDA graphs (step); not standard.",
+)
+@preset("--threads", 1, type=click.IntRange(1), help="Number of threads per cell.")
+@preset("--processes", 1, type=click.IntRange(1), help="Number of processes per cell under torchrun, each with a GPU.")
+@click.option(
+    "--jobs",
+    type=click.IntRange(1),
+    help="Number of cells that run at the same time; if omitted, one on the CPU or one per GPU.",
+)
+@click.option("--per-device", type=click.IntRange(1), help="Number of cells per GPU at the same time (executor local).")
+@preset("--executor", "local", help="Where cells run.", shell_complete=names_of("executors"))
 @click.option(
     "--executor-option",
     "executor_options",
     multiple=True,
     metavar="KEY=VALUE",
-    help="Option of the executor; in a TOML file the table [executor].",
+    help="Option of the executor; in a TOML file, the table [executor].",
 )
-@click.option("--timeout", type=click.FloatRange(0, min_open=True), metavar="SECONDS", help="Longest time of one cell.")
+@click.option("--timeout", type=click.FloatRange(0, min_open=True), metavar="SECONDS", help="Time limit of one cell.")
 @click.option(
     "--only",
     type=click.Choice(["failed", "missing"]),
-    help="Of the cells without a result run those that failed, or those without a record.",
+    help="Run only cells that failed, or only cells without a record.",
 )
-@preset("--retries", 0, type=click.IntRange(0), help="Run failed cells again so often; never those that diverged.")
+@preset(
+    "--retries",
+    0,
+    type=click.IntRange(0),
+    help="Number of times to run a failed cell again; diverged cells are never repeated.",
+)
 @click.option("--limit", type=click.IntRange(1), help="Run at most this many of the missing cells.")
 @runs_folder()
-@click.option("--detach", is_flag=True, help="Go on in the background, also after log-out; `ferbench status` shows it.")
-@click.option("--dry-run", is_flag=True, help="Show the grid and what is cached; run nothing.")
+@click.option(
+    "--detach", is_flag=True, help="Run in the background, also after log-out; `ferbench status` shows the progress."
+)
+@click.option("--dry-run", is_flag=True, help="Show the grid and which cells are done; run nothing.")
 @click.pass_obj
 def run(
     session: Session,
@@ -187,14 +187,15 @@ def run(
 ) -> int:
     """Train and evaluate every cell of the grid that has no result yet.
 
-    Options marked (list) take several values and multiply. Each cell leaves a record under --runs; a cell that has one
-    is not run again, and one that was interrupted goes on where it stopped.
+    Options marked (list) take several values and multiply. Each cell writes a record under --runs. A cell that has a
+    record is not run again, and an interrupted cell continues from its checkpoint.
     """
     # Not at the top: help must not wait for pydantic, nor a dry run for pandas.
     from ferbench.cells.request import RunRequest
     from ferbench.execution.executors import make_executor
     from ferbench.execution.plan import make_plan
 
+    in_background = os.environ.pop(IN_BACKGROUND, None) is not None  # not for what this process starts
     given = parse_settings(executor_options, "--executor-option")
     if per_device is not None:
         given["per_device"] = per_device
@@ -202,21 +203,21 @@ def run(
     with _ending_at_signals():
         plan = make_plan(request, session.registry, pack=not dry_run)
         warn_problems(session.registry.problems)
-        if dry_run:
-            _show_plan(plan, request.runs)
-            return 0
-        from ferbench.execution.api import execute
-
         missing = [item for item in plan if not item.cached and _is_wanted(item, request.runs, only)][:limit]
-        cached = sum(item.cached for item in plan)
+        if dry_run:
+            _show_plan(plan, missing, request.runs)
+            _offer_cpu_recipe(session, missing, request)
+            return 0
+        from ferbench.execution.api import execute, keep_plan, tidy, withdraw_cancellations
+
+        tidy(plan)
         executor = make_executor(session.registry, request.executor, request.executor_options)
         slots = executor.places([item.job for item in missing], jobs)
-        click.echo(f"{counted(len(plan), 'cell')}: {cached} cached, {len(missing)} to run, {slots} at a time")
-        for reason in dict.fromkeys(reason for item in missing for reason in item.departures):
-            click.echo(f"not standard: {reason}")
-        _ask_about_cost(missing, request.runs, slots)
-        _keep_plan(missing, request, slots, session.arguments)
-        if detach:
+        _announce(session, plan, missing, request, slots)
+        if not in_background:  # otherwise this would withdraw a cancellation of what --detach has begun
+            withdraw_cancellations(missing)
+        keep_plan(missing, slots, session.arguments)
+        if detach and missing and not in_background:
             _go_on_in_background(request.runs, session.arguments)
             return 0
         try:
@@ -224,7 +225,7 @@ def run(
                 statuses = execute(missing, executor, slots, display, session.registry, retries)
         except KeyboardInterrupt:
             raise InterruptedRun(
-                "interrupted; what was computed is saved, the same command goes on from there"
+                "interrupted; everything computed is saved, and the same command continues from there"
             ) from None
         except ExecutorError:
             _show_results(plan, request.runs)
@@ -233,67 +234,97 @@ def run(
     return exit_code(statuses)
 
 
+def _announce(
+    session: Session, plan: "Sequence[PlannedCell]", missing: "Sequence[PlannedCell]", request: "RunRequest", slots: int
+) -> None:
+    """Say what runs, why it is not standard, and what it costs, before anything runs."""
+    cached = sum(item.cached for item in plan)
+    click.echo(f"{counted(len(plan), 'cell')}: {cached} cached, {len(missing)} to run, {slots} at a time")
+    _tell_departures(missing)
+    _offer_cpu_recipe(session, missing, request)
+    _ask_about_cost(missing, request, slots)
+
+
+def _tell_departures(missing: "Sequence[PlannedCell]") -> None:
+    """Say why records will not be standard. Each reason is shown once, and a long list is cut."""
+    reasons = list(dict.fromkeys(reason for item in missing for reason in item.departures))
+    for reason in reasons[:MAX_LISTED]:
+        click.echo(f"not standard: {reason}")
+    if len(reasons) > MAX_LISTED:
+        click.echo(f"not standard: {len(reasons) - MAX_LISTED} more reasons; --dry-run shows all")
+
+
 def _is_wanted(item: "PlannedCell", runs: Path, only: str | None) -> bool:
-    """Whether --only leaves a cell that has no result."""
-    from ferbench.records.store import RECORD
+    """Whether --only keeps a cell that has no valid result. A broken record counts as that of a failure."""
+    from ferbench.records.schema import Record
+    from ferbench.records.store import RECORD, read_or_broken
 
-    return only is None or (runs / item.cell.folder() / RECORD).exists() == (only == "failed")
+    path = runs / item.cell.folder() / RECORD
+    if only is None or not path.exists():
+        return only != "failed"
+    found = read_or_broken(path)
+    return only == "failed" and not (isinstance(found, Record) and found.result)
 
 
-def _ask_about_cost(missing: "Sequence[PlannedCell]", runs: Path, jobs: int) -> None:
-    """Say what the cells will cost, as far as records tell; on a terminal ask before what takes long."""
+def _offer_cpu_recipe(session: Session, missing: "Sequence[PlannedCell]", request: "RunRequest") -> None:
+    """If a recipe for GPUs would run on a CPU of this machine, say which options suit it."""
+    from ferbench.cells.cpu_recipe import cpu_options
+    from ferbench.data.sources import open_dataset
+    from ferbench.execution.devices import visible_gpus
+    from ferbench.execution.estimate import HERE
+
+    if request.executor not in HERE or request.device not in ("auto", "cpu"):
+        return
+    usual = {(item.cell.protocol, item.job.dataset) for item in missing if not item.cell.overrides.protocol}
+    if not usual or (request.device == "auto" and visible_gpus()):
+        return
+    protocol, dataset = min(usual)
+    family = open_dataset(session.registry, dataset).info.family
+    if options := cpu_options(session.registry.load("protocols", protocol), family):
+        click.echo(f"this recipe is made for a GPU; for a CPU (results are not standard) add {shlex.join(options)}")
+
+
+def _ask_about_cost(missing: "Sequence[PlannedCell]", request: "RunRequest", jobs: int) -> None:
+    """Say how long the cells will take, if records of this machine tell. At a terminal, ask before a long run."""
     if not missing:
         return
-    from ferbench.execution.estimate import estimated_seconds
+    from ferbench.execution.estimate import estimated_seconds, made_there
     from ferbench.records.schema import Record
     from ferbench.records.store import RunStore
 
-    records = (found for _, found in RunStore(runs).iterate() if isinstance(found, Record))
+    every = (found for _, found in RunStore(request.runs).iterate() if isinstance(found, Record))
+    records = filter(made_there(request.executor, request.device), every)
     seconds = estimated_seconds([item.cell for item in missing], records)
     if seconds is None:
         return
-    text = f"about {duration(seconds / min(jobs, len(missing)))}, by the records in {runs}"
-    if seconds / jobs > ASKED_HOURS * 3600 and sys.stdin.isatty():
+    seconds /= min(jobs, len(missing))
+    text = f"about {duration(seconds)}, according to the records in {request.runs}"
+    if seconds > ASKED_HOURS * 3600 and sys.stdin.isatty():
         click.confirm(f"{text}; begin?", abort=True)
     else:
         click.echo(text)
 
 
-def _keep_plan(missing: "Sequence[PlannedCell]", request: "RunRequest", jobs: int, called: tuple[str, ...]) -> None:
-    """Let everybody who sees the runs folder know what was asked for, and withdraw what was cancelled of it."""
-    from ferbench.records.plans import Plan, write_plan
-    from ferbench.records.store import RunStore
-
-    store = RunStore(request.runs)
-    for item in missing:
-        store.allow(item.cell)
-    if missing:
-        now = datetime.now(UTC).isoformat(timespec="seconds")
-        cells = tuple(item.cell for item in missing)
-        plan = Plan(command=called, executor=request.executor, slots=jobs, made_at=now, cells=cells)
-        write_plan(request.runs, plan)
-
-
 def _go_on_in_background(runs: Path, called: tuple[str, ...]) -> None:
-    """Start the same command again, in a session of its own, without --detach."""
+    """Start the same command again, in its own session. A variable tells it that it is already in the background."""
     from ferbench.records.plans import PLANS
 
-    command = [sys.executable, "-m", "ferbench", *(word for word in called if word != "--detach")]
-    log = runs / PLANS / f"{datetime.now(UTC):%Y%m%d-%H%M%S}.log"
+    command, environment = [sys.executable, "-m", "ferbench", *called], {**os.environ, IN_BACKGROUND: "1"}
+    log = runs / PLANS / f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{os.getpid()}.log"
     with log.open("xb") as output:
         process = subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True
+            command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True, env=environment
         )
-    click.echo(f"process {process.pid} goes on in the background; it prints to {log}")
+    click.echo(f"process {process.pid} continues in the background; its output is in {log}")
     click.echo(f"`ferbench status --runs {shlex.quote(str(runs))} --watch` shows it, `ferbench cancel` stops it")
 
 
 @contextmanager
 def _ending_at_signals() -> Iterator[None]:
-    """SIGTERM, which SLURM, docker and timeout(1) send, does what Ctrl-C does; so does SIGHUP of a lost terminal."""
+    """Let SIGTERM (from SLURM, docker, timeout(1)) and SIGHUP (from a lost terminal) act like Ctrl-C."""
     from ferbench.execution.stopping import is_nohup
 
-    if threading.current_thread() is not threading.main_thread():  # only there Python lets handlers be set
+    if threading.current_thread() is not threading.main_thread():  # Python sets handlers only in the main thread
         yield
         return
     ending = [number for number in (signal.SIGTERM, signal.SIGHUP) if not is_nohup(number)]
@@ -305,15 +336,18 @@ def _ending_at_signals() -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def _show_plan(plan: "Sequence[PlannedCell]", runs: Path) -> None:
+def _show_plan(plan: "Sequence[PlannedCell]", missing: "Sequence[PlannedCell]", runs: Path) -> None:
+    wanted = {id(item) for item in missing}
     rows = [
-        (str(runs / item.cell.folder()), "cached" if item.cached else "to run", "; ".join(item.departures))
+        (
+            str(runs / item.cell.folder()),
+            "cached" if item.cached else "to run" if id(item) in wanted else "left out",
+            "; ".join(item.departures),
+        )
         for item in plan
     ]
     print_table(("cell", "state", "not standard"), rows)
-    click.echo(
-        f"{counted(len(plan), 'cell')}, {sum(not item.cached for item in plan)} to run; nothing was run (--dry-run)"
-    )
+    click.echo(f"{counted(len(plan), 'cell')}, {len(missing)} to run; nothing was run (--dry-run)")
 
 
 def _show_results(plan: "Sequence[PlannedCell]", runs: Path) -> None:
@@ -338,7 +372,7 @@ def _show_results(plan: "Sequence[PlannedCell]", runs: Path) -> None:
 
 
 def _published() -> "Sequence[Published]":
-    """The numbers that ferbench comes with; a file of them that cannot be read costs no run."""
+    """The published numbers that ferbench includes. An unreadable file of them does not fail a run."""
     from ferbench.leaderboard.reported import read_reported, shipped
 
     try:

@@ -1,4 +1,4 @@
-"""What the commands of one call share: plugins are looked for when the first command asks for them."""
+"""What the commands of one call share. Plugins are loaded when the first command asks for them."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -17,18 +17,18 @@ if TYPE_CHECKING:
 class Session:
     """One call of the command line."""
 
-    verbose: bool
+    verbose: bool = False
     arguments: tuple[str, ...] = ()
-    """What was called, without the name of the program."""
+    """The arguments of the call, without the name of the program."""
 
     @cached_property
     def builtins(self) -> Registry:
-        """What the core registers; quick, and there whatever is installed."""
+        """The registrations of the core: quick, and available whatever is installed."""
         return builtin_registry()
 
     @cached_property
     def registry(self) -> Registry:
-        """What the core and all plugins register. Told is who makes every command wait for long."""
+        """The registrations of the core and of all plugins. Warns about plugins that slow down every command."""
         found = load_registry()
         for plugin in found.plugins:
             if plugin.seconds >= VERY_SLOW_SECONDS:
@@ -37,5 +37,5 @@ class Session:
 
     @cached_property
     def protocols(self) -> "dict[str, Protocol]":
-        """The protocols of the core, which records are checked by."""
+        """The protocols of the core, against which records are checked."""
         return builtin_protocols()

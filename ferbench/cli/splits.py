@@ -1,4 +1,4 @@
-"""`ferbench splits export`: which images are labeled, unlabeled, held out and tested, as lists for other programs."""
+"""`ferbench splits export`: write the labeled, unlabeled, held-out and test images as lists for other programs."""
 
 import csv
 import io
@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from ferbench.cli.completion import datasets, names_of
 from ferbench.cli.session import Session
 from ferbench.errors import DataError, UsageError
 
@@ -18,16 +19,21 @@ if TYPE_CHECKING:
 
 @click.group()
 def splits() -> None:
-    """What is labeled, unlabeled, held out and tested in a cell."""
+    """Splits: the labeled, unlabeled, held-out and test images of a cell."""
 
 
 @splits.command()
-@click.option("--dataset", required=True, metavar="NAME", help="Dataset, by name or folder.")
-@click.option("--ratio", help="Part of the labels, such as 0.05.")
-@click.option("--labels", type=click.IntRange(1), help="Number of labels in all, for protocols that count them.")
-@click.option("--per-class", type=click.IntRange(1), help="Number of labels of each class.")
+@click.option("--dataset", required=True, metavar="NAME", help="Dataset, by name or folder.", shell_complete=datasets)
+@click.option("--ratio", help="Share of the labels, such as 0.05.")
+@click.option("--labels", type=click.IntRange(1), help="Total number of labels, for protocols that count them.")
+@click.option("--per-class", type=click.IntRange(1), help="Number of labels per class.")
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Seed of the draw.")
-@click.option("--protocol", metavar="NAME", help="Protocol; ratio-v1 for a ratio, else count-v1, if omitted.")
+@click.option(
+    "--protocol",
+    metavar="NAME",
+    help="Protocol; ratio-v1 for a ratio, else count-v1, if omitted.",
+    shell_complete=names_of("protocols"),
+)
 @click.option("--classes", metavar="TASK", help="Task of the dataset, such as 7 or 8.")
 @click.option("--out", required=True, type=click.Path(path_type=Path, file_okay=False), help="Folder to write into.")
 @click.pass_obj
@@ -42,10 +48,10 @@ def export(
     classes: str | None,
     out: Path,
 ) -> None:
-    """Write the ids of a split: labeled.csv, unlabeled.csv, test.csv, validation.csv where there is one, split.json.
+    """Write the ids of a split: labeled.csv, unlabeled.csv, test.csv, validation.csv (if any) and split.json.
 
-    They are those of a run with the same options, whatever its method. A list has the columns id and label, the one of
-    unlabeled images ids alone, in the order of ids; equal options give equal bytes on every machine.
+    A run with the same options has the same split, whatever its method. Lists have the columns id and label
+    (unlabeled.csv: id) and are sorted by id. Equal options give equal bytes on every machine.
     """
     from ferbench.cells.request import RunRequest, budgets_of
     from ferbench.cells.resolve import check_groups
@@ -66,7 +72,7 @@ def export(
     )
     budgets = budgets_of(request, by)
     if len(budgets) > 1:
-        raise UsageError("a split has one number of labels; give one of --ratio, --labels and --per-class")
+        raise UsageError("give exactly one of --ratio, --labels and --per-class")
     opened = open_dataset(registry, dataset)
     if isinstance(opened, StreamedDataset):
         raise UsageError(f"--dataset {dataset}: this is an unlabeled pool, which has no split")
@@ -99,14 +105,14 @@ def _write(out: Path, selection: "Selection", about: bytes) -> None:
             write_atomic(path, _csv(selection, rows, with_labels=role != "unlabeled"))
             click.echo(f"{len(rows):,} {role}: {path}")
         if not selection.validation:
-            (out / "validation.csv").unlink(missing_ok=True)  # of a split that was here before
+            (out / "validation.csv").unlink(missing_ok=True)  # left by an earlier split in this folder
         write_atomic(out / "split.json", about)
     except OSError as error:
         raise DataError(f"{out}: cannot be written ({error.strerror or error}); choose another --out") from None
 
 
 def _csv(selection: "Selection", rows: "Sequence[int]", *, with_labels: bool) -> bytes:
-    """Ids as they are, not as a spreadsheet is safe from: programs are to find the images by them."""
+    """The ids as they are, not changed for spreadsheets: programs find the images by them."""
     images, text = selection.seen, io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(("id", "label") if with_labels else ("id",))

@@ -1,4 +1,4 @@
-"""`ferbench status`: how far a runs folder is."""
+"""`ferbench status`: the progress of a runs folder."""
 
 import time
 from itertools import groupby
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ferbench.cli.options import json_option, runs_folder
+from ferbench.cli.options import json_option, looked_in, runs_folder
 from ferbench.cli.output import print_json, shown_row
 from ferbench.cli.session import Session
 from ferbench.errors import UsageError
@@ -21,26 +21,26 @@ if TYPE_CHECKING:
 LONG = 1000
 WATCH_SECONDS = 5.0
 SHOWN = 20
-"""Running cells that are named; of more the number."""
+"""Number of running cells that are listed; more are only counted."""
 
 
 @click.command()
 @runs_folder()
 @json_option
-@click.option("--watch", is_flag=True, help=f"Show it again every {WATCH_SECONDS:.0f} s until nothing runs or waits.")
+@click.option("--watch", is_flag=True, help=f"Update every {WATCH_SECONDS:.0f} s until nothing runs or waits.")
 @click.pass_obj
 def status(session: Session, runs: Path, as_json: bool, watch: bool) -> None:
-    """Count what is done, failed, running, interrupted and waiting, with the reason of each failure.
+    """Count cells that are done, failed, running, interrupted and waiting, with the reason of each failure.
 
-    A cell runs while a process holds its lease, here or on another machine that shares the folder. An interrupted one
-    goes on from its checkpoint when it is run again; a failed one starts again; one that waits was asked for by a
-    `ferbench run` and has not begun. The time left is an estimate from the cells that have ended.
+    A cell is running while a process holds its lease, on this machine or on another one that shares the folder. When
+    run again, an interrupted cell continues from its checkpoint and a failed cell starts from the beginning. A waiting
+    cell was requested by a `ferbench run` and has not started. The remaining time is estimated from finished cells.
     """
     from ferbench.records.progress import progress_of
     from ferbench.records.store import RunStore
 
     if watch and as_json:
-        raise UsageError("--watch: shows text for people; use it without --json")
+        raise UsageError("--watch: prints text for people; omit --json")
     while True:
         found = progress_of(RunStore(runs))
         if as_json:
@@ -81,6 +81,7 @@ def _as_json(found: "RunsProgress") -> dict[str, object]:
         "cells": cells,
         "running": running,
         "seconds": round(found.seconds, 1),
+        "seconds_of_a_cell": None if found.pace is None else round(found.pace, 1),
         "seconds_left": None if found.eta is None else round(found.eta, 1),
         "failures": failures,
         "broken": broken,
@@ -107,9 +108,14 @@ def _show(session: Session, runs: Path, found: "RunsProgress") -> None:
         totals = {state: sum(n[state] for n in found.counts.values()) for state in STATES}
         cost = f"{duration(found.seconds)} of work so far"
         left = f", about {duration(found.eta)} left" if found.eta else ""
-        click.echo(f"{', '.join(f'{number} {state}' for state, number in totals.items())} in {runs}; {cost}{left}")
+        if found.eta and found.pace:
+            left += f" at {3600 * len(found.running) / found.pace:.3g} cells an hour"
+        click.echo(
+            f"{', '.join(f'{number} {state}' for state, number in totals.items())} in {looked_in(runs)}; {cost}{left}"
+        )
     else:
-        click.echo(f"no records under {runs}; begin with `ferbench run --method supervised,fixmatch --ratio 0.05`")
+        begin = "begin with `ferbench run --method supervised,fixmatch --ratio 0.05`, or name your folder with --runs"
+        click.echo(f"no records under {looked_in(runs)}; {begin}")
     for path, reason in found.failures.items():
         click.echo(plain(f"{path}: {reason}", LONG))
     for path, reason in found.broken.items():

@@ -1,4 +1,4 @@
-"""`ferbench leaderboard submit`: from a runs folder to a branch and the text of a pull request."""
+"""`ferbench leaderboard submit`: put records of a runs folder on a branch, with the text of a pull request."""
 
 import shlex
 import shutil
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ferbench.cli.options import FOLDER
+from ferbench.cli.options import FOLDER, looked_in
 from ferbench.cli.session import Session
 from ferbench.cli.verified import verified
 from ferbench.errors import UsageError, VerificationError, listed
@@ -34,12 +34,12 @@ REQUEST = Path("pull-request.md")
 @click.option("--open", "opened", is_flag=True, help="Push the branch to origin and open the request with gh.")
 @click.pass_obj
 def submit(session: Session, runs: Path, into: Path, branch: str | None, opened: bool) -> None:
-    """Check the records in RUNS as the board does, and put those that stand on a branch of a clone.
+    """Check the records in RUNS as the board does, and put the accepted ones on a branch of a clone.
 
-    Submitted are rows of standard cells with all seeds of their protocol; the others are named with the reason.
-    Published are record, history, and predictions, or logits without labels where a licence keeps these; models are
-    not. The clone's own files and branch stay as they are. The text of the request, with the rows that change, is
-    printed and written to pull-request.md. The exit code is 5 where nothing stands.
+    A row is accepted if its cells are standard and it has all seeds of the protocol; other rows are listed with the
+    reason. The branch contains records, histories and predictions (logits without labels, if a licence protects the
+    labels), but no models. The clone's working files and current branch do not change. The text of the request, with
+    the rows that change, is printed and written to pull-request.md. The exit code is 5 if no row is accepted.
     """
     from ferbench.leaderboard.clone import BOARD, RECORDS, Clone
 
@@ -47,7 +47,7 @@ def submit(session: Session, runs: Path, into: Path, branch: str | None, opened:
     if branch is not None:
         clone.check_new(branch)
     if opened and shutil.which("gh") is None:
-        raise UsageError("gh is not installed; leave out --open, and open the request by hand")
+        raise UsageError("gh is not installed; omit --open and open the request by hand")
     chosen = _chosen(session, runs, into / BOARD)
     branch = branch or _branch(chosen)
     clone.check_new(branch)
@@ -70,19 +70,21 @@ def submit(session: Session, runs: Path, into: Path, branch: str | None, opened:
 
 
 def _chosen(session: Session, runs: Path, board: Path) -> "Submission":
-    """What stands of a runs folder; what does not is shown."""
+    """The rows of a runs folder that can be accepted. Refused ones are shown with the reason."""
     from ferbench.cells.known import known_protocols
     from ferbench.leaderboard.submission import submission
 
     found, _ = verified(session, runs, board)
     if not found:
-        raise UsageError(f"there is no record.json below {runs}; name a runs folder, which `ferbench run` writes")
+        raise UsageError(
+            f"there is no record.json below {looked_in(runs)}; name a runs folder, which `ferbench run` writes"
+        )
     chosen = submission(found, known_protocols(session.registry), _cells_of(board))
     if chosen.refused:
         print_table(("refused", "reason"), [(plain(str(folder), LONG), plain(reason, LONG))
                                             for folder, reason in sorted(chosen.refused.items())])  # fmt: skip
     if not chosen.cells:
-        raise VerificationError(f"of {counted(len(found), 'record')} below {runs} none can stand on the board")
+        raise VerificationError(f"of {counted(len(found), 'record')} below {runs} none can be accepted by the board")
     return chosen
 
 
@@ -103,7 +105,7 @@ def _branch(chosen: "Submission") -> str:
 
 
 def _publish(session: Session, chosen: "Submission", board: Path) -> None:
-    """Write what others may read into the records of a board; of a cell without a result its record alone."""
+    """Copy the publishable files of each cell into the board's records. A cell without a result has only its record."""
     from ferbench.cells.known import known
     from ferbench.leaderboard.clone import RECORDS
     from ferbench.records.files import read_bounded, write_atomic
@@ -121,7 +123,7 @@ def _publish(session: Session, chosen: "Submission", board: Path) -> None:
 
 
 def _changes(session: Session, records: Path, board: Path) -> "list[Change]":
-    """Which rows change; raises VerificationError where the board would not hold."""
+    """The rows that change; raises VerificationError if the board would not be valid."""
     from ferbench.leaderboard.build import make
     from ferbench.leaderboard.changes import EditionFile, changes, read_edition
     from ferbench.leaderboard.exports import render_json

@@ -1,4 +1,4 @@
-"""`ferbench leaderboard re-evaluate` and `reproduce`: what a maintainer's machine finds of submitted records."""
+"""`ferbench leaderboard re-evaluate` and `reproduce`: a maintainer's machine checks submitted records."""
 
 import os
 import random
@@ -43,21 +43,22 @@ _out = click.option(
 
 @click.command("re-evaluate")
 @_records
-@click.option("--models", type=FOLDER, required=True, help="Folder of the models' files, whatever their names.")
+@click.option("--models", type=FOLDER, required=True, help="Folder with the files of the models, with any names.")
 @click.option(
     "--private-seed-file",
     type=click.Path(path_type=Path, dir_okay=False, exists=True),
-    help="File of 32 hexadecimal digits: score on a private render too. Else FERBENCH_PRIVATE_SEED, if it is set.",
+    help="File with 32 hexadecimal digits: also score on a private render. If omitted: FERBENCH_PRIVATE_SEED, if set.",
 )
 @_out
 @click.pass_obj
 def re_evaluate(session: Session, records: Path, models: Path, private_seed_file: Path | None, out: Path) -> None:
-    """Recompute the predictions of records from the files of their models, and note those that hold.
+    """Recompute the predictions of records from the files of their models, and note the records that hold.
 
-    A record names its model.safetensors by SHA-256. Only names, shapes and numbers of that file are read; the net is
-    built by the code that is installed here. Datasets are opened by their names. With a secret seed a model of rendered
-    faces is also scored on test images that nobody else has: once for a cell in an edition of the board, whose private
-    column shows how far its accuracy is one on the public test images alone. The exit code is 5 if a record fails.
+    A record names its model.safetensors by SHA-256. Only names, shapes and numbers are read from that file; the net is
+    built by the code that is installed here. Datasets are opened by their names. With a secret seed, a model of
+    rendered faces is also scored on test images that nobody else has, once per cell and edition of the board. The
+    private column of the board then shows whether its accuracy holds beyond the public test images. The exit code is 5
+    if a record fails.
     """
     from ferbench.execution.re_evaluation import models_below, private_renders, secret_seed
     from ferbench.leaderboard.trust import TrustFile
@@ -85,7 +86,7 @@ def _re_evaluated(
     renders: "PrivateRenders | None",
     known: "TrustFile",
 ) -> str:
-    """Look at the model of a record, and say what was found."""
+    """Check the model of a record, and say what was found."""
     from ferbench.execution.re_evaluation import agreement, rebuild
     from ferbench.leaderboard.trust import ReEvaluation
     from ferbench.records.store import PREDICTIONS, read_predictions
@@ -109,8 +110,8 @@ def _re_evaluated(
 
 @click.command()
 @_records
-@click.option("--sample", type=click.IntRange(min=1), required=True, help="How many cells are run again.")
-@click.option("--seed", type=click.IntRange(min=0), help="Of the choice of cells.  [default: drawn, and shown]")
+@click.option("--sample", type=click.IntRange(min=1), required=True, help="Number of cells to run again.")
+@click.option("--seed", type=click.IntRange(min=0), help="Seed of the choice of cells.  [default: random, and shown]")
 @click.option("--init", metavar="FILE", help="The file of initial weights, for cells that start from it.")
 @click.option(
     "--runs", type=FOLDER, default=Path("reproduced"), show_default=True, help="Folder of the new records; a fresh one."
@@ -128,13 +129,13 @@ def reproduce(
     device: str,
     out: Path,
 ) -> None:
-    """Run randomly chosen cells again, look for leaks of labels, and note those that hold.
+    """Run randomly chosen cells again, look for leaks of labels, and note the cells that hold.
 
-    This trains by the installed code of methods: use it for code that you trust or have read. Name the folder of one
-    submission with --records. A chosen cell is trained anew from the labels of its budget, and twice more by the leak
-    audit. On the same kind of machine, with equal versions and code, the result must be equal bit for bit; elsewhere
-    its headline may be as far from the recorded one as the seeds of the row are from each other. Cells that are noted
-    as reproduced are not chosen again. The exit code is 5 if a record fails.
+    This trains with the installed code of methods: use it only for code that you trust or have read. Name the folder of
+    one submission with --records. A chosen cell is trained again from the labels of its budget, and twice more by the
+    leak audit. On the same kind of machine, with equal versions and code, the result must be equal bit for bit. On
+    other machines its headline may differ from the recorded one as much as the seeds of the row differ from each other.
+    Cells that are already noted as reproduced are not chosen again. The exit code is 5 if a record fails.
     """
     from ferbench.execution.re_evaluation import SEED_VARIABLE
     from ferbench.leaderboard.trust import TrustFile
@@ -183,7 +184,7 @@ def _reproduced(
 
 
 def _spreads(session: Session, records: Path) -> dict[str, float]:
-    """How far the seeds of a cell's row lie apart, by the cell; nothing for a row of one seed."""
+    """How far the seeds of a cell's row differ, by cell. Rows with one seed are omitted."""
     from ferbench.leaderboard.tables import grouped
     from ferbench.records.frame import read_frame
 
@@ -198,7 +199,7 @@ def _spreads(session: Session, records: Path) -> dict[str, float]:
 
 
 def _consistent(session: Session, records: Path, board: Path) -> "Iterator[tuple[Path, Record]]":
-    """Every record with a result that holds, in the order of folders; raises UsageError where there is none."""
+    """Every valid record with a result, in the order of folders; raises UsageError if there is none."""
     found, _ = verified(session, records, board)
     held = [(each.path, each.record) for each in found if each.holds and each.record and each.record.result]
     if not held:
@@ -208,7 +209,7 @@ def _consistent(session: Session, records: Path, board: Path) -> "Iterator[tuple
 
 @dataclass
 class _Findings:
-    """What a command has found of cells; one that cannot be checked costs no other its check."""
+    """What a command has found about cells. A cell that cannot be checked does not stop the others."""
 
     what: str
     out: Path
@@ -228,7 +229,7 @@ class _Findings:
             self.add(record, "not checked", str(error))
 
     def show(self) -> None:
-        """Print all; raises an error that names what has failed, or what could not be checked."""
+        """Print all findings; raises an error that names what has failed, or what could not be checked."""
         print_table(("verdict", self.what, "cell"), [tuple(plain(text, LONG) for text in row) for row in self.rows])
         held, failed, unchecked = (
             [cell for verdict, _, cell in self.rows if verdict == name] for name in ("holds", "FAILS", "not checked")

@@ -1,4 +1,4 @@
-"""The records of a board, checked by all rules: what tables, trust and the site are made from."""
+"""The checked records of a board, from which tables, trust and the site are made."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def verified_paths(session: Session, paths: Sequence[Path], out: Path) -> "tuple[list[Verification], Board]":
-    """Record files and folders of them with what was checked of each, and what the board in `out` knows."""
+    """Check record files and folders of them. Returns the checks, and the facts that the board in `out` knows."""
     from ferbench.cells.fingerprints import recomputer
     from ferbench.cells.known import known, known_protocols
     from ferbench.leaderboard.baselines import board_of
@@ -24,7 +24,7 @@ def verified_paths(session: Session, paths: Sequence[Path], out: Path) -> "tuple
 
 
 def verified(session: Session, records: Path, out: Path) -> "tuple[list[Verification], Board]":
-    """Every record below a folder with what was checked of it, and what the board in `out` knows."""
+    """Check every record below a folder. Returns the checks, and the facts that the board in `out` knows."""
     if not records.is_dir():
-        raise UsageError(f"there is no folder {records}; name the folder of the records with --records")
+        raise UsageError(f"there is no folder {records.absolute()}; name the folder of the records with --records")
     return verified_paths(session, [records], out)

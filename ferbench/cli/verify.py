@@ -1,6 +1,5 @@
-"""`ferbench verify`: whether records hold, from the files beside them."""
+"""`ferbench verify`: check records with the files beside them."""
 
-import os
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -8,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ferbench.cli.options import FOLDER
+from ferbench.cli.options import FOLDER, looked_in, usual_runs
 from ferbench.cli.output import print_json
 from ferbench.cli.session import Session
 from ferbench.cli.verified import verified_paths
@@ -18,6 +17,7 @@ from ferbench.render.numbers import counted
 from ferbench.render.text import print_table
 
 if TYPE_CHECKING:
+    from ferbench.records.checks import RecordCheck
     from ferbench.records.verification import Verification
 
 LONG = 2000
@@ -31,29 +31,32 @@ LONG = 2000
     type=FOLDER,
     default=Path("leaderboard"),
     show_default=True,
-    help="Folder with what is pinned of datasets (pinned/*.json) and of supervised rows (baselines.json).",
+    help="Folder with pinned facts of datasets (pinned/*.json) and of supervised rows (baselines.json).",
 )
 @click.option("--print-schema", is_flag=True, help="Print the JSON Schema of records and do nothing else.")
 @click.pass_obj
 def verify(session: Session, paths: Sequence[Path], as_json: bool, board: Path, print_schema: bool) -> None:
     """Recompute the numbers of records; needs no GPU and runs no method.
 
-    PATHS are record files or folders of them; without any it is the runs folder (FERBENCH_RUNS, else `runs`). Checked
-    are schema, identity, folder, recipe, options, every metric and the confusion matrix against the stored predictions,
-    the history against both, the digests, and the split against what is pinned of the dataset, or the data where it is
-    prepared here; then records against each other: seeds of a row, equal splits, copied models and logits. What could
-    not be checked is said, and so is the level of each record: `consistent`, `consistent (data not held)`, `submitted`
-    where nothing here knows its protocol, or `inconsistent`. The exit code is 5 if anything fails.
+    PATHS are record files or folders of them; without PATHS, the runs folder is checked (FERBENCH_RUNS, else `runs`).
+    Schema, identity, folder, recipe, options and digests are checked. Every metric and the confusion matrix are
+    compared with the stored predictions, and the history with both. The split is compared with the pinned facts of the
+    dataset, or with the data if it is prepared here. Then records are compared with each other: seeds of a row, equal
+    splits, copied models and logits. The output names what could not be checked, and the level of each record:
+    `consistent`, `consistent (data not held)`, `submitted` if its protocol is unknown here, or `inconsistent`. The exit
+    code is 5 if anything fails.
     """
     from ferbench.records.schema import record_schema
 
     if print_schema:
         click.echo(record_schema(), nl=False)
         return
-    paths = paths or (Path(os.environ.get("FERBENCH_RUNS") or "runs"),)
+    paths = paths or (usual_runs(),)
     found, _ = verified_paths(session, paths, board)
     if not found:
-        raise UsageError(f"no record.json under {', '.join(map(str, paths))}; name a record or a folder of records")
+        raise UsageError(
+            f"no record.json under {', '.join(map(looked_in, paths))}; name a record or a folder of records"
+        )
     broken = [verification for verification in found if not verification.holds]
     if as_json:
         print_json(
@@ -62,7 +65,7 @@ def verify(session: Session, paths: Sequence[Path], as_json: bool, board: Path, 
                     "record": str(item.path),
                     "holds": item.holds,
                     "level": item.verdict.level,
-                    "checks": [asdict(check) for check in item.checks],
+                    "checks": [_as_json(check) for check in item.checks],
                 }
                 for item in found
             ]
@@ -74,6 +77,10 @@ def verify(session: Session, paths: Sequence[Path], as_json: bool, board: Path, 
             f"{len(broken)} of {counted(len(found), 'record')} {'does' if len(broken) == 1 else 'do'} not hold: "
             f"{', '.join(str(item.path) for item in broken)}; run the cell again (`ferbench reproduce RECORD` says how)"
         )
+
+
+def _as_json(check: "RecordCheck") -> dict[str, str]:
+    return {name: value for name, value in asdict(check).items() if name != "remedy" or value}
 
 
 def _noted(found: Sequence["Verification"]) -> dict[str, list[Path]]:
@@ -104,7 +111,7 @@ def _print(found: Sequence["Verification"]) -> None:
         click.echo(plain(f"note: {note}: {paths[0]}{f' and {len(paths) - 1} more' if len(paths) > 1 else ''}", LONG))
     for names in dict.fromkeys(verified):
         click.echo(f"{counted(len(names), 'check')}: {', '.join(names) or 'none'}")
-    reasons = {f"{check.name} ({check.detail})": None for item in found for check in item.unchecked}
-    for reason in reasons:
-        click.echo(plain(f"not checked: {reason}", LONG))
+    for check in dict.fromkeys(check for item in found for check in item.unchecked):
+        remedy = f"; {check.remedy}" if check.remedy else ""
+        click.echo(plain(f"not checked: {check.name} ({check.detail}){remedy}", LONG))
     click.echo(f"{sum(item.holds for item in found)} of {counted(len(found), 'record')} without a failed check")

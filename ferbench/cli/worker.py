@@ -1,4 +1,4 @@
-"""`ferbench worker`: one cell in this process, as executors run it."""
+"""`ferbench worker`: run one cell in this process, as executors do."""
 
 from pathlib import Path
 
@@ -17,9 +17,9 @@ import click
 def worker(job: str, events: Path | None, die_with_parent: bool) -> int:
     """Run one cell.
 
-    JOB is the JSON of a `ferbench.contract.executor.Job`, or a file of it; executors take the command from
-    `Job.command`. Events are lines of JSON. SIGINT, SIGTERM and SIGHUP let the cell be saved. The exit code is 0 if
-    the cell is ok, 1 if it failed, that of the error if it could not begin.
+    JOB is a `ferbench.contract.executor.Job` as JSON, or a file with it; executors get this command from `Job.command`.
+    Events are lines of JSON. After SIGINT, SIGTERM or SIGHUP the cell is saved first. The exit code is 0 if the cell is
+    ok, 1 if it failed, and that of the error if it could not begin.
     """
     from ferbench.execution.worker import work
 

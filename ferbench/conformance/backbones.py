@@ -1,4 +1,4 @@
-"""What every backbone must keep."""
+"""Checks for backbones."""
 
 import tempfile
 from collections.abc import Callable, Mapping
@@ -22,13 +22,13 @@ CHECKS = Checks()
 
 @dataclass(frozen=True)
 class BackboneCase(NetworkCase):
-    """A backbone, and how it is built from initial weights."""
+    """A backbone, and the function that builds it from initial weights."""
 
     request: Callable[[Path | None], Backbone]
 
 
 def case(entry: Entry, surroundings: Surroundings) -> BackboneCase:
-    """The case of a registered family: itself, or the example that stands for it."""
+    """Return the case of a registered family: the backbone itself, or the example that stands for the family."""
     builder, (_, _, variant) = entry.load(), entry.example.partition("/")
 
     def request(init: Path | None) -> Backbone:
@@ -45,36 +45,36 @@ def _outputs(backbone: nn.Module, images: Tensor) -> Mapping[str, Tensor]:
 
 @CHECKS.add(
     "maps images to features",
-    protects="every head, which is built for `feature_size` numbers per image",
+    protects="every head: it is built for `feature_size` numbers per image",
     mend="subclass ferbench.contract.backbone.Backbone, set feature_size, mean and std, and return (B, feature_size)",
 )
 def shapes(case: BackboneCase) -> str:
     backbone = case.built()
     assert isinstance(backbone, Backbone), (
-        f"the builder gives {type(backbone).__name__}, not a ferbench.contract.backbone.Backbone"
+        f"the builder returns {type(backbone).__name__}, not a ferbench.contract.backbone.Backbone"
     )
     size = getattr(backbone, "feature_size", None)
-    assert isinstance(size, int), f"feature_size is {size!r}; a whole number is wanted"
+    assert isinstance(size, int), f"feature_size is {size!r}, but it must be a whole number"
     features = backbone(case.inputs)
     assert features.shape == (ROWS, size), f"features are {tuple(features.shape)}, not ({ROWS}, {size})"
     for name in ("mean", "std"):
         values = tuple(getattr(backbone, name))
-        assert len(values) == 3 and all(0 <= v <= 1 for v in values), f"{name} is {values}; RGB in 0..1 is wanted"
-    assert features.requires_grad, "features have no gradient: nothing in the backbone can be trained"
+        assert len(values) == 3 and all(0 <= v <= 1 for v in values), f"{name} is {values}, but it must be RGB in 0..1"
+    assert features.requires_grad, "features have no gradient, so the backbone cannot be trained"
     return f"({ROWS}, 3, {PIXELS}, {PIXELS}) to {tuple(features.shape)}"
 
 
 @CHECKS.add(
-    "heeds the initial weights that it is given",
-    protects="`--init FILE`: a run that names pre-trained weights in its record must begin with them",
-    mend="give a path in request.init to ferbench.weights.load_weights, or raise a UsageError: there is none to load",
+    "uses the given initial weights",
+    protects="`--init FILE`: a run that names pre-trained weights in its record must start from them",
+    mend="pass a path in request.init to ferbench.weights.load_weights, or raise a UsageError if it cannot be loaded",
 )
 def init(case: BackboneCase) -> Found:
     given, scratch = case.built(seed=1), case.built(seed=2).state_dict()
     wanted = given.state_dict()
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "weights.pth"
-        # As `--init` files are: the state of the net itself, without the adapter around it.
+        # Like an `--init` file, it has the state of the net itself, without the adapter around it.
         torch.save(getattr(given, "model", given).state_dict(), path)
         torch.manual_seed(2)
         try:
@@ -83,14 +83,14 @@ def init(case: BackboneCase) -> Found:
             return f"refused: {refusal}".replace(str(path), "FILE")
     told = [name for name, value in wanted.items() if not torch.equal(value, scratch[name])]
     taken = [name for name in told if torch.equal(loaded[name], wanted[name])]
-    assert taken, "built with request.init it has other weights than those of the file"
-    return f"{len(taken)} of {len(told)} random tensors are the file's"
+    assert taken, "if it is built with request.init, its weights differ from those of the file"
+    return f"{len(taken)} of {len(told)} random tensors are from the file"
 
 
 @CHECKS.add(
-    "tokens are those of the kept patches",
+    "tokens depend only on the kept patches",
     protects="methods that mask patches: a token that sees a masked patch knows the answer",
-    mend="in encode, drop the patches that are not kept before anything mixes patches, and keep the order of `kept`",
+    mend="in encode, drop the other patches before any operation mixes patches, and keep the order of `kept`",
 )
 def tokens(case: BackboneCase) -> Found:
     backbone = case.built().eval()
@@ -98,14 +98,14 @@ def tokens(case: BackboneCase) -> Found:
         return "no tokens"
     kept = torch.tensor([[backbone.grid + 1, 0]]).expand(ROWS, 2)
     hidden, side = case.inputs.clone(), backbone.patch_size
-    hidden[:, :, :side, side : 2 * side] += 1  # the patch 1, which is not kept
+    hidden[:, :, :side, side : 2 * side] += 1  # patch 1, which is not kept
     with torch.no_grad():
         seen, unchanged, turned = (
             backbone.encode(images, patches)
             for images, patches in ((case.inputs, kept), (hidden, kept), (case.inputs, kept.flip(1)))
         )
     assert seen.shape == (ROWS, 2, backbone.token_size), f"tokens are {tuple(seen.shape)}"
-    assert torch.equal(seen, unchanged), "a patch that is not kept changes the tokens of others"
+    assert torch.equal(seen, unchanged), "a patch that is not kept changes the tokens of kept ones"
     assert torch.allclose(seen, turned.flip(1), rtol=1e-3, atol=1e-4), "tokens are not in the order of `kept`"
     return f"{backbone.grid} x {backbone.grid} patches"
 

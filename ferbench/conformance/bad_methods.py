@@ -10,7 +10,7 @@ from ferbench.contract.method import Method
 
 
 class Crashing(Method):
-    """Ends its process at the first step, as a fault in a library does."""
+    """Aborts its process at the first step, like a fault in a library."""
 
     views = Views(labeled={"weak": weak()})
 

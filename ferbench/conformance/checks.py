@@ -1,4 +1,4 @@
-"""The conformance suite: what every plugin of every kind must keep, in seconds, on the CPU."""
+"""The conformance suite: checks for plugins of every kind, which run on the CPU in seconds."""
 
 import importlib
 from collections.abc import Callable, Iterator
@@ -15,8 +15,8 @@ from ferbench.errors import PluginError, UsageError, suggestion
 
 LOADS = Check(
     "can be imported",
-    protects="every command that names it",
-    mend="repair the module, or the target that the hook registers",
+    protects="every command that uses this name",
+    mend="correct the module, or the target that the hook registers",
     function=lambda entry: _load(entry),
 )
 
@@ -24,14 +24,15 @@ LOADS = Check(
 def check_plugin(
     name: str, registry: Registry | None = None, *, slow: bool = False, root: Path | None = None
 ) -> list[CheckResult]:
-    """Check everything that a plugin registers, and the run events that it listens to.
+    """Check everything that a plugin registers, and its hooks for run events.
 
-    `name` is its entry point, its distribution or one of its names. Without a registry the installed plugins are read.
-    With `slow` the checks that start processes run too. `root` is the folder of a dataset that is the user's to bring.
+    `name` is its entry point, its distribution or one of its registered names. Without a registry, the installed
+    plugins are loaded. With `slow`, checks that start processes run too. `root` is the folder of a dataset that the
+    user must provide.
 
     Raises:
         UsageError: no plugin has this name.
-        PluginError: the plugin could not be loaded.
+        PluginError: the plugin cannot be loaded.
     """
     registry = load_registry() if registry is None else registry
     return [check() for _, check in planned_checks(registry, name, slow=slow, root=root)]
@@ -40,8 +41,8 @@ def check_plugin(
 def planned_checks(
     registry: Registry, name: str, *, slow: bool = False, root: Path | None = None
 ) -> Iterator[tuple[str, Callable[[], CheckResult]]]:
-    """The checks of a plugin by title, not yet run; of a target that cannot be imported, this finding alone."""
-    # Threads that wait for each other cost more than these small tensors.
+    """Yield the checks of a plugin by title, not yet run; a target that cannot be imported gets only that check."""
+    # For such small tensors, threads cost more than they save.
     torch.set_num_threads(1)
     plugins, entries = _found(registry, name)
     surroundings = Surroundings(registry, root)
@@ -68,7 +69,7 @@ def _planned(entry: Entry, check: Check, case: object) -> tuple[str, Callable[[]
 
 
 def _found(registry: Registry, name: str) -> tuple[list[LoadedPlugin], list[Entry]]:
-    """The plugins of a name with all that they register, or the entries that have the name themselves."""
+    """Return the plugins with a name and all their entries, or the entries that have this name themselves."""
     plugins = [plugin for plugin in registry.plugins if name in (plugin.name, plugin.distribution)]
     if plugins:
         return plugins, [entry for plugin in plugins for entry in plugin.entries]
@@ -77,7 +78,7 @@ def _found(registry: Registry, name: str) -> tuple[list[LoadedPlugin], list[Entr
     if problem := next((p for p in registry.problems if name in (p.plugin, p.distribution)), None):
         raise PluginError(str(problem))
     names = [p.name for p in registry.plugins] + [p.distribution for p in registry.plugins]
-    raise UsageError(f"no plugin '{name}'{suggestion(name, names)}; `ferbench plugins list` names them")
+    raise UsageError(f"no plugin '{name}'{suggestion(name, names)}; `ferbench plugins list` lists them")
 
 
 def _load(entry: Entry) -> str:

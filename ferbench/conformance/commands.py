@@ -1,4 +1,4 @@
-"""What every command must keep."""
+"""Checks for commands."""
 
 from dataclasses import dataclass
 
@@ -16,29 +16,29 @@ CHECKS = Checks()
 
 @dataclass(frozen=True)
 class CommandCase:
-    """A command by its name."""
+    """A command and its name."""
 
     name: str
     command: click.Command
 
     def call(self, *arguments: str) -> Result:
-        """The command's end, as if it were typed."""
+        """Call the command as if it were typed, and return the result."""
         return CliRunner().invoke(self.command, arguments, prog_name=f"ferbench {self.name}")
 
     def parts(self) -> list[tuple[str, click.Command]]:
-        """The command, or a group with each of its commands."""
+        """Return the command with its name; for a group, also each of its commands."""
         within = self.command.commands.items() if isinstance(self.command, click.Group) else ()
         return [(self.name, self.command), *((f"{self.name} {name}", part) for name, part in within)]
 
 
 def case(entry: Entry, surroundings: Surroundings) -> CommandCase:
-    """The case of a registered command."""
+    """Return the case of a registered command."""
     return CommandCase(entry.name, entry.load())
 
 
 @CHECKS.add(
     "is a click command with help",
-    protects="people at the command line: `ferbench NAME --help` says what each command and option does",
+    protects="people at the command line: `ferbench NAME --help` must explain each command and option",
     mend="decorate a function with @click.command(), write its docstring, and give each option a help=",
 )
 def helps(case: CommandCase) -> str:
@@ -55,9 +55,8 @@ def helps(case: CommandCase) -> str:
 
 @CHECKS.add(
     "a wrong option ends with exit code 2",
-    protects="scripts, which tell a mistake in the command (2) from a failure of the work (1)",
-    mend="leave exit codes to click and to ferbench.errors: raise UsageError, and never catch SystemExit "
-    "or call sys.exit",
+    protects="scripts: they distinguish a mistake in the command (2) from a failure of the work (1)",
+    mend="leave exit codes to click and ferbench.errors: raise UsageError, and never catch SystemExit or call sys.exit",
 )
 def usage(case: CommandCase) -> None:
     ended = case.call(WRONG)

@@ -1,4 +1,4 @@
-"""What a check is: a function that fails by raising, with what it protects and how to mend what it finds."""
+"""The parts of a check: a function that raises if it fails, what the check protects, and a remedy."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,12 +12,12 @@ Found = str | None
 
 
 class Doubt(str):
-    """What a check returns if it saw nothing wrong and nothing that proves the opposite; shown as a warning."""
+    """Returned by a check that found neither a fault nor a proof of the opposite; shown as a warning."""
 
 
 @dataclass(frozen=True)
 class CheckResult:
-    """One thing that was checked of one registered name."""
+    """The result of one check of one registered name."""
 
     name: str
     outcome: Outcome
@@ -27,7 +27,7 @@ class CheckResult:
 
     @property
     def ok(self) -> bool:
-        """Whether the check found nothing wrong; a warning does not make a plugin fail."""
+        """Whether the check did not fail; a warning is not a failure."""
         return self.outcome != "failed"
 
     def __str__(self) -> str:
@@ -38,9 +38,9 @@ class CheckResult:
 class Check:
     """A check of one kind of plugin.
 
-    `function` is given the kind's case (the loaded target and what its checks share). It returns a detail, None or a
-    `Doubt`, or raises: an AssertionError with what was found, or whatever a stranger's code raises.
-    A `slow` check starts processes; it runs only if it is asked for.
+    `function` receives the kind's case (the loaded target and objects that its checks share). It returns a detail, None
+    or a `Doubt`; or it raises an AssertionError with its finding, or any error of the plugin's code. A `slow` check
+    starts processes and runs only on request.
     """
 
     name: str
@@ -50,7 +50,7 @@ class Check:
     slow: bool = False
 
     def run(self, title: str, case: object) -> CheckResult:
-        """Check a case; whatever is raised is what was found."""
+        """Check a case; an error that is raised becomes the finding."""
         try:
             detail = self.function(case)
         except (Exception, SystemExit) as error:
@@ -67,7 +67,7 @@ class Checks(list[Check]):
     def add(
         self, name: str, *, protects: str, mend: str, slow: bool = False
     ) -> Callable[[Callable[[Any], Found]], Callable[[Any], Found]]:
-        """Make the function below a check."""
+        """Decorate a function to make it a check."""
 
         def added(function: Callable[[Any], Found]) -> Callable[[Any], Found]:
             self.append(Check(name, protects, mend, function, slow))

@@ -1,4 +1,4 @@
-"""Runs of a method in processes of their own, by `python -m`."""
+"""Run a method in new processes, by `python -m`."""
 
 import functools
 import importlib
@@ -19,9 +19,9 @@ HASH_SEEDS = ("1", "2")
 
 
 def in_fresh_processes(entry: Entry, variant: str, views: Mapping[str, str]) -> list[str]:
-    """How runs of a variant end in two new processes, in which hash() of a string differs.
+    """Return the digests of a variant's runs in two new processes, in which hash() of a string differs.
 
-    `views` are the targets of the views that the method asks for, by name. Raises AssertionError where one fails.
+    `views` are the targets of the views that the method asks for, by name. Raises AssertionError if a process fails.
     """
     module = "ferbench.conformance.fresh_process"
     command = [sys.executable, "-m", module, entry.target, entry.name, variant, json.dumps(dict(views))]
@@ -46,7 +46,7 @@ def in_fresh_processes(entry: Entry, variant: str, views: Mapping[str, str]) -> 
 
 
 def main(target: str, name: str, variant: str, views: str) -> None:
-    """Print the digest of a run's end."""
+    """Run the method and print the digest of the result."""
     torch.set_num_threads(1)
     method, own = _imported(target), {view: _imported(path) for view, path in json.loads(views).items()}
     print(run_toy(method, method_config(name, method, variant, None, {}), views=own).everything)

@@ -1,4 +1,4 @@
-"""What every head must keep."""
+"""Checks for heads."""
 
 from collections.abc import Mapping
 
@@ -18,7 +18,7 @@ CHECKS = Checks()
 
 
 def case(entry: Entry, surroundings: Surroundings) -> NetworkCase:
-    """The case of a registered head."""
+    """Return the case of a registered head."""
     target = entry.load()
     features = torch.randn(ROWS, SIZE, generator=torch.Generator().manual_seed(0))
     return NetworkCase(lambda: target(SIZE, INFO.n_classes), features, _outputs)
@@ -33,7 +33,7 @@ def _outputs(head: nn.Module, features: Tensor) -> Mapping[str, Tensor]:
 
 @CHECKS.add(
     "maps features to an Output",
-    protects="every method that the head is combined with, which reads logits, features, auxiliary loss and extras",
+    protects="every method with this head: it reads logits, features, auxiliary loss and extras",
     mend="subclass ferbench.contract.head.Head and return Output(logits (B, C), features (B, D), "
     "aux_loss, extras) with "
     "one row per image",
@@ -42,19 +42,19 @@ def shapes(case: NetworkCase) -> str:
     head, classes = case.built(), INFO.n_classes
     assert isinstance(head, Head), "it does not subclass ferbench.contract.head.Head"
     output = head(case.inputs)
-    assert isinstance(output, Output), f"forward gives {type(output).__name__}, not Output"
+    assert isinstance(output, Output), f"forward returns {type(output).__name__}, not Output"
     assert output.logits.shape == (ROWS, classes), f"logits are {tuple(output.logits.shape)}, not ({ROWS}, {classes})"
     for name, value in {"features": output.features, **output.extras}.items():
-        assert value.shape[:1] == (ROWS,), f"'{name}' is {tuple(value.shape)}: one row per image is wanted"
+        assert value.shape[:1] == (ROWS,), f"'{name}' is {tuple(value.shape)}, but it must have one row per image"
     if output.aux_loss is not None:
-        assert output.aux_loss.shape == (), f"aux_loss is {tuple(output.aux_loss.shape)}; a scalar is wanted"
-    assert output.logits.requires_grad, "logits have no gradient: nothing in the head can be trained"
+        assert output.aux_loss.shape == (), f"aux_loss is {tuple(output.aux_loss.shape)}, but it must be a scalar"
+    assert output.logits.requires_grad, "logits have no gradient, so the head cannot be trained"
     return f"({ROWS}, {SIZE}) to ({ROWS}, {classes})"
 
 
 @CHECKS.add(
     "never waits for the device",
-    protects="the speed of every method on a GPU: a head that reads a value stalls it at every step",
+    protects="the speed of every method on a GPU: a head that reads a value stalls the GPU at every step",
     mend="replace .item(), .cpu(), .tolist(), `if tensor` and boolean-mask indexing by torch.where and masks",
 )
 def static(case: NetworkCase) -> None:

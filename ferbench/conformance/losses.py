@@ -1,4 +1,4 @@
-"""Watches the losses of a run: are they what they are said to be, and do pseudo-labels train as the method reports?"""
+"""Watch the losses of a run: do they satisfy the contract, and do pseudo-labels train as the method reports?"""
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping
@@ -14,19 +14,19 @@ from ferbench.training.loop import Training
 from ferbench.training.losses import check_losses
 
 EVERY = 3  # steps
-USED = 0.5  # an image with a larger mask is said to train
+USED = 0.5  # an image with a larger mask counts as used for training
 
 
 @dataclass
 class _Forward:
-    """Images that went through the net with gradient, and what came out."""
+    """Images that went through the net with gradient, and the output."""
 
     images: Tensor
     output: Output
 
 
 class LossWatch:
-    """Stands between the engine and a stage's loss; `fault` is the first thing that is not as `Losses` describes."""
+    """Wraps a stage's loss for the engine; `fault` describes the first breach of the contract of `Losses`."""
 
     def __init__(self, variant: str) -> None:
         self.variant = variant
@@ -57,20 +57,19 @@ class LossWatch:
         return losses
 
     def verdict(self) -> str:
-        """What the gradients say of masks and pseudo-labels; raises AssertionError where they contradict."""
+        """Return a summary of the gradients; raises AssertionError if they contradict masks or pseudo-labels."""
         seen, where = self.counts, f"variant '{self.variant}': "
         if not seen["images"]:
             return f"{self.variant}: no pseudo-labels"
         assert 2 * seen["used without gradient"] <= seen["used"] or not seen["used"], (
             f"{where}{seen['used without gradient']} of {seen['used']} images with a mask above {USED} do "
-            f"not train: the "
-            "total has no gradient at what the net gives for them"
+            "not train: the total has no gradient with respect to the net's output for them"
         )
         assert 2 * seen["other label"] <= seen["by label"] or not seen["by label"], (
-            f"{where}{seen['other label']} of {seen['by label']} images train by another label than the reported one"
+            f"{where}{seen['other label']} of {seen['by label']} images train with a different label than reported"
         )
         assert 2 * seen["unused by label"] <= seen["unused"] or not seen["unused"], (
-            f"{where}{seen['unused by label']} of {seen['unused']} images with mask 0 train by their pseudo-label"
+            f"{where}{seen['unused by label']} of {seen['unused']} images with mask 0 train with their pseudo-label"
         )
         return f"{self.variant}: {seen['used']} of {seen['images']} used"
 
@@ -87,7 +86,7 @@ class LossWatch:
             self._judge(of_image, int(losses.pseudo_label[image]), float(losses.mask[image]))
 
     def _judge(self, rows: list[list[Tensor]], label: int, mask: float) -> None:
-        """One image: its rows in the net's output as (probabilities, gradient of logits, gradient of features)."""
+        """Count one image; `rows` has its probabilities, and the gradients of its logits and features."""
         seen = self.counts
         trained_by = {by for p, logits, _ in rows if (by := hard_label(p, logits)) is not None}
         seen["images"] += 1
@@ -101,7 +100,7 @@ class LossWatch:
             seen["unused by label"] += label in trained_by
 
     def _rows(self, total: Tensor, views: Mapping[str, Tensor]) -> Iterator[tuple[int, Tensor, Tensor, Tensor]]:
-        """Rows of the net's outputs that are unlabeled images as they were given, with the total's gradient there."""
+        """Yield the rows of the net's outputs that belong to unchanged unlabeled images, with the total's gradients."""
         number = {row.tobytes(): i for images in views.values() for i, row in enumerate(images.numpy())}
         given = [t for f in self._forwards for t in (f.output.logits, f.output.features)]
         if not given:
@@ -123,7 +122,7 @@ class LossWatch:
 
 
 def hard_label(probabilities: Tensor, gradient: Tensor) -> int | None:
-    """The class y if a gradient of logits is w * (probabilities - onehot(y)), that of a cross-entropy with y."""
+    """Return y if a gradient of logits is w * (probabilities - onehot(y)), as for cross-entropy with y; else None."""
     label = int(gradient.argmin())
     others = torch.arange(len(gradient)) != label
     ratios = gradient[others] / probabilities[others]
@@ -132,10 +131,10 @@ def hard_label(probabilities: Tensor, gradient: Tensor) -> int | None:
 
 
 def check_values(losses: Losses, n_classes: int) -> None:
-    """Raise AssertionError for what the engine does not look at, since it would wait: values and gradient."""
+    """Raise AssertionError for wrong values or gradients, which the engine cannot check without waiting."""
     for name, term in {"total": losses.total, **losses.terms}.items():
         assert bool(term.isfinite()), f"term '{name}' is {float(term)}"
-    assert losses.total.requires_grad, "the total has no gradient: it does not depend on what the net gives"
+    assert losses.total.requires_grad, "the total has no gradient: it does not depend on the net's output"
     if losses.pseudo_label is None or losses.mask is None:
         return
     labels, mask = losses.pseudo_label, losses.mask
@@ -150,7 +149,7 @@ def _row(gradient: Tensor | None, of: Tensor, row: int) -> Tensor:
 
 
 def _values(batch: Batch) -> dict[str, Tensor]:
-    """Copies of a batch's tensors by name."""
+    """Return copies of a batch's tensors, by name."""
     values = {"labels": batch.labels, "label_probs": batch.label_probs}
     for role, drawn in (("labeled", batch.labeled), ("unlabeled", batch.unlabeled)):
         if drawn is not None:

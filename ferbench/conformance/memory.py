@@ -1,4 +1,4 @@
-"""Counts the tensors that live while a method trains."""
+"""Count the tensors in memory while a method trains."""
 
 import gc
 import itertools
@@ -8,35 +8,38 @@ from contextlib import contextmanager
 
 import torch
 
+from ferbench.contract.protocol import EPOCHS
 from ferbench.training.loop import Training
 
 SAMPLES = 5
 
 
 class MemoryWatch:
-    """Asked after every step; samples the second half of each stage, since a bank may fill in the first."""
+    """Called after every step; samples the second half of each stage, because a bank may fill up in the first."""
 
     def __init__(self) -> None:
         self._samples: dict[str, list[tuple[int, int]]] = defaultdict(list)
 
     def __call__(self, training: Training) -> None:
         planned = training.stages[training.progress.stage]
-        half = planned.steps // 2
-        every = max(1, half // (SAMPLES - 1))
+        # A multiple of an epoch: the numbers of its steps are kept on the device until it ends.
+        epoch = max(1, planned.steps // EPOCHS)
+        every = max(epoch, planned.steps // 2 // (SAMPLES - 1) // epoch * epoch)
         left = planned.steps - training.progress.step
         if left <= every * (SAMPLES - 1) and left % every == 0:
+            training.background.wait()  # a checkpoint that is still being written holds copies of the tensors
             self._samples[planned.stage.name].append(_living_tensors())
 
     def verdict(self, variant: str) -> str:
-        """What lived at the end; raises AssertionError where number or size has grown from sample to sample."""
+        """Return the number of tensors at the end; raises AssertionError if number or size grew with every sample."""
         texts = []
         for stage, samples in self._samples.items():
             counts, sizes = zip(*samples, strict=True)
             for what, values in (("tensors", counts), ("bytes in tensors", sizes)):
                 grows = len(values) > 2 and all(a < b for a, b in itertools.pairwise(values))
                 assert not grows, (
-                    f"variant '{variant}', stage '{stage}': {values[0]:,} {what} at half of the steps, "
-                    f"{values[-1]:,} at the end, and more at each look between"
+                    f"variant '{variant}', stage '{stage}': {values[0]:,} {what} after half of the steps, "
+                    f"{values[-1]:,} at the end, and growing at each sample between"
                 )
             texts.append(f"{counts[-1]} tensors")
         return ", ".join(texts)
@@ -44,7 +47,7 @@ class MemoryWatch:
 
 @contextmanager
 def new_objects_alone() -> Iterator[None]:
-    """Within it looks at what lives see what is made within it: to go through all that a session has takes seconds."""
+    """In this block only new objects are counted, because counting all objects of a session takes seconds."""
     gc.freeze()
     try:
         yield
@@ -53,7 +56,7 @@ def new_objects_alone() -> Iterator[None]:
 
 
 def _living_tensors() -> tuple[int, int]:
-    """Number and bytes of all tensors that Python knows, but for those that are frozen."""
+    """Return number and bytes of all tensors that Python tracks, except frozen objects."""
     gc.collect()
     count = size = 0
     for thing in gc.get_objects():

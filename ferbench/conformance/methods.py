@@ -1,4 +1,4 @@
-"""What every method must keep, checked on the toy task."""
+"""Checks for methods, on the toy task."""
 
 import functools
 from collections.abc import Iterator
@@ -50,41 +50,41 @@ class MethodCase:
         return id(self)
 
     def configs(self) -> Iterator[tuple[str, MethodConfig]]:
-        """Every variant with its options."""
-        assert self.method.variants, "it has no variants; the least is {'described': {}}"
+        """Yield every variant with its options."""
+        assert self.method.variants, "it has no variants; declare at least {'described': {}}"
         for variant in self.method.variants:
             yield variant, method_config(self.entry.name, self.method, variant, None, {})
 
-    @functools.cache  # noqa: B019 - a case lives as long as its checks
+    @functools.cache  # noqa: B019 - the cache is freed with the case
     def whole(self, variant: str) -> Ended:
-        """The uninterrupted run of a variant."""
+        """Run a variant without interruption."""
         return self.run(dict(self.configs())[variant])
 
     def run(self, config: MethodConfig, **more: Any) -> Ended:
-        """A run with options; `more` is what `run_toy` takes."""
+        """Run with options; `more` are further arguments of `run_toy`."""
         kinds = view_kinds(self.method(config))
         own = {name: self.surroundings.registry.load("views", name) for name in kinds}
         return run_toy(self.method, config, views=own, **more)
 
     @functools.cache  # noqa: B019
     def watched(self, variant: str) -> tuple[LossWatch, Ended | Exception]:
-        """The same run again with all its losses looked at, and how it ended."""
+        """Repeat the run while watching its losses; return the watch, and the end or error of the run."""
         watch = LossWatch(variant)
         try:
             return watch, self.run(dict(self.configs())[variant], observer=watch)
-        except Exception as error:  # a loss of a wrong shape can stop the engine; its fault is told first
+        except Exception as error:  # a loss of a wrong shape can stop the engine; the watch has the better message
             return watch, error
 
 
 def case(entry: Entry, surroundings: Surroundings) -> MethodCase:
-    """The case of a registered method."""
+    """Return the case of a registered method."""
     return MethodCase(entry, entry.load(), surroundings)
 
 
 @CHECKS.add(
     "options have descriptions and valid defaults",
-    protects="`ferbench list methods -v`, the report and the record show what each option means",
-    mend="give every field of Config a default that its own bounds admit and a Field(description=...)",
+    protects="`ferbench list methods -v`, reports and records: they show what each option means",
+    mend="give every field of Config a default within its bounds and a Field(description=...)",
 )
 def options(case: MethodCase) -> str:
     count = 0
@@ -96,21 +96,23 @@ def options(case: MethodCase) -> str:
 
 
 @CHECKS.add(
-    "titles are those of variants",
-    protects="a title of a variant that there is not is never shown, and the one that was meant has none",
-    mend="give register(titles={...}) the names that stand in variants",
+    "titles belong to existing variants",
+    protects="tables: a title for an unknown variant is never shown, and the intended variant has none",
+    mend="use the names in variants for register(titles={...})",
 )
 def titles(case: MethodCase) -> str:
     for variant in case.entry.titles:
         known = f"it has {', '.join(case.method.variants)}{suggestion(variant, case.method.variants)}"
-        assert variant in case.method.variants, f"'{case.entry.titles[variant]}' is of variant '{variant}'; {known}"
+        assert variant in case.method.variants, (
+            f"'{case.entry.titles[variant]}' is for an unknown variant '{variant}'; {known}"
+        )
     return f"{len(case.entry.titles)} titles"
 
 
 @CHECKS.add(
     "stages and views are declared",
-    protects="`--dry-run` and the plan of a run, which are made before there are images or nets",
-    mend="use nothing but self.config in __init__ and in stages(), and give every stage its Views",
+    protects="`--dry-run` and planning, which happen before there are images or nets",
+    mend="use only self.config in __init__ and in stages(), and give every stage its Views",
 )
 def declared(case: MethodCase) -> str:
     found = [stage.name for _, config in case.configs() for stage in case.method(config).declared_stages()]
@@ -119,11 +121,9 @@ def declared(case: MethodCase) -> str:
 
 @CHECKS.add(
     "losses are tensors of the right shapes and ranges",
-    protects="the engine minimises the total, and history and report show terms, pseudo-labels and masks as they are "
-    "described",
+    protects="training and reports: the engine minimises the total; reports show terms, pseudo-labels and masks",
     mend="return Losses(total, pseudo_label=, mask=, **terms): scalar tensors, (B,) int64 class numbers "
-    "and (B,) floats "
-    "in 0..1 for the B unlabeled images, in their order; leave the batch as it is",
+    "and (B,) floats in 0..1 for the B unlabeled images, in their order; do not change the batch",
 )
 def losses(case: MethodCase) -> None:
     for variant, _ in case.configs():
@@ -134,8 +134,8 @@ def losses(case: MethodCase) -> None:
 
 
 @CHECKS.add(
-    "pseudo-labels and mask are those that train",
-    protects="the mask rate and the precision of pseudo-labels in tables, which say what the unlabeled images did",
+    "reported pseudo-labels and mask are the ones that train",
+    protects="mask rate and pseudo-label precision in tables, which show what the unlabeled images contributed",
     mend="return the pseudo_label and the mask that the loss itself uses",
 )
 def honest_mask(case: MethodCase) -> Found:
@@ -144,7 +144,7 @@ def honest_mask(case: MethodCase) -> Found:
 
 @CHECKS.add(
     "the loss never waits for the device",
-    protects="the speed on a GPU: a loss that reads a value stalls it at every step and cannot be captured",
+    protects="the speed on a GPU: a loss that reads a value stalls the GPU at every step and cannot be captured",
     mend="replace .item(), .cpu(), .tolist(), `if tensor` and boolean-mask indexing by torch.where and masks",
 )
 def static(case: MethodCase) -> str:
@@ -155,10 +155,9 @@ def static(case: MethodCase) -> str:
 
 @CHECKS.add(
     "a run is deterministic",
-    protects="that a result can be computed again from its record",
-    mend="draw from self.random, self.uniform and their like alone, never from random, numpy.random, "
-    "time or files, and "
-    "keep all state in buffers",
+    protects="reproduction: a result must be the same if it is computed again from its record",
+    mend="draw only by self.random, self.uniform and similar, never from random, numpy.random, "
+    "time or files, and keep all state in buffers",
 )
 def deterministic(case: MethodCase) -> None:
     for variant, _ in case.configs():
@@ -169,8 +168,8 @@ def deterministic(case: MethodCase) -> None:
 
 
 @CHECKS.add(
-    "a run that was stopped goes on to the same end",
-    protects="runs that a scheduler or a person stops: they resume bit for bit",
+    "a stopped and resumed run gives the same result",
+    protects="runs that a scheduler or a person stops: they must resume bit for bit",
     mend="keep state in buffers, which are in the checkpoint, and draw from self.random",
 )
 def resume(case: MethodCase) -> None:
@@ -183,15 +182,15 @@ def resume(case: MethodCase) -> None:
             begun += steps
         resumed = case.run(config, stops=stops)
         assert case.whole(variant).everything == resumed.everything, (
-            f"variant '{variant}': stopped and resumed within {_and([stage.name for stage in stages])}, "
+            f"variant '{variant}', stopped and resumed in {_and([stage.name for stage in stages])}: "
             + _difference(case.whole(variant), resumed)
         )
 
 
 @CHECKS.add(
     "the loss is finite and trains the net",
-    protects="hours of computing on a method that learns nothing",
-    mend="make the total depend on what the net gives for the views, without .detach() on the way",
+    protects="computing time: a method that learns nothing wastes hours",
+    mend="make the total depend on the net's output for the views, without .detach() in between",
 )
 def trains(case: MethodCase) -> str:
     texts = []
@@ -199,28 +198,28 @@ def trains(case: MethodCase) -> str:
         ended = case.whole(variant)
         assert ended.history, "no epoch was recorded"
         begin = state_digest(toy_start(case.method, config))
-        assert state_digest(ended.method.net) != begin, f"variant '{variant}': training leaves the net as it was"
+        assert state_digest(ended.method.net) != begin, f"variant '{variant}': training does not change the net"
         texts.append(f"{variant}: loss {ended.history[0].loss:.2f} to {ended.history[-1].loss:.2f}")
     return ", ".join(texts)
 
 
 @CHECKS.add(
     "every option changes something",
-    protects="ablations and tuning: an option that does nothing makes equal runs look like a finding",
+    protects="ablations and tuning: with an option that has no effect, equal runs look like a finding",
     mend="use the option, or remove it",
 )
 def no_option_ignored(case: MethodCase) -> Found:
     ignored, idle, unvaried = ignored_options(case.method, [config for _, config in case.configs()], case.run)
-    assert not ignored, f"nothing reads {_and(ignored)}, whatever the other options are"
-    parts = [f"changed nothing in the check: {_and(idle)}"] if idle else []
-    parts += [f"cannot be varied here: {_and(unvaried)}"] if unvaried else []
+    assert not ignored, f"no code reads {_and(ignored)}, whatever the values of the other options"
+    parts = [f"without effect in this check: {_and(idle)}"] if idle else []
+    parts += [f"cannot be varied by this check: {_and(unvaried)}"] if unvaried else []
     return Doubt("; ".join(parts)) if parts else None
 
 
 @CHECKS.add(
     f"memory does not grow over {MEMORY_STEPS} steps",
-    protects="long runs, which would end when the memory of the device does",
-    mend="keep tensors in buffers of a fixed size, .detach() what outlives a step, and append to no list",
+    protects="long runs, which would otherwise run out of memory",
+    mend="keep tensors in buffers of a fixed size, .detach() tensors kept after a step, and do not append to lists",
 )
 def memory(case: MethodCase) -> Found:
     variant, config = next(case.configs())
@@ -232,20 +231,20 @@ def memory(case: MethodCase) -> Found:
 
 @CHECKS.add(
     "the engine takes every optimizer step",
-    protects="that a record says what trained: optimizers and their settings, and that their state is checkpointed",
-    mend="give the stage its OptimizerSettings, further ones by name, and step with take_step in Stage.step",
+    protects="records and checkpoints: they contain optimizer settings and state only for steps that the engine takes",
+    mend="give the stage its OptimizerSettings, name further optimizers, and take steps with take_step in Stage.step",
 )
 def inner_steps(case: MethodCase) -> None:
     for variant, _ in case.configs():
         inner = case.whole(variant).inner_steps
         found = ", ".join(f"{count} of {name}" for name, count in inner.items())
-        assert not inner, f"variant '{variant}': optimizer steps that the engine does not take: {found}"
+        assert not inner, f"variant '{variant}': these optimizer steps bypass the engine: {found}"
 
 
 @CHECKS.add(
-    "evaluation_net gives the same net each time",
-    protects="that the weights that are saved are those that were scored",
-    mend="build the evaluated net from state that training leaves, without drawing random numbers",
+    "evaluation_net returns the same net each time",
+    protects="saved models: their weights must be the ones that were scored",
+    mend="build the evaluated net from the state after training, without drawing random numbers",
 )
 def evaluation_net(case: MethodCase) -> None:
     images = toy_task(unlabeled=False, device=CPU).maker.normalised(torch.full((4, 16, 16, 3), 90, dtype=torch.uint8))
@@ -253,21 +252,20 @@ def evaluation_net(case: MethodCase) -> None:
         method, given, scores = case.whole(variant).method, [], []
         for _ in range(3):
             net = method.evaluation_net()
-            assert isinstance(net, nn.Module), f"it is a {type(net).__name__}, and no module that gives an Output"
+            assert isinstance(net, nn.Module), f"it is a {type(net).__name__}, not a module that returns an Output"
             given.append(state_digest(net))
             with torch.no_grad():
                 scores.append(net.eval()(images).logits)
-        assert len(set(given)) == 1, f"variant '{variant}': three calls give nets of different weights"
+        assert len(set(given)) == 1, f"variant '{variant}': three calls return nets with different weights"
         assert all(torch.equal(scores[0], other) for other in scores), (
-            f"variant '{variant}': three calls give nets with different logits for the same images"
+            f"variant '{variant}': three calls return nets with different logits for the same images"
         )
 
 
 @CHECKS.add(
-    "other processes compute the same",
-    protects="that a result can be computed again: hash() of a string, the order of a set, a process's id or the time "
-    "differ in each process",
-    mend="let nothing depend on hash(), on the order of sets or on the process; use hashlib and sorted()",
+    "other processes compute the same result",
+    protects="reproduction: hash() of a string, the order of a set, the process id and the time differ in each process",
+    mend="do not depend on hash(), on the order of sets or on the process; use hashlib and sorted()",
     slow=True,
 )
 def fresh_processes(case: MethodCase) -> str:
@@ -275,12 +273,14 @@ def fresh_processes(case: MethodCase) -> str:
         registry = case.surroundings.registry
         views = {name: registry.get("views", name).target for name in view_kinds(case.method(config))}
         ends = {*in_fresh_processes(case.entry, variant, views), case.whole(variant).everything}
-        assert len(ends) == 1, f"variant '{variant}': runs of one seed in three processes end in {len(ends)} ways"
+        assert len(ends) == 1, (
+            f"variant '{variant}': runs with one seed in three processes have {len(ends)} different results"
+        )
     return "three processes"
 
 
 def toy_start(method: type[Method], config: MethodConfig) -> Network:
-    """The net before the first step."""
+    """Return the net before the first step."""
     built = method(config)
     net = toy_network(built)
     built.prepare(toy_builders(built))
@@ -290,8 +290,8 @@ def toy_start(method: type[Method], config: MethodConfig) -> Network:
 
 def _difference(first: Ended, second: Ended) -> str:
     if first.weights != second.weights:
-        return "two runs of one seed end in different weights"
-    return "two runs of one seed end in equal weights, but the method's state or the history differs"
+        return "two runs with one seed end with different weights"
+    return "two runs with one seed end with equal weights, but the method's state or the history differs"
 
 
 def _and(names: list[str]) -> str:
@@ -299,9 +299,9 @@ def _and(names: list[str]) -> str:
 
 
 @CHECKS.add(
-    "hidden labels and test images change nothing",
-    protects="every comparison: a method that reaches labels beyond its budget, or test images, wins by that",
-    mend="use what the batch gives, and no file of a dataset; `ferbench audit` trains longer",
+    "hidden labels and test images have no effect",
+    protects="every comparison: access to test images, or to labels beyond the budget, is an unfair advantage",
+    mend="use only the contents of the batch, and no file of a dataset; `ferbench audit` trains longer",
     slow=True,
 )
 def audited(case: MethodCase) -> Found:
@@ -325,5 +325,7 @@ def audited(case: MethodCase) -> Found:
         if item.job.plan["relabeled"]:
             return Doubt("it declares that it sees labels beyond the budget; its records are never standard")
         found = audit(item.job, registry, Path(folder), lambda event: None, lambda: None)
-        assert not found, f"with other labels of unlabeled images and other test images, {', '.join(found)} differ"
+        assert not found, (
+            f"with other labels of unlabeled images and other test images, these differ: {', '.join(found)}"
+        )
     return "20 steps"

@@ -1,4 +1,4 @@
-"""What every head and every backbone must keep: both map a batch to rows and are averaged, saved and resumed."""
+"""Checks for both heads and backbones, which map a batch to rows and are averaged, saved and resumed."""
 
 import random
 from collections.abc import Callable, Mapping
@@ -10,30 +10,30 @@ from torch import Tensor, nn
 
 from ferbench.conformance.framework import Checks
 
-STEPS = 3  # of training before its state is compared
+STEPS = 3  # training steps before states are compared
 
 
 @dataclass(frozen=True)
 class NetworkCase:
-    """A head or a backbone: how it is built, what it is given, and what it gives, by name."""
+    """A head or a backbone: a function that builds it, its inputs, and a function that returns its outputs by name."""
 
     build: Callable[[], nn.Module]
     inputs: Tensor
     outputs: Callable[[nn.Module, Tensor], Mapping[str, Tensor]]
 
     def built(self, seed: int = 0) -> nn.Module:
-        """A new one from torch's seed."""
+        """Build a new one after setting torch's seed."""
         torch.manual_seed(seed)
         return self.build()
 
 
 COMMON = Checks()
-"""Those that hold for heads and backbones alike."""
+"""The checks for heads and backbones."""
 
 
 @COMMON.add(
-    "random weights come from torch's seed alone",
-    protects="that a seed gives one net: cells are computed again from it, and methods are compared from equal starts",
+    "random weights depend only on torch's seed",
+    protects="reproduction and comparisons: one seed must always give the same net, so that methods start equal",
     mend="draw initial weights from torch's global generator, which the engine seeds; not from random, numpy or time",
 )
 def seeded(case: NetworkCase) -> None:
@@ -43,13 +43,13 @@ def seeded(case: NetworkCase) -> None:
         np.random.seed(other)
         states.append(case.built().state_dict())
     for name, value in states[0].items():
-        assert torch.equal(value, states[1][name]), f"'{name}' differs between two nets built from one torch seed"
+        assert torch.equal(value, states[1][name]), f"'{name}' differs between two nets built with the same torch seed"
 
 
 @COMMON.add(
-    "its state is all in its state_dict",
-    protects="checkpoints, resumed runs, the EMA teacher and saved models, which hold the state_dict and nothing else",
-    mend="keep state in parameters and buffers (register_buffer), not in attributes of Python or in the module",
+    "its state_dict contains all of its state",
+    protects="checkpoints, resumed runs, the EMA teacher and saved models: they contain only the state_dict",
+    mend="keep state in parameters and buffers (register_buffer), not in Python attributes or global variables",
 )
 def no_hidden_state(case: NetworkCase) -> None:
     trained = case.built()
@@ -62,16 +62,14 @@ def no_hidden_state(case: NetworkCase) -> None:
         for name, value in first.items():
             assert torch.equal(value, second[name]), (
                 f"{name} differs between a net that was trained for {STEPS} steps and a new one with its "
-                f"state_dict, "
-                f"in {'training' if mode else 'evaluation'} mode"
+                f"state_dict, in {'training' if mode else 'evaluation'} mode"
             )
 
 
 @COMMON.add(
     "evaluation is deterministic",
     protects="scores and pseudo-labels: a model must give the same answer each time",
-    mend="let dropout and noise act only where self.training is true; use nn.Dropout, or F.dropout(x, p, "
-    "self.training)",
+    mend="apply dropout and noise only if self.training is true; use nn.Dropout, or F.dropout(x, p, self.training)",
 )
 def same_in_evaluation(case: NetworkCase) -> None:
     net = case.built().eval()
@@ -81,13 +79,13 @@ def same_in_evaluation(case: NetworkCase) -> None:
 
 
 @COMMON.add(
-    "an image is evaluated alone as in a batch",
-    protects="scores: what is predicted for a face must not depend on which faces are tested beside it",
-    mend="let no operation in evaluation mode mix rows of the batch (batch statistics, attention over the batch)",
+    "in evaluation, an image gives the same output alone and in a batch",
+    protects="scores: the prediction for a face must not depend on the other faces in the batch",
+    mend="in evaluation mode, do not mix rows of the batch (batch statistics, attention over the batch)",
 )
 def no_mixing(case: NetworkCase) -> None:
     net = case.built()
-    for _ in range(STEPS):  # statistics of BatchNorm that are not those of the start
+    for _ in range(STEPS):  # so that BatchNorm's statistics are not the initial ones
         _train(case, net)
     net.eval()
     whole = _outputs(case, net, case.inputs)
@@ -95,7 +93,7 @@ def no_mixing(case: NetworkCase) -> None:
         for name, value in _outputs(case, net, case.inputs[row : row + 1]).items():
             if value.ndim:
                 assert torch.allclose(value[0], whole[name][row], rtol=1e-3, atol=1e-4), (
-                    f"{name} of image {row} differs if it is evaluated alone"
+                    f"{name} of image {row} differs if the image is evaluated alone"
                 )
 
 
@@ -106,7 +104,7 @@ def _outputs(case: NetworkCase, net: nn.Module, inputs: Tensor, seed: int = 0) -
 
 
 def _train(case: NetworkCase, net: nn.Module) -> None:
-    """One step of gradient descent on some loss."""
+    """Take one step of gradient descent on an arbitrary loss."""
     net.train()
     outputs = case.outputs(net, case.inputs)
     total = torch.stack([value.float().square().mean() for value in outputs.values() if value.requires_grad]).sum()

@@ -1,4 +1,4 @@
-"""Which options of a method change nothing? Each is varied, and each reading of an option is noted."""
+"""Find options of a method that have no effect: vary each option, and note which options are read."""
 
 import types
 import typing
@@ -14,8 +14,8 @@ from ferbench.contract.method import Method, MethodConfig
 from ferbench.errors import FerbenchError
 from ferbench.records.dotted import nested
 
-QUICK, LONG = 4, 20  # steps of a run that looks for a change
-TRIED = 2  # values of an option in each variant
+QUICK, LONG = 4, 20  # steps of the runs that are compared
+TRIED = 2  # number of other values of an option in each variant
 WHOLE = ("model_dump", "model_dump_json", "model_copy", "__dict__", "__iter__")
 """Attributes through which all options of a group can be read."""
 
@@ -23,9 +23,9 @@ WHOLE = ("model_dump", "model_dump_json", "model_copy", "__dict__", "__iter__")
 def ignored_options(
     method: type[Method], configs: Sequence[MethodConfig], run: Callable[..., Ended]
 ) -> tuple[list[str], list[str], list[str]]:
-    """Options that nothing reads; those that are read and changed nothing in the check; those without a second value.
+    """Return the options that no code reads, those that are read but had no effect, and those without a second value.
 
-    An option counts as read if any run reads it, whatever its other options: many belong to a value of another.
+    An option counts as read if any run reads it, because many options matter only for one value of another option.
     """
     readings = _Readings()
     names = list(configs[0].option_fields())
@@ -43,14 +43,14 @@ def ignored_options(
 
 
 class _Readings:
-    """Notes which options are read, by dotted name."""
+    """Notes the dotted names of options that are read."""
 
     def __init__(self) -> None:
         self.names: set[str] = set()
         self._classes: dict[tuple[type[MethodConfig], str], type[MethodConfig]] = {}
 
     def watched(self, config: MethodConfig, prefix: str = "") -> MethodConfig:
-        """A copy of options that tells when they are read."""
+        """Return a copy of the options that notes every reading."""
         copied = config.model_copy()
         for name, value in config.__dict__.items():
             if isinstance(value, MethodConfig):
@@ -74,7 +74,7 @@ class _Readings:
 
 
 def _varied(method: type[Method], configs: Sequence[MethodConfig], name: str) -> Iterator[tuple[int, MethodConfig]]:
-    """The configurations with other values of an option, with the number of the one that each was made from."""
+    """Yield configurations with other values of an option, each after the number of the one it was made from."""
     field = configs[0].option_fields()[name]
     for number, config in enumerate(configs):
         found = 0
@@ -91,7 +91,7 @@ def _varied(method: type[Method], configs: Sequence[MethodConfig], name: str) ->
 
 
 def _other_values(value: Any, annotation: Any) -> Iterator[Any]:
-    """Candidates for another value, in JSON, the near ones first; some may not be valid."""
+    """Yield candidates for another value, in JSON, similar ones first; some may be invalid."""
     origin = typing.get_origin(annotation)
     if origin is Literal:
         yield from (choice for choice in typing.get_args(annotation) if choice != value)
@@ -117,8 +117,8 @@ def _some(annotation: Any) -> Any:
 
 
 def _end(run: Callable[..., Ended], config: MethodConfig, steps: int) -> str:
-    """The digest of a run's end, or the error that it ends with."""
+    """Return the digest of a run's result, or the text of its error."""
     try:
         return run(config, steps=steps).everything
-    except Exception as error:  # a value that cannot be run is not ignored
+    except Exception as error:  # a value that makes the run fail has an effect
         return repr(error)

@@ -1,4 +1,4 @@
-"""What every protocol must keep."""
+"""Checks for protocols."""
 
 import re
 from collections.abc import Iterator
@@ -33,7 +33,7 @@ class ProtocolCase:
     surroundings: Surroundings
 
     def budgets(self) -> Iterator[tuple[str, list[Budget]]]:
-        """Every budget of its tables with each allocation that may spread it."""
+        """Yield a title for every budget in its tables, with the budget under each possible allocation."""
         of = self.protocol
         for ratio in of.ratios:
             yield f"ratio {ratio}", [Budget(ratio=ratio, allocation=of.allocations[0])]
@@ -44,42 +44,42 @@ class ProtocolCase:
 
 
 def case(entry: Entry, surroundings: Surroundings) -> ProtocolCase:
-    """The case of a registered protocol."""
+    """Return the case of a registered protocol."""
     return ProtocolCase(entry.name, entry.load(), surroundings)
 
 
 @CHECKS.add(
-    "is a Protocol of its registered name",
-    protects="records and tables, which name the protocol and look it up by that name",
-    mend="register an instance of ferbench.contract.protocol.Protocol whose name is the registered one, with a version "
-    "at its end such as -v1",
+    "is a Protocol with its registered name",
+    protects="records and tables, which look up the protocol by this name",
+    mend="register an instance of ferbench.contract.protocol.Protocol whose field name is the registered name and ends "
+    "with a version such as -v1",
 )
 def named(case: ProtocolCase) -> str:
-    assert isinstance(case.protocol, Protocol), "it is no ferbench.contract.protocol.Protocol"
-    assert case.protocol.name == case.name, f"its name is '{case.protocol.name}', it is registered as '{case.name}'"
-    assert re.search(r"-v\d+$", case.name), "its name ends with no version: results of an edited one could not be told"
+    assert isinstance(case.protocol, Protocol), "it is not a ferbench.contract.protocol.Protocol"
+    assert case.protocol.name == case.name, f"its name is '{case.protocol.name}', but it is registered as '{case.name}'"
+    assert re.search(r"-v\d+$", case.name), "its name does not end with a version, which must change with its rules"
     return case.protocol.purpose
 
 
 @CHECKS.add(
-    "has no field that the engine does not know",
-    protects="what a record says of its protocol: a field that nobody reads looks like a rule and changes nothing",
-    mend="use the fields of Protocol; what they cannot say needs a change of ferbench",
+    "has only fields that the engine knows",
+    protects="records: a field that no code reads looks like a rule, but has no effect",
+    mend="use only the fields of Protocol; other rules need a change of ferbench",
 )
 def no_unknown_field(case: ProtocolCase) -> None:
     known = set(Protocol.model_fields)
     unknown = sorted(set(type(case.protocol).model_fields) - known)
-    assert not unknown, f"nothing reads {', '.join(unknown)}"
+    assert not unknown, f"no code reads {', '.join(unknown)}"
 
 
 @CHECKS.add(
     "every recipe can be built",
-    protects="the first cell of somebody's sweep",
-    mend="give `recipes` a 'default', name installed backbones, and choose an image_size that they take",
+    protects="the first cell of every sweep",
+    mend="give `recipes` a 'default', name installed backbones, and choose an image_size that they support",
 )
 def recipes(case: ProtocolCase) -> str:
     recipes = case.protocol.recipes
-    assert "default" in recipes, "it has no 'default' recipe for datasets that it does not know"
+    assert "default" in recipes, "it has no 'default' recipe for other datasets"
     for family, recipe in recipes.items():
         try:
             check_backbone(case.surroundings.registry, recipe.backbone, recipe.image_size)
@@ -91,7 +91,7 @@ def recipes(case: ProtocolCase) -> str:
 
 @CHECKS.add(
     "every budget gives a split",
-    protects="its tables: each column needs labeled, unlabeled and test images, and seeds that draw others",
+    protects="its tables: each column needs labeled, unlabeled and test images, and seeds that draw different images",
     mend="name ratios in 0..1 or numbers of labels, an allocation that spreads them (proportional, balanced, adacm, "
     "leaf, per-class), and seeds that have a fold",
 )
@@ -108,7 +108,7 @@ def splits(case: ProtocolCase) -> str:
 
 
 def _labeled(case: ProtocolCase, store: ImageStore, budgets: list[Budget], seed: int) -> list[int]:
-    """The labeled rows by the first allocation that takes the budget."""
+    """Return the labeled rows for the first allocation that accepts the budget."""
     refusals = []
     for budget in budgets:
         of = case.protocol
@@ -118,14 +118,14 @@ def _labeled(case: ProtocolCase, store: ImageStore, budgets: list[Budget], seed:
         except UsageError as error:
             refusals.append(str(error))
             continue
-        assert split.labeled and split.test, f"{budget.title()}: no labeled or no test image"
-        assert not set(split.labeled) & set(split.test), f"{budget.title()}: images are labeled and tested"
+        assert split.labeled and split.test, f"{budget.title()}: there are no labeled or no test images"
+        assert not set(split.labeled) & set(split.test), f"{budget.title()}: some images are both labeled and tested"
         return split.labeled
     raise AssertionError(refusals[0])
 
 
 class _Faces(ImageStore):
-    """A set of seven classes of which there are only names."""
+    """A dataset of seven classes that has names, but no images."""
 
     def __init__(self) -> None:
         self.meta = {"name": "faces", "fingerprint": "0" * 64}

@@ -1,4 +1,4 @@
-"""Does a method's loss wait for the device? Run it on meta tensors, which have shapes and no values, and see."""
+"""Find out whether a method's loss waits for the device, by running it on meta tensors, which have no values."""
 
 import torch
 from torch import Tensor
@@ -13,7 +13,7 @@ SIZE, LABELED, UNLABELED = 16, 6, 8
 
 
 class ToyBackbone(Backbone):
-    """Two convolutions with BatchNorm: the least that a method can be run with."""
+    """Two convolutions with BatchNorm: a minimal backbone for running a method."""
 
     feature_size = 12
 
@@ -28,7 +28,7 @@ class ToyBackbone(Backbone):
 
 
 class ToyTokens(TokenBackbone):
-    """Patches with a position, an attention and their mean: the least for methods that mask patches."""
+    """Patches with positions, one attention layer, and their mean: a minimal backbone for methods that mask patches."""
 
     patch_size, grid, token_size = 4, SIZE // 4, ToyBackbone.feature_size
     feature_size = token_size
@@ -50,15 +50,15 @@ class ToyTokens(TokenBackbone):
 
 
 def toy_backbone(method: Method) -> Backbone:
-    """The toy backbone that gives a method what it requires."""
+    """Return the toy backbone that satisfies a method's requirements."""
     return ToyTokens() if "tokens" in method.requires else ToyBackbone()
 
 
 def check_static(method_class: type[Method], config: MethodConfig, info: MethodInfo) -> None:
     """Raise PluginError if a loss reads a value: `.item()`, `.cpu()`, `.tolist()`, `if tensor`, boolean-mask indexing.
 
-    A meta tensor has no data, so every operation whose result or shape depends on data fails on it, and so would
-    stall a GPU or break a CUDA graph.
+    A meta tensor has no data, so an operation fails on it if its result or shape depends on data; such an operation
+    would stall a GPU or break a CUDA graph.
     """
     with torch.device("meta"):
         method = method_class(config)
@@ -91,7 +91,7 @@ def _meta_builders(method: Method, info: MethodInfo) -> Builders:
 
 
 def meta_batch(views: Views, n_classes: int) -> Batch:
-    """A batch of zeros with these views, on the device of the context."""
+    """Return a batch of zeros with these views, on the device of the context."""
     labels = torch.zeros(LABELED, dtype=torch.int64)
     return Batch(
         labeled=_view_set(list(views.labeled), LABELED),

@@ -1,4 +1,4 @@
-"""What the checks of a plugin may use beside the plugin itself."""
+"""What the checks of a plugin may use besides the plugin itself."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,7 +8,7 @@ from ferbench.discovery.registry import Registry
 
 @dataclass(frozen=True)
 class Surroundings:
-    """The registry of all plugins, and the folder with the data of a dataset that is the user's to bring."""
+    """The registry of all plugins, and the folder of a dataset that the user must provide."""
 
     registry: Registry
     root: Path | None = None

@@ -1,4 +1,4 @@
-"""A method's run on the toy task, from start to end, with stops or observers on the way."""
+"""Run a method on the toy task from start to end, with optional stops or observers."""
 
 import inspect
 import itertools
@@ -21,32 +21,33 @@ from ferbench.contract.protocol import Recipe
 from ferbench.errors import FerbenchError
 from ferbench.records.cell import digest
 from ferbench.training.checkpoint import Checkpoint, checkpoint_bytes
-from ferbench.training.loop import OptimizerSteps, Training, train
+from ferbench.training.loop import Training, train
 from ferbench.training.stages import stage_steps
+from ferbench.training.steps import OptimizerSteps
 
 Views = Mapping[str, Callable[..., View]]
 Observer = Callable[[Callable[[Batch], Losses], Batch, Training], Losses]
-"""Called in place of a stage's loss, with that loss."""
+"""Called instead of a stage's loss; its first argument is that loss."""
 
 
 @dataclass(frozen=True)
 class Ended:
-    """How a run ended: digests of the evaluated weights, and of these with the method's state and the history."""
+    """The end of a run: a digest of the evaluated weights, and one that includes the method's state and the history."""
 
     weights: str
     everything: str
     history: Sequence[EpochRow]
     method: Method
     inner_steps: Mapping[str, int]
-    """Steps that the engine did not take, by the optimizer's class."""
+    """Number of steps that the engine did not take, by class of the optimizer."""
 
 
 class _Stopped(FerbenchError):
-    """Stands for Ctrl-C."""
+    """Simulates Ctrl-C."""
 
 
 def recipe_of(method: Method, steps: int = RECIPE.steps) -> Recipe:
-    """The toy recipe with so many steps that the whole run has about `steps`, those of pre-training included."""
+    """Return the toy recipe, with its steps chosen so that the whole run, with pre-training, has about `steps`."""
     stages = list(method.stages())
     whole = sum(stage_steps(steps, stages))
     return RECIPE.model_copy(update={"steps": max(len(stages), steps * steps // whole)})
@@ -62,9 +63,9 @@ def run_toy(
     after_step: Callable[[Training], None] | None = None,
     views: Views | None = None,
 ) -> Ended:
-    """Train to the end; at each of `stops`, counted over all stages, the run is cut and taken up by a new method.
+    """Train to the end; at each of `stops`, counted over all stages, stop the run and resume it with a new method.
 
-    `views` are functions of views by name, beside the protocol's.
+    `views` are functions of further views, by name, besides the protocol's.
     """
     recipe = recipe_of(method_class(config), steps)
     made = method_class(config)
@@ -96,7 +97,7 @@ def _train_until(training: Training, steps: int) -> None:
         train(training)
     except _Stopped:
         return
-    raise AssertionError("the run did not stop where it was asked to")
+    raise AssertionError(f"the run did not stop after {steps} steps as requested")
 
 
 def _observe(training: Training, observer: Observer) -> None:
@@ -109,13 +110,13 @@ def _observe(training: Training, observer: Observer) -> None:
 
 
 def state_digest(module: torch.nn.Module) -> str:
-    """A digest of all tensors of a module's state."""
+    """Return a digest of all tensors in a module's state."""
     return digest(checkpoint_bytes(Checkpoint(tensors=dict(module.state_dict()))).hex())
 
 
 @contextmanager
 def inner_optimizer_steps() -> Iterator[Counter[str]]:
-    """Within it the optimizer steps that the engine does not take are counted, by the optimizer's class."""
+    """In this block count the optimizer steps that the engine does not take, by class of the optimizer."""
     counts: Counter[str] = Counter()
 
     def count(optimizer: Any, *_: Any) -> None:

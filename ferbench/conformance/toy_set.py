@@ -11,7 +11,7 @@ from PIL import Image
 
 
 def write_greys(folder: Path) -> Path:
-    """Sixty grey images of 16 px in three classes, as a folder that `--dataset` takes."""
+    """Write sixty grey images of 16 px in three classes, as a folder for `--dataset`; return the folder."""
     names = ("neutral", "happiness", "sadness")
     folder.mkdir(parents=True)
     for split, count in (("train", 12), ("test", 8)):

@@ -1,4 +1,4 @@
-"""A made-up task of three colours, for checks that must train but need no dataset."""
+"""A synthetic task with three colours, for checks that must train but need no dataset."""
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -14,6 +14,7 @@ from ferbench.contract.protocol import Recipe, WeakView
 from ferbench.data.load.image_set import ImageSet, LabeledImages
 from ferbench.data.load.views import ViewMaker
 from ferbench.data.seeds import derive
+from ferbench.records.cell import Compile
 from ferbench.training.loop import Training
 from ferbench.training.run import Run
 from ferbench.training.stage_cache import StageCache
@@ -36,7 +37,7 @@ INFO = MethodInfo(CLASS_NAMES, (8, 8, 8), 24, 48, RECIPE.steps, 2, ToyBackbone.f
 
 
 def toy_images(per_class: int, seed: int, device: torch.device = CPU) -> LabeledImages:
-    """Dark and noisy images of 16 pixels with a bright square in the channel of their class."""
+    """Return dark, noisy images of 16 px with a bright square in the channel of their class."""
     generator = torch.Generator().manual_seed(seed)
     labels = torch.arange(len(CLASS_NAMES)).repeat_interleave(per_class)
     images = torch.randint(0, 60, (len(labels), 16, 16, 3), generator=generator, dtype=torch.uint8)
@@ -51,7 +52,7 @@ def toy_images(per_class: int, seed: int, device: torch.device = CPU) -> Labeled
 
 
 def unlabeled_toys(per_class: int, seed: int, device: torch.device = CPU) -> ImageSet:
-    """The same without labels."""
+    """Return images like those of `toy_images`, without labels."""
     images = toy_images(per_class, seed, device)
     return ImageSet(images.images, images.boxes)
 
@@ -63,7 +64,7 @@ def toy_task(
     device: torch.device = CPU,
     kinds: Mapping[str, Callable[..., View]] | None = None,
 ) -> Task:
-    """24 labeled, 48 unlabeled and 9 held-out images; `kinds` are views beside the protocol's."""
+    """Return a task with 24 labeled, 48 unlabeled and 9 held-out images; `kinds` are views besides the protocol's."""
     backbone = ToyBackbone()
     return Task(
         labeled=toy_images(8, 1, device),
@@ -78,15 +79,15 @@ def toy_task(
 
 
 def toy_network(method: Method) -> Network:
-    """A toy backbone that the method can use, under its head, with fixed random weights."""
+    """Return a net of a suitable toy backbone and the method's head, with fixed random weights."""
     torch.manual_seed(0)
     net = Network(toy_backbone(method), method.make_head(ToyBackbone.feature_size, len(CLASS_NAMES)))
-    # As in a real run: only then does a checkpoint that forgets the memory format show.
+    # As in a real run, so that a checkpoint that loses the memory format is noticed.
     return net.to(memory_format=torch.channels_last)
 
 
 def toy_builders(method: Method, device: torch.device = CPU) -> Builders:
-    """Further toy networks, from seeds of their names."""
+    """Return builders of further toy networks, with seeds from their names."""
 
     def network() -> Network:
         made = Network(toy_backbone(method), method.make_head(ToyBackbone.feature_size, len(CLASS_NAMES)))
@@ -104,10 +105,11 @@ def toy_training(
     task: Task | None = None,
     seed: int = 3,
     precision: str = "fp32",
+    compile: Compile = "off",
     processes: Processes | None = None,
     **more: Any,
 ) -> Training:
-    """A run of a method on the toy task or another, ready to `train`; `more` are fields of `Training`."""
+    """Return a run of a method on the toy task or another, ready for `train`; `more` are fields of `Training`."""
     net, processes = toy_network(method), processes or Processes()
     method.prepare(toy_builders(method, device))
     method.setup(net, INFO)
@@ -117,6 +119,6 @@ def toy_training(
     method.attach(net, teacher.net, torch.Generator(device).manual_seed(1), INFO, processes=processes)
     torch.manual_seed(2)
     task = task or toy_task(unlabeled=method.uses_unlabeled, device=device)
-    run = Run(method, teacher, recipe, task, INFO, seed, precision, processes)
+    run = Run(method, teacher, recipe, task, INFO, seed, precision, compile, processes)
     files = {"checkpoint_path": folder / "checkpoint.safetensors", "stage_cache": StageCache(folder / "stages", {})}
     return Training(run, **{**files, **more})

@@ -1,4 +1,4 @@
-"""What registered initial weights must keep."""
+"""Checks for registered initial weights."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ CHECKS = Checks()
 
 @dataclass(frozen=True)
 class WeightsCase:
-    """What gives the file for a backbone, and a backbone that it is for."""
+    """A function from a backbone to its file, and a backbone for which it has one."""
 
     file_for: Callable[[str], Path]
     example: str
@@ -24,28 +24,30 @@ class WeightsCase:
 
 
 def case(entry: Entry, surroundings: Surroundings) -> WeightsCase:
-    """The case of registered weights."""
+    """Return the case of registered weights."""
     return WeightsCase(entry.load(), entry.example, surroundings)
 
 
 @CHECKS.add(
-    "fit the backbone that is their example",
-    protects="runs with --init NAME, which begin with what the file holds",
-    mend="register(..., example='FAMILY/VARIANT') with a function (backbone) -> Path of a .safetensors file",
+    "fit their example backbone",
+    protects="runs with --init NAME, which start from the weights in the file",
+    mend="call register(..., example='FAMILY/VARIANT') with a function (backbone) -> Path of a .safetensors file",
 )
 def fit(case: WeightsCase) -> str:
     assert case.example, "no example is registered"
     family, _, variant = case.example.partition("/")
     builder = case.surroundings.registry.get("backbones", family).load()
     built = builder(BackboneRequest(variant, RECIPE.image_size, case.file_for(case.example)))
-    assert built.init_match is not None, f"{case.example} does not say what matched"
+    assert built.init_match is not None, (
+        f"{case.example} does not set init_match, so it is unknown which tensors matched"
+    )
     return built.init_match.summary()
 
 
 @CHECKS.add(
     "refuse other backbones by name",
-    protects="whoever names a backbone that they are not for",
-    mend="raise ferbench.errors.UsageError that names the backbones they are for",
+    protects="people who name a backbone that the weights do not fit",
+    mend="raise a ferbench.errors.UsageError that names the backbones that they fit",
 )
 def refuse(case: WeightsCase) -> None:
     refusal = ""
@@ -53,4 +55,4 @@ def refuse(case: WeightsCase) -> None:
         case.file_for("no-such-backbone")
     except UsageError as error:
         refusal = str(error)
-    assert "no-such-backbone" in refusal, "a backbone that does not exist is not refused by name"
+    assert "no-such-backbone" in refusal, "an unknown backbone is not refused with its name"

@@ -1,6 +1,6 @@
-"""What a reader was given, and what has become of each part of it.
+"""The account of a reader: what it did with each part of its input.
 
-A reader fills the account while it reads; `ferbench.readers.account` adds the files that nobody has touched.
+A reader fills the account while it reads; `ferbench.readers.account` adds the files that it has not touched.
 """
 
 import os
@@ -19,7 +19,7 @@ MOST_PLACES = 8
 
 @dataclass
 class AccountLine:
-    """Parts of one kind with one outcome, for one reason: how many they are, and the first of them."""
+    """Parts of one kind with the same outcome and reason: their number, and the first of them as examples."""
 
     what: str
     outcome: Outcome
@@ -27,36 +27,36 @@ class AccountLine:
     count: int = 0
     examples: list[str] = field(default_factory=list)
     places: set[str] = field(default_factory=set)
-    """Of what is unused: patterns that match all of it."""
+    """Patterns that match all of these parts, if they are unused."""
 
 
 class Account:
-    """Every file, folder, row, column and archive member is a sample, read, a damage, ignored or unused.
+    """Gives every file, folder, row, column and archive member one outcome: sample, read, damage, ignored or unused.
 
-    `unused` is what looks like data and gives no sample though nobody said so: it stops a preparation. A name is the
-    path below the root, or what `prepare` shows: `column age of manifest.csv` has the name `age`. `patterns` are those
-    of the user's `--ignore`: what matches is ignored, never unused. A pattern matches a name or a folder that it lies
-    in, and `*` matches slashes too.
+    `unused` parts look like data, but give no sample, and nobody has said that they may; they stop `prepare`. The name
+    of a part is its path below the root, or a short name: for `column age of manifest.csv` it is `age`. `patterns` are
+    those of the user's `--ignore`: matching parts are ignored, never unused. A pattern matches a name, or one of the
+    folders that contain it, and `*` also matches slashes.
     """
 
     def __init__(self, root: Path | None = None, patterns: Sequence[str] = ()) -> None:
         self.patterns = tuple(patterns)
         self.counts: dict[str, dict[str, int]] = {}
-        """Samples of each class by split; `unknown` where there is no label."""
+        """Number of samples by split and class; the class is `unknown` if there is no label."""
         self.remedies: dict[str, None] = {}
-        """Options of `prepare` that would make use of what is unused or unknown, such as `--label-column emotion`."""
+        """Options of `prepare` that would use unused or unknown parts, such as `--label-column emotion`."""
         self.reasons: dict[str, str] = {}
-        """Why nothing is made of a damaged entry, or of the files in a folder, by its name."""
+        """Why a damaged entry, or the files in a folder, give no sample; by the name of the entry or folder."""
         self.unknown_labels: dict[str, int] = {}
-        """How many entries have each label that is no class, or name a split that is none."""
+        """Number of entries for each label that is not a class, and each split name that is not a split."""
         self.touched = array("q")
-        """A hash for each file that gave a sample or was read: there may be millions."""
+        """A hash for each file that gave a sample or was read (not its path: there may be millions)."""
         self.folders: dict[str, str] = {}
-        """Folders that files were used in, without links."""
+        """The folders of used files, each with its path without links."""
         self.left: list[tuple[str, str]] = []
-        """Patterns of image files that the reader leaves, each with the reason."""
+        """Patterns of image files that the reader skips on purpose, each with the reason."""
         self.is_complete = False
-        """Whether all was read, and the files that nobody has touched were added."""
+        """Whether everything was read, and untouched files were added."""
         self._root = root
         self._read: set[tuple[str, str]] = set()
         self._lines: dict[tuple[str, Outcome, str], AccountLine] = {}
@@ -64,26 +64,26 @@ class Account:
     # -- what readers say --------------------------------------------------------------------------------------------
 
     def use(self, path: Path, role: str = "") -> None:
-        """The reader has read this file: a list, an archive, the label of one image; a role gives it a line.
+        """Tell that the reader has read this file: a list, an archive, the label of one image.
 
-        The image files of samples say so anyway.
+        With a `role` the account shows the file in a line. Image files of samples need no call.
         """
         self.touched.append(self.key(path))
         if role:
             self.read("file", self._name(path), role)
 
     def read(self, what: str, name: str, role: str) -> None:
-        """A part that is read for its role, such as the column `emotion` for the label; once, however often it is."""
+        """Count a part that is read for a role, such as the column `emotion` for the label; repeats count once."""
         if (what, name) not in self._read:
             self._read.add((what, name))
             self.add(what, name, "read", role)
 
     def ignore(self, what: str, name: str, reason: str) -> None:
-        """A part that gives no sample, for a reason that holds for any data."""
+        """Count a part that never gives a sample, for a reason that holds for any data."""
         self.add(what, name, "ignored", reason)
 
     def leave(self, what: str, name: str, reason: str, remedy: str = "") -> None:
-        """A part that looks like data and is not used; `remedy` is the option of `prepare` that would use it."""
+        """Count a part that looks like data, but is not used; `remedy` is the option of `prepare` that would use it."""
         if pattern := self.ignored_by(name):
             self.add(what, name, "ignored", f"--ignore {pattern}")
             return
@@ -92,17 +92,17 @@ class Account:
             self.remedies[remedy] = None
 
     def explain(self, folder: str, reason: str) -> None:
-        """Why the images in a folder would be unused."""
+        """Note why the images in a folder would be unused."""
         self.reasons[folder] = reason
 
     def leave_files(self, pattern: str, reason: str) -> None:
-        """Image files that this reader leaves: `Image/original/*`, since another part holds the same faces."""
+        """Name image files that this reader skips: `Image/original/*`, because other files show the same faces."""
         self.left.append((pattern, reason))
 
     # -- what is counted ---------------------------------------------------------------------------------------------
 
     def add(self, what: str, name: str, outcome: Outcome, reason: str, count: int = 1) -> None:
-        """Count a part."""
+        """Count a part, or `count` of them with one name."""
         line = self._lines.setdefault((what, outcome, reason), AccountLine(what, outcome, reason))
         line.count += count
         if len(line.examples) < EXAMPLES and name not in line.examples:
@@ -113,27 +113,27 @@ class Account:
                 line.places = {os.path.commonpath(line.places) or "*"}
 
     def count(self, outcome: Outcome) -> int:
-        """How many parts have an outcome."""
+        """Return the number of parts with an outcome."""
         return sum(line.count for line in self._lines.values() if line.outcome == outcome)
 
     @property
     def lines(self) -> list[AccountLine]:
-        """All of it: samples first, what is unused last."""
+        """All lines: samples first, unused parts last."""
         return sorted(self._lines.values(), key=lambda line: OUTCOMES.index(line.outcome))
 
     def unused(self) -> Iterator[AccountLine]:
-        """What looks like data and was not used."""
+        """Yield the lines of parts that look like data, but were not used."""
         return (line for line in self.lines if line.outcome == "unused")
 
     def ignored_by(self, name: str) -> str | None:
-        """The pattern of the user that a name, or a folder that it lies in, matches."""
+        """Return the user's pattern that matches a name, or a folder that contains it; else None."""
         return matching(self.patterns, name)
 
     def _name(self, path: Path) -> str:
         return path.relative_to(self._root).as_posix() if self._root and path.is_relative_to(self._root) else str(path)
 
     def key(self, path: Path) -> int:
-        """What stands for a file in `touched`; links to folders are followed, so that each file has one."""
+        """Return the key of a file in `touched`; links to folders are followed, so that each file has one key."""
         folder, _, name = os.fspath(path).rpartition("/")
         if folder not in self.folders:
             self.folders[folder] = os.path.realpath(folder or ".")
@@ -141,16 +141,16 @@ class Account:
 
     @staticmethod
     def key_in(folder: str, name: str) -> int:
-        """The key of a file in a folder whose path has no links."""
+        """Return the key of a file in a folder whose path contains no links."""
         return hash((folder, name))
 
 
 @dataclass(frozen=True)
 class ReaderOptions:
-    """What the user says of a copy: which column holds what, and how its names are to be read.
+    """The user's options for reading a copy of a dataset: its columns, and the meaning of its names.
 
-    `splits` and `classes` map names of the copy, in lower case, to splits and canonical classes. `ignore` are patterns
-    of what may stay unused; they never leave out a sample.
+    `splits` and `classes` map names in the copy, in lower case, to splits and canonical classes. `ignore` contains
+    patterns of parts that may stay unused; they never exclude a sample.
     """
 
     label_column: str | None = None
@@ -161,7 +161,7 @@ class ReaderOptions:
     ignore: tuple[str, ...] = ()
 
     def given(self) -> dict[str, object]:
-        """Those that say something, by name."""
+        """Return the options that are set, by name."""
         found = {name: getattr(self, name) for name in self.__dataclass_fields__}
         return {name: value for name, value in found.items() if value}
 
@@ -170,12 +170,12 @@ NOTHING_SAID = ReaderOptions()
 
 
 def escaped(name: str) -> str:
-    """A pattern that matches this name alone, and what lies below it."""
+    """Return a pattern that matches only this name, and everything below it if it is a folder."""
     return name if name == "*" else "".join(f"[{char}]" if char in "*?[" else char for char in name)
 
 
 def matching(patterns: Sequence[str], name: str) -> str | None:
-    """The first pattern that a name, or a folder that it lies in, matches."""
+    """Return the first pattern that matches a name, or a folder that contains it; None if there is none."""
     parts = name.split("/")
     names = ["/".join(parts[: n + 1]) for n in range(len(parts))]
     return next((p for p in patterns if any(fnmatchcase(one, p.rstrip("/")) for one in names)), None)

@@ -15,10 +15,10 @@ from ferbench.errors import UsageError
 
 @dataclass(frozen=True)
 class BackboneRequest:
-    """What a builder is asked for: the part of the name behind the slash (`timm/resnet18`), pixels, initial weights.
+    """The request to a builder: the part of the name after the slash (`timm/resnet18`), pixels, initial weights.
 
-    `init` is None for random weights, a local file (which `ferbench.weights.load_weights` reads), or `"hub"` where the
-    user asked for it.
+    `init` is None for random weights, the path of a local file (which `ferbench.weights.load_weights` reads), or
+    `"hub"` if the user asked for it.
     """
 
     variant: str
@@ -28,7 +28,7 @@ class BackboneRequest:
 
 @dataclass(frozen=True)
 class Features:
-    """What a backbone may give in place of pooled features alone: with them (B, D), maps (B, C, H, W) by name."""
+    """What a backbone may return instead of a tensor: pooled features (B, D), and maps (B, C, H, W) by name."""
 
     pooled: Tensor
     maps: Mapping[str, Tensor] = field(default_factory=dict)
@@ -37,18 +37,18 @@ class Features:
 class Backbone(nn.Module):
     """Maps normalised images (B, 3, S, S) float to features (B, `feature_size`).
 
-    `mean` and `std` are the RGB normalisation, in 0..1, that the weights expect. Every call counts as a forward of its
-    images in the record.
+    `mean` and `std` are the RGB normalisation, in 0..1, that the weights expect. The record counts the images of every
+    call.
     """
 
     feature_size: int
     mean: tuple[float, float, float] = (0.5, 0.5, 0.5)
     std: tuple[float, float, float] = (0.25, 0.25, 0.25)
     init_match: Match | None = None
-    """How the file of initial weights fits, as `ferbench.weights.load_weights` returns it; a run tells it."""
+    """How the file of initial weights fits, as returned by `ferbench.weights.load_weights`; a run reports it."""
 
     def forward(self, images: Tensor) -> Tensor | Features:
-        """Images (B, 3, S, S) to pooled features (B, D), alone or with named maps."""
+        """Map images (B, 3, S, S) to pooled features (B, D), alone or with named maps."""
         raise NotImplementedError
 
     def __call__(self, *inputs: Any, **more: Any) -> Any:
@@ -57,9 +57,9 @@ class Backbone(nn.Module):
 
 
 class TokenBackbone(Backbone):
-    """A backbone that cuts images into patches and can encode some of them (a ViT), as masked autoencoders need.
+    """A backbone that cuts images into patches and can encode a subset of them (a ViT), as masked autoencoders need.
 
-    There are L = `grid` x `grid` patches of `patch_size` pixels a side, numbered row by row; `token_size` is D.
+    There are L = `grid` x `grid` patches with sides of `patch_size` pixels, numbered row by row; `token_size` is D.
     """
 
     patch_size: int
@@ -67,9 +67,9 @@ class TokenBackbone(Backbone):
     token_size: int
 
     def encode(self, images: Tensor, kept: Tensor) -> Tensor:
-        """Normalised images (B, 3, S, S) and patch numbers (B, K) int64 to tokens (B, K, D), in the order of `kept`.
+        """Map normalised images (B, 3, S, S) and patch numbers `kept` (B, K) int64 to tokens (B, K, D), in their order.
 
-        Patches that are not kept have no influence. The tokens are those after the last norm, without class token.
+        Other patches have no influence. The tokens are those after the last norm, without the class token.
         """
         raise NotImplementedError
 
@@ -78,7 +78,7 @@ class Network(nn.Module):
     """A backbone with a head: the part of a method that EMA averages, that is evaluated and that is saved."""
 
     probed = False
-    """Whether forwards now only look at it, as `Method.probing` says: an attribute, which a compiled loss may set."""
+    """Whether forwards are only probes, as in `Method.probing`; an attribute, because a compiled loss can set it."""
 
     def __init__(self, backbone: Backbone, head: Head) -> None:
         super().__init__()
@@ -86,16 +86,16 @@ class Network(nn.Module):
         self.head = head
 
     def train(self, mode: bool = True) -> Self:
-        """A backbone that does not learn stays in evaluation mode: BatchNorm keeps the statistics that it came with."""
+        """Set the mode; a backbone without trainable parameters stays in evaluation mode, so BatchNorm is unchanged."""
         super().train(mode)
         if mode and not any(parameter.requires_grad for parameter in self.backbone.parameters()):
             self.backbone.eval()
         return self
 
     def forward(self, images: Tensor, kept: Tensor | None = None) -> Output | Tensor:
-        """Normalised images (B, 3, S, S) to the `Output` of the head, in float32 also under bf16 autocast.
+        """Map normalised images (B, 3, S, S) to the head's `Output`, whose logits and features are always float32.
 
-        With `kept` (B, K) to the tokens of these patches, as `encode` says.
+        If `kept` (B, K) is given, return the tokens of these patches, like `encode`.
         """
         if kept is not None:
             count_forward(images)
@@ -109,17 +109,17 @@ class Network(nn.Module):
         )
 
     def encode(self, images: Tensor, kept: Tensor) -> Tensor:
-        """`TokenBackbone.encode`; a UsageError says what to choose where the backbone has no tokens."""
-        tokens: Tensor = self(images, kept)  # not past `__call__`, whose hooks note every forward
+        """Call `TokenBackbone.encode`; raises UsageError, with a remedy, if the backbone has no tokens."""
+        tokens: Tensor = self(images, kept)  # through `__call__`, whose hooks note every forward
         return tokens
 
 
 def token_backbone(backbone: nn.Module, name: str = "") -> TokenBackbone:
-    """The backbone if it can encode some of its patches; raises UsageError for any other."""
+    """Return the backbone if it can encode a subset of its patches; raises UsageError if it cannot."""
     if not isinstance(backbone, TokenBackbone):
         what = f"backbone '{name}'" if name else type(backbone).__name__
         raise UsageError(
-            f"{what} is not made of patches, which this method masks; name a ViT, such as --backbone small-vit or "
+            f"{what} has no patches, but this method masks patches; choose a ViT, such as --backbone small-vit or "
             "--backbone timm/vit_base_patch16_224"
         )
     return backbone

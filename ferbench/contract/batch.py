@@ -13,11 +13,11 @@ from ferbench.errors import PluginError
 
 @dataclass(frozen=True)
 class ViewSpec:
-    """A view that a method asks for; what `weak` and `strong` mean is the protocol's to say.
+    """A view that a method asks for; the protocol defines `weak` and `strong`.
 
-    `kind` is the registered name of a view, `options` what its function is given beside. Without `gradient` the net
-    predicts the view apart: nothing is learned from it, BatchNorm's statistics included. A view for the `teacher` goes
-    through the teacher alone, in evaluation mode and without gradient.
+    `kind` is the registered name of a view, and `options` are the further arguments of its function. A view without
+    `gradient` is forwarded separately and not learned from: it does not even change BatchNorm's statistics. A view for
+    the `teacher` is forwarded only by the teacher, in evaluation mode and without gradient.
     """
 
     kind: str
@@ -27,37 +27,37 @@ class ViewSpec:
 
 
 def view(kind: str, *, gradient: bool = True, teacher: bool = False, **options: Any) -> ViewSpec:
-    """A view by its registered name, of the core or of a plugin: `view("simclr-colour", strength=0.5)`."""
+    """Ask for a view by its registered name, from the core or a plugin: `view("simclr-colour", strength=0.5)`."""
     return ViewSpec(kind, gradient, teacher, options)
 
 
 def weak(*, gradient: bool = True, teacher: bool = False) -> ViewSpec:
-    """The protocol's weak view: random crop with padding and horizontal flip."""
+    """Ask for the protocol's weak view: random crop with padding, and horizontal flip."""
     return ViewSpec("weak", gradient, teacher)
 
 
 def strong(*, gradient: bool = True, teacher: bool = False) -> ViewSpec:
-    """The protocol's strong view: RandAugment and cutout, then the weak view."""
+    """Ask for the protocol's strong view: RandAugment and cutout, then the weak view."""
     return ViewSpec("strong", gradient, teacher)
 
 
 def plain(*, gradient: bool = True, teacher: bool = False) -> ViewSpec:
-    """The image itself, at the size of the net's input, as evaluation sees it."""
+    """Ask for the image without augmentation, at the size of the net's input, as in evaluation."""
     return ViewSpec("plain", gradient, teacher)
 
 
 View = Callable[[Tensor, Tensor, torch.Generator], tuple[Tensor, Tensor]]
-"""Images (B, S, S, 3) uint8, boxes (B, 4) float32 in their pixels, and a generator to the view of each image: (B, T, T,
-3) uint8, of the same or another size, and its boxes in its own pixels. S is the recipe's `image_size`.
+"""A function of images (B, S, S, 3) uint8, boxes (B, 4) float32 in pixels of the images, and a generator.
 
-The generator is the CPU's: draw there and move what was drawn with `.to(images.device, non_blocking=True)`. What is
-registered under a view's name is a function `(recipe, **options) -> View`.
+It returns the views (B, T, T, 3) uint8 and their boxes in pixels of the views. S is the recipe's `image_size`; T may
+differ from it. The generator is on the CPU: draw there, then move the numbers with
+`.to(images.device, non_blocking=True)`. A plugin registers a function `(recipe, **options) -> View` for each view.
 """
 
 
 @dataclass(frozen=True)
 class Views:
-    """The views of labeled and of unlabeled images that a method needs, by name; two may be of one kind."""
+    """The views of labeled and of unlabeled images that a method needs, by name; two may have the same kind."""
 
     labeled: Mapping[str, ViewSpec]
     unlabeled: Mapping[str, ViewSpec] | None = None
@@ -74,8 +74,9 @@ class Views:
 class ViewSet:
     """B images under each view.
 
-    `images[view]` is (B, 3, S, S) float, normalised, S that of the view; `index` (B,) int64 is the position in the
-    pool; `boxes[view]` is (B, 4) float32, the face as x0, y0, x1, y1 in pixels of that view.
+    `images[view]` is (B, 3, S, S) float, normalised, where S is the size of the view. `index` (B,) int64 is the
+    position in the pool. `boxes[view]` is (B, 4) float32: the face as x0, y0, x1, y1 in pixels of that view. Only
+    methods that require `"boxes"` get boxes; for others this raises PluginError.
     """
 
     images: Mapping[str, Tensor]
@@ -102,17 +103,17 @@ class Batch:
 
 
 class Losses:
-    """What `Method.loss` returns: the scalar to minimise, and what reports show.
+    """The return value of `Method.loss`: the scalar to minimise, and values for reports.
 
-    `pseudo_label` (B,) int64 and `mask` (B,) float in 0..1 describe the unlabeled images of the batch in their order;
-    the engine compares them with the truth, which the method never sees. `terms` are scalar tensors for the curves.
+    `pseudo_label` (B,) int64 and `mask` (B,) float in 0..1 describe the unlabeled images of the batch in order; the
+    engine compares them with the true labels, which the method never sees. `terms` are scalar tensors for the curves.
     """
 
     def __init__(
         self, total: Tensor, *, pseudo_label: Tensor | None = None, mask: Tensor | None = None, **terms: Tensor
     ) -> None:
         if "loss" in terms:
-            raise TypeError("Losses: the term 'loss' is the total's name in the history; give yours another")
+            raise TypeError("Losses: the history uses the name 'loss' for the total; give your term another name")
         if (pseudo_label is None) != (mask is None):
             raise TypeError("Losses: pseudo_label and mask belong together; give both or neither")
         self.total = total
@@ -121,15 +122,15 @@ class Losses:
         self.terms: dict[str, Tensor] = terms
 
     def plus(self, auxiliary: Tensor) -> "Losses":
-        """The same with something added to the total."""
+        """Return the same losses with `auxiliary` added to the total."""
         return Losses(self.total + auxiliary, pseudo_label=self.pseudo_label, mask=self.mask, **self.terms)
 
 
 @dataclass(frozen=True)
 class StepInfo:
-    """What `Method.after_step` is told: the batch of the step and the losses that it has minimised.
+    """The argument of `Method.after_step`: the batch of the step and its losses.
 
-    `losses.total` has the head's auxiliary loss in it; its graph is gone.
+    `losses.total` includes the head's auxiliary loss; its graph is already freed.
     """
 
     batch: Batch
@@ -138,11 +139,11 @@ class StepInfo:
 
 @dataclass(frozen=True)
 class MethodInfo:
-    """What a method may know of its task before the first step.
+    """What a method may know about its task before the first step.
 
-    `class_counts` are of the labeled set, by the labels that the method sees; `n_unlabeled` is None for a supervised
-    cell; `n_validation` images are labeled too and are never in a batch. An epoch is `steps_per_epoch` steps, a
-    twentieth of the run, never a pass over data.
+    `class_counts` counts the labeled images of each class, by the labels that the method sees. `n_unlabeled` is None
+    for a supervised cell. The `n_validation` images are labeled too, but never in a batch. An epoch is
+    `steps_per_epoch` steps, a twentieth of the run, not a pass over the data.
     """
 
     class_names: tuple[str, ...]
@@ -156,7 +157,7 @@ class MethodInfo:
 
     @property
     def n_classes(self) -> int:
-        """C."""
+        """The number of classes, C."""
         return len(self.class_names)
 
 
@@ -171,7 +172,7 @@ class PoolPredictions:
 
 @dataclass(frozen=True)
 class UnlabeledPredictions:
-    """Logits (B, C) float32 and positions (B,) int64 of some images of the unlabeled pool, on the device; no labels."""
+    """Logits (B, C) float32 and positions (B,) int64 of some unlabeled images, on the device; without labels."""
 
     logits: Tensor
     index: Tensor
@@ -184,9 +185,9 @@ class NamedOutputs:
         self._outputs = dict(outputs)
 
     def __getattr__(self, view: str) -> Output:
-        outputs: dict[str, Output] = self.__dict__.get("_outputs", {})  # a copy is asked before it has any
+        outputs: dict[str, Output] = self.__dict__.get("_outputs", {})  # copying calls this before attributes exist
         if view not in outputs:
-            raise AttributeError(f"no view '{view}' was forwarded; there are {sorted(outputs)}")
+            raise AttributeError(f"no view '{view}' was forwarded; the forwarded views are {sorted(outputs)}")
         return outputs[view]
 
     def __getitem__(self, view: str) -> Output:

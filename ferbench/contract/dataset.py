@@ -1,6 +1,6 @@
-"""What a dataset plugin fills in: where samples come from, never how they are used.
+"""The contract of a dataset plugin: it says where samples come from, never how they are used.
 
-`ferbench.readers` has what readers of official layouts share: safe paths, label files, names of classes.
+`ferbench.readers` has helpers for reading official layouts: safe paths, label files, class names.
 """
 
 import hashlib
@@ -26,10 +26,10 @@ RankGroups = Literal["image", "subject", "video"]
 class Sample:
     """One image of an official layout.
 
-    `image` is the bytes of an image file, or its path, which must lie below the dataset's root. `label` is a canonical
-    class *name*, a distribution over names (of equal shares the first is the label), or None where nothing is known;
-    `box` is the face as x0, y0, x1, y1 in pixels of the stored image; `subject` and `video` are ids where the layout
-    has them. Images of the split `validation` are packed and counted, and no protocol draws them.
+    `image` is the bytes of an image file, or its path, which must be below the dataset's root. `label` is a canonical
+    class *name*, a distribution over names (the first of the largest shares is the label), or None if unknown. `box`
+    is the face as x0, y0, x1, y1 in pixels of the stored image. `subject` and `video` are ids, if the layout has them.
+    Images of the split `validation` are packed and counted, but no protocol draws them.
     """
 
     id: str
@@ -43,7 +43,7 @@ class Sample:
 
     @property
     def class_name(self) -> str | None:
-        """The label, or the first of those with the largest share; None where nothing is known."""
+        """The label, or the first name with the largest share; None if the label is unknown."""
         if isinstance(self.label, Mapping):
             return max(self.label, key=self.label.__getitem__, default=None)
         return self.label
@@ -51,10 +51,10 @@ class Sample:
 
 @dataclass(frozen=True)
 class Damage:
-    """An entry of a layout that gives no sample: where it stands (`labels.csv:17`), and why.
+    """An entry of a layout that gives no sample: its place (`labels.csv:17`), and the reason.
 
-    `unknown_label` is the label, where it is what is wrong: many entries with one such label mean that all labels are
-    to be read in another way.
+    `unknown_label` is the label, if the label is the problem: many entries with the same unknown label suggest that
+    the labels must be read in another way.
     """
 
     record: str
@@ -67,17 +67,17 @@ class Damage:
 
 @dataclass(frozen=True)
 class DatasetInfo:
-    """What the harness must know of a dataset before it reads one image.
+    """What ferbench must know about a dataset before it reads an image.
 
     `classes` maps the name of a task (`"7"`, `"8"`) to its class names in canonical order; it is empty for a pool.
-    `family` names the budget of a protocol that applies (several renders share `synthfaces`). `rule` says in a sentence
-    what of the layout is read and how labels and splits come about. `native` maps the codes of its label files to
-    canonical names, in its own order. `official` maps a split, or `all` for them together, to the number of images of
-    each class that the publishers or papers give, for the data card; where only a sum is known, to `{"all": sum}`.
-    `rank_groups` is what labels must be drawn by: of frames of one video, some labeled and some not, a method would
-    know the answers. `gated` says that its licence restricts who may have it, `redistributable_labels` whether its
-    labels may be passed on: where they may not, records are published without them. Where nobody has said, they may if
-    there is a licence that does not restrict.
+    `family` selects the protocol's recipe (several renders share `synthfaces`). `rule` says in one sentence which parts
+    of the layout are read and where labels and splits come from. `native` maps the codes in its label files to
+    canonical names, in its own order. `official` is for the data card: it maps a split, or `all` for all splits, to the
+    number of images of each class according to the publishers or papers; if only the sum is known, to `{"all": sum}`.
+    `rank_groups` is the unit in which labels are drawn: if some frames of a video were labeled and others not, a method
+    would know the answers. `gated`: the licence restricts who may have the data. `redistributable_labels`: whether its
+    labels may be published; if not, records are published without them. If it is None, labels may be published if
+    there is a licence and it is not `gated`.
     """
 
     name: str
@@ -96,45 +96,46 @@ class DatasetInfo:
 
     @property
     def publishes_labels(self) -> bool:
-        """Whether its labels may stand in a published record."""
+        """Whether a published record may contain its labels."""
         if self.redistributable_labels is None:
             return bool(self.licence) and not self.gated
         return self.redistributable_labels
 
 
 class Dataset(ABC):
-    """Reads an official layout and yields its samples; it never downloads and never modifies the source."""
+    """Reads an official layout and yields its samples; it never downloads or modifies the source."""
 
     needs_root: ClassVar[bool] = True
     needs_name: ClassVar[bool] = False
-    """Whether the user names the set, since the reader reads anybody's."""
+    """Whether the user must name the dataset, because the reader reads any dataset in its layout."""
     marks: ClassVar[tuple[str, ...]] = ()
-    """Patterns of files of which one in the root says that this reader reads it, for a reader that is slow to try.
+    """Patterns of files for a reader that is slow to try: it fits a folder if a file in it matches one of them.
 
-    Where a folder is given without a reader, the others are tried: whoever makes samples of its first entries is named.
+    If the user names a folder without a reader, the readers without marks are tried on its first entries, and those
+    that find samples are suggested.
     """
     crop: float | None = None
-    """With a number every image is cut to its face box, enlarged by this part of its sides on each side."""
+    """If set, every image is cropped to its face box, which is enlarged on each side by this fraction of its sides."""
     on_bad_record: OnBadRecord = "stop"
-    """What a damaged image or line does: `stop` refuses the set with a list, `skip` leaves it out and counts it."""
+    """What to do about a damaged image or line: `stop` refuses the dataset with a list, `skip` omits and counts it."""
     takes: ClassVar[frozenset[str]] = frozenset()
-    """Which fields of `ReaderOptions` the reader follows; every reader takes `ignore`."""
+    """The fields of `ReaderOptions` that the reader supports; every reader supports `ignore`."""
     data_suffixes: ClassVar[tuple[str, ...]] = ()
-    """Endings of files, beside those of images, that hold images for this reader: what it does not read is unused."""
+    """Further file endings, besides those of images, that count as data: such a file is unused if it is not read."""
     options: ReaderOptions = NOTHING_SAID
 
     def __init__(self, root: Path | None = None, name: str | None = None) -> None:
-        """`root` is the folder that the user names; a dataset that ships its images ignores it."""
+        """Take the folder `root` that the user names; a dataset that ships its images ignores it."""
         self.root = root
         self.name = name
         self.account = Account(root)
-        """What `samples` says of all that is no sample; `ferbench.readers.account` takes it."""
+        """Where `samples` accounts for everything that is not a sample, for `ferbench.readers.account`."""
 
     @property
     def folder(self) -> Path:
-        """The root; raises DataError where there is no such folder."""
+        """The root; raises DataError if it is not a folder."""
         if self.root is None or not self.root.is_dir():
-            raise DataError(f"{self.root}: no such folder; name the one that holds the data with --root")
+            raise DataError(f"{self.root}: no such folder; name the folder with the data by --root")
         return self.root
 
     @property
@@ -144,32 +145,33 @@ class Dataset(ABC):
 
     @abstractmethod
     def samples(self) -> Iterator[Sample | Damage]:
-        """All samples of all splits, in an order that stays, and what gives none.
+        """Yield all samples of all splits in a stable order, and the damaged entries.
 
-        Whether an image can be decoded is not looked at here. Raises DataError naming file and remedy where nothing
-        can be read: the layout is another one, or a list is missing.
+        It does not check whether images can be decoded. Raises DataError, with file and remedy, if nothing can be
+        read: the layout is another one, or a list is missing.
         """
 
     def redrawn_test(self, seed: int) -> Iterator[Sample] | None:
-        """Other test images, as many and of the same distribution, of a set that is made by a generator; else None.
+        """Return as many new test images of the same distribution, if a generator makes the dataset; else None.
 
-        The `seed` has 128 bits and is a secret of whoever re-evaluates models: it stands in no sample, file or message.
+        The `seed` has 128 bits and is a secret of the person who re-evaluates models: it must not appear in any sample,
+        file or message.
         """
         return None
 
     def source_digest(self) -> str:
-        """A cheap SHA-256 that changes when the source does; the packed copy is reused while it stays.
+        """Return a cheap SHA-256 that changes if the source does; as long as it is equal, the packed copy is reused.
 
-        Of names, sizes and times, since a hash over a hundred gigabytes would take longer than it saves.
+        It covers names, sizes and times: a hash over a hundred gigabytes would take longer than it saves.
         """
         return tree_digest(self.folder)
 
 
 def tree_digest(root: Path) -> str:
-    """SHA-256 over the names, sizes and times of all files below a folder."""
+    """Return the SHA-256 over the names, sizes and times of all files below a folder."""
     content = hashlib.sha256()
     folders = [("", root)]
-    while folders:  # not os.walk, which gives up some thousand folders down
+    while folders:  # not os.walk, which fails in trees that are some thousand folders deep
         below, folder = folders.pop()
         inner = []
         for entry in _entries(folder):
@@ -183,7 +185,7 @@ def tree_digest(root: Path) -> str:
 
 
 def _entries(folder: Path) -> list[os.DirEntry[str]]:
-    """What a folder has, by name; nothing where it cannot be listed, which is for whoever reads it."""
+    """Return a folder's entries by name; empty if it cannot be listed, which the reader will report."""
     try:
         with os.scandir(folder) as entries:
             return sorted(entries, key=lambda entry: entry.name)
@@ -201,6 +203,6 @@ def _leads_to_folder(entry: os.DirEntry[str]) -> bool:
 def _state(entry: os.DirEntry[str]) -> str:
     try:
         found = entry.stat(follow_symlinks=False)
-    except OSError:  # it is gone, or its path is too long
+    except OSError:  # the file is gone, or its path is too long
         return ""
     return f"{found.st_size}\0{found.st_mtime_ns}"

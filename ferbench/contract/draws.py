@@ -1,4 +1,4 @@
-"""Random numbers of which each process draws what all draw and keeps its part."""
+"""Random numbers for several processes: each process draws the same numbers and keeps its part."""
 
 import math
 
@@ -6,14 +6,14 @@ import torch
 from torch import Tensor
 
 PROPOSALS = 8
-"""Of each gamma variate; the least likely shape accepts 95 of 100, so that all fail once in 10^10."""
+"""Proposals per gamma variate; each is accepted with probability 0.95 or more, so all fail once in 10^10."""
 
 
 def beta(size: tuple[int, ...], a: float, b: float, generator: torch.Generator, device: torch.device) -> Tensor:
-    """Numbers from Beta(a, b), a and b above 0, float32 in 0..1; the generator is the device's.
+    """Draw numbers from Beta(a, b), a and b above 0, float32 in 0..1; the generator must be on the device.
 
-    Made of `normal_` and `uniform_`, since torch's own gamma takes no generator; the number of draws is fixed, so that
-    nothing waits for the device.
+    It uses `normal_` and `uniform_`, because torch's gamma takes no generator. The number of draws is fixed, so that
+    nothing waits for the device. Raises ValueError if a or b is not above 0.
     """
     if not (a > 0 and b > 0):
         raise ValueError(f"beta: a and b must be above 0, not {a} and {b}")
@@ -21,7 +21,7 @@ def beta(size: tuple[int, ...], a: float, b: float, generator: torch.Generator, 
 
 
 def permutation(count: int, generator: torch.Generator, device: torch.device) -> Tensor:
-    """A random order of 0 .. count - 1, int64; by comparison, since sorting would wait."""
+    """Draw a random order of 0 .. count - 1, int64; by comparisons, because sorting would wait for the device."""
     keys = torch.empty(count, device=device).uniform_(generator=generator)
     mine, other = keys.unsqueeze(1), keys.unsqueeze(0)
     before = torch.ones(count, count, dtype=torch.bool, device=keys.device).tril(-1)
@@ -29,7 +29,7 @@ def permutation(count: int, generator: torch.Generator, device: torch.device) ->
 
 
 def _log_gamma(size: tuple[int, ...], shape: float, generator: torch.Generator, device: torch.device) -> Tensor:
-    """Logarithms of Gamma(shape, 1): Marsaglia and Tsang (2000), a shape below 1 by its successor's (their note)."""
+    """Logarithms of Gamma(shape, 1) by Marsaglia and Tsang (2000); a shape below 1 uses shape + 1 (their note)."""
     lifted = shape if shape >= 1 else shape + 1
     d = lifted - 1 / 3
     x = torch.empty((PROPOSALS, *size), device=device).normal_(generator=generator)
@@ -37,7 +37,7 @@ def _log_gamma(size: tuple[int, ...], shape: float, generator: torch.Generator, 
     v = (1 + x / (9 * d) ** 0.5) ** 3
     log_v = v.clamp_min(1e-30).log()
     accepted = (v > 0) & (u.log() < 0.5 * x.square() + d - d * v + d * log_v)
-    # The first that is accepted, without an index: what was not found yet is replaced.
+    # Select the first accepted proposal without indexing: go backwards, and earlier ones replace later ones.
     found = log_v[-1]
     for k in reversed(range(PROPOSALS)):
         found = torch.where(accepted[k], log_v[k], found)

@@ -1,4 +1,4 @@
-"""What happens while a cell runs: what executors pass on, displays show and plugins' hooks hear of."""
+"""The events of a running cell: executors pass them on, displays show them, and plugins' hooks receive them."""
 
 import os
 from collections.abc import Iterator
@@ -18,80 +18,86 @@ from ferbench.contract.strict import Strict
 
 
 class EpochRow(Strict):
-    """One epoch of a run, a row of its history. What was not measured is not in its JSON."""
+    """One epoch of a run, a row of its history. Its JSON omits values that were not measured."""
 
     epoch: int = Field(ge=1, description="number of the epoch over all stages, from 1")
     stage: str = Field(description="name of the stage that it belongs to")
-    step: int = Field(ge=0, description="optimizer steps of all stages at its end")
-    learning_rate: float = Field(description="of its last step")
-    loss: float = Field(description="mean of the total over its steps")
-    terms: dict[str, float] = Field(description="means of the method's loss terms by name")
-    head: dict[str, JsonValue] | None = Field(default=None, description="means of what the head shows, by name")
+    step: int = Field(ge=0, description="number of optimizer steps of all stages at its end")
+    learning_rate: float = Field(description="learning rate of its last step")
+    loss: float = Field(description="mean of the total loss over its steps")
+    terms: dict[str, float] = Field(description="means of the method's loss terms, by name")
+    head: dict[str, JsonValue] | None = Field(default=None, description="means of the head's `extras`, by name")
     mask_rate: float | None = Field(default=None, description="share of unlabeled images whose pseudo-label was used")
     mask_rate_per_class: list[float | None] | None = Field(
-        default=None, description="the same by pseudo-label; null where a class was never one"
+        default=None, description="mask rate by pseudo-label; null if no image had this pseudo-label"
     )
     pseudo_label_precision: float | None = Field(
-        default=None, description="share of used pseudo-labels that are right; null where no truth is known"
+        default=None, description="share of used pseudo-labels that are correct; null if no true labels are known"
     )
-    pseudo_label_precision_per_class: list[float | None] | None = Field(default=None, description="by pseudo-label")
+    pseudo_label_precision_per_class: list[float | None] | None = Field(
+        default=None, description="the same share for each pseudo-label"
+    )
     pseudo_label_accuracy: float | None = Field(
-        default=None, description="share of all pseudo-labels that are right, used or not"
+        default=None, description="share of all pseudo-labels that are correct, used or not"
     )
-    method: dict[str, JsonValue] = Field(default={}, description="what the method's `end_epoch` returned, by name")
+    method: dict[str, JsonValue] = Field(default={}, description="values returned by the method's `end_epoch`, by name")
     evaluation: dict[str, float] | None = Field(
-        default=None, description="metrics on the test set where the epoch ends with an evaluation; for the oracle only"
+        default=None, description="metrics on the test set if the epoch ends with an evaluation; for the oracle only"
     )
 
     @model_serializer(mode="wrap")
     def _what_was_set(self, serialize: SerializerFunctionWrapHandler) -> dict[str, JsonValue]:
-        # A run without unlabeled images has no mask rate, while one whose truth is unknown has a precision of null.
+        # A run without unlabeled images omits the mask rate; a run with unknown true labels has a null precision.
         return {name: value for name, value in serialize(self).items() if name in self.model_fields_set}
 
     def to_json(self) -> dict[str, JsonValue]:
-        """The row as JSON values."""
+        """Return the row as JSON values."""
         return self.model_dump(mode="json")
 
 
 class Started(Strict):
-    """A cell has a process."""
+    """A process has started to work on a cell; the log of the cell adds the configuration of the run."""
 
-    kind: Literal["started"] = "started"
+    kind: Literal["started"] = Field("started", description="which event it is")
+    config: dict[str, JsonValue] | None = Field(None, description="configuration of the run; only in the cell's log")
+
+    @model_serializer(mode="wrap")
+    def _without_null(self, serialize: SerializerFunctionWrapHandler) -> dict[str, JsonValue]:
+        return {name: value for name, value in serialize(self).items() if value is not None}
 
 
 class Step(Strict):
-    """Steps were taken; not told of each one."""
+    """Progress in optimizer steps; not sent for every step."""
 
-    kind: Literal["step"] = "step"
-    step: int
-    steps: int
-    """Of the whole run."""
+    kind: Literal["step"] = Field("step", description="which event it is")
+    step: int = Field(description="number of steps taken")
+    steps: int = Field(description="number of steps of the whole run")
 
 
 class Epoch(Strict):
     """An epoch has ended."""
 
-    kind: Literal["epoch"] = "epoch"
-    row: EpochRow
+    kind: Literal["epoch"] = Field("epoch", description="which event it is")
+    row: EpochRow = Field(description="its row of the history")
 
 
 class Notice(Strict):
-    """Something that a person should know."""
+    """A message for the user."""
 
-    kind: Literal["notice"] = "notice"
-    text: str
+    kind: Literal["notice"] = Field("notice", description="which event it is")
+    text: str = Field(description="what it is, in one line")
 
 
 class Finished(Strict):
-    """The end of a cell, with a record or without."""
+    """A cell has ended, with or without a record."""
 
-    kind: Literal["finished"] = "finished"
-    status: str
-    """`ok`, or what the record or the error says: `failed`, `diverged`, `timeout`, `interrupted`."""
-    message: str = ""
-    metrics: dict[str, float] | None = None
-    """The scores of the record, by name; None without a result."""
-    wall_seconds: float = 0.0
+    kind: Literal["finished"] = Field("finished", description="which event it is")
+    status: str = Field(
+        description="`ok`, or the status of the record or error: `failed`, `diverged`, `timeout`, `interrupted`"
+    )
+    message: str = Field("", description="why there is no result")
+    metrics: dict[str, float] | None = Field(None, description="scores of the record, by name; None without a result")
+    wall_seconds: float = Field(0.0, description="time that the cell took, in seconds")
 
 
 Event = Started | Step | Epoch | Notice | Finished
@@ -100,20 +106,20 @@ _EVENTS: TypeAdapter[Event] = TypeAdapter(Annotated[Event, Discriminator("kind")
 
 
 def event_line(event: Event) -> bytes:
-    """An event as one line of JSON, without the line break."""
+    """Return an event as one line of JSON, without the line break."""
     return _EVENTS.dump_json(event)
 
 
 def read_event(line: bytes) -> Event:
-    """The inverse of `event_line`; raises ValueError for anything else."""
+    """Parse the output of `event_line`; raises ValueError for anything else."""
     return _EVENTS.validate_json(line)
 
 
 def read_events(file: IO[bytes]) -> Iterator[Event]:
-    """The events of a pipe until it ends, or those that a growing file has now; call it again for those that follow.
+    """Yield the events of a pipe until it ends, or those now in a growing file; call it again for later ones.
 
-    `file` is open for reading, in binary mode. A line that is not whole yet is left to the next call, and lines that
-    are no events are passed over.
+    `file` is open for reading in binary mode. An incomplete last line is left to the next call; lines that are not
+    events are skipped.
     """
     while line := file.readline():
         if not line.endswith(b"\n") and file.seekable():

@@ -1,4 +1,4 @@
-"""Executors decide where cells run: processes of this machine, a cluster."""
+"""Executors decide where cells run: in processes on this machine, or on a cluster."""
 
 import json
 import sys
@@ -13,97 +13,100 @@ from pydantic import BaseModel, ConfigDict
 from ferbench.contract.events import Event
 
 INLINE = "inline"
-"""The executor that runs cells in the process that asks for them; what it makes is never standard."""
+"""The executor that runs cells in the calling process; its records are never standard."""
 STATUSES = ("ok", "failed", "diverged", "timeout", "interrupted", "missing")
-"""How a job can end: the statuses of records, and `missing` for a job that was never begun."""
+"""How a job can end: the statuses of records, and `missing` for a job that never began."""
 
 
 @dataclass(frozen=True)
 class Job:
-    """One cell as plain JSON values, and where its files go."""
+    """One cell as plain JSON values, and the paths of its files."""
 
     cell: Mapping[str, Any]
     plan: Mapping[str, Any]
-    """What its method was found to need when it was planned; who runs the job passes it on."""
+    """What planning found out about the needs of the method; the executor passes it on unchanged."""
     dataset: str
     pool: str | None
     init: str | None
     runs: Path
     device: str
-    """`cpu`, `cuda`, `cuda:1`; `auto` is the GPU of the machine that runs the job, if it has one."""
+    """`cpu`, `cuda`, `cuda:1`; `auto` means the GPU of the machine that runs the job, if it has one."""
     threads: int
     timeout: float | None = None
     processes: int = 1
-    """How many share the cell; each has its part of every batch."""
+    """Number of processes that share the cell; each gets its part of every batch."""
     test_on: str | None = None
-    """Where another dataset that the cell is tested on is opened."""
+    """Path or name by which another dataset, on which the cell is tested, is opened."""
     needs_model: bool = False
-    """Whether the trained model must be there too: a cell that has a record alone is then trained again."""
+    """Whether the trained model is needed too: a cell with only a record is then trained again."""
 
     executor: str = "local"
-    """The name of the executor that runs the job; the record has it."""
+    """The name of the executor that runs the job, for the record."""
 
     def command(self, events: Path | None = None) -> list[str]:
-        """The command that runs the job in a process of its own, here or on a machine with the same environment.
+        """Return the command that runs the job in a new process, here or on a machine with the same environment.
 
-        It reads nothing and appends its events to the file `events`, or prints them: a line of JSON each, the last
-        one `Finished`. Its exit code is 0 where that says `ok`. SIGINT, SIGTERM and SIGHUP let it save the cell first.
-        With `--die-with-parent` behind the command it ends, unsaved, when its standard input does: give it a pipe.
+        The process appends its events to the file `events`, or prints them: one line of JSON each, the last one is
+        `Finished`. Its exit code is 0 if that says `ok`. After SIGINT, SIGTERM or SIGHUP it saves the cell first. It
+        does not read its standard input; only if `--die-with-parent` is added, it ends, without saving, when its
+        standard input is closed: give it a pipe.
         """
         command = [sys.executable, "-m", "ferbench", "worker", json.dumps(self.to_json())]
         return command if events is None else [*command, "--events", str(events)]
 
     def to_json(self) -> dict[str, Any]:
-        """The job as JSON values, for another process."""
+        """Return the job as JSON values, for another process."""
         return {**self.__dict__, "cell": dict(self.cell), "plan": dict(self.plan), "runs": str(self.runs)}
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> "Job":
-        """The inverse of `to_json`."""
+        """Make a job from the values of `to_json`."""
         return cls(**{**value, "runs": Path(value["runs"])})
 
 
 class JobListener(Protocol):
-    """Receives what happens to a job; called by one thread at a time."""
+    """Receives the events of a job; called by one thread at a time."""
 
     def __call__(self, job: Job, event: Event) -> None: ...
 
 
 class ExecutorOptions(BaseModel):
-    """An executor's options: frozen, unknown keys are errors. A number is text where text is wanted (`partition=7`).
+    """An executor's options: frozen, unknown keys are errors. A number becomes text for a text field (`partition=7`).
 
-    Options with `model_config = ConfigDict(extra="allow")` take keys that they pass on to a scheduler, and check these.
+    Options with `model_config = ConfigDict(extra="allow")` accept further keys for a scheduler, and must check them.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, coerce_numbers_to_str=True)
 
 
 class Executor(ABC):
-    """Runs jobs until each has left a record; a crash of one costs that one only.
+    """Runs jobs until each has a record; a crash of one job must not affect the others.
 
-    `Options` are what `--executor-option key=value` sets, checked before anything runs. An executor is made for
-    `--dry-run` too: its constructor starts nothing.
+    `--executor-option key=value` sets `Options`, which are checked before anything runs. An executor is also created
+    for `--dry-run`, so its constructor must not start anything.
     """
 
     Options: ClassVar[type[ExecutorOptions]] = ExecutorOptions
+    spreads_over_gpus: ClassVar[bool] = False
+    """Whether the device of jobs may be a range, such as `cuda:0-3`, of whose GPUs `run` gives each job one."""
 
     def __init__(self, options: ExecutorOptions | None = None) -> None:
-        """Without `options` they have their defaults."""
+        """Without `options`, the defaults of `Options` are used."""
         self.options = options or self.Options()
 
     def places(self, jobs: Sequence[Job], wanted: int | None) -> int:
-        """How many of the jobs run at a time; `wanted` is what --jobs says, None where it says nothing.
+        """Return how many of the jobs run at a time; `wanted` is the value of --jobs, None if it is not given.
 
-        Asked before data is packed and anything starts, for `--dry-run` too. Raises UsageError for jobs that cannot run
-        where the executor would run them, as for a GPU that is not there, and ExecutorError where nobody answers.
+        Called before data is packed and anything starts, also for `--dry-run`. Raises UsageError if jobs cannot run
+        where the executor would run them, for example without the wanted GPU, and ExecutorError if nothing answers.
         """
         return wanted or 1
 
     @abstractmethod
     def run(self, jobs: Sequence[Job], progress: JobListener, slots: int) -> list[str]:
-        """Run the jobs, `slots` at a time; returns how each has ended, in order, as one of `STATUSES`.
+        """Run the jobs, `slots` at a time; return how each has ended, in order, as one of `STATUSES`.
 
-        `ok` is said of jobs that have left a record with a result. `progress` is told every event of a job, the last
-        one `Finished`. KeyboardInterrupt is passed on, once the jobs that run have been stopped, or
-        a Notice has said that they go on without this process.
+        `ok` means that the job has a record with a result. `progress` must receive every event of a job, the last one
+        `Finished`. A KeyboardInterrupt must be raised again, after the running jobs have been stopped or a Notice has
+        said that they go on without this process.
         """

@@ -9,11 +9,11 @@ from torch import Tensor, nn
 
 @dataclass(frozen=True)
 class Output:
-    """What the net gives for B images: logits (B, C), features (B, D), an auxiliary loss, and what reports show.
+    """The output of the net for B images: logits (B, C), features (B, D), an auxiliary loss, and values for reports.
 
-    An entry of `extras` is (B, n) or (B,), one row per image; its mean over the images of an epoch that were forwarded
-    with gradient appears in history and report. `maps` are the backbone's feature maps by name, (B, C, H, W) each, if
-    it gives any.
+    An entry of `extras` is (B, n) or (B,), with one row per image. Its mean over the images that were forwarded with
+    gradient in an epoch appears in history and report. `maps` are the backbone's feature maps by name, (B, C, H, W)
+    each, if it has any.
     """
 
     logits: Tensor
@@ -29,7 +29,7 @@ class Output:
 
 
 class Head(nn.Module):
-    """Subclass and fill in `forward(features) -> Output`; the engine adds `aux_loss` to the method's total.
+    """Base class: implement `forward(features) -> Output`; the engine adds `aux_loss` to the method's total.
 
     A head with `uses_maps` is called as `head(features, maps)`, with the backbone's feature maps by name.
     """
@@ -42,12 +42,12 @@ class Head(nn.Module):
         self.n_classes = n_classes
 
     def forward(self, features: Tensor) -> Output:
-        """Features (B, D) to an `Output`."""
+        """Map features (B, D) to an `Output`."""
         raise NotImplementedError
 
 
 class LinearHead(Head):
-    """The standard head: one linear layer on the pooled features, behind dropout if it is given."""
+    """The standard head: one linear layer on the pooled features, after dropout if it is above 0."""
 
     def __init__(self, feature_size: int, n_classes: int, dropout: float = 0.0) -> None:
         super().__init__(feature_size, n_classes)

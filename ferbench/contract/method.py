@@ -31,31 +31,31 @@ from ferbench.errors import PluginError
 
 @dataclass(frozen=True)
 class Processes:
-    """The processes that train together, this one's number among them, and how they exchange tensors."""
+    """The number of processes that train together, the rank of this one, and how they exchange tensors."""
 
     count: int = 1
     rank: int = 0
     mean: Callable[[Tensor], Tensor] = lambda value: value
     gather: Callable[[Tensor], Tensor] = lambda value: value
-    """Gradient flows to this process's part; with the mean of all losses it is what one process would compute."""
+    """Gradient flows to this process's part only; averaged with the losses, it equals that of a single process."""
 
     def part(self, rows: Tensor) -> Tensor:
-        """This process's part of rows (N, ...) that all processes have, N a multiple of their number."""
+        """Return this process's part of rows (N, ...) that all processes have; N must be a multiple of `count`."""
         each = len(rows) // self.count
         return rows[self.rank * each : (self.rank + 1) * each]
 
 
 class MethodConfig(BaseModel):
-    """A method's options: frozen, unknown keys are errors, every field with a description and the paper's default.
+    """A method's options: frozen, unknown keys are errors; every field has a description and the paper's default.
 
-    Options that belong together are a group: a field whose type subclasses this class, too.
+    Options that belong together form a group: a field whose type is another subclass of this class.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     @classmethod
     def option_fields(cls) -> dict[str, FieldInfo]:
-        """Every option by the name that `--set` takes: `threshold`, or `released.state_decay` in a group."""
+        """Return every option by its name in `--set`: `threshold`, or `released.state_decay` in a group."""
         found: dict[str, FieldInfo] = {}
         for name, option in cls.model_fields.items():
             group = option.annotation
@@ -68,7 +68,7 @@ class MethodConfig(BaseModel):
 
 @dataclass(frozen=True)
 class Handles:
-    """What the engine gives a method for a run; plain, so that no net in it becomes a submodule of the method."""
+    """The objects that the engine gives to a method; in a plain class, so that nets do not become its submodules."""
 
     net: Network
     teacher: Network
@@ -80,9 +80,9 @@ class Handles:
 
 @dataclass(frozen=True)
 class Builders:
-    """How further networks of the cell's kind are made, on its device and in its layout, initial weights included.
+    """Functions that make further networks like the cell's, on its device, in its layout, with its initial weights.
 
-    `seed` gives the seed of a name.
+    `seed` returns the seed for a name.
     """
 
     network: Callable[[], Network]
@@ -91,12 +91,11 @@ class Builders:
 
 
 class Method(nn.Module):
-    """Subclass it, name the views, fill in `loss`.
+    """Base class of methods: declare `views` and implement `loss`.
 
-    State (margins, thresholds, banks) lives in buffers, so that device moves, checkpoints and resuming come for free;
-    further networks are added in `setup` by `add_network`.
-    `net` and `teacher` are no submodules. Shapes are static and nothing in `loss` waits for the device: no `.item()`,
-    `.cpu()` or `.tolist()`, no boolean-mask indexing.
+    Keep state (margins, thresholds, banks) in buffers; then moving to a device, checkpoints and resuming need no code.
+    Add further networks in `setup` by `add_network`. `net` and `teacher` are not submodules. Shapes must be static, and
+    `loss` must not wait for the device: no `.item()`, `.cpu()` or `.tolist()`, no boolean-mask indexing.
     """
 
     Config: ClassVar[type[MethodConfig]] = MethodConfig
@@ -104,17 +103,20 @@ class Method(nn.Module):
     """Presets of config fields; the first is the default."""
     views: Views
     joint_forward: bool | None = None
-    """Whether gradient views go through the net in one forward; None is the protocol's rule. The record shows it."""
+    """Whether gradient views go through the net in one forward; None for the protocol's rule. The record shows it."""
     runs_eagerly: ClassVar[str] = ""
-    """Why `torch.compile` cannot make one graph of the loss, such as draws within it; empty where it can."""
+    """Why neither `torch.compile` nor CUDA can run the loss as one graph; empty if they can.
+
+    The words follow the method's name in the message that refuses `--compile`: `draws random numbers within the loss`.
+    """
 
     def __init__(self, config: MethodConfig) -> None:
         super().__init__()
         self.config = config
         self.networks = nn.ModuleDict()
-        """Further networks by name; trained unless they were added frozen."""
+        """Further networks by name; trained unless added as frozen."""
         self.averages = nn.ModuleDict()
-        """EMA copies of those that were added with one."""
+        """EMA copies of the further networks that were added with `ema=True`."""
         self._frozen: set[str] = set()
         self._builders: Builders | None = None
         self._handles: Handles | None = None
@@ -122,7 +124,7 @@ class Method(nn.Module):
     # -- what the engine calls ---------------------------------------------------------------------------------------
 
     def prepare(self, builders: Builders) -> None:
-        """Give the method what `setup` builds further networks with."""
+        """Give the method the builders for further networks, before `setup`."""
         self._builders = builders
 
     def attach(
@@ -135,22 +137,22 @@ class Method(nn.Module):
         joint_forward: bool = True,
         processes: Processes | None = None,
     ) -> None:
-        """Give the method what it works with in a run."""
+        """Give the method the objects that it uses in a run."""
         self._handles = Handles(net, teacher, random, info, joint_forward, processes or Processes())
 
     def make_head(self, feature_size: int, n_classes: int) -> Head:
-        """The head that the method is described with; `--head` puts another in its place."""
+        """Return the head that the paper describes; `--head` replaces it by another."""
         return LinearHead(feature_size, n_classes)
 
     def setup(self, net: Network, info: MethodInfo) -> None:
-        """Called once before the optimizer is made: add heads, banks and buffers here."""
+        """Called once, before the optimizer is made: add heads, banks and buffers here."""
 
     def stages(self) -> Sequence[Stage]:
-        """The parts of the run, in order; asked for before `setup`, so it may use `config` and nothing else."""
+        """Return the parts of the run, in order. Called before `setup`, so it may use only `config`."""
         return [Stage("train", self.loss, self.views)]
 
     def declared_stages(self) -> list[Stage]:
-        """What `stages` gives; a PluginError in it names the method."""
+        """Return `stages()` as a list; raises its PluginError with the name of the method."""
         try:
             return list(self.stages())
         except PluginError as error:
@@ -158,33 +160,33 @@ class Method(nn.Module):
 
     @abstractmethod
     def loss(self, batch: Batch) -> Losses:
-        """The loss of one step, on normalised views."""
+        """Return the loss of one step, computed on normalised views."""
 
     def start_stage(self, stage: Stage, context: StageContext) -> None:
-        """Called before the first step of each stage; not again when a run is resumed within it."""
+        """Called before the first step of each stage; not called again if a run resumes within the stage."""
 
     def after_step(self, info: StepInfo) -> None:
         """Called after the optimizer and the EMA update of each step."""
 
     def end_epoch(self, context: EpochContext) -> Mapping[str, Tensor]:
-        """Called after each epoch (a twentieth of the run); tensors that it returns go into the history."""
+        """Called after each epoch (a twentieth of the run); the tensors that it returns go into the history."""
         return {}
 
     def evaluation_net(self) -> Network:
-        """The network that is evaluated and saved: the teacher, unless a paper's code says otherwise.
+        """Return the network that is evaluated and saved: the teacher, unless a paper's code uses another.
 
-        Overriding it changes the record's `selection` (say what it is in `evaluates`), and the cell is not standard.
+        Overriding it changes the record's `selection` (describe it in `evaluates`), and the cell is not standard.
         """
         return self.teacher
 
     def selection(self, rule: str) -> str:
-        """What is evaluated, in words: the protocol's rule, unless `evaluation_net` is overridden."""
+        """Return which model is evaluated, in words: the protocol's rule, unless `evaluation_net` is overridden."""
         if type(self).evaluation_net is Method.evaluation_net or self.evaluates == "":
             return rule
         return self.evaluates or f"evaluation_net of {type(self).__name__} after the last step"
 
     def train(self, mode: bool = True) -> "Method":
-        """Set the mode of all submodules but frozen networks and averages, which are always in evaluation mode."""
+        """Set the mode of all submodules, except frozen networks and averages: these stay in evaluation mode."""
         super().train(mode)
         for name, network in self.networks.items():
             network.train(mode and name not in self._frozen)
@@ -210,28 +212,29 @@ class Method(nn.Module):
 
     @property
     def info(self) -> MethodInfo:
-        """What the method may know of its task."""
+        """What the method may know about its task."""
         return self._attached.info
 
     @property
     def requires(self) -> frozenset[str]:
-        """What the method needs beside images.
+        """What the method needs besides images.
 
-        `"pool_index"` (refused on streams), `"boxes"` (a notice says if they lack), `"tokens"` (a `TokenBackbone`),
-        `"validation"` (refused under a protocol that holds none out), `"init"` (refused without initial weights).
+        `"pool_index"` (refused for streams), `"boxes"` (a notice tells if they are missing), `"tokens"` (needs a
+        `TokenBackbone`), `"validation"` (refused if the protocol holds out no images), `"init"` (refused without
+        initial weights).
         """
         return frozenset()
 
     def pool_problem(self, images: int) -> str:
-        """Why the method cannot learn from a pool of so many images, and what to do; empty if it can.
+        """Return why the method cannot learn from a pool with this number of images, and a remedy; empty if it can.
 
-        Asked for while planning, so it may use `config` and nothing else.
+        Called while planning, so it may use only `config`.
         """
         return ""
 
     @property
     def evaluates(self) -> str | None:
-        """What an overridden `evaluation_net` gives, for the record: `mean of both nets`; "" if it is the teacher."""
+        """What an overridden `evaluation_net` returns, for the record: `mean of both nets`; "" if it is the teacher."""
         return None
 
     @property
@@ -240,12 +243,12 @@ class Method(nn.Module):
         return any(stage.views.unlabeled for stage in self.declared_stages())
 
     def build_network(self, name: str) -> Network:
-        """A new network of the cell's backbone and head, on its device; its random weights follow name and seed."""
+        """Return a new network with the cell's backbone and head, on its device; name and seed fix random weights."""
         with self._seeded(name):
             return self._built_by.network()
 
     def build_backbone(self, name: str) -> Backbone:
-        """A new backbone of the cell's kind, likewise."""
+        """Return a new backbone of the cell's kind, on its device; name and seed fix random weights."""
         with self._seeded(name):
             return self._built_by.backbone()
 
@@ -254,13 +257,13 @@ class Method(nn.Module):
     ) -> nn.Module:
         """Keep a further network (a peer, a projection, a frozen teacher) as `self.networks[name]`; only in `setup`.
 
-        A builder is called with torch's generator seeded by name and cell, which leaves all other random numbers as
-        they are. The network is checkpointed and, unless `frozen`, trained where a stage trains all; with `ema` its
-        average, with the teacher's decay, is `self.averages[name]`. It is not in the evaluated net. What an auxiliary
-        loss of its head is worth is the method's to add.
+        If `network` is a function, it is called with torch's generator seeded by name and cell; other random numbers do
+        not change. The network is checkpointed and, unless `frozen`, trained by stages that train all parameters. With
+        `ema`, `self.averages[name]` is its average with the teacher's decay. It is not part of the evaluated net. The
+        method itself must add an auxiliary loss of its head. Raises PluginError if the name is taken.
         """
         if name in self.networks:
-            raise PluginError(f"{type(self).__name__}: there is a network '{name}' already; give this one another name")
+            raise PluginError(f"{type(self).__name__}: a network '{name}' exists already; give this one another name")
         with self._seeded(name) if not isinstance(network, nn.Module) else nullcontext():
             made = network if isinstance(network, nn.Module) else network()
         self.networks[name] = made
@@ -272,43 +275,44 @@ class Method(nn.Module):
         return made
 
     def mean(self, value: Tensor) -> Tensor:
-        """`value` averaged over processes; the identity on one."""
+        """Return `value` averaged over processes; unchanged if there is only one."""
         return self._processes.mean(value)
 
     def gather(self, value: Tensor) -> Tensor:
-        """`value` of all processes concatenated along the first axis, with gradient; the identity on one."""
+        """Concatenate `value` of all processes along the first axis, with gradient; unchanged if there is only one."""
         return self._processes.gather(value)
 
     def uniform(self, images: Tensor, *shape: int) -> Tensor:
-        """Numbers (B, *shape) float32, uniform in 0..1, for images (B, ...), on their device.
+        """Draw numbers (B, *shape) float32, uniform in 0..1, for images (B, ...), on their device.
 
-        They are this process's part of what one process would draw for the images of all.
+        They are this process's part of the numbers that a single process would draw for all images.
         """
         size = (len(images) * self._processes.count, *shape)
         return self._processes.part(torch.empty(size, device=images.device).uniform_(generator=self.random))
 
     def beta(self, images: Tensor, a: float, b: float, *shape: int) -> Tensor:
-        """Numbers (B, *shape) float32 from Beta(a, b) for images (B, ...), drawn as `uniform` draws."""
+        """Draw numbers (B, *shape) float32 from Beta(a, b) for images (B, ...), in the same way as `uniform`."""
         size = (len(images) * self._processes.count, *shape)
         return self._processes.part(draws.beta(size, a, b, self.random, images.device))
 
     def normal(self, images: Tensor, *shape: int) -> Tensor:
-        """Numbers (B, *shape) float32 from the standard normal distribution, drawn as `uniform` draws."""
+        """Draw numbers (B, *shape) float32 from the standard normal distribution, in the same way as `uniform`."""
         size = (len(images) * self._processes.count, *shape)
         return self._processes.part(torch.empty(size, device=images.device).normal_(generator=self.random))
 
     def permutation(self, images: Tensor) -> Tensor:
-        """This process's part (B,) int64 of a random order of the images of all, positions in what `gather` gives.
+        """Draw a random order of the images of all processes; return this process's part, (B,) int64.
 
-        `self.gather(images)[self.permutation(images)]` mixes the images of all processes.
+        It contains positions in the output of `gather`: `self.gather(images)[self.permutation(images)]` mixes the
+        images of all processes.
         """
         return self._processes.part(draws.permutation(len(images) * self._processes.count, self.random, images.device))
 
     def forward_images(self, images: Tensor, *, parameters: Mapping[str, Tensor] | None = None) -> Output:
-        """Forward images (B, 3, S, S) that are no declared view, such as mixed ones.
+        """Forward images (B, 3, S, S) that are not a declared view, such as mixed ones, through the net.
 
-        `parameters` stand in for those of the net that have their names, with gradient; the head's auxiliary loss and
-        extras are noted as of any forward.
+        `parameters` replace those of the net with the same names, with gradient. The head's auxiliary loss and extras
+        are noted as in any forward.
         """
         output: Output
         if parameters is None:
@@ -319,10 +323,10 @@ class Method(nn.Module):
 
     @contextmanager
     def probing(self) -> Iterator[None]:
-        """Within it forwards of the net and of `networks` only look: nothing that they leave is trained on.
+        """Probe the net and `networks` in this block: forwards leave nothing behind that affects training.
 
-        BatchNorm uses batch statistics and keeps its running ones, and no auxiliary loss of the head is noted.
-        Gradients flow, for VAT's perturbation or the inner step of a functional SAM; images count as ever.
+        BatchNorm uses batch statistics and does not change its running ones; no auxiliary loss of the head is noted.
+        Gradients flow, for VAT's perturbation or the inner step of a functional SAM; images are counted as usual.
         """
         before, self.net.probed = self.net.probed, True
         try:
@@ -334,10 +338,10 @@ class Method(nn.Module):
     def forward_views(self, batch: Batch, *, views: Views | None = None, joint: bool | None = None) -> ForwardedViews:
         """Forward every view of the batch through the net; `labeled, unlabeled = self.forward_views(batch)`.
 
-        `views` are those of the stage, if they are not the method's. A view that is declared without gradient is
-        forwarded apart, with batch statistics, and leaves BatchNorm's running statistics alone; one for the teacher is
-        forwarded by the teacher alone. The others go through the net in one forward for each size (`joint`, the
-        protocol's rule and recorded) or one by one, labeled views first.
+        `views` are those of the stage, if they differ from the method's. A view declared without gradient is forwarded
+        separately, with batch statistics, and does not change BatchNorm's running statistics. A view for the teacher is
+        forwarded only by the teacher. The other views go through the net in one forward per size (`joint`; the
+        protocol sets it, and the record shows it) or one by one, labeled views first.
         """
         declared = views or self.views
         together: dict[tuple[str, str], Tensor] = {}
@@ -347,7 +351,9 @@ class Method(nn.Module):
         for side, drawn, specs in sides:
             for name, images in (drawn.images if drawn else {}).items():
                 if name not in specs:
-                    raise ValueError(f"no {side} view '{name}' is declared ({sorted(specs)}); give the stage's views=")
+                    raise ValueError(
+                        f"the {side} view '{name}' is not declared ({sorted(specs)} are); pass the stage's views="
+                    )
                 spec = specs[name]
                 (teachers if spec.teacher else together if spec.gradient else apart)[side, name] = images
         outputs = self._forward_all(together, self._joins if joint is None else joint)
@@ -370,7 +376,7 @@ class Method(nn.Module):
 
     @contextmanager
     def _seeded(self, name: str) -> Iterator[None]:
-        """Within it torch's CPU generator, which initial weights are drawn from, is seeded by the name."""
+        """Seed torch's CPU generator, from which initial weights are drawn, by the name in this block."""
         with torch.random.fork_rng(devices=[]), uncounted():
             torch.manual_seed(self._built_by.seed(name))
             yield
@@ -378,7 +384,7 @@ class Method(nn.Module):
     @property
     def _built_by(self) -> Builders:
         if self._builders is None:
-            raise RuntimeError(f"{type(self).__name__} belongs to no run yet: networks are built in setup or later")
+            raise RuntimeError(f"{type(self).__name__} is not part of a run yet; build networks in setup or later")
         return self._builders
 
     @property
@@ -392,16 +398,16 @@ class Method(nn.Module):
 
     @property
     def _attached(self) -> Handles:
-        if self._handles is None:  # not an AttributeError, which nn.Module would answer with "has no attribute 'net'"
+        if self._handles is None:  # nn.Module would turn an AttributeError into "has no attribute 'net'"
             raise RuntimeError(
-                f"{type(self).__name__} belongs to no run yet: net, teacher, random and info are there "
-                "once setup has returned; __init__ and stages() may use self.config alone"
+                f"{type(self).__name__} is not part of a run yet: net, teacher, random and info exist only after "
+                "setup has returned; __init__ and stages() may use only self.config"
             )
         return self._handles
 
 
 def split_output(output: Output, sizes: Sequence[int]) -> list[Output]:
-    """Cut a joint output along the batch; the auxiliary loss belongs to the whole and is not repeated."""
+    """Split a joint output along the batch; the parts have no auxiliary loss, which belongs to the whole."""
     logits, features = output.logits.split(sizes), output.features.split(sizes)
     total = sum(sizes)
     extras = [
@@ -414,7 +420,7 @@ def split_output(output: Output, sizes: Sequence[int]) -> list[Output]:
 
 @contextmanager
 def frozen_bn(net: nn.Module) -> Iterator[None]:
-    """Within it BatchNorm uses batch statistics and leaves its running statistics untouched."""
+    """In this block BatchNorm uses batch statistics and does not change its running statistics."""
     tracking = [m for m in net.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm) and m.track_running_stats]
     for module in tracking:
         module.track_running_stats = False

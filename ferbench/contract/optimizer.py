@@ -1,4 +1,4 @@
-"""What a stage says of its optimizers: settings that replace the protocol's, parameter groups, an own class."""
+"""The optimizers of a stage: settings that replace the protocol's, parameter groups, other optimizer classes."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
@@ -12,18 +12,18 @@ from ferbench.contract.protocol import Recipe
 from ferbench.errors import PluginError, suggestion
 
 Parameters = Callable[[nn.Module], Iterable[nn.Parameter]]
-"""From the net to some parameters, of the net or of the method (`lambda net: net.head.parameters()`)."""
+"""A function from the net to some parameters, of the net or of the method (`lambda net: net.head.parameters()`)."""
 
 OptimizerFactory = Callable[[list[dict[str, Any]]], Optimizer]
-"""From parameter groups, as torch's optimizers take them (`params`, `lr`, `weight_decay`), to an optimizer."""
+"""A function from parameter groups in torch's form (`params`, `lr`, `weight_decay`) to an optimizer."""
 
 
 @dataclass(frozen=True)
 class ParameterGroup:
-    """Some of a stage's parameters, with a learning rate of `learning_rate_factor` times the others' (LARS, heads).
+    """Some of a stage's parameters; their learning rate is `learning_rate_factor` times the stage's (LARS, heads).
 
-    `weight_decay` replaces the stage's. A parameter that two groups pick, or that the stage does not train, is a
-    PluginError.
+    `weight_decay` replaces the stage's. A PluginError is raised if two groups pick the same parameter, or if the stage
+    does not train it.
     """
 
     parameters: Parameters
@@ -32,11 +32,11 @@ class ParameterGroup:
 
 
 class OptimizerSettings(BaseModel):
-    """What differs from the protocol's optimizer; what is None is the protocol's.
+    """Settings that differ from the protocol's optimizer; a field that is None keeps the protocol's value.
 
-    Parameters that no group picks form the default group. The schedule multiplies each group's own base rate. A cell
-    whose method departs from the protocol's optimizer is standard only where `source` says whose settings they are.
-    Raises PluginError for a field that there is not and for a value out of range.
+    Parameters that no group picks form the default group. The schedule multiplies the base rate of each group. A cell
+    whose method departs from the protocol's optimizer is standard only if `source` says where the settings are from.
+    Raises PluginError for an unknown field or a value out of range.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
@@ -44,14 +44,16 @@ class OptimizerSettings(BaseModel):
     optimizer: Literal["adamw", "adam", "sgd"] | None = Field(None, description="class of the optimizer")
     learning_rate: float | None = Field(None, gt=0, description="peak learning rate")
     weight_decay: float | None = Field(None, ge=0, description="decoupled for adamw, L2 for sgd and adam")
-    momentum: float | None = Field(None, ge=0, lt=1, description="of sgd, with Nesterov")
-    schedule: Literal["cosine", "constant"] | None = Field(None, description="after the warm-up: to 0, or flat")
-    warmup: float | None = Field(None, ge=0, lt=1, description="part of the steps with a linear warm-up")
-    groups: tuple[ParameterGroup, ...] = Field((), description="parameters with a rate or a decay of their own")
+    momentum: float | None = Field(None, ge=0, lt=1, description="Nesterov momentum of sgd")
+    schedule: Literal["cosine", "constant"] | None = Field(
+        None, description="learning rate after the warm-up: cosine decay to 0, or constant"
+    )
+    warmup: float | None = Field(None, ge=0, lt=1, description="share of the steps with a linear warm-up")
+    groups: tuple[ParameterGroup, ...] = Field((), description="parameters with their own rate or weight decay")
     factory: OptimizerFactory | None = Field(
         None, description="makes an optimizer of another class, whose state is checkpointed; replaces `optimizer`"
     )
-    source: str = Field("", description="where these settings are from: the paper's section, or the authors' code")
+    source: str = Field("", description="source of these settings: the paper's section, or the authors' code")
 
     def __init__(self, **values: Any) -> None:
         known = list(type(self).model_fields)
@@ -69,16 +71,16 @@ class OptimizerSettings(BaseModel):
 
     @property
     def values(self) -> dict[str, Any]:
-        """The fields of the recipe that are replaced."""
+        """The replaced fields of the recipe, with their values."""
         fields = self.model_dump(exclude={"groups", "factory", "source"})
         return {name: value for name, value in fields.items() if value is not None}
 
     def of(self, recipe: Recipe) -> Recipe:
-        """The recipe with these values in it."""
+        """Return the recipe with these values."""
         return recipe.model_copy(update=self.values)
 
     def departures(self, recipe: Recipe) -> dict[str, Any]:
-        """What is not the recipe's, as JSON: fields with their values, the number of groups, the factory's name."""
+        """Return the differences from the recipe as JSON: fields with values, number of groups, name of the factory."""
         found = {name: value for name, value in self.values.items() if value != getattr(recipe, name)}
         if self.groups:
             found["groups"] = len(self.groups)
@@ -89,7 +91,7 @@ class OptimizerSettings(BaseModel):
 
 @dataclass(frozen=True)
 class FurtherOptimizer:
-    """An optimizer beside the stage's own, over other parameters: Meta Pseudo Labels' teacher. A stage names it."""
+    """A named optimizer besides the stage's own, for other parameters, such as Meta Pseudo Labels' teacher."""
 
     parameters: Parameters
     settings: OptimizerSettings = field(default_factory=OptimizerSettings)

@@ -1,4 +1,4 @@
-"""The parts of a run that a method declares, and what it may use between their steps."""
+"""The stages of a run that a method declares, and what it may use between their steps."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -15,50 +15,51 @@ T = TypeVar("T")
 
 
 class TakeStep(Protocol):
-    """What a stage with a `step` of its own takes its optimizer steps with; every one is counted.
+    """Takes the optimizer steps of a stage that has its own `step`; every step is counted.
 
-    `loss` is called without arguments, in the run's precision. `optimizer` is the name of a further optimizer of the
-    stage, or its own.
+    `loss` is called without arguments, in the run's precision. `optimizer` is the name of one of the stage's further
+    optimizers, or `main` for its own.
     """
 
     def forward(self, compute: Callable[[], T]) -> T:
-        """What `compute` gives in the run's precision: for a forward whose graph a later loss goes on from."""
+        """Return `compute()` in the run's precision: for a forward whose graph a later loss continues."""
 
     def __call__(self, loss: Callable[[], Losses], optimizer: str = MAIN) -> Losses:
-        """The ordinary step: `gradients`, then `step`."""
+        """Take an ordinary step: `gradients`, then `step`."""
 
     def gradients(self, loss: Callable[[], Losses], optimizer: str = MAIN) -> Losses:
-        """Gradients of the loss and of its forwards' auxiliary loss, the mean over processes, in `parameter.grad`.
+        """Compute the gradients of the loss, including the auxiliary loss of its forwards, as means over processes.
 
-        Those of the optimizer's parameters are new, not added to what was there. Returns the losses with the auxiliary
-        one in their total. Raises PluginError for losses that are not what `Losses` says.
+        They replace `parameter.grad` of the optimizer's parameters. Returns the losses, whose total includes the
+        auxiliary loss. Raises PluginError for losses that do not satisfy the contract of `Losses`.
         """
 
     def step(self, optimizer: str = MAIN) -> None:
-        """A step of the optimizer along the gradients that are there."""
+        """Take a step of the optimizer along the present gradients."""
 
 
 @dataclass(frozen=True)
 class Stage:
-    """A part of a run with its own loss; most methods have one.
+    """A part of a run with its own loss; most methods have only one.
 
-    `data`: which images it draws (`"labeled+unlabeled"`, `"labeled"`, or `"all"`: every image, as unlabeled, but
-    those of the training set where a pool takes their place; `"relabeled"` is a second draw of the labeled images, for
-    released code that made one: its labels go beyond the budget, so that the record is not standard).
-    `sampler`: how labeled images are drawn. `parameters` picks what is trained (default: all of net and method).
-    `share` is its part of the protocol's steps (all shares are scaled to sum to 1). `optimizer` overrides fields of
-    the protocol's optimizer, `further` are optimizers over other parameters, by name. `step` replaces the single step
-    of `loss`: it takes as many as it wants (SAM, Meta Pseudo Labels) and returns the losses to show. A stage with
-    `cache=True` is computed once per content key (stage, data, initial weights, seed, engine version) and its net is
-    shared by all cells that have the same key.
+    `data` says which images it draws: `"labeled+unlabeled"`, `"labeled"`, `"all"` or `"relabeled"`. With `"all"`, every
+    image is drawn as unlabeled, except for those of the training set if a pool replaces them. `"relabeled"` is a second
+    draw of the labeled images, for released code that made one: its labels go beyond the budget, so that the record is
+    not standard. `sampler` says how labeled images are drawn. `parameters` picks the trained parameters (default: all
+    of net and method). `share` is the stage's share of the protocol's steps (all shares are scaled to sum to 1).
+    `optimizer` overrides fields of the protocol's optimizer; `further` are optimizers of other parameters, by name.
+    `step` replaces the single step of `loss`: it takes any number of steps (SAM, Meta Pseudo Labels) and returns the
+    losses to show. A stage with `cache=True` is computed once per content key (stage, data, initial weights, seed,
+    engine version); all cells with the same key share its net.
 
-    A `fresh` stage trains a new net: initial weights as `build_network` makes them for the stage's name, and an EMA
-    that begins anew. `start_stage` comes first and still sees the net and the teacher of the stage before.
+    A `fresh` stage trains a new net, with the initial weights that `build_network` makes for the stage's name, and
+    restarts the EMA. `start_stage` is called before that, with the net and the teacher of the previous stage.
 
-    A stage with `pretraining=True` comes before all others, draws `"all"` images as unlabeled and no labeled view, and
-    its steps, `share` times the protocol's, are extra compute. Neither labels nor seed of the cell enter it, and of the
-    method's options only those in `options`: it is cached, and one backbone serves all label budgets and seeds. The
-    backbone is all that outlives it; the EMA begins after it. `show` makes pictures for the report once it is over.
+    A stage with `pretraining=True` comes before all others. It draws `"all"` images as unlabeled and no labeled view;
+    its steps, `share` times the protocol's, are extra compute. It does not depend on the labels or the seed of the
+    cell, and only on those options of the method that `options` names: so it is cached, and one backbone serves all
+    label budgets and seeds. Only the backbone is kept; the EMA begins after the stage. `show` makes pictures for the
+    report at its end.
     """
 
     name: str
@@ -76,7 +77,7 @@ class Stage:
     pretraining: bool = False
     options: tuple[str, ...] = ()
     show: Callable[[Batch], Mapping[str, Tensor]] | None = None
-    """From a batch of the stage to rows of pictures: title to (B, 3, S, S), normalised as the batch's images are."""
+    """A function from a batch of the stage to rows of pictures: title to (B, 3, S, S), normalised like the batch."""
 
     def __post_init__(self) -> None:
         if not isinstance(self.views, Views):
@@ -90,17 +91,19 @@ class Stage:
                 f"OptimizerSettings({', '.join(OptimizerSettings.model_fields)}) of ferbench.contract.optimizer"
             )
         if MAIN in self.further:
-            raise PluginError(f"stage '{self.name}': '{MAIN}' is the stage's own optimizer; name the further one anew")
+            raise PluginError(
+                f"stage '{self.name}': '{MAIN}' is the name of the stage's own optimizer; rename the further optimizer"
+            )
 
     @property
     def optimizers(self) -> dict[str, OptimizerSettings]:
-        """The settings of all optimizers by name, that of the stage's own first."""
+        """The settings of all optimizers by name, the stage's own optimizer first."""
         settings = {name: each.settings for name, each in self.further.items()}
         return {MAIN: self.optimizer or OptimizerSettings(), **settings}
 
     @property
     def is_cached(self) -> bool:
-        """Whether what the stage leaves is kept for other cells."""
+        """Whether the result of the stage is kept for other cells."""
         return self.cache or self.pretraining
 
 
@@ -129,13 +132,13 @@ class StageContext(Protocol):
     def predict(
         self, pool: str, *, view: Any = "plain", net: Any = "teacher", drop_last: bool = False
     ) -> PoolPredictions | Iterator[UnlabeledPredictions]:
-        """One pass in evaluation mode over a pool under a kind of view: of labeled ones logits and labels.
+        """Predict all images of a pool in evaluation mode, under a kind of view.
 
-        There is a `validation` pool where the protocol declares one. Of the unlabeled one (the cell's, whatever the
-        stage draws) an iterator over batches of logits with positions as in `batch.unlabeled.index`, so that a pool
-        that streams needs no memory; keep what you need in a buffer. With `drop_last` a random remainder, what a
-        shuffled loader of the training batch size drops, is left out. Every forward is counted. Raises PluginError in a
-        pre-training stage, which cells of all budgets share.
+        For `labeled` and `validation` it returns logits and labels; the protocol must declare a `validation` pool. For
+        `unlabeled` (the cell's pool, whatever the stage draws) it returns an iterator over batches of logits, with
+        positions as in `batch.unlabeled.index`, so that streams need no memory; keep what you need in a buffer. With
+        `drop_last`, it omits a random remainder, like a shuffled loader with the training batch size. Every forward is
+        counted. Raises PluginError in a pre-training stage, because cells of all budgets share it.
         """
 
 

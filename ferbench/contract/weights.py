@@ -1,4 +1,4 @@
-"""How a file of initial weights fits a net, tensor by tensor."""
+"""The match of a file of initial weights with a net, tensor by tensor."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -11,37 +11,37 @@ SHOWN = 3
 
 @dataclass(frozen=True)
 class Match:
-    """What of a file became what of a net. Names are the net's, but those of `left_over` are the file's."""
+    """Which tensors of a net a file fills. Names are the net's, except in `left_over`, which has the file's."""
 
     file: Path
     place: str
-    """The keys, joined by dots, below which the file has these tensors; empty where they are at its top."""
+    """The keys, joined by dots, below which the file has these tensors; empty if they are at its top level."""
     prefix: str
-    """What stands before the net's names in the file, such as `module.`."""
+    """The prefix of the net's names in the file, such as `module.`."""
     matched: tuple[str, ...]
     adapted: Mapping[str, str] = field(default_factory=dict)
-    """Tensors of another shape that were made to fit, and how."""
+    """Tensors of another shape that were adapted to the net, and how."""
     misshapen: Mapping[str, str] = field(default_factory=dict)
-    """Tensors that have the net's name and another shape, and both shapes."""
+    """Tensors with the net's name but another shape, with both shapes."""
     missing: tuple[str, ...] = ()
     left_over: tuple[str, ...] = ()
     others: tuple[str, ...] = ()
-    """Other places and prefixes of the file that fit as well; they are not read."""
+    """Other places and prefixes of the file that fit as well, but are not used."""
     reason: str = ""
-    """Why the file does not fit; empty where it does."""
+    """Why the file does not fit; empty if it does."""
 
     @property
     def fitting(self) -> int:
-        """How many tensors of the net the file fills."""
+        """Number of the net's tensors that the file fills."""
         return len(self.matched) + len(self.adapted)
 
     @property
     def total(self) -> int:
-        """How many tensors the net has."""
+        """Number of the net's tensors."""
         return self.fitting + len(self.misshapen) + len(self.missing)
 
     def figures(self) -> str:
-        """`120 of the net's 122 tensors matched; missing: bn1.bias, bn1.weight; left over: 2 of fc`."""
+        """Return `120 of the net's 122 tensors matched; missing: bn1.bias, bn1.weight; left over: 2 of fc`."""
         parts = [f"{self.fitting} of the net's {self.total} tensors matched"]
         if self.misshapen:
             parts.append(f"of another shape: {_first([f'{name} {both}' for name, both in self.misshapen.items()])}")
@@ -54,29 +54,29 @@ class Match:
         return "; ".join(parts)
 
     def summary(self) -> str:
-        """What a run tells of its initial weights, in one line."""
-        read = [f"of '{self.place}'"] if self.place else []
+        """Return the line in which a run describes its initial weights."""
+        read = [f"from '{self.place}'"] if self.place else []
         read += [f"without the prefix '{self.prefix}'"] if self.prefix else []
         parts = [f"initial weights {self.file.name}{' (' + ', '.join(read) + ')' if read else ''}: {self.figures()}"]
         parts += [f"{name} {how}" for name, how in self.adapted.items()]
         if self.others:
-            parts.append(f"not used, though it fits as well: {', '.join(self.others)}")
+            parts.append(f"these would fit as well, but are not used: {', '.join(self.others)}")
         return "; ".join(parts)
 
 
 class WeightsMismatch(DataError):
-    """Initial weights do not fit the net; `match` has the whole list."""
+    """Initial weights do not fit the net; `match` has the full list."""
 
     def __init__(self, match: Match, remedy: str) -> None:
         super().__init__(
-            f"{match.file}: {match.reason} ({match.figures()}); {remedy}; the whole list: "
+            f"{match.file}: {match.reason} ({match.figures()}); {remedy}; for the full list run "
             f"ferbench init inspect {match.file} --backbone NAME"
         )
         self.match = match
 
 
 def _groups(names: Sequence[str]) -> list[str]:
-    """Names of tensors by their first part, with numbers: `2 of fc`."""
+    """Tensors counted by the first part of their names: `2 of fc`."""
     counts: dict[str, int] = {}
     for name in names:
         first = name.partition(".")[0]

@@ -1,4 +1,4 @@
-"""Folders and files of the cache: where they lie, and whether what is there is what was written."""
+"""Folders and files of the cache: where they are, and whether they have changed since they were written."""
 
 import hashlib
 import json
@@ -20,38 +20,40 @@ from ferbench.records.cell import digest
 from ferbench.records.files import write_atomic
 from ferbench.records.formats import CACHE_FORMAT, FORMAT, check_format
 
+CACHE_VARIABLE = "FERBENCH_CACHE"
+"""Folder of packed datasets, indexes, face boxes and cached stages; by default `~/.cache/ferbench`."""
 META = "meta.json"
 DIGEST, FILES = "digest", "files"
 HASHED_TOGETHER = 4
-"""Files at a time; a few processors hash as fast as a disk gives."""
+"""Files that are hashed at the same time; a few processors hash as fast as a disk reads."""
 cache_hash = xxhash.xxh3_128
 log = logging.getLogger(__name__)
 
 
 class DamagedCacheError(DataError):
-    """A file of the cache is not the one that was written; what it holds can be made anew."""
+    """A file of the cache has changed since it was written; its content can be made again."""
 
 
 def cache_root() -> Path:
-    """`FERBENCH_CACHE`, else `ferbench` in the user's cache folder."""
-    chosen = os.environ.get("FERBENCH_CACHE")
+    """The folder that `FERBENCH_CACHE` names, else `ferbench` in the user's cache folder."""
+    chosen = os.environ.get(CACHE_VARIABLE)
     return Path(chosen) if chosen else Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "ferbench"
 
 
 def write_sealed(path: Path, content: Mapping[str, Any]) -> None:
-    """Write JSON with the format of now and its own digest, atomically."""
+    """Write JSON with the current format number and its own digest, atomically."""
     sealed = {FORMAT: CACHE_FORMAT, **content}
     write_atomic(path, json.dumps({**sealed, DIGEST: digest(sealed)}, indent=1, sort_keys=True).encode())
 
 
 def read_sealed(path: Path) -> dict[str, Any]:
-    """What `write_sealed` has written; raises ValueError for anything else, OSError where it cannot be read."""
+    """Read what `write_sealed` wrote; raises ValueError for anything else, OSError if it cannot be read."""
     return _unsealed(path, _parsed(path))
 
 
 def _unsealed(path: Path, content: dict[str, Any]) -> dict[str, Any]:
     if content.pop(DIGEST, None) != digest(content):
-        raise ValueError(f"{path.name} is not as it was written")
+        raise ValueError(f"{path.name} has changed since it was written")
     return content
 
 
@@ -59,37 +61,37 @@ def _parsed(path: Path) -> dict[str, Any]:
     try:
         content = json.loads(path.read_text("utf-8"))
     except (ValueError, RecursionError) as error:
-        raise ValueError(f"{path.name} is no JSON: {error}") from None
+        raise ValueError(f"{path.name} is not JSON: {error}") from None
     if not isinstance(content, dict):
-        raise ValueError(f"{path.name} is no JSON object")
+        raise ValueError(f"{path.name} is not a JSON object")
     return content
 
 
 def read_meta(folder: Path) -> dict[str, Any]:
-    """What the `meta.json` of a folder holds; raises as `read_sealed` does."""
+    """The content of a folder's `meta.json`; raises the errors of `read_sealed`."""
     return read_sealed(folder / META)
 
 
 def write_meta(folder: Path, meta: Mapping[str, Any], files: Mapping[str, str]) -> None:
-    """Write what says that a folder is whole, with the `cached_file_digest` of each of its files."""
+    """Write the file that marks a folder as complete, with the `cached_file_digest` of each of its files."""
     write_sealed(folder / META, {**meta, FILES: dict(files)})
 
 
 def check_files(folder: Path, meta: Mapping[str, Any], *names: str) -> None:
-    """Compare files with the digests that were taken when they were written: all of the folder, or those of `names`.
+    """Compare files with the digests taken when they were written: all files of the folder, or only `names`.
 
-    A file is hashed once per process and state. Raises DamagedCacheError that names a file.
+    A file is hashed once per process and state. Raises DamagedCacheError that names the first file that differs.
     """
     files = {name: meta[FILES][name] for name in names or meta[FILES]}
     with ThreadPoolExecutor(HASHED_TOGETHER) as pool:
         for name, found in zip(files, pool.map(lambda name: _digest_now(folder / name), files), strict=True):
             if found != files[name]:
-                what = "is not there" if found is None else "is not as it was written"
+                what = "is not there" if found is None else "has changed since it was written"
                 raise DamagedCacheError(f"{folder / name} {what}; {how_to_renew(folder)}")
 
 
 def _digest_now(path: Path) -> str | None:
-    """The `cached_file_digest` of a file, None where there is none."""
+    """The `cached_file_digest` of a file; None if there is no file."""
     try:
         found = path.stat()
         return _digest_of(path, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
@@ -103,9 +105,9 @@ def _digest_of(path: Path, *state: int) -> str:
 
 
 def cached_file_digest(path: Path) -> str:
-    """What shows that a file of the cache has changed: 128 bits, as fast as memory gives its bytes.
+    """A digest that changes with the content of a cached file: 128 bits, computed as fast as memory is read.
 
-    Against accidents, not against forgery: who could forge the file could forge what it is compared with.
+    It protects against accidents, not against forgery: a forger could also change the stored digest.
     """
     with path.open("rb") as file:
         return hashlib.file_digest(file, cache_hash).hexdigest()
@@ -117,10 +119,10 @@ def how_to_renew(folder: Path) -> str:
 
 
 def is_usable(folder: Path, *, renew: bool) -> bool:
-    """Whether a folder is there, whole and as it was written.
+    """Whether a folder exists, is complete and is unchanged.
 
-    A damaged one is named in a warning and does not count. One of another format is refused with a DataError, or with
-    `renew` does not count.
+    For a damaged folder this logs a warning and returns False. For a folder of another format it raises DataError, or
+    returns False if `renew` is set.
     """
     if not (folder / META).exists():
         return False
@@ -139,7 +141,7 @@ def is_usable(folder: Path, *, renew: bool) -> bool:
 
 @contextmanager
 def reading(folder: Path, what: str) -> Iterator[None]:
-    """A block that reads a folder of the cache; damage to it is a DamagedCacheError."""
+    """Within this block a folder of the cache is read. Damage to it raises DamagedCacheError."""
     try:
         yield
     except (OSError, ValueError, KeyError, TypeError, pyarrow.ArrowException) as error:

@@ -1,10 +1,10 @@
-"""What images are compared by: hashes of their pixels, and perceptual hashes.
+"""Hashes for comparing images: hashes of their pixels, and perceptual hashes.
 
-The perceptual hash is pHash (Zauner 2010) with 256 bits in place of 64. Aligned faces look alike at low frequencies:
-among SynthFaces' 3,100 test images and the 8,000 of SynthFaces-FR, which show other people, 64 bits come as near as 2,
-where JPEG of quality 50 is 8 away. With 256 bits other people stay at 42 or more; JPEG of quality 50, half the size
-and a change of brightness or contrast stay below 27, and a mirrored copy is compared as well. A crop by more than a
-fiftieth of the width is beyond its reach.
+The perceptual hash is pHash (Zauner 2010) with 256 bits instead of 64. Aligned faces look alike at low frequencies. We
+compared SynthFaces' 3,100 test images with the 8,000 of SynthFaces-FR, which show other people. With 64 bits the
+nearest pair differs in 2 bits, while JPEG of quality 50 changes 8. With 256 bits other people differ in 42 or more.
+JPEG of quality 50, half the size, and a change of brightness or contrast stay below 27. A mirrored copy is compared as
+well. The hash does not find a copy that is cropped by more than a fiftieth of the width.
 """
 
 import math
@@ -18,18 +18,18 @@ from numpy.typing import NDArray
 from ferbench.data.packed_images import PackedImages
 
 FREQUENCIES = 16
-NEAR = 1 / 8  # of the bits
+NEAR = 1 / 8  # of the bits; hashes that differ in at most this share are near
 GREY = (0.299, 0.587, 0.114)
 CHUNK = 1024
 Images = NDArray[np.uint8] | PackedImages
 """(N, S, S, 3), in memory or on disk."""
 PIXELS = 2**21
-"""That are looked at at a time, as 24 bytes each."""
+"""Pixels that are hashed at a time; each takes 24 bytes."""
 
 
 @dataclass(frozen=True)
 class Hashes:
-    """What N images are compared by.
+    """The hashes by which N images are compared.
 
     `pixels` (N, 32) uint8 is the SHA-256 of the decoded bytes, `looks` (N, 4) uint64 the perceptual hash.
     """
@@ -50,7 +50,7 @@ def hash_images(images: NDArray[np.uint8]) -> Hashes:
 
 
 def in_chunks(images: Images, rows: NDArray[np.int64], *, mirrored: bool = False) -> Iterator[Hashes]:
-    """The hashes of some rows, or of their mirror images, so many at a time that memory stays flat."""
+    """The hashes of some rows, or of their mirror images, in chunks, so that memory use stays constant."""
     count = max(1, PIXELS // images.shape[1] ** 2)
     for start in range(0, len(rows), count):
         chunk = images[rows[start : start + count]]
@@ -64,9 +64,9 @@ def hash_all(images: NDArray[np.uint8]) -> Hashes:
 
 
 def _low_frequencies(images: NDArray[np.uint8]) -> NDArray[np.float64]:
-    """The lowest cosines (N, F, F) of the grey images; float64, so that machines agree on the bits."""
+    """The lowest cosines (N, F, F) of the grey images, in float64, so that all machines compute the same bits."""
     grey = images.astype(np.float64) @ np.array(GREY)
-    from scipy.fft import dct  # not at the top: a cell without a pool does without it
+    from scipy.fft import dct  # not at the top of the file: a cell without a pool does not need it
 
     basis = dct(np.eye(images.shape[1]), axis=0, norm="ortho")[:FREQUENCIES]
     cosines: NDArray[np.float64] = basis @ grey @ basis.T
@@ -74,7 +74,7 @@ def _low_frequencies(images: NDArray[np.uint8]) -> NDArray[np.float64]:
 
 
 def _signature(cosines: NDArray[np.float64]) -> NDArray[np.uint64]:
-    """One bit per cosine, whether it is above the median; (N, 4), zeros where images are below 16 pixels."""
+    """One bit per cosine: whether it is above the median. (N, 4), with zeros if images are below 16 pixels."""
     flat = cosines.reshape(len(cosines), math.prod(cosines.shape[1:]))
     bits = np.zeros((len(flat), FREQUENCIES**2), bool)
     bits[:, : flat.shape[1]] = flat > np.median(flat, axis=1, keepdims=True)
@@ -84,8 +84,10 @@ def _signature(cosines: NDArray[np.float64]) -> NDArray[np.uint64]:
 def find_near(
     looks: NDArray[np.uint64], others: NDArray[np.uint64], image_size: int
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.uint16]]:
-    """Which of N hashes (N, 4) are near one of the others (M, 4): positions (K,); of all N the position of the nearest
-    (N,), and in how many bits it differs (N,).
+    """Find which of N hashes (N, 4) are near one of the others (M, 4).
+
+    Returns the positions of these hashes (K,). For all N it returns the position of the nearest other hash (N,), and
+    the number of differing bits (N,).
     """
     bits = np.full(len(looks), FREQUENCIES**2, np.uint16)
     nearest = np.zeros(len(looks), np.int64)
@@ -97,7 +99,7 @@ def find_near(
 
 
 def distances(looks: NDArray[np.uint64], others: NDArray[np.uint64]) -> Iterator[tuple[int, NDArray[np.uint16]]]:
-    """In how many bits N hashes (N, 4) differ from some others (N, M), and the position of the first of these."""
+    """In chunks: how many bits of N hashes (N, 4) differ from M others (N, M), and the position of the first other."""
     for start in range(0, len(others), CHUNK):
         part = others[start : start + CHUNK]
         distance = np.zeros((len(looks), len(part)), np.uint16)
@@ -107,5 +109,5 @@ def distances(looks: NDArray[np.uint64], others: NDArray[np.uint64]) -> Iterator
 
 
 def most_bits(image_size: int) -> float:
-    """The largest distance of hashes that are near; small images have fewer bits."""
+    """The largest distance of two near hashes; small images have fewer bits."""
     return NEAR * min(FREQUENCIES, image_size) ** 2

@@ -1,4 +1,4 @@
-"""The pixels of a packed folder: parts on disk, mapped into memory when they are read."""
+"""The pixels of a packed folder: files on disk that are mapped into memory when they are read."""
 
 from collections.abc import Sequence
 from functools import lru_cache
@@ -8,13 +8,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 OPEN_PARTS = 64
-"""Parts that stay mapped; each holds a file open."""
+"""Parts that stay mapped; each keeps a file open."""
 
 
 class PackedImages:
-    """N images as they lie in parts (n, S, S, 3) uint8, one after another.
+    """N images, stored in parts (n, S, S, 3) uint8, one after another.
 
-    Indexing with a row, rows or a slice reads these images alone and gives a copy: (S, S, 3) or (M, S, S, 3) uint8.
+    Indexing with a row, rows or a slice reads only these images and returns a copy: (S, S, 3) or (M, S, S, 3) uint8.
     """
 
     def __init__(self, parts: Sequence[Path]) -> None:
@@ -46,7 +46,7 @@ def _mapped(path: Path) -> NDArray[np.uint8]:
 
 
 def _shape(path: Path) -> tuple[int, ...]:
-    """What the header says of a part that was checked."""
+    """The shape in the header of a part that was checked before."""
     with path.open("rb") as file:
         np.lib.format.read_magic(file)
         shape: tuple[int, ...] = np.lib.format.read_array_header_1_0(file)[0]

@@ -1,4 +1,4 @@
-"""One seed per purpose, so that what one part draws never moves what another part draws."""
+"""One seed per purpose, so that the draws of one part never change the draws of another."""
 
 import hashlib
 import json

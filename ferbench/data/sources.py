@@ -1,4 +1,4 @@
-"""From what the user typed after `--dataset` to a dataset."""
+"""Opens the dataset that the user named after `--dataset`."""
 
 import os
 import re
@@ -22,10 +22,10 @@ DEFAULT_HINT = "in a clone of the repository: pip install -e plugins/ferbench-sy
 
 
 def open_dataset(registry: Registry, name: str) -> Dataset:
-    """The dataset of a registered or prepared name, or of a folder that holds a `dataset.json`.
+    """The dataset of a registered or prepared name, or of a folder with a `dataset.json`.
 
-    Raises UsageError for an unknown name (with the nearest), DataError where the source is missing or unreadable or
-    has to be prepared first.
+    Raises UsageError for an unknown name (with the nearest name), and DataError if the source is missing, unreadable or
+    not yet prepared.
     """
     known, prepared = registry.names("datasets"), None if os.sep in name else read_prepared(name)
     nameless = name not in known and prepared is None
@@ -37,17 +37,17 @@ def open_dataset(registry: Registry, name: str) -> Dataset:
         return open_prepared(registry.get("datasets", prepared.reader), prepared)
     entry = registry.get("datasets", name)
     if getattr(entry.load(), "needs_root", False):
-        raise DataError(f"dataset '{name}' is yours to bring: run ferbench prepare {name} --root DIR once")
+        raise DataError(f"dataset '{name}' needs your own copy: run ferbench prepare {name} --root DIR once")
     return open_reader(entry, None, None)
 
 
 def _is_default(name: str) -> bool:
-    """Whether a name is that of the default dataset, or of one that its distribution brings along."""
+    """Whether a name is the default dataset, or another dataset of the same distribution."""
     return name.partition("-")[0] == DEFAULT_DATASET
 
 
 def check_name(registry: Registry, name: str) -> None:
-    """Raises UsageError for a name that a user's dataset cannot have."""
+    """Raise UsageError for a name that a user's dataset cannot have."""
     if not re.fullmatch(NAME_PATTERN, name):
         raise UsageError(f"--name {name}: use lower-case letters, digits, '.', '_' and '-', such as my-faces")
     if name in registry.names("datasets"):
@@ -68,7 +68,7 @@ def _open_folder(registry: Registry, folder: Path) -> Dataset:
 
 
 def _open_described(registry: Registry, folder: Path) -> Dataset:
-    """What the `dataset.json` of a folder describes: a stream, sets that are joined, or files of Parquet."""
+    """Open what the `dataset.json` of a folder describes: a stream, joined sets, or Parquet files."""
     _, description, info = read_description(folder)
     if is_stream(folder):
         return open_stream(folder)
@@ -91,7 +91,7 @@ def _part(registry: Registry, where: Path, name: str, task: str) -> Part:
 
 
 def _whole(dataset: ParquetDataset) -> ParquetDataset:
-    """A set whose reading ends with an error where something beside its files looks like data and was not used."""
+    """A set that raises an error at the end of reading if other files look like data and were not used."""
     samples = dataset.samples
 
     def all_samples() -> Iterator[Sample]:
@@ -110,7 +110,7 @@ class PluginMissing(UsageError):
 
 
 def classes_of(dataset: Dataset, task: str | None) -> tuple[str, tuple[str, ...]]:
-    """The task's name and its class names; the dataset's default task for None."""
+    """The task's name and its class names; None means the dataset's default task."""
     info = dataset.info
     task = task or info.default_classes
     if not info.classes:
@@ -121,9 +121,9 @@ def classes_of(dataset: Dataset, task: str | None) -> tuple[str, tuple[str, ...]
 
 
 def shared_classes(dataset: Dataset, class_names: Sequence[str], other: Dataset) -> tuple[str, ...]:
-    """The trained classes that another dataset has under any of its tasks, joined by name, in the trained order.
+    """The trained classes that another dataset has too, in any of its tasks, by name and in the trained order.
 
-    Raises UsageError for a pool, for the set itself, and where fewer than two classes are shared.
+    Raises UsageError for a pool, for the trained dataset itself, and if fewer than two classes are shared.
     """
     name, theirs = other.info.name, list(dict.fromkeys(one for names in other.info.classes.values() for one in names))
     if not theirs:

@@ -1,4 +1,4 @@
-"""Code of plugins, run so that whatever it raises, prints or leaves behind harms no other: imports, hooks, the end."""
+"""Run code of plugins so that nothing it raises, prints or leaves behind harms others: imports, hooks, exit."""
 
 import os
 import signal
@@ -11,22 +11,22 @@ from types import FrameType
 from typing import NoReturn
 
 STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP) if hasattr(signal, "SIGHUP") else (signal.SIGINT,)
-"""The signals by which a person, a scheduler or a terminal that closes ends a run."""
+"""The signals by which a person, a scheduler or a closing terminal stops a run."""
 PATIENCE_SECONDS = 1.0
-"""How long a process waits at its end for the threads that plugins have started."""
+"""How long an exiting process waits for threads that plugins have started."""
 
 
 class ForeignError(Exception):
-    """What code of a plugin has raised, on one line; `__cause__` is the error itself."""
+    """An error raised by code of a plugin, on one line; `__cause__` is the error itself."""
 
 
 class Pressed(KeyboardInterrupt):
-    """The person has pressed Ctrl-C, or the scheduler has sent a signal that does the same."""
+    """The person pressed Ctrl-C, or the scheduler sent a signal with the same effect."""
 
 
 @contextmanager
 def foreign_code(*passing: type[BaseException]) -> Iterator[None]:
-    """Run code of a plugin: what it raises is a ForeignError, but for a Ctrl-C, and for what may pass as it is."""
+    """Run code of a plugin: its errors become a ForeignError, except for Ctrl-C and the types in `passing`."""
     with _telling_interrupts_apart():
         try:
             yield
@@ -38,14 +38,14 @@ def foreign_code(*passing: type[BaseException]) -> Iterator[None]:
 
 @contextmanager
 def printing_to_stderr() -> Iterator[None]:
-    """What is printed within the block goes to standard error, also by C libraries and subprocesses.
+    """Redirect output in this block to standard error, also that of C libraries and subprocesses.
 
-    Only in the main thread: standard output is that of all threads.
+    It works only in the main thread, because all threads share standard output.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    with suppress(AttributeError, OSError, ValueError):  # closed, or nobody reads it
+    with suppress(AttributeError, OSError, ValueError):  # standard output is closed, or nobody reads it
         sys.stdout.flush()
     kept = None
     with suppress(OSError):
@@ -61,28 +61,28 @@ def printing_to_stderr() -> Iterator[None]:
 
 
 def describe(error: BaseException) -> str:
-    """Type and text of an error on one line."""
+    """Return type and text of an error on one line."""
     return one_line(f"{type(error).__name__}: {text_of(error)}").removesuffix(":")
 
 
 def text_of(error: BaseException) -> str:
-    """The text of an error, also of one that cannot make its own; halves of characters are escaped."""
+    """Return the text of an error, even if its `__str__` fails; lone surrogates are escaped."""
     try:
         text = str(error)
     except BaseException:
-        text = "its text cannot be made"
+        text = "its message cannot be read"
     return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def one_line(text: str) -> str:
-    """The text without line breaks."""
+    """Return the text without line breaks."""
     return " ".join(text.split())
 
 
 def leave(code: int) -> NoReturn:
-    """End this process with an exit code, though threads of a plugin may still run: what is left is written first."""
+    """Flush the output and end this process with an exit code, even if threads of a plugin still run."""
     for stream in (sys.stdout, sys.stderr):
-        with suppress(AttributeError, OSError, ValueError):  # closed, or nobody reads it
+        with suppress(AttributeError, OSError, ValueError):  # the stream is closed, or nobody reads it
             stream.flush()
     until = time.monotonic() + PATIENCE_SECONDS
     left = [each for each in threading.enumerate() if not each.daemon and each is not threading.main_thread()]
@@ -95,9 +95,9 @@ def leave(code: int) -> NoReturn:
 
 @contextmanager
 def _telling_interrupts_apart() -> Iterator[None]:
-    """Within the block a signal that would raise KeyboardInterrupt raises a Pressed, which no plugin does."""
+    """In this block a signal raises Pressed instead of KeyboardInterrupt, which a plugin could raise itself."""
     handled = []
-    if threading.current_thread() is threading.main_thread():  # only there Python lets handlers be set
+    if threading.current_thread() is threading.main_thread():  # Python allows to set handlers only there
         handled = [each for each in STOPPING if signal.getsignal(each) is signal.default_int_handler]
     for number in handled:
         signal.signal(number, _press)

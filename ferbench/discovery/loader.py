@@ -1,7 +1,7 @@
 """Discovery of plugins: which are installed, which may be used, who owns a name, and what went wrong.
 
-pluggy's own loader stops at the first entry point that fails to import and skips a second one of the same name
-without a word. Here what is wrong with a plugin becomes a `PluginProblem`, and the rest goes on.
+pluggy's own loader stops at the first entry point that fails to import, and silently skips a second one of the same
+name. Here every fault of a plugin becomes a `PluginProblem`, and the others are still loaded.
 """
 
 import importlib.metadata
@@ -32,15 +32,19 @@ if TYPE_CHECKING:
     from ferbench.contract.protocol import Protocol
 
 BUILTIN = "ferbench.builtin.plugin"
+PLUGINS_VARIABLE = "FERBENCH_PLUGINS"
+"""Plugins that are loaded, by distribution or entry point, with commas between them; empty: the built-ins alone."""
+STRICT_VARIABLE = "FERBENCH_STRICT_PLUGINS"
+"""With `1` a problem of a plugin is an error with exit code 3, for CI; without it, it is reported."""
 
 
 def builtin_registry() -> Registry:
-    """What the core itself registers; looks for no plugin, so it works and is fast whatever is installed."""
-    return load_registry({"FERBENCH_PLUGINS": ""})
+    """Return the registry of the core alone; it does not look for plugins, so it is fast and always works."""
+    return load_registry({PLUGINS_VARIABLE: ""})
 
 
 def builtin_protocols() -> "dict[str, Protocol]":
-    """The protocols of the core by name: what records are checked by, whatever is installed."""
+    """Return the protocols of the core by name; records are checked against them, whatever is installed."""
     known = builtin_registry()
     return {name: known.load("protocols", name) for name in known.names("protocols")}
 
@@ -48,10 +52,10 @@ def builtin_protocols() -> "dict[str, Protocol]":
 def load_registry(
     environ: Mapping[str, str] = os.environ, found: Iterable[importlib.metadata.EntryPoint] | None = None
 ) -> Registry:
-    """Load the built-ins and all plugins that `FERBENCH_PLUGINS` admits.
+    """Load the built-ins and all plugins that `FERBENCH_PLUGINS` allows.
 
-    `FERBENCH_PLUGINS` lists distributions or entry points (empty: built-ins only). With `FERBENCH_STRICT_PLUGINS=1`
-    problems raise instead of being reported.
+    `FERBENCH_PLUGINS` lists distributions or entry points (empty: built-ins only). With `FERBENCH_STRICT_PLUGINS=1`,
+    problems raise a PluginError instead of being reported.
     """
     selection, problems = _select(environ, found)
     plugins: list[LoadedPlugin] = []
@@ -69,22 +73,22 @@ def load_registry(
     tunings, refused_tunings = _tunings(plugins, entries)
     problems += refused_tunings
     if problems and is_strict(environ):
-        raise PluginError("FERBENCH_STRICT_PLUGINS is set, and " + "; also ".join(map(str, problems)))
+        raise PluginError("FERBENCH_STRICT_PLUGINS is set, and there are problems: " + "; ".join(map(str, problems)))
     return Registry(entries, tuple(plugins), tuple(problems), refused, tuple(tunings))
 
 
 def is_strict(environ: Mapping[str, str] = os.environ) -> bool:
     """Whether problems of plugins are errors (for CI)."""
-    return environ.get("FERBENCH_STRICT_PLUGINS", "") not in ("", "0")
+    return environ.get(STRICT_VARIABLE, "") not in ("", "0")
 
 
 def _select(
     environ: Mapping[str, str], found: Iterable[importlib.metadata.EntryPoint] | None
 ) -> tuple[list[Registration], list[PluginProblem]]:
-    """The entry points to load, in an order that does not depend on the file system, and problems of the selection."""
+    """Return the entry points to load, in an order independent of the file system, and problems of the selection."""
     wanted = None
-    if "FERBENCH_PLUGINS" in environ:
-        wanted = [normalized(name) for name in environ["FERBENCH_PLUGINS"].split(",") if name.strip()]
+    if PLUGINS_VARIABLE in environ:
+        wanted = [normalized(name) for name in environ[PLUGINS_VARIABLE].split(",") if name.strip()]
         if not wanted:
             return [], []
     points, hidden = _installed() if found is None else (found, [])
@@ -95,20 +99,23 @@ def _select(
     known = {alias for c in candidates for alias in aliases(c.distribution, c.name)}
     for name in wanted:
         if name not in known:
-            message = f"FERBENCH_PLUGINS names '{name}', and no such plugin is installed{suggestion(name, known)}"
-            remedy = "install it or correct the variable; `ferbench plugins list` names the plugins"
+            message = f"FERBENCH_PLUGINS names '{name}', but no such plugin is installed{suggestion(name, known)}"
+            remedy = "install it or correct the variable; `ferbench plugins list` lists the plugins"
             problems.append(PluginProblem(name, "?", name, message, remedy))
     return [c for c in candidates if not aliases(c.distribution, c.name).isdisjoint(wanted)], problems
 
 
 def _installed() -> tuple[list[importlib.metadata.EntryPoint], list[PluginProblem]]:
-    """Entry points of all distributions, and who hides another of its name: Python takes the first on its path."""
+    """Return the entry points of all distributions, and distributions that hide another one with the same name.
+
+    Python uses the first one on its path.
+    """
     first: dict[str, importlib.metadata.Distribution] = {}
     points: list[importlib.metadata.EntryPoint] = []
     problems = []
     for distribution in importlib.metadata.distributions():
         own: list[importlib.metadata.EntryPoint] = []
-        with suppress(Exception):  # what cannot be read registers nothing
+        with suppress(Exception):  # an unreadable distribution registers nothing
             own = [point for point in distribution.entry_points if point.group == GROUP]
         if not own:
             continue
@@ -119,7 +126,7 @@ def _installed() -> tuple[list[importlib.metadata.EntryPoint], list[PluginProble
         if front is distribution:
             points += own
             continue
-        with suppress(Exception):  # what cannot be read is not hidden either
+        with suppress(Exception):  # an unreadable distribution is not hidden either
             if _is_another(front, distribution):
                 problems.append(_hiding(front, distribution, name, own[0].name))
     return points, problems
@@ -129,13 +136,14 @@ def _hiding(
     front: importlib.metadata.Distribution, hidden: importlib.metadata.Distribution, name: str, plugin: str
 ) -> PluginProblem:
     message = f"it hides version {hidden.version} in {_place(hidden)}: Python finds the one in {_place(front)} first"
-    remedy = f"uninstall one of them (pip uninstall {name}, perhaps twice), or take its folder out of PYTHONPATH"
+    remedy = f"uninstall one of them (pip uninstall {name}, perhaps twice), or remove its folder from PYTHONPATH"
     return PluginProblem(name, front.version, plugin, message, remedy)
 
 
 def _is_another(one: importlib.metadata.Distribution, other: importlib.metadata.Distribution) -> bool:
-    """Whether two distributions of one name differ; what was built beside the source has no METADATA, and its folder
-    may be on the path twice.
+    """Whether two distributions of one name differ.
+
+    A distribution built in its source folder has no METADATA, and its folder may be on the path twice.
     """
     if one.version != other.version:
         return True
@@ -147,7 +155,7 @@ def _place(distribution: importlib.metadata.Distribution) -> str:
 
 
 def _candidate(point: importlib.metadata.EntryPoint) -> Registration:
-    # A damaged METADATA file has no name or version; the entry point is still worth a report under its own name.
+    # A damaged METADATA file has no name or version; the plugin is then reported under the name of its entry point.
     distribution = version = None
     with suppress(Exception):
         metadata: Any = point.dist
@@ -163,15 +171,18 @@ def _duplicate_names(candidates: Iterable[Registration]) -> Iterator[PluginProbl
         for owner in owners[1:]:
             others = _and(f"{o.distribution} {o.version}" for o in owners if o is not owner)
             yield owner.problem(
-                f"the entry point '{name}' is also one of {others}",
-                "both are loaded, but FERBENCH_PLUGINS can only tell them apart by their distributions; rename one",
+                f"{others} has an entry point '{name}' too",
+                "both are loaded, but FERBENCH_PLUGINS can tell them apart only by their distributions; rename one",
             )
 
 
 def _resolve(
     plugins: Iterable[LoadedPlugin],
 ) -> tuple[dict[str, dict[str, Entry]], list[tuple[tuple[str, str], PluginProblem]]]:
-    """Built-ins keep their names; where plugins clash none gets it, since any winner would be an accident."""
+    """Return the entries by kind and name, and clashes.
+
+    Built-ins keep their names; if plugins clash, none of them gets the name, because any choice would be arbitrary.
+    """
     claims: dict[tuple[str, str], list[tuple[str, Entry]]] = defaultdict(list)
     for plugin in plugins:
         for entry in plugin.entries:
@@ -191,18 +202,18 @@ def _resolve(
 def _tunings(
     plugins: Iterable[LoadedPlugin], entries: Mapping[str, Mapping[str, Entry]]
 ) -> tuple[list[Tuning], list[PluginProblem]]:
-    """Each must be of what its own distribution registers, and the only one of its place."""
+    """Return the valid tunings, and problems: a distribution may tune only its own parts, and each part only once."""
     declared = [(plugin, tuning) for plugin in plugins for tuning in plugin.tunings]
     places = Counter(_tuned(tuning) for plugin, tuning in declared if _owns(plugin, tuning, entries))
     kept, problems = [], []
     for plugin, tuning in declared:
         if not _owns(plugin, tuning, entries):
             entry = entries[tuning.kind].get(tuning.name)
-            whose = f"is of {entry.distribution}" if entry else "is registered by nobody"
+            whose = f"belongs to {entry.distribution}" if entry else "no distribution registers"
             message = f"it tunes {tuning}, which {whose}; the tuning is not used"
-            remedy = f"a tuning belongs to the distribution that registers the {singular(tuning.kind)}"
+            remedy = f"move the tuning to the distribution that registers the {singular(tuning.kind)}"
         elif places[_tuned(tuning)] > 1:
-            message, remedy = f"it tunes {tuning} more than once; none of these is used", "register one of them"
+            message, remedy = f"it tunes {tuning} more than once; none of these is used", "register only one of them"
         else:
             kept.append(tuning)
             continue

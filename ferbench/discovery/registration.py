@@ -1,7 +1,7 @@
-"""One plugin: import it, check its hooks, collect what it registers; the only file that makes pluggy's managers.
+"""One plugin: import it, check its hooks, collect what it registers; the only file that creates pluggy managers.
 
-pluggy by itself lets a misspelt hook pass, and one manager for all plugins would let a failing implementation stop
-the others. Here each plugin has a manager of its own, so that whatever one does wrong can touch no other.
+pluggy itself accepts a misspelt hook, and with one manager for all plugins a failing implementation would stop the
+others. Here each plugin has its own manager, so that a faulty plugin cannot affect another.
 """
 
 import inspect
@@ -26,9 +26,9 @@ GROUP = "ferbench"
 HOOKS = tuple(name for name in vars(hookspecs) if name.startswith("ferbench_"))
 TUNED_KINDS = ("methods", "heads", "backbones")
 SLOW_SECONDS = 2.0
-"""A hook module is imported in a few milliseconds; what takes longer is named, since every command waits for it."""
+"""A hook module is imported in a few milliseconds; a slower one is reported, because every command waits for it."""
 VERY_SLOW_SECONDS = 10.0
-"""What takes longer is a warning of every command."""
+"""If a hook module takes longer, every command shows a warning."""
 HEAVY = ("torch", "pandas", "pydantic")
 
 _NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
@@ -36,12 +36,12 @@ _TARGET = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*(\.[A-Za-z_]\w*
 
 
 class Unusable(Exception):
-    """Why a plugin is left out, and the remedy."""
+    """A plugin cannot be used; the arguments are the reason and the remedy."""
 
 
 @dataclass
 class Registration:
-    """A plugin that is imported and asked for what it registers."""
+    """The loading of one plugin: its import, and the names that it registers."""
 
     name: str
     distribution: str
@@ -53,7 +53,10 @@ class Registration:
     refused: dict[tuple[str, str], PluginProblem] = field(default_factory=dict)
 
     def load(self) -> LoadedPlugin | None:
-        """Import, validate, and call the registration hooks; None for an unusable plugin, whose problem is why."""
+        """Import the plugin, validate it and call its registration hooks; return None if it cannot be used.
+
+        `problems` then has the reason.
+        """
         began = time.monotonic()
         try:
             with printing_to_stderr(), foreign_code(Unusable):
@@ -69,7 +72,7 @@ class Registration:
         return None
 
     def problem(self, message: str, remedy: str) -> PluginProblem:
-        """A problem of this plugin."""
+        """Return a problem of this plugin."""
         return PluginProblem(self.distribution, self.version, self.name, message, remedy)
 
     def _import(self) -> Any:
@@ -82,7 +85,7 @@ class Registration:
         if slow := [name for name in absent if name in sys.modules]:
             self._report(
                 f"its hook module imports {' and '.join(slow)}, which slows down every command",
-                "import them in the modules that its targets name",
+                "import them in the modules of its targets",
             )
         return plugin
 
@@ -108,7 +111,7 @@ class Registration:
         return LoadedPlugin(self.name, self.distribution, self.version, module, hooks, entries, tunings, manager)
 
     def _implemented_hooks(self, plugin: Any, manager: pluggy.PluginManager) -> tuple[str, ...]:
-        """The names of the hooks that are implemented; a misspelt or unmarked one makes the plugin unusable."""
+        """Return the names of the implemented hooks; a misspelt or unmarked hook makes the plugin unusable."""
         hooks = []
         for attribute in dir(plugin):
             options = manager.parse_hookimpl_opts(plugin, attribute)
@@ -119,12 +122,12 @@ class Registration:
                 continue
             name = (options.get("specname") if options else None) or attribute
             if name not in HOOKS:
-                raise Unusable(f"'{name}' is no hook{suggestion(name, HOOKS)}", "rename the function")
+                raise Unusable(f"'{name}' is not a hook{suggestion(name, HOOKS)}", "rename the function")
             if options is None:
-                raise Unusable(f"{name} is not marked as a hook", "put @hookimpl of ferbench.hookspecs above it")
+                raise Unusable(f"{name} is not marked as a hook", "decorate it with @hookimpl from ferbench.hookspecs")
             hooks.append(name)
         if not hooks:
-            raise Unusable("it implements no hook", "name the module with the @hookimpl functions as its entry point")
+            raise Unusable("it implements no hook", "let its entry point name the module with the @hookimpl functions")
         return tuple(hooks)
 
     def _register(
@@ -140,7 +143,7 @@ class Registration:
         example: str = "",
         api: int = hookspecs.API_VERSION,
     ) -> None:
-        """The `register` that hooks are given."""
+        """The function `register` that hooks receive."""
         if not (isinstance(name, str) and _NAME.fullmatch(name)):
             self._report(
                 f"{singular(kind)} name {name!r} is malformed", "use lower-case letters, digits and single hyphens"
@@ -152,14 +155,14 @@ class Registration:
             self.refused[kind, name] = problem
         elif api != hookspecs.API_VERSION:
             self.refused[kind, name] = self._report(
-                f"{singular(kind)} '{name}' is written for version {api!r} of the plugin contract, and ferbench "
+                f"{singular(kind)} '{name}' is written for version {api!r} of the plugin contract, but ferbench "
                 f"{__version__} has version {hookspecs.API_VERSION}",
                 _api_remedy(api, self.distribution),
             )
         elif long := next((each for each in (title, *titles.values()) if len(each) > hookspecs.MAX_TITLE), None):
             self.refused[kind, name] = self._report(
-                f"{singular} '{name}' has the title {long!r} of {len(long)} characters",
-                f"give it one of at most {hookspecs.MAX_TITLE}",
+                f"{singular(kind)} '{name}' has the title {long!r} of {len(long)} characters",
+                f"shorten it to at most {hookspecs.MAX_TITLE}",
             )
         else:
             summary, paper, title, example = map(one_line, (summary, paper, title, example))
@@ -180,13 +183,13 @@ class Registration:
         trials: int,
         source: str,
     ) -> None:
-        """The `register` that the hook of tunings is given."""
+        """The function `register` that the hook of tunings receives."""
         tuned = [(kind, name) for kind, name in zip(TUNED_KINDS, (method, head, backbone), strict=True) if name]
         if len(tuned) != 1 or (variant and not method) or not isinstance(options, Mapping):
             self._report(
                 f"a tuning under {protocol} for {family} is malformed",
-                "give a dict of options, and name what they tune with one of method=, head= and backbone=; a variant= "
-                "is one of a method",
+                "give a dict of options, and exactly one of method=, head= and backbone= to say what they tune; "
+                "variant= needs method=",
             )
             return
         (kind, name), owner = tuned[0], self.distribution
@@ -194,7 +197,7 @@ class Registration:
         if type(trials) is not int or trials < 1 or not tuning.source:
             self._report(
                 f"the tuning of {tuning} declares trials={trials!r}, source={source!r}",
-                "say how many settings were tried, 1 or more, and where the trials can be read",
+                "give the number of settings that were tried, at least 1, and where the trials can be read",
             )
         else:
             self.tunings.append(tuning)
@@ -205,7 +208,7 @@ class Registration:
 
     def _update_remedy(self) -> str:
         return (
-            f"update, repair or uninstall {self.distribution} (FERBENCH_PLUGINS= makes do with the built-ins meanwhile)"
+            f"update, repair or uninstall {self.distribution} (until then, FERBENCH_PLUGINS= loads only the built-ins)"
         )
 
 
@@ -214,4 +217,4 @@ def _api_remedy(api: object, distribution: str) -> str:
         return f"upgrade {distribution}"
     if isinstance(api, int):
         return f"upgrade ferbench, or install an older {distribution}"
-    return f"api is a whole number: write api={hookspecs.API_VERSION}"
+    return f"api must be a whole number; write api={hookspecs.API_VERSION}"

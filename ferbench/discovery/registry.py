@@ -1,4 +1,4 @@
-"""What is registered under which name, and whose it is."""
+"""The registry: every registered name, with its target and its owner."""
 
 import functools
 import hashlib
@@ -24,14 +24,14 @@ BASES: Mapping[str, str] = {
     "protocols": "ferbench.contract.protocol:Protocol",
     "executors": "ferbench.contract.executor:Executor",
 }
-"""What targets subclass, or are an instance of; as strings, since some bases import torch."""
+"""The base class that targets must subclass, or be an instance of; as strings, because some modules import torch."""
 UNKNOWN_FIELDS = "ferbench.contract.protocol:unknown_fields"
 DRAFT = "Draft: "
-"""Begins the summary of a protocol that may still change."""
+"""The prefix for the summary of a protocol that may still change."""
 
 
 def singular(kind: str) -> str:
-    """What one thing of a kind is called."""
+    """Return the word for one thing of a kind: `method` for `methods`."""
     return kind if kind == "weights" else kind.removesuffix("s")
 
 
@@ -40,7 +40,7 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Entry:
-    """One registered name: where its target is, and whose it is."""
+    """One registered name, with its target and its distribution."""
 
     kind: str
     name: str
@@ -53,10 +53,10 @@ class Entry:
     title: str = ""
     example: str = ""
     titles: Mapping[str, str] = field(default_factory=dict, hash=False)
-    """Of variants of a method."""
+    """Titles of a method's variants, by variant."""
 
     def load(self) -> Any:
-        """Import the target; a failure names the distribution, the target and the real error."""
+        """Import the target; raises PluginError with the distribution, the target and the original error."""
         try:
             with printing_to_stderr(), foreign_code():
                 return resolve_name(self.target)
@@ -69,9 +69,9 @@ class Entry:
 
 @dataclass(frozen=True)
 class Tuning:
-    """Options that were tuned under a protocol for a family of datasets, and in how many trials by its owner's word.
+    """Options that were tuned under a protocol for a family of datasets, with the number of trials stated by the owner.
 
-    They are options of a method, of all its variants or of one, of a head, or fields of the recipe for a backbone.
+    They are options of a method (for all variants or one) or of a head, or fields of the recipe for a backbone.
     """
 
     kind: str
@@ -91,7 +91,7 @@ class Tuning:
 
 @dataclass(frozen=True)
 class PluginProblem:
-    """What is wrong with a plugin, and what a person can do about it."""
+    """A problem of a plugin, and what a person can do about it."""
 
     distribution: str
     version: str
@@ -105,7 +105,7 @@ class PluginProblem:
 
 @dataclass(frozen=True)
 class LoadedPlugin:
-    """A plugin in use: its entry point, its distribution, the hooks that it implements and what it registered."""
+    """A plugin in use: its entry point, its distribution, its hooks, and what it registered."""
 
     name: str
     distribution: str
@@ -116,17 +116,17 @@ class LoadedPlugin:
     tunings: tuple[Tuning, ...]
     manager: pluggy.PluginManager
     seconds: float = 0.0
-    """How long its import and its registration took."""
+    """Time for its import and registration."""
 
     @property
     def events(self) -> list[str]:
-        """The hooks of run events that it implements."""
+        """The hooks for run events that it implements."""
         return [hook for hook in self.hooks if not hook.startswith("ferbench_register_")]
 
 
 @dataclass(frozen=True, eq=False)
 class Registry:
-    """Everything that built-ins and plugins registered, by kind and name, and the problems on the way."""
+    """Everything that built-ins and plugins registered, by kind and name, and all problems."""
 
     entries: Mapping[str, Mapping[str, Entry]]
     plugins: tuple[LoadedPlugin, ...]
@@ -135,29 +135,36 @@ class Registry:
     tunings: tuple[Tuning, ...] = ()
 
     def names(self, kind: str) -> list[str]:
-        """The usable names of a kind, sorted."""
+        """Return the usable names of a kind, sorted."""
         return sorted(self.entries[kind])
 
     def get(self, kind: str, name: str) -> Entry:
-        """The entry of a name; an unknown one is answered with the nearest, or with the plugin that should have it."""
+        """Return the entry of a name.
+
+        Raises UsageError with a suggestion if it is unknown, PluginError if the plugin that should have it is faulty.
+        """
         if name in self.entries[kind]:
             return self.entries[kind][name]
         # A plugin that could not be loaded has registered nothing; its name is the only clue to what it provides.
         culprits = (p for p in self.problems if name in aliases(p.distribution, p.plugin))
         if problem := self.refused.get((kind, name)) or next(culprits, None):
-            raise PluginError(f"no usable {singular(kind)} '{name}': {problem}")
+            raise PluginError(f"{singular(kind)} '{name}' cannot be used: {problem}")
         listing = "ferbench --help" if kind == "commands" else f"ferbench list {kind}"
-        hint = suggestion(name, self.entries[kind])
-        raise UsageError(f"no {singular(kind)} '{name}'{hint or ';'} `{listing}` names them all")
+        # A family, such as all models of timm, is named with one of its members.
+        families = {family: entry.example for family, entry in self.entries[kind].items() if entry.example}
+        hint = suggestion(name, [*self.entries[kind], *families.values()])
+        if families and not hint:
+            hint = "".join(f"; if it is one of {family}, write '{family}/{name}'" for family in families) + ";"
+        raise UsageError(f"no {singular(kind)} '{name}'{hint or ';'} `{listing}` lists them all")
 
     def load(self, kind: str, name: str) -> Any:
-        """Import the target of a name; one that is not what its kind must be is a PluginError."""
+        """Import the target of a name; raises PluginError if it is not of the right class for its kind."""
         target = self.get(kind, name).load()
         if base := BASES.get(kind):
             is_of = issubclass if isinstance(target, type) else isinstance
             if not is_of(target, resolve_name(base)):
                 what = f"{singular(kind)} '{name}'"
-                raise PluginError(f"{what}: {target!r} is not a {base.replace(':', '.')}, nor a subclass of it")
+                raise PluginError(f"{what}: {target!r} must be an instance or a subclass of {base.replace(':', '.')}")
         if kind == "protocols":
             self._check_protocol(name, target)
         return target
@@ -165,20 +172,20 @@ class Registry:
     def _check_protocol(self, name: str, protocol: Any) -> None:
         what = f"protocol '{name}' of {self.get('protocols', name).distribution}"
         if isinstance(protocol, type):
-            raise PluginError(f"{what}: its target is the class {protocol.__name__}; register an instance")
+            raise PluginError(f"{what}: its target is the class {protocol.__name__}; register an instance instead")
         if protocol.name != name:
-            raise PluginError(f"{what}: it calls itself '{protocol.name}'; give it the registered name")
+            raise PluginError(f"{what}: its field name is '{protocol.name}'; make it equal to the registered name")
         if protocol.draft and not self.get("protocols", name).summary.startswith(DRAFT):
-            raise PluginError(f"{what} is a draft, which lists would not say; begin its summary with '{DRAFT}'")
+            raise PluginError(f"{what} is a draft, but its summary does not say so; begin it with '{DRAFT}'")
         if unknown := resolve_name(UNKNOWN_FIELDS)(protocol):
             raise PluginError(
                 f"{what} declares {', '.join(dict.fromkeys(unknown))}, which ferbench does not know and would ignore; "
-                "take the field out, or install a ferbench that has it"
+                "remove these fields, or install a version of ferbench that has them"
             )
 
     @property
     def titles(self) -> dict[tuple[str, str, str], str]:
-        """What people read for variants of methods, by distribution, method and variant."""
+        """The titles of variants of methods, by distribution, method and variant."""
         entries = self.entries["methods"].values()
         return {
             (entry.distribution, entry.name, variant): title
@@ -187,9 +194,9 @@ class Registry:
         }
 
     def tuning(self, kind: str, name: str, protocol: str, families: Sequence[str], variant: str = "") -> Tuning | None:
-        """What is tuned of a name under a protocol: for the first of the families that has something.
+        """Return the tuning of a name under a protocol for the first of the families that has one, or None.
 
-        What is tuned of a variant alone goes before what is tuned of the whole method.
+        A tuning of the variant takes precedence over one of the whole method.
         """
         found = {
             (each.family, each.variant): each
@@ -200,9 +207,9 @@ class Registry:
         return next((found[place] for place in places if place in found), None)
 
     def notify(self, hook: str, **arguments: Any) -> None:
-        """Send a run event to every plugin; what one of them raises is logged and never stops a run.
+        """Send a run event to every plugin; errors of hooks are logged and never stop a run.
 
-        Each gets a copy of its own: nothing that a hook does to it reaches the run or another plugin.
+        Each plugin gets its own copy of the arguments, so that changing them does not affect the run or other plugins.
         """
         for plugin in self.plugins:
             if hook not in plugin.hooks:
@@ -217,16 +224,16 @@ class Registry:
 
 
 def source_hash(entry: Entry) -> str:
-    """SHA-256 over the Python files of the top-level package of the target, without importing it."""
+    """Return the SHA-256 over the Python files of the target's top-level package, without importing it."""
     return package_hash(entry.target.partition(":")[0].partition(".")[0])
 
 
 @functools.cache
 def package_hash(package: str) -> str:
-    """SHA-256 over the Python files of a package, without importing it."""
+    """Return the SHA-256 over the Python files of a package, without importing it; raises PluginError if missing."""
     spec = importlib.util.find_spec(package)
     if spec is None:
-        raise PluginError(f"package '{package}' cannot be found; install the plugin again")
+        raise PluginError(f"package '{package}' is not installed; install its plugin again")
     files: dict[str, Path] = {}
     if spec.submodule_search_locations is None:
         files = {Path(spec.origin).name: Path(spec.origin)} if spec.origin else {}
@@ -237,13 +244,13 @@ def package_hash(package: str) -> str:
 
 
 def aliases(distribution: str, plugin: str) -> set[str]:
-    """The names under which a person may know a plugin."""
+    """Return the names under which a person may know a plugin."""
     full = normalized(distribution)
     return {full, full.removeprefix("ferbench-"), normalized(plugin)}
 
 
 def normalized(name: str) -> str:
-    """A distribution's name as package indexes compare it."""
+    """Return a distribution's name in the normal form of package indexes."""
     return re.sub(r"[-_.]+", "-", name.strip()).lower()
 
 
@@ -251,5 +258,5 @@ def _load_remedy(entry: Entry, error: BaseException | None) -> str:
     own = entry.target.partition(".")[0].partition(":")[0]
     missing = error.name if isinstance(error, ModuleNotFoundError) and error.name else None
     if missing and missing.partition(".")[0] != own:
-        return f"install what provides the module '{missing}', as {entry.distribution} asks"
+        return f"install the package of the module '{missing}', which {entry.distribution} requires"
     return f"update or uninstall {entry.distribution}; `ferbench -v ...` shows where it fails"

@@ -1,7 +1,9 @@
 """The Python API: `ferbench.run(method="fixmatch", ratio=0.05)` returns records."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,7 @@ from ferbench.execution.executors import make_executor, run_jobs
 from ferbench.execution.plan import PlannedCell, make_plan
 from ferbench.records.cell import Cell, digest
 from ferbench.records.frame import Records
+from ferbench.records.plans import Plan, write_plan
 from ferbench.records.store import RunStore
 from ferbench.render.numbers import counted
 
@@ -40,15 +43,15 @@ def run(
     overrides: Mapping[str, Any] | None = None,
     **options: Any,
 ) -> Records:
-    """Run every cell of the grid that has no result yet and return the records of all, in the grid's order.
+    """Run every cell of the grid that has no result yet, and return the records of all cells in the grid's order.
 
-    They are a list, which a notebook shows as a table and `.frame()` turns into what `ferbench.load` gives. On a
-    terminal and in a notebook a bar shows how far the cells are.
+    The result is a list. A notebook shows it as a table, and `.frame()` returns it as a frame like that of
+    `ferbench.load`. A bar shows the progress on a terminal and in a notebook.
 
-    With `test_on` the record of each cell is followed by those of its tests on other sets. The options are those of
-    `ferbench run`; `overrides` are those of --set, `executor_options` those of --executor-option. Cells that failed
-    are in the list with their reason; a cell that left no record is not. Raises FerbenchError as the command line
-    would print it.
+    With `test_on`, the record of each cell is followed by those of its tests on other datasets. The options are those
+    of `ferbench run`; `overrides` are those of --set, `executor_options` those of --executor-option. Cells that failed
+    are in the list with their reason. A cell that left no record is not in the list. Raises FerbenchError with the
+    message that the command line would print.
     """
     request = RunRequest(
         methods=_several(method),
@@ -69,13 +72,38 @@ def run(
     plan = make_plan(request, registry)
     chosen = make_executor(registry, executor, request.executor_options)
     slots = chosen.places([item.job for item in plan], jobs)
-    with _bar(sum(not item.cached for item in plan)) as progress:
+    tidy(plan)
+    missing = [item for item in plan if not item.cached]
+    withdraw_cancellations(missing)
+    keep_plan(missing, slots, ("ferbench.run",))
+    with _bar(len(missing)) as progress:
         statuses = execute(plan, chosen, slots, progress, registry)
     if "interrupted" in statuses:
-        raise InterruptedRun("interrupted; make the same call again to go on")
+        raise InterruptedRun("interrupted; make the same call again to continue")
     store = RunStore(request.runs)
     found = [store.read(item.cell) for item in plan]
     return Records(record for record in found if record is not None)
+
+
+def tidy(plan: Iterable[PlannedCell]) -> None:
+    """Remove files that killed processes left next to results; planning itself writes nothing."""
+    for item in plan:
+        if item.cached:
+            RunStore(item.job.runs).tidy(item.cell)
+
+
+def withdraw_cancellations(missing: Iterable[PlannedCell]) -> None:
+    """Let cells run that somebody has cancelled earlier: they are requested again."""
+    for item in missing:
+        RunStore(item.job.runs).allow(item.cell)
+
+
+def keep_plan(missing: Sequence[PlannedCell], slots: int, command: tuple[str, ...]) -> None:
+    """Store the plan in the runs folder, so that everybody sees which cells wait."""
+    if missing:
+        now, job = datetime.now(UTC).isoformat(timespec="seconds"), missing[0].job
+        cells = tuple(item.cell for item in missing)
+        write_plan(job.runs, Plan(command=command, executor=job.executor, slots=slots, made_at=now, cells=cells))
 
 
 def execute(
@@ -88,9 +116,9 @@ def execute(
 ) -> list[str]:
     """Run the cells of a plan that are not cached; returns their statuses in order.
 
-    What tests a model on another set runs once all models are trained, and not after an interruption. Cells that fail
-    are run again up to `retries` times; those that diverge or use up their time would do so again. Raises
-    ExecutorError where the executor fails, or says what is not so.
+    Tests on other datasets run after all models are trained. They do not run if the training was interrupted, or was
+    only submitted. Failed cells are run again up to `retries` times; cells that diverged or timed out are not, because
+    they would do so again. Raises ExecutorError if the executor fails or reports something false.
     """
     jobs = [item.job for item in plan if not item.cached]
     statuses = ["missing"] * len(jobs)
@@ -103,28 +131,32 @@ def execute(
             for index, status in zip(part, run_jobs(executor, [jobs[i] for i in part], told, slots), strict=True):
                 statuses[index] = status
             part = [index for index in part if statuses[index] in ("failed", "missing")]
+        if any(statuses[index] == "missing" for index in part):  # their models may be trained after this call
+            break
     return statuses
 
 
 def _with_hooks(progress: JobListener, registry: Registry) -> JobListener:
-    """A listener that tells plugins, too, of each record that is there."""
+    """Return a listener that also notifies plugins of each finished record."""
 
     def listen(job: Job, event: Event) -> None:
         progress(job, event)
         if isinstance(event, Finished):
-            cell = Cell.model_validate(dict(job.cell))
+            cell, store = Cell.model_validate(dict(job.cell)), RunStore(job.runs)
             with suppress(VerificationError):
-                if (record := RunStore(job.runs).read(cell)) is not None:
-                    registry.notify("ferbench_run_finished", cell=cell, record=record)
+                if (record := store.read(cell)) is not None:
+                    registry.notify("ferbench_run_finished", cell=cell, folder=store.folder(cell), record=record)
 
     return listen
 
 
 @contextmanager
 def _bar(cells: int) -> Iterator[JobListener]:
-    """One bar for all cells, where somebody looks: on a terminal or in a notebook."""
+    """One progress bar for all cells, if somebody can see it: on a terminal or in a notebook."""
     console = Console(stderr=True)
-    if not cells or not (console.is_terminal or console.is_jupyter):
+    # In a notebook rich draws with ipywidgets. If these are not installed, it warns at every update.
+    shown = console.is_terminal or (console.is_jupyter and find_spec("ipywidgets") is not None)
+    if not cells or not shown:
         yield lambda job, event: None
         return
     done: dict[str, float] = {}

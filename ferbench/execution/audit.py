@@ -1,9 +1,9 @@
-"""The leak audit: does anything of a run depend on what a method must not see?
+"""The leak audit: does a run depend on data that a method must not see?
 
 One cell is trained twice on copies of its dataset. In the second copy the labels of unlabeled images are permuted and
-the test images are others, while labeled images, pool and their rows are the same, and neither run finds the original.
-Nets, the method's state and pseudo-labels must then be equal, bit for bit. That is evidence against accidental and
-simple leaks, no proof: code can recognise an audit.
+the test images are different. Labeled images, pool and rows stay the same, and neither run can find the original. Nets,
+the method's state and pseudo-labels must then be equal, bit for bit. This is evidence against accidental and simple
+leaks, not a proof: code can recognise an audit.
 """
 
 import importlib.util
@@ -44,7 +44,7 @@ from ferbench.training.checkpoint import read_tensors
 
 
 def audit(job: Job, registry: Registry, folder: Path, events: Events, stop: Stop) -> list[str]:
-    """Train a cell twice in an empty folder and say what differs, by name: nothing, where the method is honest.
+    """Train a cell twice in an empty folder. Returns the names of the parts that differ: none if the method is honest.
 
     Raises UsageError for a method that declares that it sees more, and for a cell with a named pool.
     """
@@ -76,17 +76,17 @@ class _Rows:
 
 
 class _Copy:
-    """A copy of a dataset in a folder of its own, with a cache of its own, and the run that is trained on it."""
+    """A copy of a dataset with its own folder and cache, and the run that is trained on it."""
 
     def __init__(self, root: Path, job: Job, cell: Cell) -> None:
         self.root, self.data = root, root / "data"
-        # An installed dataset is opened by its name: of its package, too, there is a copy.
+        # An installed dataset is opened by its name, since its package is copied too.
         source = job.dataset if job.dataset == cell.dataset else str(self.data)
         self.job = replace(job, dataset=source, runs=root / "runs")
         self.folder, self.cell = root / "runs" / cell.folder(), cell
 
     def write(self, dataset: Dataset, samples: Sequence[Sample]) -> None:
-        """Write the copy, and copies of the files that the dataset's own package ships with its labels in them."""
+        """Write the copy. Files with labels that the dataset's own package ships are copied and changed too."""
         write_copy(self.data, dataset.info, samples)
         package = type(dataset).__module__.partition(".")[0]
         spec = importlib.util.find_spec(package)
@@ -100,7 +100,7 @@ class _Copy:
     def choose(
         self, dataset: Dataset, samples: Sequence[Sample], registry: Registry, plan: MethodPlan
     ) -> tuple[_Rows, set[str]]:
-        """Write this copy as it is, and choose the rows that both runs train on; also the ids of labeled images."""
+        """Write this copy unchanged. Returns the rows that both runs train on, and the ids of labeled images."""
         self.write(dataset, samples)
         with self._environment():
             resolved = resolve(self.cell, registry, opened=lambda source: ParquetDataset(self.data))
@@ -112,7 +112,7 @@ class _Copy:
         return _Rows(facts, chosen.rows, tests, resolved.recipe.packed_size), labeled
 
     def train(self, rows: _Rows, events: Events, stop: Stop) -> None:
-        """Train on this copy's pixels in a process that knows of no other."""
+        """Train on this copy's pixels, in a process that knows no other copy."""
         work = self.folder / IN_PROGRESS
         with self._environment():
             stores = np.array([str(ensure_packed(ParquetDataset(self.data), rows.packed_size))])
@@ -121,24 +121,24 @@ class _Copy:
             tests = replace(rows.tests, stores=stores)
             report = train_apart(self.job, work, events, stop, lambda: tests.write(work / TEST))
         if report.error is not None:
-            raise FerbenchError(f"'{self.cell.row}' cannot be audited, as it fails: {report.error.line}")
+            raise FerbenchError(f"'{self.cell.row}' cannot be audited, because it fails: {report.error.line}")
 
     @contextmanager
     def _environment(self) -> Iterator[None]:
-        """Caches and packages of this copy alone."""
+        """Within this block only the cache and the packages of this copy are used."""
         packages = [str(self.root / "packages"), *filter(None, [os.environ.get("PYTHONPATH")])]
         with own_environment(FERBENCH_CACHE=str(self.root / "cache"), PYTHONPATH=os.pathsep.join(packages)):
             yield
 
 
 def _plain(sample: Sample, files: ImageFiles) -> Sample:
-    """The sample with the bytes of its image, and of shares of annotators the label with the largest."""
+    """The sample with the bytes of its image. Shares of annotators become the label with the largest share."""
     label = max(sample.label, key=sample.label.__getitem__) if isinstance(sample.label, Mapping) else sample.label
     return replace(sample, image=files.read(sample), label=label)
 
 
 def _changed(samples: Sequence[Sample], labeled: set[str]) -> list[Sample]:
-    """The same with other labels of images that are not `labeled`, and other images under the ids of tests."""
+    """The same samples, with permuted labels of images that are not `labeled`, and other images for the test ids."""
     changed, rng = list(samples), np.random.default_rng(0)
     hidden = [i for i, sample in enumerate(samples) if sample.split != "test" and sample.id not in labeled]
     tests = [i for i, sample in enumerate(samples) if sample.split == "test"]
@@ -150,7 +150,7 @@ def _changed(samples: Sequence[Sample], labeled: set[str]) -> list[Sample]:
 
 
 def _mirrored(sample: Sample) -> bytes:
-    """The image as it is in no file of the dataset."""
+    """The mirrored image, encoded anew, so that it equals no file of the dataset."""
     assert isinstance(sample.image, bytes)
     buffer = io.BytesIO()
     ImageOps.mirror(Image.open(io.BytesIO(sample.image)).convert("RGB")).save(buffer, "PNG")
@@ -158,7 +158,7 @@ def _mirrored(sample: Sample) -> bytes:
 
 
 def _relabel(path: Path, samples: Mapping[str, Sample]) -> None:
-    """Give the rows of a file that has ids and labels the labels and images of the copy."""
+    """If a file has ids and labels, replace its labels and images by those of the copy."""
     table = pyarrow.parquet.read_table(path)
     if not {"id", "label"} <= set(table.column_names):
         return
@@ -172,7 +172,7 @@ def _relabel(path: Path, samples: Mapping[str, Sample]) -> None:
 
 
 def _differences(first: Path, second: Path) -> Iterator[str]:
-    """What the two runs have left that is not equal."""
+    """Return the names of the outputs in which the two runs differ."""
     states = [read_tensors(folder / CHECKPOINT).tensors for folder in (first, second)]
     parts = {name.partition("/")[0] for name in (*states[0], *states[1])}
     titles = {"net": "the net", "teacher": "the teacher", "method": "the method's state", "optimizer": "the optimizer"}

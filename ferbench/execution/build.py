@@ -1,4 +1,4 @@
-"""A cell as tensors and modules: its images, its network, its method."""
+"""Builds a cell as tensors and modules: its images, its network, its method."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -34,7 +34,7 @@ from ferbench.training.teacher import Teacher
 
 
 def build_network(resolved: Blueprint, init: Path | str | None, device: torch.device) -> Network:
-    """Backbone and head from the cell's seed; the backbone's random weights do not depend on the method.
+    """Backbone and head from the cell's seed. The random weights of the backbone do not depend on the method.
 
     Before a pre-training stage they do not depend on the seed either.
     """
@@ -44,7 +44,7 @@ def build_network(resolved: Blueprint, init: Path | str | None, device: torch.de
     backbone = build_backbone(resolved.registry, resolved.cell.backbone, resolved.recipe.image_size, init)
     if "tokens" in method.requires:
         token_backbone(backbone, resolved.cell.backbone)
-    if pretrained:  # the backbone is that of all seeds, the head the cell's own
+    if pretrained:  # all seeds share this backbone; the head is the cell's own
         torch.manual_seed(derive(resolved.cell.seed, "init"))
     n_classes = len(resolved.class_names)
     head = build_head(
@@ -54,7 +54,7 @@ def build_network(resolved: Blueprint, init: Path | str | None, device: torch.de
 
 
 def build_task(resolved: ResolvedCell, folder: Path, net: Network, device: torch.device) -> Task:
-    """The images whose rows lie in a folder, on the device. Supervised cells get no unlabeled ones."""
+    """Load the images of the rows in a folder to the device. Supervised cells get no unlabeled images."""
 
     def labeled(name: str) -> LabeledImages:
         rows = ImageRows.read(folder / f"{name}.npz")
@@ -84,15 +84,15 @@ def build_task(resolved: ResolvedCell, folder: Path, net: Network, device: torch
 
 
 def view_maker(resolved: Blueprint, net: Network, device: torch.device) -> ViewMaker:
-    """What makes the views of the cell's images, those of plugins included."""
+    """Return the views of the cell's images, including those of plugins."""
     kinds = {name: resolved.registry.load("views", name) for name in view_kinds(resolved.declared)}
     return ViewMaker(resolved.recipe, net.backbone.mean, net.backbone.std, device, kinds)
 
 
 def image_set_of(rows: ImageRows, device: torch.device) -> ImageSet:
-    """The images of rows in packed folders, on the device; those of a stream are not read.
+    """The images of rows in packed folders, on the device. Images of a stream are not read.
 
-    Raises DataError with the figures where memory does not hold them.
+    Raises DataError, with figures, if they do not fit into memory.
     """
     stores = [open_packed_images(Path(str(path))) for path in rows.stores]
     n = int((rows.store >= 0).sum())
@@ -106,7 +106,7 @@ def image_set_of(rows: ImageRows, device: torch.device) -> ImageSet:
 
 
 def method_info(resolved: Blueprint, net: Network, facts: CellFacts) -> MethodInfo:
-    """What a method is told of its cell."""
+    """Return the context of a cell that its method gets."""
     return MethodInfo(
         class_names=resolved.class_names,
         class_counts=tuple(facts.labeled_counts[name] for name in resolved.class_names),
@@ -132,7 +132,7 @@ def build_method(
     method = resolved.method_class(resolved.config)
     method.prepare(_builders(resolved, init, device))
     method.setup(net, info)
-    for module in (method, net):  # what setup has added
+    for module in (method, net):  # modules that `setup` added
         module.to(device)
     teacher = Teacher(net, recipe.ema_decay, ramp=recipe.ema_ramp)
     random = torch.Generator(device).manual_seed(derive(seed, "method"))
@@ -143,8 +143,8 @@ def build_method(
 def trained_net(resolved: Blueprint, facts: CellFacts, init: Path | str | None, device: torch.device) -> Network:
     """The evaluated net of a trained cell, with the tensors of the file that the facts name.
 
-    The code that builds it is that of this machine; of the file names, shapes and numbers are read. Raises DataError
-    where it is not there, or of another net.
+    The code on this machine builds the net; only names, shapes and numbers are read from the file. Raises DataError if
+    the file is missing or belongs to another net.
     """
     assert facts.model is not None
     evaluated = untrained_net(resolved, facts, init, device)
@@ -153,14 +153,14 @@ def trained_net(resolved: Blueprint, facts: CellFacts, init: Path | str | None, 
 
 
 def untrained_net(resolved: Blueprint, facts: CellFacts, init: Path | str | None, device: torch.device) -> Network:
-    """The net that the cell's method evaluates, as it is before training."""
+    """Return the net that the cell's method evaluates, in its state before training."""
     net = build_network(resolved, init, device)
     method, _ = build_method(resolved, net, method_info(resolved, net, facts), init, device)
     return method.evaluation_net()
 
 
 def _builders(resolved: Blueprint, init: Path | str | None, device: torch.device) -> Builders:
-    """What makes further networks of the kind of the cell's net, each from a seed of its name."""
+    """Functions that make further networks like the cell's net, each with a seed derived from its name."""
     size, names = resolved.recipe.image_size, resolved.class_names
 
     def backbone() -> Backbone:
@@ -179,7 +179,7 @@ def _builders(resolved: Blueprint, init: Path | str | None, device: torch.device
 
 
 def build_backbone(registry: Registry, name: str, image_size: int, init: Path | str | None) -> Backbone:
-    """The backbone of a name `family` or `family/variant`."""
+    """Build the backbone with the name `family` or `family/variant`."""
     family, _, variant = name.partition("/")
     builder = registry.get("backbones", family).load()
     backbone = builder(BackboneRequest(variant=variant, image_size=image_size, init=init))
@@ -196,7 +196,7 @@ def build_head(
     n_classes: int,
     options: Mapping[str, Any] | None = None,
 ) -> Head:
-    """The head of a registered name with options of its own, or the method's."""
+    """The head with this registered name and these options, or the method's own head."""
     if name is None:
         head: object = method.make_head(feature_size, n_classes)
     else:

@@ -1,64 +1,70 @@
-"""A cell's process for an executor whose scheduler has started a supervisor on some machine; what others see of it.
+"""A cell's process, for an executor whose scheduler starts a supervisor on some machine.
 
-The two sides meet in files that both machines see: the supervisor's `CellProcess` runs `ferbench worker`, which
-appends events to a file, and the executor's `EventTail` reads them.
+The two sides exchange files that both machines see. The supervisor's `CellProcess` runs a worker, which appends events
+to a file. The executor's `EventTail` reads them.
 """
 
 import os
 import signal
-import subprocess
 import time
 from contextlib import suppress
 from pathlib import Path
-from typing import IO
+
+import psutil
 
 from ferbench.contract.events import Event, Finished, event_line, read_events
 from ferbench.contract.executor import Job
 from ferbench.execution.crash_record import crash_record, end_of_log, keep_log, why_it_ended
+from ferbench.execution.workers import Process, Worker, Workers
+from ferbench.records.cell import Cell
 from ferbench.records.schema import Status
+from ferbench.records.store import RunStore
 
 GRACE_SECONDS = 60.0
-"""How long a worker may run after its time is up, or after it has told its end, until it is killed."""
+"""Seconds that a worker may run after its time limit or after its last event; then it is killed."""
 POLL_SECONDS, LOOK_SECONDS = 0.1, 5.0
-"""How often it is asked whether the worker lives, and whether it has told its end all the same."""
+"""Seconds between two checks whether the worker still runs although it has sent its last event."""
 SCHEDULERS_SIGNALS = {signal.SIGUSR1, signal.SIGUSR2}
-"""By which SLURM warns of the end of a job's time: they are for the supervisor, and would end the worker unsaved."""
+"""Signals by which SLURM warns that a job's time ends. Only the supervisor gets them; a worker would end unsaved."""
 
 
 class EventTail:
-    """The events that are appended to a file, perhaps on another machine."""
+    """Reads the events that are appended to a file, perhaps on another machine."""
 
     def __init__(self, path: Path, *, from_end: bool = False) -> None:
         self.path = path
         self._offset = path.stat().st_size if from_end and path.exists() else 0
 
     def read(self) -> list[Event]:
-        """Those that are new. There are none while the file is not there."""
-        # Opened each time: NFS asks the server how long a file is when it is opened.
+        """Return the new events; empty while the file does not exist."""
+        # Opened each time: when a file is opened, NFS asks the server for its length.
         try:
             with self.path.open("rb") as file:
                 file.seek(self._offset)
                 events = list(read_events(file))
                 self._offset = file.tell()
-        except OSError:  # a server that does not answer now does so later
+        except OSError:  # a server that does not answer now will do so later
             return []
         return events
 
 
 class CellProcess:
-    """`ferbench worker` for one job on this machine. It ends when the process that supervises it does."""
+    """A worker for one job on this machine. It ends when its supervising process ends."""
 
-    def __init__(self, job: Job, events: Path, log: Path) -> None:
-        """Events and what the process prints are appended to the two files."""
-        self.job, self.events, self.log = job, events, log
-        self._process: subprocess.Popen[bytes] | None = None
+    def __init__(self, job: Job, events: Path, log: Path, workers: Workers) -> None:
+        """Events, and the text that the process prints, are appended to the two files.
+
+        `workers` start the process. What several cells import is imported only once if they share it.
+        """
+        self.job, self.events, self.log, self.workers = job, events, log, workers
+        self._process: Process | None = None
         self._stopped = self._hangs = False
 
     def run(self, attempts: int = 1) -> Finished:
-        """Run the job to its end, which is also the last event in the file, whatever happens to the process.
+        """Run the job to its end. That is also the last event in the file, whatever happens to the process.
 
-        One that is killed by SIGKILL is begun again from its checkpoint, `attempts` times in all. Any other death is
-        the cell's own: it would come again.
+        If the process is killed by SIGKILL, it starts again from its checkpoint, `attempts` times in all. Any other
+        crash is a failure of the cell, because it would happen again.
         """
         _end_last_line(self.events)
         tail, began = EventTail(self.events, from_end=True), time.monotonic()
@@ -79,9 +85,9 @@ class CellProcess:
         return self._tell(crash_record(self.job, reason, log=log, status=status, seconds=seconds))
 
     def stop(self, patience: float) -> None:
-        """Let the worker save its cell and end; it is killed if it takes longer, in seconds. `run` then returns.
+        """Ask the worker to save its cell and end; kill it after `patience` seconds. `run` then returns.
 
-        It may be called in the handler of a signal, while `run` waits.
+        A signal handler may call this while `run` waits.
         """
         self._stopped = True
         process = self._process
@@ -94,28 +100,41 @@ class CellProcess:
         if not _has_ended(process):
             process.kill()
 
+    @property
+    def is_cancelled(self) -> bool:
+        """Whether somebody has asked, by `ferbench cancel`, that the cell stops or does not begin."""
+        return RunStore(self.job.runs).is_cancelled(Cell.model_validate(dict(self.job.cell)))
+
     def _run_once(self, events: Path) -> int:
-        command = [*self.job.command(events), "--die-with-parent"]
         deadline = float("inf") if self.job.timeout is None else time.monotonic() + self.job.timeout + GRACE_SECONDS
         tail, look = EventTail(events, from_end=True), time.monotonic() + LOOK_SECONDS
-        with self.log.open("ab") as log:
-            process = self._process = _start(command, log)
+        worker = self._start(events)
+        process = self._process = worker.process
+        if self._stopped:  # while it was started
+            process.terminate()
         try:
             while process.poll() is None:
                 time.sleep(POLL_SECONDS)
                 if time.monotonic() >= look:
                     look += LOOK_SECONDS
                     if any(isinstance(event, Finished) for event in tail.read()):
-                        # There is nothing left to do but to exit, which a thread of a plugin can prevent.
+                        # Only the exit is left to do, but a thread of a plugin can prevent it.
                         deadline = time.monotonic() + GRACE_SECONDS
                 if time.monotonic() >= deadline:
                     self._hangs = True
                     process.kill()
-        finally:  # where the handler of a signal leaves this function, too
-            assert process.stdin is not None
-            process.stdin.close()  # which ends the worker, and whatever it has started
+        finally:  # also if a signal handler leaves this function
+            worker.end()
             code = process.wait()
         return code
+
+    def _start(self, events: Path) -> Worker:
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, SCHEDULERS_SIGNALS)  # processes inherit it
+        try:
+            with self.log.open("ab") as log:
+                return self.workers.start(self.job, events, log.fileno())
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
     def _tell(self, ending: Finished) -> Finished:
         with self.events.open("ab") as file:
@@ -127,23 +146,15 @@ class CellProcess:
             return end_of_log(file, offset)
 
 
-def _start(command: list[str], log: IO[bytes]) -> "subprocess.Popen[bytes]":
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, SCHEDULERS_SIGNALS)  # processes inherit it
-    try:
-        return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=log, stderr=log)
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
-def _has_ended(process: "subprocess.Popen[bytes]") -> bool:
-    """Whether it has, without Popen's lock: the code that a signal interrupted may hold it."""
-    with suppress(ChildProcessError):
-        return os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
+def _has_ended(process: Process) -> bool:
+    """Whether the process has ended. It does not ask the process object, which the interrupted code may be using."""
+    with suppress(psutil.NoSuchProcess):
+        return psutil.Process(process.pid).status() == psutil.STATUS_ZOMBIE
     return True
 
 
 def _end_last_line(path: Path) -> None:
-    """End a line that a killed worker has left half written; what is appended to it would be lost."""
+    """End a line that a killed worker left incomplete. Without this, the next line would be lost."""
     with path.open("a+b") as file:
         if file.seek(0, os.SEEK_END) and (file.seek(-1, os.SEEK_END), file.read(1))[1] != b"\n":
             file.write(b"\n")

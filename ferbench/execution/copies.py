@@ -1,4 +1,4 @@
-"""A dataset that is written anew, in a folder of its own and with a cache of its own."""
+"""Writes a copy of a dataset, and gives it its own environment."""
 
 import json
 import os
@@ -16,7 +16,7 @@ from ferbench.readers.parquet import ParquetDataset
 
 
 def write_copy(folder: Path, info: DatasetInfo, samples: Sequence[Sample]) -> None:
-    """A new folder of Parquet files that `ParquetDataset` reads as the dataset; images of samples are bytes."""
+    """Write a new folder of Parquet files that `ParquetDataset` reads as the dataset. Samples must have image bytes."""
     folder.mkdir(parents=True)
     for split in ParquetDataset.SPLITS:
         rows = [_row(sample) for sample in samples if sample.split == split]
@@ -39,7 +39,7 @@ def _row(sample: Sample) -> dict[str, Any]:
 
 @contextmanager
 def own_environment(**variables: str) -> Iterator[None]:
-    """Other environment variables for a while, also for the processes that are started meanwhile."""
+    """Change environment variables within this block, also for the processes that are started in it."""
     before = dict(os.environ)
     os.environ |= variables
     try:

@@ -1,4 +1,4 @@
-"""Which device a person means: its name is checked where cells are planned, the device itself where they run."""
+"""Device names. A name is checked when cells are planned, the device itself on the machine that runs them."""
 
 import ctypes
 import os
@@ -8,26 +8,27 @@ from typing import TYPE_CHECKING
 from ferbench.errors import UsageError
 
 if TYPE_CHECKING:
-    import torch  # who plans and who starts cells does without
+    import torch  # a process that only plans or starts cells does not import it
 
 GPUS = re.compile(r"cuda(?::(?P<first>\d+)(?:-(?P<last>\d+))?)?")
 VISIBLE = "CUDA_VISIBLE_DEVICES"
 
 
 def check_device(name: str) -> None:
-    """Raises UsageError for what is no device on any machine; a login node without a GPU can plan for one."""
+    """Raise UsageError for a name that is not a device on any machine. A login node without a GPU can plan for one."""
     if name in ("auto", "cpu"):
         return
     if not (found := GPUS.fullmatch(name)):
-        raise UsageError(f"--device {name}: not a device; use auto, cpu, cuda, cuda:0 or cuda:0-3")
+        several = f"; for a list of GPUs, set {VISIBLE}=0,2 and give cuda" if "," in name else ""
+        raise UsageError(f"--device {name}: not a device; use auto, cpu, cuda, cuda:0 or cuda:0-3{several}")
     if found["last"] and int(found["last"]) < int(found["first"]):
         raise UsageError(f"--device {name}: write the smaller number first, cuda:{found['last']}-{found['first']}")
 
 
 def visible_gpus() -> list[str]:
-    """The GPUs that a process started from here would see, each as CUDA_VISIBLE_DEVICES names it.
+    """The GPUs that a process started from here would see, as CUDA_VISIBLE_DEVICES names them.
 
-    The driver is asked, without torch; none are there without a driver.
+    This asks the driver, without torch. Without a driver the list is empty.
     """
     try:
         driver = ctypes.CDLL("libcuda.so.1")
@@ -41,9 +42,9 @@ def visible_gpus() -> list[str]:
 
 
 def gpus_of(name: str, gpus: list[str]) -> list[str]:
-    """Those of this machine's GPUs that a checked name means; `auto` and `cuda` mean all of them, `cpu` none.
+    """Return the GPUs of this machine that a checked name means: `auto` and `cuda` mean all of them, `cpu` none.
 
-    Raises UsageError for one that is not here.
+    Raises UsageError if this machine does not have the device.
     """
     if name in ("auto", "cpu"):
         return gpus if name == "auto" else []
@@ -61,9 +62,9 @@ def gpus_of(name: str, gpus: list[str]) -> list[str]:
 
 
 def choose_device(name: str, processes: int = 1) -> str:
-    """The device of this process's machine that a checked name means; `auto` is the GPU if there is one.
+    """The device that a checked name means on this machine; `auto` is the GPU if there is one.
 
-    Raises UsageError for one that is not here, and for fewer GPUs than there are processes.
+    Raises UsageError if this machine does not have the device, or has fewer GPUs than processes.
     """
     import torch
 
@@ -72,14 +73,14 @@ def choose_device(name: str, processes: int = 1) -> str:
         name = "cuda" if count else "cpu"
     chosen = gpus_of(name, [str(number) for number in range(count)])
     if "-" in name:
-        raise UsageError(f"--device {name}: one cell has one device here; name it, or choose --executor local")
+        raise UsageError(f"--device {name}: a cell runs on one device here; name one, or choose --executor local")
     if name != "cpu" and processes > len(chosen):
         raise UsageError(f"--processes {processes}: this machine has {count} CUDA devices, and each needs its own")
     return name
 
 
 def make_deterministic(device: "torch.device") -> None:
-    """Runs of one seed end in one result; on a GPU that takes cuDNN's and cuBLAS's deterministic kernels, no TF32."""
+    """Make all runs of one seed give one result. On a GPU this needs deterministic cuDNN and cuBLAS, without TF32."""
     import torch
 
     if device.type == "cuda":
@@ -89,5 +90,6 @@ def make_deterministic(device: "torch.device") -> None:
         torch.set_float32_matmul_precision("highest")
         torch.backends.cudnn.allow_tf32 = False
         torch.use_deterministic_algorithms(True, warn_only=True)
-        # Else every new tensor is filled before it is written: hundreds of launches a step, for values nobody reads.
+        # Otherwise every new tensor is filled before it is written: hundreds of launches a step, for values nobody
+        # reads.
         torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]

@@ -4,13 +4,14 @@ from typing import TYPE_CHECKING
 
 from ferbench.contract.events import Finished
 from ferbench.errors import FerbenchError, InterruptedRun
+from ferbench.records.lease import LeaseLostError
 
 if TYPE_CHECKING:
     from ferbench.records.schema import Record
 
 
 def finished(record: "Record") -> Finished:
-    """The end of a cell that has left a record, with a result or without."""
+    """Return the last event of a cell that has a record, with or without a result."""
     return Finished(
         status=record.status,
         message=record.error.line if record.error else "",
@@ -20,6 +21,6 @@ def finished(record: "Record") -> Finished:
 
 
 def unfinished(error: FerbenchError) -> Finished:
-    """The end of a cell that has left none: it was interrupted, or could not begin."""
-    status = "interrupted" if isinstance(error, InterruptedRun) else "failed"
+    """Return the last event of a cell without a record: interrupted, not started, or taken over by another process."""
+    status = "interrupted" if isinstance(error, InterruptedRun | LeaseLostError) else "failed"
     return Finished(status=status, message=str(error))

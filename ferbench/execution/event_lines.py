@@ -1,4 +1,4 @@
-"""Events of a process as JSON lines, and its end when the process that wants them ends."""
+"""Writes the events of a process as JSON lines, and ends the process when its parent ends."""
 
 import os
 import sys
@@ -9,13 +9,13 @@ from ferbench.contract.events import Event, event_line
 
 
 class EventLines:
-    """The file of the events, or standard output for events alone: what else is printed goes to standard error."""
+    """Writes events to a file, or to standard output. All other output then goes to standard error."""
 
     def __init__(self, path: Path | None = None, *, silent: bool = False) -> None:
-        """Of several processes that share a cell all but one are `silent`."""
+        """If several processes share a cell, all but one are `silent`."""
         if path is None:
             self._out = os.fdopen(os.dup(1), "wb")
-            os.dup2(2, 1)  # plugins, C libraries and subprocesses print, too
+            os.dup2(2, 1)  # plugins, C libraries and subprocesses print too
             sys.stdout = sys.stderr
         else:
             self._out = path.open("ab")
@@ -35,12 +35,12 @@ class EventLines:
 
 
 def end_with_parent() -> None:
-    """End this process, whatever it does, once its standard input ends: the parent holds the other end."""
+    """End this process, whatever it does, when its standard input ends. The parent holds the other end."""
     threading.Thread(target=_wait_for_end, daemon=True).start()
 
 
 def _wait_for_end() -> None:
-    # Not through sys.stdin, whose lock would be held for ever in the processes that a stream forks to decode.
+    # Not through sys.stdin: the processes that a stream forks to decode would hold its lock for ever.
     while os.read(0, 1):
         pass
     os._exit(1)

@@ -1,4 +1,4 @@
-"""An executor by its name: its options are checked before anything runs, and what it says of its jobs afterwards."""
+"""Makes an executor by its name. Its options are checked before it runs, and its answers about jobs afterwards."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -19,7 +19,7 @@ def make_executor(registry: Registry, name: str, options: Mapping[str, Any]) -> 
     """The executor with its options; raises UsageError for an unknown name, option or value."""
     chosen: type[Executor] = registry.load("executors", name)
     known = chosen.Options.model_fields
-    passes_on = chosen.Options.model_config.get("extra") == "allow"  # then it says itself what it does not pass on
+    passes_on = chosen.Options.model_config.get("extra") == "allow"  # then the executor itself checks them
     for key in options:
         if key not in known and not passes_on:
             raise UsageError(
@@ -34,19 +34,21 @@ def make_executor(registry: Registry, name: str, options: Mapping[str, Any]) -> 
 
 
 def run_jobs(executor: Executor, jobs: Sequence[Job], progress: JobListener, slots: int) -> list[str]:
-    """How each job has ended; raises ExecutorError where the executor fails, or where what it says is not so."""
+    """Run the jobs and return how each ended. Raises ExecutorError if the executor fails or gives a false answer."""
     name = f"executor '{jobs[0].executor}'"
     try:
         with foreign_code(FerbenchError, KeyboardInterrupt):
             statuses = executor.run(jobs, progress, slots)
     except ForeignError as error:
         raise ExecutorError(
-            f"{name} failed ({error}); the same command goes on from the records that are there, and "
-            "`ferbench -v ...` shows where"
+            f"{name} failed ({error}); the same command continues from the existing records, and "
+            "`ferbench -v ...` shows the traceback"
         ) from error.__cause__
     if not isinstance(statuses, list | tuple) or len(statuses) != len(jobs):
         said = f"{len(statuses)} statuses" if isinstance(statuses, list | tuple) else repr(statuses)
-        raise ExecutorError(f"{name} returned {said} for {len(jobs)} jobs; a status for each job is wanted, in order")
+        raise ExecutorError(
+            f"{name} returned {said} for {len(jobs)} jobs; it must return a status for each job, in order"
+        )
     for status in statuses:
         if status not in STATUSES:
             raise ExecutorError(f"{name} returned the status {status!r}; it must be one of {', '.join(STATUSES)}")

@@ -1,4 +1,4 @@
-"""A model as a file for other programs, checked: what it says there is what it says here."""
+"""Exports a model as a file for other programs, and checks that its logits are the same there."""
 
 import copy
 import json
@@ -20,15 +20,15 @@ from ferbench.training.checkpoint import Checkpoint, checkpoint_bytes, sealed
 from ferbench.training.memory_format import plain_convolutions
 
 TOLERANCE = 1e-4
-"""How far a logit may be from that of the model, plus this part of it: programs add numbers in another order."""
+"""Tolerance for a logit in ONNX, absolute and relative: other programs add numbers in another order."""
 CHECKED = 8
-"""Images that a file is checked with."""
+"""Number of images in the check of a file."""
 Pixels = NDArray[np.uint8]
 Logits = NDArray[np.float32]
 
 
 def described(model: TrainedModel) -> dict[str, Any]:
-    """What a program must know of a model, as JSON; `docs/models.md` explains it."""
+    """The facts that a program needs to use a model, as JSON; `docs/models.md` explains them."""
     transform = model.transform
     return {
         "class_names": list(model.class_names),
@@ -41,9 +41,9 @@ def described(model: TrainedModel) -> dict[str, Any]:
 
 
 def safetensors_bytes(model: TrainedModel, registry: Registry) -> tuple[bytes, float]:
-    """A safetensors file that `load_model` reads anywhere, and how far its logits are from the model's.
+    """A safetensors file that `load_model` reads anywhere, and the largest difference of its logits from the model's.
 
-    Beside the tensors it holds `described` and the record, as JSON under the key `ferbench`.
+    Besides the tensors it holds `described` and the record, as JSON under the key `ferbench`.
     """
     state = {**described(model), "record": model.record.model_dump(mode="json")}
     content = checkpoint_bytes(sealed(Checkpoint(dict(model.net.state_dict()), state)))
@@ -51,30 +51,28 @@ def safetensors_bytes(model: TrainedModel, registry: Registry) -> tuple[bytes, f
         path = Path(folder) / "model.safetensors"
         path.write_bytes(content)
         read = load_model(path, registry=registry)
-    return content, _difference(model, read.logits_of)
+    return content, _difference(model, read.logits_of, 0.0)
 
 
 def onnx_bytes(model: TrainedModel) -> tuple[bytes, float]:
-    """An ONNX file, and how far the logits that onnxruntime gives are from the model's.
+    """An ONNX file, and the largest difference of onnxruntime's logits from the model's.
 
-    Its input `images` are pixels (N, S, S, 3) uint8 in RGB, S the image size; the normalisation is inside. Its outputs
-    are `logits` and `probabilities`, (N, C) float32. `described` is its metadata under the key `ferbench`. Raises
-    UsageError without the extra `export`, and for a net that cannot be written so.
+    Its input `images` are pixels (N, S, S, 3) uint8 in RGB, where S is the image size; the normalisation is part of the
+    file. Its outputs are `logits` and `probabilities`, (N, C) float32. Its metadata hold `described` under the key
+    `ferbench`. Raises UsageError if the extra `export` is missing, and for a net that cannot be written as ONNX.
     """
     try:
         import onnxruntime
         import onnxscript  # noqa: F401  torch's exporter needs it
     except ImportError:
-        raise UsageError(
-            "to write ONNX needs onnx, onnxscript and onnxruntime: pip install 'ferbench[export]'"
-        ) from None
+        raise UsageError("ONNX export needs onnx, onnxscript and onnxruntime: pip install 'ferbench[export]'") from None
     try:
         content = _onnx(model)
         session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
         return content, _difference(model, lambda pixels: session.run(["logits"], {"images": pixels})[0])
     except FerbenchError:
         raise
-    except Exception as error:  # whatever a net of a plugin makes torch's exporter or onnxruntime raise
+    except Exception as error:  # a plugin's net can make torch's exporter or onnxruntime raise anything
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise UsageError(f"this net cannot be written as ONNX ({reason}); export it with --to safetensors") from error
 
@@ -97,7 +95,7 @@ def _onnx(model: TrainedModel) -> bytes:
 
 
 class _Deployed(nn.Module):
-    """Pixels to logits and probabilities, with the convolutions that every program knows."""
+    """Map pixels to logits and probabilities, with standard convolutions."""
 
     def __init__(self, model: TrainedModel) -> None:
         super().__init__()
@@ -109,16 +107,16 @@ class _Deployed(nn.Module):
         return logits, logits.softmax(-1)
 
 
-def _difference(model: TrainedModel, logits_of: Callable[[Pixels], Logits]) -> float:
-    """The largest difference of logits, for one image alone and for several; raises DataError where it is too large."""
+def _difference(model: TrainedModel, logits_of: Callable[[Pixels], Logits], tolerance: float = TOLERANCE) -> float:
+    """The largest difference of logits, for a single image and for several; raises DataError if it is too large."""
     size, random = model.transform.recipe.image_size, np.random.default_rng(0)
     noise = random.integers(0, 256, (CHECKED, size, size, 3), dtype=np.uint8)
-    noise[1] = np.linspace(0, 255, size)[None, :, None]  # smooth, as faces are
+    noise[1] = np.linspace(0, 255, size)[None, :, None]  # a smooth image, like a face
     largest = 0.0
     for images in (noise, noise[:1]):
         own, other = model.logits_of(images), logits_of(images)
         differences = np.abs(own - other)
-        if own.shape != other.shape or not (differences <= TOLERANCE * (1 + np.abs(own))).all():
+        if own.shape != other.shape or not (differences <= tolerance * (1 + np.abs(own))).all():
             raise DataError(
                 f"the exported model gives other logits, by up to {differences.max():.3g}: nothing is written"
             )

@@ -1,7 +1,7 @@
-"""The process that `forks.py` starts: it imports torch and what else every cell needs, and forks for who asks.
+"""The process that `forks.py` starts. It imports torch and all else that every cell needs, and forks on request.
 
-It runs no plugin's code, opens no data and asks for no GPU, so a fork finds nothing in its memory that a new process
-would not import, and may choose its own GPU and number of threads.
+It runs no plugin code, opens no data and uses no GPU. So a fork has nothing in its memory that a new process would not
+import, and it may choose its own GPU and number of threads.
 """
 
 import atexit
@@ -22,8 +22,8 @@ from ferbench.discovery.foreign_code import STOPPING, leave
 from ferbench.execution.forks import Forks
 
 IMPORTED = (
-    "pyarrow.dataset",  # which the first Parquet file would import, and pandas with it
-    "torch._dynamo",  # which the first optimizer would import
+    "pyarrow.dataset",  # otherwise the first Parquet file would import it, and pandas with it
+    "torch._dynamo",  # otherwise the first optimizer would import it
     "timm",
     "ferbench.discovery.loader",
     "ferbench.execution.run_cell",
@@ -36,15 +36,15 @@ Handlers = Mapping[signal.Signals, Any]
 
 
 def main(requests: socket.socket) -> None:
-    """Serve until nobody is left to ask. A fork does what was asked for, and ends with its exit code."""
+    """Serve until no process is left that can ask. A fork runs the requested function and ends with its exit code."""
     before = {each: signal.getsignal(each) for each in STOPPING}
-    for each in STOPPING:  # they are for those who ask, with whom it ends
+    for each in STOPPING:  # the signals are meant for the processes that ask; the server ends with them
         signal.signal(each, _pass)
     for name in IMPORTED:
         import_module(name)
     _remember_code()
     gc.collect()
-    gc.freeze()  # so that no collection in a fork copies what all share
+    gc.freeze()  # so that garbage collection in a fork does not copy the shared memory
     handed = _serve(requests)
     if handed is not None:
         _leave(_begin(handed, before))
@@ -55,14 +55,14 @@ def _pass(number: int, frame: FrameType | None) -> None:
 
 
 def _remember_code() -> None:
-    """Keep the hash of ferbench's files, which may change, as it is of the code that is now imported."""
+    """Compute the hash of ferbench's files now, so that it belongs to the imported code even if the files change."""
     from ferbench.cells.code_stamps import code
 
     code()
 
 
 def _serve(requests: socket.socket) -> list[int] | None:
-    """Fork for every request. Returns what was handed over in each fork, and None here once nobody can ask."""
+    """Fork for every request. Returns the received descriptors in each fork, and None here when nobody can ask."""
     children: dict[int, socket.socket] = {}
     ended, wake = socket.socketpair()
     ended.setblocking(False)
@@ -80,7 +80,7 @@ def _serve(requests: socket.socket) -> list[int] | None:
         if not message:
             return None
         status = socket.socket(fileno=handed.pop(0))
-        # A signal reaches the server or the fork, which does not heed it as the server does.
+        # A signal must reach either the server or the fork, not the fork with the server's handlers.
         signal.pthread_sigmask(signal.SIG_BLOCK, STOPPING)
         pid = os.fork()
         if pid == 0:
@@ -93,7 +93,7 @@ def _serve(requests: socket.socket) -> list[int] | None:
         children[pid] = status
         for descriptor in handed:
             os.close(descriptor)
-        with suppress(OSError):  # who asked is gone; the fork's input ends too
+        with suppress(OSError):  # the process that asked has ended; then the fork's input ends too
             status.send(str(pid).encode())
 
 
@@ -105,7 +105,7 @@ def _tell_ends(children: dict[int, socket.socket]) -> None:
 
 
 def _begin(handed: Sequence[int], before: Handlers) -> int:
-    """Become the process that was asked for."""
+    """Become the process that was requested."""
     import numpy as np
 
     request, *streams = handed
@@ -117,7 +117,7 @@ def _begin(handed: Sequence[int], before: Handlers) -> int:
         target, arguments, environment = json.load(file)
     os.environ.clear()
     os.environ.update(environment)
-    np.random.seed()  # as a new process does; the forks would draw the same numbers
+    np.random.seed()  # a new process has its own random state; without this, all forks would draw the same numbers
     for each, handler in before.items():
         signal.signal(each, handler)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, STOPPING)
@@ -131,7 +131,7 @@ def _begin(handed: Sequence[int], before: Handlers) -> int:
 
 
 def _leave(code: int) -> NoReturn:
-    """End as every process does, but for taking apart all that was imported: that takes 0.4 s."""
+    """End like every process, but without removing the imported modules, which takes 0.4 s."""
     try:
         leave(code)
     finally:

@@ -1,7 +1,7 @@
-"""Processes that begin with torch imported: a server (`fork_server.py`) imports it once, and each is a fork of it.
+"""Processes that begin with torch imported: a server (`fork_server.py`) imports it once, and each process is a fork.
 
-Whoever holds a `Forks` may ask for processes: the executor for workers, and each of these for its trainer. The server
-ends when all of them have.
+Whoever holds a `Forks` may ask for processes: the executor for workers, and each worker for its trainer. The server
+ends when all of them have ended.
 """
 
 import json
@@ -12,6 +12,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -20,14 +21,15 @@ from typing import IO
 import psutil
 
 FORKING = sys.platform == "linux"
-"""Elsewhere the system's libraries do not survive a fork."""
-LOST = 1
-"""The exit code of a process that has outlived its server, which alone would know the true one."""
+"""On other systems the libraries do not survive a fork."""
+LOST = -signal.SIGKILL
+"""The exit code of a process that has outlived its server. Only the server could know the true code. Either both were
+killed, or the process has reported its end in another way."""
 LOOK_SECONDS = 0.05
 
 
 class ServerGoneError(OSError):
-    """The server has ended, and has not started the process."""
+    """The server has ended without starting the process."""
 
 
 class Forks:
@@ -45,13 +47,13 @@ class Forks:
         *,
         may_fork: bool = False,
     ) -> "Forked":
-        """A process that calls the function of `target`, a `module:function`, and ends with what that returns.
+        """Start a process that calls the function `target`, a `module:function`, and exits with its return value.
 
-        The function gets the arguments, and a `Forks` of its own if it `may_fork`, else None. `streams` are its
-        standard input, output and error. Raises ServerGoneError.
+        The function gets the arguments and, if it `may_fork`, its own `Forks`, else None. `streams` are its standard
+        input, output and error. Raises ServerGoneError.
         """
         status, of_server = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        with tempfile.TemporaryFile() as request, of_server:  # a message would have to be short
+        with tempfile.TemporaryFile() as request, of_server:  # a file, because a message has a limited length
             request.write(json.dumps([target, list(arguments), dict(environment)]).encode())
             request.flush()
             handed = [of_server.fileno(), request.fileno(), *streams]
@@ -61,10 +63,12 @@ class Forks:
 
 
 class Forked:
-    """A process that the server has started: what subprocess.Popen is to one of one's own."""
+    """A process that the server has started. It behaves like a subprocess.Popen object."""
 
     def __init__(self, status: socket.socket) -> None:
         self._status = status
+        # A thread or a signal handler may ask while another one waits.
+        self._asking = threading.RLock()
         self.returncode: int | None = None
         said = status.recv(16)
         if not said:
@@ -73,11 +77,11 @@ class Forked:
         self.pid = int(said)
 
     def poll(self) -> int | None:
-        """The exit code, below 0 the signal that ended it; None while it runs."""
+        """The exit code, or minus the signal that ended it; None while it runs."""
         return self._ended(0.0)
 
     def wait(self, timeout: float | None = None) -> int:
-        """The exit code; raises subprocess.TimeoutExpired."""
+        """Wait for the exit code; raises subprocess.TimeoutExpired."""
         code = self._ended(timeout)
         if code is None:
             raise subprocess.TimeoutExpired(str(self.pid), timeout or 0.0)
@@ -98,15 +102,19 @@ class Forked:
         self.send_signal(signal.SIGKILL)
 
     def _ended(self, timeout: float | None) -> int | None:
-        if self.returncode is None and _is_readable(self._status, timeout):
-            said = self._status.recv(16)
-            if said or self._vanishes(timeout):
-                self.returncode = int(said or LOST)
-                self._status.close()
+        if self.returncode is None:
+            with suppress(ValueError):  # another thread has closed it meanwhile
+                _is_readable(self._status, timeout)
+            with self._asking:
+                if self.returncode is None and _is_readable(self._status, 0.0):
+                    said = self._status.recv(16)
+                    if said or self._vanishes(timeout):
+                        self.returncode = int(said or LOST)
+                        self._status.close()
         return self.returncode
 
     def _vanishes(self, timeout: float | None) -> bool:
-        """Whether it ends in time, where the server has before it."""
+        """Whether the process ends in time, after the server has ended before it."""
         until = None if timeout is None else time.monotonic() + timeout
         with suppress(psutil.NoSuchProcess):
             while psutil.Process(self.pid).status() != psutil.STATUS_ZOMBIE:
@@ -117,10 +125,10 @@ class Forked:
 
 
 class ForkServer(Forks):
-    """A server of one's own."""
+    """A server that this process has started."""
 
     def __init__(self, environment: Mapping[str, str]) -> None:
-        """Returns at once; the first process is there when the server has imported what all of them need."""
+        """Returns at once. The first process starts when the server has finished its imports."""
         here, there = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         super().__init__(here)
         self._log: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 (closed in end)
@@ -135,7 +143,7 @@ class ForkServer(Forks):
             )
 
     def end(self) -> str:
-        """End the server, not what it has started; returns the last line that it has printed."""
+        """End the server, but not the processes that it has started. Returns the last line that it printed."""
         self._requests.close()
         self._process.kill()
         self._process.wait()

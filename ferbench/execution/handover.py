@@ -1,12 +1,12 @@
-"""What the process that knows the labels hands to the one that trains, and what comes back; no torch, no method.
+"""What the process that knows the labels gives to the process that trains, and what it gets back.
 
-While a cell runs, these lie in the folder `in-progress` beside its record:
-
-    facts.json, labeled.npz, unlabeled.npz ...    what is drawn: rows, and labels of the labeled images alone
+This module needs neither torch nor method code. While a cell runs, these files are in the folder `in-progress` beside
+its record:
+    facts.json, labeled.npz, unlabeled.npz ...    the drawn rows, with labels only for the labeled images
     said/3.safetensors                            what the method said of the unlabeled images of epoch 3
     snapshots/3.safetensors                       the net that was evaluated after epoch 3
-    test.npz                                      what is tested, in a hashed order; written once training is over
-    logits.npy                                    what the snapshots and the trained net say of these images
+    test.npz                                      the test images, in a hashed order; written when training is over
+    logits.npy                                    logits of the snapshots and the trained net for these images
     report.json                                   how training ended, and what it cost
 """
 
@@ -30,12 +30,13 @@ FACTS, TEST, LOGITS, REPORT = "facts.json", "test.npz", "logits.npy", "report.js
 
 @dataclass(frozen=True)
 class ImageRows:
-    """N stored images by where their pixels lie, and nothing of what they show unless they are labeled ones.
+    """The places of the pixels of N stored images. It holds no labels, except for labeled images.
 
-    `stores` are packed folders, `store` (N,) int8 the number of each image's and `row` (N,) int32 its row there; images
-    of number -1 come last and are rows of the stream whose `index` is a folder. `boxes` (M, 4) float32 are the faces in
-    pixels of the images in packed folders. `numbers` (N,) int32 are what a method knows the images by: a permutation,
-    since the order of images may be that of their ids, which in folders of classes tells the class.
+    `stores` are packed folders, `store` (N,) int8 is the number of each image's folder, and `row` (N,) int32 its row
+    there. Images with number -1 come last; they are rows of the stream whose `index` is a folder. `boxes` (M, 4)
+    float32 are the faces in pixels, for images in packed folders. `numbers` (N,) int32 identify the images for a
+    method. They are a permutation: images may be in the order of their ids, and in folders of classes this order
+    reveals the class.
     """
 
     stores: NDArray[np.str_]
@@ -64,7 +65,7 @@ class ImageRows:
 
 
 class CellFacts(Strict):
-    """What the trainer is told of its cell beside rows. `model` is the file of a trained net that is only tested."""
+    """What the trainer is told of its cell besides rows. `model` is the file of a trained net that is only tested."""
 
     n_labeled: int
     n_validation: int
@@ -72,16 +73,16 @@ class CellFacts(Strict):
     labeled_counts: dict[str, int]
     fingerprints: Fingerprints
     began: float
-    """When the work on the cell began, of the machine's monotonic clock, which all processes share."""
+    """When the work on the cell began, on the machine's monotonic clock, which all processes share."""
     lease: str = ""
-    """The token of the lease under which the trainer writes beside the record."""
+    """The token of the lease under which the trainer writes next to the record."""
     pretraining_images: str = ""
     model: str | None = None
     model_digest: str = ""
 
     @classmethod
     def of_trained(cls, result: Result, fingerprints: Fingerprints, model: Path, began: float) -> Self:
-        """Those of a cell whose trained net lies in a file; `fingerprints` are of what it was trained on."""
+        """The facts of a cell whose trained net is in a file; `fingerprints` belong to its training data."""
         return cls(
             n_labeled=result.n_labeled,
             n_validation=result.n_validation or 0,
@@ -95,7 +96,7 @@ class CellFacts(Strict):
 
 
 def hand_over(folder: Path, facts: CellFacts, rows: Mapping[str, ImageRows]) -> None:
-    """Lay what a trainer is told into a folder, and remove what one that was killed has left there."""
+    """Write what a trainer needs into a folder, and remove the files that a killed trainer left there."""
     for name in (TEST, LOGITS, REPORT, MODEL):
         (folder / name).unlink(missing_ok=True)
     for name, chosen in rows.items():
@@ -104,15 +105,15 @@ def hand_over(folder: Path, facts: CellFacts, rows: Mapping[str, ImageRows]) -> 
 
 
 class Trained(Strict):
-    """What training has left beside files; its history has nothing that is made from labels out of its reach."""
+    """The outcome of training, besides files. Its history has no values that need labels unknown to the trainer."""
 
     history: list[EpochRow]
     evaluated: list[int]
-    """Epochs that end with an evaluation; that of the last one is of the trained net."""
+    """Epochs that end with an evaluation. The last evaluation is that of the trained net."""
     evaluations_begin: int
-    """Steps before the first that evaluations count: those of pre-training."""
+    """Number of pre-training steps, which evaluations do not count."""
     data: dict[str, str]
-    """Which images a stage draws as unlabeled, by its name: `unlabeled`, `everything` or `relabeled`."""
+    """The images that a stage draws as unlabeled, by the stage's name: `unlabeled`, `everything` or `relabeled`."""
     image_passes: int
     forward_images: int
     optimizer_steps: int
@@ -126,7 +127,7 @@ class TrainerReport(Strict):
     error: ErrorReport | None = None
     config: RecordConfig
     selection: str
-    """Which net is evaluated, in words."""
+    """The evaluated net, in words."""
     measured: Measured
     environment: dict[str, str]
     trained: Trained | None = None

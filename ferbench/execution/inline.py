@@ -1,4 +1,4 @@
-"""Cells in this process: no start-up, no crash isolation; a debugger and a notebook see what happens."""
+"""Runs cells in this process, without start-up time and crash isolation, for debuggers and notebooks."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -18,7 +18,7 @@ from ferbench.execution.stopping import StopRequests
 
 
 class InlineExecutor(Executor):
-    """Runs one cell after the other, whatever the number of slots; an interruption saves, and runs no further one."""
+    """Runs one cell after the other, for any number of slots; an interruption saves the cell and skips the others."""
 
     def places(self, jobs: Sequence[Job], wanted: int | None) -> int:
         for job in jobs[:1]:
@@ -53,7 +53,7 @@ def _run(job: Job, progress: JobListener) -> Finished:
     with stop.heeding_signals(), warnings_as_notices(events):
         try:
             return finished(run_cell(here, load_registry(), events, stop))
-        except KeyboardInterrupt:  # in a thread that signals do not reach, or while nothing asks `stop`
-            return unfinished(InterruptedRun("interrupted; run the same command again to go on"))
+        except KeyboardInterrupt:  # in a thread that signals do not reach, or while nothing calls `stop`
+            return unfinished(InterruptedRun("interrupted; run the same command again to continue"))
         except FerbenchError as error:
             return unfinished(error)

@@ -1,4 +1,4 @@
-"""Labels joined with what a trainer has left: scores, precision of pseudo-labels, oracle. No method code runs here."""
+"""Join labels with a trainer's outputs: scores, precision of pseudo-labels, oracle. No method code runs here."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -29,7 +29,7 @@ from ferbench.records.tensor_files import read_arrays
 
 @dataclass(frozen=True)
 class Joined:
-    """What is written with a record that has a result."""
+    """The files that are written with a record that has a result."""
 
     result: Result
     predictions: Predictions
@@ -44,7 +44,7 @@ def trained_result(
     folder: Path,
     order: NDArray[np.int64],
 ) -> Joined:
-    """The result of a trained cell; `order` are the positions of the images that the trainer was given to test."""
+    """The result of a trained cell. `order` holds the positions of the test images in the trainer's order."""
     names, selection, second = resolved.class_names, data.selection, data.relabeled
     evaluations = list(own_predictions(resolved, data, np.load(folder / LOGITS), order))
     predictions = evaluations[-1]
@@ -79,7 +79,7 @@ def trained_result(
 def cross_test_result(
     resolved: ResolvedCell, data: CellData, test: CrossTest, trained: Result, folder: Path, order: NDArray[np.int64]
 ) -> Joined:
-    """The result of a model that is tested on another set: of its logits those of the classes that both sets have."""
+    """The result of a model tested on another dataset. Only the logits of classes that both datasets have are used."""
     predictions = cross_predictions(resolved, test, np.load(folder / LOGITS)[-1], order)
     metrics, confusion = evaluate(predictions.logits, predictions.labels, test.class_names)
     update = {
@@ -99,7 +99,7 @@ def cross_test_result(
 def own_predictions(
     resolved: ResolvedCell, data: CellData, evaluations: Iterable[NDArray[np.float16]], order: NDArray[np.int64]
 ) -> Iterator[Predictions]:
-    """Each evaluation (N, C) of the test split, in the order of a trainer, as predictions by the protocol's rules."""
+    """Each evaluation (N, C) of the test split, in a trainer's order, as predictions by the protocol's rules."""
     rows, window = data.selection.test, resolved.protocol.temporal_window
     tracks = tracks_of(data.images, rows) if window else []
     for logits in evaluations:
@@ -110,7 +110,7 @@ def own_predictions(
 def cross_predictions(
     resolved: ResolvedCell, test: CrossTest, logits: NDArray[np.float16], order: NDArray[np.int64]
 ) -> Predictions:
-    """Logits (N, C) of the images of another set as predictions of the classes that both sets have."""
+    """Logits (N, C) for images of another dataset, as predictions of the classes that both datasets have."""
     shared = [resolved.class_names.index(name) for name in test.class_names]
     return _predictions(test.images, test.rows, test.class_names, logits[:, shared], order)
 
@@ -118,7 +118,7 @@ def cross_predictions(
 def _predictions(
     images: ImageStore, rows: Sequence[int], names: Sequence[str], logits: NDArray[np.float16], order: NDArray[np.int64]
 ) -> Predictions:
-    """Logits in the hashed order of the trainer as predictions in the order of the rows."""
+    """Logits in the hashed order of the trainer, as predictions in the order of the rows."""
     ordered = np.empty_like(logits)
     ordered[order] = logits
     return Predictions([images.ids[row] for row in rows], images.label_positions(rows, names), ordered)
@@ -145,7 +145,7 @@ def _joined_row(
 
 
 def precision(said: Mapping[str, NDArray[Any]], truth: NDArray[np.int64] | None, n_classes: int) -> dict[str, Any]:
-    """How much of what was said of unlabeled images is right, where the truth is known."""
+    """Return the precision of the pseudo-labels, for images with a known label."""
     pseudo, mask = said["pseudo_label"].astype(np.int64), said["mask"].astype(np.float64)
     true = np.full(len(pseudo), -1) if truth is None else truth[said["number"]]
     known = (true >= 0) & (pseudo >= 0) & (pseudo < n_classes)

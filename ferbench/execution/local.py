@@ -1,7 +1,5 @@
-"""Cells as processes of this machine."""
+"""Runs cells as processes of this machine."""
 
-import json
-import os
 import signal
 import subprocess
 import tempfile
@@ -17,18 +15,15 @@ from pydantic import Field
 
 from ferbench.contract.events import Finished, read_events
 from ferbench.contract.executor import Executor, ExecutorOptions, Job, JobListener
-from ferbench.errors import ExecutorError
 from ferbench.execution.crash_record import crash_record, end_of_log, keep_log, why_it_ended
-from ferbench.execution.forks import FORKING, Forked, ForkServer, ServerGoneError
 from ferbench.execution.slots import Slot, slots_for
-from ferbench.execution.worker import THREAD_VARIABLES
+from ferbench.execution.workers import Process, Worker, Workers
 from ferbench.records.schema import Status
 
 GRACE_SECONDS = 60.0
-"""How long a worker may run after its time is up, its cell has ended or it was asked to stop, until it is killed."""
+"""Seconds for a worker to end after its time limit, its last event or a request to stop; then it is killed."""
 LOOK_SECONDS = 0.05
-"""How often events are read."""
-WORKER = "ferbench.execution.worker:work_as_fork"
+"""Seconds between two reads of events."""
 
 
 @dataclass
@@ -36,9 +31,7 @@ class _Running:
     index: int
     job: Job
     slot: Slot
-    process: subprocess.Popen[bytes] | Forked
-    stdin: int
-    """Our end of its standard input: it ends with it."""
+    worker: Worker
     events: IO[bytes]
     log: IO[bytes]
     began: float
@@ -47,8 +40,8 @@ class _Running:
 
     @property
     def is_over(self) -> bool:
-        """Whether its process has ended, or must be."""
-        return self.process.poll() is not None or time.monotonic() >= self.deadline
+        """Whether its process has ended, or has reached its deadline."""
+        return self.worker.process.poll() is not None or time.monotonic() >= self.deadline
 
 
 class LocalOptions(ExecutorOptions):
@@ -58,12 +51,13 @@ class LocalOptions(ExecutorOptions):
 
 
 class LocalExecutor(Executor):
-    """A process per cell, side by side on the CPU or on GPUs of their own; one that crashes or hangs costs its cell.
+    """Runs one process per cell, several at a time on the CPU or one on each GPU. A crash or hang costs only that cell.
 
-    On Linux each is a fork of a server that has imported torch, which lives while `run` does.
+    On Linux each process is a fork of a server that has imported torch. The server lives while `run` does.
     """
 
     Options = LocalOptions
+    spreads_over_gpus = True
     options: LocalOptions
 
     def places(self, jobs: Sequence[Job], wanted: int | None) -> int:
@@ -73,10 +67,10 @@ class LocalExecutor(Executor):
         statuses = ["missing"] * len(jobs)
         waiting = deque(enumerate(jobs))
         free = deque(slots_for(jobs[0], self.options.per_device, slots) if jobs else ())
-        with _Starter() as starter, _ending_children() as running:
+        with Workers() as workers, _ending_children() as running:
             while waiting or running:
                 while waiting and free:
-                    running.append(starter.start(*waiting.popleft(), free.popleft()))
+                    running.append(_start(workers, *waiting.popleft(), free.popleft()))
                 time.sleep(LOOK_SECONDS)
                 for child in list(running):
                     if child.is_over:
@@ -88,74 +82,30 @@ class LocalExecutor(Executor):
         return statuses
 
 
-class _Starter:
-    """Starts workers; has a server for them from the first on, and another one when that is gone."""
-
-    def __init__(self) -> None:
-        self._servers: dict[int, ForkServer] = {}
-        """By the number of threads, which libraries read when they are loaded."""
-
-    def __enter__(self) -> "_Starter":
-        return self
-
-    def __exit__(self, *raised: object) -> None:
-        for server in self._servers.values():
-            server.end()
-
-    def start(self, index: int, job: Job, slot: Slot) -> _Running:
-        """A worker for a job."""
-        events, log = tempfile.NamedTemporaryFile(), tempfile.TemporaryFile()  # noqa: SIM115 (closed in _finish)
-        stdin, our_end = os.pipe()
-        try:
-            process = self._process(slot.job(job), slot, Path(events.name), (stdin, log.fileno(), log.fileno()))
-        finally:
-            os.close(stdin)
-        now = time.monotonic()
-        deadline = float("inf") if job.timeout is None else now + job.timeout + GRACE_SECONDS
-        return _Running(index, job, slot, process, our_end, events, log, now, deadline)
-
-    def _process(
-        self, job: Job, slot: Slot, events: Path, streams: tuple[int, int, int]
-    ) -> subprocess.Popen[bytes] | Forked:
-        environment, (stdin, stdout, stderr) = slot.environment(), streams
-        if not FORKING:
-            command = [*job.command(events), "--die-with-parent"]
-            return subprocess.Popen(command, stdin=stdin, stdout=stdout, stderr=stderr, env=environment)
-        arguments, last_line = [json.dumps(job.to_json()), str(events)], ""
-        for _ in range(2):  # a server that was killed says nothing of the next one
-            server = self._server(job.threads)
-            try:
-                return server.start(WORKER, arguments, environment, streams, may_fork=True)
-            except ServerGoneError:
-                last_line = server.end()
-                del self._servers[job.threads]
-        raise ExecutorError(
-            "the process that starts cells has ended twice before it started one"
-            f"{f' ({last_line})' if last_line else ''}; `python -m ferbench doctor` looks at this installation"
-        )
-
-    def _server(self, threads: int) -> ForkServer:
-        if threads not in self._servers:
-            self._servers[threads] = ForkServer({**os.environ, **{name: str(threads) for name in THREAD_VARIABLES}})
-        return self._servers[threads]
-
-
 @contextmanager
 def _ending_children() -> Iterator[list[_Running]]:
     running: list[_Running] = []
     try:
         yield running
     except BaseException:
-        # Ctrl-C reaches the children too, a signal to this process alone does not.
+        # Ctrl-C reaches the children too, but a signal to this process alone does not.
         for child in running:
-            child.process.send_signal(signal.SIGINT)
+            child.worker.process.send_signal(signal.SIGINT)
         until = time.monotonic() + GRACE_SECONDS
         while running:
-            # timeout(1) and impatient people signal twice; the children are still saving.
+            # timeout(1) and impatient people send the signal twice, while the children are still saving.
             with suppress(KeyboardInterrupt):
-                _wait(running[-1].process, until)
+                _wait(running[-1].worker.process, until)
                 running.pop()
         raise
+
+
+def _start(workers: Workers, index: int, job: Job, slot: Slot) -> _Running:
+    events, log = tempfile.NamedTemporaryFile(), tempfile.TemporaryFile()  # noqa: SIM115 (closed in _finish)
+    worker = workers.start(slot.job(job), Path(events.name), log.fileno(), slot.environment())
+    now = time.monotonic()
+    deadline = float("inf") if job.timeout is None else now + job.timeout + GRACE_SECONDS
+    return _Running(index, job, slot, worker, events, log, now, deadline)
 
 
 def _forward_events(child: _Running, progress: JobListener) -> None:
@@ -163,18 +113,18 @@ def _forward_events(child: _Running, progress: JobListener) -> None:
     for event in read_events(child.events):
         if isinstance(event, Finished):
             child.finished = event
-            # There is nothing left to do but to exit, which a thread of a plugin can prevent.
+            # Only the exit is left to do, but a thread of a plugin can prevent it.
             child.deadline = time.monotonic() + GRACE_SECONDS
         else:
             progress(child.job, event)
 
 
 def _finish(child: _Running, progress: JobListener) -> str:
-    hangs = child.process.poll() is None
+    hangs = child.worker.process.poll() is None
     if hangs:
-        child.process.kill()
-    os.close(child.stdin)  # which ends the processes that torchrun had started
-    code = _wait(child.process, time.monotonic() + GRACE_SECONDS)
+        child.worker.process.kill()
+    child.worker.end()  # this also ends the processes that torchrun had started
+    code = _wait(child.worker.process, time.monotonic() + GRACE_SECONDS)
     _forward_events(child, progress)
     log = end_of_log(child.log)
     for stream in (child.log, child.events):
@@ -191,8 +141,8 @@ def _finish(child: _Running, progress: JobListener) -> str:
     return finished.status
 
 
-def _wait(process: subprocess.Popen[bytes] | Forked, until: float) -> int:
-    """The exit code; a process that has not ended by then is killed."""
+def _wait(process: Process, until: float) -> int:
+    """The exit code. A process that does not end in time is killed."""
     try:
         return process.wait(max(0.0, until - time.monotonic()))
     except subprocess.TimeoutExpired:

@@ -1,7 +1,9 @@
-"""Whether a net can be built, takes images of a size, and begins with a file of weights: looked at without training."""
+"""Checks, without training, that a net can be built, accepts an image size, and can start from a file of weights."""
 
 import warnings
+from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
 import torch
 
@@ -13,32 +15,27 @@ from ferbench.execution.build import build_backbone
 from ferbench.training.distributed import check_parts
 
 OTHER_SIZE = 224
+R = TypeVar("R")
 
 
 def check_backbone(registry: Registry, name: str, image_size: int, tokens: bool = False, processes: int = 1) -> None:
-    """Build the net without memory and send two images through; one that cannot be is a UsageError.
+    """Build the net without memory and send two images through; raises UsageError if that fails.
 
-    So is one without `tokens`, where the method wants them, and one that several processes cannot share. A builder that
-    fails whatever the size of images is a PluginError.
+    Also raises UsageError if the method needs `tokens` and the net has none, or if several processes cannot share the
+    net. Raises PluginError if the builder fails for every image size.
     """
-    problem: Exception | None = None
-    # A net that looks at values fails on meta tensors; then the real ones decide.
-    for device in ("meta", "cpu"):
-        try:
-            _send_images(registry, name, image_size, tokens, processes, device)
-            return
-        except FerbenchError:
-            raise
-        except Exception as error:  # whatever a builder raises
-            problem = error
-    reason = " ".join(f"{type(problem).__name__}: {problem}".split()).removesuffix(":")[:200]
+    try:
+        _without_memory(lambda: _send_images(registry, name, image_size, tokens, processes))
+        return
+    except _UnbuiltError as error:
+        reason, problem = str(error), error.__cause__
     try:
         build_backbone(registry, name, OTHER_SIZE, None)
-    except Exception:  # it is not the size
+    except Exception:  # the image size is not the reason
         entry = registry.get("backbones", name.partition("/")[0])
         raise PluginError(
             f"backbone '{name}' of {entry.distribution} {entry.version} cannot be built ({reason}); choose another "
-            f"--backbone, or mend {entry.target}"
+            f"--backbone, or repair {entry.target}"
         ) from problem
     raise UsageError(
         f"backbone '{name}' does not take images of {image_size} px ({reason}); "
@@ -46,8 +43,8 @@ def check_backbone(registry: Registry, name: str, image_size: int, tokens: bool 
     )
 
 
-def _send_images(registry: Registry, name: str, image_size: int, tokens: bool, processes: int, device: str) -> None:
-    with torch.device(device), torch.no_grad():
+def _send_images(registry: Registry, name: str, image_size: int, tokens: bool, processes: int) -> None:
+    with torch.no_grad():
         backbone = build_backbone(registry, name, image_size, None)
         backbone(torch.empty(2, 3, image_size, image_size))
     if tokens:
@@ -56,21 +53,34 @@ def _send_images(registry: Registry, name: str, image_size: int, tokens: bool, p
 
 
 def check_init(registry: Registry, backbone: str, image_size: int, path: str) -> Match | None:
-    """Fit a file to a net that is built without memory; None where the builder does not say what matched.
+    """Fit a file to a net that is built without memory. None if the builder does not say what matched.
 
-    Raises DataError for a file that does not fit or cannot be read safely, UsageError for a backbone that takes none.
+    Raises DataError for a file that does not fit or cannot be read safely, and UsageError if the backbone takes no
+    file.
     """
+    try:
+        with warnings.catch_warnings(action="ignore"):
+            return _without_memory(lambda: build_backbone(registry, backbone, image_size, Path(path)).init_match)
+    except _UnbuiltError as error:
+        raise DataError(
+            f"{path}: backbone '{backbone}' cannot start from these weights ({error}); name others with --init, or "
+            "omit it"
+        ) from error.__cause__
+
+
+class _UnbuiltError(Exception):
+    """The error of a builder, in words; the error itself is the cause."""
+
+
+def _without_memory(build: Callable[[], R]) -> R:
+    """Call a builder on meta tensors. A net that looks at values fails there; then it is built with real tensors."""
     problem: Exception | None = None
-    # A net that looks at values fails on meta tensors; then the real ones decide.
     for device in ("meta", "cpu"):
         try:
-            with torch.device(device), warnings.catch_warnings(action="ignore"):
-                return build_backbone(registry, backbone, image_size, Path(path)).init_match
+            with torch.device(device):
+                return build()
         except FerbenchError:
             raise
-        except Exception as error:  # whatever a builder raises
+        except Exception as error:  # a builder may raise anything
             problem = error
-    reason = " ".join(f"{type(problem).__name__}: {problem}".split()).removesuffix(":")[:200]
-    raise DataError(
-        f"{path}: backbone '{backbone}' cannot begin with these weights ({reason}); name others with --init, or omit it"
-    ) from problem
+    raise _UnbuiltError(" ".join(f"{type(problem).__name__}: {problem}".split()).removesuffix(":")[:200]) from problem

@@ -1,4 +1,4 @@
-"""Warnings that are logged while a cell runs, such as that of a plugin's hook that failed, as events."""
+"""Turns warnings that are logged while a cell runs into events, such as the failure of a plugin's hook."""
 
 import logging
 from collections.abc import Callable, Iterator
@@ -21,7 +21,7 @@ class Notices(logging.Handler):
 
 @contextmanager
 def warnings_as_notices(events: Callable[[Event], None]) -> Iterator[None]:
-    """Within it warnings are told as events; without a handler of its own, logging would print them as they are."""
+    """Within this block warnings become events. Without its own handler, logging would print them."""
     handler = Notices(events)
     logging.getLogger().addHandler(handler)
     try:

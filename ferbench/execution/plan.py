@@ -1,4 +1,4 @@
-"""From a request to jobs: what is checked before anything runs, and what is there already."""
+"""Turn a request into jobs: check everything before anything runs, and find existing results."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -19,6 +19,7 @@ from ferbench.execution.executors import make_executor
 from ferbench.execution.record_builder import finished_record, has_model
 from ferbench.execution.row_facts import RememberedRows
 from ferbench.execution.weights import resolve_init
+from ferbench.records import lease
 from ferbench.records.cell import Cell
 from ferbench.records.schema import Fingerprints, Record
 from ferbench.records.store import RunStore
@@ -26,29 +27,30 @@ from ferbench.records.store import RunStore
 
 @dataclass(frozen=True)
 class PlannedCell:
-    """A checked cell, how to run it, and whether its result is already there."""
+    """A checked cell, its job, and whether its result already exists."""
 
     cell: Cell
     job: Job
     cached: bool
     departures: tuple[str, ...] = ()
-    """Why its record will not be standard."""
+    """Reasons why its record will not be standard."""
 
 
 def make_plan(
     request: RunRequest, registry: Registry, *, check_data: bool = True, pack: bool = True
 ) -> list[PlannedCell]:
-    """Every cell of the grid, checked as far as is possible without training; the cheapest mistakes come first.
+    """Return every cell of the grid, checked as far as possible without training. Cheap checks come first.
 
     Raises UsageError, PluginError or DataError for the first cell that cannot run. With `check_data` the executor is
-    asked whether it can run them, and the data is packed and split, so that a cached result of other data counts as
-    missing; without `pack` the labels of a set that is not packed are counted alone. A cell stands before those that
-    test its model on other sets; where such a test is missing and the model is too, the cell counts as missing.
+    asked whether it can run the cells. The data is then packed and split, so that a cached result of other data counts
+    as missing. Without `pack`, a dataset that is not packed is not packed now; only its labels are counted. Each cell
+    comes before the cells that test its model on other datasets. If such a test and the model are both missing, the
+    cell counts as missing too.
     """
     planner, store = Planner(request, registry), RunStore(request.runs)
     found = {resolved.cell.cell_id: (resolved, job) for resolved, job in planner.cells()}
     if check_data:
-        planner.executor.places([job for _, job in found.values()], None)  # refused before anything is packed
+        planner.executor.places([job for _, job in found.values()], None)  # refuses before anything is packed
     plans = {cell_id: MethodPlan.model_validate(dict(job.plan)) for cell_id, (_, job) in found.items()}
     done: dict[str, Record | None] = {}
     for cell_id, (resolved, job) in found.items():
@@ -72,31 +74,37 @@ def make_plan(
 
 
 class Planner:
-    """Checks the nets of one request and makes its jobs. What cells share is hashed, split and built once."""
+    """Checks the nets of one request and makes its jobs. Data and nets that cells share are processed only once."""
 
     def __init__(self, request: RunRequest, registry: Registry) -> None:
         self.request, self.registry = request, registry
         self.executor = make_executor(registry, request.executor, request.executor_options)
+        lease.seconds()  # a wrong value would fail every cell
         check_device(request.device)
-        # By what was asked for, never by this machine: a cell is the same wherever it is planned.
+        if "-" in request.device and not self.executor.spreads_over_gpus:
+            raise UsageError(
+                f"--device {request.device}: executor '{request.executor}' gives each cell one device; write "
+                "--device cuda, or choose --executor local"
+            )
+        # It depends only on the request, never on this machine: a cell is the same wherever it is planned.
         precision = "bf16" if request.device.startswith("cuda") else "fp32"
         self.grid = Grid(request, registry, self.start_of, self._facts, precision)
         self.remembered = RememberedRows(self.grid)
-        # Kept for this plan only: files may change until the next one.
+        # Kept for this plan only, because files may change before the next one.
         self._init = cache(resolve_init)
         self._train_sizes = cache(train_sizes)
         self._checked: set[tuple[object, ...]] = set()
         self._data: dict[tuple[Any, ...], tuple[Fingerprints, int]] = {}
 
     def cells(self) -> Iterator[tuple[ResolvedCell, Job]]:
-        """The grid in its order, each cell with how it is run."""
+        """The grid in its order: each cell with its job."""
         for requested in self.grid.cells():
             yield requested.resolved, self._job(requested)
 
     def checked_data(self, resolved: ResolvedCell, job: Job, pack: bool) -> Fingerprints | None:
-        """What the cell's data is, now; raises UsageError for a pool that its method cannot learn from.
+        """The fingerprints of the cell's data now; raises UsageError for a pool that its method cannot learn from.
 
-        None where the data is not packed and is not to be.
+        None if the data is not packed and must not be packed now.
         """
         cell, needs = resolved.cell, ("boxes" in resolved.facts.requires, resolved.facts.relabeled)
         size = resolved.recipe.packed_size
@@ -116,8 +124,8 @@ class Planner:
         return fingerprints
 
     def checked_facts(self, row: GridRow) -> RowFacts:
-        """What a row comes to, by its method's code; raises UsageError where that or the net cannot be."""
-        from ferbench.execution.nets import check_backbone, check_init  # torch, which who remembers does without
+        """Ask the code of a row's method for its facts, and check the net; raises UsageError if either fails."""
+        from ferbench.execution.nets import check_backbone, check_init  # torch, not needed for known facts
         from ferbench.training.distributed import check_processes
 
         facts, request = self.grid.facts(row), self.request
@@ -148,7 +156,7 @@ class Planner:
             runs=request.runs,
             device=request.device,
             threads=request.threads,
-            # A pass over some images is not worth several processes.
+            # One pass over some images is not worth several processes.
             processes=1 if cell.test_on else request.processes,
             timeout=request.timeout,
             test_on=sources.test_on,

@@ -1,4 +1,4 @@
-"""What the model of a run says of pictures, and of the images of a dataset."""
+"""Predictions of a run's model for pictures, and for the images of a dataset."""
 
 import os
 from collections.abc import Iterable, Iterator, Sequence
@@ -21,20 +21,20 @@ from ferbench.execution.trained_model import TrainedModel, open_picture
 from ferbench.readers.streams import StreamedDataset
 
 TOGETHER = 64
-"""Pictures that are held before the model sees them."""
+"""Number of pictures that are decoded before the model sees them."""
 SIDE = 256
-"""Pixels of the longer side of a photo that a face is looked for at."""
+"""Longer side, in pixels, to which a photo is scaled to find faces."""
 SMALLEST = 0.15
-"""Of the shorter side of a photo: a smaller face is not found."""
+"""Smallest face that is found, as a fraction of the photo's shorter side."""
 MARGIN = 0.1
-"""Of the sides of a found face, on each side: what aligned sets show around it."""
+"""Margin added on each side of a found face, as a fraction of its sides: aligned datasets show this much around it."""
 Pixels = NDArray[np.uint8]
 Corners = tuple[int, int, int, int]
 
 
 @dataclass(frozen=True, eq=False)
 class Seen:
-    """A picture as the model sees it: pixels (P, P, 3) as they are stored, the part that was cut, how many faces."""
+    """A picture as the model sees it: stored pixels (P, P, 3), the part that was cut out, and the number of faces."""
 
     name: str
     pixels: Pixels
@@ -44,7 +44,7 @@ class Seen:
 
 @dataclass(frozen=True, eq=False)
 class Said:
-    """What a model says of a picture: the probability of each class (C,), float64."""
+    """A model's prediction for a picture: the probability of each class (C,), float64."""
 
     seen: Seen
     probabilities: NDArray[np.float64]
@@ -63,10 +63,10 @@ class Said:
 def predict_pictures(
     model: TrainedModel, pictures: Iterable[Path | Damage], *, find_faces: bool = False
 ) -> Iterator[Said | Damage]:
-    """What the model says of each picture, in their order; Damage of those that cannot be read.
+    """Return the prediction for each picture, in order; Damage for unreadable ones.
 
-    With `find_faces` the largest face of each is cut out first; a picture without one is Damage. Raises UsageError
-    where the detector is not installed.
+    With `find_faces` the largest face of each picture is cut out first. A picture without a face gives Damage. Raises
+    UsageError if the detector is not installed.
     """
     waiting: list[Seen | Damage] = []
     for picture in pictures:
@@ -85,14 +85,14 @@ def _seen(model: TrainedModel, path: Path, find_faces: bool) -> Seen | Damage:
     if find_faces:
         boxes = faces(picture, SIDE, SMALLEST)
         if not boxes:
-            return Damage(str(path), "no face is found in it")
+            return Damage(str(path), "no face was found in it")
         corners, count = _corners(picture, boxes[0]), len(boxes)
         picture = picture.crop(corners)
     return Seen(str(path), resized(picture, model.transform.recipe.packed_size), corners, count)
 
 
 def _corners(picture: Image.Image, box: Sequence[float]) -> Corners:
-    """A face in pixels, with its margin, as far as the picture goes."""
+    """The corners of a face in pixels, with its margin, but within the picture."""
     x0, y0, x1, y1 = (part * side for part, side in zip(box, picture.size * 2, strict=True))
     wider, higher = MARGIN * (x1 - x0), MARGIN * (y1 - y0)
     left, top = max(0, round(x0 - wider)), max(0, round(y0 - higher))
@@ -112,10 +112,10 @@ def _probabilities(model: TrainedModel, stored: Pixels) -> NDArray[np.float64]:
 
 
 def predict_dataset(model: TrainedModel, dataset: Dataset, split: SplitName) -> pd.DataFrame:
-    """What the model says of every image of a split, a row for each in the order of the dataset.
+    """Return the predictions for every image of a split: one row per image, in the order of the dataset.
 
-    Columns: `id`; `label`, the dataset's own, empty where there is none; `predicted`; `confidence`; and `p_<class>`
-    for each class of the model. Raises DataError where the split has no image, UsageError for a stream.
+    Columns: `id`; `label` (the dataset's label, empty if there is none); `predicted`; `confidence`; and `p_<class>` for
+    each class of the model. Raises DataError if the split has no image, and UsageError for a stream.
     """
     name = dataset.info.name
     if isinstance(dataset, StreamedDataset):

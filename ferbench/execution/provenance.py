@@ -1,4 +1,4 @@
-"""What a cell ran on and with: versions, hardware, code."""
+"""The circumstances of a cell: versions, hardware, code."""
 
 import os
 import platform
@@ -15,18 +15,18 @@ PACKAGES = ("ferbench", "torch", "torchvision", "timm", "numpy", "pillow", "safe
 
 
 if TYPE_CHECKING:
-    import torch  # a process that trains nothing does without
+    import torch  # a process that does not train does not import it
 
 
 def environment(device: "torch.device | None" = None) -> dict[str, str]:
-    """Versions and hardware, without names of machines or people; of a device if this process has one."""
+    """Versions and hardware, without names of machines or people. Includes the device, if this process has one."""
     stamps = {"python": platform.python_version(), "platform": platform.platform(aliased=True, terse=True)}
     for package in PACKAGES:
         try:
             stamps[package] = version(package)
         except PackageNotFoundError:
             stamps[package] = "missing"
-    stamps["cpu"] = _processor()
+    stamps["cpu"] = processor()
     if device is None:
         return stamps
     stamps["device"] = device_name(device)
@@ -47,7 +47,8 @@ def device_name(device: "torch.device") -> str:
     return torch.cuda.get_device_name(device)
 
 
-def _processor() -> str:
+def processor() -> str:
+    """Name of this machine's processor."""
     try:
         for line in Path("/proc/cpuinfo").read_text("utf-8").splitlines():
             if line.startswith("model name"):
@@ -58,7 +59,7 @@ def _processor() -> str:
 
 
 def git_state() -> Git | None:
-    """Commit and dirtiness of the repository that the command was started in, if it is one."""
+    """The commit of the repository in which the command was started, and whether files differ; None outside of one."""
     try:
         commit = _git("rev-parse", "HEAD")
         return Git(commit=commit, dirty=bool(_git("status", "--porcelain", "--untracked-files=no")))

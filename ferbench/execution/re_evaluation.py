@@ -1,6 +1,6 @@
-"""What the model of a finished cell says, computed anew: of the test split, and of images that nobody else has.
+"""Recomputes the predictions of a finished cell's model, for the test split and for images that nobody else has.
 
-Of the model's file names, shapes and numbers are read; the code that builds the net is what is installed here.
+Only names, shapes and numbers are read from the model's file. The net is built by the code that is installed here.
 """
 
 import os
@@ -39,18 +39,19 @@ from ferbench.records.schema import Record
 from ferbench.training.evaluation import evaluations
 
 ABSOLUTE, RELATIVE = 2e-3, 2**-9
-"""How far a logit may be from the recorded one: two steps of float16, and what is lost where terms cancel."""
+"""Tolerance for a logit: two float16 steps, and the rounding error where terms cancel."""
 OTHER_CLASSES = 1e-3
-"""Share of the test images, and at least one, whose predicted class may be another, where two logits nearly tie.
+"""Share of the test images whose predicted class may differ (at least one image), if two logits are nearly equal.
 
-It bounds what somebody gains who changes predictions by less than the tolerance: 0.1 points.
+Somebody who changes predictions by less than the tolerance gains at most 0.1 points.
 """
 
 SEED_VARIABLE = "FERBENCH_PRIVATE_SEED"
+"""Secret seed of the private render: 32 hexadecimal digits. Processes that run method code do not get it."""
 
 
 def models_below(folder: Path) -> dict[str, Path]:
-    """Every safetensors file of a folder by its SHA-256, whatever its name; links are left out."""
+    """Every safetensors file of a folder by its SHA-256, whatever its name. Links are omitted."""
     paths = sorted(path for path in folder.rglob("*.safetensors") if path.is_file() and not path.is_symlink())
     return {file_digest(path): path for path in paths}
 
@@ -66,7 +67,7 @@ class Rebuilt:
     device: torch.device
 
     def predictions(self) -> Predictions:
-        """What the net says of the test split."""
+        """The predictions of the net for the test split."""
         test = self.data.cross_test
         if test is not None:
             logits, order = self._logits(test.images, test.rows)
@@ -75,7 +76,7 @@ class Rebuilt:
         return next(own_predictions(self.resolved, self.data, [logits], order))
 
     def score(self, images: ImageStore) -> float:
-        """The headline on the test images of a store."""
+        """The headline metric on the test images of a store."""
         names = self.resolved.class_names
         rows = of_classes(images, rows_of(images, "test"), names)
         logits, order = self._logits(images, rows)
@@ -90,9 +91,9 @@ class Rebuilt:
 
 
 def rebuild(record: Record, model: Path, registry: Registry) -> Rebuilt:
-    """The net of a record with a result from its model's file, and the data that it was trained and tested on.
+    """The net of a record with a result, from its model's file, with its training and test data.
 
-    Raises FerbenchError where a part is not installed here, the data is not at hand or other data, or the file is of
+    Raises FerbenchError if a part is not installed here, the data is missing or different, or the file belongs to
     another net.
     """
     assert record.result is not None
@@ -111,14 +112,14 @@ def rebuild(record: Record, model: Path, registry: Registry) -> Rebuilt:
 
 @dataclass(frozen=True)
 class Agreement:
-    """How far recomputed predictions are from the recorded ones."""
+    """Differences between recomputed and recorded predictions."""
 
     largest_difference: float
     other_classes: int
 
 
 def agreement(recomputed: Predictions, recorded: Predictions) -> Agreement:
-    """Compare predictions of one test split; raises VerificationError where they differ by more than the tolerance."""
+    """Compare predictions of one test split; raises VerificationError if they differ by more than the tolerance."""
     if recomputed.ids != recorded.ids or not np.array_equal(recomputed.labels, recorded.labels):
         raise VerificationError("the test images or their labels are not those of the data on this machine")
     if recomputed.logits.shape != recorded.logits.shape:
@@ -126,24 +127,24 @@ def agreement(recomputed: Predictions, recorded: Predictions) -> Agreement:
     now, before = (found.logits.astype(np.float64) for found in (recomputed, recorded))
     with np.errstate(invalid="ignore"):
         difference, images = np.abs(now - before), len(before)
-    # NaN and infinite logits are near to nothing
+    # NaN and infinite logits never count as equal
     near = (np.isfinite(difference) & (difference <= ABSOLUTE + RELATIVE * np.abs(before))).all(axis=1)
     if far := images - int(near.sum()):
         largest = np.nanmax(difference, initial=0)
         raise VerificationError(
-            f"the model gives other logits of {far} of {images} test images, by up to {largest:.3g}"
+            f"the model gives other logits for {far} of {images} test images, by up to {largest:.3g}"
         )
     others = int((now.argmax(axis=1) != before.argmax(axis=1)).sum())
     if others > max(1, OTHER_CLASSES * images):
-        raise VerificationError(f"the model predicts another class of {others} of {images} images")
+        raise VerificationError(f"the model predicts another class for {others} of {images} images")
     return Agreement(float(difference.max()), others)
 
 
 @dataclass
 class PrivateRenders:
-    """Test images that are made anew from a secret seed, once for each dataset, and exist while this is open.
+    """Test images that are rendered from a secret seed, once for each dataset. They exist while this object is open.
 
-    The seed stands in no file, and the images lie in a folder that is removed.
+    The seed is written to no file, and the images are in a folder that is removed.
     """
 
     seed: int = field(repr=False)
@@ -151,7 +152,7 @@ class PrivateRenders:
     _copies: dict[str, ParquetDataset] = field(default_factory=dict)
 
     def of(self, dataset: Dataset, image_size: int) -> ImageStore | None:
-        """The images of a dataset at a size; None for one that no generator has made."""
+        """The new images of a dataset at a size; None if the dataset has no generator."""
         name = dataset.info.name
         if name not in self._copies:
             samples = dataset.redrawn_test(self.seed)
@@ -165,16 +166,16 @@ class PrivateRenders:
 
 @contextmanager
 def private_renders(seed: int) -> Iterator[PrivateRenders]:
-    """Renders from a secret seed; nothing of them is left behind."""
+    """Render test images from a secret seed. Nothing of them is left afterwards."""
     with tempfile.TemporaryDirectory(prefix="ferbench-private-") as folder:
         yield PrivateRenders(seed, Path(folder))
 
 
 def secret_seed(path: Path | None) -> int | None:
-    """The 128 bits of a file, else of the environment variable; None where there is neither.
+    """The 128 bits from a file or, without one, from the environment variable; None if there is neither.
 
-    The variable is removed, so that no process that is started later has it. Raises UsageError for what is not 32
-    hexadecimal digits, without saying what it is.
+    The variable is removed, so that later processes do not get it. Raises UsageError if the content is not 32
+    hexadecimal digits; the message does not show the content.
     """
     text, where = os.environ.pop(SEED_VARIABLE, None), SEED_VARIABLE
     if path is not None:

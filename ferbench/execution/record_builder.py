@@ -1,4 +1,4 @@
-"""What one process does to a cell, as a record: with a result, with the reason of its failure, or one from before."""
+"""Builds the record of a process's work on a cell: a result, the reason of a failure, or an earlier record."""
 
 import os
 import time
@@ -21,7 +21,7 @@ from ferbench.records.store import MODEL, RunStore, is_model
 
 @dataclass
 class RecordBuilder:
-    """One process's work on a cell: enough to write its record, or the record of its failure."""
+    """One process's work on a cell: all that is needed to write its record, with a result or a failure."""
 
     job: Job
     resolved: ResolvedCell
@@ -29,14 +29,14 @@ class RecordBuilder:
     started_at: str = field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))
     began: float = field(default_factory=time.monotonic)
     report: TrainerReport | None = None
-    """What the trainer says of itself, once it does."""
+    """The trainer's report, once there is one."""
     reported: float = 0.0
     """When that was."""
     tested: Record | None = None
-    """The record of the model that is tested on another set, which says how it was trained."""
+    """The record of the model that is tested on another dataset; it says how the model was trained."""
 
     def take(self, report: TrainerReport) -> None:
-        """Go on from what the trainer says."""
+        """Take over the values of the trainer's report."""
         self.report, self.reported = report, time.monotonic()
 
     def record(self, status: Status, result: Result | None = None, error: ErrorReport | None = None) -> Record:
@@ -64,18 +64,18 @@ class RecordBuilder:
         )
 
     def _config(self) -> RecordConfig:
-        """The resolved configuration, with the optimizers that have trained."""
+        """The resolved configuration, with the optimizers that were used."""
         config = self.report.config if self.report else self.plan.config
         return config.model_copy(update={"optimizers": self.tested.config.optimizers}) if self.tested else config
 
     def _selection(self) -> str:
-        """What is evaluated, as the trainer has found."""
+        """Which model is evaluated, according to the trainer."""
         if self.tested is not None:
             return self.tested.selection
         return self.report.selection if self.report else self.plan.selection
 
     def _measured(self) -> Measured:
-        """What the trainer has measured, and the time and processor time of this process."""
+        """The trainer's measurements, and the wall and processor time of this process."""
         now = time.monotonic()
         measured = self.report.measured if self.report else unmeasured(self.job)
         more = now - self.reported if self.report else now - self.began
@@ -90,12 +90,12 @@ class RecordBuilder:
 
 
 def unmeasured(job: Job) -> Measured:
-    """What is known of a run that has not begun to train."""
+    """The known values of a run that has not begun to train."""
     return Measured(started_at="", threads=job.threads, processes=job.processes, executor=job.executor)
 
 
 def error_report(error: BaseException) -> ErrorReport:
-    """An exception as it stands in a record."""
+    """An exception in the form in which records hold it."""
     return ErrorReport(
         type=type(error).__name__,
         message=text_of(error),
@@ -113,10 +113,10 @@ def finished_record(
     base: Record | None = None,
     executor: str = "",
 ) -> Record | None:
-    """The record of an equal run: same cell, data, configuration and engine; a changed default is another run.
+    """An earlier record with the same cell, data, configuration and engine, or None. A changed default is a difference.
 
-    What is tested on another set must have been tested with the model of the `base` cell's record. What was run inline
-    does not stand for a standard run of another executor.
+    A test on another dataset must have used the model of the `base` cell's record. An inline run does not count as a
+    standard run of another executor.
     """
     if not store.is_done(resolved.cell, fingerprints):
         return None
@@ -131,7 +131,7 @@ def finished_record(
 
 
 def has_model(store: RunStore, record: Record | None) -> bool:
-    """Whether the model of a finished record lies beside it."""
+    """Whether the model of a finished record is next to it."""
     digest = _model_of(record)
     return record is not None and digest is not None and is_model(store.folder(record.cell) / MODEL, digest)
 

@@ -1,4 +1,4 @@
-"""A record's cell run again, and looked at for leaks; and what is different here from where the record was made."""
+"""Runs a record's cell again, audits it for leaks, and lists what differs between this machine and the record's."""
 
 import tempfile
 from pathlib import Path
@@ -23,17 +23,17 @@ from ferbench.records.store import RunStore
 
 
 def run_again(record: Record, runs: Path, sources: Sources, device: str) -> Result:
-    """Run the cell of a record in a folder that has none of it; a model that is tested on another set is trained first.
+    """Run the cell of a record in a folder without it. If its model is tested on another dataset, it is trained first.
 
-    Raises UsageError where the folder has it, FerbenchError where the cell fails, VerificationError where the options
-    of the record give another cell.
+    Raises UsageError if the folder already has the cell, FerbenchError if the cell fails, and VerificationError if the
+    record's options lead to another cell.
     """
     target = RunStore(runs).folder(record.cell)
     if target.exists():
         raise UsageError(f"{target} exists, so nothing would be run; name a fresh folder with --runs")
     made = api.run(runs=runs, device=device, threads=_threads(record), **run_options(record.cell, sources))
     errors = [one.error.line for one in made if one.error]
-    now = made[-1] if made else None  # the record of the training stands before that of a test on another set
+    now = made[-1] if made else None  # the record of the training comes before that of its test on another dataset
     if now is None or now.result is None:
         raise FerbenchError(f"the cell failed here: {errors[0] if errors else 'it left no record'}; see {target}")
     if now.cell != record.cell:
@@ -43,9 +43,9 @@ def run_again(record: Record, runs: Path, sources: Sources, device: str) -> Resu
 
 
 def check_leaks(record: Record, registry: Registry, sources: Sources, device: str) -> None:
-    """Train the cell of a record twice, as long as the record's, the second time with other hidden labels.
+    """Train the cell of a record twice, for as many steps as the record, the second time with other hidden labels.
 
-    Raises VerificationError where what is trained differs, UsageError where there is nothing to audit.
+    Raises VerificationError if the trained parts differ, and UsageError if there is nothing to audit.
     """
     stop = StopRequests()
     with tempfile.TemporaryDirectory(prefix="ferbench-audit-") as folder, stop.heeding_signals():
@@ -57,7 +57,7 @@ def check_leaks(record: Record, registry: Registry, sources: Sources, device: st
 
 
 def circumstances(record: Record, registry: Registry) -> list[Difference]:
-    """Versions, hardware and code that are not those of the record."""
+    """Versions, hardware and code that differ from those of the record."""
     on_gpu = record.measured.device != "cpu" and torch.cuda.is_available()
     here = environment(torch.device("cuda" if on_gpu else "cpu"))
     differences = text_differences(record.environment, here)
@@ -78,7 +78,7 @@ def _code(stamp: PluginStamp) -> str:
 
 
 def _threads(record: Record) -> int:
-    """Those of the record: sums over several threads depend on their number."""
+    """The record's number of threads: sums over several threads depend on it."""
     return record.measured.threads or 1
 
 

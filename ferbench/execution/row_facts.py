@@ -1,12 +1,14 @@
-"""What the rows of a grid come to, remembered: planning then loads torch for new code and new nets alone.
+"""Remembers the facts of a grid's rows, so that planning loads torch only for new code and new nets.
 
-A process of its own asks the code of all rows of a grid, and leaves what it finds in the cache. Where it fails, who
-plans asks itself, and meets the same error.
+A separate process asks the code of all rows of a grid and stores the answers in the cache. If it fails, the planning
+process asks itself and gets the same error.
 """
 
 import json
 import subprocess
 import sys
+import time
+from contextlib import suppress
 from dataclasses import asdict, replace
 from functools import cached_property
 from pathlib import Path
@@ -21,18 +23,20 @@ from ferbench.records.cell import digest
 from ferbench.records.files import write_atomic
 
 DECIDING = ("protocol", "variant", "head", "overrides", "device", "processes")
-"""What of a request decides the facts of a row, beside its methods where options are set."""
+"""Fields of a request that decide the facts of a row. If options are set, the methods count too."""
+KEPT_DAYS = 30
+"""Days that a row is remembered. A change of code makes new files, and the old ones are never read again."""
 
 
 class RememberedRows:
-    """The rows of one grid."""
+    """The remembered rows of one grid."""
 
     def __init__(self, grid: Grid) -> None:
         self.grid = grid
         self._has_asked = False
 
     def find(self, row: GridRow) -> RowFacts | None:
-        """What was found of a row; None where its code cannot be asked apart, or torch is here and it is soon asked."""
+        """The remembered facts of a row. None if there are none, or if torch is loaded, so that asking is quick."""
         if "torch" in sys.modules:
             return None
         facts = _read(self.path(row))
@@ -43,17 +47,22 @@ class RememberedRows:
         return facts
 
     def keep(self, row: GridRow, facts: RowFacts) -> None:
-        """Remember what a row comes to."""
-        write_atomic(self.path(row), facts.model_dump_json().encode())
+        """Store the facts of a row, and remove old files."""
+        path = self.path(row)
+        write_atomic(path, facts.model_dump_json().encode())
+        for other in path.parent.iterdir():
+            with suppress(OSError):  # another process removes them too
+                if time.time() - other.stat().st_mtime > KEPT_DAYS * 86_400:
+                    other.unlink()
 
     def path(self, row: GridRow) -> Path:
-        """The file of a row: another one for other code, and for all that may change what it comes to."""
+        """The file of a row. Its name depends on the code and on everything else that may change the facts."""
         grid, request = self.grid, asdict(self.grid.request)
         family = grid.opened(row.dataset).info.family
         deciding = {name: request[name] for name in DECIDING}
         methods = request["methods"] if request["overrides"] else []
         init = request["init"]
-        if init != "hub":  # whose file depends on the size, and is that of timm's version
+        if init != "hub":  # the file of `hub` depends on the size and comes from timm's version
             init = grid.start_of(row.backbone, grid.protocol.recipe_for(family)).init
         key = digest([self._code, deciding, methods, family, asdict(row), init])
         return cache_root() / "rows" / f"{key}.json"
@@ -71,7 +80,7 @@ def _read(path: Path) -> RowFacts | None:
 
 
 def _code_of(registry: Registry) -> str:
-    """What decides the facts of rows: the code of everything that is registered, and what is tuned."""
+    """A digest of all that decides the facts of rows: the code of every registered part, and the tunings."""
     entries = [
         [kind, name, entry.target, entry.version, source_hash(entry)]
         for kind, known in sorted(registry.entries.items())
@@ -87,7 +96,7 @@ def _ask_apart(request: RunRequest) -> None:
 
 
 def main(request: str) -> None:
-    """Ask the code of all rows of a request that is given as JSON."""
+    """Ask the code of all rows of a request, which is given as JSON."""
     from ferbench.execution.plan import Planner
 
     values = json.loads(request)

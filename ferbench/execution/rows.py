@@ -1,4 +1,4 @@
-"""From the data of a cell to the rows that its trainer is given, and to the labels that it is not."""
+"""Selects the rows of a cell's data that its trainer gets, and the labels that it does not get."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -23,9 +23,9 @@ Parts = Sequence[tuple[ImageStore, Sequence[int]]]
 
 @dataclass(frozen=True)
 class TrainingRows:
-    """The rows of a cell by name, and the labels of its unlabeled images by the numbers that a method knows these by.
+    """The rows of a cell by name, and the labels of its unlabeled images, indexed by the method's numbers for them.
 
-    `hidden` labels are (N,) int64, `UNKNOWN` where there is none.
+    `hidden` labels are (N,) int64, `UNKNOWN` if an image has none.
     """
 
     rows: Mapping[str, ImageRows]
@@ -33,14 +33,14 @@ class TrainingRows:
 
     @property
     def n_unlabeled(self) -> int | None:
-        """How many images a method draws from; None where it draws none."""
+        """The number of images that a method draws from; None if it draws none."""
         return len(self.rows["unlabeled"]) if "unlabeled" in self.rows else None
 
 
 def training_rows(resolved: ResolvedCell, data: CellData, *, unlabeled: bool, everything: bool) -> TrainingRows:
-    """What a cell trains on. Raises UsageError where a method that learns from `unlabeled` images has none.
+    """The rows that a cell trains on. Raises UsageError if a method that learns from `unlabeled` images has none.
 
-    `everything` says whether a stage draws all images as unlabeled ones.
+    `everything` says whether a stage draws all images as unlabeled.
     """
     names, split, second = resolved.class_names, data.selection, data.relabeled
     pool = partial(_pool, data, names=names, by=resolved.protocol.pool_order)
@@ -62,7 +62,7 @@ def training_rows(resolved: ResolvedCell, data: CellData, *, unlabeled: bool, ev
 
 
 def facts_of(data: CellData, chosen: TrainingRows, began: float) -> CellFacts:
-    """What a trainer is told beside rows; `began` is when the work on the cell did."""
+    """The facts that a trainer gets besides rows; `began` is the time when the work on the cell began."""
     return CellFacts(
         n_labeled=len(data.selection.labeled),
         n_validation=len(data.selection.validation),
@@ -75,7 +75,7 @@ def facts_of(data: CellData, chosen: TrainingRows, began: float) -> CellFacts:
 
 
 def rows_of_tests(images: ImageStore, rows: Sequence[int]) -> tuple[ImageRows, NDArray[np.int64]]:
-    """What is tested, in an order that tells nothing, and the position (N,) in `rows` of each."""
+    """The test rows, in an order that reveals nothing, and the position (N,) of each in `rows`."""
     ids = [images.ids[row] for row in rows]
     order = np.array(sorted(range(len(ids)), key=lambda i: rank("test order", images.name, 0, ids[i])), np.int64)
     return _in_memory([(images, np.array(rows, np.int64)[order].tolist())]), order
@@ -84,9 +84,9 @@ def rows_of_tests(images: ImageStore, rows: Sequence[int]) -> tuple[ImageRows, N
 def _pool(
     data: CellData, own: Sequence[int], names: Sequence[str], by: PoolOrder
 ) -> tuple[ImageRows, NDArray[np.int64]]:
-    """Unlabeled images, `own` rows of the training set and those of a named pool, and their labels by number.
+    """Unlabeled images (`own` rows of the training set, and a named pool), and their labels by number.
 
-    They are in the order that the protocol has, but those of a stream, which come last.
+    They are in the protocol's order, but images of a stream come last.
     """
     source = data.pool.source if data.pool else None
     parts: list[tuple[ImageStore, Sequence[int]]] = [(data.images, own)] if data.keeps_rest else []
@@ -94,7 +94,7 @@ def _pool(
         parts.append((source, data.pool.rows.tolist()))
     ids = [(store.name, store.ids[row]) for store, rows in parts for row in rows]
     keys = [rank("pool order", name, 0, image) if by == "rank" else image for name, image in ids]
-    sorts = by == "rank" or data.keeps_rest  # a pool alone lies as it is packed
+    sorts = by == "rank" or data.keeps_rest  # a pool without the rest keeps its packed order
     order = np.array(sorted(range(len(keys)), key=keys.__getitem__) if sorts else range(len(keys)), np.int64)
     labels = np.concatenate([store.label_positions(rows, names) for store, rows in parts] or [np.empty(0, np.int64)])
     streamed = data.pool.rows if data.pool and isinstance(source, StreamIndex) else np.empty(0, np.int64)
@@ -113,7 +113,7 @@ def _pool(
 
 
 def _numbers(n: int, key: object) -> NDArray[np.int32]:
-    """A permutation that depends on the data alone."""
+    """A permutation that depends only on the data."""
     return np.random.default_rng(int(digest(["numbers", key]), 16)).permutation(n).astype(np.int32)
 
 
@@ -124,7 +124,7 @@ def _labeled(images: ImageStore, rows: Sequence[int], names: Sequence[str]) -> I
 
 
 def _in_memory(parts: Parts, order: NDArray[np.int64] | None = None) -> ImageRows:
-    """The images of some stores, one after another or in an order, numbered by their positions."""
+    """The images of some stores, in their order or in `order`, numbered by their positions."""
     counts = [len(rows) for _, rows in parts]
     order = np.arange(sum(counts)) if order is None else order
     row = np.concatenate([np.asarray(rows, np.int32) for _, rows in parts] or [np.empty(0, np.int32)])

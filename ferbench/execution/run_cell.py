@@ -1,10 +1,9 @@
-"""One cell from its description to its record on disk, in a process without the method's code.
+"""Runs one cell from its description to its record on disk, in a process without the method's code.
 
-It chooses the rows, has a trainer train on them, and joins the labels that the trainer was not given.
+It chooses the rows, lets a trainer train on them, and joins the labels that the trainer did not get.
 """
 
 import os
-import shutil
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -15,7 +14,7 @@ from ferbench.cells.code_stamps import stamp
 from ferbench.cells.method_plan import MethodPlan
 from ferbench.cells.resolve import ResolvedCell, resolve
 from ferbench.cells.select import CellData, DataNeeds, select
-from ferbench.contract.events import Event, Notice, Started
+from ferbench.contract.events import Event, Finished, Notice, Started
 from ferbench.contract.executor import Job
 from ferbench.data.load.image_store import CENTRAL_BOX
 from ferbench.data.select.cross_test import CrossTest
@@ -30,45 +29,57 @@ from ferbench.records.cell import Cell
 from ferbench.records.cell_log import CellLog
 from ferbench.records.files import file_digest
 from ferbench.records.in_progress import IN_PROGRESS
-from ferbench.records.lease import Lease, LeaseLostError
+from ferbench.records.lease import Lease, LeaseLostError, is_held, seconds
 from ferbench.records.reproduction import Sources
 from ferbench.records.schema import Record
-from ferbench.records.store import CHECKPOINT, CHECKPOINT_BEFORE, MODEL, RunStore
+from ferbench.records.store import MODEL, RunStore
 
 Events = Callable[[Event], None]
 Stop = Callable[[], FerbenchError | None]
-"""Asked again and again: None, or the reason to save and leave."""
+"""Called again and again. It returns None, or the reason to save and leave."""
 
-CANCELLED = "cancelled; run the same command again to go on"
+CANCELLED = "cancelled; run the same command again to continue"
 LOOK_SECONDS = 0.2
-"""How often it is looked whether the cell was taken over or cancelled."""
+"""Seconds between two checks whether the cell was taken over or cancelled."""
 
 Trainer = Callable[[Job, Path, Events, Stop, Callable[[], None]], TrainerReport]
-"""Trains or tests the cell whose rows lie in a folder; calls the last once it needs the rows of test images."""
+"""Trains or tests the cell whose rows are in a folder. It calls its last argument to get the rows of test images."""
 
 
-def run_cell(job: Job, registry: Registry, events: Events, stop: Stop, trainer: Trainer | None = None) -> Record:
-    """Run a cell, or take it up where its checkpoint stands; returns the record that is now on disk.
+def run_cell(
+    job: Job,
+    registry: Registry,
+    events: Events,
+    stop: Stop,
+    trainer: Trainer | None = None,
+    *,
+    begins_again: bool = False,
+) -> Record:
+    """Run a cell, or continue it from its checkpoint. Returns the record that is now on disk.
 
-    Without a `trainer` this process trains. A cell that fails leaves a record with its reason. What stops it from
-    outside (Ctrl-C, timeout) is raised after its checkpoint is saved.
+    Without a `trainer` this process trains. If an earlier process has the cell's lease, this waits to see whether that
+    process has ended. With `begins_again` the earlier process is the cell's own, so this also waits while it still
+    saves. A cell that fails leaves a record with its reason. If the cell is stopped from outside (Ctrl-C, timeout), its
+    checkpoint is saved and the reason is raised.
     """
     cell = Cell.model_validate(dict(job.cell))
     resolved = resolve(cell, registry, sources_of(job))
     builder = RecordBuilder(job, resolved, MethodPlan.model_validate(dict(job.plan)))
     store = RunStore(job.runs)
-    with store.lock(cell) as lease:
+
+    with store.lock(cell, _taking(store, cell, events, stop, begins_again)) as lease:
         log = CellLog(lease.folder)
 
         def tell(event: Event) -> None:
             log(event)
             events(event)
 
-        log(Started())
+        log(Started(config=builder.plan.config.model_dump(mode="json", exclude_defaults=True)))
         run = _CellRun(builder, store, lease, tell, stop, trainer or _trainer_here(registry))
         try:
             record = run.record()
         except KeyboardInterrupt:
+            log(Finished(status="interrupted"))
             raise
         except (InterruptedRun, LeaseLostError) as error:
             log(unfinished(error))
@@ -82,14 +93,29 @@ def run_cell(job: Job, registry: Registry, events: Events, stop: Stop, trainer: 
         return record
 
 
+def _taking(store: RunStore, cell: Cell, events: Events, stop: Stop, begins_again: bool) -> Callable[[Lease], object]:
+    """Return the function that takes the lease of a cell."""
+
+    def stop_waiting() -> FerbenchError | None:
+        return InterruptedRun(CANCELLED) if store.is_cancelled(cell) else stop()
+
+    def take(lease: Lease) -> None:
+        if is_held(lease.path):
+            text = f"another process works on this cell; waiting up to {seconds():g} s to see whether it has ended"
+            events(Notice(text=text))
+        lease.outlast(stop_waiting, signs_count=not begins_again)
+
+    return take
+
+
 def sources_of(job: Job) -> Sources:
-    """Where what the cell knows only by name or hash lies."""
+    """The paths of the things that the cell knows only by name or hash."""
     return Sources(job.dataset, job.pool, job.init, job.test_on)
 
 
 def _trainer_here(registry: Registry) -> Trainer:
     def train_here(job: Job, folder: Path, events: Events, stop: Stop, tests: Callable[[], None]) -> TrainerReport:
-        from ferbench.execution.train_cell import train_cell  # torch, which a supervisor does without
+        from ferbench.execution.train_cell import train_cell  # imports torch, which a supervisor does not need
 
         return train_cell(job, registry, folder, events, stop, tests)
 
@@ -108,12 +134,12 @@ class _CellRun:
     trainer: Trainer
     cancelled: bool = False
     look_again: float = 0.0
-    """When it is time to see whether others have taken or cancelled the cell: not at each step."""
+    """The time of the next check whether the cell was taken over or cancelled. It is not checked at each step."""
     finished: Record | None = None
-    """The cell's record where it is trained again for its model alone; no failure replaces it."""
+    """The existing record, if the cell is trained again only for its model. No failure replaces it."""
 
     def record(self) -> Record:
-        """The cell's record: that of an equal run, or of this one."""
+        """The cell's record: from an equal earlier run, or from this one."""
         plan = self.builder.plan
         if self.store.is_cancelled(self.builder.resolved.cell):
             raise InterruptedRun(CANCELLED)
@@ -130,11 +156,12 @@ class _CellRun:
         builder, plan, resolved = self.builder, self.builder.plan, self.builder.resolved
         done = finished_record(self.store, resolved, plan, data.fingerprints, executor=builder.job.executor)
         if done is not None and builder.job.needs_model and not has_model(self.store, done):
-            self._tell("the model of its record is not there or another; it is trained again")
+            self._tell("the model of its record is missing or has changed; it is trained again")
             self.finished, done = done, None
         if done is not None:
             if done.plugin.source_hash != stamp(resolved.registry, "methods", resolved.cell.method).source_hash:
                 self._tell(f"the code of '{resolved.cell.method}' has changed since this record was made")
+            self.store.clear(resolved.cell)  # left by a process that was killed after it wrote the record
             return done
         for text in data.pool.left_out() if data.pool else ():
             self._tell(f"pool '{resolved.cell.pool_name}': {text}")
@@ -154,9 +181,7 @@ class _CellRun:
             record = self.finished
         else:
             self.store.write_result(record.cell, record, joined.predictions, joined.history)
-        for name in (CHECKPOINT, CHECKPOINT_BEFORE):
-            (self.folder / name).unlink(missing_ok=True)
-        shutil.rmtree(self.work)
+        self.store.clear(resolved.cell)
         return record
 
     def _test(self, data: CellData, test: CrossTest) -> Record:
@@ -169,6 +194,7 @@ class _CellRun:
             raise UsageError(f"{folder} has no finished record, whose model would be tested; run it first")
         done = finished_record(store, resolved, plan, data.fingerprints, trained, executor)
         if done is not None:
+            store.clear(resolved.cell)
             return done
         builder.tested = trained
         for text in test.notes():
@@ -181,7 +207,7 @@ class _CellRun:
         joined = cross_test_result(resolved, data, test, trained.result, self.work, order)
         record = builder.record("ok", joined.result)
         store.write_result(record.cell, record, joined.predictions, joined.history)
-        shutil.rmtree(self.work)
+        store.clear(resolved.cell)
         return record
 
     def _report(
@@ -192,7 +218,7 @@ class _CellRun:
         handed: list[str] = []
 
         def tests() -> None:
-            # Whoever asks before the net is there, such as a method that found the pipe, would train on what is tested.
+            # A method that found the pipe could ask before the net exists, and train on the test images.
             if facts.model is not None or (self.work / MODEL).is_file():
                 handed.append(facts.model_digest or file_digest(self.work / MODEL))
                 tested.write(self.work / TEST)
@@ -204,7 +230,7 @@ class _CellRun:
             )
         self.builder.take(report)
         if report.error is None:
-            data.check()  # whether what was read while the cell ran is what it began with
+            data.check()  # whether the data that was read during the run is still the data of its start
         return report
 
     def _stop(self) -> FerbenchError | None:
@@ -224,12 +250,12 @@ class _CellRun:
 
     @property
     def work(self) -> Path:
-        """Where rows and what a trainer leaves lie."""
+        """The folder of the rows and of the trainer's files."""
         return self.folder / IN_PROGRESS
 
 
 def missing_boxes(resolved: ResolvedCell, data: CellData) -> str | None:
-    """What stands for the face boxes that the dataset lacks."""
+    """A sentence about the face boxes that the dataset lacks and what replaces them; None if none is missing."""
     found = data.images.box_sources(data.selection.labeled)
     missing, detected, size = found["detected"] + found["central"], found["detected"], resolved.recipe.packed_size
     if not missing:

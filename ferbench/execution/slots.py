@@ -1,4 +1,4 @@
-"""The places of this machine where cells run side by side: each has its own GPUs, or its part of the processor."""
+"""The places of this machine where cells run at the same time. Each has its own GPUs, or its part of the processor."""
 
 import os
 from collections.abc import Mapping
@@ -11,13 +11,13 @@ from ferbench.execution.devices import VISIBLE, gpus_of, visible_gpus
 
 @dataclass(frozen=True)
 class Slot:
-    """One cell at a time runs here. `gpus` are what it sees, as CUDA_VISIBLE_DEVICES names them; none on the CPU."""
+    """A place for one cell at a time. `gpus` are its GPUs, as CUDA_VISIBLE_DEVICES names them; empty on the CPU."""
 
     gpus: tuple[str, ...] = ()
 
     def job(self, job: Job) -> Job:
-        """The job as its process is given it: of the GPUs that it sees it takes the first, or one for each process."""
-        # With `auto` the process decides: torch may be without CUDA where there is a GPU.
+        """The job in the form that its process gets. It uses the first visible GPU, or one GPU for each process."""
+        # With `auto` the process decides: torch may lack CUDA although the machine has a GPU.
         return replace(job, device="cuda") if self.gpus and job.device != "auto" else job
 
     def environment(self) -> Mapping[str, str]:
@@ -26,10 +26,10 @@ class Slot:
 
 
 def slots_for(job: Job, per_device: int, wanted: int | None) -> list[Slot]:
-    """Where jobs like this one run: `wanted` places on the CPU, on GPUs at most `per_device` on each.
+    """The places where jobs like this one run: `wanted` places on the CPU, or at most `per_device` on each GPU.
 
-    Without `wanted` it is one place on the CPU, and all there are on GPUs. A GPU has its first cell before another has
-    its second. Raises UsageError for a device that is not here, and for fewer GPUs than a job has processes.
+    Without `wanted` there is one place on the CPU, or all places on GPUs. Every GPU gets its first cell before any gets
+    a second. Raises UsageError if this machine does not have the device, or has fewer GPUs than a job has processes.
     """
     gpus = [] if job.device == "cpu" else gpus_of(job.device, visible_gpus())
     if not gpus:

@@ -1,4 +1,4 @@
-"""Predictions of the frames of a video, averaged over their neighbours."""
+"""Averages the predictions of video frames over neighbouring frames."""
 
 from collections import defaultdict
 from collections.abc import Sequence
@@ -11,10 +11,10 @@ from ferbench.records.metrics import to_float16
 
 
 def tracks_of(images: ImageStore, rows: Sequence[int]) -> list[list[int]]:
-    """Places in `rows` of the frames of each track, in the order of ids.
+    """The positions in `rows` of the frames of each track, in the order of ids.
 
-    A track is a face in a video: frames whose video and whose id up to its last slash (`video5_left/00012`) are equal.
-    Raises DataError where an image is of no video.
+    A track is a face in a video: frames with the same video and the same id up to its last slash (`video5_left/00012`).
+    Raises DataError if an image belongs to no video.
     """
     videos, found = images.groups("video"), defaultdict(list)
     for place, row in enumerate(rows):
@@ -25,10 +25,10 @@ def tracks_of(images: ImageStore, rows: Sequence[int]) -> list[list[int]]:
 def smoothed(logits: NDArray[np.float16], tracks: Sequence[Sequence[int]], window: int) -> NDArray[np.float16]:
     """Logits (N, C) whose softmax is the mean softmax of `window` frames (odd) around each frame of a track.
 
-    At both ends of a track the mean is over the frames that are there. Frames without a face, which nobody predicts,
-    have no place in the window.
+    At both ends of a track the mean is over the existing frames. Frames without a face have no prediction, and so no
+    place in the window.
     """
-    from scipy.special import log_softmax, logsumexp  # not at the top: most cells do without
+    from scipy.special import log_softmax, logsumexp  # not at the top of the file: most cells do not need it
 
     made, half = np.empty(logits.shape), window // 2
     for track in tracks:

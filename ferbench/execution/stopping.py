@@ -1,4 +1,4 @@
-"""What stops a cell from outside: signals and the end of its time. Both let it save first."""
+"""Stops a cell from outside: by signals, or when its time ends. In both cases it saves first."""
 
 import signal
 import threading
@@ -12,7 +12,7 @@ from ferbench.errors import FerbenchError, InterruptedRun
 
 
 def is_nohup(number: signal.Signals) -> bool:
-    """Whether the signal is SIGHUP, and whoever started this process has it ignored."""
+    """Whether the signal is SIGHUP and whoever started this process made it ignore SIGHUP."""
     return number == signal.SIGHUP and signal.getsignal(number) is signal.SIG_IGN
 
 
@@ -21,20 +21,20 @@ class TimeoutReached(FerbenchError):
 
 
 class StopRequests:
-    """Asked once a step: None, or the reason to save and leave."""
+    """Called once a step. It returns None, or the reason to save and leave."""
 
     def __init__(self) -> None:
         self.deadline: float | None = None
         self._signal: str | None = None
 
     def allow(self, seconds: float | None) -> None:
-        """Let the time of a cell end in that many seconds; None is without end."""
+        """Give the cell this many seconds; None means no limit."""
         self.deadline = None if seconds is None else time.monotonic() + seconds
 
     @contextmanager
     def heeding_signals(self) -> Iterator[None]:
-        """SIGINT, SIGTERM and SIGHUP are requests to stop within this block; nohup keeps SIGHUP from being one."""
-        if threading.current_thread() is not threading.main_thread():  # only there Python lets handlers be set
+        """In this block SIGINT, SIGTERM and SIGHUP are requests to stop. Under nohup, SIGHUP is still ignored."""
+        if threading.current_thread() is not threading.main_thread():  # Python sets handlers only in the main thread
             yield
             return
         heeded = [number for number in STOPPING if not is_nohup(number)]
@@ -50,7 +50,7 @@ class StopRequests:
 
     def __call__(self) -> FerbenchError | None:
         if self._signal is not None:
-            return InterruptedRun(f"stopped by {self._signal}; run the same command again to go on")
+            return InterruptedRun(f"stopped by {self._signal}; run the same command again to continue")
         if self.deadline is not None and time.monotonic() > self.deadline:
-            return TimeoutReached("the time of --timeout is used up; run again with more to go on from here")
+            return TimeoutReached("the time of --timeout has passed; run again with a longer one to continue from here")
         return None

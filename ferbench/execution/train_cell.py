@@ -1,6 +1,6 @@
-"""The trainer's part of a cell: from the rows that it is given to a trained net, and to what this says of test images.
+"""The trainer's part of a cell: it turns the given rows into a trained net and its logits for test images.
 
-It never sees a label but those of labeled images: it opens pixels alone of the others.
+It never sees a label except those of labeled images. Of all other images it opens only the pixels.
 """
 
 import io
@@ -17,7 +17,7 @@ import torch
 from ferbench.cells.cache_keys import run_identity, shared_identity
 from ferbench.cells.method_plan import resolved_config
 from ferbench.cells.resolve import ResolvedCell, resolve
-from ferbench.contract.events import Epoch, Event, Notice
+from ferbench.contract.events import Epoch, Event, Notice, Step
 from ferbench.contract.executor import INLINE, Job
 from ferbench.contract.method import Processes
 from ferbench.data.cache import cache_root
@@ -66,10 +66,19 @@ class _Attempt:
         self.started_at = datetime.now(UTC).isoformat(timespec="seconds")
         self.training: Training | None = None
 
+    def notify(self, hook: str, **arguments: Any) -> None:
+        """Tell plugins about a run event. If several processes share the cell, only the first one tells."""
+        if self.processes.rank == 0:
+            self.resolved.registry.notify(hook, cell=self.resolved.cell, **arguments)
+
+    def begin(self) -> None:
+        """Tell plugins that the run begins."""
+        self.notify("ferbench_run_started", folder=self.folder.parent, config=self._config())
+
     def report(
         self, status: Status, trained: Trained | None = None, error: BaseException | None = None
     ) -> TrainerReport:
-        """How this trainer ended."""
+        """The report of how this trainer ended."""
         return TrainerReport(
             status=status,
             error=error_report(error) if error else None,
@@ -81,13 +90,13 @@ class _Attempt:
         )
 
     def _config(self) -> RecordConfig:
-        """The resolved configuration, with the optimizers that have trained."""
+        """The resolved configuration, with the optimizers that were used."""
         used = self.training.progress.optimizers if self.training else {}
         config = resolved_config(self.resolved).model_dump(mode="json")
         return RecordConfig.model_validate({**config, "optimizers": used})
 
     def _selection(self) -> str:
-        """What is evaluated; a method that says it is the teacher, and evaluates another net, is not believed."""
+        """Which model is evaluated. If a method claims to evaluate the teacher but does not, the claim is corrected."""
         rule, said = self.resolved.protocol.selection, self.resolved.facts.selection
         if self.training is None or said != rule or self.resolved.protocol.validation:
             return said
@@ -119,16 +128,16 @@ class _Attempt:
 def train_cell(
     job: Job, registry: Registry, folder: Path, events: Events, stop: Stop, tests: Callable[[], None]
 ) -> TrainerReport:
-    """Train the cell whose rows lie in a folder, or test the model that is named there, and leave files beside them.
+    """Train the cell whose rows are in a folder, or test the model that is named there. Writes files next to the rows.
 
-    `tests` is called once training is over: it lays the rows of test images into the folder. What stops the training
-    from outside is raised after its checkpoint is saved; any other error is in the report.
+    `tests` is called when training is over: it writes the rows of test images into the folder. If the training is
+    stopped from outside, its checkpoint is saved and the reason is raised. Any other error is in the report.
     """
     torch.set_num_threads(job.threads)
     resolved = resolve(Cell.model_validate(dict(job.cell)), registry, sources_of(job))
     try:
         attempt = _Attempt(job, resolved, folder)
-    except UsageError as error:  # there is no such device here
+    except UsageError as error:  # this machine does not have the device
         return TrainerReport(
             status="failed",
             error=error_report(error),
@@ -145,8 +154,10 @@ def train_cell(
             return attempt.report("ok")
         return attempt.report("ok", _train(attempt, events, stop, tests))
     except TimeoutReached as error:
+        attempt.notify("ferbench_run_interrupted", reason=str(error))
         return attempt.report("timeout", error=error)
-    except (InterruptedRun, LeaseLostError, KeyboardInterrupt):
+    except (InterruptedRun, LeaseLostError, KeyboardInterrupt) as error:
+        attempt.notify("ferbench_run_interrupted", reason=str(error) or "interrupted")
         raise
     except DivergedError as error:
         return attempt.report("diverged", error=error)
@@ -157,7 +168,7 @@ def train_cell(
 
 
 def _out_of_memory(attempt: _Attempt, error: torch.OutOfMemoryError) -> DataError:
-    """What the cell had and what it then wanted; the other cells of a sweep are not concerned."""
+    """An error that says how much memory the cell had and needed. Other cells of the sweep go on."""
     had, wanted = peak_memory(attempt.device) / 1e9, str(error).partition(". See documentation")[0]
     found = DataError(
         f"out of memory on {device_name(attempt.device)}: this cell had {had:.2f} GB at the most and needs more "
@@ -167,10 +178,8 @@ def _out_of_memory(attempt: _Attempt, error: torch.OutOfMemoryError) -> DataErro
 
 
 def _train(attempt: _Attempt, events: Events, stop: Stop, tests: Callable[[], None]) -> Trained:
-    resolved, registry, folder = attempt.resolved, attempt.resolved.registry, attempt.folder
-    first = attempt.processes.rank == 0
-    if first:
-        registry.notify("ferbench_run_started", cell=resolved.cell, folder=folder.parent)
+    resolved, folder = attempt.resolved, attempt.folder
+    attempt.begin()
     training = attempt.training = _training(attempt, events, stop)
     events(Notice(text=_kept_meanwhile(training)))
     progress = train(training)
@@ -186,7 +195,7 @@ def _train(attempt: _Attempt, events: Events, stop: Stop, tests: Callable[[], No
         optimizer_steps=progress.optimizer_steps,
         parameters=sum(parameter.numel() for parameter in net.parameters()),
     )
-    if first:
+    if attempt.processes.rank == 0:
         training.owned()
         write_atomic(folder / MODEL, model_bytes(net, resolved.class_names))
         tests()
@@ -198,18 +207,18 @@ def _train(attempt: _Attempt, events: Events, stop: Stop, tests: Callable[[], No
 
 
 def _kept_meanwhile(training: Training) -> str:
-    """How much is kept beside the checkpoint until the run ends, at the most."""
+    """A sentence that says how much is kept at most beside the checkpoint until the run ends."""
     run, recipe = training.run, training.run.recipe
     state = run.method.evaluation_net().state_dict().values()
     snapshots = (recipe.evaluations - 1) * sum(value.numel() * value.element_size() for value in state)
     said = recipe.steps * recipe.unlabeled_batch * BYTES_SAID if run.task.unlabeled else 0
-    return f"keeps up to {(snapshots + said) / 1e6:.1f} MB beside its checkpoint until it ends, to join labels with"
+    return f"keeps up to {(snapshots + said) / 1e6:.1f} MB beside its checkpoint until it ends, to join with labels"
 
 
 def _test(attempt: _Attempt, tests: Callable[[], None]) -> None:
     """Test the evaluated net of a finished cell, from its file."""
     resolved, facts, device = attempt.resolved, attempt.facts, attempt.device
-    resolved.registry.notify("ferbench_run_started", cell=resolved.cell, folder=attempt.folder.parent)
+    attempt.begin()
     net = trained_net(resolved.base, facts, initial_weights(attempt.job, resolved), device)
     maker = view_maker(resolved, net, device)
     tests()
@@ -227,8 +236,9 @@ def _training(attempt: _Attempt, events: Events, stop: Stop) -> Training:
     task = build_task(resolved, attempt.folder, net, device)
     info = method_info(resolved, net, facts)
     method, teacher = build_method(resolved, net, info, init, device, attempt.processes)
-    # What was made inline is never standard: a run of another executor neither continues it nor takes a stage from it.
+    # An inline run is never standard. So a run of another executor neither continues it nor uses its cached stages.
     arithmetic = [resolved.cell.precision, device_name(device), job.threads, job.processes, job.executor == INLINE]
+    arithmetic += resolved.cell.compiled.values()
     identity = run_identity(resolved, resolved_config(resolved), facts.fingerprints, arithmetic)
     shared = partial(shared_identity, resolved, facts.pretraining_images, arithmetic)
     return Training(
@@ -240,6 +250,7 @@ def _training(attempt: _Attempt, events: Events, stop: Stop) -> Training:
             info,
             seed=derive(resolved.cell.seed, "training"),
             precision=resolved.cell.precision,
+            compile=resolved.cell.compile,
             processes=attempt.processes,
         ),
         checkpoint_path=attempt.folder.parent / CHECKPOINT,
@@ -253,24 +264,26 @@ def _training(attempt: _Attempt, events: Events, stop: Stop) -> Training:
 
 
 def _check_lease(path: Path, token: str) -> None:
-    """Raises LeaseLostError where another process has taken the cell over; an audit has its folders to itself."""
+    """Raise LeaseLostError if another process took over the cell. An audit has no lease: its folders are private."""
     if token:
         lease.check(path, token)
 
 
 def _with_hooks(attempt: _Attempt, events: Events) -> Events:
-    """Events that plugins hear of too; of several processes the first tells them."""
+    """Return a function that sends events to plugins too."""
 
     def forward(event: Event) -> None:
-        if isinstance(event, Epoch) and attempt.processes.rank == 0:
-            attempt.resolved.registry.notify("ferbench_epoch_finished", cell=attempt.resolved.cell, epoch=event.row)
+        if isinstance(event, Step):
+            attempt.notify("ferbench_step_taken", step=event)
+        if isinstance(event, Epoch):
+            attempt.notify("ferbench_epoch_finished", epoch=event.row)
         events(event)
 
     return forward
 
 
 def initial_weights(job: Job, resolved: ResolvedCell) -> Path | None:
-    """The file of initial weights, None for none; raises DataError where it is not the planned one any more."""
+    """The file of initial weights, or None; raises DataError if it is no longer the planned file."""
     if job.init is None:
         return None
     path = Path(job.init)

@@ -1,6 +1,6 @@
-"""The process that trains a cell, from both sides: the supervisor starts it and waits, torch-free; it trains.
+"""The process that trains a cell, seen from both sides: the supervisor starts it and waits, without torch.
 
-Under torchrun where several share the cell; of these the first alone writes and tells.
+If several processes share the cell, they run under torchrun, and only the first one writes and reports.
 """
 
 import ctypes
@@ -33,7 +33,7 @@ TRAINED = b'{"kind":"trained"}'
 """The line by which a trainer asks for the rows of test images."""
 PATIENCE_SECONDS = 0.2
 PR_SET_DUMPABLE = 4
-"""Of Linux's prctl.h."""
+"""A constant of Linux's prctl.h."""
 
 Process = subprocess.Popen[bytes] | Forked
 
@@ -41,9 +41,9 @@ Process = subprocess.Popen[bytes] | Forked
 def train_apart(
     job: Job, folder: Path, events: Events, stop: Stop, tests: Callable[[], None], forks: Forks | None = None
 ) -> TrainerReport:
-    """Have a process of its own train the cell. One that dies takes this one with it, in the same way.
+    """Train the cell in a separate process. If that process dies, this one dies in the same way.
 
-    It is one of the `forks` where there are any, and several do not share the cell.
+    The process is one of the `forks`, unless there are none or several processes share the cell.
     """
     _close_memory()
     with _started(job, folder, forks) as (process, output):
@@ -56,19 +56,19 @@ def train_apart(
         except LeaseLostError:
             process.kill()
             raise
-    reason = stop()  # raises where the folder is another process's now
+    reason = stop()  # raises if another process has taken over the folder
     if (folder / REPORT).is_file():
         return TrainerReport.model_validate_json((folder / REPORT).read_bytes())
     if isinstance(reason, InterruptedRun):
         raise reason
     if process.returncode == InterruptedRun.exit_code:
-        raise InterruptedRun("its trainer was stopped; run the same command again to go on")
+        raise InterruptedRun("its trainer was stopped; run the same command again to continue")
     _die_of(process.wait())
 
 
 @contextmanager
 def _started(job: Job, folder: Path, forks: Forks | None) -> Iterator[tuple[Process, int]]:
-    """The trainer, which ends with this block, and the other end of its output."""
+    """The trainer, which ends with this block, and the read end of its output."""
     (stdin, our_input), (output, stdout) = os.pipe(), os.pipe()
     try:
         process = _start(job, folder, forks, stdin, stdout)
@@ -97,14 +97,14 @@ def _start(job: Job, folder: Path, forks: Forks | None, stdin: int, stdout: int)
 def _pass_on(line: bytes, events: Events) -> None:
     try:
         events(read_event(line))
-    except ValueError:  # printed before the trainer had taken hold of its output, or by its launcher
+    except ValueError:  # printed by its launcher, or before the trainer took over its output
         print(line.decode("utf-8", "replace"), file=sys.stderr)
 
 
 def _close_memory() -> None:
-    """Keep the user's other processes, such as the trainer, from reading the labels in this one's memory (Linux).
+    """Keep the user's other processes, such as the trainer, from reading labels in this process's memory (Linux).
 
-    Root reads it all the same. A trainer begins anew: a started program is open again.
+    Root can still read it. The trainer itself is not protected: a newly started program is open again.
     """
     if sys.platform == "linux":
         with suppress(OSError, AttributeError):
@@ -112,7 +112,7 @@ def _close_memory() -> None:
 
 
 def _lines(process: Process, output: int, stop: Stop) -> Iterator[bytes]:
-    """What the trainer tells until it is gone; it is asked to leave once `stop` gives an interruption."""
+    """The lines of the trainer until it ends. If `stop` returns an interruption, the trainer is asked to end."""
     unread, asked = b"", False
     with selectors.DefaultSelector() as selector:
         selector.register(output, selectors.EVENT_READ)
@@ -130,7 +130,7 @@ def _lines(process: Process, output: int, stop: Stop) -> Iterator[bytes]:
 
 
 def _die_of(code: int) -> NoReturn:
-    """End as the trainer did, so that who watches this process learns of it."""
+    """End in the same way as the trainer, so that whoever watches this process sees the reason."""
     if code < 0:
         if -code != signal.SIGKILL:
             signal.signal(-code, signal.SIG_DFL)
@@ -139,14 +139,14 @@ def _die_of(code: int) -> NoReturn:
 
 
 def train_as_fork(arguments: Sequence[str], forks: Forks | None) -> int:
-    """What a fork of the server does that is started with a job as JSON and the folder of its rows."""
+    """The entry point of a fork: `arguments` are a job as JSON and the folder of its rows."""
     return main(*arguments)
 
 
 def main(job: str, folder: str) -> int:
-    """Train a job that is given as JSON; the exit code is 0 once a report lies in the folder."""
+    """Train a job that is given as JSON. The exit code is 0 once a report is in the folder."""
     stop = StopRequests()
-    with stop.heeding_signals():  # before torch is imported, which takes seconds
+    with stop.heeding_signals():  # before the import of torch, which takes seconds
         return _train(Job.from_json(json.loads(job)), Path(folder), stop)
 
 

@@ -1,4 +1,4 @@
-"""Initial weights: what `--init` names, as the hash that goes into the cell and the file that is read."""
+"""Initial weights: resolves the value of `--init` to the hash for the cell and the file to read."""
 
 import glob
 import hashlib
@@ -14,9 +14,9 @@ log = logging.getLogger(__name__)
 
 
 def resolve_init(registry: Registry, init: str, backbone: str, image_size: int) -> tuple[str, str | None]:
-    """(`scratch` or `sha256:...`, file or None). `hub` asks timm for its weights once and keeps them as a file.
+    """Return (`scratch` or `sha256:...`, file or None). `hub` asks timm for its weights once and keeps them as a file.
 
-    Raises DataError where there is no such file, UsageError for registered weights of other backbones.
+    Raises DataError if there is no such file, and UsageError for registered weights of other backbones.
     """
     if init == "scratch":
         return init, None
@@ -32,14 +32,14 @@ def resolve_init(registry: Registry, init: str, backbone: str, image_size: int) 
 
 
 def _from_hub(registry: Registry, backbone: str, image_size: int) -> Path:
-    # A net that is built for its image size has position embeddings of that size.
+    # The position embeddings of a net depend on the image size that it is built for.
     folder, stem = cache_root() / "weights", f"{backbone.replace('/', '_')}-{image_size}px"
     for path in sorted(folder.glob(f"{glob.escape(stem)}-*.safetensors")):
         if path.stem == f"{stem}-{file_digest(path)}":
             return path
-        log.warning("%s is not as it was written; the weights are fetched again", path)
+        log.warning("%s has changed since it was written; the weights are fetched again", path)
         path.unlink()
-    import safetensors.torch  # which who finds the file does without
+    import safetensors.torch  # not needed if the file already exists
 
     from ferbench.execution.build import build_backbone
 

@@ -1,4 +1,4 @@
-"""The process that runs one cell: takes a job and tells what happens as JSON lines."""
+"""The process that runs one cell: it takes a job and reports events as JSON lines."""
 
 import json
 import logging
@@ -21,19 +21,21 @@ THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"
 
 
 def work_as_fork(arguments: Sequence[str], forks: Forks | None) -> int:
-    """What a fork of the server does that is started with a job as JSON and the file of its events."""
+    """The entry point of a fork: `arguments` are a job as JSON and the file for its events."""
     job, events = arguments
     return work(job, Path(events), die_with_parent=True, forks=forks)
 
 
 def work(text: str, events: Path | None, *, die_with_parent: bool = False, forks: Forks | None = None) -> int:
-    """Run the job that is given as JSON or as a file of it; the exit code is that of the error, or 0.
+    """Run the job, which is given as JSON or as a JSON file. The exit code is that of the error, or 0.
 
     The trainer is one of the `forks`, or a new process.
     """
     job = _read_job(text)
-    # Before torch is imported, which reads them once.
+    # This must happen before torch is imported, which reads the variables once.
     os.environ.update({name: str(job.threads) for name in THREAD_VARIABLES})
+    # When a cell is started again, on any machine, its events are appended to those of the first attempt.
+    begins_again = events is not None and events.is_file() and events.stat().st_size > 0
     try:
         emit = EventLines(events)
     except OSError as error:
@@ -44,11 +46,11 @@ def work(text: str, events: Path | None, *, die_with_parent: bool = False, forks
     stop = StopRequests()
     with stop.heeding_signals(), warnings_as_notices(emit):
         try:
-            ending, code = _run(job, emit, stop, forks)
+            ending, code = _run(job, emit, stop, forks, begins_again)
         except FerbenchError as error:
             ending, code = unfinished(error), error.exit_code
         except Exception:
-            # Not left to the command line, which prints one line: who reads the log wants to know where.
+            # The command line would print only one line, but readers of the log need the traceback.
             traceback.print_exc()
             return 1
     emit(ending)
@@ -62,12 +64,15 @@ def _read_job(text: str) -> Job:
         raise UsageError(f"JOB: neither a job of this version of ferbench as JSON nor a file of it ({error})") from None
 
 
-def _run(job: Job, emit: EventLines, stop: StopRequests, forks: Forks | None) -> tuple[Finished, int]:
+def _run(
+    job: Job, emit: EventLines, stop: StopRequests, forks: Forks | None, begins_again: bool
+) -> tuple[Finished, int]:
     from ferbench.discovery.loader import load_registry
     from ferbench.execution.run_cell import run_cell
     from ferbench.execution.trainer import train_apart
 
     stop.allow(job.timeout)
     emit(Started())
-    record = run_cell(job, load_registry(), emit, stop, partial(train_apart, forks=forks))
+    trainer = partial(train_apart, forks=forks)
+    record = run_cell(job, load_registry(), emit, stop, trainer, begins_again=begins_again)
     return finished(record), 0 if record.status == "ok" else 1

@@ -1,4 +1,4 @@
-"""The supervised rows of a board: their seeds and records stay, since gains are over them."""
+"""The list of a board's supervised records. They must not change, because gains are relative to them."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,16 +12,16 @@ RECORDS = "records"
 
 
 def board_of(paths: Sequence[Path], folder: Path) -> Board:
-    """What records are held against: the board's list, where they are all records of it and no folder of runs."""
+    """The board's list of baselines if `paths` are the records of the board in `folder`; an empty one for runs."""
     if [path.resolve() for path in paths] != [(folder / RECORDS).resolve()]:
         return Board()
     return Board(read_baselines(folder), published=True)
 
 
 def baselines_file(board: Board, found: Sequence[Verification]) -> dict[str, bytes]:
-    """Name and bytes of the list with the supervised rows that have come; nothing for a folder of runs.
+    """Name and bytes of the list, extended by new supervised records; empty for a folder of runs.
 
-    No line goes by itself.
+    Lines are added, never changed or removed.
     """
     if not board.published:
         return {}

@@ -1,4 +1,4 @@
-"""A frame of cells to the files of a leaderboard, and whether committed files still say the same."""
+"""Turn a frame of cells into the files of a leaderboard, and check whether committed files are up to date."""
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -21,25 +21,25 @@ FORMATS: Mapping[str, Callable[[Board], bytes]] = {
     ".tex": lambda board: render_latex(board).encode("utf-8"),
     ".parquet": render_parquet,
 }
-"""What a board can be written as, by the end of the file's name."""
+"""The formats of a board, by the suffix of the file's name."""
 BUILT = (".csv", ".json", ".md")
-"""What is committed: the bytes of the others depend on the versions of libraries."""
+"""The formats that are committed. The bytes of the others depend on the versions of libraries."""
 
 
 def render(board: Board) -> dict[str, bytes]:
-    """Names and contents of the files that are committed."""
+    """Names and contents of the committed files."""
     return {f"leaderboard{suffix}": FORMATS[suffix](board) for suffix in BUILT}
 
 
 def export(cells: pd.DataFrame, folder: Path, include_nonstandard: bool, file: Path) -> None:
-    """Write what the folder's leaderboard says as one file, in the format that its name ends in."""
+    """Write the folder's leaderboard to one file; its suffix selects the format. Raises UsageError for others."""
     if file.suffix not in FORMATS:
         raise UsageError(f"{file}: the name must end in one of {', '.join(FORMATS)}")
     write_atomic(file, FORMATS[file.suffix](make(cells, folder, include_nonstandard)))
 
 
 def build(cells: pd.DataFrame, folder: Path, include_nonstandard: bool) -> tuple[Board, list[Path]]:
-    """Write the files; returns the board and their paths."""
+    """Write the committed files; return the board and their paths."""
     board = make(cells, folder, include_nonstandard)
     files = {folder / name: content for name, content in render(board).items()}
     for path, content in files.items():
@@ -50,13 +50,13 @@ def build(cells: pd.DataFrame, folder: Path, include_nonstandard: bool) -> tuple
 def stale(
     cells: pd.DataFrame, folder: Path, include_nonstandard: bool, others: Mapping[str, bytes] = MappingProxyType({})
 ) -> list[Path]:
-    """The files that are missing or do not say what the records and the papers say; `others` by name and content."""
+    """Paths of files that are missing or outdated; `others` are more expected files, contents by name."""
     files = {**render(make(cells, folder, include_nonstandard)), **others}
     return [path for name, content in files.items() if not _holds(path := folder / name, content)]
 
 
 def make(cells: pd.DataFrame, folder: Path, include_nonstandard: bool) -> Board:
-    """What the cells give and how far they are trusted, with what papers print beside it."""
+    """Make the board of the cells, with their levels of trust and the values that papers print."""
     cells = with_trust(cells, read_trust(folder / TRUST))
     return make_board(cells, include_nonstandard, read_reported(folder / "reported"))
 

@@ -1,4 +1,4 @@
-"""What changed between two boards, each read from its leaderboard.json."""
+"""The changes between two boards, each read from its leaderboard.json."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -26,7 +26,7 @@ HEADS = ("change", "row", "before", "after", "table", "differs")
 
 
 class EditionRow(BaseModel):
-    """A row of a board that another version may have written: what it has besides these fields is compared as it is."""
+    """A row of a board, perhaps written by another version: fields not listed here are compared unchanged."""
 
     model_config = ConfigDict(extra="allow")
 
@@ -45,20 +45,20 @@ class EditionTable(BaseModel):
 
     @cached_property
     def place(self) -> tuple[str, ...]:
-        """What no other table of the board has all of."""
+        """The values that together identify the table within its board."""
         fields = self.model_dump(include=set(PLACE))
         return tuple(str(fields.get(name)) for name in PLACE)
 
     @cached_property
     def title(self) -> str:
-        """The parts of its place that are set: `ratio-v1, synthfaces, 7, ...`."""
+        """The parts of its place that are set: `dataset synthfaces, classes 7, ..., data 0123456789ab`."""
         fields = self.model_dump(include=set(PLACE))
         names = ("dataset", "classes", "budget", "pool", "test_on", "protocol", "backbone", "init", "overrides")
         shown = ", ".join(f"{name.replace('_', ' ')} {fields[name]}" for name in names if fields.get(name))
         return f"{shown}, data {str(fields.get('data'))[:12]}"
 
     def score(self, number: int) -> str:
-        """`#1: 71.2 ± 2.5`: place and headline of the row with a number."""
+        """`#1: 71.2 ± 2.5`: place and headline of the row at this index."""
         return f"#{number + 1}: {mean_text(BY_KEY[self.headline], self.rows[number].metrics.get(self.headline))}"
 
 
@@ -71,7 +71,7 @@ class EditionFile(BaseModel):
 
 @dataclass(frozen=True)
 class Change:
-    """A row that is new, gone or not as it was: its place and score then and now, and all that differs by name."""
+    """A row that is new, gone or changed: place and score before and after, and the names of all changed fields."""
 
     table: str
     row: str
@@ -82,7 +82,7 @@ class Change:
 
 
 def read_edition(path: Path) -> EditionFile:
-    """A leaderboard.json from anywhere; every defect is a VerificationError that names the file."""
+    """Read a leaderboard.json of any origin; raises VerificationError that names the file for every defect."""
     try:
         return EditionFile.model_validate(parse_json(read_bounded(path, MAX_BOARD_BYTES), MAX_BOARD_BYTES))
     except ValidationError as error:
@@ -94,7 +94,7 @@ def read_edition(path: Path) -> EditionFile:
 
 
 def changes(before: EditionFile, after: EditionFile) -> Iterator[Change]:
-    """Row by row in the order of the boards, first those of today, then what is gone."""
+    """Changes row by row, in the order of the boards: new and changed rows by table, then the rows that are gone."""
     old, new = ({table.place: table for table in edition.tables} for edition in (before, after))
     for place, table in new.items():
         yield from _of_table(old.get(place), table)
@@ -106,12 +106,12 @@ def changes(before: EditionFile, after: EditionFile) -> Iterator[Change]:
 
 
 def lines_of(found: Iterable[Change]) -> list[tuple[str, ...]]:
-    """The cells of a table of changes; texts of strangers are in them as they are."""
+    """The lines of a table of changes; texts are not escaped."""
     return [(each.kind, each.row, each.before, each.after, each.table, ", ".join(each.fields)) for each in found]
 
 
 def as_markdown(found: Iterable[Change]) -> str:
-    """A table of changes that shows exactly their texts, or a sentence where there is none."""
+    """A Markdown table of changes with all texts escaped, or a sentence if there are none."""
     lines = [[markdown(text, LONG) for text in line] for line in lines_of(found)]
     return tabulate(lines, HEADS, tablefmt="github", disable_numparse=True) if lines else "No row changes."
 

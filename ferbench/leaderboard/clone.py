@@ -1,4 +1,4 @@
-"""A git clone of a repository with a board, to which records are added on a branch of their own."""
+"""A git clone of a repository with a board; records are added to it on a new branch."""
 
 import subprocess
 from collections.abc import Iterator
@@ -13,28 +13,28 @@ RECORDS = BOARD / "records"
 
 
 class Clone:
-    """A clone that nobody else works in meanwhile; its own files and branch stay as they are."""
+    """A clone that nobody else uses at the same time; its working files and current branch are not changed."""
 
     def __init__(self, folder: Path) -> None:
-        """Raises UsageError for a folder that is no clone of such a repository, or has changes that lie open."""
+        """Raises UsageError if the folder is not a clone of such a repository, or has uncommitted changes."""
         self.folder = folder
         if not (folder / ".git").exists() or not (folder / RECORDS).is_dir():
-            raise UsageError(f"{folder} is no clone with {RECORDS}; name the root of a clone of the repository")
+            raise UsageError(f"{folder} is not a clone with {RECORDS}; name the root of a clone of the repository")
         if self.git("status", "--porcelain"):
-            raise UsageError(f"{folder} has changes that are not committed; commit them, or make a fresh clone")
+            raise UsageError(f"{folder} has uncommitted changes; commit them, or make a fresh clone")
 
     def check_new(self, branch: str) -> None:
-        """Raises UsageError for a name that is no branch's, or is taken."""
+        """Raises UsageError if git does not accept the name, or the branch exists."""
         try:
             self.git("check-ref-format", "--branch", branch)
         except FerbenchError:
-            raise UsageError(f"--branch {branch}: git takes no such name; use letters, digits and '-'") from None
+            raise UsageError(f"--branch {branch}: git does not accept this name; use letters, digits and '-'") from None
         if self.git("branch", "--list", branch):
-            raise UsageError(f"{self.folder} has a branch {branch}; name another with --branch, or delete it")
+            raise UsageError(f"{self.folder} already has a branch {branch}; choose another with --branch, or delete it")
 
     @contextmanager
     def worktree(self) -> Iterator[Path]:
-        """A folder with the files of the last commit, which goes at the end; what is committed there stays."""
+        """A temporary folder with the files of the last commit; commits made in it stay in the clone."""
         with TemporaryDirectory(prefix="ferbench-") as temporary:
             tree = Path(temporary) / "tree"
             self.git("worktree", "add", "--quiet", "--detach", str(tree))
@@ -44,10 +44,10 @@ class Clone:
                 self.git("worktree", "remove", "--force", str(tree))
 
     def commit(self, tree: Path, branch: str, message: str) -> None:
-        """Commit the records of a worktree to a new branch; raises UsageError where none is new or another."""
+        """Commit the records of a worktree to a new branch; raises UsageError if no record is new or changed."""
         self.git("add", "--force", "--all", "--", str(RECORDS), at=tree)
         if not self.git("diff", "--cached", "--name-only", at=tree):
-            raise UsageError(f"{self.folder} has all of these records already; there is nothing to submit")
+            raise UsageError(f"{self.folder} already has all of these records; there is nothing to submit")
         self.git("switch", "--quiet", "--create", branch, at=tree)
         try:
             self.git("commit", "--quiet", "--message", message, at=tree)
@@ -57,12 +57,12 @@ class Clone:
             raise
 
     def git(self, *words: str, at: Path | None = None) -> str:
-        """What git prints; raises FerbenchError with its reason where it fails."""
+        """Run git and return its output; raises FerbenchError with git's reason if it fails."""
         return command("git", *words, at=at or self.folder)
 
 
 def command(*words: str, at: Path) -> str:
-    """What a program prints; raises FerbenchError with its reason where it fails or is not installed."""
+    """Run a program and return its output; raises FerbenchError with the reason if it fails or is not installed."""
     try:
         done = subprocess.run(words, cwd=at, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
     except FileNotFoundError:

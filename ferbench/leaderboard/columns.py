@@ -1,4 +1,4 @@
-"""The columns of a leaderboard: one list, of which each output takes its own."""
+"""The columns of a leaderboard: one list from which every output selects."""
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, is_dataclass
@@ -28,7 +28,7 @@ FLAT: frozenset[Output] = frozenset({"flat"})
 JSON: frozenset[Output] = frozenset({"json"})
 ALL = TEXT | FLAT | JSON
 
-# The last bits of a mean differ between machines; the files must not.
+# The last bits of a mean differ between machines, but the files must not.
 DIGITS = 6
 MAIN_METRICS = ("accuracy", "balanced_accuracy")
 SPREAD = dict.fromkeys(("mean", "sd", "low", "high"), "Float64")
@@ -43,27 +43,27 @@ PUBLISHED = dict.fromkeys(("percent", "metric", "selected_on", "backbone", "sour
 
 @dataclass(frozen=True)
 class Column:
-    """What a row has in one place: a value for programs, a text for people, or both."""
+    """One column: a value for programs, a text for people, or both."""
 
     key: str
     value: Callable[[Row, Table], Any] | None = None
-    """What programs get; the field of the row with the name of the key if None."""
+    """The value for programs; if None, the row's field named `key`."""
     dtype: str | Mapping[str, str] = "string"
-    """The type in pandas; of each part, where a value has several: these become `key_part` in flat files."""
+    """The pandas type, or the type of each part of the value; parts become columns `key_part` in flat files."""
     outputs: frozenset[Output] = FLAT | JSON
     within: str = ""
-    """The object of JSON that holds the value; the row itself if empty."""
+    """The JSON object that holds the value; the row itself if empty."""
     title: str = ""
     text: Callable[[Row, Table], str] = lambda row, table: NONE
     main: bool = False
-    """Whether it stands in the first table of a page, which is narrow; the others follow in a second one."""
+    """Whether the column is in the first, narrow table of a page; the others follow in a second table."""
     words: bool = False
-    """Whether people read words, set to the left, not numbers."""
+    """Whether the text is words, aligned to the left, instead of a number."""
     dropped: int | None = None
-    """A narrow terminal drops the column with the lowest number first, and never one without a number."""
+    """A narrow terminal drops the column with the lowest number first; columns without a number always stay."""
 
     def of(self, row: Row, table: Table) -> Any:
-        """The value with all its floats rounded, a mapping where it has several parts."""
+        """The value with all floats rounded; a mapping if it has several parts."""
         return _rounded(getattr(row, self.key) if self.value is None else self.value(row, table))
 
     def types(self) -> dict[str, str]:
@@ -201,7 +201,7 @@ COLUMNS = (
 
 
 def text_columns(table: Table) -> tuple[Column, ...]:
-    """What people read; published values and private scores only where some row has one."""
+    """The columns for people; those of published values and private scores only if some row has one."""
     some = {
         "published": bool(table.published),
         "private_score": any(row.trust.private_score is not None for row in table.rows),
@@ -210,18 +210,18 @@ def text_columns(table: Table) -> tuple[Column, ...]:
 
 
 def main_columns(table: Table) -> tuple[Column, ...]:
-    """Those of the first table of a page, what it is ordered by among them."""
+    """The columns of the first table of a page, always with the metric that orders its rows."""
     return tuple(column for column in text_columns(table) if column.main or column.key == table.key.headline)
 
 
 def further_columns(table: Table) -> tuple[Column, ...]:
-    """Those of the second table of a page, which begins with the method too."""
+    """The columns of the second table of a page, which begins with the method too."""
     first = main_columns(table)
     return tuple(column for column in text_columns(table) if column.key == "title" or column not in first)
 
 
 def flat_columns() -> Iterator[Column]:
-    """What flat files have of a row."""
+    """The columns of flat files."""
     return (column for column in COLUMNS if "flat" in column.outputs)
 
 

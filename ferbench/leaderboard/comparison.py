@@ -1,4 +1,4 @@
-"""Two rows side by side on the seeds of both."""
+"""Compare two rows on the seeds that both have."""
 
 import json
 from collections.abc import Mapping
@@ -21,7 +21,7 @@ EQUAL = (
     *("protocol", "dataset", "classes", "pool", "backbone", "init", "precision", "budget", "engine_version"),
     *("image_passes", "parameters", "selection"),
 )
-"""What a fair comparison holds equal besides method, variant, head and the fields of the protocol."""
+"""Fields that are equal in a fair comparison, besides those of the protocol. Method, variant and head may differ."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class McNemar:
 
 @dataclass(frozen=True)
 class SeedPair:
-    """Both accuracies of one seed, and McNemar's counts where both predictions are stored."""
+    """Both accuracies of one seed, and McNemar's counts if the predictions of both are stored."""
 
     seed: int
     a: float
@@ -45,9 +45,10 @@ class SeedPair:
 
 @dataclass(frozen=True)
 class Comparison:
-    """A minus B in every number, and what besides the method is not equal.
+    """The differences A minus B, and all conditions that differ besides the method (`unequal`).
 
-    `recall_p` are the p-values of the recalls, adjusted by Holm over the classes.
+    `recall_p` are the p-values of the recalls, adjusted by Holm over the classes. `unpaired` are the seeds that only
+    one row has, by its name.
     """
 
     a: str
@@ -61,7 +62,7 @@ class Comparison:
 
 
 def compare_rows(a: pd.DataFrame, b: pd.DataFrame) -> Comparison:
-    """Compare two rows, given by their cells. Different splits are refused: their difference would say nothing."""
+    """Compare two rows, given by their cells; raises UsageError if they share no seed or their splits differ."""
     one, other = ({cell["seed"]: cell for cell in rows_of(cells)} for cells in (a, b))
     name_a, name_b = a["row"].iloc[0], b["row"].iloc[0]
     pairs = [(one[seed], other[seed]) for seed in sorted(one.keys() & other.keys())]
@@ -75,7 +76,7 @@ def compare_rows(a: pd.DataFrame, b: pd.DataFrame) -> Comparison:
     book, (cells_a, cells_b) = AnswerBook(), zip(*pairs, strict=True)
 
     def over_all(one: Scores, other: Scores) -> Paired | None:
-        """None unless each seed has the number in both rows."""
+        """The difference, or None unless every seed has the number in both rows."""
         found = difference(one, other)
         return found if found is not None and found.pairs == len(pairs) else None
 
@@ -100,7 +101,7 @@ def compare_rows(a: pd.DataFrame, b: pd.DataFrame) -> Comparison:
 
 
 def mcnemar(a: Cell, b: Cell, book: AnswerBook) -> McNemar | None:
-    """Counts on the shared test images; None unless both predictions are there and of the same images."""
+    """McNemar's test on the shared test images; None unless both cells have predictions of the same images."""
     one, other = book.answers(a), book.answers(b)
     if one is None or other is None or one.images != other.images:
         return None
@@ -113,15 +114,17 @@ def _refuse_other_split(a: Cell, b: Cell) -> None:
     for part in (*SPLIT, "unlabeled") if a["pool"] == b["pool"] else SPLIT:
         if a[f"fingerprint_{part}"] != b[f"fingerprint_{part}"]:
             raise UsageError(
-                f"{a['path']} and {b['path']} do not compare: their {part} fingerprints differ; run both on the same "
-                "data, protocol, budget and seed"
+                f"{a['path']} and {b['path']} cannot be compared: their {part} fingerprints differ; run both on the "
+                "same data, protocol, budget and seed"
             )
     if a["class_names"] != b["class_names"]:
-        raise UsageError(f"{a['path']} and {b['path']} do not compare: their classes differ")
+        raise UsageError(
+            f"{a['path']} and {b['path']} cannot be compared: their classes differ; run both with the same --classes"
+        )
 
 
 def _unequal(a: Cell, b: Cell) -> list[str]:
-    """Everything besides method, variant and head that a fair comparison holds equal, as far as a record tells."""
+    """The conditions that differ, besides method, variant and head, as far as the records say."""
     one, other = _conditions(a), _conditions(b)
     return [
         f"{name}: {_shown(one.get(name))} against {_shown(other.get(name))}"

@@ -1,4 +1,4 @@
-"""Rows against each other on the seeds of both: gains over a baseline, recalls, and which rows are not told apart."""
+"""Differences between rows on the seeds that both have: gains over a baseline, recalls, and ties."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,26 +16,26 @@ from ferbench.records.frame import RECALL
 from ferbench.records.metrics import Metric
 
 FEWEST = 5
-"""Seeds below which nothing is said about which rows are told apart."""
+"""A table says which rows are tied if it has at least that many seeds."""
 
 Name = TypeVar("Name")
 Cell = Mapping[str, Any]
 """A row of a frame: one cell."""
 Seed = tuple[int, str]
-"""A seed and the fingerprint of its labeled images: what two cells must share to be a pair."""
+"""A seed and the fingerprint of its labeled images: two cells form a pair if they share both."""
 
 
 @dataclass(frozen=True, eq=False)
 class Scores:
-    """One number of each seed of a row, and what each test image adds to it where that is known."""
+    """One number for each seed of a row, and the contribution of each test image to it, if known."""
 
     values: Mapping[Seed, float]
     parts: Mapping[Seed, NDArray[np.float64]]
     images: Mapping[Seed, str]
-    """Which images the parts are of."""
+    """The images that the parts belong to."""
 
     def by_image(self, seeds: Sequence[Seed]) -> ByImage | None:
-        """The parts of these seeds; None unless all are known and of the same images."""
+        """The parts of these seeds, (seeds, images); None unless all are known and of the same images."""
         same = {self.images.get(seed) for seed in seeds}
         return None if None in same or len(same) > 1 else np.stack([self.parts[seed] for seed in seeds])
 
@@ -45,12 +45,12 @@ class Scores:
 
 
 def scores_of(cells: Sequence[Cell], metric: Metric, book: AnswerBook) -> Scores:
-    """One metric of a row; cells without it are left out."""
+    """One metric of a row; cells without it are omitted."""
     return _scores(cells, metric.key, book, lambda cell: book.parts(cell, metric))
 
 
 def recalls_of(cells: Sequence[Cell], name: str, label: int, book: AnswerBook) -> Scores:
-    """The recall of one class of a row; its images alone count."""
+    """The recall of one class of a row, over the images of that class."""
 
     def right(cell: Cell) -> NDArray[np.float64] | None:
         answers = book.answers(cell)
@@ -60,7 +60,7 @@ def recalls_of(cells: Sequence[Cell], name: str, label: int, book: AnswerBook) -
 
 
 def difference(one: Scores, other: Scores) -> Paired | None:
-    """One minus the other over the seeds of both that saw the same labeled images; None where there is no such seed."""
+    """One minus the other, over the seeds on which both saw the same labeled images; None if there is no such seed."""
     seeds = [seed for seed in one.values if seed in other.values]
     if not seeds:
         return None
@@ -72,7 +72,7 @@ def difference(one: Scores, other: Scores) -> Paired | None:
 
 
 def adjusted(differences: Mapping[Name, Paired | None]) -> dict[Name, float]:
-    """The p-values of one family of differences, adjusted by Holm; of those alone that have two pairs or more."""
+    """The p-values of a family of differences, adjusted by Holm; only for differences with two or more pairs."""
     known = {name: each.p_unadjusted for name, each in differences.items() if each and each.p_unadjusted is not None}
     return dict(zip(known, holm(list(known.values())), strict=True))
 
@@ -80,7 +80,7 @@ def adjusted(differences: Mapping[Name, Paired | None]) -> dict[Name, float]:
 def recalls(
     cells: Sequence[Cell], baseline: Sequence[Cell] | None, images: Mapping[str, int], book: AnswerBook
 ) -> dict[str, Recall | None]:
-    """The recall of each class with the number of its test images; None of a class that has none."""
+    """The recall of each class in `images` (number of test images by class); None for a class without test images."""
     own = {name: recalls_of(cells, name, label, book) for label, name in enumerate(images)}
     over = {
         name: difference(own[name], recalls_of(baseline, name, label, book))
@@ -101,9 +101,9 @@ def _recall(scores: Scores, images: int, p: float | None) -> Recall | None:
 
 @dataclass(frozen=True)
 class Ties:
-    """Which rows of a table are not told apart; of each row its groups, numbered from the best, and those it ties with.
+    """The ties of a table: for each row, its groups, numbered from the best, and the rows that it is tied with.
 
-    Rows that share a group are not told apart. A row may be in several groups: to be not told apart is not transitive.
+    Two rows are tied if they share a group. A row may be in several groups, because ties are not transitive.
     """
 
     groups: Mapping[str, tuple[int, ...]]
@@ -111,9 +111,9 @@ class Ties:
 
 
 def ties_of(rows: Sequence[str], pairs: Mapping[tuple[str, str], Paired | None]) -> Ties | None:
-    """Ties between rows, given from the best: two are told apart by a p below 0.05, adjusted by Holm over all pairs.
+    """Ties between rows, best first: two rows differ if p, adjusted by Holm over all pairs, is below 0.05.
 
-    None where some pair has fewer than five seeds, or there is no pair.
+    None if some pair has fewer than five seeds, or there is no pair.
     """
     if not pairs or any(pair is None or pair.pairs < FEWEST for pair in pairs.values()):
         return None
@@ -130,11 +130,11 @@ def ties_of(rows: Sequence[str], pairs: Mapping[tuple[str, str], Paired | None])
 
 @dataclass(frozen=True)
 class Standing:
-    """How the complete rows of a table stand in its headline.
+    """The comparisons of a table's complete rows, by its headline.
 
-    `gains` are over the baseline, `gain_p` their p-values adjusted by Holm. `smallest_difference` is what one
-    comparison alone sees with a probability of 80 %, in the median of all comparisons. `without_images` are rows that
-    lack some of their predictions.
+    `gains` are over the baseline, `gain_p` are their p-values adjusted by Holm. `smallest_difference` is the true
+    difference that a single comparison detects with a power of 80 %: the median over all comparisons.
+    `without_images` are rows that lack some of their predictions.
     """
 
     gains: Mapping[str, Paired]
@@ -145,10 +145,10 @@ class Standing:
 
 
 def standing(rows: Mapping[str, Scores], baseline: str | None, over: Scores | None) -> Standing:
-    """Of rows, given from the best, against each other and over the baseline, which may stand in another table."""
+    """Compare rows, best first, with each other and with the baseline, which may come from another table."""
     gains = {} if over is None else {name: difference(own, over) for name, own in rows.items() if name != baseline}
     pairs = {pair: difference(rows[pair[0]], rows[pair[1]]) for pair in combinations(rows, 2)}
-    # Of rows that are all in the table a gain is one of the pairs.
+    # If the baseline is in the table, the gains are among the pairs.
     compared = pairs or gains
     seen = [each.smallest for each in compared.values() if each and each.smallest is not None]
     return Standing(
@@ -161,7 +161,7 @@ def standing(rows: Mapping[str, Scores], baseline: str | None, over: Scores | No
 
 
 def _groups(rows: Sequence[str], told: set[tuple[str, str]]) -> list[frozenset[str]]:
-    """The largest groups in which no two rows are told apart: the maximal cliques of the pairs that are not."""
+    """The largest groups of rows that are all tied: the maximal cliques of the graph of ties."""
     graph: Graph[str] = Graph(pair for pair in combinations(rows, 2) if pair not in told)
     graph.add_nodes_from(rows)
     places = {row: place for place, row in enumerate(rows)}

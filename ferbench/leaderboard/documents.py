@@ -17,7 +17,7 @@ from ferbench.render.numbers import counted
 
 
 def render_markdown(board: Board) -> str:
-    """The whole page; equal boards give equal bytes."""
+    """The board as a Markdown page; equal boards give equal bytes."""
     environment = templates("ferbench.leaderboard", autoescape=False)
     environment.filters.update(
         markdown=markdown,
@@ -41,7 +41,7 @@ def render_markdown(board: Board) -> str:
 
 
 def render_latex(board: Board) -> str:
-    """Every table with its caption and, as comments, its notes; equal boards give equal bytes."""
+    """Every table with its caption, and its notes as comments; equal boards give equal bytes."""
     parts = ["% Written by `ferbench leaderboard export`; needs \\usepackage{booktabs}. Notes are comments."]
     headings = wording.headings([table.key for table in board.tables])
     for number, table in enumerate(board.tables, 1):

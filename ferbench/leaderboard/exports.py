@@ -17,7 +17,7 @@ from ferbench.render.escape import LONG, csv_field
 
 
 def render_json(board: Board) -> bytes:
-    """Tables, rows, failures and what papers print; scores are fractions of 1, published values percent."""
+    """Tables, rows, failures and published values as JSON; scores are fractions of 1, published values percent."""
     return pretty_json(
         {
             "failures": [asdict(failure) for failure in board.failures],
@@ -31,8 +31,10 @@ def render_json(board: Board) -> bytes:
 
 
 def board_frame(board: Board) -> pd.DataFrame:
-    """One line per row of each table, and per published value without a row; columns `published_...` hold what papers
-    print, in percent. Scores are fractions of 1, missing where a row is incomplete.
+    """One line per row of each table, and one per published value without a row.
+
+    Columns `published_...` hold the values that papers print, in percent. Scores are fractions of 1, and missing if a
+    row is incomplete.
     """
     lines = [_line(table, row) for table in board.tables for row in table.rows]
     lines += [_published_line(value) for value in board.not_reproduced]
@@ -43,7 +45,7 @@ def board_frame(board: Board) -> pd.DataFrame:
 
 
 def render_csv(board: Board) -> str:
-    """The frame as CSV; what is missing is empty."""
+    """The frame as CSV; missing values are empty."""
     frame = board_frame(board)
     for name, dtype in frame.dtypes.items():
         if dtype == "string":

@@ -1,4 +1,4 @@
-"""Which table a cell stands in."""
+"""The table that a cell belongs to."""
 
 import json
 from collections.abc import Mapping
@@ -9,12 +9,12 @@ from ferbench.contract.protocol import Headline
 from ferbench.records.cell import Budget
 
 SAME = ("protocol", "dataset", "classes", "pool", "test_on", "backbone", "init", "precision", "headline")
-"""Fields of a key that a frame has under the same name."""
+"""Fields of a key that have the same name in a frame."""
 
 
 @dataclass(frozen=True)
 class Key:
-    """What all rows of a table have in common. Rows that differ in any of it never share a table."""
+    """The fields that all rows of a table share. Rows that differ in any of them never share a table."""
 
     protocol: str
     dataset: str
@@ -35,25 +35,25 @@ class Key:
     draft: bool
 
     def order(self) -> tuple[object, ...]:
-        """Sort key of tables: field by field, what is missing first."""
+        """Sort key of tables: field by field, missing values first."""
         values = (getattr(self, field.name) for field in fields(self))
         return tuple((value is not None, value.order() if isinstance(value, Budget) else value) for value in values)
 
 
 def start_text(init: str) -> str:
-    """Where a net starts from: `trained from scratch`, or `initial weights sha256:0123456789ab`."""
+    """The start of a net: `trained from scratch`, or `initial weights sha256:0123456789ab`."""
     return "trained from scratch" if init == "scratch" else f"initial weights {init[:19]}"
 
 
 def table_key(row: Mapping[str, Any]) -> Key:
-    """The table that a row of a frame (`records/frame.py`) stands in."""
+    """The table that a row of a frame (`records/frame.py`) belongs to."""
     amount = {name: row[name] for name in ("ratio", "count", "per_class") if row[name] is not None}
     folds = row["fingerprint_folds"]
     return Key(
         **{name: row[name] for name in SAME},
         budget=Budget(**amount, allocation=row["allocation"]),
         data=row["fingerprint_data"],
-        # The test images of a fold are those of its seed; the subjects of all folds are what the seeds share.
+        # With folds, every seed has its own test images; the seeds share only the subjects of all folds.
         test=folds or row["fingerprint_test"],
         folds=row["n_folds"] if folds else None,
         class_names=tuple(json.loads(row["class_names"])),

@@ -1,4 +1,4 @@
-"""What a reader must know about a table and cannot see in it; stands below it."""
+"""The notes below a table: facts that a reader needs and cannot see in it."""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -18,25 +18,25 @@ Rows = dict[str, pd.DataFrame]
 
 
 def missing_rows(supervised: Rows, init: str, full: Rows | None) -> tuple[str, ...]:
-    """Mandatory rows that nobody ran; `full` are the rows with all labels, None where the table itself has all."""
+    """Titles of missing mandatory rows; `full` are the rows with all labels, None if the table itself has all."""
     mandatory = BASELINES if init == "scratch" else (*BASELINES, PROBE)
     missing = tuple(TITLES.get(name, name) for name in mandatory if name not in supervised)
     return missing if full is None or any(name in full for name in BASELINES) else (*missing, FULL_SUPERVISION)
 
 
 def baseline_notes(supervised: Rows, baseline: str | None, has_pool: bool, init: str) -> Iterator[str]:
-    """What gains are over, and which mandatory rows are missing."""
+    """Which row the gains are relative to, and which mandatory rows are missing."""
     missing = missing_rows(supervised, init, None)
-    where = ", of the table without a pool" if has_pool else ""
+    where = ", from the table without a pool" if has_pool else ""
     if missing:
-        gain = f"gain is over {TITLES[baseline]} alone{where}" if baseline else "no gain can be given"
+        gain = f"gains are over {TITLES[baseline]} only{where}" if baseline else "no gains can be given"
         yield f"Missing mandatory row{'s' if len(missing) > 1 else ''}: {' and '.join(missing)}; {gain}."
     elif baseline:
-        yield f"Gain is over {TITLES[baseline]}, the better supervised row{where}."
+        yield f"Gains are over {TITLES[baseline]}, the better supervised row{where}."
 
 
 def ceiling_notes(full: Rows, headline: Headline) -> Iterator[str]:
-    """What all labels give: the ceiling of every budget."""
+    """The score with all labels, which is the ceiling of every budget."""
     rows = {name: cells for name, cells in full.items() if name in BASELINES}
     most = max(map(len, rows.values()), default=0)
     means = {name: spread(cells[headline].tolist()) for name, cells in rows.items() if len(cells) == most}
@@ -51,61 +51,67 @@ def ceiling_notes(full: Rows, headline: Headline) -> Iterator[str]:
 
 
 def difference_notes(found: Standing, titles: Mapping[str, str], headline: Headline) -> Iterator[str]:
-    """What the differences between complete rows could have seen, and what their intervals lack."""
+    """How small a difference the comparisons can detect, and which intervals lack the variance of test images."""
     if found.smallest_difference is not None:
         yield (
-            f"A difference of {100 * found.smallest_difference:.1f} points of {BY_KEY[headline].title} would be seen "
-            "with a probability of 80 % by one comparison alone, the median of those here. An interval with zero in it "
-            "does not say that there is no difference."
+            f"A single comparison detects a true difference of {100 * found.smallest_difference:.1f} points of "
+            f"{BY_KEY[headline].title} with a power of 80 % (median over the comparisons of this table). An interval "
+            "that contains zero does not show that there is no difference."
         )
     if len(titles) > 1 and found.ties is None:
-        yield f"Below {FEWEST} seeds nothing is said about which rows are tied."
+        yield f"Ties are not tested: this needs at least {FEWEST} seeds."
     if found.without_images:
         names = ", ".join(titles[name] for name in found.without_images)
-        yield f"No predictions beside the records of {names}: intervals with it are over seeds alone, for these images."
+        yield (
+            f"Some records of {names} have no predictions file: intervals with these rows cover the variance of seeds "
+            "only, for these test images."
+        )
 
 
 def label_notes(cells: pd.DataFrame) -> Iterator[str]:
-    """What is unusual about the labels of a protocol: held out for validation, or wrong in part."""
+    """Whether the protocol holds out labels for validation, or makes some labels wrong."""
     terms = json.loads(cells["label_terms"].dropna().iloc[0]) if cells["label_terms"].notna().any() else {}
     if validation := terms.get("validation"):
-        yield f"Of the labels of each class {100 * validation['share']:g} % are held out for methods to choose on."
+        yield f"{100 * validation['share']:g} % of the labels of each class are held out as a validation set."
     noise = terms.get("label_noise", {})
     if "rate" in noise:
-        yield f"Labels that methods see are wrong with probability {noise['rate']:g}; those of test images are not."
+        yield f"Training labels are wrong with probability {noise['rate']:g}; test labels are unchanged."
     elif noise:
         wrong = {name: 1 - row.get(name, 0.0) for name, row in noise["confusion"].items()}
         shown = ", ".join(f"{name} {100 * rate:.0f} %" for name, rate in wrong.items())
-        yield f"Labels that methods see are wrong by a table of confusions ({shown}); those of test images are not."
+        yield (
+            f"Training labels are wrong with the probabilities of a confusion table ({shown}); test labels are "
+            "unchanged."
+        )
 
 
 def smoothing_notes(test_on: str | None, cells: pd.DataFrame) -> Iterator[str]:
-    """Over how many frames predictions are averaged, where the protocol says so; those of another set are not."""
+    """The number of frames over which the protocol averages predictions; never for another test set."""
     window = json.loads(cells["config"].iloc[0])["protocol"].get("temporal_window")
     if isinstance(window, int) and test_on is None:
-        yield f"Predictions are means over {window} frames of a video, as the protocol has it for all rows."
+        yield f"Predictions are means over {window} frames of a video; the protocol does this for all rows."
 
 
 def fold_notes(folds: int | None) -> Iterator[str]:
-    """What seeds are where each tests a fold."""
+    """The meaning of seeds if each of them tests one fold."""
     if folds:
         yield (
             f"Seed k tests fold k of {folds} folds of subjects, so that every subject is tested once. Folds share most "
-            "of their training images: an interval over them is narrower than one over other subjects would be. The "
-            "recall of a class is over the folds that have images of it."
+            "of their training images, so intervals over folds are narrower than intervals over new subjects would be. "
+            "The recall of a class is over the folds that have images of it."
         )
 
 
 def cross_notes(test_on: str | None, cells: pd.DataFrame) -> Iterator[str]:
-    """What the numbers of a table are of whose models were trained on another set."""
+    """How to read a table whose models were trained on another dataset."""
     if test_on is None:
         return
     yield (
-        f"Tested are the images of {test_on} whose class was trained; logits of other classes are left out. Image "
-        "passes are those of the training, whose time and own test images stand in another table."
+        f"The test images are those of {test_on} whose class was trained; logits of other classes are ignored. Image "
+        "passes are those of the training; its time and its results on its own test images are in another table."
     )
     if left_out := cells["n_test_left_out"].fillna(0).max():
-        yield f"Test images left out since they look like training images: {left_out}."
+        yield f"Test images left out because they look like training images: {left_out}."
 
 
 def row_notes(rows: Rows, most: int, headline: Headline) -> Iterator[str]:
@@ -123,15 +129,15 @@ def row_notes(rows: Rows, most: int, headline: Headline) -> Iterator[str]:
 
 
 def tuning_notes(rows: Rows) -> Iterator[str]:
-    """How many trials the rows' distributions declare for the methods' options."""
+    """How many tuning trials the plugins declare for the options of their methods."""
     trials = {cells["title"].iloc[0]: cells["tuning_trials"].dropna() for cells in rows.values()}
     declared = [f"{title} {'/'.join(map(str, sorted(set(n))))}" for title, n in trials.items() if len(n)]
     if declared:
-        yield f"Trials before the tuned options, as the plugins declare them: {', '.join(sorted(declared))}."
+        yield f"Trials spent on tuning options, as declared by the plugins: {', '.join(sorted(declared))}."
 
 
 def code_notes(rows: Rows) -> Iterator[str]:
-    """Which code made each row: that of its method, by the first digits of the hash over its files."""
+    """The code of each row's method: its distribution, version and the first digits of the hash over its files."""
     engines = {str(number) for cells in rows.values() for number in cells["engine_version"]}
     made: dict[str, list[str]] = {}
     for cells in rows.values():
@@ -145,10 +151,11 @@ def code_notes(rows: Rows) -> Iterator[str]:
 
 
 def cell_notes(cells: pd.DataFrame) -> Iterator[str]:
-    """Seeds whose labeled images are not the same in all rows, and what the times were measured on."""
+    """Seeds whose labeled images differ between rows, and the devices on which times were measured."""
     labeled = cells.groupby("seed")["fingerprint_labeled"].nunique()
     for seed in labeled.index[labeled > 1]:
-        yield f"The labeled images of seed {seed} differ between rows; such pairs do not enter a gain."
+        yield f"The labeled images of seed {seed} differ between rows; gains do not include such pairs."
     trained = cells[cells["test_on"].isna()]
     if devices := sorted({device or "unknown" for device in trained["device"]}):
-        yield f"Minutes were measured on {', '.join(devices)}{'; they do not compare' if len(devices) > 1 else ''}."
+        apart = "; minutes of different devices cannot be compared" if len(devices) > 1 else ""
+        yield f"Minutes were measured on {', '.join(devices)}{apart}."

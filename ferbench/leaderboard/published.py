@@ -1,4 +1,4 @@
-"""What papers print beside what is measured here: the command for a number, its fields, a run's distance from it."""
+"""Published values: the command that measures one, its fields in flat files, and the distance of runs from it."""
 
 import shlex
 from collections.abc import Iterable, Iterator, Sequence
@@ -12,15 +12,16 @@ from ferbench.records.schema import Record, Result
 from ferbench.render.numbers import counted
 
 AMOUNTS = {"ratio": "--ratio", "count": "--labels", "per_class": "--per-class"}
-"""The option for each way of counting labels."""
+"""The option for each way to give a budget."""
 SEEDS = "0-4"
-"""Papers print one run or a mean; here is always a mean."""
+"""Papers print one run or a mean; ferbench always measures a mean."""
 
 
 def commands(values: Iterable[Published]) -> list[str]:
-    """What measures values of one block: a grid for each way of counting labels; none where ferbench lacks the methods.
+    """Commands that measure the values of one block, one for each way to give a budget.
 
-    Under the protocol that the file names, else under the usual one, which does not train as the paper did.
+    Values of methods that ferbench does not have are skipped. The protocol is the one that the paper's file names, or
+    else the default one, which does not train as the paper did.
     """
     grids: dict[tuple[str, str], list[Published]] = {}
     for value in values:
@@ -48,7 +49,7 @@ def _command(way: str, allocation: str, values: Sequence[Published]) -> str:
 
 
 def published_fields(values: Sequence[Published]) -> dict[str, str]:
-    """What flat files hold of published values: those of one row are parted by bars, in the same order in each."""
+    """Columns of published values in flat files; several values are separated by ` | `, in the same order in each."""
     origins = [value.block.origin for value in values]
     columns: dict[str, Sequence[str]] = {
         "percent": [f"{value.percent:f}" for value in values],
@@ -63,9 +64,9 @@ def published_fields(values: Sequence[Published]) -> dict[str, str]:
 
 
 def distances(records: Iterable[Record], published: Iterable[Published]) -> Iterator[str]:
-    """How far records are from what papers print, a line for each number and for each net that was trained for it.
+    """Distances of records from published values, one line per value and trained net.
 
-    Only records of the protocol that reproduces a number have a distance, as it stands: without overrides or a pool.
+    Only records of the protocol that reproduces a value are used, without overrides and without a pool.
     """
     found = [(record.cell, record.result) for record in records if record.result and not record.cell.overrides]
     for value in published:

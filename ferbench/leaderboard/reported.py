@@ -1,4 +1,4 @@
-"""Numbers that papers print: TOML files that name source, protocol and selection of each."""
+"""Published values: TOML files with the values that papers print, their source, protocol and selection."""
 
 import tomllib
 from collections.abc import Iterator, Sequence
@@ -27,7 +27,7 @@ Percent = Annotated[Decimal, Field(strict=False, ge=0, le=100, max_digits=7, dec
 
 @dataclass(frozen=True)
 class Origin:
-    """Where numbers come from and how they came about."""
+    """The source of values, and how they were obtained."""
 
     citation: str
     source: str
@@ -87,7 +87,7 @@ class Results(Strict):
     test_images: int | None = Field(
         default=None,
         ge=1,
-        description="size of the test set: a table measured on another number of images does not show the values",
+        description="size of the test set; tables with another number of test images do not show the values",
     )
     note: Text | None = Field(default=None, description="what else a reader must know")
     rows: list[PaperRow] = Field(min_length=1, description="the methods")
@@ -104,15 +104,15 @@ class Results(Strict):
 
 
 class PaperTable(Strict):
-    """A table, figure or sentence of a paper, and how its numbers came about."""
+    """A table, figure or sentence of a paper, and how its values were obtained."""
 
-    source: Text = Field(description="where the numbers stand: `Table I`")
-    address: str = Field(pattern=r"^https://[^\s<>]{1,300}$", description="where that can be read")
+    source: Text = Field(description="place of the values in the paper: `Table I`")
+    address: str = Field(pattern=r"^https://[^\s<>]{1,300}$", description="web address of the paper or its code")
     metric: Headline = Field(description=f"one of {', '.join(get_args(Headline))}, on the test set")
-    selected_on: Text = Field(description="what the evaluated model was chosen on: `best test epoch`, `not stated`")
-    protocol: Text = Field(description="steps, batch sizes, split, repetitions: what the table leaves to the text")
+    selected_on: Text = Field(description="how the evaluated model was selected: `best test epoch`, `not stated`")
+    protocol: Text = Field(description="protocol as the text describes it: steps, batch sizes, split, repetitions")
     backbone: Text | None = Field(default=None, description="backbone and its initial weights, as the paper names them")
-    reproduced_by: Name | None = Field(default=None, description="the protocol of ferbench that trains so, if one does")
+    reproduced_by: Name | None = Field(default=None, description="ferbench's protocol that trains the same way, if any")
     init: str | None = Field(
         default=None,
         pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}$",
@@ -126,10 +126,10 @@ class Paper(Strict):
 
     format: Literal[1] = Field(description="version of this format")
     citation: Text = Field(description="authors, venue, year, arXiv number")
-    tables: list[PaperTable] = Field(min_length=1, description="the places that numbers are taken from")
+    tables: list[PaperTable] = Field(min_length=1, description="the tables, figures or sentences with the values")
 
     def values(self) -> Iterator[Published]:
-        """Every number by itself, in the order of the file."""
+        """Every value, in the order of the file."""
         for table in self.tables:
             origin = Origin(self.citation, **table.model_dump(exclude={"results"}))
             for results in table.results:
@@ -143,21 +143,21 @@ FIELDS = [*Paper.model_fields, *PaperTable.model_fields, *Results.model_fields, 
 
 
 def shipped() -> Path:
-    """The folder of the numbers that ferbench comes with: in the package, or in the clone that it runs from."""
+    """The folder of the values that ferbench ships: in the installed package, or in the clone."""
     package = Path(__file__).parents[1]
     installed = package / "reported"
     return installed if installed.is_dir() else package.parent / "leaderboard" / "reported"
 
 
 def read_reported(folder: Path) -> tuple[Published, ...]:
-    """The numbers of all papers in a folder, by file name; none where there is no folder."""
+    """The values of all papers in a folder, ordered by file name; empty if the folder does not exist."""
     return tuple(value for path in sorted(folder.glob("*.toml")) for value in read_paper(path).values())
 
 
 def read_paper(path: Path) -> Paper:
-    """One file; every defect is a VerificationError that names the entry, its value and what to do."""
+    """Read one file; raises VerificationError that names the entry, its value and a remedy for every defect."""
     try:
-        fields = tomllib.loads(path.read_text("utf-8"), parse_float=Decimal)
+        fields = tomllib.loads(path.read_text("utf-8-sig"), parse_float=Decimal)
     except OSError as error:
         raise VerificationError(f"{path}: {error.strerror}; make it readable or remove it") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
@@ -171,23 +171,23 @@ def read_paper(path: Path) -> Paper:
 
 def _refuse_twice(what: str, names: Sequence[str]) -> None:
     if twice := [name for name in dict.fromkeys(names) if names.count(name) > 1]:
-        raise ValueError(f"{what} '{twice[0]}' stands twice in one block")
+        raise ValueError(f"{what} '{twice[0]}' appears twice in one block; remove one of them")
 
 
 def _first_defect(error: ValidationError, fields: dict[str, Any]) -> str:
     first = error.errors(include_url=False)[0]
     place = _place(first["loc"], fields)
     if first["type"] == "extra_forbidden":
-        return f"{place}: there is no such field{suggestion(str(first['loc'][-1]), [*FIELDS, *Budget.model_fields])}"
+        return f"{place}: unknown field{suggestion(str(first['loc'][-1]), [*FIELDS, *Budget.model_fields])}"
     message = first["msg"].removeprefix("Value error, ")
     given = first["input"]
-    if isinstance(given, (dict, list, Strict)):  # the whole block, where a field is absent or several do not fit
+    if isinstance(given, (dict, list, Strict)):  # the whole block: a field is missing, or several are inconsistent
         return f"{place}: {message}"
     return f"{place} = {given if isinstance(given, Decimal) else repr(given)}: {message}"
 
 
 def _place(location: Sequence[str | int], fields: dict[str, Any]) -> str:
-    """`tables[0].results[1].rows[2].percent[3] ('VAT')`: a path in the file, and the nearest name on it."""
+    """`tables[0].results[1].rows[2].percent[3] ('VAT')`: a path in the file, and the nearest title on it."""
     path, name = "", ""
     node: Any = fields
     for part in location:

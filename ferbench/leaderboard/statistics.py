@@ -1,25 +1,26 @@
-"""What a few seeds and one test set allow to say: spreads, intervals, tests, and what they could have seen.
+"""Statistics for a few seeds and one test set: spreads, intervals, tests, and the difference that they can detect.
 
-A seed draws labeled images, initial weights and all sampling; the test images are the same for every seed and row. Both
-are samples. With X_ij what seed i (of n) scores on test image j (of m), or there the difference between two rows,
+A seed determines labeled images, initial weights and all sampling; the test images are the same for every seed and row.
+Both are samples. Let X_ij be the score of seed i (of n) on test image j (of m), or the difference of two rows there:
 
     X_ij = mean + seed_i + image_j + rest_ij,
 
-and the mean over all has the variance
+Then the mean over all X_ij has the variance
 
     V = var(seed)/n + var(image)/m + var(rest)/(n m).
 
-The variance of the n seed means divided by n estimates the first and the third term, that of the m image means divided
-by m the second and the third. The mean square of the rest divided by n m is the third, which must not count twice:
+S is the variance of the n seed means: S/n estimates the first and the third term. I is the variance of the m image
+means: I/m estimates the second and the third term. R is the mean square of the rest: R/(n m) estimates the third term,
+which must not count twice:
 
     V = S/n + max(I/m - R/(n m), 0).
 
-This is the crossed analysis of variance that studies with several readers of the same cases use (Dorfman, Berbaum and
-Metz 1992; Hillis 2007). Quantiles are those of Student's t with n - 1 degrees of freedom, fewer than Satterthwaite's:
-no interval is shorter than the one over seeds alone, and those of two and three seeds hold what they promise, where
-Satterthwaite's of two seeds hold 88 to 95 % in simulation.
+This is the crossed analysis of variance of studies in which several readers read the same cases (Dorfman, Berbaum and
+Metz 1992; Hillis 2007). Quantiles are Student's t with n - 1 degrees of freedom, fewer than Satterthwaite's. So no
+interval is shorter than the one over seeds alone, and with two or three seeds intervals keep their coverage; in
+simulation, Satterthwaite's intervals of two seeds cover only 88 to 95 %.
 
-Where seeds are tested on images of their own (folds), their means have the variance of the images already.
+If every seed is tested on its own images (folds), the variance of the images is already in the seed means.
 """
 
 import math
@@ -35,11 +36,11 @@ from scipy.special import nctdtr, ndtri, stdtr, stdtrit
 
 CONFIDENCE = 0.95
 LEVEL = 1 - CONFIDENCE
-"""Of two-sided tests, and of each of the two one-sided tests of equivalence."""
+"""Significance level of two-sided tests, and of each of the two one-sided tests of equivalence."""
 POWER = 0.8
 
 ByImage = NDArray[np.float64]
-"""Seeds by test images, (n, m): parts of a metric, whose mean over the images is the metric of the seed."""
+"""(n, m), seeds by test images: contributions to a metric; their mean over the images is the metric of the seed."""
 
 
 @dataclass(frozen=True)
@@ -57,12 +58,12 @@ class Spread:
 
 @dataclass(frozen=True)
 class Paired:
-    """A mean of paired differences, and what it allows to say; all but the mean need two pairs.
+    """The mean of paired differences, its interval and tests; all but the mean need two pairs.
 
-    `p_unadjusted` is that of the two-sided test of no difference, as if it were the only one. `smallest` is the true
-    difference that such a test at 5 % sees with a probability of 80 %. `within` is the equivalence bound: two one-sided
-    tests (TOST) at 5 % say that the difference is less than that, either way. `images` is the number of shared test
-    images whose variance is in all of these; None where it is that of seeds alone.
+    `p_unadjusted` is the p-value of the two-sided test of no difference, without adjustment for other tests.
+    `smallest` is the true difference that such a test at 5 % detects with a power of 80 %. `within` is the equivalence
+    bound: two one-sided tests (TOST) at 5 % show that the absolute difference is smaller. `images` is the number of
+    shared test images whose variance is included in all of these; None if only the variance of seeds is.
     """
 
     mean: float
@@ -79,7 +80,7 @@ class Paired:
 class Recall:
     """Recall of one class: mean and standard deviation over seeds, and Wilson's 95 % interval of the mean.
 
-    `p` is that of no difference from the baseline, adjusted by Holm over the classes.
+    `p` is the p-value of no difference from the baseline, adjusted by Holm over the classes.
     """
 
     mean: float
@@ -90,7 +91,7 @@ class Recall:
 
 
 def spread(values: Sequence[float], by_image: ByImage | None = None) -> Spread:
-    """Mean, standard deviation and interval; the first two are exact sums, independent of the order of the values."""
+    """Mean, standard deviation and interval; the first two do not depend on the order of the values."""
     mean = fmean(values)
     if len(values) < 2:
         return Spread(mean, None)
@@ -99,14 +100,14 @@ def spread(values: Sequence[float], by_image: ByImage | None = None) -> Spread:
 
 
 def within(about: Spread, low: float, high: float) -> Spread:
-    """The spread with its interval cut to a range: few seeds allow more than there is."""
+    """The spread with its interval clipped to a range: with few seeds it may exceed the range of the metric."""
     if about.low is None or about.high is None:
         return about
     return replace(about, low=max(about.low, low), high=min(about.high, high))
 
 
 def paired(differences: Sequence[float], by_image: ByImage | None = None) -> Paired:
-    """The mean difference and what it allows to say, taking pairs and images as samples of all seeds and images."""
+    """The mean difference, its interval and tests, with pairs and images as samples of all seeds and images."""
     pairs, about = len(differences), spread(differences, by_image)
     if pairs < 2:
         return Paired(about.mean, None, None, pairs)
@@ -124,9 +125,9 @@ def paired(differences: Sequence[float], by_image: ByImage | None = None) -> Pai
 
 
 def of_images(parts: NDArray[np.float64]) -> Spread:
-    """What one model scored, from what each test image adds to it, (m,), and its interval over the images alone.
+    """The score of one model and its interval over the images, from the contribution of each test image, (m,).
 
-    It is I/m of the variance above, with the normal quantile; that other seeds would score otherwise is not in it.
+    The variance is I/m above, with the normal quantile; the variance between seeds is not included.
     """
     half = (
         float(ndtri((1 + CONFIDENCE) / 2)) * math.sqrt(float(parts.var(ddof=1)) / len(parts)) if len(parts) > 1 else 0
@@ -136,12 +137,12 @@ def of_images(parts: NDArray[np.float64]) -> Spread:
 
 
 def standard_error(values: Sequence[float], by_image: ByImage | None = None) -> float:
-    """Of the mean of two or more seeds' values: the square root of V above, of S/n where nothing is known by image."""
+    """Standard error of the mean of two or more seeds: the square root of V above, or of S/n without `by_image`."""
     return math.sqrt(sum(_variances(values, by_image)))
 
 
 def _variances(values: Sequence[float], by_image: ByImage | None) -> tuple[float, float]:
-    """The two terms of V: of seeds, and what images add."""
+    """The two terms of V: S/n, and the part that images add."""
     of_seeds = stdev(values) ** 2 / len(values)
     if by_image is None or by_image.shape[1] < 2:
         return of_seeds, 0.0
@@ -154,12 +155,12 @@ def _variances(values: Sequence[float], by_image: ByImage | None) -> tuple[float
 
 
 def wilson(values: Sequence[float], by_image: ByImage | None, images: int) -> tuple[float, float]:
-    """Wilson's 95 % interval of a share of a class's images, the mean over seeds.
+    """Wilson's 95 % interval of the recall of a class, averaged over seeds.
 
-    Seeds see the same images, so five seeds are not five times the images: the number that enters is at most `images`,
-    and less where seeds vary more than so many images explain. It is the effective sample size of surveys, with
-    Student's t for the normal quantile (Korn and Graubard 1998), here for the part of the variance that is of seeds. Of
-    one seed it is Wilson's interval of textbooks.
+    Seeds share the test images, so five seeds do not count as five times the images. The effective sample size is at
+    most `images`, and smaller if seeds vary more than that many images explain. It is the effective sample size of
+    surveys, with Student's t instead of the normal quantile (Korn and Graubard 1998) for the variance between seeds.
+    With one seed it is Wilson's interval of textbooks.
     """
     share, effective, z = fmean(values), float(images), float(ndtri((1 + CONFIDENCE) / 2))
     if len(values) > 1 and 0 < share < 1:
@@ -172,7 +173,7 @@ def wilson(values: Sequence[float], by_image: ByImage | None, images: int) -> tu
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """The p-values of one family, adjusted (Holm 1979): each below 0.05 is told with 5 % error for the whole family."""
+    """The p-values of one family, adjusted (Holm 1979): rejecting those below 0.05 keeps the family's error at 5 %."""
     values = np.asarray(p_values, dtype=np.float64)
     order = np.argsort(values, kind="stable")
     adjusted = np.empty_like(values)
@@ -183,16 +184,16 @@ def holm(p_values: Sequence[float]) -> list[float]:
 
 @cache
 def quantile(degrees: int, probability: float) -> float:
-    """Of Student's t."""
+    """Quantile of Student's t."""
     return float(stdtrit(degrees, probability))
 
 
 @cache
 def _seen(pairs: int) -> float:
-    """The smallest true difference that is seen with a probability of 80 %, in standard errors of the mean.
+    """The smallest true difference that the test detects with a power of 80 %, in standard errors of the mean.
 
-    The t statistic is then noncentral, by the difference in standard errors, and beyond the border in its direction;
-    that it is so in the other direction has no measurable probability.
+    The t statistic is noncentral; its noncentrality is the difference in standard errors. The probability of a
+    rejection in the wrong direction is negligible.
     """
     border = quantile(pairs - 1, (1 + CONFIDENCE) / 2)
     return float(brentq(lambda size: nctdtr(pairs - 1, size, border) - (1 - POWER), 0.0, 20.0))

@@ -1,4 +1,4 @@
-"""What of a runs folder stands on a board: which cells may be submitted, and why the others may not."""
+"""Which cells of a runs folder may be submitted to a board, and why the others may not."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
@@ -11,26 +11,26 @@ from ferbench.records.schema import Record
 from ferbench.records.verification import Verification
 
 LASTING = ("ok", "diverged")
-"""How a cell may have ended: another run of it would end the same."""
+"""Final statuses of a cell: another run of it would end the same."""
 
 
 @dataclass(frozen=True)
 class Submission:
-    """Cells by the folder of their records, and the reasons of those that are refused."""
+    """Accepted cells and reasons of refused ones, both by the folder of the record."""
 
     cells: Mapping[Path, Record]
     refused: Mapping[Path, str]
 
     @property
     def rows(self) -> list[PurePosixPath]:
-        """The folders of their rows below the records of a board, sorted."""
+        """The folders of the accepted rows, relative to a board's records, sorted."""
         return sorted({_row(record.cell) for record in self.cells.values()})
 
 
 def submission(found: Iterable[Verification], protocols: Mapping[str, Protocol], board: Iterable[Cell]) -> Submission:
-    """Of verified records those that stand: standard, ended for good, with all seeds of their protocol.
+    """Accept the verified records that are standard, final, and have all seeds of their protocol.
 
-    `board` are the cells that are there already; they count as seeds of a row.
+    `board` are the cells that are already on the board; they count as seeds of a row.
     """
     cells: dict[Path, Record] = {}
     refused: dict[Path, str] = {}
@@ -47,20 +47,20 @@ def submission(found: Iterable[Verification], protocols: Mapping[str, Protocol],
 
 
 def _reason(each: Verification) -> str:
-    """Why a record cannot stand, whatever lies beside it; empty where it can."""
+    """Why a record is refused, regardless of the other records; empty if it is accepted."""
     record = each.record
     if record is None or not each.holds:
         return "; ".join(each.verdict.failures)
     if record.status not in LASTING:
         return f"it ended as '{record.status}'; run it again"
     if record.config.protocol.get("draft"):
-        return f"{record.cell.protocol} is a draft; wait until it is none"
+        return f"protocol {record.cell.protocol} is a draft; submit once it is final"
     if not record.standard:
         changes = record.cell.changes
         why = f"overrides {changes}" if changes else "options, seeds or ratios of its own, or an inline executor"
         return f"it is not standard ({why}); run the standard protocol without --set"
     if record.result is not None and each.verdict.level == "submitted":
-        return f"nothing here knows the protocol '{record.cell.protocol}'; install the plugin that has it"
+        return f"the protocol '{record.cell.protocol}' is not installed; install the plugin that has it"
     return ""
 
 
@@ -78,12 +78,12 @@ def _without_all_seeds(
     for folder, record in cells.items():
         if missing := sorted(set(protocols[record.cell.protocol].seeds) - seeds[_row(record.cell)]):
             names = ", ".join(map(str, missing))
-            reasons[folder] = f"its row lacks what stands of seed {names}; run all seeds of {record.cell.protocol}"
+            reasons[folder] = f"its row has no accepted record of seed {names}; run all seeds of {record.cell.protocol}"
     return reasons
 
 
 def _without_base(cells: Mapping[Path, Record], board: Sequence[Cell]) -> dict[Path, str]:
-    """Cells that are tested on another set, where the cell that trained their model is not there."""
+    """Refused cells that test on another dataset, because the cell that trained their model is missing."""
     there = {cell.folder() for cell in [*board, *(record.cell for record in cells.values())]}
     return {
         folder: f"submit it together with {record.cell.base.folder()}, which trained its model"

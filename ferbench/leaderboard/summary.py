@@ -1,4 +1,4 @@
-"""What a board shows, in ten lines at most: records, leaders, ties, gaps and coverage."""
+"""Summary of a board in at most ten lines: records, leaders, ties, gaps and coverage."""
 
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
@@ -9,13 +9,13 @@ from ferbench.records.metrics import BY_KEY
 from ferbench.render.numbers import counted
 
 LEADERS = 6
-"""Lines about tables; with the others there are ten."""
+"""Most lines about tables; with the other lines there are ten."""
 REASONS = 3
-"""Of which reasons are named why records are in no table."""
+"""Most reasons that are named for records without a table."""
 
 
 def summary(board: Board) -> list[str]:
-    """The lines, plain text."""
+    """The lines of the summary, as plain text."""
     standard = [table for table in board.tables if table.key.standard]
     return [records_line(board), *_leaders(board, standard), *_neighbours(standard), *_coverage(standard)]
 
@@ -30,13 +30,13 @@ def records_line(board: Board) -> str:
     )
     parts = [f"{counted(board.records, 'record')}: {where}"]
     if failed:
-        parts.append(f"{failed} of cells without a result")
+        parts.append(f"{failed} without a result")
     if out:
         reasons = [f"{each.records}: {each.reason}" for each in board.left_out[:REASONS]]
         reasons += ["and others"] if len(board.left_out) > REASONS else []
-        parts.append(f"{out} not standard, which only --include-nonstandard shows ({'; '.join(reasons)})")
+        parts.append(f"{out} not standard, shown only with --include-nonstandard ({'; '.join(reasons)})")
     if board.broken:
-        parts.append(f"and {board.broken} more broken and left out")
+        parts.append(f"and {board.broken} more broken and omitted")
     return ", ".join(parts) + "."
 
 
@@ -49,7 +49,7 @@ def _leaders(board: Board, tables: Sequence[Table]) -> Iterator[str]:
         if table.key in named:
             yield f"{names[table.key]}: {_leader(table)}."
     if len(led) > len(named):
-        yield f"{counted(len(led) - len(named), 'table')} with fewer rows or further below."
+        yield f"Not listed here: {counted(len(led) - len(named), 'more table')}."
 
 
 def _leader(table: Table) -> str:
@@ -61,9 +61,9 @@ def _leader(table: Table) -> str:
     if first.tied_with:
         parts.append(f"tied with {_listed([row.title for row in table.rows if row.name in first.tied_with])}")
     elif others and first.tied_with is None:
-        parts.append(f"{counted(table.seeds, 'seed')}, too few to tell rows apart")
+        parts.append(f"{counted(table.seeds, 'seed')}, too few to test differences between rows")
     elif others:
-        parts.append("tied with no other row")
+        parts.append("not tied with any other row")
     if first.gain is not None:
         p = "" if first.gain_p is None else f", p {p_text(first.gain_p)}"
         parts.append(f"gain {gain_text(metric, first.gain)}{p}")
@@ -74,11 +74,11 @@ def _neighbours(tables: Sequence[Table]) -> Iterator[str]:
     pairs = [pair for table in tables for pair in pairwise(table.rows) if _compared(pair)]
     tied = sum(two.name in (one.tied_with or ()) for one, two in pairs)
     seen = sorted(table.smallest_difference for table in tables if table.smallest_difference is not None)
-    lines = [f"Of {counted(len(pairs), 'pair')} of neighbours {tied} are not told apart."] if pairs else []
+    lines = [f"Tied: {tied} of {counted(len(pairs), 'pair')} of neighbouring rows."] if pairs else []
     if seen:
         low, high = f"{100 * seen[0]:.1f}", f"{100 * seen[-1]:.1f}"
         most = low if low == high else f"{low} to {high}"
-        lines.append(f"A difference of {most} points, by table, would be seen with a probability of 80 %.")
+        lines.append(f"A true difference of {most} points, depending on the table, is detected with a power of 80 %.")
     if lines:
         yield " ".join(lines)
 
@@ -100,7 +100,7 @@ def _coverage(tables: Sequence[Table]) -> Iterator[str]:
     missing = [f"{_listed(table.missing)}" for table in tables if table.missing]
     incomplete = sum(not row.complete for table in tables for row in table.rows)
     gaps = [f"{missing.count(what)} without {what}" for what in dict.fromkeys(missing)]
-    gaps = [f"of {counted(len(tables), 'table')} " + ", ".join(gaps)] if gaps else []
+    gaps = [f"of {counted(len(tables), 'table')}, {', '.join(gaps)}"] if gaps else []
     gaps += [f"{counted(incomplete, 'row')} without all seeds"] if incomplete else []
     if gaps:
         yield f"Gaps: {'; '.join(gaps)}."

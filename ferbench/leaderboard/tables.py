@@ -1,4 +1,4 @@
-"""From a frame of cells to tables: which rows stand together, and in which order."""
+"""Turn a frame of cells into tables: which rows share a table, and in which order."""
 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -40,11 +40,11 @@ FULL = Budget(ratio="1")
 
 @dataclass(frozen=True)
 class Row:
-    """One method in a table. An incomplete row has its headline by seed, and no mean of anything.
+    """One method in a table. An incomplete row has only its headline by seed, and no means.
 
-    Optimism and minutes are those of a training; a row that is tested on another set has none. `gain_p` is adjusted by
-    Holm over the gains of the table. `tied_with` names the rows that this one is not told apart from, and `groups` are
-    the groups of such rows that it is in, numbered from the best; there are none below five seeds.
+    Optimism and minutes belong to a training; a row that is tested on another dataset has none. `gain_p` is adjusted by
+    Holm over the gains of the table. `tied_with` names the rows that do not differ significantly from this one, and
+    `groups` are the groups of tied rows that it belongs to, numbered from the best; both need five seeds.
     """
 
     name: str
@@ -65,7 +65,7 @@ class Row:
 
     @property
     def complete(self) -> bool:
-        """Whether the row has as many seeds as any of its table, or one for every fold."""
+        """Whether no row of the table has more seeds; with folds, whether the row has one seed for every fold."""
         return len(self.by_seed) == self.most_seeds
 
 
@@ -73,9 +73,9 @@ class Row:
 class Table:
     """Rows that may be compared, the best first, and what a reader must know about them.
 
-    `class_counts` are the test images of each class, of all folds that have been tested where there are folds. `seeds`
-    is how many a complete row has. `smallest_difference` of the headline is what one comparison of two rows alone sees
-    with a probability of 80 %, in the median of the table's comparisons; None below two seeds.
+    `class_counts` are the test images of each class, with folds those of all tested folds. `seeds` is the number of
+    seeds of a complete row. `smallest_difference` is the true difference of the headline that a single comparison of
+    two rows detects with a power of 80 %, the median over the table's comparisons; None with fewer than two seeds.
     """
 
     key: Key
@@ -85,13 +85,13 @@ class Table:
     seeds: int
     smallest_difference: float | None
     missing: tuple[str, ...]
-    """Titles of mandatory rows that nobody ran."""
+    """Titles of missing mandatory rows."""
     notes: tuple[str, ...]
     published: tuple[Published, ...] = ()
 
     @property
     def blocks(self) -> tuple[ReportedBlock, ...]:
-        """Where the published values of its rows come from, in the order of their footnotes."""
+        """The origins of the published values of its rows, in the order of their footnotes."""
         return tuple(dict.fromkeys(value.block for value in self.published))
 
 
@@ -106,7 +106,7 @@ class Failure:
 
 @dataclass(frozen=True)
 class LeftOut:
-    """How many records no table shows, since they are not standard, and why."""
+    """The number of records that are in no table because they are not standard, and the reason."""
 
     reason: str
     records: int
@@ -114,20 +114,20 @@ class LeftOut:
 
 @dataclass(frozen=True)
 class Board:
-    """Everything that a leaderboard shows."""
+    """The content of a leaderboard."""
 
     tables: tuple[Table, ...]
     failures: tuple[Failure, ...]
     records: int
-    """All that hold, shown or not."""
+    """The number of valid records, shown or not."""
     left_out: tuple[LeftOut, ...] = ()
     broken: int = 0
-    """Records that do not hold, of which nothing is shown."""
+    """The number of invalid records, which are not shown."""
     not_reproduced: tuple[Published, ...] = ()
 
 
 def make_board(frame: pd.DataFrame, include_nonstandard: bool = False, published: Sequence[Published] = ()) -> Board:
-    """A pure function of the cells of a frame, whatever their order, of their predictions and of what papers print."""
+    """Make the board; the result depends only on the cells (in any order), their predictions and published values."""
     admitted = frame if include_nonstandard else frame[frame["standard"]]
     admitted = admitted.sort_values("folder", kind="stable")
     scored = admitted[admitted["status"] == "ok"]
@@ -137,7 +137,7 @@ def make_board(frame: pd.DataFrame, include_nonstandard: bool = False, published
         Failure(row["folder"], row["status"], row["error"] or "no reason recorded")
         for row in rows_of(admitted[admitted["status"] != "ok"])
     )
-    # Only here do published values come in: everything that is computed is computed without them.
+    # Published values are added only here, so that no computed number depends on them.
     book = AnswerBook()
     made = tuple(_beside_published(_table(key, groups, book), published) for key in keys)
     shown = {value for table in made for value in table.published}
@@ -157,7 +157,7 @@ def grouped(cells: pd.DataFrame) -> dict[Key, Rows]:
 
 
 def better_baseline(rows: Rows, headline: Headline) -> str | None:
-    """The supervised row with the higher mean headline, over the seeds that both have where they share some."""
+    """The supervised row with the higher mean headline, over the shared seeds if any; None if there is none."""
     present = {name: rows[name] for name in BASELINES if name in rows}
     shared = set.intersection(*(set(cells["seed"]) for cells in present.values())) if present else set()
     if shared:
@@ -169,7 +169,7 @@ def _table(key: Key, groups: Mapping[Key, Rows], book: AnswerBook) -> Table:
     rows = groups[key]
     cells = pd.concat(rows.values())
     most = key.folds or max(map(len, rows.values()))
-    # supervised rows use no pool, so a table with a pool takes them from the table without one
+    # Supervised rows use no pool, so a table with a pool takes them from the table without one.
     supervised = {**groups.get(replace(key, pool=None), {}), **rows}
     baseline = better_baseline(supervised, key.headline)
     full = groups.get(replace(key, budget=FULL, pool=None), {})
@@ -211,7 +211,7 @@ def _rows(
     images: Mapping[str, int],
     book: AnswerBook,
 ) -> tuple[tuple[Row, ...], Standing]:
-    """The rows, the best first and incomplete ones last, and how the complete ones stand."""
+    """The rows, best first and incomplete ones last, and the comparisons of the complete ones."""
     metric = BY_KEY[key.headline]
     own = {name: rows_of(cells) for name, cells in rows.items()}
     over = rows_of(supervised[baseline]) if baseline else None
@@ -239,7 +239,7 @@ def _rows(
 
 
 def _row(cells: pd.DataFrame, key: Key, most: int) -> Row:
-    """A row without what its predictions and other rows say of it."""
+    """A row without the numbers that need predictions or other rows."""
     scores = cells[key.headline]
     row = Row(
         name=cells["row"].iloc[0],
@@ -262,7 +262,7 @@ def _row(cells: pd.DataFrame, key: Key, most: int) -> Row:
 
 
 def _metrics(cells: Sequence[Cell], book: AnswerBook) -> dict[str, Spread]:
-    """The mean of each metric, its interval within the metric's range; one that some cell lacks has none."""
+    """The mean of each metric that all cells have, its interval clipped to the metric's range."""
     scores = {metric: scores_of(cells, metric, book) for metric in METRICS}
     return {
         metric.key: within(each.spread(), metric.low, metric.high)
@@ -272,7 +272,7 @@ def _metrics(cells: Sequence[Cell], book: AnswerBook) -> dict[str, Spread]:
 
 
 def _left_out(cells: pd.DataFrame) -> Iterator[LeftOut]:
-    """Why the records of a frame are not standard."""
+    """Count the records of a frame by the reason why they are not standard."""
     reasons = pd.Series([_reason(cell) for cell in rows_of(cells)], dtype=object)
     for reason, number in sorted(reasons.value_counts().items()):
         yield LeftOut(str(reason), int(number))
@@ -287,7 +287,7 @@ def _reason(cell: Cell) -> str:
 
 
 def _beside_published(table: Table, published: Iterable[Published]) -> Table:
-    """The table with what papers print for its rows on the same dataset, classes, labels and test set."""
+    """The table with the published values of its rows for the same dataset, classes, labels and test set."""
     key = table.key
     if not key.standard or key.pool is not None or key.test_on is not None:
         return table

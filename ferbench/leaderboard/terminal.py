@@ -1,4 +1,4 @@
-"""A board on a terminal: all columns where they fit, the main ones where they do not."""
+"""Print a board on a terminal, with as many columns as fit."""
 
 import sys
 from collections.abc import Sequence
@@ -20,7 +20,7 @@ WIDEST = 1000
 
 
 def print_board(board: Board) -> None:
-    """Every table with its notes, then the cells that have no result. Into a file or a pipe all columns are written."""
+    """Print every table with its notes, then the cells without a result. A file or a pipe gets all columns."""
     console = Console(highlight=False) if sys.stdout.isatty() else Console(highlight=False, width=WIDEST)
     names = headings([table.key for table in board.tables])
     for table in board.tables:
@@ -44,7 +44,7 @@ def _print_table(console: Console, table: Table, heading: str) -> None:
 
 
 def _fitting(console: Console, table: Table) -> Grid:
-    """The table with as many columns as the terminal is wide enough for."""
+    """The table with as many columns as fit the width of the terminal."""
     shown = list(text_columns(table))
     ranked = sorted(
         (column for column in shown if column.dropped is not None), key=lambda column: column.dropped or 0, reverse=True
@@ -70,6 +70,6 @@ def _grid(table: Table, shown: Sequence[Column]) -> Grid:
 
 
 def _text(column: Column, row: Row, table: Table) -> str:
-    if column.key == "seeds" and not row.complete:  # a note below the table says so in full
+    if column.key == "seeds" and not row.complete:  # a note below the table gives the details
         return f"{len(row.by_seed)} of {row.most_seeds}"
     return column.text(row, table)

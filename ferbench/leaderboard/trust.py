@@ -1,6 +1,6 @@
-"""How far each cell of a board was checked, and by what: `trust.json`, which the machines write that check.
+"""How far each cell of a board was checked, and how: `trust.json`, written by the machines that check.
 
-An entry is evidence, not a level: what it is worth is computed, from the entry and from the files that it is bound to.
+An entry is evidence, not a level: the level is computed from the entry and from the files that it is bound to.
 """
 
 from collections import Counter
@@ -29,7 +29,7 @@ LEVELS: tuple[Level, ...] = get_args(Level)
 TRUST: Final = "trust.json"
 MAX_TRUST_BYTES = 100_000_000
 CHECKER_VERSION = 1
-"""Of what re-evaluation and reproduction demand; what another version has found does not count."""
+"""Version of the requirements of re-evaluation and reproduction; findings of another version do not count."""
 FIRST_EDITION = "1"
 
 Digest = Annotated[str, Field(pattern=HEX64)]
@@ -41,7 +41,7 @@ def _today() -> str:
 
 
 class Files(Strict):
-    """What an entry is bound to, each by its SHA-256."""
+    """The SHA-256 of each file that an entry is bound to."""
 
     record: Digest = Field(description="of record.json")
     predictions: Digest = Field(description="of predictions.parquet")
@@ -50,9 +50,9 @@ class Files(Strict):
 
     @classmethod
     def beside(cls, path: Path, record: Record) -> Self:
-        """Those of a record with a result, as they are now; raises OSError where one is missing.
+        """The current files of a record with a result; raises OSError if one is missing.
 
-        A model need not lie there; one that does must be the record's.
+        The model's file is optional: without it, the digest in the record is used.
         """
         assert record.result is not None
         model = path.parent / MODEL
@@ -65,60 +65,60 @@ class Files(Strict):
 
 
 class ReEvaluation(Strict):
-    """The model's file was loaded into a net of known code, and gives the predictions of the record."""
+    """The model's file was loaded into a net of known code, and it gives the predictions of the record."""
 
     checked_on: str = Field(default_factory=_today, description="day, in UTC")
-    largest_difference: float = Field(ge=0, description="of a logit of the test split")
-    other_classes: int = Field(ge=0, description="test images whose predicted class is another")
+    largest_difference: float = Field(ge=0, description="largest absolute difference of a logit on the test split")
+    other_classes: int = Field(ge=0, description="number of test images with a different predicted class")
 
 
 class Reproduction(Strict):
-    """The cell was trained again, and its method has passed the audit for leaks."""
+    """The cell was trained again, and its method passed the audit for leaks."""
 
     checked_on: str = Field(default_factory=_today, description="day, in UTC")
     equal: bool = Field(description="whether every field of the result is equal, bit for bit")
     headline: Share = Field(description="the headline of the new run")
     spread: float | None = Field(
-        ge=0, description="how far the seeds of the row lie apart, which the difference is within; null where equal"
+        ge=0, description="range of the row's seeds, which the difference does not exceed; null if equal"
     )
 
     @classmethod
     def of(cls, recorded: Record, now: Result, *, same_kind: bool, spread: float | None) -> Self:
-        """What a new run says of a record; raises VerificationError where it is not the recorded result.
+        """The evidence of a new run; raises VerificationError if it does not reproduce the recorded result.
 
-        On the `same_kind` of machine, with the same versions and code, that is one that is equal bit for bit; elsewhere
-        one whose headline is no further away than the seeds of the row are from each other, the `spread`.
+        On the `same_kind` of machine, with the same versions and code, the result must be equal bit for bit. Elsewhere
+        its headline may differ by at most `spread`, the range of the seeds of the row.
         """
         assert recorded.result is not None
         before, after = (getattr(result.metrics, recorded.headline) for result in (recorded.result, now))
         if not (changed := result_differences(recorded.result, now)):
             return cls(equal=True, headline=after, spread=None)
-        text = f"{recorded.headline} is {100 * after:.2f} %, recorded are {100 * before:.2f} %"
+        text = f"{recorded.headline} is {100 * after:.2f} %, the record says {100 * before:.2f} %"
         if same_kind:
             names = ", ".join(difference.name for difference in changed[:3])
             raise VerificationError(f"on the same kind of machine {names} differ; {text}")
         if spread is None:
-            raise VerificationError(f"not equal, and one seed has no spread to compare with; {text}")
+            raise VerificationError(f"not equal, and a row with one seed has no range to compare with; {text}")
         if abs(after - before) > spread:
-            raise VerificationError(f"{text}; the seeds of the row lie {100 * spread:.2f} points apart")
+            raise VerificationError(f"{text}; the seeds of the row are only {100 * spread:.2f} points apart")
         return cls(equal=False, headline=after, spread=spread)
 
 
 class Entry(Strict):
-    """What was found of one cell; it counts while its files, the checker's version and the edition are these."""
+    """The evidence for one cell; it counts as long as its files, the checker's version and the edition are the same."""
 
-    files: Files = Field(description="what was looked at")
-    checker: int = Field(ge=1, description="version of the checker's demands")
+    files: Files = Field(description="the checked files")
+    checker: int = Field(ge=1, description="version of the checker's requirements")
     edition: str = Field(description="edition of the board")
     re_evaluation: ReEvaluation | None = Field(default=None, description="null if the model was not loaded")
     reproduction: Reproduction | None = Field(default=None, description="null if the cell was not run again")
 
     @property
     def level(self) -> Level:
-        """What the evidence is worth.
+        """The level that the evidence supports.
 
-        A result that is only near the recorded one vouches for a record whose model was looked at: without it nothing
-        says that the numbers of the record, which may be near by intention, are those of a model at all.
+        A new result that is only near the recorded one counts only if the record's model was re-evaluated too.
+        Otherwise somebody could write near numbers into a record without a model.
         """
         if self.reproduction and (self.reproduction.equal or self.re_evaluation):
             return "reproduced"
@@ -126,23 +126,25 @@ class Entry(Strict):
 
 
 class Scoring(Strict):
-    """The one score of a cell in an edition on images that nobody else has."""
+    """The one score of a cell in an edition, on images that only the maintainers have."""
 
     edition: str = Field(description="edition of the board")
-    cell_id: Digest = Field(description="of the cell")
+    cell_id: Digest = Field(description="identifier of the cell")
     model: Digest = Field(description="SHA-256 of the model's file")
-    score: Share = Field(description="the headline, rounded to 0.001, which is 0.1 points")
+    score: Share = Field(description="the headline, rounded to 0.001 (0.1 points)")
 
 
 class Dispute(Strict):
-    """Somebody has said in public why a row should not be believed; it is shown beside the row and settles nothing."""
+    """A public objection to a row; it is shown with the row and does not change its level."""
 
-    place: str = Field(min_length=1, description="folder of a cell below the records, or one above: a whole row's")
+    place: str = Field(
+        min_length=1, description="folder of a cell relative to the records, or a parent folder for a whole row"
+    )
     reason: str = Field(min_length=1, max_length=300, description="what is disputed, in a sentence")
     link: str = Field(pattern=r"^https://[^\s]+$", max_length=300, description="where it is discussed")
 
     def about(self, folder: str) -> bool:
-        """Whether it is about the cell of a folder."""
+        """Whether the objection is about the cell in this folder."""
         return Path(folder).is_relative_to(self.place)
 
 
@@ -150,12 +152,12 @@ class Trust(Strict):
     """The content of `trust.json`."""
 
     edition: str = Field(default=FIRST_EDITION, min_length=1, description="edition of the board")
-    entries: dict[str, Entry] = Field(default={}, description="by the folder of the cell below the records")
+    entries: dict[str, Entry] = Field(default={}, description="by the folder of the cell relative to the records")
     scorings: list[Scoring] = Field(default=[], description="on private renders, of all editions")
     disputes: list[Dispute] = Field(default=[], description="written by hand")
 
     def standing(self, path: Path, record: Record) -> Entry | None:
-        """The entry of a record with a result if it counts; an edit of any of its files ends that."""
+        """The entry of a record, or None if it does not count: no result, another version, or a changed file."""
         entry = self.entries.get(str(record.cell.folder()))
         if entry is None or record.result is None:
             return None
@@ -167,7 +169,7 @@ class Trust(Strict):
             return None
 
     def noting(self, path: Path, record: Record, evidence: ReEvaluation | Reproduction) -> "Trust":
-        """The same with a piece of evidence; what was found of other files, or by another checker, is dropped."""
+        """A copy with this evidence added; evidence for other files or of another checker version is dropped."""
         entry = self.standing(path, record) or Entry(
             files=Files.beside(path, record), checker=CHECKER_VERSION, edition=self.edition
         )
@@ -176,17 +178,17 @@ class Trust(Strict):
         return self.model_copy(update={"entries": {**self.entries, str(record.cell.folder()): noted}})
 
     def scoring_of(self, cell: Cell) -> Scoring | None:
-        """The scoring of a cell in this edition, whichever model it was of."""
+        """The scoring of a cell in this edition, of any model."""
         same = (one for one in self.scorings if (one.edition, one.cell_id) == (self.edition, cell.cell_id))
         return next(same, None)
 
     def scored(self, record: Record, score: float) -> "Trust":
-        """The same with the score of a record's model; raises VerificationError for a second one in an edition."""
+        """A copy with the score of a record's model; raises VerificationError if the cell has one in this edition."""
         assert record.result is not None
         if self.scoring_of(record.cell) is not None:
             raise VerificationError(
-                f"{record.cell.folder()} has its score on the private render of edition {self.edition}; it is scored "
-                "again in the next one"
+                f"{record.cell.folder()} already has a score on the private render of edition {self.edition}; score it "
+                "again in the next edition"
             )
         model, rounded = record.result.model_digest, round(score, 3)
         scoring = Scoring(edition=self.edition, cell_id=record.cell.cell_id, model=model, score=rounded)
@@ -194,7 +196,7 @@ class Trust(Strict):
 
 
 def read_trust(path: Path) -> Trust:
-    """What a file says; nothing where there is none. Raises VerificationError naming file and defect."""
+    """Read a file; an empty Trust if it does not exist. Raises VerificationError that names file and defect."""
     if not path.exists():
         return Trust()
     try:
@@ -205,10 +207,10 @@ def read_trust(path: Path) -> Trust:
 
 
 class TrustFile:
-    """A `trust.json` that is added to: each finding is on disk before the next is sought."""
+    """A `trust.json` to add to: every finding is on disk before the next check begins."""
 
     def __init__(self, path: Path) -> None:
-        """Raises VerificationError for a broken file, DataError for one that cannot be written."""
+        """Raises VerificationError if the file is broken, DataError if it cannot be written."""
         self.path, self.trust = path, read_trust(path)
         self._write(self.trust)
 
@@ -217,7 +219,7 @@ class TrustFile:
         self._write(self.trust.noting(path, record, evidence))
 
     def score(self, record: Record, score: float) -> None:
-        """Add a score; raises VerificationError for a second one of a cell in an edition."""
+        """Add a score; raises VerificationError if the cell has one in this edition."""
         self._write(self.trust.scored(record, score))
 
     def _write(self, trust: Trust) -> None:
@@ -226,7 +228,7 @@ class TrustFile:
 
 
 def level_of(path: Path, record: Record, consistency: Consistency, trust: Trust) -> Level:
-    """How far a record was checked, given what its verification came to."""
+    """The level of a record, given the level `consistency` of its verification."""
     if consistency == "inconsistent":
         return "submitted"
     entry = trust.standing(path, record)
@@ -236,7 +238,7 @@ def level_of(path: Path, record: Record, consistency: Consistency, trust: Trust)
 
 @dataclass(frozen=True)
 class RowTrust:
-    """What is known of a row: how many of its cells have which level; a score where each cell has one."""
+    """The trust in a row: the number of its cells by level, and the mean private score if every cell has one."""
 
     levels: Mapping[Level, int] = field(default_factory=dict)
     private_score: float | None = None
@@ -269,7 +271,7 @@ class _CellTrust:
 
 def _of_cell(path: str, folder: str, consistency: Consistency | None, trust: Trust) -> _CellTrust:
     disputes = tuple(dispute for dispute in trust.disputes if dispute.about(folder))
-    if consistency is None:  # a record in memory, with no file to look at
+    if consistency is None:  # a record in memory, without files
         return _CellTrust("submitted", None, disputes)
     record, score = read_record(Path(path)), None
     level = level_of(Path(path), record, consistency, trust)
@@ -280,7 +282,7 @@ def _of_cell(path: str, folder: str, consistency: Consistency | None, trust: Tru
 
 
 def row_trust(cells: pd.DataFrame) -> RowTrust:
-    """What is known of a row of a frame; nothing where `with_trust` has not looked at it."""
+    """The trust in a row of a frame; all its cells count as submitted if `with_trust` did not add the columns."""
     if "trust" not in cells:
         return RowTrust({"submitted": len(cells)})
     counts: Counter[Level] = Counter(cells["trust"])

@@ -1,4 +1,4 @@
-"""The words and numbers of a table, the same for every output that people read; escaping is up to the output."""
+"""The texts and numbers of a table, the same for every output for people; each output escapes them itself."""
 
 from collections.abc import Iterator, Sequence
 from itertools import groupby
@@ -14,7 +14,7 @@ from ferbench.render.numbers import NONE, sentence_case
 
 
 def published_text(row: Row, table: Table) -> str:
-    """`84.42 [1]`: what papers print for the row, and which footnote says where."""
+    """`84.42 [1]`: the published values of the row, each with the number of its footnote."""
     texts = []
     for value in table.published:
         if value.method == row.name:
@@ -25,7 +25,7 @@ def published_text(row: Row, table: Table) -> str:
 
 
 def footnotes(table: Table) -> tuple[str, ...]:
-    """Where published values come from, what they were selected on, and what else is not as in the table."""
+    """The origin of the published values, their selection, and other differences from the table."""
     here = f"Here: {table.key.backbone}, {start_text(table.key.init)}."
     notes = []
     for mark, block in enumerate(table.blocks, 1):
@@ -36,7 +36,7 @@ def footnotes(table: Table) -> tuple[str, ...]:
 
 
 def all_notes(table: Table) -> tuple[str, ...]:
-    """What stands below a table: its own notes, then the footnotes."""
+    """The texts below a table: its own notes, then the footnotes."""
     return (*table.notes, *footnotes(table))
 
 
@@ -46,7 +46,7 @@ def origin_heading(origin: Origin) -> str:
 
 
 def provenance(origin: Origin) -> tuple[tuple[str, str], ...]:
-    """What a reader must know of published numbers, each fact with its name."""
+    """Names and texts of the facts about published values."""
     return (
         ("Address", origin.address),
         ("Selected on", origin.selected_on),
@@ -63,19 +63,19 @@ def block_heading(block: ReportedBlock) -> str:
 
 
 def how_to_measure(values: Sequence[Published]) -> list[tuple[str, str]]:
-    """What a command does for one block of published values, and the command."""
+    """Pairs for one block of published values: what a command does, and the command."""
     does = "Train as the paper does" if values[0].block.origin.reproduced_by else "Measure under the usual protocol"
     return [(does, command) for command in commands(values)]
 
 
 def published_columns(values: Sequence[Published]) -> tuple[str, ...]:
-    """The budgets of one block of published values."""
+    """The header of one block of published values: `Method`, then its budgets."""
     budgets = sorted({value.budget for value in values}, key=lambda budget: budget.order())
     return ("Method", *(budget.title() for budget in budgets))
 
 
 def published_rows(values: Sequence[Published]) -> list[tuple[str, ...]]:
-    """The methods of one block of published values; a value that is missing stands in a measured table."""
+    """The methods of one block of published values; values that are shown in a measured table become `above`."""
     _, *budgets = published_columns(values)
     texts: dict[str, dict[str, str]] = {}
     for value in values:
@@ -84,7 +84,7 @@ def published_rows(values: Sequence[Published]) -> list[tuple[str, ...]]:
 
 
 def recall_columns(table: Table) -> tuple[str, ...]:
-    """Class names with the number of their test images."""
+    """The header of the recalls: class names with the number of their test images."""
     counts = zip(table.key.class_names, table.class_counts, strict=True)
     return ("Method", *(f"{name} ({count})" for name, count in counts))
 
@@ -95,7 +95,7 @@ def recall_cells(row: Row) -> tuple[str, ...]:
 
 
 def recall_text(value: Recall | None) -> str:
-    """`18.0 (10–31)`, in percent; with a star where it differs from the baseline's, all classes considered."""
+    """`18.0 (10–31)*`, in percent; the star means: differs from the baseline, adjusted over all classes."""
     if value is None:
         return NONE
     star = "*" if value.p is not None and value.p < LEVEL else ""
@@ -103,7 +103,7 @@ def recall_text(value: Recall | None) -> str:
 
 
 def seeds(row: Row) -> str:
-    """How many seeds there are, and which: `5 (0–4)`."""
+    """`5 (0–4)`: number of seeds, and which."""
     if not row.complete:
         return f"incomplete ({len(row.by_seed)} of {row.most_seeds} seeds)"
     numbers = sorted(row.by_seed)
@@ -141,7 +141,7 @@ def place_text(row: Row, table: Table) -> str:
 
 
 def tied_text(row: Row, table: Table) -> str:
-    """`1, 3–5`: the numbers of the rows that this one is not told apart from; `none` if there are none."""
+    """`1, 3–5`: the numbers of the rows that are tied with this one; `none` if there are none."""
     if row.tied_with is None:
         return NONE
     places = [place for place, other in enumerate(table.rows, 1) if other.name in row.tied_with]
@@ -158,7 +158,7 @@ def p_text(p: float | None) -> str:
 
 
 def trust_text(row: Row) -> str:
-    """`consistent (2 of 5 reproduced), disputed`: the lowest level of the row's cells, and how many are above it."""
+    """`consistent (2 of 5 reproduced), disputed`: lowest level of the row's cells, and how many have the highest."""
     trust = row.trust
     highest = max(trust.levels, key=LEVELS.index, default=trust.level)
     more = f" ({trust.levels[highest]} of {sum(trust.levels.values())} {highest})" if highest != trust.level else ""
@@ -166,7 +166,7 @@ def trust_text(row: Row) -> str:
 
 
 def private_text(metric: Metric, row: Row) -> str:
-    """`86.1 (-0.4)`: the score on images that nobody else has, and how far that is from the row's own."""
+    """`86.1 (-0.4)`: the score on private images, and its distance from the row's own score."""
     score, own = row.trust.private_score, row.metrics.get(metric.key)
     if score is None or own is None:
         return NONE
@@ -178,17 +178,17 @@ def heading(key: Key) -> str:
     pool = "" if key.pool is None else f", unlabeled pool {key.pool}"
     data = f"{key.dataset}, {key.classes} classes"
     if key.test_on is not None:
-        data = f"trained on {data}, tested on {key.test_on} ({len(key.class_names)} classes of both)"
+        data = f"trained on {data}, tested on {key.test_on} ({len(key.class_names)} shared classes)"
     title = f"{data}, {key.budget.title()}{pool}, {key.protocol}, {key.backbone}"
     if key.standard:
         return title
     reasons = ["the protocol is a draft"] if key.draft else []
     reasons += [f"overrides {key.protocol_overrides}"] if key.protocol_overrides else []
-    return f"Not standard ({', '.join(reasons) or 'options, seeds or ratios of its own'}): {title}"
+    return f"Not standard ({', '.join(reasons) or 'custom options, seeds or ratios'}): {title}"
 
 
 def headings(keys: Sequence[Key]) -> dict[Key, str]:
-    """The heading of each table of a board; tables that would share one are named by what differs between them."""
+    """The heading of each table of a board; equal headings are extended by the fields that differ."""
     same: dict[str, list[Key]] = {}
     for key in keys:
         same.setdefault(heading(key), []).append(key)
@@ -201,7 +201,7 @@ def _apart(title: str, key: Key, alike: Sequence[Key]) -> str:
 
 
 def _further(key: Key) -> Iterator[tuple[str, str]]:
-    """What a heading does not say of a table unless it must."""
+    """Names and texts of fields that a heading shows only if it would not be unique otherwise."""
     yield "init", start_text(key.init)
     yield "precision", key.precision
     yield "data", f"data {key.data[:12]}"
@@ -212,10 +212,10 @@ def _further(key: Key) -> Iterator[tuple[str, str]]:
 
 
 def caption(table: Table) -> str:
-    """What all rows of a table share, besides what its heading says."""
+    """The conditions that all rows of a table share, besides those in its heading."""
     key = table.key
     folds = f" in {key.folds} folds of subjects" if key.folds else ""
-    order = "" if key.headline == "accuracy" else f", ordered by {BY_KEY[key.headline].title}, which gains are in"
+    order = "" if key.headline == "accuracy" else f", ordered by {BY_KEY[key.headline].title} (gains too)"
     return (
         f"Protocol {key.protocol}{order}, backbone {key.backbone}, {start_text(key.init)}, {key.precision}, "
         f"{sum(table.class_counts)} test images{folds}, data {key.data[:12] or 'unknown'}"
@@ -223,7 +223,7 @@ def caption(table: Table) -> str:
 
 
 def _of_the_test_set() -> Iterator[tuple[str, str]]:
-    """What the metrics are: those in percent together, each other one with its range."""
+    """Explain the metrics: those in percent together, each other one with its range."""
     metrics = shown_in("tables")
     percent = ", ".join(metric.short_title for metric in metrics if metric.percent)
     yield sentence_case(percent), "test set, in percent: mean ± standard deviation over seeds"
@@ -237,27 +237,27 @@ EXPLANATION = (
     *_of_the_test_set(),
     (
         "95 % interval",
-        "of the mean that rows are ordered by: accuracy, unless the table says otherwise. All intervals and p have the "
-        "variance of seeds and of the shared test images, that of ECE and of optimism of seeds alone",
+        "of the mean that orders the rows: accuracy, unless the table says otherwise. All intervals and p cover the "
+        "variance of seeds and of the shared test images; those of ECE and of optimism cover that of seeds only",
     ),
     (
         "Gain, p",
-        "accuracy (or what the table is ordered by) minus that of the better supervised row, in points: mean over the "
-        "seeds that both rows have, its 95 % interval, and p adjusted by Holm over the gains of the table",
+        "accuracy (or the metric that orders the table) minus that of the better supervised row, in points: mean over "
+        "the seeds that both rows have, its 95 % interval, and p adjusted by Holm over the gains of the table",
     ),
     (
         "Tied with",
-        "numbers of the rows that this one is not told apart from: p of 0.05 or more, adjusted by Holm over all pairs "
-        "of the table, of which there are more than gains; from five seeds",
+        "numbers of the rows that do not differ significantly from this one: p of 0.05 or more, adjusted by Holm over "
+        "all pairs of the table, which are more than the gains; needs five seeds",
     ),
-    ("Recall", "of each class: mean over seeds and Wilson's 95 % interval for at most so many images as the class has"),
-    ("Optimism", "what choosing the best test evaluation would have added to it; never part of it"),
+    ("Recall", "of each class: mean over seeds and Wilson's 95 % interval for at most the number of its test images"),
+    ("Optimism", "how much higher the score of the best test evaluation is; never part of the score"),
     ("Image passes, minutes", "per cell: images sent through the backbone in training, and the median time"),
     ("Labels", "training images whose label the method saw"),
     (
         "Trust",
-        "the lowest level of the row's cells: submitted, consistent (it agrees with itself), re-evaluated (its model "
-        "gives its predictions), reproduced (trained again here, and audited for leaks); docs/trust.md says what each "
-        "is worth",
+        "the lowest level of the row's cells: submitted, consistent (the record agrees with itself), re-evaluated (its "
+        "model gives its predictions), reproduced (trained again here, and audited for leaks); docs/trust.md explains "
+        "the levels",
     ),
 )

@@ -1,4 +1,4 @@
-"""The account of a whole set: what its reader says, and every file below the root that it has not touched."""
+"""The account of a whole dataset: the entries of its reader, and every file below the root that it did not read."""
 
 import os
 from collections import Counter
@@ -20,14 +20,14 @@ from ferbench.readers.streams import StreamedDataset
 from ferbench.readers.text import suffix_of
 
 LABELS = (".txt", ".csv", ".json", ".xml", ".npy", ".mat", ".pts")
-"""Endings of files of which only some are looked into: there may be a million labels of one image each."""
+"""Suffixes of which only `SOME` files are opened: there may be a million files with the labels of one image each."""
 SOME = 100
 
 
 def take_account(dataset: Dataset) -> Account:
-    """Read the whole set once, without decoding, and say what has become of everything that it is given."""
+    """Read the whole dataset once, without decoding, and return what became of each of its files and entries."""
     with readable(dataset):
-        _ = dataset.info  # some readers go through all samples for it, which must not count twice
+        _ = dataset.info  # some readers iterate over all samples for it, which must not be counted twice
         account = dataset.account = Account(dataset.root, dataset.options.ignore or dataset.account.patterns)
         _add_entries(dataset, account)
     add_files(dataset)
@@ -35,19 +35,19 @@ def take_account(dataset: Dataset) -> Account:
 
 
 def add_files(dataset: Dataset) -> None:
-    """Add every file below the root that a reader, which has read all, has not touched."""
+    """Add every file below the root that the reader, which has finished, did not read."""
     if dataset.root is not None and dataset.root.is_dir():
         _Walk(dataset, dataset.account).run(dataset.root)
     dataset.account.is_complete = True
 
 
 def unused_lines(account: Account) -> list[str]:
-    """What looks like data and is not used, a line for each reason."""
+    """The unused files and entries that look like data, one line per reason."""
     return [f"{line.count:,} {line.what}: {', '.join(line.examples)}: {line.reason}" for line in account.unused()]
 
 
 def refuse_unused(dataset: Dataset) -> None:
-    """Raises DataError where something of a set looks like data and is not used; its account must be complete."""
+    """Raises DataError if a part of the dataset looks like data and is not used; the account must be complete."""
     if lines := unused_lines(dataset.account):
         raise DataError(
             f"{dataset.root}: {dataset.account.count('unused'):,} parts look like data and are not used; move them "
@@ -57,7 +57,7 @@ def refuse_unused(dataset: Dataset) -> None:
 
 @contextmanager
 def readable(dataset: Dataset) -> Iterator[None]:
-    """A block that reads the source of a set: what the system refuses is a DataError that names it."""
+    """A block that reads the source of a dataset; an OSError becomes a DataError that names the file."""
     try:
         yield
     except OSError as error:
@@ -79,7 +79,7 @@ def _add_entries(dataset: Dataset, account: Account) -> None:
 
 
 def _entries(dataset: Dataset) -> Iterator[Sample | Damage]:
-    """The samples; of a stream without their bytes, which may take hours to read."""
+    """The samples; those of a stream without their bytes, which may take hours to read."""
     if not isinstance(dataset, StreamedDataset):
         yield from dataset.samples()
         return
@@ -93,7 +93,7 @@ def _entries(dataset: Dataset) -> Iterator[Sample | Damage]:
 
 
 def _add_damage(account: Account, damage: Damage) -> None:
-    account.add("entry", damage.record, "damage", "gives no image; listed below")
+    account.add("entry", damage.record, "damage", "could not be used; listed below")
     account.reasons[damage.record] = damage.reason
     if (label := damage.unknown_label) is not None:
         account.unknown_labels[label] = account.unknown_labels.get(label, 0) + 1
@@ -106,12 +106,12 @@ class _Walk:
         self._data_suffixes, self._account = dataset.data_suffixes, account
         self._touched = np.unique(np.frombuffer(account.touched, np.int64))
         self._candidates: list[tuple[Path, str, str]] = []
-        """Files that nobody has touched and that look like data: path, name and reason."""
+        """Files that the reader did not read and that look like data: path, name and reason."""
         self._link_targets: set[str] = set()
         self._looked_into: Counter[str] = Counter()
 
     def run(self, root: Path) -> None:
-        """Add every file that was not touched to the account."""
+        """Add every file that the reader did not read to the account."""
         real_root = os.path.realpath(root)
         folders = [(Path(real_root), "")]
         while folders:
@@ -142,10 +142,10 @@ class _Walk:
         return np.isin(keys, self._touched)
 
     def _untouched(self, entry: os.DirEntry[str], below: str, root: str) -> None:
-        """Say what becomes of a file or a link that gives no sample."""
+        """Add a file or a link without a sample to the account."""
         account, name = self._account, entry.name.lower()
         if (known := self._reason_of(below)) and known[0] == below:
-            return  # it has its own line
+            return  # the account has it already
         if any(is_hidden(part) for part in below.split("/")):
             account.ignore("file", below, "hidden, or left by an operating system")
         elif name.endswith(IMAGE_SUFFIXES) and (pattern := matching([pattern for pattern, _ in account.left], below)):
@@ -158,7 +158,7 @@ class _Walk:
             self._look(entry, below, "")
 
     def _reason_of(self, below: str) -> tuple[str, str] | None:
-        """Why a file, or a folder that it lies in, gives no sample, after its name."""
+        """Name and reason of this file or the nearest folder above it, if the account lists it as damaged."""
         while below:
             if below in self._account.reasons:
                 return below, self._account.reasons[below]
@@ -170,23 +170,23 @@ class _Walk:
         if target in self._account.folders.values():
             return
         if Path(target).is_relative_to(root):
-            self._account.ignore("file", below, "a link to what is looked at where it lies")
+            self._account.ignore("file", below, "a link to a file or folder below the root, which is read there")
         elif os.path.isdir(target):
             self._account.leave("file", below, "a link to a folder outside the root; put the folder itself there")
         elif os.path.isfile(target) and self._is_data(entry.name.lower()):
             self._account.leave("file", below, "a link to a file outside the root; put the file itself there")
         else:
-            self._account.ignore("file", below, "a link to no image")
+            self._account.ignore("file", below, "a link to something that is not an image")
 
     def _is_data(self, name: str) -> bool:
-        """Whether the name of a file, in lower case, says that it is data."""
+        """Whether the name of a file, in lower case, looks like data."""
         return bool(name.endswith(self._data_suffixes) or unread_image(name) or is_archive(name))
 
     def _look(self, entry: os.DirEntry[str], below: str, reason: str) -> None:
-        """A file that gives no sample: unused where it looks like data."""
+        """Add a file without a sample: as unused if it looks like data, otherwise as ignored."""
         name, account = entry.name.lower(), self._account
         if not entry.is_file(follow_symlinks=False):
-            account.ignore("file", below, "no regular file")
+            account.ignore("file", below, "not a regular file")
             return
         try:
             beginning = self._beginning(entry.path, suffix_of(name))
@@ -201,10 +201,10 @@ class _Walk:
             outcome, why = look_into(Path(entry.path), beginning)
             (account.leave if outcome == "unused" else account.ignore)("file", below, why)
         else:
-            account.ignore("file", below, f"no image: *{suffix_of(name)}" if suffix_of(name) else "no image")
+            account.ignore("file", below, f"not an image: *{suffix_of(name)}" if suffix_of(name) else "not an image")
 
     def _beginning(self, path: str, ending: str) -> bytes:
-        """The first bytes of a file, nothing of one of many labels."""
+        """The first bytes of a file; empty for files with labels after the first `SOME` ones."""
         self._looked_into[ending] += 1
         if ending in LABELS and self._looked_into[ending] > SOME:
             return b""

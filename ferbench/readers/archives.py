@@ -1,4 +1,4 @@
-"""Archives that lie beside data: they look like data that was not used where they hold images that lie nowhere else."""
+"""Archives next to data: they count as unused data if they contain images that are not unpacked."""
 
 import bz2
 import gzip
@@ -16,47 +16,47 @@ from ferbench.readers.paths import below, is_hidden
 from ferbench.readers.tars import BAD_TAR, members
 
 BEGINNING = 512
-"""Bytes of a file that tell an archive: tar has its mark behind the first name."""
+"""Bytes at the beginning of a file that identify an archive; the mark of tar comes after the first name."""
 MOST_UNPACKED = 2**28
-"""Bytes of a compressed archive that are looked through; those of a large set would take many minutes."""
+"""Most bytes of a compressed archive that are read; the archive of a large dataset would take many minutes."""
 
 OPENERS: Mapping[bytes, Callable[[Path], Any]] = {
     b"\x1f\x8b": gzip.open,
     b"BZh": bz2.open,
     b"\xfd7zXZ\0": lzma.open,
 }
-"""How compressed files begin, and what reads them."""
+"""The first bytes of compressed files, and the functions that open them."""
 CLOSED = (b"Rar!\x1a\x07", b"7z\xbc\xaf\x27\x1c", b"\x28\xb5\x2f\xfd")
-"""How archives of RAR, 7-Zip and Zstandard begin, which nothing here reads."""
+"""The first bytes of RAR, 7-Zip and Zstandard archives, which ferbench cannot open."""
 ZIP = (b"PK\3\4", b"PK\5\6", b"PK\7\x08")
 ENDINGS = (".zip", ".rar", ".7z", ".tar", ".tgz", ".tbz2", ".txz", ".gz", ".bz2", ".xz", ".zst")
 DOCUMENTS = (".npz", ".pt", ".pth", ".docx", ".xlsx", ".pptx", ".odt", ".ods", ".odp", ".epub", ".whl", ".jar")
-"""Endings of what is a zip file within; the pictures of a text are no data."""
+"""Suffixes of other formats that are zip files inside; the pictures of a document are not data."""
 BROKEN = (*BAD_TAR, zipfile.BadZipFile, lzma.LZMAError, zlib.error, EOFError, NotImplementedError, RuntimeError)
 
 Found = tuple[Literal["unused", "ignored"], str]
 
 
 def is_archive(name: str, beginning: bytes = b"") -> bool:
-    """Whether a file is an archive, by the ending of its name in lower case or by its first bytes."""
+    """Whether a file is an archive, by its name (in lower case) or by its first bytes."""
     if name.endswith(DOCUMENTS):
         return False
     return name.endswith(ENDINGS) or beginning.startswith((*OPENERS, *CLOSED, *ZIP)) or beginning[257:262] == b"ustar"
 
 
 def look_into(path: Path, beginning: bytes) -> Found:
-    """What becomes of an archive that no reader reads, and why: its members are listed, and nothing is unpacked."""
+    """Whether an archive that no reader reads is unused data, and why; lists its members without unpacking them."""
     if not beginning:
         return "ignored", "an empty file"
     if beginning.startswith(CLOSED):
-        return "unused", "an archive that cannot be opened here (rar, 7z, zst); unpack it, if it holds images"
+        return "unused", "an archive that cannot be opened here (rar, 7z, zst); unpack it if it contains images"
     try:
         unpacked = [_lies_unpacked(path, name, size) for name, size in _images(path, beginning)]
     except BROKEN:
-        return "unused", "an archive that is damaged, or none; unpack it or copy it again"
+        return "unused", "a damaged archive, or not an archive; unpack it or copy it again"
     if all(unpacked):
-        return "ignored", "an archive whose images lie unpacked beside it" if unpacked else "an archive without images"
-    return "unused", "an archive with images that lie nowhere unpacked; unpack it there"
+        return "ignored", "an archive whose images are unpacked next to it" if unpacked else "an archive without images"
+    return "unused", "an archive with images that are not unpacked next to it; unpack it there"
 
 
 def _is_image(name: str) -> bool:
@@ -64,7 +64,7 @@ def _is_image(name: str) -> bool:
 
 
 def _lies_unpacked(path: Path, name: str, size: int) -> bool:
-    """Whether a member is a file beside the archive, or in a folder of the archive's name."""
+    """Whether a member is unpacked next to the archive, or in a folder with the archive's name."""
     for folder in (path.parent, path.parent / path.name.partition(".")[0]):
         try:
             if os.lstat(below(folder, name)).st_size == size:
@@ -75,7 +75,7 @@ def _lies_unpacked(path: Path, name: str, size: int) -> bool:
 
 
 def _images(path: Path, beginning: bytes) -> Iterator[tuple[str, int]]:
-    """Name and size of every image in an archive; a size of -1 is not known."""
+    """Name and size in bytes of every image in an archive; -1 if the size is unknown."""
     if beginning.startswith(ZIP) or path.name.lower().endswith(".zip"):
         with zipfile.ZipFile(path) as archive:
             yield from ((one.filename, one.file_size) for one in archive.infolist() if _is_image(one.filename))

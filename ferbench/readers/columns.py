@@ -1,4 +1,4 @@
-"""Columns of strangers: which look like labels or splits though they have another name."""
+"""Find columns that look like labels, splits or images although they have another name."""
 
 import re
 from collections.abc import Callable, Iterable, Mapping
@@ -7,19 +7,19 @@ from dataclasses import dataclass, field
 from ferbench.readers.images import LOOKED_AT, looks_like_image
 
 SOME = 1000
-"""Rows that are looked at: a column is of one kind throughout."""
+"""Rows that are examined: a column has the same kind in all rows."""
 MOST_VALUES = 50
-"""Different values; a column with more holds no classes."""
+"""Most different values of a column of classes."""
 MOST_COLUMNS = 1000
 NAMELESS = "(no name)"
-"""What stands for a column whose name is empty, as pandas writes that of an index."""
+"""Shown for a column with an empty name, which pandas writes for an index."""
 _LABEL = re.compile("label|emotion|expression|class|target|category|sentiment|affect|(^|_)y($|_)")
 _SPLIT = re.compile("^(split|usage|set|subset|partition|fold|phase|data_?set|original_split)$")
 
 
 @dataclass
 class Column:
-    """The values of a column that is not read, as far as they were looked at."""
+    """The examined values of a column that is not read."""
 
     values: set[str] = field(default_factory=set)
     rows: int = 0
@@ -27,15 +27,15 @@ class Column:
 
 
 class UnreadColumns:
-    """Collects what stands in columns that a reader does not read, and says what each looks like."""
+    """Collects values of the columns that a reader does not read, and says what each column looks like."""
 
     def __init__(self, read: Iterable[str]) -> None:
-        """`read` are the columns that are read, which are not looked at."""
+        """`read` are the names of the columns that are read; they are not examined."""
         self._read = frozenset(read)
         self._columns: dict[str, Column] = {}
 
     def look(self, row: Mapping[str, object]) -> None:
-        """Look at a row of a table."""
+        """Examine a row of a table."""
         for name, value in row.items():
             if name in self._read or (name not in self._columns and len(self._columns) >= MOST_COLUMNS):
                 continue
@@ -50,7 +50,7 @@ class UnreadColumns:
                 column.values.add(str(value)[:MOST_VALUES].strip())
 
     def kinds(self, class_of: Callable[[str], object], split_of: Callable[[str], object]) -> dict[str, str]:
-        """What each column looks like: `image`, `label` or `split` by its values or name, or nothing."""
+        """The kind of each column by its values or name: `image`, `label`, `split`, or empty."""
         return {
             name: "image" if column.has_images else _kind(name, column.values, class_of, split_of)
             for name, column in self._columns.items()
@@ -58,7 +58,7 @@ class UnreadColumns:
 
 
 def named_as_label(name: str) -> bool:
-    """Whether a column is called what columns of labels are."""
+    """Whether the name of a column is usual for labels."""
     return bool(_LABEL.search(name.lower()))
 
 

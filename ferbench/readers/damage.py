@@ -1,10 +1,10 @@
-"""From an error of a reader to the damage that it is."""
+"""Turn errors of readers into Damage."""
 
 from ferbench.contract.dataset import Damage
 
 
 class UnknownLabel(ValueError):
-    """A label that is no class, or a split that is none; many with the same one are to be read otherwise."""
+    """An unknown class or split. Many entries with the same label suggest that the list must be read differently."""
 
     def __init__(self, label: str, reason: str) -> None:
         super().__init__(reason)
@@ -12,11 +12,11 @@ class UnknownLabel(ValueError):
 
 
 def about(name: str, error: Exception) -> ValueError:
-    """The same complaint with the name of the file that it is about in front."""
+    """The same error, with the name of its file in front."""
     text = f"{name}: {error}"
     return UnknownLabel(error.label, text) if isinstance(error, UnknownLabel) else ValueError(text)
 
 
 def damage_of(record: str, error: Exception) -> Damage:
-    """What a record is that gave this error."""
+    """The Damage of a record that raised this error."""
     return Damage(record, str(error), error.label if isinstance(error, UnknownLabel) else None)

@@ -12,7 +12,7 @@ DESCRIPTION = "dataset.json"
 
 
 def ignored(description: Mapping[str, Any], path: Path) -> tuple[str, ...]:
-    """The patterns of what may stay unused, `"ignore"`; raises DataError where they are no list of texts."""
+    """The patterns `"ignore"` of files that may stay unused; raises DataError if they are not a list of texts."""
     patterns = description.get("ignore", [])
     if not isinstance(patterns, list) or not all(isinstance(pattern, str) for pattern in patterns):
         raise DataError(f'{path}: "ignore" is {patterns!r}; write a list of patterns, such as ["*.zip"]')
@@ -20,14 +20,16 @@ def ignored(description: Mapping[str, Any], path: Path) -> tuple[str, ...]:
 
 
 def read_description(root: Path | None) -> tuple[Path, dict[str, Any], DatasetInfo]:
-    """The folder, its `dataset.json` as written, and what it says of the set; raises DataError naming the remedy."""
+    """The folder, the content of its `dataset.json`, and the DatasetInfo; raises DataError that names the remedy."""
     if root is None or not (root / DESCRIPTION).is_file():
         raise DataError(
-            f"{root}: no {DESCRIPTION} here; name a folder written by 'ferbench synthfaces render --out DIR', or "
-            "describe an archive of images as docs/pools.md says"
+            f"{root}: no {DESCRIPTION} here{'' if root and root.is_dir() else ', no such folder'}; prepare your own "
+            "images with `ferbench prepare image-folder --root FOLDER --name my-faces` and use --dataset my-faces; "
+            "`ferbench synthfaces render --out FOLDER` writes a folder with a description, and docs/pools.md explains "
+            "how to describe an archive"
         )
     try:
-        description: dict[str, Any] = json.loads((root / DESCRIPTION).read_text("utf-8"))
+        description: dict[str, Any] = json.loads((root / DESCRIPTION).read_text("utf-8-sig"))
         name = str(description["name"])
         info = DatasetInfo(
             name=name,
@@ -40,6 +42,6 @@ def read_description(root: Path | None) -> tuple[Path, dict[str, Any], DatasetIn
         )
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise DataError(
-            f"{root / DESCRIPTION}: not a dataset description ({error!r}); render or write it again"
+            f"{root / DESCRIPTION}: not a valid dataset description ({error!r}); render or write it again"
         ) from None
     return root, description, info

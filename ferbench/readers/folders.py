@@ -11,7 +11,7 @@ from ferbench.readers.streams import NamedStream, Place
 
 
 class FolderStream(NamedStream):
-    """Image files in folders of any depth; links to folders are passed over, as is what is hidden."""
+    """Image files in folders of any depth; links to folders and hidden files are skipped."""
 
     def shards(self) -> Sequence[str]:
         return sorted(folder.relative_to(self.base).as_posix() for folder in folders_below(self.base))

@@ -1,4 +1,4 @@
-"""Readers of official layouts: they look for files and folders by name, and remember what they have found."""
+"""Readers of official layouts: they search files and folders by name, and remember what they found."""
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
@@ -17,9 +17,9 @@ MAX_FOLDERS = 1000
 
 
 class LayoutReader(Dataset):
-    """A dataset whose files and folders are looked for below its root.
+    """A dataset whose files and folders are searched below its root.
 
-    `found` are the paths that were found so far, in order, for people: it shows which of several layouts is read.
+    `found` are the paths found so far, in order; shown to the user, they say which of several layouts is read.
     """
 
     def __init__(self, root: Path | None = None, name: str | None = None) -> None:
@@ -27,10 +27,10 @@ class LayoutReader(Dataset):
         self.found: dict[Path, None] = {}
 
     def find(self, *names: str, within: Path | None = None, depth: int = 2) -> Path | None:
-        """The first of `names` (relative paths) that exists `within` a folder, else the root, or up to `depth` below.
+        """The first of `names` (relative paths) that exists in a folder, or up to `depth` folders below; else None.
 
-        What is nearest to the folder comes first; hidden folders and links are not looked into. Raises DataError where
-        links lead out of the root from what is found: its names are none of a reader's business.
+        The search begins in `within`, or in the root if None, and nearer paths come first. Hidden folders and links are
+        not searched. Raises DataError if the path leads out of the root through links.
         """
         path = next(_places(within or self.folder, names, depth), None)
         if path is not None:
@@ -44,9 +44,9 @@ class LayoutReader(Dataset):
         return path
 
     def require(self, *names: str, within: Path | None = None, depth: int = 2, hint: str = "") -> Path:
-        """What `find` finds; raises DataError naming everything that was looked for, and the remedy.
+        """The path that `find` returns; raises DataError that names all `names` and the remedy `hint`.
 
-        A remedy names no other reader: `ferbench prepare` asks all of them, and names one that reads what is there.
+        A hint does not name other readers: `ferbench prepare` asks all of them and names one that fits.
         """
         if found := self.find(*names, within=within, depth=depth):
             return found
@@ -63,9 +63,9 @@ class LayoutReader(Dataset):
         hint: str = "",
         passed_over: Mapping[str, str] = MappingProxyType({}),
     ) -> Iterator[tuple[str, Mapping[str, str]] | Damage]:
-        """The rows of a list as `read_table` gives them; what stands in other columns goes into the account.
+        """The rows of a list as `read_table` yields them; all other columns are added to the account.
 
-        `passed_over` has the columns that the published list has and this reader does not need, each with the reason.
+        `passed_over` are columns of the published list that this reader does not need, each with the reason.
         """
         unread = UnreadColumns(name.lower() for name in columns)
         for entry in read_table(self.folder, path, columns, header=header, hint=hint):
@@ -76,16 +76,16 @@ class LayoutReader(Dataset):
             if reason := passed_over.get(name):
                 self.account.ignore("column", name, reason)
             elif kind:
-                self.account.leave("column", name or NAMELESS, f"looks like {kind}s, and none is read from it")
+                self.account.leave("column", name or NAMELESS, f"looks like {kind}s, but is not read")
             else:
-                self.account.ignore("column", name or NAMELESS, f"no column that is read from {path.name}")
+                self.account.ignore("column", name or NAMELESS, f"is not needed from {path.name}")
 
     def require_one(self, *names: str, depth: int = 2, hint: str = "") -> Path:
-        """What `require` finds below the root; raises DataError also for several, which would be different data."""
+        """The path that `require` returns; raises DataError also if there are several, which may be different data."""
         found = list(_places(self.folder, names, depth))
         if len(found) > 1:
             places = ", ".join(str(path.relative_to(self.folder)) for path in found)
-            raise DataError(f"{self.folder}: {places} are here, and one is read; move the others out of --root")
+            raise DataError(f"{self.folder}: found {places}, but only one is read; move the others out of --root")
         return self.require(*names, depth=depth, hint=hint)
 
 
@@ -94,5 +94,5 @@ def _places(root: Path, names: Sequence[str], depth: int) -> Iterator[Path]:
     for level in range(depth + 1):
         if level:
             folders = [inner for folder in folders for inner in subfolders(folder)][:MAX_FOLDERS]
-        # Not Path.exists, which raises where a folder may not be looked into.
+        # Not Path.exists, which raises if a folder may not be searched.
         yield from (folder / name for folder in folders for name in names if os.path.exists(folder / name))

@@ -1,4 +1,4 @@
-"""From the `dataset.json` of a folder to the stream that it asks for."""
+"""Open the stream that the `dataset.json` of a folder describes."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -18,21 +18,21 @@ STREAMS: Mapping[str, type[NamedStream]] = {
 
 
 def is_stream(root: Path) -> bool:
-    """Whether the folder's description asks for a stream."""
+    """Whether the folder's description names a stream."""
     return "stream" in read_description(root)[1]
 
 
 def open_stream(root: Path) -> StreamedDataset:
-    """The streamed set that the folder's description asks for."""
+    """The streamed dataset that the folder's description names; raises DataError for an unknown kind or option."""
     folder, description, info = read_description(root)
     kind = str(description["stream"])
     if kind not in STREAMS:
         raise DataError(
-            f"{folder / DESCRIPTION}: stream is '{kind}'; write {', '.join(STREAMS)}{suggestion(kind, STREAMS)}"
+            f"{folder / DESCRIPTION}: stream '{kind}' must be one of {', '.join(STREAMS)}{suggestion(kind, STREAMS)}"
         )
     asked = str(description.get("on_bad_record", "stop"))
     if asked not in ("stop", "skip"):
-        raise DataError(f"{folder / DESCRIPTION}: on_bad_record is '{asked}'; write stop or skip")
+        raise DataError(f"{folder / DESCRIPTION}: on_bad_record '{asked}' must be 'stop' or 'skip'")
     dataset = STREAMS[kind](folder, info.name)
     dataset.described = info
     dataset.account.patterns = ignored(description, folder / DESCRIPTION)

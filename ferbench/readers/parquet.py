@@ -1,4 +1,4 @@
-"""Folders of Parquet files, a file for each split."""
+"""Folders of Parquet files, one file for each split."""
 
 import hashlib
 import json
@@ -17,14 +17,14 @@ from ferbench.readers.description import DESCRIPTION, ignored, read_description
 from ferbench.readers.paths import files
 
 ROWS = 16
-"""Images that are read together: a few bytes of a file may choose one large image for each row."""
+"""Rows that are read together. Few, because a few bytes of a file may refer to one large image in every row."""
 
 
 class ParquetDataset(Dataset):
     """A folder of `<split>.parquet` files with a `dataset.json`, as `ferbench synthfaces render` writes it.
 
-    Columns: `image` (struct with `bytes`), `id`, and where known `label`, `subject`, `video`, `box` (4 floats); any
-    other column becomes an attribute. The files are what Hugging Face `datasets` reads as `parquet`.
+    Columns: `image` (struct with `bytes`), `id`, and optionally `label`, `subject`, `video`, `box` (4 floats); any
+    other column becomes an attribute. Hugging Face `datasets` reads these files as `parquet`.
     """
 
     SPLITS: ClassVar[tuple[SplitName, ...]] = ("train", "validation", "test", "unlabeled")
@@ -75,11 +75,11 @@ class ParquetDataset(Dataset):
         if others := [name for name in there if not self.account.ignored_by(name)]:
             names = ", ".join(sorted(known))
             raise DataError(
-                f"{self._folder}: {', '.join(others)} would not be read; only {names} are: rename or move it"
+                f"{self._folder}: {', '.join(others)} would not be read; only {names} are read. Rename or move it"
             )
 
     def _refuse_unread_labels(self, split: SplitName, path: Path) -> None:
-        """A column of labels with another name would make an unlabeled pool, test images included."""
+        """Raises DataError if labels have another column name: all images, even test images, would be unlabeled."""
         table = pyarrow.parquet.ParquetFile(path)
         if split == "unlabeled" or "label" in table.schema_arrow.names:
             return
@@ -90,7 +90,8 @@ class ParquetDataset(Dataset):
         kinds = unread.kinds(class_name, lambda text: text)
         if labels := [name for name, kind in kinds.items() if kind == "label"]:
             raise DataError(
-                f"{path}: the column {', '.join(labels)} looks like labels, and only 'label' is read as such; rename it"
+                f"{path}: the column {', '.join(labels)} looks like labels, but labels are read only from 'label'; "
+                "rename it"
             )
 
     @staticmethod

@@ -1,6 +1,6 @@
-"""Paths below the root of a reader: nothing leads out of it, nothing waits, nothing is larger than an image can be.
+"""Paths below the root of a reader: no path leaves the root, no read blocks, no file is larger than an image can be.
 
-Whatever a list or a folder says comes from strangers: a name may lead elsewhere, a link may lead to itself.
+Lists and folders are untrusted: a name may lead out of the root, a link may point to itself.
 """
 
 import errno
@@ -19,26 +19,26 @@ IMAGE_SUFFIXES = (
     *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".apng", ".webp", ".bmp", ".tif", ".tiff", ".gif"),
     *(".pgm", ".ppm", ".pbm", ".pnm", ".pfm"),
 )
-"""Of the formats that are decoded (`ferbench.data.prepare.decode.FORMATS`), all that Pillow knows."""
+"""All suffixes of the supported formats (`ferbench.data.prepare.decode.FORMATS`) that Pillow knows."""
 LEFT_BY_SYSTEMS = ("__macosx", "@eadir", "thumbs.db", "desktop.ini", "$recycle.bin", "system volume information")
-"""What unpacking, a file manager or a server leaves beside data, in lower case; passed over as hidden files are."""
+"""Files and folders that operating systems and servers create, in lower case; skipped like hidden files."""
 MAX_FILE = 2**28
 
 
 def below(root: Path, name: str) -> Path:
-    """The path of a file that a list names; raises ValueError for a name that would lead out of `root`.
+    """The path of a file that a list names; raises ValueError if the name would lead out of `root`.
 
-    Links are not followed here: whoever opens the path asks `real`.
+    Links are not followed here; call `real` before opening the path.
     """
     path = PurePosixPath(name.strip().replace("\\", "/"))
     if not path.parts or path.is_absolute() or ".." in path.parts or ":" in path.parts[0] or "\0" in name:
-        raise ValueError(f"{quoted(name)} is no path below {root}")
+        raise ValueError(f"{quoted(name)} is not a path below {root}")
     return root / path
 
 
 def inside(root: Path, path: Path) -> Path:
-    """What a path leads to; raises OSError where nothing is, ValueError where links lead out of `root`."""
-    # Not Path.resolve, which answers a link to itself with a RuntimeError up to Python 3.12.
+    """The path without links; raises OSError if it does not exist, ValueError if links lead out of `root`."""
+    # Not Path.resolve, which raises a RuntimeError for a link to itself up to Python 3.12.
     found = Path(os.path.realpath(path, strict=True))
     if not found.is_relative_to(os.path.realpath(root)):
         raise ValueError(f"{path}: leads out of {root}; put the file or folder itself there")
@@ -46,7 +46,7 @@ def inside(root: Path, path: Path) -> Path:
 
 
 def is_inside(root: Path, path: Path) -> bool:
-    """Whether a path leads to something below `root`: `inside` without its reason."""
+    """Whether a path exists and does not lead out of `root`."""
     try:
         return bool(inside(root, path))
     except (OSError, ValueError):
@@ -54,9 +54,9 @@ def is_inside(root: Path, path: Path) -> bool:
 
 
 def real(root: Path, path: Path) -> Path:
-    """The file that a path leads to, as `inside` does; raises ValueError for what is no regular file.
+    """The file that a path leads to, checked by `inside`; raises ValueError if it is not a regular file.
 
-    To open a pipe would wait.
+    Opening a pipe would block.
     """
     found = inside(root, path)
     if not found.is_file():
@@ -65,12 +65,12 @@ def real(root: Path, path: Path) -> Path:
 
 
 def subfolders(folder: Path) -> list[Path]:
-    """The folders in a folder by name, without hidden ones and links."""
+    """The folders in a folder, sorted by name, without hidden ones and links."""
     return [Path(entry) for entry in visible(folder) if entry.is_dir(follow_symlinks=False)]
 
 
 def is_folder(entry: os.DirEntry[str]) -> bool:
-    """Whether an entry is a folder or a link to one; a link to itself is none."""
+    """Whether an entry is a folder or a link to a folder; False for a link to itself."""
     try:
         return entry.is_dir()
     except OSError:
@@ -78,23 +78,23 @@ def is_folder(entry: os.DirEntry[str]) -> bool:
 
 
 def files(folder: Path, *endings: str) -> list[Path]:
-    """What in a folder has one of these endings, in any case, by name and without hidden ones."""
+    """The files in a folder with one of these suffixes, in any case, sorted by name, without hidden ones."""
     return [Path(entry) for entry in visible(folder) if entry.name.lower().endswith(endings)]
 
 
 def image_files(folder: Path) -> list[Path]:
-    """The image files in a folder by name, without hidden ones."""
+    """The image files in a folder, sorted by name, without hidden ones."""
     return files(folder, *IMAGE_SUFFIXES)
 
 
 def is_hidden(name: str) -> bool:
-    """Whether a file or folder is passed over for its name; `.` and `..` are no names, but parts of paths."""
+    """Whether a file or folder is skipped because of its name; `.` and `..` are parts of paths, not names."""
     return (name[0] == "." and name not in (".", "..")) or name.lower() in LEFT_BY_SYSTEMS
 
 
 def visible(folder: Path) -> list[os.DirEntry[str]]:
-    """The entries of a folder by name, without hidden ones; raises DataError where it cannot be listed."""
-    # Entries know whether they are folders: among 290,000 images a look at each would take longer than the rest.
+    """The entries of a folder, sorted by name, without hidden ones; raises DataError if it cannot be listed."""
+    # scandir's entries know whether they are folders; with 290,000 images, asking for each takes longer than the rest.
     try:
         with os.scandir(folder) as entries:
             return sorted((entry for entry in entries if not is_hidden(entry.name)), key=lambda entry: entry.name)
@@ -103,12 +103,12 @@ def visible(folder: Path) -> list[os.DirEntry[str]]:
 
 
 def folders_below(folder: Path) -> Iterator[Path]:
-    """A folder and all that lie in it at any depth, each before its own; without hidden ones and links.
+    """A folder and all folders below it, parents first, without hidden ones and links.
 
-    One that cannot be listed is given too: whoever lists it says so.
+    Folders that cannot be listed are included; the caller sees the error when it lists them.
     """
     folders = [folder]
-    while folders:  # not os.walk and rglob, which give up some thousand folders down
+    while folders:  # not os.walk or rglob, which fail at a depth of some thousand folders
         current = folders.pop()
         yield current
         with suppress(DataError):
@@ -116,21 +116,21 @@ def folders_below(folder: Path) -> Iterator[Path]:
 
 
 def files_below(folder: Path, *endings: str) -> Iterator[Path]:
-    """What has one of these endings, in any case, in a folder and in all below it that can be listed."""
+    """The files with one of these suffixes, in any case, in a folder and in all folders below it that can be listed."""
     for inner in folders_below(folder):
         with suppress(DataError):
             yield from files(inner, *endings)
 
 
 def holds_images(folder: Path) -> bool:
-    """Whether there is an image file in a folder, at any depth."""
+    """Whether a folder contains an image file, at any depth."""
     return any(image_files(inner) for inner in folders_below(folder))
 
 
 class ImageFiles:
-    """Reads the image files of samples, which must lie below `root`, or anywhere for None.
+    """Reads the image files of samples. They must be below `root`; with None they may be anywhere.
 
-    Whether a folder is below is looked up once, so this is for one pass: a link that is put there later is not noticed.
+    Use an instance for one pass only: each folder is checked once, so a link that is created later is not noticed.
     """
 
     def __init__(self, root: Path | None) -> None:
@@ -141,15 +141,15 @@ class ImageFiles:
     def read(self, sample: Sample) -> bytes:
         """The bytes of an image file.
 
-        Raises ValueError where links lead out of the root, for what is no file and for a file above `MAX_FILE`; OSError
-        where nothing is.
+        Raises ValueError if links lead out of the root, if it is not a regular file, or if it is larger than `MAX_FILE`
+        bytes; OSError if it does not exist.
         """
         if isinstance(sample.image, bytes):
             return sample.image
         path = os.fspath(sample.image)
         if self._root is not None and not self._is_below(os.path.dirname(path)):
             path = os.fspath(real(self._root, sample.image))
-        flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK  # a pipe would make it wait
+        flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK  # opening a pipe must not block
         try:
             descriptor = os.open(path, flags | os.O_NOFOLLOW)
         except OSError as error:
@@ -159,7 +159,7 @@ class ImageFiles:
         with open(descriptor, "rb", buffering=0) as file:
             found = os.fstat(descriptor)
             if not stat.S_ISREG(found.st_mode):
-                raise ValueError(f"{path}: is no file")
+                raise ValueError(f"{path}: not a file")
             if found.st_size > MAX_FILE:
-                raise ValueError(f"{path}: has {found.st_size} bytes, more than any image ({MAX_FILE})")
+                raise ValueError(f"{path}: has {found.st_size} bytes, more than the limit for an image ({MAX_FILE})")
             return file.read()

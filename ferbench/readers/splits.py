@@ -1,4 +1,4 @@
-"""Names of splits: how copies spell them."""
+"""Names of splits, in the spellings of common copies."""
 
 from collections.abc import Mapping
 
@@ -20,7 +20,7 @@ SPLITS: Mapping[str, SplitName] = {
 
 
 def split_name(text: str) -> SplitName:
-    """The split that a name stands for, in any case; raises ValueError for none."""
+    """The split with this name, in any case; raises ValueError if there is none."""
     if text.strip().lower() not in SPLITS:
-        raise ValueError(f"{quoted(text)} is no split")
+        raise ValueError(f"{quoted(text)} is not a split")
     return SPLITS[text.strip().lower()]

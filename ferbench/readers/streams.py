@@ -1,8 +1,8 @@
-"""Sets too large for memory: archives and folders whose images are read one by one where they lie.
+"""Datasets too large for memory: archives and folders whose images are read one by one.
 
-Anybody's files become such a set under a name that the user gives, or by a `dataset.json` with `"stream"`:
-`webdataset`, `recordio` or `folder`. A published pool is a subclass that says what it is and where its images lie. Only
-Python's own struct and tarfile read the archives, and no link is followed out of the root.
+Any files become such a dataset if the user gives a name, or by a `dataset.json` with `"stream"`: `webdataset`,
+`recordio` or `folder`. A published pool is a subclass with a description and the place of its images. Only Python's own
+struct and tarfile read the archives, and no link is followed out of the root.
 """
 
 import hashlib
@@ -21,7 +21,7 @@ from ferbench.readers.paths import MAX_FILE, files_below, inside, real
 
 @dataclass(frozen=True)
 class Place:
-    """Where the record of an image lies: `length` bytes from `offset` of a file of the shard."""
+    """The place of an image's record: `length` bytes from `offset` in a file of the shard."""
 
     id: str
     offset: int
@@ -29,13 +29,13 @@ class Place:
 
 
 class StreamedDataset(LayoutReader):
-    """An unlabeled set that is never packed: its images are found once, then decoded as training asks for them.
+    """An unlabeled dataset that is never packed: its images are indexed once, then decoded when training needs them.
 
-    A record that is damaged or cut short stops with a list of what the archives show before anything is decoded, and
-    with one of what cannot be decoded.
+    Damaged or truncated records stop the preparation with a list: first those that the archives show without decoding,
+    later those that cannot be decoded.
     """
 
-    how_to_skip: str = "leave them out with ferbench prepare --on-bad-record skip"
+    how_to_skip: str = "omit them with ferbench prepare --on-bad-record skip"
 
     @abstractmethod
     def shards(self) -> Sequence[str]:
@@ -43,23 +43,23 @@ class StreamedDataset(LayoutReader):
 
     @abstractmethod
     def places(self, shard: str) -> Iterator[Place | Damage]:
-        """Every image of a shard in the order that it is stored in, and what is known to be damaged."""
+        """Every image of a shard in the order of storage, and Damage for each record that is known to be damaged."""
 
     @abstractmethod
     def file(self, shard: str, image_id: str) -> Path:
-        """The file that the bytes of a place lie in."""
+        """The file that contains the bytes of an image."""
 
     def unwrap(self, record: bytes) -> bytes:
-        """The encoded image within the bytes of a place; raises ValueError where the record is damaged."""
+        """The encoded image in the bytes of a record; raises ValueError if the record is damaged."""
         return record
 
     def readable_places(self, shard: str) -> Iterator[Place | Damage]:
-        """What `places` gives; a place that is larger than any image is Damage, as reading it would fill the memory."""
+        """The places of a shard; places larger than `MAX_FILE` become Damage, because they would fill the memory."""
         for place in self.places(shard):
             if isinstance(place, Damage) and (pattern := self.account.ignored_by(f"{shard}/{place.record}")):
                 self.account.ignore("entry", f"{shard}/{place.record}", f"--ignore {pattern}")
             elif isinstance(place, Place) and not 0 <= place.length <= MAX_FILE:
-                yield Damage(place.id, f"has {place.length} bytes, which no image has (at most {MAX_FILE})")
+                yield Damage(place.id, f"has {place.length} bytes, more than the limit for an image ({MAX_FILE})")
             else:
                 yield place
 
@@ -77,12 +77,12 @@ class StreamedDataset(LayoutReader):
             return Damage(place.id, str(error))
 
     def source_digest(self) -> str:
-        """Of the files and of what is asked to be done with damaged ones."""
+        """Digest of the files and of `on_bad_record`."""
         return hashlib.sha256(f"{self.on_bad_record} {tree_digest(self.folder)}".encode()).hexdigest()
 
 
 class NamedStream(StreamedDataset):
-    """Files of one kind, as anybody may have them; a subclass for a published pool is described and needs no name."""
+    """The user's own files of one kind. A subclass for a published pool has a description and needs no name."""
 
     needs_name = True
     described: DatasetInfo | None = None
@@ -92,16 +92,16 @@ class NamedStream(StreamedDataset):
         if self.described is not None:
             return self.described
         if not self.name:
-            raise UsageError("this pool needs a name of yours; prepare it with --name MINE")
+            raise UsageError("this pool needs a name; choose one with --name, e.g. --name my-pool")
         return DatasetInfo(self.name, self.name, "", classes={}, default_classes="", family=self.name)
 
     def locate(self) -> Path:
-        """The folder within the root that is read, and that shards and ids are named from."""
+        """The folder below the root that is read; names of shards and ids are relative to it."""
         return self.folder
 
     @cached_property
     def base(self) -> Path:
-        """What `locate` finds, without links; raises DataError where they lead out of the root."""
+        """The folder that `locate` returns, without links; raises DataError if they lead out of the root."""
         try:
             return inside(self.folder, self.locate())
         except ValueError as error:
@@ -120,7 +120,7 @@ class ArchiveStream(NamedStream):
     def shards(self) -> Sequence[str]:
         found = files_below(self.base, self.SUFFIX)
         if not (names := sorted(path.relative_to(self.base).as_posix() for path in found)):
-            raise DataError(f"{self.base}: no file *{self.SUFFIX} here or below; name the folder that has them")
+            raise DataError(f"{self.base}: no file *{self.SUFFIX} here or below; name the folder that contains them")
         return names
 
     def places(self, shard: str) -> Iterator[Place | Damage]:
@@ -134,7 +134,7 @@ class ArchiveStream(NamedStream):
 
     @abstractmethod
     def _records(self, shard: str, path: Path) -> Iterator[Place | Damage]:
-        """The places of an archive that lies at `path`."""
+        """The places in the archive at `path`."""
 
     def file(self, shard: str, image_id: str) -> Path:
         return self.base / shard

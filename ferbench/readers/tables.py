@@ -1,4 +1,4 @@
-"""Label files of strangers: lines, rows and fields, each with where it stands."""
+"""Read untrusted label files: lines, rows and fields, each with its line number."""
 
 import contextlib
 import csv
@@ -21,9 +21,9 @@ Row = TypeVar("Row")
 
 
 def read_lines(root: Path, path: Path) -> Iterator[tuple[int, str]]:
-    """The lines of a text file with their numbers from 1, without line ends and a byte order mark.
+    """The lines of a text file with their numbers from 1, without line ends and byte order mark.
 
-    Raises DataError naming the line that is not UTF-8 or does not end, and where the file cannot be read.
+    Raises DataError if a line is not UTF-8 or too long (naming the line), or if the file cannot be read.
     """
     number = 0
     try:
@@ -50,12 +50,12 @@ def read_table(
     header: bool = True,
     hint: str = "",
 ) -> Iterator[tuple[str, Mapping[str, str]] | Damage]:
-    """The rows of a file with a header, each with where it stands (`labels.csv:17`).
+    """The rows of a file with a header, each with its place (`labels.csv:17`).
 
-    The delimiter is the one that yields the columns. Their order does not matter, nor case and spaces around names;
-    further ones are passed on. A row that has too few or too many fields is Damage; a header that lacks columns is a
-    DataError that ends with `hint`. Without `header` the first line may already be a row: of these columns, in this
-    order.
+    The delimiter is the one that gives all `columns`, in any order; case and spaces around names do not matter. Other
+    columns are yielded too. Yields Damage for a row with too few or too many fields; raises DataError that ends with
+    `hint` if the header lacks columns. With `header=False` the first line may be a row with exactly these columns, in
+    this order.
     """
     lines = read_lines(root, path)
     number, line = next(lines, (1, ""))
@@ -67,7 +67,7 @@ def read_table(
         delimiter = next((d for d, fields in headers.items() if len(fields) == len(columns)), "")
         lines = itertools.chain([(number, line)], lines)
     if twice := {name for name in names if name and names.count(name) > 1}:
-        raise DataError(f"{path}:1: the column {', '.join(sorted(twice))} stands there twice; rename one of them")
+        raise DataError(f"{path}:1: the column {', '.join(sorted(twice))} appears twice; rename one of them")
     if not delimiter:
         raise DataError(f"{path}:1: {quoted(line)} does not have the columns {', '.join(columns)}{hint and '; '}{hint}")
     for number, line in lines:
@@ -86,7 +86,7 @@ def read_table(
 
 
 def _splits(line: str, delimiters: str) -> Iterator[tuple[str, list[str]]]:
-    """The fields of a line by each delimiter that can split it."""
+    """The fields of a line for each delimiter that can split it."""
     for delimiter in delimiters:
         with contextlib.suppress(csv.Error):
             yield delimiter, _fields(line, delimiter)
@@ -99,7 +99,7 @@ def _fields(line: str, delimiter: str) -> list[str]:
 def parsed(
     rows: Iterable[tuple[str, Row] | Damage], sample_of: Callable[[Row], Sample | None]
 ) -> Iterator[Sample | Damage]:
-    """The sample of each row; None gives nothing, and a ValueError is the Damage of its row."""
+    """The sample of each row; rows with None are skipped, rows with a ValueError become Damage."""
     for row in rows:
         if isinstance(row, Damage):
             yield row
@@ -113,7 +113,7 @@ def parsed(
 
 
 def number_in(text: str, known: Mapping[int, str] | Iterable[int]) -> int:
-    """The integer of a label field that must be one of `known`; raises ValueError naming them."""
+    """The integer of a label field; raises UnknownLabel that names `known` if it is not one of them."""
     known = list(known)
     with contextlib.suppress(ValueError):
         if (value := int(text)) in known:
@@ -123,16 +123,16 @@ def number_in(text: str, known: Mapping[int, str] | Iterable[int]) -> int:
 
 
 def float_in(text: str) -> float:
-    """The number of a field; raises ValueError showing what it holds instead."""
+    """The number in a field; raises ValueError that shows the text if it is not a number."""
     try:
         return float(text)
     except ValueError:
-        raise ValueError(f"{quoted(text)} is no number") from None
+        raise ValueError(f"{quoted(text)} is not a number") from None
 
 
 def face_box(x0: float, y0: float, x1: float, y1: float) -> tuple[float, float, float, float]:
-    """A box of four numbers; raises ValueError where it is empty or not finite."""
+    """A box of four numbers; raises ValueError if it is empty or not finite."""
     box = (x0, y0, x1, y1)
     if not (all(map(math.isfinite, box)) and x0 < x1 and y0 < y1):
-        raise ValueError(f"no face box: {x0:g}, {y0:g}, {x1:g}, {y1:g}")
+        raise ValueError(f"not a face box: {x0:g}, {y0:g}, {x1:g}, {y1:g}")
     return box

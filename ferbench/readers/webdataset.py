@@ -1,4 +1,4 @@
-"""Unlabeled pools in tar files, as WebDataset has them."""
+"""Unlabeled pools in tar files, the format of WebDataset."""
 
 import tarfile
 from collections.abc import Iterator
@@ -14,7 +14,7 @@ from ferbench.readers.text import suffix_of
 
 
 class WebDatasetStream(ArchiveStream):
-    """Tar files (`00000.tar`, ...) whose members are images; other members, such as labels, go into the account."""
+    """Tar files (`00000.tar`, ...) with images; other members, such as labels, are added to the account."""
 
     SUFFIX = ".tar"
 
@@ -27,16 +27,16 @@ class WebDatasetStream(ArchiveStream):
                     if not self._is_image(f"{shard}/{member.name}", member, file):
                         continue
                     if member.offset_data + member.size > size:
-                        yield Damage(member.name, "the file is cut short within this record")
+                        yield Damage(member.name, "the file is truncated inside this record")
                         return
                     yield Place(f"{shard}/{member.name}", member.offset_data, member.size)
         except CutShortError as error:
-            yield Damage(f"after {last}", f"{error}; what follows cannot be read")
+            yield Damage(f"after {last}", f"{error}; the rest cannot be read")
         except BAD_TAR as error:
-            yield Damage(f"after {last}", f"what follows cannot be read ({error})")
+            yield Damage(f"after {last}", f"the rest cannot be read ({error})")
 
     def _is_image(self, where: str, member: tarfile.TarInfo, file: IO[bytes]) -> bool:
-        """Whether a member is an image; of others the account has why they are none."""
+        """Whether a member is an image; adds other members to the account with the reason."""
         name = member.name.lower()
         if any(is_hidden(part) for part in name.split("/") if part):
             self.account.ignore("member", where, "hidden, or left by an operating system")
@@ -51,5 +51,5 @@ class WebDatasetStream(ArchiveStream):
             if unread := unread_image(name, file.read(min(LOOKED_AT, member.size))):
                 self.account.leave("member", where, unread)
             else:
-                self.account.ignore("member", where, f"no image, as a pool needs no labels: *{suffix_of(name)}")
+                self.account.ignore("member", where, f"not an image; a pool needs no labels: *{suffix_of(name)}")
         return False

@@ -1,4 +1,4 @@
-"""Whether records agree with each other: rows, splits that must be equal, copies, baselines that must stay."""
+"""Check that records agree with each other: rows, equal splits, copies, and baselines that must stay."""
 
 import hashlib
 from collections import defaultdict
@@ -23,16 +23,16 @@ from ferbench.records.store import PREDICTIONS, RECORD, RunStore
 from ferbench.records.verification import Verification, verify_record
 
 SHOWN = 3
-"""So many other records are named where many are meant."""
+"""At most this many other records are named in a message."""
 OTHER_LABELS = ("data", "labeled", "validation", "label_noise", "relabeled", "boxes")
 
 
 @dataclass(frozen=True)
 class Board:
-    """What records are held against beside themselves: nothing for a folder of runs.
+    """The facts of a board that its records are checked against; empty for a folder of runs.
 
-    `baselines` are the records of supervised rows that were there before, by folder, with their SHA-256; `published`
-    says whether others read the records, so that labels of licensed sets have no place there.
+    `baselines` maps the folder of each earlier record of a supervised row to its SHA-256. `published` says whether
+    others can read the records, so that they must not contain labels of licensed datasets.
     """
 
     baselines: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
@@ -52,9 +52,9 @@ def verify_all(
     known: Known = NOTHING,
     board: Board = RUNS,
 ) -> list[Verification]:
-    """Check records, each by itself and then against the others; a baseline that is gone is one that fails.
+    """Check each record by itself, then all records against each other; a missing baseline fails.
 
-    `paths` are record files and folders of them. Of the folders the first is the one that baselines lie below.
+    `paths` are record files and folders that contain them. Baselines are expected below the first path.
     """
     roots = list(paths)
     found = [verify_record(path, protocols, recompute, known) for path in record_files(roots)]
@@ -78,7 +78,7 @@ def verify_all(
 
 
 def record_files(paths: Iterable[Path]) -> Iterator[Path]:
-    """Record files, and those below folders."""
+    """Yield each path that is a file, and every record.json below each path that is a folder."""
     for path in paths:
         if path.is_file():
             yield path
@@ -87,13 +87,13 @@ def record_files(paths: Iterable[Path]) -> Iterator[Path]:
 
 
 def _record(each: Verification) -> Record:
-    assert each.record is not None  # only such are compared
+    assert each.record is not None  # only readable records are compared
     return each.record
 
 
 def _result(each: Verification) -> Result:
     result = _record(each).result
-    assert result is not None  # only such are compared
+    assert result is not None  # only records with a result are compared
     return result
 
 
@@ -114,7 +114,7 @@ def _others(each: Verification, group: Sequence[Verification]) -> str:
 
 
 def _twins(found: Sequence[Verification]) -> Iterator[tuple[Verification, RecordCheck]]:
-    """Nothing says which of two records of one cell counts."""
+    """Two records of the same cell both fail: nothing says which of them counts."""
     whole = [each for each in found if each.record is not None]
     for group in _grouped(whole, lambda each: _record(each).cell_id):
         for each in group:
@@ -122,7 +122,7 @@ def _twins(found: Sequence[Verification]) -> Iterator[tuple[Verification, Record
 
 
 def _rows(results: Sequence[Verification], protocols: Protocols) -> Iterator[tuple[Verification, RecordCheck]]:
-    """The seeds of a row were run by one engine, evaluate the same, and are those of the protocol."""
+    """The seeds of a row must agree in engine version, selection and model size; missing seeds are noted."""
     rows: dict[str, list[Verification]] = defaultdict(list)
     for each in results:
         rows[str(_record(each).cell.folder().parent)].append(each)
@@ -138,7 +138,7 @@ def _rows(results: Sequence[Verification], protocols: Protocols) -> Iterator[tup
         cell = _record(row[0]).cell
         protocol, seeds = protocols.get(cell.protocol), {_record(each).cell.seed for each in row}
         if protocol is not None and (missing := sorted(set(protocol.seeds) - seeds)):
-            text = f"of the protocol's seeds there {'is' if len(missing) == 1 else 'are'} not {_numbers(missing)}"
+            text = f"missing {'seed' if len(missing) == 1 else 'seeds'} of the protocol: {_numbers(missing)}"
             yield from ((each, RecordCheck("seeds", "noted", text)) for each in row)
 
 
@@ -147,9 +147,9 @@ def _numbers(seeds: Sequence[int]) -> str:
 
 
 def _splits(results: Sequence[Verification]) -> Iterator[tuple[Verification, RecordCheck]]:
-    """Cells with the same rows of the same data have equal images and counts, whatever their method.
+    """Cells with the same split of the same data must have equal images and counts, whatever their method.
 
-    Where some are known to be those of the data, the others are wrong; else nobody knows which.
+    If the splits of some records are verified, only the others fail; otherwise all of them fail.
     """
 
     def rows(each: Verification) -> Hashable:
@@ -169,15 +169,15 @@ def _splits(results: Sequence[Verification]) -> Iterator[tuple[Verification, Rec
         verified = {each.path for each in group if any(c.name == SPLIT and c.state == "verified" for c in each.checks)}
         for each in group:
             if each.path not in verified:
-                text = f"labeled, unlabeled or test images are not those of {_others(each, group)}"
+                text = f"labeled, unlabeled or test images differ from those of {_others(each, group)}"
                 yield each, RecordCheck("equal splits", "failed", text)
 
 
 def training_input(record: Record) -> str:
-    """A digest of whatever decides the trained model, and nothing that the method does not use.
+    """Return a digest of everything that determines the trained model, and of nothing else.
 
-    The protocol's name does not, and the unlabeled images do not where the method draws none: such cells have equal
-    models by right.
+    It leaves out the protocol's name, and the unlabeled images if the method uses none: cells that differ only in
+    these have equal models.
     """
     assert record.result is not None
     cell, config, result = record.cell.base, config_of_today(record), record.result
@@ -192,7 +192,7 @@ def training_input(record: Record) -> str:
 def _copies(
     results: Sequence[Verification], inputs: Inputs, board: Board
 ) -> Iterator[tuple[Verification, RecordCheck]]:
-    """Two trainings of other images, methods or seeds do not end in one model, nor in one history."""
+    """Runs with different images, methods or seeds must not have the same model or the same history."""
     for what, of in (
         ("model", lambda each: _result(each).model_digest),
         ("history", lambda each: None if _record(each).cell.test_on else _result(each).history_digest),
@@ -204,9 +204,9 @@ def _copies(
 def _copied(
     what: str, group: Sequence[Verification], inputs: Inputs, board: Board, state: str = "failed"
 ) -> Iterator[tuple[Verification, RecordCheck]]:
-    """Of records that are alike and should not be, those that are not baselines of old.
+    """Yield a check for each record of a group that should not be alike, except for pinned baselines.
 
-    What is not standard may be alike: options that change nothing are no fault of it.
+    Nonstandard records are only noted: an override that has no effect is not a fault.
     """
     if len({inputs[each.path] for each in group}) == 1:
         return
@@ -223,13 +223,13 @@ def _copied(
 def _likenesses(
     results: Sequence[Verification], inputs: Inputs, board: Board
 ) -> Iterator[tuple[Verification, RecordCheck]]:
-    """Equal logits, in whatever order and scale, are those of one model."""
+    """Find records whose logits come from the same model, whatever the order of the rows and the scale."""
 
     def images(each: Verification) -> Hashable | None:
         result = _result(each)
         if each.sketch is None:
             return None
-        published = (each.path.parent / PUBLISHED).exists()  # whose ids are salted: no order is common
+        published = (each.path.parent / PUBLISHED).exists()  # its ids are salted, so the rows cannot be aligned
         return None if published else (result.fingerprints.data, result.fingerprints.test, len(result.class_names))
 
     for group in _grouped(results, images):
@@ -249,23 +249,23 @@ def _likenesses(
 def _licences(
     results: Sequence[Verification], known: Known, board: Board
 ) -> Iterator[tuple[Verification, RecordCheck]]:
-    """What others read holds no label of a set whose labels may not be passed on."""
+    """Published records must not contain labels of a dataset whose labels may not be redistributed."""
     for each in results if board.published else ():
         cell = _record(each).cell
         dataset = known.dataset(cell.test_on or cell.dataset)
         if dataset and not dataset.publishes_labels and (each.path.parent / PREDICTIONS).exists():
-            text = f"{PREDICTIONS} has labels of a licensed set; publish {PUBLISHED} in its place"
+            text = f"{PREDICTIONS} contains labels of a licensed dataset; publish {PUBLISHED} instead"
             yield each, RecordCheck("licence", "failed", text)
 
 
 def is_baseline(record: Record) -> bool:
-    """Whether the record is of a row that gains are over, so that its seeds must stay."""
+    """Whether the record belongs to a baseline row, whose seeds must stay because gains are measured against it."""
     cell = record.cell
     return record.standard and record.result is not None and cell.row in (*BASELINES, PROBE)
 
 
 def baseline_digests(found: Iterable[Verification]) -> dict[str, str]:
-    """The SHA-256 of the records of all supervised rows that hold, by the folder of the cell."""
+    """Map the cell folder of every valid record of a supervised row to the SHA-256 of the record."""
     return {
         str(each.record.cell.folder()): _digest_of(each.path)
         for each in found
@@ -285,12 +285,14 @@ def _is_pinned(each: Verification, board: Board) -> bool:
 def _changed_baselines(results: Sequence[Verification], board: Board) -> Iterator[tuple[Verification, RecordCheck]]:
     for each in results:
         if str(_record(each).cell.folder()) in board.baselines and not _is_pinned(each, board):
-            text = "it is another record than the pinned one of this supervised row; if that is meant, remove its line"
+            text = "it differs from the pinned record of this supervised row; if that is intended, remove its line"
             yield each, RecordCheck("baseline", "failed", text)
 
 
 def _missing_baselines(root: Path, found: Sequence[Verification], board: Board) -> Iterator[Verification]:
     there = {str(each.record.cell.folder()) for each in found if each.record is not None}
     for folder in sorted(board.baselines.keys() - there):
-        text = "this supervised row had one more seed; put its record back, or remove its line if that is meant"
+        text = (
+            "the record of a seed of this supervised row is gone; put it back, or remove its line if that is intended"
+        )
         yield Verification(root / folder / RECORD, None, (RecordCheck("baseline", "failed", text),))

@@ -1,4 +1,4 @@
-"""What models answered for each test image, from the predictions beside records."""
+"""The class that a model predicts for each test image, read from the predictions next to records."""
 
 import hashlib
 from collections.abc import Mapping
@@ -16,15 +16,15 @@ from ferbench.records.metrics import Metric, Outcome, confusion_matrix, outcome_
 from ferbench.records.store import PREDICTIONS, read_predictions
 
 STEP = 1e-3
-"""Of an image, by which the infinitesimal jackknife changes a count."""
+"""Fraction of an image by which the infinitesimal jackknife changes a count."""
 
 
 @dataclass(frozen=True, eq=False)
 class Answers:
-    """The class of each test image and the one that a model chose, in the order of the images' ids."""
+    """The true and the predicted class of each test image, sorted by image id."""
 
     images: str
-    """SHA-256 of the ids and labels: equal for answers to the same images."""
+    """SHA-256 of the ids and labels: equal for answers about the same images."""
     labels: NDArray[np.int64]  # (M,)
     chosen: NDArray[np.int64]  # (M,)
     classes: int
@@ -36,10 +36,11 @@ class Answers:
         return right
 
     def parts(self, metric: Metric) -> NDArray[np.float64] | None:
-        """What each image adds to a metric, (M,): the mean is the metric, the variance by M that of its images.
+        """Each image's contribution to a metric, (M,): their mean is the metric, their variance / M its variance.
 
-        For accuracy 1 or 0. For other functions of the confusion matrix the infinitesimal jackknife (Efron 1982): the
-        metric and M times its derivative by the weight of the image. None for a metric of the logits.
+        For accuracy they are 1 or 0. For other functions of the confusion matrix they come from the infinitesimal
+        jackknife (Efron 1982): the metric plus M times its derivative with respect to the weight of the image. None if
+        the metric needs logits.
         """
         if metric.needs_logits:
             return None
@@ -62,7 +63,7 @@ class AnswerBook:
         self._parts: dict[tuple[str, str, str], NDArray[np.float64] | None] = {}
 
     def answers(self, cell: Mapping[str, Any]) -> Answers | None:
-        """Those of a row of a frame; None where its predictions are missing, or not those of the record."""
+        """The answers of a row of a frame; None if its predictions are missing or are not those of the record."""
         if cell["path"] is None or cell["predictions_digest"] is None:
             return None
         key = (cell["path"], cell["predictions_digest"])
@@ -71,7 +72,7 @@ class AnswerBook:
         return self._answers[key]
 
     def parts(self, cell: Mapping[str, Any], metric: Metric) -> NDArray[np.float64] | None:
-        """What each test image adds to a metric of a row (`Answers.parts`)."""
+        """Each test image's contribution to a metric of a row (`Answers.parts`)."""
         answers = self.answers(cell)
         if answers is None:
             return None

@@ -1,4 +1,4 @@
-"""The identity of one run: what a cell is, its hash, and the folder that its record lies in."""
+"""The identity of one run: the fields of a cell, its hash, and the folder of its record."""
 
 import hashlib
 import json
@@ -6,7 +6,7 @@ import re
 from decimal import Decimal, InvalidOperation
 from functools import cached_property
 from pathlib import PurePosixPath
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import (
     Field,
@@ -18,10 +18,11 @@ from pydantic import (
 )
 
 from ferbench.contract.strict import Strict
+from ferbench.errors import decimal_point
 from ferbench.records.names import DESCRIBED, REST, PoolName, RowName
 
-# Names become folder names and table rows. The pattern keeps a hand-made record from naming "../elsewhere", and
-# leaves "@", "+" and "~" free to separate the parts of a folder name.
+# Names become folder names and table rows. The pattern prevents a hand-made record from naming "../elsewhere", and
+# reserves "@", "+" and "~" as separators between the parts of a folder name.
 NAME_PATTERN = r"^[a-z0-9](?:[a-z0-9._-]{0,62}[a-z0-9])?$"
 # A registered backbone has no underscore, so the first "_" of its folder is the "/" of "timm/resnet18_x".
 BACKBONE_PATTERN = r"^[a-z0-9](?:[a-z0-9.-]{0,62}[a-z0-9])?(?:/[a-z0-9](?:[a-z0-9._-]{0,126}[a-z0-9])?)?$"
@@ -30,6 +31,9 @@ INIT_PATTERN = r"^(?:scratch|sha256:[0-9a-f]{64})$"
 
 OPTION_PATTERN = r"[A-Za-z_][A-Za-z0-9_]*(?:\.[A-Za-z_][A-Za-z0-9_]*)*"
 
+Compile = Literal["off", "net", "step"]
+"""The part of a training step that runs as one graph: none, forward and loss (torch.compile), or all (CUDA)."""
+
 Name = Annotated[str, Field(pattern=NAME_PATTERN)]
 Count = Annotated[int, Field(ge=1, le=10**9)]
 
@@ -37,7 +41,7 @@ MAX_DECIMALS = 12
 
 
 def canonical_json(value: Any) -> bytes:
-    """The one byte string of a JSON value: sorted keys, no spaces, UTF-8, no NaN."""
+    """The canonical bytes of a JSON value: sorted keys, no spaces, UTF-8, no NaN."""
     text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
     return text.encode("utf-8")
 
@@ -48,11 +52,12 @@ def digest(value: Any) -> str:
 
 
 def normal_ratio(value: Any) -> str:
-    """`0.05` for 0.05, "5e-2" or "0.050": one spelling per ratio, so that equal budgets have equal cells."""
+    """Return `0.05` for 0.05, "5e-2" or "0.050": one spelling per ratio, so that equal budgets have equal cells."""
     try:
         ratio = Decimal(str(value))
     except InvalidOperation:
-        raise ValueError(f"ratio must be a decimal number such as 0.05, not {value!r}") from None
+        point = decimal_point(str(value))
+        raise ValueError(f"ratio must be a decimal number such as 0.05, not {value!r}{point}") from None
     if not ratio.is_finite() or not 0 < ratio <= 1:
         raise ValueError(f"ratio must be above 0 and at most 1 (1 = all labels), not {value!r}")
     exponent = ratio.normalize().as_tuple().exponent
@@ -65,7 +70,7 @@ class Budget(Strict):
     """How many labels a cell may use: exactly one of `ratio`, `count` and `per_class`."""
 
     ratio: str | None = Field(default=None, description="share of the training labels, a decimal string: '0.05' is 5 %")
-    count: Count | None = Field(default=None, description="number of labels in all")
+    count: Count | None = Field(default=None, description="total number of labels")
     per_class: Count | None = Field(default=None, description="number of labels of each class")
     allocation: Name = Field(
         default="proportional",
@@ -84,7 +89,7 @@ class Budget(Strict):
         if isinstance(data, dict) and data.get("per_class") is not None:
             if data.get("allocation", "proportional") not in ("proportional", "per-class"):
                 raise ValueError(
-                    "labels per class take no other allocation; omit --allocation, or run numbers in all apart"
+                    "labels per class cannot be combined with --allocation; omit it, or use a separate run for --labels"
                 )
             return {**data, "allocation": "per-class"}
         return data
@@ -126,7 +131,7 @@ class Budget(Strict):
 
 
 class Overrides(Strict):
-    """What differs from the defaults of the protocol and of the method, by the dotted names of the fields."""
+    """Values that differ from the defaults of the protocol and of the method, by the dotted names of the fields."""
 
     protocol: dict[str, JsonValue] = Field(default={}, description="fields of the protocol's recipe")
     method: dict[str, JsonValue] = Field(default={}, description="options of the method")
@@ -137,12 +142,12 @@ class Overrides(Strict):
         canonical_json(value)  # NaN, infinity and lone surrogates have no canonical form
         for name in value:
             if not re.fullmatch(OPTION_PATTERN, name):
-                raise ValueError(f"{name!r} must be the name of an option")
+                raise ValueError(f"{name!r} is not a valid option name; write it like threshold or margin.decay")
         return value
 
     @model_serializer(mode="wrap")
     def _only_non_empty(self, serialize: SerializerFunctionWrapHandler) -> dict[str, JsonValue]:
-        # Two spellings of no override would be two cells.
+        # Two spellings of "no override" would make two different cells.
         return {kind: fields for kind, fields in serialize(self).items() if fields}
 
     def __bool__(self) -> bool:
@@ -158,13 +163,13 @@ class Cell(Strict):
     pool: str | None = Field(
         default=None,
         pattern=POOL_PATTERN,
-        description="other dataset whose images are unlabeled, instead of the rest of the training set; "
-        "with 'rest+' before its name, beside it",
+        description="other dataset whose images serve as unlabeled data, instead of the rest of the training set; "
+        "with the prefix 'rest+', in addition to it",
     )
     budget: Budget = Field(description="how many labels the method sees")
     method: Name = Field(description="name of the method")
     variant: Name = Field(default=DESCRIBED, description="preset of the method's configuration")
-    head: Name | None = Field(default=None, description="name of the classification head; null is the method's own")
+    head: Name | None = Field(default=None, description="name of the classification head; null for the method's own")
     backbone: str = Field(pattern=BACKBONE_PATTERN, description="name of the backbone, or 'family/model'")
     init: str = Field(
         default="scratch", pattern=INIT_PATTERN, description="'scratch', or the SHA-256 of the weights file"
@@ -174,24 +179,30 @@ class Cell(Strict):
         default=Overrides(), description="fields that differ from the protocol's or method's defaults; none if standard"
     )
     precision: Name = Field(default="fp32", description="arithmetic of the forward pass: fp32 or bf16")
+    compile: Compile = Field(
+        default="off",
+        description="which part of a step is one graph: net (forward and loss, by torch.compile), step (all, by CUDA) "
+        "or off; omitted if off",
+    )
     test_on: Name | None = Field(
         default=None,
-        description="another dataset whose test images the trained model is evaluated on, by the classes that both "
-        "have; omitted where the dataset's own are",
+        description="another dataset whose test images the trained model is evaluated on, for the classes that both "
+        "have; omitted if it is evaluated on its own dataset",
     )
 
     @model_serializer(mode="wrap")
-    def _without_a_test_of_its_own(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        # A null would give every cell from before the field another id.
+    def _without_later_defaults(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        # They would change the id of every cell that is older than these fields.
+        defaults = {"test_on": None, "compile": "off"}
         fields: dict[str, Any] = serialize(self)
-        return {name: value for name, value in fields.items() if name != "test_on" or value is not None}
+        return {name: value for name, value in fields.items() if name not in defaults or value != defaults[name]}
 
     @field_validator("backbone")
     @classmethod
     def _does_not_look_like_init(cls, value: str) -> str:
         # "resnet-0a1b2c3d" trained from scratch would share the folder of "resnet" with weights 0a1b2c3d...
         if re.search(r"-[0-9a-f]{8}$", value):
-            raise ValueError(f"a backbone's name may not end like a hash: {value!r}")
+            raise ValueError(f"a backbone's name must not end like a hash: {value!r}; choose another name")
         return value
 
     def __hash__(self) -> int:
@@ -214,12 +225,12 @@ class Cell(Strict):
 
     @property
     def keeps_rest(self) -> bool:
-        """Whether the rest of the training set is unlabeled data: beside the pool, or alone."""
+        """Whether the rest of the training set is unlabeled data, with or without a pool."""
         return self.pool is None or PoolName.parse(self.pool).keeps_rest
 
     @property
     def ratio(self) -> float | None:
-        """The label ratio as a number, None for budgets by count."""
+        """The label ratio as a number; None if the budget is a number of labels."""
         return None if self.budget.ratio is None else float(self.budget.ratio)
 
     @property
@@ -229,17 +240,23 @@ class Cell(Strict):
 
     @property
     def changes(self) -> str:
-        """The overrides as `method.threshold=0.9, protocol.steps=60`; empty for a standard cell."""
-        return ", ".join(
+        """What differs from a standard cell: `method.threshold=0.9, protocol.steps=60, compile=net`; else empty."""
+        overrides = [
             f"{kind}.{name}={canonical_json(value).decode()}"
             for kind, fields in (("method", self.overrides.method), ("protocol", self.overrides.protocol))
             for name, value in sorted(fields.items())
-        )
+        ]
+        return ", ".join([*overrides, *(f"{name}={value}" for name, value in self.compiled.items())])
+
+    @property
+    def compiled(self) -> dict[str, str]:
+        """The field `compile` unless it is off. Such cells are not standard, since their rounding may differ."""
+        return {} if self.compile == "off" else {"compile": self.compile}
 
     @property
     def dataset_label(self) -> str:
-        """The dataset as folders name it: with class set, pool and the other set that is tested, where there are."""
-        # Two "@" say that another set is tested: a class set and a dataset may have the same name.
+        """The dataset part of the folder name: with class set, pool and other test dataset, if any."""
+        # Two "@" mark another test dataset, because a class set and a dataset may have the same name.
         test_on = "" if self.test_on is None else f"@{self.test_on}"
         classes = "" if self.classes == "7" and not test_on else f"@{self.classes}"
         pool = "" if self.pool is None else f"+{self.pool}"
@@ -247,13 +264,13 @@ class Cell(Strict):
 
     @property
     def row_label(self) -> str:
-        """The row as folders name it: with a digest of what is not standard."""
+        """The row part of the folder name: with a digest of overrides and precision if they are not standard."""
         precision = {} if self.precision == "fp32" else {"precision": self.precision}
-        departures: dict[str, Any] = {**precision, **self.model_dump(mode="json")["overrides"]}
+        departures: dict[str, Any] = {**precision, **self.compiled, **self.model_dump(mode="json")["overrides"]}
         return f"{self.row}~{digest(departures)[:8]}" if departures else self.row
 
     def folder(self) -> PurePosixPath:
-        """Where the record lies below the runs folder; no two different cells share it."""
+        """The folder of the record, relative to the runs folder; different cells never share it."""
         init = "" if self.init == "scratch" else f"-{self.init.removeprefix('sha256:')[:8]}"
         return PurePosixPath(
             self.protocol,

@@ -1,4 +1,4 @@
-"""The log of a cell, beside its record: what happened in all its attempts, as JSON lines with their time."""
+"""The log of a cell, next to its record: the events of all its attempts, as JSON lines with their time."""
 
 import json
 import os
@@ -13,21 +13,21 @@ from ferbench.contract.events import Event, Step, event_line, read_event
 
 CELL_LOG = "log.jsonl"
 STEP_SECONDS = 10.0
-"""How often a step is noted."""
+"""Shortest time between two logged steps."""
 END_BYTES = 65_536
-"""How much of a log is looked at for its last step."""
+"""How many bytes at the end of a log are searched for its last step."""
 
 
 @dataclass(frozen=True)
 class LogLine:
-    """One event and when it was told, ISO 8601 in UTC."""
+    """One event and the time when it was logged, ISO 8601 in UTC."""
 
     time: str
     event: Event
 
 
 class CellLog:
-    """Appends events to the log of a cell. A full disk costs the log, never the cell."""
+    """Append events to the log of a cell. If the disk is full, the log is incomplete, but the cell goes on."""
 
     def __init__(self, folder: Path) -> None:
         self._path = folder / CELL_LOG
@@ -45,7 +45,7 @@ class CellLog:
 
 
 def read_log(file: IO[bytes]) -> Iterator[LogLine]:
-    """The lines of a log that are there now; call it again for those that follow. `file` is open in binary mode."""
+    """Yield the complete lines from here to the end of a log; call it again for later lines. `file` is binary."""
     while line := file.readline():
         if not line.endswith(b"\n"):
             file.seek(-len(line), os.SEEK_CUR)
@@ -57,7 +57,7 @@ def read_log(file: IO[bytes]) -> Iterator[LogLine]:
 
 
 def last_step(folder: Path) -> Step | None:
-    """The newest step that a cell's log has."""
+    """The newest step in a cell's log; None if there is none."""
     with suppress(OSError), (folder / CELL_LOG).open("rb") as file:
         file.seek(max(0, file.seek(0, os.SEEK_END) - END_BYTES))
         steps = [line.event for line in read_log(file) if isinstance(line.event, Step)]

@@ -1,4 +1,4 @@
-"""What must hold inside one record, whatever lies beside it."""
+"""Check what must hold inside one record, without the files next to it."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,10 +15,12 @@ from ferbench.records.known import NOTHING, Known
 from ferbench.records.metrics import HEADLINES, METRICS, Outcome, recalls
 from ferbench.records.schema import Record, Result
 
+INSTALL = "install the plugin that registers the protocol, and verify again"
+RUN_AGAIN = "`ferbench reproduce RECORD --run` computes it anew"
 State = Literal["verified", "failed", "unchecked", "noted"]
-"""`noted` is what holds, and a reader should know."""
+"""`noted`: the check does not fail, but a reader should know what it found."""
 Protocols = Mapping[str, Protocol]
-"""The protocols whose rules records are checked by: the built-in ones, which need no plugin's code."""
+"""The protocols whose rules records are checked against: the built-in ones, which need no plugin code."""
 
 # Sums of a few thousand float64 values differ in their last bits between machines, by far less than this.
 TOLERANCE = 1e-9
@@ -26,22 +28,26 @@ TOLERANCE = 1e-9
 
 @dataclass(frozen=True)
 class RecordCheck:
-    """One thing that was looked at: whether it holds, and what was found or why it could not be checked."""
+    """The result of one check; `detail` says what was found or why it could not be checked.
+
+    `remedy` says how to make the check possible, if `detail` does not.
+    """
 
     name: str
     state: State
     detail: str = ""
+    remedy: str = ""
 
 
 def passed(name: str, problems: list[str]) -> RecordCheck:
-    """`verified` without problems, else `failed` with all of them."""
+    """Return a check that is `verified` if there are no problems, else `failed` with all of them."""
     return RecordCheck(name, "failed", "; ".join(problems)) if problems else RecordCheck(name, "verified")
 
 
 def check_record(record: Record, protocols: Protocols, known: Known = NOTHING) -> Iterator[RecordCheck]:
-    """Identity, and every number that follows from another number of the same record."""
+    """Check the identity of a record, and every number that follows from other numbers in it."""
     recorded, computed = record.cell_id, record.cell.cell_id
-    same = [] if recorded == computed else [f"recorded as {recorded[:12]}…, the cell gives {computed[:12]}…"]
+    same = [] if recorded == computed else [f"it is recorded as {recorded[:12]}…, but the cell gives {computed[:12]}…"]
     yield passed("cell id", same)
     yield _standard(record, protocols)
     if record.tunings:
@@ -51,8 +57,8 @@ def check_record(record: Record, protocols: Protocols, known: Known = NOTHING) -
     protocol, dataset = protocols.get(record.cell.protocol), known.dataset(record.cell.dataset)
     if protocol is not None:
         problems = recipe_problems(record, protocol, dataset.family if dataset else None)
-        if problems and record.config.protocol.get("draft"):  # what was made under a draft stays what it was
-            yield RecordCheck("recipe", "noted", f"under a draft; since then {'; '.join(problems)}")
+        if problems and record.config.protocol.get("draft"):  # a draft may have changed since
+            yield RecordCheck("recipe", "noted", f"run under a draft, which has changed since: {'; '.join(problems)}")
         else:
             yield passed("recipe", problems)
     if dataset is not None and record.cell.test_on is None:
@@ -61,7 +67,7 @@ def check_record(record: Record, protocols: Protocols, known: Known = NOTHING) -
     yield passed("costs", cost_problems(record, record.result))
     shape = passed("counts", _count_problems(record.result, record.cell))
     yield shape
-    if shape.state == "failed":  # the rest would stumble over a matrix that is not square
+    if shape.state == "failed":  # the other checks need a square matrix
         return
     outcome = Outcome(np.array(record.result.confusion, dtype=np.int64))
     yield passed("metrics", differences(record.result, outcome, source="the confusion matrix"))
@@ -69,9 +75,9 @@ def check_record(record: Record, protocols: Protocols, known: Known = NOTHING) -
 
 
 def differences(result: Result, outcome: Outcome, source: str) -> list[str]:
-    """Each recorded metric that is not what its source gives, with both values.
+    """Return a line with both values for each recorded metric that differs from the one computed from its source.
 
-    A metric that the record is too old for is not compared, nor one that needs logits where there are none.
+    A metric that is newer than the record is not compared, nor is one that needs logits if there are none.
     """
     recorded = result.metrics
     pairs: list[tuple[str, float | None, float | None]] = [
@@ -84,23 +90,23 @@ def differences(result: Result, outcome: Outcome, source: str) -> list[str]:
         for name, value in recalls(outcome, result.class_names).items()
     ]
     return [
-        f"{name} is recorded as {_number(was)}, {source} gives {_number(is_)}"
+        f"{name} is recorded as {_number(was)}, but {source} gives {_number(is_)}"
         for name, was, is_ in pairs
         if not _same(was, is_)
     ]
 
 
 def _tunings(record: Record, known: Known) -> RecordCheck:
-    """What the owner tunes is compared where its code is installed; other code may tune otherwise."""
+    """Compare each tuning with that of the installed owner; if its code is another one, a difference is only noted."""
     problems, stamps, others = _tuning_problems(record), {**record.plugins, "method": record.plugin}, []
     for role, tuning in record.tunings.items():
         found = known.tuning(record.cell, role)
         if problems or found is None or found.says(tuning):
             continue
         if found.source_hash == stamps[role].source_hash:
-            problems.append(f"the {role} is not tuned so by the code of {found.distribution} that it ran")
+            problems.append(f"{found.distribution}, with the code that the record ran, tunes the {role} differently")
         else:
-            others.append(f"the {role} is tuned otherwise by the {found.distribution} that is installed")
+            others.append(f"the installed {found.distribution} tunes the {role} differently")
     if others and not problems:
         return RecordCheck("tunings", "noted", "; ".join(others))
     return passed("tunings", problems)
@@ -108,44 +114,44 @@ def _tunings(record: Record, known: Known) -> RecordCheck:
 
 def _class_problems(result: Result, names: Sequence[str] | None) -> list[str]:
     if names is None:
-        return ["the dataset has no such set of classes"]
-    return [] if list(names) == result.class_names else [f"they are not {', '.join(names)} in this order"]
+        return ["the dataset does not have this class set"]
+    return [] if list(names) == result.class_names else [f"they must be {', '.join(names)}, in this order"]
 
 
 def _tuning_problems(record: Record) -> list[str]:
-    """Options may only be tuned by the owner of what has them; that the trials were made is its word."""
+    """Only the owner of a part may tune its options; the number of trials is its own claim."""
     stamps = {**record.plugins, "method": record.plugin}
     owners = {role: stamps[role].distribution if role in stamps else "nobody" for role in record.tunings}
     return [
-        f"the {role} is tuned by {tuning.distribution}, and is of {owners[role]}"
+        f"the {role} is tuned by {tuning.distribution}, but belongs to {owners[role]}"
         for role, tuning in record.tunings.items()
         if owners[role] != tuning.distribution
     ]
 
 
 def departures(cell: Cell, protocol: Protocol, *, relabels: bool, selection: str, optimizers: list[str]) -> list[str]:
-    """Why a cell does not belong in a standard table; empty if it does.
+    """Return the reasons why a cell does not belong in a standard table; empty if it does.
 
-    A method that `relabels` has seen more labels than the budget allows. `selection` is what it evaluates,
-    `optimizers` are the stages that train otherwise than the protocol and say no source.
+    A method that `relabels` has seen more labels than the budget allows. `selection` names the model that it
+    evaluates. `optimizers` are the lines of `unsourced`.
     """
     budget, found = cell.budget, []
     if protocol.draft:
         found.append(f"'{protocol.name}' is a draft")
-    if cell.overrides:
+    if cell.changes:
         found.append(cell.changes)
     listed = (
         budget.ratio in protocol.ratios or budget.count in protocol.counts or budget.per_class in protocol.per_class
     )
     if not listed or not (budget.per_class is not None or budget.allocation in protocol.allocations):
-        found.append(f"{budget.title()}: not in '{protocol.name}', which has {_budgets(protocol)}")
+        found.append(f"{budget.title()}: not a budget of '{protocol.name}', which has {_budgets(protocol)}")
     if cell.seed not in protocol.seeds:
         seeds = ", ".join(map(str, protocol.seeds))
-        found.append(f"seed {cell.seed}: not in '{protocol.name}', which has seeds {seeds}")
+        found.append(f"seed {cell.seed}: not a seed of '{protocol.name}', which has {seeds}")
     if relabels:
-        found.append("sees labels of a second draw")
+        found.append("sees the labels of a second draw")
     if selection != protocol.selection:
-        found.append(f"evaluates: {selection}")
+        found.append(f"evaluates another model: {selection}")
     return found + [f"own optimizer without a source: {text}" for text in optimizers]
 
 
@@ -158,29 +164,34 @@ def _budgets(protocol: Protocol) -> str:
 
 
 def unsourced(stage: str, departures: Mapping[str, object], source: str) -> list[str]:
-    """What is not the protocol's in a stage's optimizer, unless its `source` is said; of at most one line."""
+    """Return one line with a stage's optimizer settings that depart from the protocol; none if a `source` is given."""
     if source or not departures:
         return []
     return [f"stage '{stage}': " + ", ".join(f"{name}={value}" for name, value in departures.items())]
 
 
 def _standard(record: Record, protocols: Protocols) -> RecordCheck:
-    """A record that calls itself standard must be."""
+    """A record must call itself standard if, and only if, it is."""
     cell = record.cell
     failed, unchecked = partial(RecordCheck, "standard", "failed"), partial(RecordCheck, "standard", "unchecked")
-    if record.standard and cell.overrides:
-        return failed(f"recorded as true, but the cell has overrides {cell.changes}")
+    if record.standard and cell.changes:
+        return failed(f"it is recorded as true, but the cell has the overrides {cell.changes}")
     if (protocol := protocols.get(cell.protocol)) is None:
-        return unchecked(f"protocol '{cell.protocol}' is not built in")
+        return unchecked(f"protocol '{cell.protocol}' is not built in", INSTALL)
     if record.headline != protocol.headline:
-        return failed(f"its headline is {record.headline}, the protocol's {protocol.headline}")
+        return failed(f"its headline is {record.headline}, but the protocol's is {protocol.headline}")
     declared = record.config.protocol
     terms = {name: declared[name] for name in LABEL_TERMS if name in declared}
     if terms != protocol.label_terms:
-        return failed(f"its labels are {terms or 'plain'}, the protocol's are not")
+        return failed(
+            f"its label terms are {terms or 'plain'}, but the protocol's are {protocol.label_terms or 'plain'}"
+        )
     terms = {name: declared[name] for name in EVALUATION_TERMS if name in declared}
     if terms != protocol.evaluation_terms:
-        return failed(f"its evaluation is {terms or 'plain'}, the protocol's is not")
+        return failed(
+            f"its evaluation terms are {terms or 'plain'}, "
+            f"but the protocol's are {protocol.evaluation_terms or 'plain'}"
+        )
     relabels = record.result is not None and record.result.fingerprints.relabeled is not None
     reasons = departures(
         cell,
@@ -199,8 +210,9 @@ def _standard(record: Record, protocols: Protocols) -> RecordCheck:
     if record.standard == expected:
         return RecordCheck("standard", "verified")
     if record.result is None and not record.standard:
-        return unchecked("only a result says whether its method saw more labels than the budget")
-    return failed(f"recorded as {record.standard}, the cell gives {expected}".lower())
+        reason = "without a result it is not known whether the method saw more labels than the budget"
+        return unchecked(reason, "run the cell again")
+    return failed(f"it is recorded as {record.standard}, but the cell gives {expected}".lower())
 
 
 def _count_problems(result: Result, cell: Cell) -> list[str]:
@@ -215,9 +227,9 @@ def _count_problems(result: Result, cell: Cell) -> list[str]:
     if cell.test_on is not None and not set(result.class_names) <= set(result.labeled_counts):
         problems.append("a class is tested that was not trained")
     if (result.n_validation is None) != (result.fingerprints.validation is None):
-        problems.append("images are held out for validation, or counted as such, only where they have a fingerprint")
+        problems.append("n_validation and the fingerprint of the validation images must be both present or both absent")
     if (result.n_test_left_out is None) != (cell.test_on is None):
-        problems.append("test images are left out, or counted as such, only where another dataset is tested")
+        problems.append("n_test_left_out must be present if another dataset is tested, and absent otherwise")
     if min(result.labeled_counts.values(), default=0) < 0 or sum(result.labeled_counts.values()) != result.n_labeled:
         problems.append(f"the labels per class do not add up to n_labeled = {result.n_labeled}")
     if len(result.confusion) != classes or any(len(row) != classes for row in result.confusion):
@@ -229,33 +241,35 @@ def _count_problems(result: Result, cell: Cell) -> list[str]:
 
 
 def _oracle(result: Result, record: Record) -> RecordCheck:
-    """Its predictions are not stored, so the most that can be said is that it is possible."""
+    """Check that the oracle is possible; no more can be said, because its predictions are not stored."""
     oracle, final, headline = result.oracle, result.metrics, record.headline
     if record.cell.test_on is not None:
-        return passed("oracle", [] if oracle is None else ["another dataset is tested once, after training"])
+        return passed("oracle", [] if oracle is None else ["it must be absent if another dataset is tested"])
     if oracle is None:
-        return RecordCheck("oracle", "failed", "absent")
+        return RecordCheck("oracle", "failed", "it is absent")
     problems = []
     if oracle.evaluations > (most := _most_evaluations(record)):
-        problems.append(f"{oracle.evaluations} evaluations, at most {most} are allowed")
+        problems.append(f"it is the best of {oracle.evaluations} evaluations, but at most {most} are allowed")
     if oracle.step > result.steps:
-        problems.append(f"at step {oracle.step} of {result.steps}")
+        problems.append(f"its step is {oracle.step}, but the run has only {result.steps} steps")
     best, last = getattr(oracle, headline), getattr(final, headline)
     if best < last - TOLERANCE:
-        problems.append(f"{headline} {best} is below the final {last}, which is one of them")
+        problems.append(f"its {headline} {best} is below the final {last}, which is one of the evaluations")
     if oracle.step == result.steps or oracle.evaluations == 1:
         problems += [
-            f"{key} {getattr(oracle, key)} of the last step is not the final {getattr(final, key)}"
+            f"its {key} {getattr(oracle, key)} is that of the last step, but the final one is {getattr(final, key)}"
             for key in (metric.key for metric in HEADLINES)
             if not _same(getattr(oracle, key), getattr(final, key))
         ]
     if problems:
         return RecordCheck("oracle", "failed", "; ".join(problems))
-    return RecordCheck("oracle", "unchecked", "possible, but predictions of earlier steps are not stored")
+    return RecordCheck(
+        "oracle", "unchecked", "it is possible, but the predictions of earlier steps are not stored", RUN_AGAIN
+    )
 
 
 def _most_evaluations(record: Record) -> int:
-    """What the record's recipe says, and never more than one for each epoch; the usual number if it says nothing."""
+    """The number of evaluations in the record's recipe (the default if it has none), at most one per epoch."""
     said = record.config.protocol.get("evaluations", Recipe.model_fields["evaluations"].default)
     return min(said, EPOCHS) if isinstance(said, int) else 0
 

@@ -7,9 +7,10 @@ from typing import Any
 def flat(
     values: Mapping[str, Any], groups: Collection[str] | None = None, prefix: str = ""
 ) -> Iterator[tuple[str, Any]]:
-    """Values by dotted names. With `groups`, the dotted names of those, other mappings are values by themselves.
+    """Yield the dotted name of each value with the value.
 
-    An empty mapping is a value too, unless it is a group.
+    If `groups` is given, only the mappings with these dotted names are opened; any other mapping is a value. An empty
+    mapping is also a value, unless `groups` names it.
     """
     for key, value in values.items():
         name = prefix + key

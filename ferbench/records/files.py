@@ -1,9 +1,11 @@
-"""Reading bytes that nobody vouches for, and writing files so that a reader never sees half of one."""
+"""Read files that may not be trusted, and write files so that a reader never sees half of one."""
 
+import errno
 import hashlib
 import os
 import secrets
 import stat
+import tempfile
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -14,18 +16,18 @@ TEMPORARY_SUFFIX = ".tmp"
 
 
 def write_atomic(path: Path, data: bytes) -> None:
-    """Replace a file in one step. After a crash at any moment the old content or the new one is there, whole."""
+    """Replace a file in one step. After a crash at any time, the file has either its complete old or new content."""
     write_together(path.parent, {path.name: data})
 
 
 def write_together(
     folder: Path, files: Mapping[str, bytes], remove: Iterable[str] = (), check: Callable[[], object] = lambda: None
 ) -> None:
-    """Write several files of one folder; the last of them is the one whose presence says that all are there.
+    """Write several files of one folder; if the last of them exists, all of them are complete.
 
-    Everything is on disk under temporary names before the first old file is touched, so a full or read-only disk
-    changes nothing. The names in `remove` go away once the new files stand. `check` is called before each of the new
-    files is put in its place: what it raises leaves those that are there.
+    All data is on disk under temporary names before the first old file is changed, so a full or read-only disk changes
+    nothing. The files named in `remove` are deleted after the new files are in place. `check` is called before each
+    rename: if it raises, the remaining old files stay. Raises DataError if the folder cannot be written.
     """
     staged: dict[Path, Path] = {}
     try:
@@ -37,7 +39,7 @@ def write_together(
             _write_new(temporary, data)
         check()
         if len(staged) > 1:
-            # an old marker beside new data would vouch for files that it does not describe
+            # an old marker next to new data would describe files that are no longer there
             list(staged)[-1].unlink(missing_ok=True)
         for target, temporary in staged.items():
             check()
@@ -53,6 +55,16 @@ def write_together(
                 temporary.unlink(missing_ok=True)
 
 
+def check_writable(path: Path) -> None:
+    """Raise DataError if `write_atomic` could not write this file: before a long computation, not after it."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=path.parent):
+            pass
+    except OSError as error:
+        raise unwritable(error, path) from error
+
+
 def file_digest(path: Path) -> str:
     """The SHA-256 of a file, in hexadecimal digits."""
     with path.open("rb") as file:
@@ -60,24 +72,24 @@ def file_digest(path: Path) -> str:
 
 
 def unwritable(error: OSError, path: Path) -> DataError:
-    """The reason in the system's words, and what to do."""
+    """A DataError with the operating system's reason and a remedy."""
     return DataError(
         f"cannot write {path}: {error.strerror or error}; free some space or make the folder writable, "
-        "or choose another with --runs or --out"
+        "or choose another folder with --runs or --out"
     )
 
 
 def remove_leftovers(folder: Path) -> None:
-    """Delete temporary files of a process that was killed while writing; the caller holds the folder's lock."""
+    """Delete temporary files of a process that was killed while writing; the caller must hold the folder's lock."""
     for leftover in folder.glob(f".*{TEMPORARY_SUFFIX}"):
         with suppress(OSError):
             leftover.unlink()
 
 
 def read_bounded(path: Path, limit: int) -> bytes:
-    """The bytes of a regular file of at most `limit` bytes.
+    """Return the bytes of a regular file of at most `limit` bytes; raises VerificationError otherwise.
 
-    A pipe or a device is refused, it might never end; so is a link, which may lead to a file of somebody else.
+    A pipe or a device is refused because it might never end, a link because it may point to somebody else's file.
     """
     try:
         with open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK | os.O_NOFOLLOW)) as file:
@@ -86,8 +98,8 @@ def read_bounded(path: Path, limit: int) -> bytes:
                 raise VerificationError(f"{path.name} is not a regular file")
             data = file.read(limit + 1)
     except OSError as error:
-        if os.path.islink(path):  # not Path.is_symlink, which raises in a folder that may not be looked into
-            raise VerificationError(f"{path.name} is a link; put the file itself in its place") from None
+        if os.path.islink(path):  # Path.is_symlink would raise in a folder without access
+            raise VerificationError(f"{path.name} is a link; replace it by the file itself") from None
         raise VerificationError(f"cannot read {path.name}: {error.strerror or error}") from None
     if len(data) > limit:
         raise VerificationError(f"{path.name} is larger than {limit:,} bytes")
@@ -105,5 +117,8 @@ def _sync_folder(folder: Path) -> None:
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOSYS):  # some file systems do not sync folders; all is written
+            raise
     finally:
         os.close(descriptor)

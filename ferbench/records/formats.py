@@ -1,29 +1,29 @@
-"""Numbers of what one version of ferbench writes and another may find on disk; a record has its own, in the schema."""
+"""Version numbers of the formats that ferbench writes to disk; the version of records is in the schema."""
 
 from pathlib import Path
 
 from ferbench.errors import DataError
 
 ENGINE_VERSION = 1
-"""Of the training engine; results of two versions may differ."""
+"""Version of the training engine; results of two versions may differ."""
 CACHE_FORMAT = 2
-"""Of packed datasets, stream indexes and what is remembered of prepared copies."""
+"""Format of packed datasets, of stream indexes and of the notes about prepared copies."""
 CHECKPOINT_FORMAT = 2
-"""Of checkpoints and cached stages."""
+"""Format of checkpoints and cached stages."""
 RUNS_FORMAT = 1
-"""Of a folder of runs; records are read from folders of any format."""
+"""Format of a runs folder; records are read from folders of any format."""
 
 FORMAT = "format"
 
-# Parts of keys: what was made under another number is not found, and made anew.
+# Parts of cache keys: files made under another number are not found, and are made again.
 PACK_VERSION = 3
 INDEX_VERSION = 2
 OVERLAP_VERSION = 3
 
 
 def check_format(path: Path, found: object, expected: int, remedy: str) -> None:
-    """Raises DataError naming the file, both numbers and the remedy where it was not written in the format of now."""
+    """Raise DataError if a file has another format than `expected`; it names file, both numbers and remedy."""
     number = found.get(FORMAT) if isinstance(found, dict) else None
     if number != expected:
-        made_by = "ferbench 0.1, before formats had numbers" if number is None else f"another ferbench, format {number}"
-        raise DataError(f"{path}: written by {made_by}; this version reads format {expected}: {remedy}")
+        made_by = "ferbench 0.1, without a format number" if number is None else f"another ferbench in format {number}"
+        raise DataError(f"{path}: written by {made_by}; this version reads format {expected}; {remedy}")

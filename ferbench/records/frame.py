@@ -1,4 +1,4 @@
-"""Records as a pandas frame: a row per cell, every column typed and explained."""
+"""Records as a pandas frame: one row per cell, every column typed and explained."""
 
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -27,12 +27,12 @@ from ferbench.render.numbers import NONE, sentence_case
 
 TIME: Final = "datetime64[us, UTC]"
 RECALL = "recall_"
-"""Begins the names of the columns that a frame has beside COLUMNS: the recall of each class that was tested."""
+"""Prefix of the further columns of a frame, which are not in COLUMNS: the recall of each tested class."""
 
 
 @dataclass(frozen=True)
 class Column:
-    """One column of a frame; every type of pandas that is used knows missing values."""
+    """One column of a frame; its pandas type allows missing values."""
 
     name: str
     dtype: str
@@ -41,7 +41,7 @@ class Column:
 
 
 def _at(record: Record, place: str) -> Any:
-    """What a record has at `result.oracle.step`; None where a part is missing."""
+    """The value at a dotted place of a record such as `result.oracle.step`; None if a part is missing."""
     value: Any = record
     for name in place.split("."):
         value = getattr(value, name, None)
@@ -49,7 +49,7 @@ def _at(record: Record, place: str) -> Any:
 
 
 def _fields(model: type[BaseModel], dtype: str, place: str, names: str, prefix: str = "") -> Iterator[Column]:
-    """Fields of the part of a record at `place`, as they are and in the words of the schema."""
+    """Columns for fields of the part of a record at `place`, with the descriptions of the schema."""
     for name in names.split():
         description = model.model_fields[name].description or ""
         yield Column(prefix + name, dtype, description, partial(_at, place=f"{place}.{name}".lstrip(".")))
@@ -84,7 +84,7 @@ def _folds(record: Record) -> int | None:
 
 
 def _filled_in_by_row_of(record: Record) -> None:
-    """The value of a column that takes more than the record: its path, or the predictions beside it."""
+    """Placeholder for a column that needs more than the record: its path, or the predictions next to it."""
 
 
 _COUNTS = "n_test n_labeled n_validation n_relabeled n_unlabeled n_near_duplicates n_test_left_out"
@@ -92,45 +92,51 @@ _SECONDS = "wall_seconds cpu_seconds train_seconds data_wait_seconds images_per_
 _HEADLINES = " ".join(metric.key for metric in HEADLINES)
 
 COLUMNS: tuple[Column, ...] = (
-    Column("folder", "string", "where the cell's files belong, below a runs folder", lambda r: str(r.cell.folder())),
+    Column(
+        "folder", "string", "folder of the cell's files, relative to the runs folder", lambda r: str(r.cell.folder())
+    ),
     *_fields(Record, "string", "", "cell_id status"),
     *_fields(Record, "boolean", "", "standard"),
-    Column("draft", "boolean", "whether the protocol was a draft, whose cells are never standard", _draft),
+    Column("draft", "boolean", "whether the protocol was a draft; cells of a draft are never standard", _draft),
     Column("error", "string", "why there is no result", partial(_at, place="error.line")),
     Column("row", "string", "name of the row in a table, with overrides of the method", lambda r: row_name(r.cell)),
     Column("title", "string", "name of the row for people", row_title),
     *_fields(Cell, "string", "cell", "protocol dataset classes pool test_on"),
-    Column("budget", "string", "the labels as folders name them: ratio-0.05", lambda r: r.cell.budget.label()),
+    Column("budget", "string", "the label budget as in folder names: ratio-0.05", lambda r: r.cell.budget.label()),
     Column("ratio", "Float64", "share of the training labels", partial(_at, place="cell.ratio")),
     *_fields(Budget, "Int64", "cell.budget", "count per_class"),
     *_fields(Budget, "string", "cell.budget", "allocation"),
     *_fields(Cell, "string", "cell", "method variant head backbone init precision"),
     *_fields(Cell, "Int64", "cell", "seed"),
     Column(
-        "overrides", "string", "fields that are not the defaults; empty for none", partial(_at, place="cell.changes")
+        "overrides", "string", "fields that differ from the defaults; empty if none", partial(_at, place="cell.changes")
     ),
-    Column("protocol_overrides", "string", "those of the protocol alone", lambda r: row_changes(r.cell, "protocol")),
+    Column(
+        "protocol_overrides", "string", "the overrides of the protocol only", lambda r: row_changes(r.cell, "protocol")
+    ),
     *_fields(Record, "string", "", "headline selection"),
     *(Column(metric.key, "Float64", metric.description, _filled_in_by_row_of) for metric in METRICS),
     *_fields(Oracle, "Float64", "result.oracle", _HEADLINES, "oracle_"),
     *_fields(Oracle, "Int64", "result.oracle", "step evaluations", "oracle_"),
     *_fields(Result, "Int64", "result", f"{_COUNTS} steps image_passes forward_images optimizer_steps parameters"),
-    Column("labels_seen", "Int64", "images whose label the method saw", partial(_at, place="result.labels_seen")),
+    Column(
+        "labels_seen", "Int64", "number of images whose label the method saw", partial(_at, place="result.labels_seen")
+    ),
     Column("label_terms", "string", "held-out labels and label noise of the protocol as JSON", _label_terms),
-    Column("n_folds", "Int64", "folds of subjects that the protocol has", _folds),
+    Column("n_folds", "Int64", "number of folds of subjects in the protocol", _folds),
     _json("class_names", "the classes as a JSON list", "result.class_names"),
-    _json("confusion", "the confusion matrix as JSON, a list per class", "result.confusion"),
+    _json("confusion", "the confusion matrix as JSON, one list per true class", "result.confusion"),
     *_fields(Fingerprints, "string", "result.fingerprints", " ".join(Fingerprints.model_fields), "fingerprint_"),
     *_fields(Result, "string", "result", "predictions_digest history_digest model_digest"),
     Column(
         "config",
         "string",
-        "the resolved configuration as JSON, options by their present names",
+        "the resolved configuration as JSON, with the present names of options",
         lambda r: canonical_json(config_of_today(r).model_dump(mode="json")).decode(),
     ),
     _json("environment", "versions and hardware as JSON", "environment"),
     *_fields(PluginStamp, "string", "plugin", "distribution version source_hash", "plugin_"),
-    Column("tuning_trials", "Int64", "settings tried before its tuned options, as declared", _trials),
+    Column("tuning_trials", "Int64", "number of settings tried for its tuned options, as declared", _trials),
     *_fields(Record, "Int64", "", "engine_version"),
     *_fields(Measured, TIME, "measured", "started_at finished_at"),
     *_fields(Measured, "Float64", "measured", _SECONDS),
@@ -141,15 +147,15 @@ COLUMNS: tuple[Column, ...] = (
 
 
 def load(path: str | Path = "runs") -> pd.DataFrame:
-    """The records below a folder, or one record.json, as a frame with a row per cell.
+    """Read the records below a folder, or one record.json, into a frame with one row per cell.
 
-    A record that is broken or contradicts itself is left out: a warning names it, and so does
-    `frame.attrs["problems"]`, which maps paths to reasons. Raises UsageError where there is no record at all.
+    Records that are broken or contradict themselves are left out. A warning names them, and
+    `frame.attrs["problems"]` maps their paths to the reasons. Raises UsageError if there is no record at all.
     """
     root = Path(path)
     remedy = "name a runs folder or a record.json; `ferbench run` and ferbench.run() write them"
     if not root.exists():
-        raise UsageError(f"there is no {root}; {remedy}")
+        raise UsageError(f"{root} does not exist; {remedy}")
     frame = read_frame(root, {})
     problems = frame.attrs["problems"]
     if frame.empty and not problems:
@@ -161,9 +167,9 @@ def load(path: str | Path = "runs") -> pd.DataFrame:
 
 
 def read_frame(root: Path, protocols: Protocols, titles: VariantTitles = MappingProxyType({})) -> pd.DataFrame:
-    """The records below a folder that hold by the rules of the protocols; `attrs["problems"]` has the others.
+    """Read the records below a folder that satisfy the rules of the protocols; the others are in `attrs["problems"]`.
 
-    `titles` are those of rows whose records are from before variants had any.
+    `titles` names the variants of records that are older than variant titles.
     """
     found = collect(root, protocols)
     frame = frame_of((titled(record, titles) for record in found.records.values()), found.records)
@@ -172,14 +178,14 @@ def read_frame(root: Path, protocols: Protocols, titles: VariantTitles = Mapping
 
 
 def verified_frame(found: Iterable[Verification], titles: VariantTitles = MappingProxyType({})) -> pd.DataFrame:
-    """The records that hold by all rules; the column `consistency` has their level, `attrs["problems"]` the others.
+    """Return the records that satisfy all rules, with their level in the column `consistency`.
 
-    A record that no rule of a known protocol vouches for is not standard, whatever it says.
+    `attrs["problems"]` has the others. A record of an unknown protocol counts as not standard, whatever it says.
     """
     found = list(found)
     records = [(each.path, _vouched(each.record, each)) for each in found if each.holds and each.record is not None]
     frame = frame_of((titled(record, titles) for _, record in records), (path for path, _ in records))
-    # a column, not an attribute: pandas copies attributes deeply with every part of a frame that is taken
+    # a column, not an attribute: pandas deep-copies attributes with every slice of a frame
     levels = {str(each.path): each.verdict.level for each in found}
     frame = frame.assign(consistency=frame["path"].map(levels).astype("string"))
     frame.attrs["problems"] = {
@@ -194,7 +200,7 @@ def _vouched(record: Record, each: Verification) -> Record:
 
 
 def frame_of(records: Iterable[Record], paths: Iterable[Path | None] = repeat(None)) -> pd.DataFrame:
-    """A row per record, in their order. With its path, a record's missing metrics are computed from its predictions."""
+    """Return one row per record, in order. If a record has a path, its missing metrics come from its predictions."""
     rows = [row_of(record, path) for record, path in zip(records, paths, strict=False)]
     recalls = dict.fromkeys(name for row in rows for name in row if name.startswith(RECALL))
     types = {column.name: column.dtype for column in COLUMNS} | dict.fromkeys(recalls, "Float64")
@@ -202,7 +208,7 @@ def frame_of(records: Iterable[Record], paths: Iterable[Path | None] = repeat(No
 
 
 def row_of(record: Record, path: Path | None = None) -> dict[str, Any]:
-    """A record as a row: every column by its name, None where it is missing."""
+    """Return a record as a row: the value of every column by its name, None if it is missing."""
     row = {column.name: column.value(record) for column in COLUMNS}
     row["path"] = None if path is None else str(path)
     if record.result is not None:
@@ -213,7 +219,7 @@ def row_of(record: Record, path: Path | None = None) -> dict[str, Any]:
 
 
 def rows_of(frame: pd.DataFrame) -> list[dict[str, Any]]:
-    """The rows of a frame as `row_of` gives them."""
+    """Return the rows of a frame, each in the form of `row_of`."""
     names = [str(name) for name in frame.columns]
     columns = [
         [None if missing else value for value, missing in zip(column.tolist(), column.isna().tolist(), strict=True)]
@@ -223,12 +229,12 @@ def rows_of(frame: pd.DataFrame) -> list[dict[str, Any]]:
 
 
 def typed_frame(rows: Sequence[Mapping[str, Any]], types: Mapping[str, Any]) -> pd.DataFrame:
-    """A frame with exactly these columns; what a row lacks is missing, whatever the type."""
+    """Return a frame with exactly these columns; a value that a row lacks is missing, whatever the type."""
     return pd.DataFrame({name: _array([row.get(name) for row in rows], dtype) for name, dtype in types.items()})
 
 
 def _array(values: list[Any], dtype: Any) -> Any:
-    if dtype == TIME:  # a string of a stranger; one that is no time is missing
+    if dtype == TIME:  # an untrusted string; if it is not a time, the value is missing
         texts = pd.Series(values, dtype="string")
         return pd.to_datetime(texts, format="ISO8601", utc=True, errors="coerce").astype(TIME)
     return pd.array(values, dtype=dtype)
@@ -250,7 +256,7 @@ class Records(list[Record]):
     """A list of records that a notebook shows as a table."""
 
     def frame(self) -> pd.DataFrame:
-        """The records as `ferbench.load` gives them."""
+        """Return the records as a frame like that of `ferbench.load`."""
         return frame_of(self)
 
     def _repr_html_(self) -> str:

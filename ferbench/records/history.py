@@ -1,4 +1,4 @@
-"""The history of a run: a row for each epoch, and the digest that the record has of it."""
+"""The history of a run: one row for each epoch, and the digest of it that the record contains."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -29,7 +29,7 @@ def history_bytes(history: Sequence[EpochRow]) -> bytes:
 
 
 def read_history(path: Path) -> list[EpochRow]:
-    """One history.json from anywhere; every defect is a VerificationError that names the row."""
+    """Read an untrusted history.json; raises VerificationError, which names the row, for every defect."""
     data = read_bounded(path, MAX_HISTORY_BYTES)
     try:
         rows = parse_json(data, MAX_HISTORY_BYTES)
@@ -39,7 +39,7 @@ def read_history(path: Path) -> list[EpochRow]:
 
 
 def parse_history(rows: Any, source: str) -> list[EpochRow]:
-    """The rows in a JSON value that nobody vouches for; raises VerificationError with the name of its source."""
+    """Return the rows in an untrusted JSON value; raises VerificationError with the name of its source."""
     try:
         return _ROWS.validate_python(rows)
     except ValidationError as error:

@@ -1,4 +1,4 @@
-"""The folder beside a record that is there while its cell runs; what an interrupted run goes on with."""
+"""The folder that exists next to a record while its cell runs; an interrupted run resumes from it."""
 
 from pathlib import Path
 
@@ -7,10 +7,10 @@ SAID, SNAPSHOTS = "said", "snapshots"
 
 
 def said_file(folder: Path, epoch: int) -> Path:
-    """What the method said of the unlabeled images of an epoch: `number`, `pseudo_label` and `mask`, (N,) each."""
+    """The file of the method's answers for the unlabeled images of an epoch: `number`, `pseudo_label`, `mask`, (N,)."""
     return folder / SAID / f"{epoch}.safetensors"
 
 
 def snapshot_file(folder: Path, epoch: int) -> Path:
-    """The net that is evaluated as it was at the end of an epoch."""
+    """The file of the evaluated net as it was at the end of an epoch."""
     return folder / SNAPSHOTS / f"{epoch}.safetensors"

@@ -1,4 +1,4 @@
-"""What the names in records stand for on this machine, as rules need it; what is not known is said and not guessed."""
+"""What this machine knows about the datasets and tunings that records name; checks never guess what is unknown."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -18,12 +18,12 @@ T = TypeVar("T")
 
 MAX_PINS_BYTES = 20_000_000
 PINNED, BASELINES = "pinned", "baselines.json"
-"""Beside the records of a board: a folder of what is pinned of datasets, and the list of its supervised rows."""
+"""Next to the records of a board: the folder of pinned facts of datasets, and the list of its supervised rows."""
 
 
 @dataclass(frozen=True)
 class KnownDataset:
-    """What rules must know of a dataset: which recipe is its, its classes, and whether its labels may be passed on."""
+    """The facts of a dataset that checks need: its family of recipes, its classes, whether labels may be published."""
 
     family: str
     classes: Mapping[str, tuple[str, ...]]
@@ -32,7 +32,7 @@ class KnownDataset:
 
 @dataclass(frozen=True)
 class KnownTuning:
-    """How an installed distribution tunes a part of a cell, in no trials if it does not, and the hash of its code."""
+    """How an installed distribution tunes a part of a cell, and the hash of its code; `trials` is 0 if it does not."""
 
     distribution: str
     trials: int
@@ -40,28 +40,28 @@ class KnownTuning:
     source_hash: str
 
     def says(self, stamp: TuningStamp) -> bool:
-        """Whether a record says the same."""
+        """Whether a record's stamp states the same tuning."""
         return (self.distribution, self.trials, dict(self.options)) == (stamp.distribution, stamp.trials, stamp.options)
 
 
 Counts = Mapping[str, int | Mapping[str, int] | None]
-"""Of images, by the names that the result has them under."""
+"""Numbers of images, by the names of the fields of `Result`."""
 
 
 class PinnedSplit(Strict):
-    """The rows of a cell: fingerprints by name and counts by the names of the result, as the data gave them."""
+    """The split of a cell: its fingerprints by name and its counts by the names of the result's fields."""
 
-    fingerprints: dict[str, str] = Field(description="of the split, without that of the data")
+    fingerprints: dict[str, str] = Field(description="fingerprints of the split, without that of the data")
     counts: dict[str, int | dict[str, int] | None] = Field(description="n_labeled and others, and labels per class")
 
 
 class Pins(Strict):
-    """What a dataset has given, once and for all: checked against without holding it."""
+    """The pinned splits of a dataset, by which records can be checked on machines without the dataset."""
 
-    command: str = Field(description="the command that has made the file")
+    command: str = Field(description="the command that made the file")
     dataset: str = Field(description="name of the dataset")
     data: str = Field(pattern=HEX64, description="fingerprint of its packed data")
-    splits: dict[str, PinnedSplit] = Field(description="by `split_key` of a cell")
+    splits: dict[str, PinnedSplit] = Field(description="the splits, by the `split_key` of a cell")
 
     def to_json(self) -> bytes:
         """The bytes of the file."""
@@ -69,7 +69,7 @@ class Pins(Strict):
 
 
 def split_key(cell: Cell) -> str:
-    """What decides the rows of a cell, and nothing of its method: `ratio-v1/synthfaces/ratio-0.05/seed0`."""
+    """Return the part of a cell that determines its split, without the method: `ratio-v1/faces/ratio-0.05/seed0`."""
     return f"{cell.protocol}/{cell.dataset_label}/{cell.budget.label()}/seed{cell.seed}"
 
 
@@ -83,7 +83,7 @@ def _no_tuning(cell: Cell, role: str) -> KnownTuning | None:
 
 @dataclass(frozen=True)
 class Known:
-    """What is known here of datasets, of tunings by cell and role, and the pins of a board by dataset."""
+    """Functions that look up datasets and tunings (by cell and role), and the pins of a board by dataset."""
 
     dataset: Callable[[str], KnownDataset | None] = _no_dataset
     tuning: Callable[[Cell, str], KnownTuning | None] = _no_tuning
@@ -94,7 +94,7 @@ NOTHING = Known()
 
 
 def read_pins(folder: Path) -> dict[str, Pins]:
-    """The pins of a board by dataset; raises DataError for a file that is none."""
+    """Read the pins of a board, by dataset; raises DataError if a file is not a valid one."""
     found = {}
     for path in sorted((folder / PINNED).glob("*.json")):
         pins = _read(path, TypeAdapter(Pins))
@@ -103,7 +103,7 @@ def read_pins(folder: Path) -> dict[str, Pins]:
 
 
 def read_baselines(folder: Path) -> dict[str, str]:
-    """The supervised rows that a board had: folder of the cell to SHA-256 of its record.json; empty where none are."""
+    """Read the baselines of a board: cell folder to SHA-256 of its record.json; empty if the board has no such file."""
     path = folder / BASELINES
     return _read(path, TypeAdapter(dict[str, str])) if path.exists() else {}
 
@@ -112,6 +112,6 @@ def _read(path: Path, kind: TypeAdapter[T]) -> T:
     try:
         return kind.validate_python(parse_json(read_bounded(path, MAX_PINS_BYTES), MAX_PINS_BYTES))
     except ValidationError as error:
-        raise DataError(f"{path}: {first_problem(error)}; make it anew or take it from the repository") from None
+        raise DataError(f"{path}: {first_problem(error)}; make it again or take it from the repository") from None
     except VerificationError as error:
-        raise DataError(f"{path}: {error}; make it anew or take it from the repository") from None
+        raise DataError(f"{path}: {error}; make it again or take it from the repository") from None

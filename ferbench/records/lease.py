@@ -1,13 +1,15 @@
-"""Who alone may write in a place, on any file system that makes files exclusively: file locks are not needed.
+"""Leases give one process at a time the right to write in a folder.
 
-A lease is a small file beside what it guards, with a number in its name: `.lease.1`. Whoever finds none makes the
-first; whoever finds one whose owner is gone makes the next, and only one can. An owner that was paused, and wakes after
-another has taken over, learns it from `Lease.check` before it writes anything.
+They work on any file system that can create a file exclusively, without file locks. A lease is a small file with a
+number in its name, `.lease.1`, in the folder that it guards. A process that finds no lease creates the first one. If
+the owner of a lease is gone, the next process creates the lease with the next number; only one process can. An owner
+that was paused, and wakes up after another process took over, gets an error from `Lease.check` before it writes.
 """
 
 import os
 import secrets
 import socket
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -24,26 +26,26 @@ from ferbench.errors import FerbenchError, UsageError, VerificationError
 from ferbench.records.files import TEMPORARY_SUFFIX, read_bounded
 
 SECONDS_VARIABLE = "FERBENCH_LEASE_SECONDS"
-"""The environment variable that sets how long a lease of another machine lasts without a sign of life."""
+"""Seconds that a lease of another machine lasts without a sign of life; by default 180."""
 DEFAULT_SECONDS = 180.0
 """Longer than the minute for which NFS may show an old state of a folder."""
 SIGNS_OF_LIFE = 6
-"""In the time that a lease lasts."""
+"""Number of signs of life in the time that a lease lasts."""
 LOOK_SECONDS = 0.2
-"""How often one that waits looks."""
+"""Interval at which a waiting process tries to take the lease."""
 MAX_BYTES = 10_000
 
 
 class LeaseHeldError(FerbenchError):
-    """Another process holds the lease; `owner` says which, as far as it is known."""
+    """Another process holds the lease; `owner` is that process, if known."""
 
     def __init__(self, path: Path, owner: "Owner | None") -> None:
-        holder = owner or "another process"
-        super().__init__(f"{path.parent}: {holder} works on this cell; wait for it, or end it and run again")
+        self.owner, holder = owner, owner or "another process"
+        super().__init__(f"{path.parent}: {holder} works on this cell; wait for it, or stop it and run again")
 
 
 class LeaseLostError(FerbenchError):
-    """Another process has taken the lease over, since this one gave no sign of life; its work counts."""
+    """Another process took the lease over because this one gave no sign of life; the other one's work counts."""
 
 
 class Owner(BaseModel):
@@ -54,10 +56,10 @@ class Owner(BaseModel):
     token: str
     host: str
     machine: str
-    """Equal for processes that see each other's numbers: the machine since it was started, and the container."""
+    """Equal for processes that see each other's process numbers: identifies the boot and the container."""
     pid: int
-    began: float
-    """When the process began, in seconds; a number may be that of a later process."""
+    started: float
+    """Start time of the process in seconds, because a later process may get the same number."""
     since: str
 
     def __str__(self) -> str:
@@ -65,33 +67,32 @@ class Owner(BaseModel):
 
     @classmethod
     def this_process(cls) -> Self:
-        """This process, with a token of its own for each lease."""
+        """This process as an owner, with a new token for each lease."""
         return cls(
             token=secrets.token_hex(16),
             host=socket.gethostname(),
             machine=_machine(),
             pid=os.getpid(),
-            began=psutil.Process().create_time(),
+            started=_start_time(psutil.Process()),
             since=datetime.now(UTC).isoformat(timespec="seconds"),
         )
 
     @property
     def is_alive(self) -> bool | None:
-        """Whether it runs, or is stopped, on this machine; None where only signs of life can tell."""
+        """Whether the process still exists; None if it is on another machine, so that only signs of life can tell."""
         if self.machine != _machine():
             return None
         try:
             process = psutil.Process(self.pid)
-            # A clock that is set changes the time that begins counting, so that equal is too much to ask.
-            return process.status() != psutil.STATUS_ZOMBIE and abs(process.create_time() - self.began) < 1.0
+            return process.status() != psutil.STATUS_ZOMBIE and abs(_start_time(process) - self.started) < 1.0
         except psutil.NoSuchProcess:
             return False
 
 
 class Lease:
-    """The right to write beside `path`, from `acquire` or `wait` to `release`.
+    """The right to write in the folder of `path`, from `acquire` or `wait` to `release`.
 
-    A context manager that acquires it, unless that is done already, and releases it.
+    As a context manager it acquires the lease, unless this instance has it already, and releases it at the end.
     """
 
     def __init__(self, path: Path) -> None:
@@ -102,7 +103,7 @@ class Lease:
 
     @property
     def path(self) -> Path:
-        """What it stands beside."""
+        """The path that the lease's file name begins with."""
         return self._path
 
     @property
@@ -112,11 +113,11 @@ class Lease:
 
     @property
     def token(self) -> str:
-        """What another process of the owner can `check` the lease by."""
+        """The token by which other processes of the owner can `check` the lease."""
         return self._owner.token
 
     def acquire(self) -> None:
-        """Take the lease; raises LeaseHeldError where another holds it, OSError where its folder cannot be written."""
+        """Take the lease; raises LeaseHeldError if another process holds it, OSError if the folder is not writable."""
         while True:
             newest = max(_leases(self._path), default=0)
             found = _file(self._path, newest) if newest else None
@@ -125,8 +126,8 @@ class Lease:
                 raise LeaseHeldError(self._path, judged)
             mine = _file(self._path, newest + 1)
             if not _create(mine, self._owner):
-                continue  # another was quicker; who that is, the next look tells
-            # Since the look that one may be released, and another that is alive have taken its place or a later one.
+                continue  # another process was quicker; the next iteration finds out which
+            # Meanwhile the old lease may have been released, and a live process may have taken its number or a later.
             if (found is None or _read(found) == judged) and max(_leases(self._path)) == newest + 1:
                 self._mine = mine
                 break
@@ -137,24 +138,42 @@ class Lease:
         threading.Thread(target=self._live, daemon=True).start()
 
     def wait(self, stop: Callable[[], FerbenchError | None] = lambda: None) -> Self:
-        """Take the lease once it is free; raises what `stop` returns meanwhile, OSError as `acquire` does."""
+        """Wait until the lease is free, then take it.
+
+        If `stop` returns an error while waiting, raises that error. Raises OSError as `acquire` does.
+        """
+        return self._take(stop, lambda: False)
+
+    def outlast(self, stop: Callable[[], FerbenchError | None] = lambda: None, *, signs_count: bool = True) -> Self:
+        """Take the lease as soon as its holder is known to be gone. It waits at most as long as a lease lasts.
+
+        A process on another machine that has ended leaves its lease behind. Only the missing signs of life show that it
+        has ended. A sign of life raises LeaseHeldError at once; with `signs_count=False` that error is raised when the
+        time is up. Raises the error that `stop` returns while waiting, and OSError as `acquire` does.
+        """
+        until, seen = time.monotonic() + seconds() + 2 * LOOK_SECONDS, self._newest_sign()
+        return self._take(stop, lambda: time.monotonic() >= until or (signs_count and self._newest_sign() != seen))
+
+    def _take(self, stop: Callable[[], FerbenchError | None], is_in_vain: Callable[[], bool]) -> Self:
         while True:
             try:
                 self.acquire()
                 return self
             except LeaseHeldError:
-                if (reason := stop()) is not None:
-                    raise reason from None
-                time.sleep(LOOK_SECONDS)
+                if is_in_vain():
+                    raise
+            if (reason := stop()) is not None:
+                raise reason
+            time.sleep(LOOK_SECONDS)
 
     def check(self) -> None:
-        """Raises LeaseLostError where another process has taken over."""
+        """Raise LeaseLostError if another process has taken over."""
         check(self._path, self._owner.token)
 
     def renew(self) -> None:
-        """Make the next lease, as one would to take over, so that for its time nobody can: for what must be whole.
+        """Replace the lease by the next one, so that nobody can take over during a write that must be complete.
 
-        Raises LeaseLostError where another process was quicker.
+        Raises LeaseLostError if another process was quicker.
         """
         self.check()
         assert self._mine is not None
@@ -165,7 +184,7 @@ class Lease:
         before.unlink(missing_ok=True)
 
     def release(self) -> None:
-        """Let others take the lease."""
+        """Give the lease up, so that others can take it."""
         self._released.set()
         if self._mine is not None:
             with suppress(OSError):
@@ -180,6 +199,14 @@ class Lease:
     def __exit__(self, *exception: object) -> None:
         self.release()
 
+    def _newest_sign(self) -> tuple[int, int]:
+        """The number of the newest lease, and when its holder showed the last sign of life; zeros without one."""
+        newest = max(_leases(self._path), default=0)
+        try:
+            return newest, _file(self._path, newest).stat().st_mtime_ns
+        except FileNotFoundError:
+            return 0, 0
+
     def _live(self) -> None:
         while not self._released.wait(seconds() / SIGNS_OF_LIFE):
             with suppress(OSError):
@@ -187,18 +214,18 @@ class Lease:
 
 
 def check(path: Path, token: str) -> None:
-    """Raises LeaseLostError where the newest lease beside a path is not that of the token."""
+    """Raise LeaseLostError if the newest lease of a path does not have this token."""
     newest = max(_leases(path), default=0)
     owner = _read(_file(path, newest)) if newest else None
     if owner is None or owner.token != token:
         raise LeaseLostError(
-            f"{path.parent}: {owner or 'another process'} has taken over, since there was no sign of life for "
-            f"{seconds():g} s; what it makes counts, and this attempt is discarded"
+            f"{path.parent}: {owner or 'another process'} has taken over, because this process gave no sign of life "
+            f"for {seconds():g} s; the other result counts, and this attempt is discarded"
         )
 
 
 def is_held(path: Path) -> bool:
-    """Whether a process holds the lease, as far as can be seen without writing anything."""
+    """Whether a process seems to hold the lease; writes nothing, so it relies on the clock of this machine."""
     newest = max(_leases(path), default=0)
     if not newest:
         return False
@@ -216,12 +243,12 @@ def seconds() -> float:
     except ValueError:
         value = 0.0
     if not 0 < value < float("inf"):
-        raise UsageError(f"{SECONDS_VARIABLE}={text}: not a number of seconds above 0")
+        raise UsageError(f"{SECONDS_VARIABLE}={text}: it must be a number of seconds above 0; correct it or unset it")
     return value
 
 
 def _is_over(found: Path, owner: Owner | None) -> bool:
-    """Whether the owner of a lease is gone. Times are those of the file system, which all machines share."""
+    """Whether the owner of a lease is gone. Times are compared on the file system's clock, which all machines share."""
     alive = owner.is_alive if owner else None
     if alive is not None:
         return not alive
@@ -241,10 +268,10 @@ def _age(found: Path, now: float) -> float:
 
 
 def _leases(path: Path) -> Iterator[int]:
-    """The numbers of the leases beside a path."""
+    """Yield the numbers of the leases of a path."""
     prefix = f"{path.name}."
     with suppress(FileNotFoundError), os.scandir(path.parent) as entries:
-        # A list, since a file system may show a file twice, or not, that comes while one looks.
+        # A list, because a file system may show a file twice, or not at all, if it is created during the scan.
         for name in [entry.name for entry in entries if entry.name.startswith(prefix)]:
             if name.removeprefix(prefix).isdigit():
                 yield int(name.removeprefix(prefix))
@@ -259,22 +286,27 @@ def _number(file: Path) -> int:
 
 
 def _create(path: Path, owner: Owner) -> bool:
-    """Make a file with all of its content unless there is one; whether it was made."""
+    """Create a file with its complete content, unless it exists; return whether it was created."""
     content = owner.model_dump_json().encode()
     temporary = path.with_name(f".{path.name}.{owner.token}{TEMPORARY_SUFFIX}")
     try:
         temporary.write_bytes(content)
+        return _link(temporary, path, owner)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _link(temporary: Path, path: Path, owner: Owner) -> bool:
+    try:
         os.link(temporary, path)
         return True
     except FileExistsError:
-        # NFS repeats a request whose answer was lost: the second finds what the first has made.
+        # NFS repeats a request if its answer was lost; the second request then finds the file of the first.
         return path.exists() and _read(path) == owner
-    except FileNotFoundError:  # whoever holds the lease has cleared up
+    except FileNotFoundError:  # the holder of the lease has removed the temporary file
         return False
-    except OSError:  # a file system without links
-        return _create_slowly(path, content)
-    finally:
-        temporary.unlink(missing_ok=True)
+    except OSError:  # the file system has no hard links
+        return _create_slowly(path, temporary.read_bytes())
 
 
 def _create_slowly(path: Path, content: bytes) -> bool:
@@ -284,14 +316,26 @@ def _create_slowly(path: Path, content: bytes) -> bool:
         return True
     except FileExistsError:
         return False
+    except OSError:  # no space for the content: an empty lease would keep everybody out for a while
+        path.unlink(missing_ok=True)
+        raise
 
 
 def _read(path: Path) -> Owner | None:
-    """The owner that a lease names; None for none, and for a file that is not whole."""
+    """The owner named in a lease file; None if there is no file or it is incomplete."""
     try:
         return Owner.model_validate_json(read_bounded(path, MAX_BYTES))
     except (VerificationError, ValidationError):
         return None
+
+
+def _start_time(process: psutil.Process) -> float:
+    """When a process started, in seconds. On Linux they count from the boot, so that setting the clock changes nothing.
+
+    Elsewhere the system keeps the time of day at which the process started.
+    """
+    boot = psutil.boot_time() if sys.platform == "linux" else 0.0
+    return process.create_time() - boot
 
 
 @cache

@@ -1,16 +1,16 @@
-"""Names that have parts."""
+"""Names that consist of several parts."""
 
 from dataclasses import dataclass
 
 DESCRIBED = "described"
-"""The variant that folders and rows leave out of their names, whichever is planned by default."""
+"""The variant that names of folders and rows omit, whichever variant runs by default."""
 
 
 @dataclass(frozen=True)
 class RowName:
     """The name of a row: `method[@variant][+head]`.
 
-    Where a run is asked for, no variant is the method's first; in folders and tables it is `described`.
+    Without a variant it means the method's first variant in a request for a run, but `described` in folders and tables.
     """
 
     method: str
@@ -19,7 +19,7 @@ class RowName:
 
     @classmethod
     def parse(cls, text: str) -> "RowName":
-        """The parts of a name, however a person has written it."""
+        """Split a name as a person writes it."""
         rest, _, head = text.partition("+")
         method, _, variant = rest.partition("@")
         return cls(method, variant or None, head or None)
@@ -35,14 +35,14 @@ REST = "rest+"
 
 @dataclass(frozen=True)
 class PoolName:
-    """The name of an unlabeled pool: `NAME`, or `rest+NAME` where the rest of the training set is unlabeled too."""
+    """The name of an unlabeled pool: `NAME`, or `rest+NAME` if the rest of the training set is unlabeled data too."""
 
     dataset: str
     keeps_rest: bool = False
 
     @classmethod
     def parse(cls, text: str) -> "PoolName":
-        """The parts of a name."""
+        """Split a name."""
         return cls(text.removeprefix(REST), text.startswith(REST))
 
     def __str__(self) -> str:

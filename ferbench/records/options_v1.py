@@ -1,6 +1,6 @@
-"""The options that methods had in ferbench 0.1, frozen: its records are read and verified by them.
+"""The options that methods had in ferbench 0.1, frozen, for reading and verifying its records.
 
-Methods that are not here have the same options now as then.
+Methods that are not listed have the same options as in 0.1.
 """
 
 from collections.abc import Mapping
@@ -16,11 +16,11 @@ COMMIT = "fa07dc9"
 
 
 OptionV1 = tuple[JsonValue, str]
-"""The default of an option of 0.1, and its name now."""
+"""The default of an option in 0.1, and its present name."""
 
 
 def _same(options: Mapping[str, JsonValue]) -> dict[str, OptionV1]:
-    """Options that have the same name now as then."""
+    """Options whose name has not changed."""
     return {name: (default, name) for name, default in options.items()}
 
 
@@ -94,7 +94,7 @@ OPTIONS_V1: Mapping[str, Mapping[str, OptionV1]] = {
 }
 
 RECIPES_V1: Mapping[str, Mapping[str, JsonValue]] = {"small-vit": {"learning_rate": 1e-3}}
-"""What 0.1 tuned of the recipe for families of backbones, in all protocols; its records do not name it."""
+"""Recipe fields that 0.1 tuned per backbone family, in all protocols; its records do not name them."""
 
 ADDED_SINCE: Mapping[str, Mapping[str, JsonValue]] = {
     "leaf": {"margin.update": "epoch", "margin.momentum": 0.99},
@@ -107,21 +107,24 @@ ADDED_SINCE: Mapping[str, Mapping[str, JsonValue]] = {
         "released.state_decay": 0.0,
     },
 }
-"""Options that came later, with the value that stands for how 0.1 ran."""
+"""Options added since 0.1, with the value that reproduces the behaviour of 0.1."""
 
 
 def names_since_version_1(method: str) -> dict[str, str]:
-    """The options of a method that have another name now: from the name in 0.1 to that."""
+    """Map the name in 0.1 to the present name, for each option of a method that was renamed."""
     return {name: now for name, (_, now) in OPTIONS_V1.get(method, {}).items() if now != name}
 
 
 def has_version_1(method: str, config: Mapping[str, Any]) -> bool:
-    """Whether a record's options of a method have names of 0.1; a group of today may have the name of an old option."""
+    """Whether a record's options of a method have the names of 0.1.
+
+    A present group may have the name of an old option, so mappings do not count.
+    """
     return any(name in config and not isinstance(config[name], Mapping) for name in names_since_version_1(method))
 
 
 def in_names_of_today(method: str, config: Mapping[str, JsonValue]) -> dict[str, JsonValue]:
-    """A record's options of a method by their present names, in groups, and those that came since."""
+    """Return a record's options of a method by their present names, in groups, with the options added since."""
     added = ADDED_SINCE.get(method, {})
     if has_version_1(method, config):
         names = names_since_version_1(method)
@@ -132,33 +135,33 @@ def in_names_of_today(method: str, config: Mapping[str, JsonValue]) -> dict[str,
 
 
 def recipe_of_today(protocol: Mapping[str, JsonValue]) -> dict[str, JsonValue]:
-    """A record's fields of its protocol, with those of the recipe that came since."""
+    """Return a record's protocol fields, with the recipe fields added since 0.1."""
     weak = protocol.get("weak")
     since = {"weak": {"padding_share": 0.0, **weak}} if isinstance(weak, Mapping) else {}
     return {"stored_size": None, "ema_ramp": True, **protocol, **since}
 
 
 def config_of_today(record: Record) -> RecordConfig:
-    """The configuration of a record by the fields of today's recipe and the present names of its method's options."""
+    """Return a record's configuration with the present fields of the recipe and the present names of options."""
     method = in_names_of_today(record.cell.method, record.config.method)
     return record.config.model_copy(update={"protocol": recipe_of_today(record.config.protocol), "method": method})
 
 
 def option_problems(method: str, config: Mapping[str, Any], overrides: Mapping[str, Any]) -> list[str]:
-    """What is wrong with a record's options: other names or kinds than those of 0.1, overrides that are not used."""
+    """Return the problems of a record's options: wrong names or types for 0.1, and overrides that were not used."""
     problems = []
     if has_version_1(method, config):
         options = OPTIONS_V1[method]
         problems += [f"option {name} is missing" for name in sorted(options.keys() - config.keys())]
         problems += [f"ferbench 0.1 has no option {name}" for name in sorted(config.keys() - options.keys())]
         problems += [
-            f"option {name} is {config[name]!r}, not of the kind of {default!r}"
+            f"option {name} is {config[name]!r}, which has another type than the default {default!r}"
             for name, (default, _) in options.items()
             if name in config and _kind(config[name]) is not _kind(default)
         ]
     for name, value in overrides.items():
         if (used := _at(config, name)) != value:
-            problems.append(f"option {name} is {used!r}, the cell asks for {value!r}")
+            problems.append(f"option {name} is {used!r}, but the cell asks for {value!r}")
     return problems
 
 

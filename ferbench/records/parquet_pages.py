@@ -1,7 +1,7 @@
-"""How much a Parquet file decodes to, found without decoding it: pages of a few bytes can hold gigabytes.
+"""Find how much a Parquet file decodes to, without decoding it: pages of a few bytes can hold gigabytes.
 
-pyarrow allocates what the header of each page says, and the sums in the footer need not be true. So the headers are
-read here first, as pyarrow walks them. They are Thrift structs in the compact protocol.
+pyarrow allocates the size that each page header states, and the totals in the footer may be wrong. So this module
+first reads the page headers in the order in which pyarrow does. They are Thrift structs in the compact protocol.
 """
 
 from collections.abc import Iterator
@@ -13,7 +13,7 @@ from ferbench.errors import VerificationError
 
 DATA, DICTIONARY, DATA_V2 = 0, 2, 3
 SHARED_PREFIXES = 7
-"""DELTA_BYTE_ARRAY: a text is the beginning of the one before and a few more letters, so that few bytes become many."""
+"""DELTA_BYTE_ARRAY: a text can repeat the beginning of the previous one, so that few bytes become many."""
 MAX_PAGES = 100_000
 MAX_NESTING = 10
 
@@ -21,12 +21,12 @@ _STOP, _TRUE, _FALSE, _BYTE, _I16, _I64, _DOUBLE, _BINARY, _LIST, _SET, _STRUCT 
 
 
 def check_pages(data: bytes, metadata: pq.FileMetaData, most_values: int, most_bytes: int) -> None:
-    """Raise VerificationError for a file whose columns have more values, or whose pages unpack to more bytes."""
+    """Raise VerificationError if the columns have more values, or the pages unpack to more bytes, than the limits."""
     values = unpacked = pages = 0
     for group in map(metadata.row_group, range(metadata.num_row_groups)):
         for column in map(group.column, range(group.num_columns)):
             if column.num_values < group.num_rows or not group.num_rows:
-                raise VerificationError(f"predictions promise {group.num_rows} rows and hold other ones")
+                raise VerificationError(f"predictions do not have the {group.num_rows} rows that their footer states")
             values += column.num_values
             if values > most_values:
                 raise VerificationError(f"predictions have more than {most_values:,} values")
@@ -39,13 +39,13 @@ def check_pages(data: bytes, metadata: pq.FileMetaData, most_values: int, most_b
 
 
 def _pages(data: bytes, column: pq.ColumnChunkMetaData) -> Iterator[int]:
-    """The unpacked size of every page of a column; raises VerificationError where it has more values than promised."""
+    """Yield the unpacked size of every page of a column; raises VerificationError if it has more values than stated."""
     start = column.data_page_offset
     if column.has_dictionary_page and 0 < (column.dictionary_page_offset or 0) < start:
         start = column.dictionary_page_offset
     end = start + column.total_compressed_size
     if not 0 <= start <= end <= len(data):
-        raise VerificationError("predictions have a column outside of the file")
+        raise VerificationError("predictions have a column that is outside the file")
     at, seen = start, 0
     while seen < column.num_values:
         header, at = _struct(data, at, end)
@@ -54,21 +54,21 @@ def _pages(data: bytes, column: pq.ColumnChunkMetaData) -> Iterator[int]:
             facts = header[{DATA: 5, DICTIONARY: 7, DATA_V2: 8}[kind]]
             values, encoding = facts[1], facts[4 if kind == DATA_V2 else 2]
         except (KeyError, TypeError):
-            raise VerificationError("predictions have a page of no known kind") from None
+            raise VerificationError("predictions have a page of an unknown kind") from None
         if (
             not all(isinstance(each, int) and each >= 0 for each in (size, packed, values))
             or encoding == SHARED_PREFIXES
         ):
-            raise VerificationError("predictions have a page that cannot be bounded; write it with pyarrow's defaults")
+            raise VerificationError("predictions have a page of unknown size; write them with pyarrow's defaults")
         seen += values if kind != DICTIONARY else 0
         at += packed
         if seen > column.num_values or at > end:
-            raise VerificationError("predictions have a page with more than their footer says")
+            raise VerificationError("predictions have a page with more values or bytes than their footer states")
         yield size
 
 
 def _struct(data: bytes, at: int, end: int, nesting: int = 0) -> tuple[dict[int, Any], int]:
-    """Fields by their numbers, and where they end. Texts, lists and doubles are passed over."""
+    """Return the fields of a struct by number, and the offset after it. Texts, lists and doubles become None."""
     fields: dict[int, Any] = {}
     number = 0
     while True:
@@ -80,8 +80,8 @@ def _struct(data: bytes, at: int, end: int, nesting: int = 0) -> tuple[dict[int,
             number += delta
         else:
             number, at = _integer(data, at, end)
-        if number in fields:  # of two, pyarrow may take the other one
-            raise VerificationError("predictions have a page header that says something twice")
+        if number in fields:  # pyarrow may use the other of the two
+            raise VerificationError("predictions have a page header with a field that occurs twice")
         fields[number], at = _value(data, at, end, kind, nesting)
 
 
@@ -105,7 +105,7 @@ def _value(data: bytes, at: int, end: int, kind: int, nesting: int) -> tuple[Any
         if length == 15:
             length, at = _varint(data, at, end)
         for _ in range(length):
-            # a truth value takes a byte in a list and none in a struct; whatever takes a byte ends at the end
+            # a boolean takes one byte in a list and none in a struct; reading a byte stops at the end of the column
             _, at = _value(data, at, end, _BYTE if inner in (_TRUE, _FALSE) else inner, nesting + 1)
         return None, at
     if kind == _STRUCT:

@@ -1,4 +1,4 @@
-"""What was asked for, kept in the runs folder: so that anybody who sees it knows of cells that have not begun."""
+"""Plans in a runs folder: they list the requested cells, so that `status` also knows those that have not started."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
@@ -12,11 +12,11 @@ from ferbench.records.files import read_bounded, write_atomic
 
 PLANS = ".plans"
 MAX_PLAN_BYTES = 2**28
-"""Some 400,000 cells."""
+"""Room for about 400,000 cells."""
 
 
 class Plan(BaseModel):
-    """The cells of one call of `ferbench run`, and what was called."""
+    """The cells of one call of `ferbench run`, with its command."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -28,19 +28,19 @@ class Plan(BaseModel):
 
 
 def plan_file(root: Path, cells: Sequence[Cell]) -> Path:
-    """Where a plan of these cells lies; that of the same call takes its place."""
+    """Return the path of the plan of these cells; a repeated call uses the same path."""
     return root / PLANS / f"{digest([cell.cell_id for cell in cells])[:16]}.json"
 
 
 def write_plan(root: Path, plan: Plan) -> Path:
-    """Keep a plan in a runs folder; returns its path."""
+    """Write a plan into a runs folder and return its path."""
     path = plan_file(root, plan.cells)
     write_atomic(path, plan.model_dump_json().encode())
     return path
 
 
 def read_plans(root: Path) -> Iterator[Plan]:
-    """The plans of a runs folder, the oldest first; what is none is passed over."""
+    """Yield the plans of a runs folder, oldest first; files that are not valid plans are skipped."""
     found = []
     for path in sorted((root / PLANS).glob("*.json")):
         with suppress(VerificationError, ValidationError):

@@ -19,7 +19,7 @@ from ferbench.records.parquet_pages import check_pages
 MAX_PREDICTIONS_BYTES = 500_000_000
 MAX_UNPACKED_BYTES = 500_000_000
 MAX_VALUES = 50_000_000
-"""Ids, labels and logits together: a million test images of 48 classes."""
+"""Ids, labels and logits together: enough for a million test images with 48 classes."""
 _ID, _LOGITS = r"id dictionary<values=string, \S+ \S+", r"logits fixed_size_list<\w+: halffloat( not null)?>\[\d+\]"
 COLUMNS = re.compile(f"{_ID}, label int64, {_LOGITS}")
 UNLABELED_COLUMNS = re.compile(f"{_ID}, {_LOGITS}")
@@ -27,7 +27,7 @@ UNLABELED_COLUMNS = re.compile(f"{_ID}, {_LOGITS}")
 
 @dataclass(frozen=True, eq=False)
 class Predictions:
-    """What the selected model said about each test image, in the order of the test split."""
+    """The logits of the selected model for each test image, with id and label, in the order of the test split."""
 
     ids: list[str]
     labels: NDArray[np.int64]  # (N,)
@@ -35,14 +35,17 @@ class Predictions:
 
     def __post_init__(self) -> None:
         if self.logits.dtype != np.float16 or self.logits.ndim != 2:
-            raise ValueError(f"logits must be a float16 matrix, not {self.logits.dtype} of {self.logits.shape}")
+            raise ValueError(f"logits must be a float16 matrix, not {self.logits.dtype} of shape {self.logits.shape}")
         if not np.issubdtype(self.labels.dtype, np.integer):
             raise ValueError(f"labels must be integers, not {self.labels.dtype}")
         if not len(self.ids) == len(self.labels) == len(self.logits):
-            raise ValueError(f"{len(self.ids)} ids, {len(self.labels)} labels, {len(self.logits)} rows of logits")
+            raise ValueError(
+                f"ids, labels and logits must have equal length, not {len(self.ids)}, {len(self.labels)} and "
+                f"{len(self.logits)}"
+            )
 
     def digest(self) -> str:
-        """SHA-256 over the values, which does not change with the file format's version."""
+        """SHA-256 over the values, independent of the version of the file format."""
         return predictions_digest(self.ids, self.labels, self.logits)
 
     def to_parquet(self) -> bytes:
@@ -56,42 +59,43 @@ class Predictions:
 
     @classmethod
     def from_parquet(cls, data: bytes) -> "Predictions":
-        """Read the bytes of an untrusted file; every defect is a VerificationError."""
+        """Read the bytes of an untrusted file; raises VerificationError for every defect."""
         ids, labels, logits = read_columns(data)
         return cls(ids=ids, labels=labels, logits=logits)
 
 
 def read_columns(data: bytes, labels: bool = True) -> tuple[list[str], NDArray[np.int64], NDArray[np.float16]]:
-    """Ids, labels and logits in the bytes of an untrusted file, or no labels where it must not have any.
+    """Read ids, labels and logits from the bytes of an untrusted file.
 
-    Every defect is a VerificationError.
+    With `labels=False` the file must not have labels, and an empty array is returned for them. Raises
+    VerificationError for every defect.
     """
     try:
-        # ids stay in their dictionary, from which a few bytes can choose one long text a million times
+        # keep ids as a dictionary column: in a small file a million ids can refer to one long text
         file = pq.ParquetFile(io.BytesIO(data), read_dictionary=["id"])
         columns = ", ".join(f"{field.name} {field.type}" for field in file.schema_arrow)
         if not (COLUMNS if labels else UNLABELED_COLUMNS).fullmatch(columns):
             wanted = f"id (string), {'label (int64), ' if labels else ''}logits (float16 lists)"
-            raise VerificationError(f"predictions need the columns {wanted}")
+            raise VerificationError(f"predictions must have the columns {wanted}")
         check_pages(data, file.metadata, MAX_VALUES, MAX_UNPACKED_BYTES)
-        # pyarrow's threads may outlive the interpreter, which then aborts: 1 of 10 short commands did
+        # pyarrow's threads may outlive the interpreter, which then aborts: this happened in 1 of 10 short commands
         table = file.read(use_threads=False)
-        # a damaged footer can promise rows that the pages do not hold
+        # a damaged footer can state rows that the pages do not contain
         table.validate(full=True)
     except (pa.ArrowException, OSError, ValueError, MemoryError) as error:
         raise VerificationError(f"predictions cannot be read: {str(error).splitlines()[0]}") from None
     if not table.num_rows or any(table.column(name).null_count for name in table.column_names):
-        raise VerificationError("predictions hold no or empty values")
+        raise VerificationError("predictions have no rows, or empty values")
     lists = table.column("logits").combine_chunks()
     values = lists.flatten()
     if values.null_count or not len(values) or len(values) % table.num_rows:
-        raise VerificationError("predictions hold empty logits or rows of different length")
+        raise VerificationError("predictions have empty logits, or rows of different length")
     found = table.column("label").to_numpy() if labels else np.zeros(0, np.int64)
     return _texts(table.column("id")), found, values.to_numpy(zero_copy_only=False).reshape(table.num_rows, -1)
 
 
 def _texts(column: pa.ChunkedArray) -> list[str]:
-    """The texts of a column of dictionaries; raises VerificationError where they are too many letters."""
+    """Return the texts of a dictionary column; raises VerificationError if they are too long in total."""
     lengths = (pc.take(pc.binary_length(chunk.dictionary), chunk.indices) for chunk in column.chunks)
     if sum(pc.sum(each).as_py() or 0 for each in lengths) > MAX_UNPACKED_BYTES:
         raise VerificationError(f"predictions unpack to more than {MAX_UNPACKED_BYTES:,} bytes")
@@ -100,7 +104,7 @@ def _texts(column: pa.ChunkedArray) -> list[str]:
 
 
 def predictions_digest(ids: Sequence[str], labels: NDArray[np.integer], logits: NDArray[np.float16]) -> str:
-    """SHA-256 over ids, labels and logits, each with its length, in little-endian byte order."""
+    """Return the SHA-256 over ids, shape, labels and logits, each after its length, in little-endian byte order."""
     sha = hashlib.sha256()
     for part in (
         canonical_json(list(ids)),
@@ -114,5 +118,5 @@ def predictions_digest(ids: Sequence[str], labels: NDArray[np.integer], logits: 
 
 
 def labeled_fingerprint(ids: Sequence[str], class_names: Sequence[str]) -> str:
-    """SHA-256 over the sorted pairs of id and class name: the fingerprint of a part of a split with its labels."""
+    """Return the fingerprint of a labeled part of a split: SHA-256 over the sorted pairs of id and class name."""
     return digest(sorted([image, name] for image, name in zip(ids, class_names, strict=True)))

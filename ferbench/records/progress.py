@@ -1,8 +1,9 @@
-"""Progress of a runs folder: what is done, what failed and why, what runs and where, what waits, and when it ends."""
+"""Progress of a runs folder: cells that are done, failed, running or waiting, and the remaining time."""
 
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from statistics import median
 from typing import Literal, get_args
@@ -18,7 +19,7 @@ State = Literal["done", "failed", "running", "interrupted", "waiting"]
 
 STATES: tuple[State, ...] = get_args(State)
 RECENT = 50
-"""Cells whose median time tells how long the next ones take."""
+"""Number of latest cells whose median time estimates the time of the next ones."""
 _OF_STATUS: Mapping[Status, State] = {
     "ok": "done",
     "failed": "failed",
@@ -30,7 +31,7 @@ _OF_STATUS: Mapping[Status, State] = {
 
 @dataclass(frozen=True)
 class Series:
-    """The cells that differ only in seed, or in what a person rarely varies."""
+    """Cells that are counted together: they agree in these fields and differ in seed, backbone or initial weights."""
 
     protocol: str
     dataset: str
@@ -44,7 +45,7 @@ class Series:
 
 @dataclass(frozen=True)
 class RunningCell:
-    """A cell that a process works on: who, since when, and the newest step that is told."""
+    """A cell that a process works on: host, process, start time, and the newest step in its log."""
 
     cell: Cell
     host: str
@@ -52,13 +53,19 @@ class RunningCell:
     since: str
     step: Step | None
 
+    @property
+    def part(self) -> float:
+        """The share of its steps that are done, from 0 to 1."""
+        return min(1.0, self.step.step / self.step.steps) if self.step and self.step.steps > 0 else 0.0
+
 
 @dataclass(frozen=True)
 class RunsProgress:
-    """Counts per series, one line per failure and per unreadable record, who works, and what it cost.
+    """Counts per series, one line per failure and per unreadable record, running cells, and times.
 
-    `seconds` are those of all records. `eta` is how many more it takes at the pace of the last cells, and None where
-    nothing is left, nothing runs, or none has ended yet.
+    `seconds` is the sum over all records and running cells. `pace` is the number of seconds that a cell takes: those of
+    the last cells that ended, or an estimate from the steps of running ones; None if neither exists. `eta` is the
+    remaining time in seconds at that pace; None without a pace, or if nothing is left or nothing runs.
     """
 
     counts: Mapping[Series, Counter[State]]
@@ -67,6 +74,7 @@ class RunsProgress:
     running: tuple[RunningCell, ...]
     states: Mapping[Cell, State]
     seconds: float
+    pace: float | None
     eta: float | None
 
 
@@ -76,13 +84,14 @@ def progress_of(store: RunStore) -> RunsProgress:
     failures: dict[Path, str] = {}
     broken: dict[Path, str] = {}
     running: list[RunningCell] = []
-    seconds: list[float] = []
+    cost, ended = 0.0, list[tuple[str, float]]()
     for path, found in store.iterate():
         if not isinstance(found, Record):
             broken[path] = found.reason
             continue
         states[found.cell] = _OF_STATUS[found.status]
-        seconds.append(found.measured.wall_seconds)
+        cost += found.measured.wall_seconds
+        ended.append((found.measured.finished_at or "", found.measured.wall_seconds))
         if found.status != "ok":
             failures[path.parent] = f"{found.status}: {found.error.line if found.error else 'no reason recorded'}"
     for marker, held in store.begun():
@@ -90,16 +99,29 @@ def progress_of(store: RunStore) -> RunsProgress:
             states[marker.cell] = "running"
             step = last_step(store.folder(marker.cell))
             running.append(RunningCell(marker.cell, marker.host, marker.pid, marker.started_at, step))
-        else:  # an attempt that failed has left a record, which says more
+        else:  # if an attempt failed, its record says more, so it keeps its state
             states.setdefault(marker.cell, "interrupted")
     for plan in read_plans(store.root):
         for cell in plan.cells:
-            states.setdefault(cell, "waiting")
+            if cell not in states:
+                states[cell] = "interrupted" if store.is_cancelled(cell) else "waiting"
     counts: dict[Series, Counter[State]] = {}
     for cell, state in states.items():
         series = Series(cell.protocol, cell.dataset_label, cell.budget, cell.row_label)
         counts.setdefault(series, Counter())[state] += 1
     ordered = sorted(counts.items(), key=lambda item: item[0].order())
-    left = sum(state in ("waiting", "running") for state in states.values())
-    eta = median(seconds[-RECENT:]) * left / len(running) if seconds and running else None
-    return RunsProgress(dict(ordered), failures, broken, tuple(running), states, sum(seconds), eta)
+    lasting = [_seconds_since(one.since) for one in running]
+    whole = [lasts / part for lasts, one in zip(lasting, running, strict=True) if (part := one.part)]
+    recent = [seconds for _, seconds in sorted(ended)[-RECENT:]]
+    pace = median(recent or whole) if recent or whole else None
+    left = sum(state in ("waiting", "running") for state in states.values()) - sum(one.part for one in running)
+    eta = pace * left / len(running) if pace is not None and running else None
+    return RunsProgress(dict(ordered), failures, broken, tuple(running), states, cost + sum(lasting), pace, eta)
+
+
+def _seconds_since(began: str) -> float:
+    """Seconds since a time; at least 0, since another machine may have another clock. 0 if the text is not a time."""
+    try:
+        return max(0.0, (datetime.now(UTC) - datetime.fromisoformat(began)).total_seconds())
+    except (ValueError, TypeError):  # somebody has changed the file
+        return 0.0

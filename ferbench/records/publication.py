@@ -1,7 +1,8 @@
-"""What is published of a record on a licensed set: logits by salted ids, and no label.
+"""Publish results on licensed datasets: logits by salted ids, without any label.
 
-The label digest is the fingerprint of the test split, which the record has anyway, and the digest of the predictions
-binds logits, ids and labels. Whoever holds the data joins them and checks every number; nobody else learns a label.
+The record contains the fingerprint of the test split, which covers its labels, and the digest of the predictions,
+which covers logits, ids and labels. Anyone who has the data can join them and check every number; nobody else learns
+a label.
 """
 
 import hashlib
@@ -24,12 +25,12 @@ from ferbench.records.schema import MAX_RECORD_BYTES, Result
 from ferbench.records.store import PREDICTIONS, RECORD, read_predictions, read_record
 
 PUBLISHED = "logits.parquet"
-"""Stands in place of predictions.parquet."""
+"""The file that replaces predictions.parquet."""
 
 
 @dataclass(frozen=True, eq=False)
 class PublishedLogits:
-    """Logits by salted id, in the order of these, which tells nothing of the split's."""
+    """Logits by salted id, sorted by these ids, so that the order reveals nothing about the split."""
 
     ids: list[str]
     logits: NDArray[np.float16]  # (N, C)
@@ -43,43 +44,43 @@ class PublishedLogits:
 
 
 def salted(salt: str, image: str) -> str:
-    """SHA-256 over salt and id: equal ids have other ones in each record."""
+    """SHA-256 over salt and id: the same image has another salted id in each record."""
     return hashlib.sha256(f"{salt}\n{image}".encode()).hexdigest()
 
 
 def without_labels(predictions: Predictions, salt: str) -> PublishedLogits:
-    """The logits of predictions by salted ids, sorted by these."""
+    """Return the logits of predictions by salted ids, sorted by these ids."""
     ids = [salted(salt, image) for image in predictions.ids]
     order = sorted(range(len(ids)), key=lambda row: ids[row])
     return PublishedLogits([ids[row] for row in order], predictions.logits[order])
 
 
 def read_published(path: Path) -> PublishedLogits:
-    """One logits.parquet from anywhere; every defect is a VerificationError."""
+    """Read an untrusted logits.parquet; raises VerificationError for every defect."""
     ids, _, logits = read_columns(read_bounded(path, MAX_PREDICTIONS_BYTES), labels=False)
     return PublishedLogits(ids, logits)
 
 
 def join(published: PublishedLogits, tests: Sequence[tuple[str, str]], result: Result) -> Predictions:
-    """The predictions that were published, with id and class of each test image in the order of the split.
+    """Restore the published predictions; `tests` are id and class of each test image, in the order of the split.
 
-    Raises VerificationError where the images or their classes are others.
+    Raises VerificationError if the images or their classes do not match.
     """
     row_of = {image: row for row, image in enumerate(published.ids)}
     places = {name: place for place, name in enumerate(result.class_names)}
     ids = [salted(result.predictions_digest, image) for image, _ in tests]
     if row_of.keys() != set(ids) or any(name not in places for _, name in tests):
-        raise VerificationError("the published logits are not of the test images on this machine")
+        raise VerificationError("the published logits do not belong to the test images on this machine")
     labels = np.array([places[name] for _, name in tests], np.int64)
     return Predictions([image for image, _ in tests], labels, published.logits[[row_of[image] for image in ids]])
 
 
 def publish(folder: Path, out: Path, known: Known) -> tuple[str, ...]:
-    """Write what may be published of a record's folder into another, and return the names of its files.
+    """Write the publishable files of a record's folder into the folder `out` and return their names.
 
-    Of a dataset whose labels may be passed on these are the files as they are; of others, and of one that is not
-    known here, `logits.parquet` stands in place of `predictions.parquet`. The record is the same byte for byte. Raises
-    VerificationError where a file cannot be read, or the predictions are not those of the record.
+    If the labels of the dataset may be published, the files are copied unchanged. Otherwise, or if the dataset is
+    unknown here, `logits.parquet` replaces `predictions.parquet`. The record is always copied byte for byte. Raises
+    VerificationError if a file cannot be read or the predictions are not those of the record.
     """
     record = read_record(folder / RECORD)
     if record.result is None:

@@ -1,4 +1,4 @@
-"""How to run a record's cell again, and whether the outcome is the same."""
+"""Run a record's cell again, and compare the results."""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -12,7 +12,7 @@ from ferbench.records.schema import Result
 
 @dataclass(frozen=True)
 class Difference:
-    """A value of the record, and what it is now."""
+    """A value in the record, and its different value now."""
 
     name: str
     recorded: str
@@ -21,7 +21,7 @@ class Difference:
 
 @dataclass(frozen=True)
 class Sources:
-    """Where what a cell knows only by name or hash lies on this machine."""
+    """Paths on this machine for the things that a cell knows only by name or hash."""
 
     dataset: str | None = None
     pool: str | None = None
@@ -30,7 +30,7 @@ class Sources:
 
 
 def run_options(cell: Cell, sources: Sources) -> dict[str, Any]:
-    """The options of `ferbench run` by their names in the Python API; those that are not set are omitted."""
+    """Return the options of `ferbench run` by their names in the Python API; options that are not set are omitted."""
     budget, pool = cell.budget, sources.pool or cell.pool_name
     options: dict[str, Any] = {
         "method": cell.method,
@@ -48,6 +48,7 @@ def run_options(cell: Cell, sources: Sources) -> dict[str, Any]:
         "seed": cell.seed,
         "protocol": cell.protocol,
         "precision": cell.precision,
+        **cell.compiled,
         "test_on": cell.test_on and (sources.test_on or cell.test_on),
         "overrides": {
             **cell.overrides.protocol,
@@ -58,7 +59,7 @@ def run_options(cell: Cell, sources: Sources) -> dict[str, Any]:
 
 
 def run_command(cell: Cell, sources: Sources) -> list[str]:
-    """The command that runs the cell, as a list of arguments."""
+    """Return the command that runs the cell, as a list of arguments."""
     command = ["ferbench", "run"]
     for name, value in run_options(cell, sources).items():
         if name == "overrides":
@@ -70,9 +71,10 @@ def run_command(cell: Cell, sources: Sources) -> list[str]:
 
 
 def result_differences(recorded: Result, now: Result) -> list[Difference]:
-    """Every field of the result that is not equal; results are equal on one machine, bit for bit.
+    """Return every field that differs; on one machine, results are expected to be equal bit for bit.
 
-    A metric that is younger than the record is computed from its confusion matrix, or not compared.
+    A metric that is newer than the record is computed from its confusion matrix or, if that is impossible, not
+    compared.
     """
     before, after = recorded.model_dump(mode="json"), now.model_dump(mode="json")
     scores = recorded.scores()
@@ -82,7 +84,7 @@ def result_differences(recorded: Result, now: Result) -> list[Difference]:
 
 
 def text_differences(recorded: Mapping[str, str], now: Mapping[str, str]) -> list[Difference]:
-    """The entries of two mappings that differ; an entry that one does not have counts as one."""
+    """Return the entries of two mappings that differ; an entry that one of them lacks counts as a difference."""
     return [
         Difference(name, recorded.get(name, "absent"), now.get(name, "absent"))
         for name in sorted(recorded.keys() | now.keys())

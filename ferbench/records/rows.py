@@ -1,4 +1,4 @@
-"""What people and the command line call the row of a cell in a table."""
+"""The names of a cell's row in a table, for people and for the command line."""
 
 from collections.abc import Mapping
 from typing import Literal
@@ -9,20 +9,20 @@ from ferbench.records.schema import Record
 
 BASELINES = ("supervised@weak", "supervised@strong")
 PROBE = "linear-probe"
-"""What initial weights know already; mandatory where there are any. Fine-tuning on labels is the supervised rows."""
+"""The row that shows what initial weights already know; mandatory if there are any. Supervised rows fine-tune them."""
 TITLES = {"supervised@weak": "supervised (weak views)", "supervised@strong": "supervised (strong views)"}
 
 VariantTitles = Mapping[tuple[str, str, str], str]
-"""What people read for variants of methods, by distribution, method and variant, as plugins register it."""
+"""Titles of variants of methods, by distribution, method and variant, as plugins register them."""
 
 
 def row_name(cell: Cell) -> str:
-    """The row's name on the command line, with the overrides of its method where there are some."""
+    """Return the row's name on the command line, with the overrides of its method, if any."""
     return cell.row + _bracketed(cell)
 
 
 def row_title(record: Record) -> str:
-    """The row's name for people: `supervised (weak views)`, `fixmatch (released), leaf head`."""
+    """Return the row's name for people: `supervised (weak views)`, `fixmatch (released), leaf head`."""
     cell, plugin = record.cell, record.plugin
     variant = "" if cell.variant == DESCRIBED else f" ({cell.variant})"
     own = plugin.variant_title or TITLES.get(str(RowName(cell.method, cell.variant)))
@@ -32,7 +32,7 @@ def row_title(record: Record) -> str:
 
 
 def titled(record: Record, titles: VariantTitles) -> Record:
-    """The record with the title of its variant: a record from before there were any gets that of its plugin."""
+    """Return the record with the title of its variant: records older than such titles get the one of their plugin."""
     title = titles.get((record.plugin.distribution, record.cell.method, record.cell.variant))
     if title is None or record.plugin.variant_title is not None:
         return record
@@ -40,8 +40,8 @@ def titled(record: Record, titles: VariantTitles) -> Record:
 
 
 def row_changes(cell: Cell, kind: Literal["method", "protocol"]) -> str:
-    """The overrides of one kind as `steps=60, threshold=0.5`."""
-    fields = cell.overrides.method if kind == "method" else cell.overrides.protocol
+    """Return the overrides of one kind as `steps=60, threshold=0.5`; the protocol's have `compile` too."""
+    fields = cell.overrides.method if kind == "method" else {**cell.overrides.protocol, **cell.compiled}
     return ", ".join(f"{name}={canonical_json(value).decode()}" for name, value in sorted(fields.items()))
 
 

@@ -1,4 +1,4 @@
-"""The record of a cell: every field typed and explained. The published JSON Schema is generated from here."""
+"""The record of a cell: every field typed and explained. The published JSON Schema is generated from this module."""
 
 import json
 from itertools import chain
@@ -26,106 +26,113 @@ Status = Literal["ok", "failed", "diverged", "timeout", "interrupted"]
 
 
 class Oracle(HeadlineScores):
-    """The best test evaluation during training: the size of the optimism of choosing on the test set, no more.
+    """The best test evaluation during training. It only shows how optimistic choosing a model on the test set is.
 
-    It is computed like the metrics (from logits rounded to float16), so that it is never below the final accuracy.
+    It is computed like the metrics (from logits rounded to float16), so it is never below the final accuracy.
     """
 
-    step: int = Field(ge=0, description="step of that evaluation, the earliest where several are equal")
+    step: int = Field(ge=0, description="step of that evaluation; the earliest one if several are equal")
     evaluations: int = Field(
-        ge=1, description=f"number of test evaluations it is the best of, at most {EPOCHS}, as the protocol says"
+        ge=1, description=f"number of test evaluations that it is the best of, at most {EPOCHS}, set by the protocol"
     )
 
 
 class Fingerprints(WithoutNulls):
-    """What data a cell ran on: SHA-256 of each part of it, as it is known without one image.
+    """The data that a cell ran on: the SHA-256 of each part, computed without decoding images.
 
-    The optional ones are there for cells that have the part; a record holds no nulls.
+    An optional fingerprint is present if the cell has that part; a record contains no nulls for them.
     """
 
-    data: str = Field(description="of the packed dataset: ids, splits, labels and encoded images")
-    labeled: str = Field(description="of the labeled images, with the labels that the method sees")
+    data: str = Field(description="SHA-256 of the packed dataset: ids, splits, labels and encoded images")
+    labeled: str = Field(description="SHA-256 of the labeled images, with the labels that the method sees")
     unlabeled: str | None = Field(
-        default=None, description="of the unlabeled images, without labels; those of a named pool too"
+        default=None, description="SHA-256 of the unlabeled images, without labels, including those of a named pool"
     )
-    test: str = Field(description="of the test images, with their labels")
+    test: str = Field(description="SHA-256 of the test images, with their labels")
     split_rule: str | None = Field(default=None, description="name of the rule that ranks images for the split")
-    folds: str | None = Field(default=None, description="of the subjects of every fold")
-    pool: str | None = Field(default=None, description="of the dataset or stream that the named pool comes from")
-    boxes: str | None = Field(default=None, description="of the face boxes that a detector has found")
-    relabeled: str | None = Field(default=None, description="of the second draw of labeled images")
-    validation: str | None = Field(default=None, description="of the labeled images that are held out of training")
-    label_noise: str | None = Field(default=None, description="of the declared noise, and of the labels it has changed")
-    test_data: str | None = Field(default=None, description="of the packed data of another set that is tested")
+    folds: str | None = Field(default=None, description="SHA-256 of the subjects of every fold")
+    pool: str | None = Field(default=None, description="SHA-256 of the dataset or stream that the named pool is from")
+    boxes: str | None = Field(default=None, description="SHA-256 of the face boxes found by a detector")
+    relabeled: str | None = Field(default=None, description="SHA-256 of the second draw of labeled images")
+    validation: str | None = Field(default=None, description="SHA-256 of the labeled images held out of training")
+    label_noise: str | None = Field(
+        default=None, description="SHA-256 of the declared label noise and of the labels that it changed"
+    )
+    test_data: str | None = Field(default=None, description="SHA-256 of the packed data of another tested dataset")
 
     def by_name(self) -> dict[str, str]:
-        """Those that are there."""
+        """Return the fingerprints that are present."""
         return self.model_dump()
 
 
 class Result(Strict):
-    """What the cell determines: equal on each run of it on one machine, bit for bit."""
+    """The outcome that the cell determines: on one machine, every run of the cell gives it bit for bit."""
 
     class_names: list[str] = Field(
         min_length=2,
-        description="the classes, in the order of logits and confusion; those that both sets have where another set "
-        "than the trained one is tested",
+        description="the classes, in the order of logits and confusion; if another dataset is tested, the classes that "
+        "both datasets have",
     )
     metrics: Metrics = Field(description="the scores of the selected model on the test set")
-    confusion: list[list[int]] = Field(description="counts on the test set; rows are true classes, columns predicted")
+    confusion: list[list[int]] = Field(
+        description="counts on the test set; rows are true classes, columns are predicted classes"
+    )
     n_test: int = Field(ge=1, description="number of test images")
     n_labeled: int = Field(
         ge=1, description="number of labeled images that the budget gives, without those held out for validation"
     )
     n_validation: int | None = Field(
-        default=None, ge=1, description="labeled images of the budget that the protocol holds out; null for none"
+        default=None, ge=1, description="labeled images of the budget that the protocol holds out; null if none"
     )
     n_relabeled: int | None = Field(
-        default=None, ge=0, description="further images whose label the method saw, beyond the budget; null for none"
+        default=None, ge=0, description="images beyond the budget whose label the method saw; null if none"
     )
     n_unlabeled: int | None = Field(
-        ge=0, description="unlabeled images that the method draws from; null where it uses none"
+        ge=0, description="number of unlabeled images that the method draws from; null if it uses none"
     )
     n_near_duplicates: int | None = Field(
-        default=None, ge=0, description="images of a named pool left out since they look like test images; else null"
+        default=None,
+        ge=0,
+        description="images of a named pool that are left out because they look like test images; null without a pool",
     )
     n_test_left_out: int | None = Field(
         default=None,
         ge=0,
-        description="test images of another set left out since they look like training images; null where the "
-        "dataset's own are tested",
+        description="test images of another dataset that are left out because they look like training images; null if "
+        "no other dataset is tested",
     )
     labeled_counts: dict[str, int] = Field(
-        description="number of labeled images of each class that was trained, by the labels that the method saw"
+        description="number of labeled images of each trained class, counted by the labels that the method saw"
     )
     fingerprints: Fingerprints = Field(description="what data the cell ran on")
     predictions_digest: str = Field(pattern=HEX64, description="SHA-256 over test ids, labels and logits")
     history_digest: str = Field(pattern=HEX64, description="SHA-256 over the canonical JSON of the history")
     model_digest: str = Field(
         pattern=HEX64,
-        description="SHA-256 of model.safetensors, the file of the selected model, by which it is found anywhere",
+        description="SHA-256 of model.safetensors, the file of the selected model; identifies the file anywhere",
     )
     oracle: Oracle | None = Field(
-        description="the best test evaluation during training, never the headline; null where another dataset is "
-        "tested, which is evaluated once, after training",
+        description="the best test evaluation during training, never the headline result; null if another dataset is "
+        "tested, which is evaluated only once, after training",
     )
     steps: int = Field(ge=0, description="optimizer steps over all stages")
     image_passes: int = Field(ge=0, description="images sent forward through the backbone in training, over all stages")
     forward_images: int | None = Field(
         default=None,
         ge=0,
-        description="images sent forward through any backbone by the method's code: net, teacher, further networks and "
-        "copies, in steps and between them; null in records before 0.2",
+        description="images that the method's code sent forward through any backbone: net, teacher, further networks "
+        "and copies, in steps and between them; null in records before 0.2",
     )
     optimizer_steps: int | None = Field(
         default=None,
         ge=0,
-        description="steps of all optimizers, pre-training and the method's own included; null in records before 0.2",
+        description="steps of all optimizers, including pre-training and the method's own ones; null in records before "
+        "0.2",
     )
     parameters: int = Field(ge=0, description="number of parameters of the evaluated net")
 
     def outcome(self) -> Outcome | None:
-        """What metrics are computed from; None if the confusion matrix is not one of the record's classes."""
+        """Return the input of the metrics; None if the confusion matrix is not a valid one of the record's classes."""
         n, rows = len(self.class_names), self.confusion
         square = len(rows) == n and all(len(row) == n for row in rows)
         counts = [count for row in rows for count in row]
@@ -134,82 +141,87 @@ class Result(Strict):
         return Outcome(np.array(rows, dtype=np.int64))
 
     def scores(self) -> dict[str, float | None]:
-        """Each metric as recorded; one that is younger than the record from the confusion matrix, if that is enough."""
+        """Return each metric as recorded; one that is newer than the record is computed from the confusion matrix.
+
+        It is None if the confusion matrix is not enough.
+        """
         return completed(self.metrics, self.outcome())
 
     @property
     def labels_seen(self) -> int:
-        """Images whose label the method saw."""
+        """Number of images whose label the method saw."""
         return self.n_labeled + (self.n_validation or 0) + (self.n_relabeled or 0)
 
 
 class Measured(Strict):
-    """What was observed while the cell ran; it differs from run to run and is never compared for equality."""
+    """Values observed while the cell ran; they differ from run to run and are never compared for equality."""
 
     started_at: str = Field(description="start of the run, ISO 8601 in UTC")
     finished_at: str | None = Field(default=None, description="end of the run, ISO 8601 in UTC")
-    wall_seconds: float = Field(default=0.0, ge=0, description="time that the cell took, over all its attempts")
+    wall_seconds: float = Field(default=0.0, ge=0, description="wall time of the cell, over all its attempts")
     cpu_seconds: float = Field(default=0.0, ge=0, description="processor time of the process")
-    train_seconds: float = Field(default=0.0, ge=0, description="time in training steps, without evaluation and files")
+    train_seconds: float = Field(
+        default=0.0, ge=0, description="time in training steps, without evaluation and file access"
+    )
     data_wait_seconds: float = Field(
-        default=0.0, ge=0, description="part of the training time that steps waited for images of a stream"
+        default=0.0, ge=0, description="part of the training time in which steps waited for images of a stream"
     )
     images_per_second: float = Field(default=0.0, ge=0, description="image passes divided by the training time")
     peak_memory_bytes: int = Field(
-        default=0, ge=0, description="largest memory in use, of the device where it has its own"
+        default=0, ge=0, description="peak memory in use; of the device, if it has its own memory"
     )
-    threads: int = Field(default=0, ge=0, description="processor threads of the process; 0 if not known")
-    processes: int = Field(default=1, ge=1, description="processes that shared every batch")
+    threads: int = Field(default=0, ge=0, description="processor threads of the process; 0 if unknown")
+    processes: int = Field(default=1, ge=1, description="number of processes that shared every batch")
     device: str = Field(default="", description="the device that trained: cpu, or the name of the GPU")
     executor: str = Field(
-        default="", description="name of the executor; 'inline' is never standard; empty in records of 0.1"
+        default="", description="name of the executor; a run with 'inline' is never standard; empty in records of 0.1"
     )
-    host: str = Field(default="", description="name of the machine; empty unless the person asked for it")
+    host: str = Field(default="", description="name of the machine; empty unless the user asked for it")
     resumed: int = Field(default=0, ge=0, description="how often the cell was continued from a checkpoint")
 
 
 class PluginStamp(WithoutNulls):
-    """Which code a name stood for."""
+    """The code that a registered name stood for."""
 
     distribution: str = Field(description="the installed distribution that registered the name")
     version: str = Field(description="its version")
-    source_hash: str = Field(description="SHA-256 over its Python files")
+    source_hash: str = Field(description="SHA-256 over the Python files of its package")
     title: str = Field(
-        default="", max_length=MAX_TITLE, description="the name for people, where it is not the name itself"
+        default="", max_length=MAX_TITLE, description="name for tables and reports; empty if the name itself is used"
     )
     variant_title: str | None = Field(
         default=None,
         max_length=MAX_TITLE,
-        description="the name for people of a method's variant, where it has one of its own",
+        description="name of a method's variant for tables and reports, if it has its own",
     )
 
 
 class TuningStamp(Strict):
-    """Defaults of a method, head or backbone that were tuned under the protocol; what its distribution says of them."""
+    """Defaults of a method, head or backbone that were tuned under the protocol, as its distribution declares them."""
 
-    distribution: str = Field(description="the installed distribution that registered it, which owns what is tuned")
-    trials: int = Field(ge=1, description="how many settings were tried before these were chosen, as declared")
-    source: str = Field(description="where the trials can be read, as declared")
+    distribution: str = Field(description="the installed distribution that registered the tuning and the tuned part")
+    trials: int = Field(ge=1, description="number of settings tried before these were chosen, as declared")
+    source: str = Field(description="where the trials are documented, as declared")
     options: dict[str, JsonValue] = Field(
         description="the tuned options, before variant and overrides; fields of the recipe for a backbone"
     )
 
 
 class Git(Strict):
-    """The state of the repository that the run was started in."""
+    """The state of the Git repository in which the run was started."""
 
     commit: str = Field(description="the commit that was checked out")
     dirty: bool = Field(description="whether tracked files differed from it")
 
 
 class ErrorReport(Strict):
-    """Why a cell has no result."""
+    """The reason why a cell has no result."""
 
     type: str = Field(description="class of the exception")
     message: str = Field(description="its text")
     traceback: str = Field(default="", description="the Python traceback")
-    step: int | None = Field(default=None, ge=0, description="the step that it happened in")
-    term: str | None = Field(default=None, description="the loss term that stopped being finite")
+    step: int | None = Field(default=None, ge=0, description="the step in which it happened")
+    term: str | None = Field(default=None, description="the loss term that was no longer finite")
 
     @property
     def line(self) -> str:
@@ -220,63 +232,62 @@ class ErrorReport(Strict):
 
 
 class ParameterGroupFacts(Strict):
-    """Parameters that an optimizer treats alike."""
+    """A group of parameters with the same optimizer settings."""
 
-    parameters: int = Field(ge=0, description="how many numbers they are")
-    learning_rate: float = Field(description="peak rate, which the schedule multiplies")
-    settings: dict[str, JsonValue] = Field(description="the optimizer's other numbers: weight_decay, momentum, betas")
+    parameters: int = Field(ge=0, description="number of scalar parameters in the group")
+    learning_rate: float = Field(description="peak learning rate, which the schedule multiplies")
+    settings: dict[str, JsonValue] = Field(description="other settings of the optimizer: weight_decay, momentum, betas")
 
 
 class OptimizerFacts(Strict):
-    """What really trained in a stage."""
+    """An optimizer as it was really used in a stage."""
 
-    optimizer: str = Field(description="class of the optimizer, with its module where it is not torch's")
-    schedule: str = Field(description="of the learning rate, after the warm-up")
-    warmup: float = Field(description="part of the steps with a linear warm-up")
+    optimizer: str = Field(description="class of the optimizer, with its module if it is not from torch")
+    schedule: str = Field(description="schedule of the learning rate after the warm-up")
+    warmup: float = Field(description="share of the steps with a linear warm-up")
     groups: list[ParameterGroupFacts] = Field(description="its parameter groups")
     departures: dict[str, JsonValue] = Field(
-        description="settings that are not the protocol's: fields, number of groups, name of a factory"
+        description="settings that differ from the protocol's: fields, number of groups, name of a factory"
     )
-    source: str = Field(description="where the method says these settings are from; empty if it does not")
+    source: str = Field(description="source of these settings as the method states it; empty if it states none")
 
 
 class RecordConfig(Strict):
     """Every field of the configuration with the value that was used."""
 
-    protocol: dict[str, JsonValue] = Field(description="the protocol's fields, overrides applied")
-    method: dict[str, JsonValue] = Field(description="the method's fields, variant and overrides applied")
+    protocol: dict[str, JsonValue] = Field(description="the protocol's fields, with overrides applied")
+    method: dict[str, JsonValue] = Field(description="the method's options, with variant and overrides applied")
     head: dict[str, JsonValue] = Field(default={}, description="options of a head that is not the method's own")
     optimizers: dict[str, dict[str, OptimizerFacts]] = Field(
         default={},
-        description="what trained, by stage and name of the optimizer (`main` is the stage's own); empty in records "
-        "before 0.2",
+        description="the optimizers, by stage and name (`main` is the stage's own); empty in records before 0.2",
     )
 
 
 class Record(Strict):
-    """One cell: what was asked, what came out, and what it ran on."""
+    """The record of one cell: its configuration, its result, and the code and data that it ran on."""
 
     schema_version: Literal[1] = Field(default=SCHEMA_VERSION, description="version of this schema")
     status: Status = Field(description="how the run ended; only 'ok' has a result")
-    cell: Cell = Field(description="what was run")
+    cell: Cell = Field(description="the cell that was run")
     cell_id: str = Field(pattern=HEX64, description="SHA-256 of the canonical JSON of the cell")
-    standard: bool = Field(description="whether the protocol, which is no draft, and the method ran without overrides")
+    standard: bool = Field(description="whether the cell may be in standard tables: no overrides, no draft protocol")
     config: RecordConfig = Field(description="the resolved configuration")
-    result: Result | None = Field(default=None, description="what the cell determines; null unless the status is 'ok'")
-    measured: Measured = Field(description="what was observed while it ran")
+    result: Result | None = Field(default=None, description="the outcome of the cell; null unless the status is 'ok'")
+    measured: Measured = Field(description="values observed while it ran")
     plugin: PluginStamp = Field(description="the code of the method")
     plugins: dict[str, PluginStamp] = Field(
-        default_factory=dict, description="the code of the dataset, head, backbone and others, by kind"
+        default_factory=dict, description="the code of dataset, head, backbone and other parts, by role"
     )
     tunings: dict[str, TuningStamp] = Field(
         default_factory=dict, description="declared tunings of 'method', 'head' and 'backbone'"
     )
     engine_version: int = Field(ge=0, description="version of the training engine; results of two versions may differ")
     environment: dict[str, str] = Field(description="versions and hardware: python, torch, numpy, platform, device ...")
-    git: Git | None = Field(default=None, description="the repository's state; null outside a repository")
+    git: Git | None = Field(default=None, description="state of the Git repository; null outside of one")
     selection: str = Field(default=SELECTION, description="which model is evaluated; never chosen on the test set")
-    headline: Headline = Field(default="accuracy", description="the metric that tables are ordered by, the protocol's")
-    error: ErrorReport | None = Field(default=None, description="why there is no result; null when the status is 'ok'")
+    headline: Headline = Field(default="accuracy", description="the protocol's metric by which tables are ordered")
+    error: ErrorReport | None = Field(default=None, description="why there is no result; null if the status is 'ok'")
 
     @model_validator(mode="after")
     def _result_or_error(self) -> "Record":
@@ -292,7 +303,7 @@ class Record(Strict):
 
     @classmethod
     def from_json(cls, data: bytes) -> "Record":
-        """Read the bytes of a record that nobody vouches for; every defect is a VerificationError."""
+        """Read the bytes of an untrusted record; raises VerificationError for every defect."""
         value = parse_json(data)
         try:
             return cls.model_validate(value)
@@ -300,15 +311,20 @@ class Record(Strict):
             raise VerificationError(f"not a record: {first_problem(error)}") from None
 
 
-def pretty_json(value: Any) -> bytes:
-    """JSON for files that people also read: sorted keys, one space of indent, full precision, no NaN."""
-    return (json.dumps(value, sort_keys=True, indent=1, ensure_ascii=False, allow_nan=False) + "\n").encode("utf-8")
+def pretty_json(value: Any, errors: str = "strict") -> bytes:
+    """Return JSON for files that people also read: sorted keys, one space of indent, full precision, no NaN.
+
+    `errors` says what to do with text that UTF-8 does not have, as in `str.encode`.
+    """
+    text = json.dumps(value, sort_keys=True, indent=1, ensure_ascii=False, allow_nan=False)
+    return f"{text}\n".encode("utf-8", errors)
 
 
 def parse_json(data: bytes, limit: int = MAX_RECORD_BYTES) -> Any:
-    """JSON from an untrusted file: bounded in size and depth, no key given twice, and of a canonical form.
+    """Parse JSON from an untrusted file; raises VerificationError if it is not valid, or not safe to use.
 
-    NaN, infinite numbers and halves of characters, alone, have none.
+    Size and depth are limited. A repeated key, NaN, an infinite number or a lone surrogate is an error: these have no
+    canonical form.
     """
     if len(data) > limit:
         raise VerificationError(f"larger than {limit:,} bytes")
@@ -326,24 +342,24 @@ def parse_json(data: bytes, limit: int = MAX_RECORD_BYTES) -> Any:
     try:
         canonical_json(value)
     except UnicodeEncodeError:
-        raise VerificationError("half a character in a text") from None
+        raise VerificationError("a text contains a lone surrogate, which is not a character") from None
     except ValueError as error:
         raise VerificationError(f"a number is out of range: {error}") from None
     return value
 
 
 def record_schema() -> bytes:
-    """The JSON Schema of a record, as committed beside this file and printed by `ferbench verify --print-schema`."""
+    """Return the JSON Schema of a record; `ferbench verify --print-schema` prints it, a copy is next to this file."""
     schema = Record.model_json_schema()
     return pretty_json({"$schema": "https://json-schema.org/draft/2020-12/schema", **schema})
 
 
 def first_problem(error: ValidationError) -> str:
-    """The first complaint of pydantic as `result.metrics.accuracy: Input should be ...`, and how many follow."""
+    """Return the first error of pydantic as `result.metrics.accuracy: Input should be ...`, and how many follow."""
     problems = error.errors(include_url=False, include_input=False, include_context=False)
     where = ".".join(str(part) for part in problems[0]["loc"])
     more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
-    return f"{where + ': ' if where else ''}{problems[0]['msg']}{more}"
+    return f"{where + ': ' if where else ''}{problems[0]['msg'].removeprefix('Value error, ')}{more}"
 
 
 def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -355,7 +371,7 @@ def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _whole_number(text: str) -> int:
     value = int(text)
-    if abs(value) > 2**53:  # the limit of RFC 7493: beyond it programs read different numbers, or none
+    if abs(value) > 2**53:  # the limit of RFC 7493: larger numbers are not read alike by all programs
         raise ValueError(f"{text[:30]} is beyond 2^53")
     return value
 

@@ -1,4 +1,4 @@
-"""Whether the scores of a record are those of its test predictions, or as far as it can be said without labels."""
+"""Check the scores of a record against its test predictions or, as far as possible, against logits without labels."""
 
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
@@ -14,14 +14,19 @@ from ferbench.records.publication import PUBLISHED, PublishedLogits, join, read_
 from ferbench.records.schema import Result
 from ferbench.records.store import PREDICTIONS, read_predictions
 
-# Records of a board share few test splits, and sorting one takes half of the time that a record takes.
+WITH_DATA = "run `ferbench prepare` on a copy of the dataset, and verify again"
+
+# The records of a board share a few test splits, and sorting one takes half of the time to check a record.
 _test_fingerprint = lru_cache(maxsize=8)(labeled_fingerprint)
 
 
 def score_checks(
     folder: Path, result: Result, tests: Sequence[tuple[str, str]]
 ) -> tuple[list[RecordCheck], Predictions | PublishedLogits | None]:
-    """The checks of what is stored of the test: predictions, or logits without labels, joined with those at hand."""
+    """Check the stored predictions, or the published logits after joining them with `tests` (id and class), if any.
+
+    Returns the checks, and the predictions or logits (None if they cannot be read).
+    """
     published = (folder / PUBLISHED).exists() and not (folder / PREDICTIONS).exists()
     try:
         if not published:
@@ -34,7 +39,8 @@ def score_checks(
     if checks[0].state == "failed":
         return checks, None
     if not tests:
-        return [*checks, RecordCheck("predictions", "unchecked", "labels are licensed; the data is not here")], logits
+        reason = "labels are licensed, and the data is not on this machine"
+        return [*checks, RecordCheck("predictions", "unchecked", reason, WITH_DATA)], logits
     try:
         return [*checks, *_predictions(join(logits, tests, result), result)], logits
     except VerificationError as error:
@@ -50,34 +56,35 @@ def _predictions(predictions: Predictions, result: Result) -> Iterator[RecordChe
         return
     problems = differences(result, outcome, source="the predictions file")
     if outcome.confusion.tolist() != result.confusion:
-        problems.append("the confusion matrix is not that of the predictions file")
+        problems.append("the confusion matrix differs from that of the predictions file")
     yield passed("recomputed metrics", problems)
     names = tuple(result.class_names[label] for label in predictions.labels)
     tied = result.fingerprints.test == _test_fingerprint(tuple(predictions.ids), names)
-    yield passed("test labels", [] if tied else ["ids and labels of the predictions are not those of the test split"])
+    yield passed("test labels", [] if tied else ["ids and labels of the predictions do not match the test split"])
 
 
 def _prediction_problems(predictions: Predictions, result: Result) -> list[str]:
     problems = []
     if predictions.digest() != result.predictions_digest:
-        problems.append("their digest is not the recorded one")
+        problems.append("their digest differs from the recorded one")
     if len(predictions.ids) != result.n_test:
-        problems.append(f"{len(predictions.ids)} rows, not n_test = {result.n_test}")
+        problems.append(f"they have {len(predictions.ids)} rows, not n_test = {result.n_test}")
     if len(set(predictions.ids)) != len(predictions.ids):
         problems.append("a test image occurs twice")
     return problems
 
 
 def _published_problems(logits: PublishedLogits, result: Result) -> list[str]:
-    """What can be said of logits without labels: how often each class was predicted."""
+    """Return the problems of logits without labels, such as classes predicted more or less often than recorded."""
     if logits.logits.shape != (result.n_test, len(result.class_names)):
         return [
-            f"logits of shape {logits.logits.shape} for {result.n_test} images and {len(result.class_names)} classes"
+            f"logits have shape {logits.logits.shape}, but there are {result.n_test} images and "
+            f"{len(result.class_names)} classes"
         ]
     if not np.isfinite(logits.logits).all():
-        return ["logits hold NaN or infinity"]
+        return ["logits contain NaN or infinity"]
     if len(set(logits.ids)) != len(logits.ids):
         return ["a test image occurs twice"]
     predicted = np.bincount(logits.logits.argmax(axis=1), minlength=len(result.class_names))
     same = predicted.tolist() == np.sum(result.confusion, axis=0).tolist()
-    return [] if same else ["the classes are not predicted as often as the confusion matrix says"]
+    return [] if same else ["the number of predictions per class differs from the confusion matrix"]

@@ -1,4 +1,4 @@
-"""Whether the data of a record is the data: against what is pinned of it, or recomputed here."""
+"""Check the data of a record against pinned fingerprints and counts, or against recomputed ones."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -10,14 +10,16 @@ from ferbench.records.known import Counts, Known, PinnedSplit, split_key
 from ferbench.records.schema import Fingerprints, Result
 
 SPLIT = "split"
-NO_DATA = "nothing is recomputed from data here"
+NO_DATA = "this check does not recompute anything from the data"
+WITH_DATA = "run `ferbench verify` on a machine where the data is prepared"
 
 
 @dataclass(frozen=True)
 class Recomputed:
-    """The fingerprints and counts of a cell as the data at hand gives them, and which could not be recomputed, and why.
+    """The fingerprints and counts of a cell, recomputed from the data on this machine.
 
-    `tests` are id and class of every test image, in the order of the split; empty where there is no data.
+    `unchecked` maps the fingerprints that could not be recomputed to the reason. `tests` are id and class of every
+    test image, in the order of the split; empty if there is no data.
     """
 
     values: Mapping[str, str]
@@ -30,7 +32,11 @@ Recompute = Callable[[Cell, Fingerprints], Recomputed]
 
 
 def pinned_split(cell: Cell, known: Known) -> PinnedSplit | None:
-    """What is pinned of the rows of a cell; which images look alike depends on the size, so on overrides."""
+    """Return the pinned split of a cell, if any.
+
+    There is none for a pool or another test dataset with overrides of the protocol: their near-duplicates depend on
+    the image size.
+    """
     pins = known.pins.get(cell.dataset)
     if pins is None or ((cell.pool or cell.test_on) and cell.overrides.protocol):
         return None
@@ -39,24 +45,24 @@ def pinned_split(cell: Cell, known: Known) -> PinnedSplit | None:
 
 
 def is_pinned_whole(pinned: PinnedSplit | None, recorded: Fingerprints) -> bool:
-    """Whether nothing of the record's data is left to recompute."""
+    """Whether all recorded fingerprints are pinned, so that nothing must be recomputed."""
     return pinned is not None and recorded.by_name().keys() <= pinned.fingerprints.keys()
 
 
 def split_checks(result: Result, pinned: PinnedSplit | None, recomputed: Recomputed | None) -> Iterator[RecordCheck]:
-    """Every fingerprint and count of a record is compared with a pinned or recomputed one, or named as unchecked."""
+    """Compare every fingerprint and count of a record with a pinned or recomputed one, or name it as unchecked."""
     names = result.fingerprints.by_name()
     found = recomputed or Recomputed({}, dict.fromkeys(names, NO_DATA))
     pins = pinned or PinnedSplit(fingerprints={}, counts={})
     values, counts = {**found.values, **pins.fingerprints}, {**found.counts, **pins.counts}
     unchecked = {name: why for name, why in found.unchecked.items() if name not in pins.fingerprints}
     wrong = [
-        f"{name} is not that {'which is pinned' if name in pins.fingerprints else 'of the data on this machine'}"
+        f"{name} differs from {'the pinned one' if name in pins.fingerprints else 'that of the data on this machine'}"
         for name in sorted((names.keys() | values.keys()) - unchecked.keys())
         if names.get(name) != values.get(name)
     ]
     wrong += [
-        f"{name} is {recorded}, the data gives {value}"
+        f"{name} is {recorded}, but the data gives {value}"
         for name, value in counts.items()
         if (recorded := getattr(result, name)) != value and not (name == "n_unlabeled" and recorded is None)
     ]
@@ -65,4 +71,5 @@ def split_checks(result: Result, pinned: PinnedSplit | None, recomputed: Recompu
     for reason in dict.fromkeys(unchecked.values()):
         unknown = [name for name, why in unchecked.items() if why == reason]
         whole = SPLIT if len(unknown) == len(names) else f"{SPLIT}: {', '.join(unknown)}"
-        yield RecordCheck(whole, "unchecked", reason)
+        # If some of them could be recomputed, the data is here, and the reason says what to do.
+        yield RecordCheck(whole, "unchecked", reason, "" if found.values else WITH_DATA)

@@ -1,4 +1,4 @@
-"""Whether a record holds: recomputed from the files beside it, without a GPU and without any method's code."""
+"""Verify a record: recompute its numbers from the files next to it, without a GPU and without a method's code."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ from typing import Literal
 
 from ferbench.errors import VerificationError
 from ferbench.records.cell import Cell
-from ferbench.records.checks import Protocols, RecordCheck, check_record, passed
+from ferbench.records.checks import INSTALL, Protocols, RecordCheck, check_record, passed
 from ferbench.records.consistency import history_problems
 from ferbench.records.history import HISTORY, history_digest, read_history
 from ferbench.records.known import NOTHING, Known
@@ -25,16 +25,16 @@ from ferbench.records.store import (
 )
 
 Level = Literal["inconsistent", "submitted", "consistent (data not held)", "consistent"]
-"""How far a record can be believed by itself.
+"""How far a record can be trusted by itself.
 
-`submitted` has no result, or is of a protocol that is not known here, so that nothing says what should hold.
+`submitted`: it has no result, or its protocol is unknown here, so that its rules cannot be checked.
 """
 PROTOCOL = "protocol"
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """What came out for one record, for whoever does not look at single checks."""
+    """The summary of all checks of one record."""
 
     level: Level
     failures: tuple[str, ...]
@@ -43,7 +43,7 @@ class Verdict:
 
 @dataclass(frozen=True)
 class Verification:
-    """What was checked of one record.json, and what came out. `sketch` is of its logits, where they can be read."""
+    """The checks of one record.json. `sketch` is that of its logits; None if they cannot be read."""
 
     path: Path
     record: Record | None
@@ -52,7 +52,7 @@ class Verification:
 
     @property
     def holds(self) -> bool:
-        """Whether nothing that could be checked failed."""
+        """Whether no check failed."""
         return not self.failures
 
     @property
@@ -62,17 +62,17 @@ class Verification:
 
     @property
     def unchecked(self) -> tuple[RecordCheck, ...]:
-        """What could not be checked, with the reason."""
+        """The checks that could not be made, with the reason."""
         return tuple(check for check in self.checks if check.state == "unchecked")
 
     @property
     def noted(self) -> tuple[RecordCheck, ...]:
-        """What holds, and a reader should know."""
+        """The checks that did not fail, but whose finding a reader should know."""
         return tuple(check for check in self.checks if check.state == "noted")
 
     @property
     def verdict(self) -> Verdict:
-        """The level, and why."""
+        """The level with its reasons."""
         notes = (*self.noted, *self.unchecked)
         return Verdict(self._level, _lines(self.failures), _lines(notes))
 
@@ -94,9 +94,9 @@ def _lines(checks: Sequence[RecordCheck]) -> tuple[str, ...]:
 def verify_record(
     path: Path, protocols: Protocols, recompute: Recompute | None = None, known: Known = NOTHING
 ) -> Verification:
-    """Check one record.json by the rules of its protocol.
+    """Check one record.json against the rules of its protocol.
 
-    `recompute` gives fingerprints where the data is at hand, `known` what names stand for and what is pinned of data.
+    `recompute` recomputes fingerprints from the data on this machine. `known` looks up datasets, tunings and pins.
     """
     try:
         record = read_record(path)
@@ -113,7 +113,8 @@ def verify_record(
     if (result := record.result) is None:
         return Verification(path, record, tuple(checks))
     if record.cell.protocol not in protocols:
-        checks.append(RecordCheck(PROTOCOL, "unchecked", f"nothing here knows the rules of '{record.cell.protocol}'"))
+        reason = f"the rules of '{record.cell.protocol}' are not known here"
+        checks.append(RecordCheck(PROTOCOL, "unchecked", reason, INSTALL))
     pinned = pinned_split(record.cell, known)
     recomputed = None
     if recompute is not None and not is_pinned_whole(pinned, result.fingerprints):
@@ -134,7 +135,7 @@ def _folder(path: Path, cell: Cell) -> RecordCheck:
     expected = cell.folder()
     if path.absolute().parent.parts[-len(expected.parts) :] == expected.parts:
         return RecordCheck("folder", "verified")
-    return RecordCheck("folder", "failed", f"the cell belongs in {expected}")
+    return RecordCheck("folder", "failed", f"the files of this cell must be in {expected}")
 
 
 def _history(path: Path, record: Record, result: Result) -> RecordCheck:
@@ -143,33 +144,34 @@ def _history(path: Path, record: Record, result: Result) -> RecordCheck:
     except VerificationError as error:
         return RecordCheck("history", "failed", str(error))
     if history_digest(rows) != result.history_digest:
-        return RecordCheck("history", "failed", "its digest is not the recorded one")
+        return RecordCheck("history", "failed", "its digest differs from the recorded one")
     return passed("history", history_problems(record, result, rows))
 
 
 def _model(path: Path, cell: Cell, result: Result) -> RecordCheck:
-    """Whether the model that is tested on another set is that of the base cell, where its record is in this tree."""
+    """Check that the model tested on another dataset is that of the base cell, if its record is in this tree."""
     root = path.absolute().parent.parents[len(cell.folder().parts) - 1]
     try:
         base = read_record(root / cell.base.folder() / RECORD)
     except VerificationError:
-        return RecordCheck("model", "unchecked", f"there is no record in {cell.base.folder()}, whose model it is")
+        missing = f"the record of its training, {cell.base.folder()}, is not here"
+        return RecordCheck("model", "unchecked", missing, f"copy it to its place in {root}, and verify again")
     same = base.cell == cell.base and base.result is not None and base.result.model_digest == result.model_digest
-    return passed("model", [] if same else [f"it is not that of {cell.base.folder()}; run the cell again"])
+    return passed("model", [] if same else [f"it is not the model of {cell.base.folder()}; run the cell again"])
 
 
 @dataclass(frozen=True)
 class Collected:
-    """The records that may enter a table by their paths, and why the others may not."""
+    """The records that may enter a table, by path, and the problems of the others."""
 
     records: Mapping[Path, Record]
     problems: Mapping[Path, str]
 
 
 def collect(root: Path, protocols: Protocols) -> Collected:
-    """Read a record or every record below a folder. One that contradicts itself or another is left out.
+    """Read one record, or every record below a folder; those that contradict themselves or another are left out.
 
-    Files beside records are not looked at: `agreement.verify_all` does that.
+    Files next to records are not checked; `agreement.verify_all` does that.
     """
     records: dict[Path, Record] = {}
     problems: dict[Path, str] = {}
@@ -183,6 +185,6 @@ def collect(root: Path, protocols: Protocols) -> Collected:
         else:
             records[path] = found
             other = first.setdefault(found.cell_id, path)
-            if other != path:  # nothing says which of the two counts
+            if other != path:  # nothing tells which of the two counts
                 problems |= {path: f"the same cell as {other}", other: f"the same cell as {path}"}
     return Collected({path: record for path, record in records.items() if path not in problems}, problems)

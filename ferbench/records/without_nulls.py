@@ -1,4 +1,4 @@
-"""Models of a record that have gained fields since 0.1."""
+"""Base class for the parts of a record that have gained fields since 0.1."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ from ferbench.contract.strict import Strict
 
 
 class WithoutNulls(Strict):
-    """A field that is null is not written: records from before the field stay what they were, byte for byte."""
+    """Omits null fields when written, so that records older than a field keep their bytes."""
 
     @model_serializer(mode="wrap")
     def _without_nulls(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:

@@ -1,13 +1,13 @@
-"""Strings of strangers in outputs: what a record says must never become markup, a link, a formula or a control code."""
+"""Escape untrusted text: text of a record must never become markup, a link, a formula or a control code."""
 
 import re
 import unicodedata
 
-# Names and sentences, in characters.
+# Longest names and longest sentences, in characters.
 LONGEST = 200
 LONG = 5000
 
-# Control codes drive terminals, format characters turn reading order around, the others break lines.
+# Control codes drive terminals, format characters can reverse the reading order, the others break lines.
 _INVISIBLE = {"Cc", "Cf", "Cs", "Co", "Zl", "Zp"}
 _ENTITIES = {"&": "&amp;", "<": "&lt;", ">": "&gt;", "@": "&#64;"}
 _MARKS = re.compile(r"([\\`*_\[\]|~])")
@@ -23,7 +23,7 @@ _LATEX = str.maketrans(
         ">": r"\textgreater{}",
         "|": r"\textbar{}",
         "`": r"\textasciigrave{}",
-        # "\\" at the end of a row would take these, at the beginning of the next, for its arguments
+        # At the beginning of a row, "\\" of the row before would take these as its arguments.
         "[": "{[}",
         "*": "{*}",
     }
@@ -31,13 +31,13 @@ _LATEX = str.maketrans(
 
 
 def plain(text: str, longest: int = LONGEST) -> str:
-    """One line of visible characters, of bounded length."""
+    """One line of visible characters, at most `longest` of them."""
     line = " ".join(_visible(text).split())
     return line if len(line) <= longest else line[: longest - 1] + "…"
 
 
 def markdown(text: str, longest: int = LONGEST) -> str:
-    """The text as Markdown that shows exactly it, also inside a table."""
+    """The text as Markdown that shows it literally, also inside a table."""
     marked = _MARKS.sub(r"\\\1", plain(text, longest))
     entities = "".join(_ENTITIES.get(char, char) for char in marked)
     # GitHub turns bare addresses into links
@@ -45,17 +45,17 @@ def markdown(text: str, longest: int = LONGEST) -> str:
 
 
 def latex(text: str, longest: int = LONGEST) -> str:
-    """The text as LaTeX that sets exactly it, also in a table, a caption or a comment."""
-    return re.sub("-(?=-)", "-{}", plain(text, longest).translate(_LATEX))  # two hyphens are no dash
+    """The text as LaTeX that prints it literally, also in a table, a caption or a comment."""
+    return re.sub("-(?=-)", "-{}", plain(text, longest).translate(_LATEX))  # two hyphens must not become a dash
 
 
 def csv_field(text: str, longest: int = LONGEST) -> str:
-    """The text as a CSV value that no spreadsheet takes for a formula."""
+    """The text as a CSV value that spreadsheets do not read as a formula."""
     return _no_formula(plain(text, longest))
 
 
 def csv_path(text: str) -> str:
-    """A path or a sentence with one as a CSV value, with all of its spaces."""
+    """A path, or a sentence with a path, as a CSV value; its spaces are kept."""
     return _no_formula(_visible(text)[:LONG])
 
 

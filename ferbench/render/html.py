@@ -1,4 +1,4 @@
-"""Pages as one HTML file that needs nothing else: templates, colours, and what becomes of text of strangers."""
+"""Render self-contained HTML pages: templates, colours, and the escaping of untrusted text."""
 
 import json
 import unicodedata
@@ -17,7 +17,7 @@ MAX_BLOCK = 20_000
 
 
 def templates(room: str, *, autoescape: bool) -> Environment:
-    """The templates that lie in a package."""
+    """The templates in a package (`room`)."""
     return Environment(
         loader=FunctionLoader(lambda name: files(room).joinpath(name).read_text("utf-8")),
         autoescape=autoescape,
@@ -28,7 +28,7 @@ def templates(room: str, *, autoescape: bool) -> Environment:
 
 
 def page_templates(room: str) -> Environment:
-    """The templates of a package's pages, with the words that all pages have; everything that they show is escaped."""
+    """The page templates in a package, with the filters and values that all pages share; all content is escaped."""
     environment = templates(room, autoescape=True)
     environment.filters.update(percent=percent, probability=probability, grouped=grouped, typed=typed, block=_block)
     environment.filters["line"] = lambda text: plain(str(text), LONG)
@@ -37,18 +37,18 @@ def page_templates(room: str) -> Environment:
 
 
 def render(room: str, template: str, **content: object) -> bytes:
-    """The page that a template of a package makes of the content; everything in it is escaped."""
+    """Render a page from a template of a package, as UTF-8; all content is escaped."""
     return page_templates(room).get_template(template).render(**content).encode("utf-8", "replace")
 
 
 def typed(value: Any) -> str:
-    """A JSON value as it would be typed after `--set`; a dash for nothing."""
+    """A JSON value as one types it after `--set`; a dash for None."""
     if value is None:
         return NONE
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
 def _block(text: str) -> str:
-    """Several lines as they stand, the end of them where they are too many; what is invisible becomes a space."""
+    """Text of several lines, only its end if it is too long; invisible characters become spaces."""
     kept = text if len(text) <= MAX_BLOCK else f"…\n{text[-MAX_BLOCK:]}"
     return "".join(char if char == "\n" or unicodedata.category(char)[0] != "C" else " " for char in kept)

@@ -9,7 +9,7 @@ def percent(value: float | None) -> str:
 
 
 def probability(value: float) -> str:
-    """`81.2 %`; `> 99.9 %` and `< 0.1 %` where rounding would say that it is sure."""
+    """`81.2 %`; `> 99.9 %` or `< 0.1 %` if rounding would give 100 % or 0 %."""
     if 0.9995 <= value < 1:
         return "> 99.9 %"
     return "< 0.1 %" if 0 < value < 0.0005 else percent(value)
@@ -21,7 +21,7 @@ def counted(number: int, noun: str) -> str:
 
 
 def sentence_case(text: str) -> str:
-    """`Balanced accuracy` of `balanced accuracy`, and `ECE` of `ECE`."""
+    """`Balanced accuracy` for `balanced accuracy`; `ECE` stays `ECE`."""
     return text[:1].upper() + text[1:]
 
 

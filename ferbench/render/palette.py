@@ -1,4 +1,4 @@
-"""The report's colours by name, for light and for dark; plots are drawn in the light ones and themed afterwards."""
+"""The colours of pages by name, light and dark. Plots are drawn in the light colours and themed afterwards."""
 
 SERIES = 8
 
@@ -10,13 +10,13 @@ _COLORS = {
     "muted": ("#5b6672", "#9aa6b2"),
     "line": ("#d7dde3", "#343c44"),
     "heat": ("#1464a5", "#2f7fc1"),
-    "matrix": ("#1463a4", "#2a76b6"),  # texts in "on-heat" are read on it
+    "matrix": ("#1463a4", "#2a76b6"),  # background of texts in "on-heat"
     "on-heat": ("#fefefe", "#fefefe"),
     "warn": ("#9a4a00", "#ffb866"),
     "warn-panel": ("#fff3e0", "#33260f"),
     "fail": ("#b3261e", "#ff8a80"),
     "fail-panel": ("#fdecea", "#3a1b19"),
-    # Okabe and Ito's hues, the light ones darkened until a thin line of them is seen on white.
+    # Okabe and Ito's hues; the light ones are darkened until a thin line is visible on white.
     "series-1": ("#0072b2", "#4aa8e0"),
     "series-2": ("#d55e00", "#f28444"),
     "series-3": ("#009371", "#2fbf9b"),
@@ -30,5 +30,5 @@ LIGHT, DARK = ({name: pair[theme] for name, pair in _COLORS.items()} for theme i
 
 
 def series_name(index: int) -> str:
-    """The name of a line's or a class's colour; after the eighth they begin again."""
+    """The colour name of a line or a class; colours repeat after eight."""
     return f"series-{index % SERIES + 1}"

@@ -1,4 +1,4 @@
-"""Plots as SVG written by hand: two scales, lines, dots and texts; colours are the palette's variables of the page."""
+"""Draw plots as SVG: scales, lines, dots and texts; colours are the CSS variables of the page's palette."""
 
 import math
 from collections.abc import Iterator, Sequence
@@ -10,18 +10,18 @@ from ferbench.render.escape import plain
 from ferbench.render.palette import series_name
 
 LABEL = 34
-"""Letters of a name in a plot."""
+"""Longest name in a plot, in characters."""
 DASHES = ("none", "6 3", "2 3", "9 3 2 3")
-"""Lines are told apart by more than their colour."""
+"""Dash patterns, so that lines differ by more than their colour."""
 STEPS = (1.0, 2.0, 5.0, 10.0)
 TICKS = 5
 LOG_TICKS = 3
-"""Decades from which on only powers of ten are ticks."""
+"""A scale of more decades has ticks only at powers of ten."""
 
 
 @dataclass(frozen=True)
 class Scale:
-    """From values to pixels. `start` is where the lowest value is drawn, which may be right of or below `end`."""
+    """Maps values to pixels. `start` is the pixel of the lowest value; it may be larger than `end`."""
 
     low: float
     high: float
@@ -37,7 +37,7 @@ class Scale:
 
 
 def linear_scale(values: Sequence[float], start: float, end: float) -> Scale:
-    """A scale over all values, from tick to tick."""
+    """A linear scale over all values that begins and ends at a tick."""
     low, high = min(values), max(values)
     if high - low < 1e-9:
         low, high = low - 0.5, high + 0.5
@@ -49,7 +49,7 @@ def linear_scale(values: Sequence[float], start: float, end: float) -> Scale:
 
 
 def log_scale(values: Sequence[float], start: float, end: float) -> Scale:
-    """A scale of factors over values above 0; ticks are 1, 2 and 5 times powers of ten."""
+    """A logarithmic scale over values above 0; ticks are powers of ten, over few decades also times 2 and 5."""
     low, high = min(values) / 1.25, max(values) * 1.25
     decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
     factors = STEPS[:3] if len(decades) <= LOG_TICKS + 1 else STEPS[:1]
@@ -58,7 +58,7 @@ def log_scale(values: Sequence[float], start: float, end: float) -> Scale:
 
 
 def amount(value: float) -> str:
-    """`57.6k`, `2M`, `0.05`: a number beside a tick."""
+    """`57.6k`, `2M`, `0.05`: the label of a tick."""
     for size, unit in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
         if abs(value) >= size:
             return f"{value / size:.4g}{unit}"
@@ -66,7 +66,7 @@ def amount(value: float) -> str:
 
 
 def element(tag: str, content: str = "", **attributes: float | str) -> Markup:
-    """One element of SVG; everything in it is escaped but markup."""
+    """One SVG element; content and attributes are escaped unless they are Markup."""
     parts = [
         f'{name.rstrip("_").replace("_", "-")}="{f"{value:.1f}" if isinstance(value, float) else escape(value)}"'
         for name, value in attributes.items()
@@ -75,7 +75,7 @@ def element(tag: str, content: str = "", **attributes: float | str) -> Markup:
 
 
 def text(x: float, y: float, words: str, anchor: str = "start", colour: str = "ink", longest: int = LABEL) -> Markup:
-    """A line of text; what is too long for its place is cut."""
+    """A line of text, cut if it is too long."""
     return element("text", plain(words, longest), x=x, y=y, text_anchor=anchor, fill=f"var(--{colour})")
 
 
@@ -85,12 +85,12 @@ def line(x1: float, y1: float, x2: float, y2: float, colour: str = "line", width
 
 
 def dot(x: float, y: float, name: str, colour: str = "series-1", radius: float = 4.0) -> Markup:
-    """A dot that says what it is when it is pointed at."""
+    """A dot that shows its name when you point at it."""
     return element("circle", element("title", plain(name)), cx=x, cy=y, r=radius, fill=f"var(--{colour})")
 
 
 def curve(points: Sequence[tuple[float, float]], index: int) -> Markup:
-    """The line with the colour and the dashes of a number."""
+    """The line through the points, with the colour and dashes of its index."""
     path = "M" + "L".join(f"{x:.1f} {y:.1f}" for x, y in points)
     dashes = DASHES[index % len(DASHES)]
     return element(
@@ -99,19 +99,19 @@ def curve(points: Sequence[tuple[float, float]], index: int) -> Markup:
 
 
 def swatch(index: int) -> Markup:
-    """The piece of a line that a legend shows."""
+    """The sample of a line for a legend."""
     drawn = curve([(0.0, 5.0), (26.0, 5.0)], index)
     return element("svg", drawn, width=26.0, height=10.0, viewBox="0 0 26 10", aria_hidden="true")
 
 
 def picture(width: float, height: float, description: str, parts: Sequence[Markup]) -> Markup:
-    """The whole plot; a screen reader gets its description."""
+    """The whole plot; screen readers read its description."""
     view = f"0 0 {width:g} {height:g}"
     return element("svg", Markup("").join(parts), role="img", aria_label=plain(description), viewBox=view, width=width)
 
 
 def bottom_axis(scale: Scale, top: float, bottom: float, title: str) -> Iterator[Markup]:
-    """Ticks below a plot, with their lines up to `top`."""
+    """Ticks below a plot, with grid lines up to `top`."""
     for tick in scale.ticks:
         yield line(scale.at(tick), top, scale.at(tick), bottom)
         yield text(scale.at(tick), bottom + 16, amount(tick), "middle", "muted")
@@ -119,7 +119,7 @@ def bottom_axis(scale: Scale, top: float, bottom: float, title: str) -> Iterator
 
 
 def left_axis(scale: Scale, left: float, right: float) -> Iterator[Markup]:
-    """Ticks beside a plot, with their lines to `right`."""
+    """Ticks left of a plot, with grid lines to `right`."""
     for tick in scale.ticks:
         yield line(left, scale.at(tick), right, scale.at(tick))
         yield text(left - 8, scale.at(tick) + 4, amount(tick), "end", "muted")

@@ -1,4 +1,4 @@
-"""Matplotlib to SVG that can stand in a page: equal bytes for equal input, texts as texts, colours as variables."""
+"""Draw with Matplotlib as SVG for pages: equal bytes for equal input, texts as texts, colours as variables."""
 
 import io
 import re
@@ -14,7 +14,7 @@ from ferbench.render.palette import LIGHT
 SETTINGS: Any = {
     "svg.hashsalt": "ferbench",
     "svg.fonttype": "none",
-    # names of classes and loss terms are shown as they are: "$" starts no formula
+    # Names of classes and loss terms are shown literally: "$" must not start a formula.
     "text.parse_math": False,
     "font.size": 11.0,
     "text.color": LIGHT["ink"],
@@ -47,7 +47,7 @@ SETTINGS: Any = {
     "axes.facecolor": "none",
     "savefig.facecolor": "none",
 }
-POINTS_PER_INCH = 72  # the unit of matplotlib's SVG; one is a pixel where the picture is shown at its own width
+POINTS_PER_INCH = 72  # the unit of matplotlib's SVG; a point is a pixel if the picture has its own width
 
 _TAG = re.compile(r"<[a-z][^<>]*>")
 _COLOR = re.compile("|".join(LIGHT.values()))
@@ -55,10 +55,10 @@ _NAMES = {color: name for name, color in LIGHT.items()}
 
 
 def draw(width: float, height: float, paint: Callable[[Figure], None]) -> str:
-    """The `<svg>` element that `paint` makes of an empty figure of this many pixels; the user's style plays no part."""
+    """The `<svg>` element of a figure of `width` x `height` pixels that `paint` fills; ignores the user's style."""
     buffer = io.StringIO()
     with matplotlib.rc_context(), warnings.catch_warnings():
-        # A character that the measuring font lacks is still drawn by the reader's browser.
+        # The reader's browser can draw characters that are missing in the font used here for measuring.
         warnings.simplefilter("ignore", UserWarning)
         matplotlib.rcdefaults()
         matplotlib.rcParams.update(SETTINGS)
@@ -69,10 +69,10 @@ def draw(width: float, height: float, paint: Callable[[Figure], None]) -> str:
     element = element[element.index("<svg") :]
     element = re.sub(r"<metadata>.*?</metadata>", "", element, flags=re.DOTALL)
     element = re.sub(r'(width|height)="([\d.]+)pt"', r'\1="\2"', element, count=2)
-    # Matplotlib numbers its groups from 1 in every figure; two figures in a page would share those ids.
+    # Matplotlib numbers its groups from 1 in every figure, so two figures of a page would have the same ids.
     return re.sub(r'<g id="[^"<>]*"', "<g", element)
 
 
 def themed(svg: str) -> str:
-    """The SVG with the palette's colours as CSS variables; only tags are touched, never a text."""
+    """The SVG with the palette's colours as CSS variables; only tags change, texts do not."""
     return _TAG.sub(lambda tag: _COLOR.sub(lambda color: f"var(--{_NAMES[color[0]]})", tag[0]), svg)

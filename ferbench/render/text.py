@@ -1,4 +1,4 @@
-"""Tables as text: styled on a terminal, plain elsewhere."""
+"""Print tables as text: styled on a terminal, plain elsewhere."""
 
 import shutil
 import sys
@@ -7,28 +7,28 @@ from collections.abc import Iterable, Sequence
 import click
 
 OUTCOMES = {"ok": "green", "warning": "yellow", "FAILED": "bold red"}
-"""Words that stand out in a table on a terminal."""
+"""Highlighted words of a table, with their style."""
 MAX_WHOLE = 24
-"""Letters of a cell that is never folded."""
+"""Columns whose cells have at most this many characters are never folded."""
 GAP = 3
-"""Letters between two columns."""
+"""Characters between two columns."""
 
 
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    """A table; off a terminal every cell is whole and on one line, so that it can be piped to grep or a file."""
+    """Print a table. In a pipe or a file every row is one line with complete cells, for grep and other programs."""
     rows = [tuple(row) for row in rows]
     if sys.stdout.isatty():
         _print_styled(columns, rows)
         return
-    from tabulate import tabulate  # help shows no table, and must not wait for it
+    from tabulate import tabulate  # imported here because help prints no table and should be fast
 
     click.echo(tabulate(rows, [*map(str.upper, columns)], tablefmt="plain", disable_numparse=True))
 
 
 def print_list(columns: Sequence[str], rows: Iterable[Sequence[str]], described: int) -> None:
-    """A table of things and what they are; on a terminal that is too narrow for its rows, some lines for each.
+    """Print a table of names and descriptions; on a narrow terminal every row takes several lines.
 
-    The columns from number `described` on then share one, where they stand below each other.
+    Then the columns from index `described` on are joined into one column, below each other.
     """
     rows = [tuple(row) for row in rows]
     widths = [max(map(len, column)) for column in zip(columns, *rows, strict=True)]
@@ -39,7 +39,7 @@ def print_list(columns: Sequence[str], rows: Iterable[Sequence[str]], described:
 
 
 def _print_styled(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    # rich takes longer to import than `ferbench --help` may last.
+    # Imported here because rich would make `ferbench --help` too slow.
     from rich import box
     from rich.console import Console
     from rich.table import Table
@@ -47,7 +47,7 @@ def _print_styled(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None
 
     table = Table(box=box.SIMPLE_HEAD, header_style="bold", pad_edge=False)
     for position, column in enumerate(columns):
-        # Where room is short, long texts are folded, and numbers stay whole.
+        # On narrow terminals long texts are folded, but numbers are not.
         short = max((len(row[position]) for row in rows), default=0) <= MAX_WHOLE
         table.add_column(column, style="cyan" if position == 0 else None, no_wrap=short, overflow="fold")
     for row in rows:

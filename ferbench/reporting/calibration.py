@@ -1,4 +1,4 @@
-"""How often a model is right where it is so sure: the reliability diagram of its test predictions."""
+"""The reliability diagram of test predictions: accuracy by confidence."""
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -27,7 +27,7 @@ def reliability_plot(predictions: Predictions) -> str:
         upper.errorbar(
             confidence,
             accuracy,
-            # an end may be off by the last bit where all images are right
+            # If all images are right, an end may be off by the last bit.
             yerr=np.maximum(np.abs(bounds.T - accuracy), 0),
             color=LIGHT["series-1"],
             marker="o",
@@ -49,8 +49,8 @@ def reliability_plot(predictions: Predictions) -> str:
 
 
 def calibration_words(found: Calibration) -> str:
-    """Whether the model is surer than it is right, on the whole."""
+    """A sentence that compares mean confidence and accuracy."""
     gap = float((found.confidence.sum() - found.correct.sum()) / found.images.sum())
     if abs(gap) < 0.01:
-        return "On the whole it is as sure as it is right."
-    return f"On the whole it is {100 * abs(gap):.1f} points {'surer' if gap > 0 else 'less sure'} than it is right."
+        return "Mean confidence equals accuracy within 1 point."
+    return f"Mean confidence is {100 * abs(gap):.1f} points {'above' if gap > 0 else 'below'} accuracy."

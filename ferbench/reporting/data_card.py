@@ -1,4 +1,4 @@
-"""The data card of a prepared set: what was found, beside what its publishers say, and what is wrong with it."""
+"""The data card of a prepared dataset: counts next to the official ones, faces, damages and duplicates."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -21,12 +21,12 @@ ORDER = (*EIGHT_CLASSES, "other", UNKNOWN)
 FACES = 8
 """Faces of each class on the sheet."""
 LISTED = 100
-"""Entries of a list that the page shows; the CSV file has all."""
+"""Most entries of a list on the page; the CSV file has all."""
 
 
 @dataclass(frozen=True)
 class Count:
-    """Images of a class in a split, and how many its publishers name, where they do."""
+    """Number of images of a class in a split, and the official number, if any."""
 
     found: int
     official: int | None
@@ -55,13 +55,13 @@ class CountTable:
 
     @property
     def differences(self) -> int:
-        """In how many classes and splits the counts are others; a sum counts where it is all that is known."""
+        """Number of counts that differ from official ones; a split's sum counts only if no class of it differs."""
         columns = zip(*(counts for _, counts in self.rows), strict=True)
         return sum(sum(count.differs for count in classes) or total.differs for *classes, total in columns)
 
 
 def count_table(counts: Mapping[str, int], official: Mapping[str, Mapping[str, int]]) -> CountTable:
-    """From counts by `split/class`, as packed sets have them."""
+    """Make the table from counts by `split/class`, the keys of packed datasets."""
     found = Counter({tuple(key.split("/", 1)): n for key, n in counts.items()})
     if ALL in official:
         for (_, name), n in list(found.items()):
@@ -85,7 +85,7 @@ def count_table(counts: Mapping[str, int], official: Mapping[str, Mapping[str, i
 
 @dataclass(frozen=True)
 class Findings:
-    """What a preparation has found out."""
+    """The findings of a preparation."""
 
     counts: CountTable
     damages: Sequence[Damage]
@@ -95,7 +95,7 @@ class Findings:
 
 
 def card_page(dataset: Dataset, packed: ImageStore, findings: Findings) -> bytes:
-    """The card as one HTML file. It shows faces: of a gated set it stays on this machine."""
+    """The card as one HTML file. It shows faces, so the card of a gated dataset must not be published."""
     info = dataset.info
     fields = {
         "Rule": info.rule,
@@ -126,7 +126,7 @@ def card_page(dataset: Dataset, packed: ImageStore, findings: Findings) -> bytes
 
 
 def class_sheet(packed: ImageStore) -> Sheet:
-    """A row of faces for each class, training images first; images without labels in rows of their own."""
+    """One row of faces for each class, training images first; images without labels have their own row."""
     faces: dict[str, list[int]] = {name: [] for name in ORDER}
     for row in sorted(range(len(packed.ids)), key=lambda row: SPLITS.index(packed.splits[row])):
         of_class = faces.setdefault(packed.labels[row] or UNKNOWN, [])
@@ -136,12 +136,12 @@ def class_sheet(packed: ImageStore) -> Sheet:
 
 
 def damages_csv(damages: Sequence[Damage]) -> bytes:
-    """All that gives no image."""
+    """All entries without a usable image."""
     return _csv(damages, ("record", "reason"))
 
 
 def duplicates_csv(duplicates: Duplicates) -> bytes:
-    """All images that stand in two splits."""
+    """All images that are in two splits."""
     return _csv(duplicates.found, ("split", "id", "other_split", "other_id", "bits"))
 
 

@@ -1,4 +1,4 @@
-"""A map of the test images as a trained net sees them: its features in two dimensions, by t-SNE."""
+"""A map of the test images by their features in a trained net: two dimensions, by t-SNE."""
 
 from collections.abc import Sequence
 from functools import partial
@@ -17,9 +17,9 @@ from ferbench.render.svg import draw
 from ferbench.reporting.local_data import LocalData
 
 SIZES = ((892.0, 520.0), (434.0, 420.0))
-"""Of the plot where there is room, and where there is not."""
+"""Sizes of the plot in pixels, for wide and for narrow screens."""
 MOST = 1000
-"""Images: more would be slow, and dots on dots."""
+"""Most images: more would be slow, and the dots would overlap."""
 FEWEST = 10
 PERPLEXITY = 30.0
 LABEL = 18
@@ -27,7 +27,7 @@ MARKS = ("o", "s", "^", "D", "v", "P", "X", "*")
 
 
 def check_extra() -> None:
-    """Raises UsageError naming the extra where scikit-learn is not installed."""
+    """Raises UsageError that names the extra if scikit-learn is not installed."""
     try:
         import sklearn.manifold  # noqa: F401
     except ImportError:
@@ -37,11 +37,10 @@ def check_extra() -> None:
 
 
 def embedding_plots(record: Path, registry: Registry, local: LocalData) -> list[str]:
-    """The test images of a record by class, up to `MOST` of them, evenly over the split, as a plot of each size.
+    """Plots of a record's test images by class, one for each size; wrong predictions are hollow.
 
-    Wrong ones are hollow.
-
-    Raises DataError where the model is not beside the record, or there are too few images.
+    At most `MOST` images are shown, taken evenly from the split. Raises DataError if the model is not next to the
+    record, or there are too few images.
     """
     model = load_model(record, registry=registry)
     rows = np.array(local.data.selection.test)
@@ -56,7 +55,7 @@ def embedding_plots(record: Path, registry: Registry, local: LocalData) -> list[
 
 
 def placed(features: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Features (N, D) in two dimensions (N, 2) by t-SNE (van der Maaten and Hinton 2008); equal input, equal places."""
+    """Map features (N, D) to two dimensions (N, 2) by t-SNE (van der Maaten and Hinton 2008); deterministic."""
     from sklearn.manifold import TSNE
 
     perplexity = min(PERPLEXITY, (len(features) - 1) / 3)

@@ -1,4 +1,4 @@
-"""Sheets of faces: what the views of training look like."""
+"""Sheets of faces that show the views of training."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -21,8 +21,8 @@ from ferbench.reporting.local_data import MAX_IMAGE_SIZE, LocalData
 from ferbench.reporting.pictures import picture_uri
 
 COLUMNS = 7
-MAX_STAGES = 4  # with pictures
-MAX_ROWS = 8  # of pictures of a stage
+MAX_STAGES = 4  # stages with pictures
+MAX_ROWS = 8  # rows of pictures of a stage
 LABELED_VIEWS = ("plain", "weak", "weak", "strong", "strong")
 UNLABELED_VIEWS = ("weak", "strong", "strong")
 VIEW_TITLES = {"plain": "stored", "weak": "weak", "strong": "strong"}
@@ -32,19 +32,19 @@ Caption = tuple[str, ...]
 
 @dataclass(frozen=True)
 class Sheet:
-    """Rows of faces (data URIs) with their titles; captions, of some lines each, belong to the columns."""
+    """Rows of faces (data URIs) with their titles; each column may have a caption of several lines."""
 
     rows: Sequence[tuple[str, Sequence[str]]]
     captions: Sequence[Caption] = ()
 
 
 def face_row(title: str, images: Iterable[NDArray[np.uint8]]) -> tuple[str, Sequence[str]]:
-    """A row of a sheet."""
+    """One row of a sheet, from images (S, S, 3)."""
     return title, [picture_uri(image) for image in images]
 
 
 def labeled_sheet(local: LocalData, seed: int) -> Sheet:
-    """Labeled images of as many classes as there is room for, as stored and in the views of the record's recipe."""
+    """Up to `COLUMNS` labeled images, spread over the classes: as stored, and in the views of the record's recipe."""
     images, names = local.data.images, local.class_names
     rows = spread_over_classes(images, local.data.selection, names)
     captions = [(str(images.labels[row]),) for row in rows]
@@ -52,7 +52,7 @@ def labeled_sheet(local: LocalData, seed: int) -> Sheet:
 
 
 def unlabeled_sheet(local: LocalData, seed: int) -> Sheet | None:
-    """Images of the unlabeled pool in their views; None where there is no pool."""
+    """Unlabeled images in their views; None if there are none."""
     pool = local.data.pool
     source = pool.source if pool else local.data.images
     rows: list[int] = pool.rows.tolist() if pool else local.data.selection.unlabeled
@@ -65,7 +65,7 @@ def unlabeled_sheet(local: LocalData, seed: int) -> Sheet | None:
 def view_sheet(
     pool: ImageSet, recipe: Recipe, kinds: Sequence[str], seed: int, captions: Sequence[Caption] = ()
 ) -> Sheet:
-    """One column per image, one row per view, made by the code that makes the views of training."""
+    """One column per image, one row per view, made by the code that makes the views in training."""
     maker = ViewMaker(recipe, (0.0, 0.0, 0.0), (1.0, 1.0, 1.0), CPU)  # views are made before normalisation
     rows = []
     for number, kind in enumerate(kinds):
@@ -76,7 +76,7 @@ def view_sheet(
 
 
 def picture_sheets(folder: Path) -> dict[str, Sheet]:
-    """What stages have shown, by name of the stage; files that are no pictures of a sensible size are left out."""
+    """The pictures that stages have written, by name of the stage; files without valid pictures are omitted."""
     sheets = {}
     for path in sorted(folder.glob("pictures-*.safetensors"))[:MAX_STAGES]:
         try:
@@ -99,7 +99,7 @@ def _are_pictures(rows: list[NDArray[np.uint8]]) -> bool:
 
 
 def spread_over_classes(packed: ImageStore, selection: Selection, class_names: Sequence[str]) -> list[int]:
-    """Up to `COLUMNS` labeled rows: the first of each class, then the second of each, in the order of the classes."""
+    """Up to `COLUMNS` labeled rows, ordered by class: the first of each class, then the second of each, and so on."""
     members = [[row for row in selection.labeled if packed.labels[row] == name] for name in class_names]
     turns = sorted((turn, rank) for rank, of_class in enumerate(members) for turn in range(len(of_class)))
     return [members[rank][turn] for turn, rank in sorted(turns[:COLUMNS], key=lambda place: place[::-1])]

@@ -1,4 +1,4 @@
-"""From the rows of a history to what is drawn of it; what methods and heads show is theirs, whatever its shape."""
+"""Turn the rows of a history into charts; values of methods and heads may have any shape."""
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
@@ -12,29 +12,30 @@ from ferbench.render.escape import plain
 MAX_ROWS = 200
 MAX_CURVES = 12
 MAX_METHOD_CHARTS = 24
-LARGEST = 1e30  # beyond it an axis has no sensible ticks
+LARGEST = 1e30  # above it an axis has no sensible ticks
 
 EVALUATION_NOTE = (
-    "Measured on the test set for the oracle only, never for selection: the reported model is fixed before the run."
+    "Measured on the test set, only for the oracle, never for selection: the choice of the reported model is fixed "
+    "before the run."
 )
 PSEUDO_LABEL_NOTE = (
-    "Mask rate: the share of unlabeled images whose pseudo-label is used. Precision: how many of these are right; "
-    "accuracy of all: how many are, used or not. Judged by labels that no method sees."
+    "Mask rate: share of unlabeled images whose pseudo-label is used. Precision: share of the used pseudo-labels that "
+    "are right. Accuracy of all: share of all pseudo-labels that are right. The true labels are hidden from methods."
 )
 
 
 @dataclass(frozen=True)
 class Chart:
-    """Lines by name over the same steps, None where there is no value; the n-th has the n-th colour.
+    """Lines by name over the same steps, with None for missing values; the n-th line has the n-th colour.
 
-    `stages` are the first steps of a run's stages, if it has several.
+    `stages` are the first steps and names of a run's stages, if it has several.
     """
 
     title: str
     steps: Sequence[int]
     curves: Mapping[str, Sequence[float | None]]
     axis: str = ""
-    """What the values are."""
+    """The name of the value axis."""
     note: str = ""
     percent: bool = False
     wide: bool = False
@@ -42,14 +43,14 @@ class Chart:
 
 
 def thinned(history: Sequence[EpochRow]) -> list[EpochRow]:
-    """The rows, evenly thinned where there are more than a chart can show; the last one stays."""
+    """The rows, evenly thinned if there are more than a chart can show; the last row is kept."""
     if len(history) <= MAX_ROWS:
         return list(history)
     return [*history[: -1 : math.ceil(len(history) / MAX_ROWS)], history[-1]]
 
 
 def charts(rows: Sequence[EpochRow], class_names: Sequence[str]) -> list[Chart]:
-    """Everything in a history that can be drawn, in the order of the report."""
+    """All charts of a history that have values, in the order of the report."""
     pseudo_labels = {
         "mask rate": [row.mask_rate for row in rows],
         "precision": [row.pseudo_label_precision for row in rows],
@@ -87,13 +88,13 @@ def charts(rows: Sequence[EpochRow], class_names: Sequence[str]) -> list[Chart]:
 
 
 def last_values(rows: Sequence[Sequence[float | None] | None], count: int) -> list[float | None]:
-    """The values per class of the last epoch that has this many; nothing but None if no epoch has."""
+    """The last row with `count` values, one per class; all None if there is no such row."""
     fitting = (list(values) for values in reversed(rows) if values is not None and len(values) == count)
     return next(fitting, [None] * count)
 
 
 def number(value: Any) -> float | None:
-    """The value if it is a number that can be drawn."""
+    """The value as a float, or None if it is not a number that can be drawn."""
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not abs(value) < LARGEST:
         return None
     return float(value)
@@ -107,17 +108,17 @@ def _chart(title: str, rows: Sequence[EpochRow], series: Mapping[str, Sequence[A
 def _per_class(
     title: str, rows: Sequence[EpochRow], values: Sequence[Any], class_names: Sequence[str], **look: Any
 ) -> Chart:
-    """One line per class where the lists are as long as there are classes, else numbered lines."""
+    """One line per class if the lists have one value per class, otherwise numbered lines."""
     lists = [value if isinstance(value, list) else [] for value in values]
     longest = max(map(len, lists), default=0)
     labels = class_names if longest == len(class_names) else [str(index) for index in range(longest)]
     series = {label: [row[i] if i < len(row) else None for row in lists] for i, label in enumerate(labels)}
-    note = f"The first {MAX_CURVES} of {longest}." if longest > MAX_CURVES else ""
+    note = f"Only the first {MAX_CURVES} of {longest} are shown." if longest > MAX_CURVES else ""
     return _chart(title, rows, series, note=note, wide=True, **look)
 
 
 def _own_charts(part: str, rows: Sequence[EpochRow], class_names: Sequence[str]) -> Iterator[Chart]:
-    """What a method or a head shows of itself; the lists of a head are numbered, whatever their length."""
+    """Charts of the values that a method or a head reports. Lines are numbered unless there is one per class name."""
     for name, values in list(_parts(rows, part).items())[:MAX_METHOD_CHARTS]:
         shown = plain(name.replace("_", " "), 60)
         title = f"{part.capitalize()}: {shown}"
@@ -128,14 +129,14 @@ def _own_charts(part: str, rows: Sequence[EpochRow], class_names: Sequence[str])
 
 
 def _parts(rows: Sequence[EpochRow], field: str) -> dict[str, list[Any]]:
-    """The values of each name in a field of the rows, sorted: JSON files keep no order that means anything."""
+    """The values of each name in a field of the rows, sorted by name: the order in JSON files has no meaning."""
     found = [getattr(row, field) or {} for row in rows]
     names = sorted({name for values in found for name in values})
     return {name: [values.get(name) for values in found] for name in names}
 
 
 def _stages(rows: Sequence[EpochRow]) -> list[tuple[int, str]]:
-    """Where each stage begins: at the end of the epoch before its first."""
+    """First step and name of each stage: the step at the end of the previous epoch."""
     begins: dict[str, int] = {}
     for row, begin in zip(rows, [0, *(row.step for row in rows)], strict=False):
         begins.setdefault(row.stage, begin)

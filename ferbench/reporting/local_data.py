@@ -1,4 +1,4 @@
-"""The images of a record, where its dataset is on this machine: opened, split again and compared with the record."""
+"""The images of a record, if its dataset is on this machine: opened, split again and compared with the record."""
 
 from dataclasses import dataclass
 
@@ -12,14 +12,14 @@ from ferbench.errors import DataError
 from ferbench.records.reproduction import Sources
 from ferbench.records.schema import Record
 
-# A record is a stranger's: within these bounds its recipe costs little to draw, whatever it says.
+# Records are untrusted: within these bounds any recipe is cheap to draw.
 MAX_IMAGE_SIZE = 512
 MAX_OPERATIONS = 16
 
 
 @dataclass(frozen=True)
 class LocalData:
-    """The rows that a record was made with, the recipe of its views, and the trained classes."""
+    """The images that a record was made with, the recipe of its views, and the trained classes."""
 
     data: CellData
     recipe: Recipe
@@ -29,10 +29,10 @@ class LocalData:
 def open_data(
     record: Record, registry: Registry, dataset: Dataset | None = None, test_set: Dataset | None = None
 ) -> LocalData:
-    """Select the record's rows again; raises FerbenchError with reason and remedy where that cannot be.
+    """Select the record's images again; raises FerbenchError with reason and remedy if that fails.
 
-    `dataset`, and `test_set`, the other that the record is tested on, are opened by their names where they are not
-    given. Images are packed now only at the protocol's own size, as a record may name any other.
+    `dataset` and `test_set` (the other dataset that the record is tested on) are opened by name if they are None.
+    Images are packed only at the protocol's own size, because an untrusted record may name any size.
     """
     cell = record.cell
     given = {cell.dataset: dataset, cell.test_on: test_set}
@@ -43,12 +43,15 @@ def open_data(
     resolved = resolve(cell, registry, Sources(), opened=opened)
     recipe = resolved.recipe
     if max(recipe.image_size, recipe.packed_size) > MAX_IMAGE_SIZE or recipe.strong.operations > MAX_OPERATIONS:
-        raise DataError("the record's recipe has images or views beyond what a report draws")
+        raise DataError(
+            f"the record's recipe has images larger than {MAX_IMAGE_SIZE} pixels or more than {MAX_OPERATIONS} "
+            "operations per view, which a report does not draw"
+        )
     recorded = record.result.fingerprints if record.result else None
     data = select(resolved, Policy.USUAL_SIZE, DataNeeds.recorded(recorded))
     if recorded is not None:
         present = data.fingerprints.by_name()
         other = [name for name, value in recorded.by_name().items() if present.get(name) != value]
         if other:
-            raise DataError(f"the dataset here is not the one of the record: {', '.join(other)} differ")
+            raise DataError(f"the dataset on this machine is not the record's: {', '.join(other)} differ")
     return LocalData(data, recipe, resolved.class_names)

@@ -33,7 +33,7 @@ class Score:
 
 @dataclass(frozen=True)
 class ClassScores:
-    """What is known of a class."""
+    """Counts and scores of a class, as texts."""
 
     name: str
     labeled: str
@@ -44,7 +44,7 @@ class ClassScores:
 
 @dataclass(frozen=True)
 class Confusion:
-    """How many test images of a class are taken for another."""
+    """The test images of a class that the model predicts as another class."""
 
     true: str
     predicted: str
@@ -53,9 +53,9 @@ class Confusion:
 
 
 def model_card(record: Record, registry: Registry) -> bytes:
-    """The card; everything in it that a record says is escaped. Raises DataError for a record without a result.
+    """The card in Markdown; texts of the record are escaped. Raises DataError if the record has no result.
 
-    Title and licence of the dataset are those of the one that has its name here, if any has.
+    Title and licence come from the installed dataset of the same name, if any.
     """
     record, result = titled(record, registry.titles), record.result
     outcome = result.outcome() if result else None
@@ -86,7 +86,7 @@ def _info(record: Record, registry: Registry) -> DatasetInfo | None:
 
 
 def _scores(result: Result, confusion: np.ndarray) -> list[Score]:
-    """Every metric of the report, with an interval over the test images where one can be had from the counts."""
+    """Every metric of the report, with an interval over the test images if the counts allow one."""
     values, answers = result.scores(), _answers(confusion)
     return [
         Score(sentence_case(metric.title), metric.text(values[metric.key]), _interval(metric, answers))
@@ -98,10 +98,10 @@ def _interval(metric: Metric, answers: Answers) -> str:
     if metric.key == "accuracy":
         return _wilson(int(answers.right.sum()), len(answers.labels), metric)
     parts = answers.parts(metric)
-    # The lowest of several recalls is no smooth function of the counts, and its normal interval would be too short.
+    # The lowest of several recalls is not a smooth function of the counts; its normal interval would be too short.
     if parts is None or metric.key == "worst_class_recall":
         return NONE
-    if np.ptp(parts) < 1e-9:  # all right or all wrong: the images say nothing of how much they vary
+    if np.ptp(parts) < 1e-9:  # all right or all wrong: the variance of images cannot be estimated
         return NONE
     about = within(of_images(parts), metric.low, metric.high)
     return f"{metric.number(about.low or 0.0)} to {metric.text(about.high)}"
@@ -113,7 +113,7 @@ def _wilson(hits: int, images: int, metric: Metric | None = None) -> str:
 
 
 def _answers(confusion: np.ndarray) -> Answers:
-    """The answers behind the counts, in some order."""
+    """Answers with these counts, in an arbitrary order."""
     pairs = np.repeat(np.argwhere(confusion), confusion[confusion > 0], axis=0)
     return Answers("", pairs[:, 0], pairs[:, 1], len(confusion))
 
@@ -138,7 +138,7 @@ def _share(name: str, hits: int, images: int) -> Score:
 
 
 def _confusions(names: Sequence[str], confusion: np.ndarray) -> list[Confusion]:
-    """The most frequent ones by their share of the true class."""
+    """The most frequent confusions, by their share of the true class."""
     wrong = confusion * (1 - np.eye(len(names), dtype=np.int64))
     shares = wrong / np.maximum(confusion.sum(axis=1, keepdims=True), 1)
     places = sorted(np.argwhere(wrong).tolist(), key=lambda place: -shares[tuple(place)])[:CONFUSIONS]

@@ -1,4 +1,4 @@
-"""The report of a run: everything that its page shows, and the page."""
+"""The report of a run as an HTML page."""
 
 import re
 import shlex
@@ -26,7 +26,7 @@ from ferbench.reporting.run_files import RunFiles
 from ferbench.reporting.sure_errors import sure_errors, with_pictures
 
 MAX_MATRIX = 60
-"""Classes of a confusion matrix that is shown."""
+"""Most classes of a confusion matrix on the page."""
 
 
 def report_page(
@@ -37,16 +37,16 @@ def report_page(
     *,
     embedding: bool = False,
 ) -> bytes:
-    """The HTML file, self-contained and equal for equal input.
+    """The self-contained HTML file; equal input gives equal bytes.
 
-    `dataset` is the record's, and `test_set` the other that it is tested on, if they have no known name. `embedding`
-    asks for a map of the test images.
+    `dataset` is the record's dataset and `test_set` the other dataset that it is tested on; if None, they are opened by
+    name. `embedding` adds a map of the test images.
     """
     record, result = titled(run.record, registry.titles), run.record.result
     confusion = result.confusion if result and result.outcome() else None
     problems = [*run.problems]
     if result and confusion is None:
-        problems.append("No confusion matrix: the one in the record does not fit its classes.")
+        problems.append("No confusion matrix: the record's matrix does not fit its classes.")
     return render(
         "ferbench.reporting",
         "report.html.j2",
@@ -78,13 +78,13 @@ def curve_files(run: RunFiles) -> Iterator[tuple[str, bytes]]:
 
 
 def _both_widths(chart: Chart) -> tuple[Markup, Markup | None]:
-    """A chart as it is, and a wide one as it is where there is no room for it."""
+    """A chart, and for a wide one also its narrow version for small screens."""
     narrow = Markup(themed(line_chart(replace(chart, wide=False)))) if chart.wide else None
     return Markup(themed(line_chart(chart))), narrow
 
 
 def _calibration(run: RunFiles) -> tuple[Markup, str] | None:
-    """The reliability diagram and what it says; None where there are no predictions."""
+    """The reliability diagram and a sentence about it; None if there are no predictions."""
     if run.predictions is None:
         return None
     words = calibration_words(calibration(run.predictions.logits, run.predictions.labels))
@@ -110,7 +110,7 @@ def _subtitle(record: Record) -> str:
 def _faces(
     run: RunFiles, registry: Registry, dataset: Dataset | None, test_set: Dataset | None, embedding: bool
 ) -> dict[str, Any]:
-    """The sheets of faces, or why there are none; torch is imported only where the dataset is here."""
+    """The sheets of faces, or the reason why there are none; imports torch only if the dataset is on this machine."""
     record, seed = run.record, run.record.cell.seed
     found: dict[str, Any] = dict.fromkeys(("labeled", "unlabeled", "missing", "embedding", "no_embedding"))
     found |= {"errors": sure_errors(run.predictions) if run.predictions else [], "stage_sheets": {}}

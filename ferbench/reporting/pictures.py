@@ -1,4 +1,4 @@
-"""Pictures that stand in a page itself."""
+"""Pictures embedded in a page."""
 
 import base64
 import io
@@ -8,11 +8,11 @@ from numpy.typing import NDArray
 from PIL import Image
 
 LARGEST = 96
-"""Pixels of a side."""
+"""Longest side of a picture, in pixels."""
 
 
 def picture_uri(image: NDArray[np.uint8]) -> str:
-    """A picture (S, S, 3) with its own pixels as a data URI, which the page enlarges; only a large one loses some."""
+    """An image (S, S, 3) as a PNG data URI, at most `LARGEST` pixels wide; larger images are scaled down."""
     picture, buffer = Image.fromarray(image), io.BytesIO()
     picture.thumbnail((LARGEST, LARGEST), Image.Resampling.LANCZOS)
     picture.save(buffer, "PNG", optimize=True)

@@ -1,4 +1,4 @@
-"""The curves of a run as SVG: pure functions of what they show, for the report and wherever else they are wanted."""
+"""The curves of a run as SVG; pure functions of their charts."""
 
 import math
 from collections.abc import Sequence
@@ -17,14 +17,14 @@ NARROW, WIDE, HEIGHT = 434.0, 892.0, 236.0
 LABEL = 18  # letters
 AXIS = 24
 DASHES = ("-", (0, (5, 2.5)), (0, (1.5, 1.5)), (0, (7, 2, 1.5, 2)))
-"""Where lines coincide, the gaps of the upper ones show the lower: at zero many do."""
+"""Dash patterns: if lines coincide, as many do at zero, the lower ones show through the gaps of the upper ones."""
 MARKERS = (4.6, 3.6, 2.6, 1.8)
-"""Sizes of dots: the larger ones are drawn first, and show around the others."""
-STAGE_LETTER = 7.0  # its width, generously
+"""Sizes of dots: larger ones are drawn first, so that they show around the others."""
+STAGE_LETTER = 7.0  # upper bound of a character's width
 
 
 def line_chart(chart: Chart) -> str:
-    """Lines over steps with their names beside them; `themed` makes its colours follow the page."""
+    """Lines over steps with a legend, as SVG in the light colours; `themed` makes it follow the page."""
     width = WIDE if chart.wide else NARROW
 
     def paint(figure: Figure) -> None:
@@ -39,7 +39,7 @@ def line_chart(chart: Chart) -> str:
             lines = axes.lines[: len(chart.curves)]
             legend = figure.legend(lines, ["name"] * len(lines), loc="outside right upper")
             for text, label in zip(legend.get_texts(), chart.curves, strict=True):
-                text.set_text(plain(label, LABEL))  # only now: a legend leaves out names that begin with "_"
+                text.set_text(plain(label, LABEL))  # set afterwards: a legend omits names that begin with "_"
 
     return draw(width, HEIGHT, paint)
 
@@ -48,11 +48,11 @@ def _lines(axes: Axes, chart: Chart) -> None:
     for number, values in enumerate(chart.curves.values()):
         axes.plot(
             chart.steps,
-            # nothing is cut off at the axes, so that a marker on the edge is whole: keep to what belongs in them
+            # Nothing is clipped at the axes, to show markers on the edge completely, so drop values outside them.
             [math.nan if value is None or (chart.percent and not 0 <= value <= 1) else value for value in values],
             color=LIGHT[series_name(number)],
             linestyle=DASHES[number % len(DASHES)],
-            # a value between two missing ones has no line: its marker shows it
+            # A value between two missing ones has no line, but its marker shows it.
             marker="o" if len(chart.steps) <= 60 else None,
             markersize=MARKERS[number % len(MARKERS)],
             clip_on=False,
@@ -60,7 +60,10 @@ def _lines(axes: Axes, chart: Chart) -> None:
 
 
 def _limits(axes: Axes, chart: Chart) -> None:
-    """Percent from 0 to 100, other values from zero where that wastes little; steps from the first stage with one."""
+    """Set the axes: percent from 0 to 100, other values from 0 if that wastes little space.
+
+    Steps begin with the first stage that has values.
+    """
     if chart.percent:
         axes.set_ylim(0, 1)
         axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0, symbol=" %"))
@@ -74,7 +77,7 @@ def _limits(axes: Axes, chart: Chart) -> None:
 
 
 def _stages(axes: Axes, stages: Sequence[tuple[int, str]], width: float) -> None:
-    """A line where a stage begins, and its name where there is room for it before the next."""
+    """Mark the begin of each stage by a line, and by its name if there is enough room before the next stage."""
     begin, end = axes.get_xlim()
     shown = [(step, plain(name, LABEL)) for step, name in stages if step >= begin]
     for (step, name), (following, _) in pairwise([*shown, (math.inf, "")]):

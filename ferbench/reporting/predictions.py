@@ -1,4 +1,4 @@
-"""What a model says of pictures, as a table, as CSV or JSON for other programs, or as a page with the pictures."""
+"""The predictions of a model for pictures: as a table, as CSV or JSON for other programs, or as an HTML page."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,18 +10,18 @@ from ferbench.execution.predict import Said
 from ferbench.execution.trained_model import TrainedModel
 from ferbench.records.rows import row_title
 from ferbench.records.schema import pretty_json
-from ferbench.render.escape import csv_path, plain
+from ferbench.render.escape import csv_field, csv_path, plain
 from ferbench.render.html import render
 from ferbench.render.numbers import percent
 from ferbench.reporting.pictures import picture_uri
 
 NAME = 60
-"""Letters of a file's name in a table."""
+"""Longest file name in a table, in characters."""
 
 
 @dataclass(frozen=True)
 class Predictions:
-    """What a model says of the pictures that it could see, and why it says nothing of the others."""
+    """The predictions of a model for readable pictures, and the reasons for the others."""
 
     model: TrainedModel
     said: Sequence[Said]
@@ -29,7 +29,7 @@ class Predictions:
 
     def table(self) -> tuple[list[str], list[list[str]]]:
         """Columns and rows for a terminal."""
-        names = self.model.class_names
+        names = [plain(name) for name in self.model.class_names]
         rows = [
             [_end_of(one.seen.name), names[one.predicted], *(percent(share) for share in one.probabilities)]
             for one in self.said
@@ -37,23 +37,23 @@ class Predictions:
         return ["image", "predicted", *names], rows
 
     def csv(self) -> bytes:
-        """A row for each picture: image, predicted, confidence, p_<class>, and of a face that was cut its corners."""
+        """One row per picture: image, predicted, confidence, p_<class>, and the corners of a face that was cropped."""
         rows = [
             {
                 "image": csv_path(one.seen.name),
-                "predicted": self.model.class_names[one.predicted],
+                "predicted": csv_field(self.model.class_names[one.predicted]),
                 "confidence": one.confidence,
-                **{f"p_{name}": share for name, share in self._shares(one).items()},
+                **{csv_field(f"p_{name}"): share for name, share in self._shares(one).items()},
                 **({} if one.seen.face is None else dict(zip(("x0", "y0", "x1", "y1"), one.seen.face, strict=True))),
             }
             for one in self.said
         ]
-        columns = ["image", "predicted", "confidence", *(f"p_{name}" for name in self.model.class_names)]
+        columns = ["image", "predicted", "confidence", *(csv_field(f"p_{name}") for name in self.model.class_names)]
         frame = pd.DataFrame(rows) if rows else pd.DataFrame(columns=columns)
         return frame.to_csv(index=False, lineterminator="\n").encode("utf-8", "replace")
 
     def json(self) -> bytes:
-        """Predictions, failures, and which model it was."""
+        """Predictions, failures, and the identifier and classes of the model."""
         found = [
             {
                 "image": one.seen.name,
@@ -66,10 +66,12 @@ class Predictions:
         ]
         failed = [{"image": damage.record, "reason": damage.reason} for damage in self.damages]
         about = {"cell_id": self.model.record.cell_id, "class_names": list(self.model.class_names)}
-        return pretty_json({"model": about, "predictions": found, "failed": failed})
+        content = {"model": about, "predictions": found, "failed": failed}
+        # A name may contain bytes that are not UTF-8. JSON can say them as escapes, and Python reads the same name.
+        return pretty_json(content, "backslashreplace")
 
     def html(self) -> bytes:
-        """A page with each picture as the model sees it, and nothing that it must load."""
+        """A self-contained page with each picture as the model sees it."""
         shown = [(one.seen.name, picture_uri(one.seen.pixels), self._surest_first(one)) for one in self.said]
         record = self.model.record
         return render(
@@ -90,6 +92,6 @@ class Predictions:
 
 
 def _end_of(name: str) -> str:
-    """A name as a narrow table shows it: of a long path the end, which tells pictures apart."""
+    """A name for a narrow table: only the end of a long path, because the ends differ."""
     shown = plain(name, len(name))
     return shown if len(shown) <= NAME else f"…{shown[1 - NAME :]}"

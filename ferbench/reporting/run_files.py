@@ -1,4 +1,4 @@
-"""A run on disk: its record, the files beside it, and what is wrong with them."""
+"""A run on disk: its record, the files next to it, and their problems."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,13 +13,13 @@ from ferbench.records.formats import CHECKPOINT_FORMAT, check_format
 from ferbench.records.history import HISTORY, MAX_HISTORY_BYTES, history_digest, parse_history, read_history
 from ferbench.records.predictions import Predictions
 from ferbench.records.schema import Record, Result, parse_json
-from ferbench.records.store import CHECKPOINT, PREDICTIONS, read_predictions, read_record
+from ferbench.records.store import CHECKPOINT, PREDICTIONS, read_named, read_predictions
 from ferbench.records.tensor_files import METADATA_KEY
 
 
 @dataclass(frozen=True)
 class RunFiles:
-    """A record with its history and predictions, where they are there and are those of the record."""
+    """A record with its history and predictions, if these exist and belong to the record."""
 
     path: Path
     record: Record
@@ -29,14 +29,14 @@ class RunFiles:
 
 
 def read_run(path: Path) -> RunFiles:
-    """Read a record and the files beside it; only a broken record is an error, the rest becomes a problem to show."""
-    try:
-        record = read_record(path)
-    except VerificationError as error:
-        raise VerificationError(f"{path}: {error}") from None
+    """Read a record and the files next to it; raises VerificationError only for a broken record.
+
+    Defects of the other files are listed in `problems`.
+    """
+    record = read_named(path)
     problems: list[str] = []
     if record.cell_id != record.cell.cell_id:
-        problems.append("The record's cell_id is not that of its cell: somebody has changed one of them.")
+        problems.append("The record's cell_id does not match its cell: one of them was edited.")
     history: list[EpochRow] = []
     predictions = None
     with _noted("No curves", problems):
@@ -56,12 +56,12 @@ def _noted(consequence: str, problems: list[str]) -> Iterator[None]:
 
 
 def _history(folder: Path, result: Result | None) -> list[EpochRow]:
-    """That of a result; what a run that failed had seen is in its checkpoint."""
+    """The history of a run with a result; for a failed run, the history in its checkpoint."""
     if result is None:
         return _checkpoint_history(folder / CHECKPOINT)
     rows = read_history(folder / HISTORY)
     if history_digest(rows) != result.history_digest:
-        raise VerificationError(f"{HISTORY} is not the one that the record was made with")
+        raise VerificationError(f"{HISTORY} does not match the digest in the record")
     return rows
 
 
@@ -80,8 +80,8 @@ def _checkpoint_history(path: Path) -> list[EpochRow]:
 def _predictions(path: Path, result: Result) -> Predictions:
     found = read_predictions(path)
     if found.digest() != result.predictions_digest:
-        raise VerificationError(f"{path.name} is not the one that the record was made with")
+        raise VerificationError(f"{path.name} does not match the digest in the record")
     classes = len(result.class_names)
     if found.logits.shape[1] != classes or ((found.labels < 0) | (found.labels >= classes)).any():
-        raise VerificationError(f"{path.name} is not about the record's {classes} classes")
+        raise VerificationError(f"{path.name} does not have the record's {classes} classes")
     return found

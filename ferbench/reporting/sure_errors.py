@@ -1,4 +1,4 @@
-"""The test images that a model is surest of and wrong about."""
+"""The wrong predictions with the highest confidence."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -15,7 +15,10 @@ SHOWN = 20
 
 @dataclass(frozen=True)
 class SureError:
-    """An image with its class and the predicted one (numbers), the probability of each, and its picture (data URI)."""
+    """A wrong prediction: indices of the true and the predicted class, their probabilities, and the picture (data URI).
+
+    `confidence` is the probability of the predicted class, `probability` that of the true class.
+    """
 
     id: str
     label: int
@@ -26,7 +29,7 @@ class SureError:
 
 
 def sure_errors(predictions: Predictions, count: int = SHOWN) -> list[SureError]:
-    """The wrong predictions with the largest softmax value, the surest first; equal ones by id."""
+    """The wrong predictions with the highest confidence, highest first; ties are ordered by id."""
     ids, labels = predictions.ids, predictions.labels
     shares = softmax(predictions.logits.astype(np.float64), axis=1)
     predicted, confidence = shares.argmax(axis=1), shares.max(axis=1)
@@ -39,7 +42,7 @@ def sure_errors(predictions: Predictions, count: int = SHOWN) -> list[SureError]
 
 
 def with_pictures(errors: Sequence[SureError], images: ImageStore) -> list[SureError]:
-    """The same with the pictures of those that are among packed images."""
+    """The same errors, with pictures for those that are among the packed images."""
     row_of = {image: row for row, image in enumerate(images.ids)}
     return [
         replace(error, picture=picture_uri(images.images[row_of[error.id]])) if error.id in row_of else error

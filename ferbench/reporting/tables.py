@@ -1,4 +1,4 @@
-"""The numbers of a record as texts by name; nothing here is escaped, that is the template's work."""
+"""The numbers of a record as texts by name, unescaped: the templates escape them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from ferbench.reporting.history import last_values
 
 @dataclass(frozen=True)
 class Number:
-    """One of the large numbers at the top."""
+    """One of the large numbers at the top of the page."""
 
     name: str
     value: str
@@ -20,7 +20,7 @@ class Number:
 
 
 def headline(result: Result, first: str) -> list[Number]:
-    """The metrics of the selected model, that of the protocol first."""
+    """The metrics of the selected model; the protocol's headline (`first`) comes first."""
     values = result.scores()
     numbers = {
         metric.key: Number(sentence_case(metric.title), metric.text(values[metric.key]), _note(metric))
@@ -30,11 +30,11 @@ def headline(result: Result, first: str) -> list[Number]:
 
 
 def _note(metric: Metric) -> str:
-    return f"{metric.note}, less is better" if metric.lower_is_better else metric.note
+    return f"{metric.note}, lower is better" if metric.lower_is_better else metric.note
 
 
 def class_rows(result: Result, confusion: Sequence[Sequence[int]], history: Sequence[EpochRow]) -> list[dict[str, str]]:
-    """Counts and scores of each class by column, with what its pseudo-labels were like in the last epoch."""
+    """Counts and scores of each class by column, with mask rate and precision of its pseudo-labels at the end."""
     names = result.class_names
     masks = last_values([row.mask_rate_per_class for row in history], len(names))
     precisions = last_values([row.pseudo_label_precision_per_class for row in history], len(names))
@@ -57,7 +57,7 @@ def class_rows(result: Result, confusion: Sequence[Sequence[int]], history: Sequ
 
 
 def measured_fields(measured: Measured, result: Result | None) -> dict[str, str]:
-    """Time, throughput and memory, in units for people."""
+    """Time, throughput and memory, with units."""
     found = {
         "device": measured.device or NONE,
         "threads": str(measured.threads or NONE),
@@ -65,7 +65,7 @@ def measured_fields(measured: Measured, result: Result | None) -> dict[str, str]
         "started": measured.started_at,
         "finished": measured.finished_at or NONE,
         "time": _duration(measured.wall_seconds),
-        "of it in training steps": _duration(measured.train_seconds),
+        "time in training steps": _duration(measured.train_seconds),
         "processor time": _duration(measured.cpu_seconds),
         "images per second": grouped(measured.images_per_second),
         "peak memory": f"{grouped(measured.peak_memory_bytes / 2**20)} MiB",
@@ -81,7 +81,7 @@ def measured_fields(measured: Measured, result: Result | None) -> dict[str, str]
 
 
 def stamp_fields(record: Record) -> dict[str, str]:
-    """Which code ran, by role."""
+    """The code that ran, by role."""
     found = {"engine version": str(record.engine_version)}
     for role, stamp in {"method": record.plugin, **record.plugins}.items():
         found[role] = f"{stamp.distribution} {stamp.version}, source {stamp.source_hash[:16]}"

@@ -1,6 +1,7 @@
 """One safetensors file with everything that a resumed run needs; nothing in it is ever unpickled."""
 
-from collections.abc import Iterator
+import copy
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from math import isfinite
@@ -41,45 +42,80 @@ class Checkpoint:
         start = f"{prefix}/"
         return {name.removeprefix(start): value for name, value in self.tensors.items() if name.startswith(start)}
 
+    def kept(self) -> "Checkpoint":
+        """The same on the host. Later changes to the tensors and the state do not affect it."""
+        moved = on_host(self.tensors)
+        own = {name: moved[name].clone() for name, value in self.tensors.items() if _is_here(value)}
+        return Checkpoint(moved | own, copy.deepcopy(self.state))
+
+
+def on_host(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors on the host. Those on a device are copied in one transfer."""
+    away = {name: value for name, value in tensors.items() if not _is_here(value)}
+    moved = unpacked(packed(away).cpu(), away) if away else {}
+    return {name: moved[name] if name in moved else value.detach() for name, value in tensors.items()}
+
+
+def _is_here(value: Tensor) -> bool:
+    return value.device.type == "cpu"
+
+
+def packed(tensors: Mapping[str, Tensor]) -> Tensor:
+    """The bytes of tensors that lie on one device, (n,) uint8."""
+    values = (tensors[name].detach() for name in _largest_elements_first(tensors))
+    return torch.cat([value.contiguous().reshape(-1).view(torch.uint8) for value in values])
+
+
+def unpacked(flat: Tensor, like: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The inverse of `packed`: contiguous tensors with the names, types and shapes of `like`."""
+    names = _largest_elements_first(like)
+    parts = flat.split([like[name].numel() * like[name].element_size() for name in names])
+    return {name: part.view(like[name].dtype).view(like[name].shape) for name, part in zip(names, parts, strict=True)}
+
+
+def _largest_elements_first(tensors: Mapping[str, Tensor]) -> list[str]:
+    """Names in an order in which every tensor begins at a multiple of its element's size."""
+    return sorted(tensors, key=lambda name: -tensors[name].element_size())
+
 
 def checkpoint_bytes(checkpoint: Checkpoint) -> bytes:
     """The bytes of the file: equal tensors and state give equal bytes."""
-    tensors = {name: value.detach().cpu().contiguous().clone() for name, value in checkpoint.tensors.items()}
+    tensors = {name: value.contiguous().clone() for name, value in on_host(checkpoint.tensors).items()}
     return save(tensors, {METADATA_KEY: canonical_json(checkpoint.state).decode()})
 
 
 def write_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
     """Write atomically, with the number of the format and a digest; the old file stays until the new one is whole."""
     state = {FORMAT: CHECKPOINT_FORMAT, **checkpoint.state}
-    write_atomic(path, checkpoint_bytes(sealed(Checkpoint(checkpoint.tensors, state))))
+    write_atomic(path, checkpoint_bytes(sealed(Checkpoint(on_host(checkpoint.tensors), state))))
 
 
 def read_checkpoint(path: Path) -> Checkpoint:
-    """Read what `write_checkpoint` has written.
+    """Read a file that `write_checkpoint` wrote.
 
-    Raises DamagedTensorsError for any other content, DataError for the format of another ferbench.
+    Raises DamagedTensorsError for any other content, and DataError for a format of another version of ferbench.
     """
     checkpoint = read_tensors(path)
-    remedy = f"remove it (rm {path}) and give the same command again, which begins anew"
+    remedy = f"remove it (rm {path}) and give the same command again; the cell then starts again"
     check_format(path, checkpoint.state, CHECKPOINT_FORMAT, remedy)
     if not unsealed(checkpoint):
-        raise DamagedTensorsError(path, "not as it was written")
+        raise DamagedTensorsError(path, "changed since it was written")
     return checkpoint
 
 
 def sealed(checkpoint: Checkpoint) -> Checkpoint:
-    """The same with a digest over tensors and state in its state."""
+    """The same, with a digest of tensors and state added to the state."""
     return Checkpoint(checkpoint.tensors, {**checkpoint.state, DIGEST: _digest(checkpoint)})
 
 
 def unsealed(checkpoint: Checkpoint) -> bool:
-    """Take the digest out of the state; whether it is that of the content."""
+    """Take the digest out of the state, and return whether it matches the content."""
     found: object = checkpoint.state.pop(DIGEST, None)
     return found == _digest(checkpoint)
 
 
 def read_tensors(path: Path) -> Checkpoint:
-    """Read a file of tensors that nobody vouches for; raises DamagedTensorsError if ferbench did not write it."""
+    """Read a file of tensors from an unknown source; raises DamagedTensorsError if ferbench did not write it."""
     try:
         with safe_open(path, framework="pt") as file:
             state = parse_state(file.metadata())
@@ -89,9 +125,9 @@ def read_tensors(path: Path) -> Checkpoint:
 
 
 def tensor_shapes(path: Path) -> dict[str, list[int]]:
-    """Names and shapes of the tensors of a file that nobody vouches for, none of which is read.
+    """Names and shapes of the tensors in a file from an unknown source. No tensor is read.
 
-    Raises DamagedTensorsError for what is no safetensors file.
+    Raises DamagedTensorsError if it is not a safetensors file.
     """
     try:
         with safe_open(path, framework="pt") as file:
@@ -101,7 +137,7 @@ def tensor_shapes(path: Path) -> dict[str, list[int]]:
 
 
 def _digest(checkpoint: Checkpoint) -> str:
-    tensors = {name: value.detach().cpu().contiguous() for name, value in checkpoint.tensors.items()}
+    tensors = {name: value.contiguous() for name, value in on_host(checkpoint.tensors).items()}
     described = (
         (name, str(value.dtype).removeprefix("torch."), value.shape, value.flatten().view(torch.uint8).numpy().data)
         for name, value in tensors.items()
@@ -110,9 +146,9 @@ def _digest(checkpoint: Checkpoint) -> str:
 
 
 def put_optimizer(checkpoint: Checkpoint, name: str, optimizer: Optimizer) -> None:
-    """Add an optimizer's state: tensors as `<parameter>.<key>`, numbers of it and of its groups as JSON.
+    """Add an optimizer's state: its tensors as `<parameter>.<key>`, its numbers and those of its groups as JSON.
 
-    Raises PluginError for anything else in it.
+    Raises PluginError if the state holds anything else.
     """
     whole = optimizer.state_dict()
     tensors: dict[str, Tensor] = {}
@@ -135,7 +171,7 @@ def put_optimizer(checkpoint: Checkpoint, name: str, optimizer: Optimizer) -> No
 
 
 def is_json(value: object) -> bool:
-    """Whether JSON gives the value back as it was, tuples as lists."""
+    """Whether JSON gives the value back unchanged. A tuple counts as a list."""
     if isinstance(value, list | tuple):
         return all(map(is_json, value))
     if isinstance(value, dict):
@@ -144,7 +180,7 @@ def is_json(value: object) -> bool:
 
 
 def load_optimizer(optimizer: Optimizer, checkpoint: Checkpoint, name: str) -> None:
-    """Put back what `put_optimizer` has saved."""
+    """Put back what `put_optimizer` saved."""
     saved: dict[str, dict[str, Any]] = {}
     entries = {**checkpoint.state["optimizers"][name], **checkpoint.get(f"optimizer-{name}")}
     for path, value in entries.items():
@@ -152,12 +188,12 @@ def load_optimizer(optimizer: Optimizer, checkpoint: Checkpoint, name: str) -> N
         saved.setdefault(place, {})[key] = value
     groups = optimizer.state_dict()["param_groups"]
     for number, group in enumerate(groups):
-        # What was a tuple, as Adam's betas, is one again.
+        # JSON turns a tuple, such as Adam's betas, into a list: make it a tuple again.
         group |= {k: type(group.get(k, v))(v) if isinstance(v, list) else v for k, v in saved[f"group{number}"].items()}
     state = {int(place): entry for place, entry in saved.items() if not place.startswith("group")}
     optimizer.load_state_dict({"state": state, "param_groups": groups})
-    # A file holds values in logical order. Fused kernels walk the memory of parameter and moment together, so moments
-    # of channels_last parameters must be channels_last again. Torch gives all state the type of its parameter.
+    # A file holds values in logical order. Fused kernels walk the memory of a parameter and its moments together, so
+    # moments of channels_last parameters must be channels_last again. Torch gives all state the type of its parameter.
     trained = [parameter for group in optimizer.param_groups for parameter in group["params"]]
     for index, entry in state.items():
         kept = optimizer.state[trained[index]]
@@ -169,13 +205,13 @@ def load_optimizer(optimizer: Optimizer, checkpoint: Checkpoint, name: str) -> N
 
 
 def rng_tensors(device: torch.device, method: torch.Generator) -> dict[str, Tensor]:
-    """States of torch's default generators and of the method's own."""
+    """The states of torch's default generators and of the method's own generator."""
     states = {"cpu": torch.get_rng_state(), "method": method.get_state()}
     return states | ({"cuda": torch.cuda.get_rng_state(device)} if device.type == "cuda" else {})
 
 
 def load_rng(tensors: dict[str, Tensor], device: torch.device, method: torch.Generator) -> None:
-    """Put states of `rng_tensors` back."""
+    """Put the states from `rng_tensors` back."""
     torch.set_rng_state(tensors["cpu"])
     method.set_state(tensors["method"])
     if device.type == "cuda":
@@ -183,14 +219,12 @@ def load_rng(tensors: dict[str, Tensor], device: torch.device, method: torch.Gen
 
 
 def before(path: Path) -> Path:
-    """The file of the checkpoint before the newest."""
+    """The file of the second newest checkpoint."""
     return path.with_name(CHECKPOINT_BEFORE)
 
 
-def save_run(
-    path: Path, identity: str, run: Run, progress: RunProgress, stats: EpochStats, optimizers: Optimizers
-) -> None:
-    """Write all that the rest of a run depends on; what comes after it is lost when the process is killed."""
+def state_of(identity: str, run: Run, progress: RunProgress, stats: EpochStats, optimizers: Optimizers) -> Checkpoint:
+    """All that the rest of a run depends on, as it is now. Later steps do not change it."""
     checkpoint = Checkpoint(state={"identity": identity, "progress": progress.to_json()})
     for prefix, module in run.modules.items():
         checkpoint.put(prefix, module.state_dict())
@@ -199,13 +233,13 @@ def save_run(
     checkpoint.put("meter", stats.state)
     checkpoint.put("said", stats.said._asdict() if stats.said else {})
     checkpoint.put("rng", rng_tensors(run.task.device, run.method.random))
-    write_checkpoint(path, checkpoint)
+    return checkpoint.kept()
 
 
 def restore_run(path: Path, identity: str, run: Run, progress: RunProgress, stats: EpochStats) -> Checkpoint | None:
-    """Put everything back but the optimizers, which the stage makes; None for a checkpoint of another identity.
+    """Restore everything but the optimizers, which the stage makes. None if the checkpoint has another identity.
 
-    Raises DamagedTensorsError, before anything is changed, where it or what is kept beside it is not as it was written.
+    Raises DamagedTensorsError, before anything is changed, if the file or a file kept beside it was altered.
     """
     checkpoint = read_checkpoint(path)
     if checkpoint.state.get("identity") != identity:
@@ -216,7 +250,7 @@ def restore_run(path: Path, identity: str, run: Run, progress: RunProgress, stat
         for prefix, module in run.modules.items():
             module.load_state_dict(checkpoint.get(prefix))
         device = run.task.device
-        stats.state = {name: value.to(device) for name, value in checkpoint.get("meter").items()}
+        stats.state = checkpoint.get("meter")
         said = checkpoint.get("said")
         stats.said = Said(**{name: value.to(device) for name, value in said.items()}) if said else None
         load_rng(checkpoint.get("rng"), run.task.device, run.method.random)
@@ -225,24 +259,24 @@ def restore_run(path: Path, identity: str, run: Run, progress: RunProgress, stat
 
 
 def _check_kept(folder: Path, progress: RunProgress) -> None:
-    """Read the files that labels are joined with after training; a run that has lost one begins anew."""
+    """Read the files that are joined with labels after training. A run that has lost one starts again."""
     for row in progress.history:
         if row.mask_rate is not None:
             read_checkpoint(said_file(folder, row.epoch))
     for epoch in progress.evaluated:
         path = snapshot_file(folder, epoch)
-        if path.is_file() or epoch != progress.evaluated[-1]:  # of the trained net there is none
+        if path.is_file() or epoch != progress.evaluated[-1]:  # the trained net has no snapshot
             read_checkpoint(path)
 
 
 @contextmanager
 def fitting(path: Path) -> Iterator[None]:
-    """A block that takes up a checkpoint that is as it was written; where it does not fit its cell, a DataError."""
+    """Within this block an undamaged checkpoint is restored. Raises DataError if it does not fit its cell."""
     try:
         yield
     except (RuntimeError, LookupError, TypeError, ValueError, AttributeError) as error:
         reason = " ".join(str(error).split())[:300]
         raise DataError(
             f"{path}: does not fit its cell ({type(error).__name__}: {reason}); remove it and give the same command "
-            "again, which begins anew"
+            "again; the cell then starts again"
         ) from None

@@ -1,4 +1,4 @@
-"""Several processes that train one cell under torchrun: each has its part of every batch."""
+"""Several processes train one cell under torchrun: each gets its part of every batch."""
 
 import os
 from datetime import timedelta
@@ -12,14 +12,15 @@ from ferbench.contract.protocol import Recipe
 from ferbench.errors import UsageError
 
 LONGEST_WAIT = timedelta(hours=6)
-"""Of one process for the others: one may wait for a pre-training that another cell is at."""
+"""How long one process may keep the others waiting: it may wait for another cell's pre-training."""
 
 
 def join_processes(device: torch.device, count: int) -> Processes:
-    """This process among the `count` that torchrun has started for the cell.
+    """Join this process with the others of the `count` that torchrun started for the cell.
 
-    A loss that is a mean over images is that of one process with the whole batch, up to rounding; one that relates
-    images to each other, such as a contrast or a mixture, relates those of a part, unless the method gathers them.
+    A loss that is a mean over images equals, up to rounding, that of one process with the whole batch. A loss that
+    relates images to each other, such as a contrast or a mixture, relates only the images of a part, unless the method
+    gathers them.
     """
     if count == 1:
         return Processes()
@@ -29,7 +30,7 @@ def join_processes(device: torch.device, count: int) -> Processes:
 
 
 def own_device(name: str, count: int) -> torch.device:
-    """The device of this process: of several each has a GPU of its own."""
+    """The device of this process. With several processes each has its own GPU."""
     if name == "cuda" and count > 1:
         device = torch.device("cuda", int(os.environ["LOCAL_RANK"]))
         torch.cuda.set_device(device)
@@ -38,7 +39,7 @@ def own_device(name: str, count: int) -> torch.device:
 
 
 def check_processes(recipe: Recipe, device: str, count: int) -> None:
-    """Raise UsageError for a batch that cannot be cut into `count` equal parts, or one GPU for all of them."""
+    """Raise UsageError if a batch cannot be cut into `count` equal parts, or if all processes would share one GPU."""
     for name in ("labeled_batch", "unlabeled_batch"):
         if (size := getattr(recipe, name)) % count:
             raise UsageError(
@@ -49,7 +50,7 @@ def check_processes(recipe: Recipe, device: str, count: int) -> None:
 
 
 def check_parts(net: nn.Module, count: int) -> None:
-    """Raise UsageError for a net that would see that a batch is cut into `count` parts."""
+    """Raise UsageError for a net whose output would change if a batch is cut into `count` parts."""
     if count > 1 and any(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in net.modules()):
         raise UsageError(
             f"the statistics of BatchNorm would differ across {count} parts of a batch; omit --processes, or "
@@ -69,7 +70,7 @@ def _gather(value: Tensor) -> Tensor:
 
 
 class _Gather(torch.autograd.Function):
-    """Parts (B, ...) of all processes as one; the gradient of a part is the sum of all processes' own."""
+    """Joins the parts (B, ...) of all processes. The gradient of a part is summed over all processes."""
 
     @staticmethod
     def forward(ctx: object, value: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""The end of an epoch: its row of the history, what is kept for the evaluation, and what a method may look at."""
+"""The end of an epoch: its row of the history, the files kept for the evaluation, and what a method may look at."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -27,7 +27,7 @@ from ferbench.training.stages import PlannedStage
 def epoch_row(
     run: Run, planned: PlannedStage, progress: RunProgress, stats: EpochStats, learning_rate: float
 ) -> EpochRow:
-    """The row of the epoch that has just ended; the method's `end_epoch` is called, and statistics begin anew."""
+    """The row of the epoch that has just ended. Calls the method's `end_epoch` and resets the statistics."""
     epoch, step = len(progress.history) + 1, planned.begins + progress.step
     row = {"epoch": epoch, "stage": planned.stage.name, "step": step, "learning_rate": learning_rate, **stats.read()}
     with counting(progress):
@@ -36,9 +36,9 @@ def epoch_row(
 
 
 def keep_epoch(run: Run, planned: PlannedStage, progress: RunProgress, said: Said | None, folder: Path) -> None:
-    """Keep what labels are joined with after training: what was said in the epoch that has ended, and a snapshot.
+    """Keep two files that are joined with labels after training: what was said in this epoch, and a snapshot.
 
-    The net of the last evaluation is the trained one, which is kept anyway.
+    The last evaluation has no snapshot: its net is the trained one, which is kept anyway.
     """
     epoch, step = len(progress.history), progress.history[-1].step - planned.extra
     previous = max(0, progress.history[-2].step - planned.extra) if epoch > 1 else 0
@@ -57,18 +57,18 @@ def keep_epoch(run: Run, planned: PlannedStage, progress: RunProgress, said: Sai
 
 
 def _check_said(run: Run, said: Said) -> None:
-    """Once an epoch, since looking at values waits for the device."""
+    """Check what was said. This runs once an epoch, since looking at values waits for the device."""
     name, n = type(run.method).__name__, run.info.n_classes
     if not bool(((said.mask >= 0) & (said.mask <= 1)).all()):
         raise PluginError(f"{name}: the mask has values outside 0..1; it is the part that each unlabeled image trains")
     if not bool(((said.pseudo_label >= 0) & (said.pseudo_label < n)).all()):
         raise PluginError(
-            f"{name}: pseudo_label has numbers outside 0..{n - 1}, which are no classes; mask such images"
+            f"{name}: pseudo_label has numbers outside 0..{n - 1}, which are not classes; mask such images"
         )
 
 
 def stage_context(run: Run, planned: PlannedStage) -> StageContext:
-    """What a method may use before the first step of a stage; its random numbers are not those of an epoch."""
+    """What a method may use before the first step of a stage. Its random numbers differ from those of every epoch."""
     return _Context(-1 - planned.number, run, planned)
 
 

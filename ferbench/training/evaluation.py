@@ -18,49 +18,78 @@ from ferbench.records.metrics import to_float16
 from ferbench.training.checkpoint import read_checkpoint
 
 PLAIN = plain()
+KEPT_BYTES = 2**29
+"""Room for normalised test images while several states of a net are evaluated on them."""
 
 
-@torch.no_grad()
 def logits_of(
     net: Network, pool: ImageSet, maker: ViewMaker, batch_size: int, *, view: ViewSpec = PLAIN, seed: int = 0
 ) -> Tensor:
     """Logits (N, C) float32 on the pool's device, in the pool's order; the net's mode is restored."""
-    training = net.training
-    net.eval()
     generator = torch.Generator().manual_seed(seed)
-    parts = []
-    for start in range(0, len(pool), batch_size):
-        stop = start + batch_size
-        pixels, _ = maker.pixels(view, pool.images[start:stop], pool.boxes[start:stop], generator)
-        parts.append(net(maker.normalised(pixels)).logits.float())
-    net.train(training)
-    return torch.cat(parts)
+    return _logits(net, (_input(pool, maker, part, view, generator) for part in _parts(pool, batch_size)))
 
 
 def evaluations(
     net: Network, snapshots: Iterable[Path], images: ImageSet, maker: ViewMaker, batch_size: int
 ) -> NDArray[np.float16]:
-    """What earlier states of a net and then its own say of N images: logits (E, N, C) as predictions are stored.
+    """Logits (E, N, C) of N images, as predictions are stored: from earlier states of a net, then from its own state.
 
-    Metrics are computed from these, so that anyone can recompute them.
+    Metrics are computed from these logits, so that anyone can recompute them. Each state sees the images once. The
+    images are normalised once for all states, as far as `KEPT_BYTES` allows.
     """
     trained = {name: value.clone() for name, value in net.state_dict().items()}
-    found = []
+    found, inputs = [], PlainInputs(images, maker, batch_size)
     for state in (*(read_checkpoint(path).tensors for path in snapshots), trained):
         net.load_state_dict(state)
-        found.append(to_float16(logits_of(net, images, maker, batch_size).cpu().numpy()))
+        found.append(to_float16(_logits(net, inputs).cpu().numpy()))
     return np.stack(found)
+
+
+class PlainInputs:
+    """The normalised plain views of a pool in batches (B, 3, S, S) float32, in channels_last memory, for many passes.
+
+    The first pass makes the views and keeps the first `KEPT_BYTES` of them. The next passes reuse those.
+    """
+
+    def __init__(self, pool: ImageSet, maker: ViewMaker, batch_size: int) -> None:
+        self._pool, self._maker, self._parts = pool, maker, list(_parts(pool, batch_size))
+        self._kept: list[Tensor] = []
+        self._room = KEPT_BYTES
+
+    def __iter__(self) -> Iterator[Tensor]:
+        yield from self._kept
+        for number in range(len(self._kept), len(self._parts)):
+            made = _input(self._pool, self._maker, self._parts[number], PLAIN, torch.Generator())
+            if number == len(self._kept) and made.nbytes <= self._room:
+                self._kept.append(made)
+                self._room -= made.nbytes
+            yield made
+
+
+def _parts(pool: ImageSet, batch_size: int) -> Iterator[slice]:
+    return (slice(start, start + batch_size) for start in range(0, len(pool), batch_size))
+
+
+def _input(pool: ImageSet, maker: ViewMaker, part: slice, view: ViewSpec, generator: torch.Generator) -> Tensor:
+    pixels, _ = maker.pixels(view, pool.images[part], pool.boxes[part], generator)
+    return maker.normalised(pixels)
+
+
+@torch.no_grad()
+def _logits(net: Network, inputs: Iterable[Tensor]) -> Tensor:
+    training = net.training
+    net.eval()
+    parts = [net(images).logits.float() for images in inputs]
+    net.train(training)
+    return torch.cat(parts)
 
 
 def unlabeled_logits(
     net: Network, pool: ImageSet | Stream, maker: ViewMaker, batch_size: int, *, view: ViewSpec, seed: int
 ) -> Iterator[UnlabeledPredictions]:
-    """A pass over an unlabeled pool in evaluation mode, a batch at a time; the net's mode is restored after each."""
+    """A pass over an unlabeled pool in evaluation mode, batch by batch. The net's mode is restored after each batch."""
     generator = torch.Generator().manual_seed(seed)
     for drawn in in_order(pool, batch_size):
-        training = net.training
         pixels, _ = maker.pixels(view, drawn.images, drawn.boxes, generator)
-        with torch.no_grad():
-            logits = net.eval()(maker.normalised(pixels)).logits.float()
-        net.train(training)
-        yield UnlabeledPredictions(logits, drawn.index)
+        yield UnlabeledPredictions(_logits(net, [maker.normalised(pixels)]), drawn.index)

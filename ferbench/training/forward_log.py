@@ -1,4 +1,4 @@
-"""What went through the nets in a step, noted beside them: a net that counts would be compiled anew at every call."""
+"""Notes what went through the nets in a step, outside of them: a net that counts would be recompiled at every call."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -13,8 +13,8 @@ from ferbench.contract.head import Output
 class ForwardLog:
     """Notes every forward of a net and of its teacher since the last `clear`.
 
-    Of forwards of the net with gradient, but not of those that only probe it, auxiliary loss and extras of its head are
-    kept too.
+    For a forward of the net with gradient it also keeps the head's auxiliary loss and extras, unless the forward only
+    probes the net.
     """
 
     def __init__(self, net: Network, teacher: Network) -> None:
@@ -35,13 +35,13 @@ class ForwardLog:
         self._images, self._aux, self.extras = [], [], []
 
     def begin_loss(self) -> None:
-        """Forget auxiliary losses, which belong to the loss before."""
+        """Forget the auxiliary losses of the loss before."""
         self._aux = []
 
     def aux_loss(self) -> Tensor | None:
         """Mean over images of the auxiliary losses; None where the head has none.
 
-        A mean, so that its weight does not depend on how many forwards the images are spread over.
+        It is a mean, so that its weight does not depend on how many forwards the images are spread over.
         """
         if not self._aux:
             return None
@@ -49,7 +49,7 @@ class ForwardLog:
         return torch.stack([loss * (count / images) for loss, count in self._aux]).sum()
 
     def __deepcopy__(self, memo: dict[int, Any]) -> "ForwardLog":
-        # A method that copies its net copies its hooks: nobody would read, or clear, what the copy notes.
+        # A method that copies its net copies the hooks too. Nobody would read or clear the notes of the copy.
         copied = object.__new__(ForwardLog)
         copied._watches = False
         return copied

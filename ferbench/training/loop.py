@@ -2,44 +2,50 @@
 
 import os
 import shutil
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
 import torch
 from torch import Tensor
-from torch.optim import Optimizer
 
-from ferbench.contract.batch import Batch, Losses, StepInfo
 from ferbench.contract.counting import counting
 from ferbench.contract.events import Epoch, Event, Notice, Step
-from ferbench.contract.optimizer import MAIN
-from ferbench.contract.stage import T
 from ferbench.data.load.batches import Batches
-from ferbench.errors import FerbenchError, InterruptedRun, PluginError
+from ferbench.errors import FerbenchError, InterruptedRun
 from ferbench.records.in_progress import IN_PROGRESS, SAID, SNAPSHOTS
 from ferbench.records.tensor_files import DamagedTensorsError
-from ferbench.training.checkpoint import Checkpoint, before, fitting, load_optimizer, restore_run, save_run
+from ferbench.training.background import Background
+from ferbench.training.checkpoint import (
+    Checkpoint,
+    before,
+    fitting,
+    load_optimizer,
+    restore_run,
+    state_of,
+    write_checkpoint,
+)
+from ferbench.training.compiled_loss import CompiledLoss
 from ferbench.training.epoch_stats import EpochStats
 from ferbench.training.epochs import epoch_row, keep_epoch, stage_context
 from ferbench.training.forward_log import ForwardLog
-from ferbench.training.losses import check_losses
 from ferbench.training.optimization import (
     Optimizers,
-    average_gradients,
     counted_steps,
     learning_rate,
     optimizer_facts,
-    set_learning_rates,
     stage_optimizers,
 )
 from ferbench.training.pictures import pictures_of, write_pictures
 from ferbench.training.run import COSTS, Events, Run, RunProgress, Stop
 from ferbench.training.stage_cache import StageCache, kept_stage, restore_stage
 from ferbench.training.stages import PlannedStage, plan_stages, stage_batches
+from ferbench.training.static_steps import CapturedSteps
+from ferbench.training.steps import Steps
 from ferbench.training.stopwatch import Stopwatch
 
-ASKED_EVERY = 10  # steps, whether several processes should stop
+ASKED_EVERY = 10  # steps between two checks whether several processes should stop
 
 
 def _no_event(event: Event) -> None:
@@ -52,9 +58,9 @@ def _never() -> None:
 
 @dataclass
 class Training:
-    """A run under way: its state, its files, whom it tells and who stops it.
+    """A run in progress: its state, its files, who is told about it and who can stop it.
 
-    `identity` is all that the state depends on: a checkpoint of another is not taken up.
+    `identity` names all that the state depends on. A checkpoint with another identity is not used.
     """
 
     run: Run
@@ -64,37 +70,43 @@ class Training:
     events: Events = _no_event
     stop: Stop = _never
     owned: Callable[[], None] = _never
-    """Asked before anything is written; raises where another process has taken the cell over."""
+    """Called before anything is written. It raises if another process has taken over the cell."""
     began: float | None = None
     progress: RunProgress = field(default_factory=RunProgress)
     newest_is_whole: bool = False
-    """Whether the newest checkpoint on disk is one that this run has written or taken up."""
+    """Whether this run has written or restored the newest checkpoint on disk."""
 
     def __post_init__(self) -> None:
         self.stages = plan_stages(self.run.method, self.run.recipe)
         self.stats = EpochStats(self.run.info.n_classes, self.run.task.device)
         self.log = ForwardLog(self.run.net, self.run.teacher.net)
         self.watch = Stopwatch(self.progress, self.began)
+        self.background = Background()
         self.folder = self.checkpoint_path.parent / IN_PROGRESS
-        """Where what labels are joined with is kept until training is over."""
+        """The folder of the files that are joined with labels after training."""
 
     def save(self, optimizers: Optimizers) -> None:
-        """Write the checkpoint and keep the one before; only the first process does."""
+        """Write the checkpoint while the next steps run, and keep the one before. Only the first process writes."""
         self.watch.count_wall_time()
-        if self.run.processes.rank > 0:
-            return
+        if self.run.processes.rank == 0:
+            state = state_of(self.identity, self.run, self.progress, self.stats, optimizers)
+            self.background.call(partial(self._write, state))
+
+    def _write(self, state: Checkpoint) -> None:
+        self.owned()
         if self.newest_is_whole:
             os.replace(self.checkpoint_path, before(self.checkpoint_path))
-        save_run(self.checkpoint_path, self.identity, self.run, self.progress, self.stats, optimizers)
+            self.newest_is_whole = False
+        write_checkpoint(self.checkpoint_path, state)
         self.newest_is_whole = True
 
 
 def train(training: Training) -> RunProgress:
-    """All stages from wherever the checkpoint stands; bit-equal to an uninterrupted run on the same machine.
+    """Run all stages from where the checkpoint stands. Bit-equal to an uninterrupted run on the same machine.
 
-    Returns when the last step is done, or raises what `stop` gives once everything is saved.
+    Returns when the last step is done. If `stop` returns an error, everything is saved and the error is raised.
     """
-    with counted_steps():
+    with counted_steps(), training.background:
         return _train(training)
 
 
@@ -103,7 +115,7 @@ def _train(training: Training) -> RunProgress:
     try:
         saved = _restore(training)
         if saved is None and run.processes.rank == 0:
-            for name in (SAID, SNAPSHOTS):  # of a run that is not continued
+            for name in (SAID, SNAPSHOTS):  # files of an earlier run that is not continued
                 shutil.rmtree(training.folder / name, ignore_errors=True)
         for planned in training.stages[progress.stage :]:
             optimizers = stage_optimizers(run.method, planned)
@@ -132,7 +144,7 @@ def _train(training: Training) -> RunProgress:
 
 
 def _restore(training: Training) -> Checkpoint | None:
-    """The newest checkpoint that is as it was written, taken up; damaged ones are named. None where there is none."""
+    """Restore the newest undamaged checkpoint and report damaged ones. None if there is none."""
     for path in (training.checkpoint_path, before(training.checkpoint_path)):
         if not path.exists():
             continue
@@ -142,7 +154,7 @@ def _restore(training: Training) -> Checkpoint | None:
             training.events(Notice(text=f"{error.path}: {error.problem}; the cell goes on from an earlier state"))
             continue
         if saved is None:
-            text = "the checkpoint is of other data, options, code, hardware or executor; the cell starts again"
+            text = "the checkpoint belongs to other data, options, code, hardware or executor; the cell starts again"
             training.events(Notice(text=text))
             return None
         training.newest_is_whole = path == training.checkpoint_path
@@ -158,7 +170,7 @@ def _restored(training: Training, planned: PlannedStage) -> dict[str, Tensor] | 
 def _begin_stage(training: Training, planned: PlannedStage) -> None:
     run, progress = training.run, training.progress
     progress.before = {name: getattr(progress, name) for name in COSTS}
-    # Each stage draws from its own seeds, so that one taken from the cache leaves the next as training it would.
+    # Each stage draws from its own seeds, so that the next one is the same whether this one was trained or cached.
     torch.manual_seed(planned.seed(run.seed, "noise"))
     run.method.random.manual_seed(planned.seed(run.seed, "method"))
     with counting(progress):
@@ -170,19 +182,19 @@ def _begin_stage(training: Training, planned: PlannedStage) -> None:
 
 
 def train_stage(training: Training, planned: PlannedStage, optimizers: Optimizers) -> None:
-    """The steps of a stage from where it stands; at the end of each epoch a row of the history and a checkpoint."""
+    """Take the steps of a stage from where it stands. Each epoch ends with a row of the history and a checkpoint."""
     run, progress, stats, watch = training.run, training.progress, training.stats, training.watch
     batches = stage_batches(run, planned)
     per_epoch, last = planned.steps_per_epoch(run.info.steps_per_epoch), training.stages[-1].ends
     run.net.train()
     run.method.train()
     watch.start()
+    take_step = steps_of(run, planned, optimizers, training.log)
     for step in range(progress.step, planned.steps):
         rate = learning_rate(planned.recipe, step, planned.steps)
-        set_learning_rates(optimizers, planned, step)
         batch = batches.at(step, rate)
         with counting(progress, run.processes.count):
-            taken = take_step(run, planned, step, batch, optimizers, training.log)
+            taken = take_step(step, batch)
         numbers = batch.unlabeled.index if batch.unlabeled else None
         stats.add(planned.begins + step, taken.total, taken.losses, numbers)
         stats.add_extras(taken.extras)
@@ -203,85 +215,21 @@ def train_stage(training: Training, planned: PlannedStage, optimizers: Optimizer
         if (reason := _stop_reason(training, step)) is not None:
             _leave_steps(training, batches)
             training.save(optimizers)
+            training.background.wait()
             raise reason
     watch.stop(batches)
 
 
-@dataclass(frozen=True)
-class TakenStep:
-    """What a step has done: the total that it minimised, the method's losses, and what went through the nets."""
-
-    total: Tensor
-    losses: Losses
-    images: int
-    extras: Sequence[Mapping[str, Tensor]]
-
-
-def take_step(
-    run: Run, planned: PlannedStage, step: int, batch: Batch, optimizers: Optimizers, log: ForwardLog
-) -> TakenStep:
-    """One step of a stage: forward, backward, optimizer, averages; or what the stage does in its place."""
-    log.clear()
-    steps = OptimizerSteps(run, planned, batch, optimizers, log)
-    stage = planned.stage
-    if stage.step is None:
-        losses = steps(lambda: stage.loss(batch))
-    else:
-        losses = check_losses(stage.step(batch, steps), batch, run.method, stage)
-    images, extras = log.images, log.extras
-    if not stage.pretraining:
-        for average in run.averages:
-            average.update(planned.begins + step - planned.ema_begins)
-    run.method.after_step(StepInfo(batch, losses))
-    return TakenStep(losses.total, losses, images, extras)
-
-
-@dataclass(frozen=True)
-class OptimizerSteps:
-    """Takes the optimizer steps of one step: the contract's `TakeStep`."""
-
-    run: Run
-    planned: PlannedStage
-    batch: Batch
-    optimizers: Optimizers
-    log: ForwardLog
-
-    def __call__(self, loss: Callable[[], Losses], optimizer: str = MAIN) -> Losses:
-        losses = self.gradients(loss, optimizer)
-        self.step(optimizer)
-        return losses
-
-    def forward(self, compute: Callable[[], T]) -> T:
-        with self.run.autocast():
-            return compute()
-
-    def gradients(self, loss: Callable[[], Losses], optimizer: str = MAIN) -> Losses:
-        run, trained = self.run, self._named(optimizer)
-        self.log.begin_loss()
-        with run.autocast():
-            losses = check_losses(loss(), self.batch, run.method, self.planned.stage)
-            aux = self.log.aux_loss()
-        if aux is not None:
-            losses = losses.plus(aux)
-        trained.zero_grad(set_to_none=True)
-        losses.total.backward()
-        average_gradients(trained, run.processes)
-        return losses
-
-    def step(self, optimizer: str = MAIN) -> None:
-        self._named(optimizer).step()
-
-    def _named(self, name: str) -> Optimizer:
-        if name not in self.optimizers:
-            raise PluginError(
-                f"{type(self.run.method).__name__}: stage '{self.planned.stage.name}' has no optimizer '{name}'; "
-                f"it has {', '.join(self.optimizers)}"
-            )
-        return self.optimizers[name]
+def steps_of(run: Run, planned: PlannedStage, optimizers: Optimizers, log: ForwardLog) -> Steps:
+    """The way to take the steps of a stage, chosen by the run's `compile`."""
+    if run.compile == "net":
+        loss = CompiledLoss(run, planned, log)
+        planned = replace(planned, stage=replace(planned.stage, loss=loss))
+    return (CapturedSteps if run.compile == "step" else Steps)(run, planned, optimizers, log)
 
 
 def _leave_steps(training: Training, batches: Batches) -> None:
-    """What must happen before anything is read or saved; the clock is read after the work of the device."""
+    """Do what must happen before anything is read or saved. The clock stops after the device has finished its work."""
     training.owned()
     training.stats.check_finite()
     training.watch.stop(batches)
@@ -289,7 +237,7 @@ def _leave_steps(training: Training, batches: Batches) -> None:
 
 
 def _stop_reason(training: Training, step: int) -> FerbenchError | None:
-    """Why to save and leave. Several processes leave together, when the first is asked to."""
+    """Why to save and leave, or None. Several processes leave together, when the first is asked to."""
     processes = training.run.processes
     if processes.count == 1:
         return training.stop()

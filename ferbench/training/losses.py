@@ -1,4 +1,4 @@
-"""Whether what a loss gave is what the contract says; each error names the method, the stage and the term."""
+"""Checks that a loss returned what the contract says. Each error names the method, the stage and the term."""
 
 from torch import Tensor
 
@@ -9,7 +9,7 @@ from ferbench.errors import PluginError
 
 
 def check_losses(losses: object, batch: Batch, method: Method, stage: Stage) -> Losses:
-    """The losses, if types and shapes are those of `Losses`; values are not looked at, which would wait."""
+    """The losses, if their types and shapes match `Losses`. Values are not checked, since reading them would wait."""
     where = f"{type(method).__name__}: the loss of stage '{stage.name}'"
     if not isinstance(losses, Losses):
         raise PluginError(f"{where} returned a {type(losses).__name__}; return Losses(total, ...)")

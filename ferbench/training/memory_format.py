@@ -1,4 +1,4 @@
-"""How a net lies on its device: channels last, and on a CPU tiny feature maps as matrix products."""
+"""How a net lies in memory: channels last, and on a CPU tiny feature maps computed as matrix products."""
 
 from typing import TypeVar
 
@@ -9,11 +9,11 @@ from torch import Tensor, nn
 from ferbench.contract.backbone import Network
 
 TINY_MAP = 4
-"""Pixels up to which a matrix product beats oneDNN's convolution: 66 ms against 157 for 64 maps of 512 x 2 x 2."""
+"""Up to this many pixels a matrix product beats oneDNN's convolution: 66 ms against 157 for 64 maps of 512 x 2 x 2."""
 
 
 class TinyMapConv2d(nn.Conv2d):
-    """A convolution computed as unfolded patches times weights; the parameters are those of the one it replaces."""
+    """A convolution computed as unfolded patches times weights. It keeps the parameters of the one it replaces."""
 
     @classmethod
     def of(cls, conv: nn.Conv2d) -> "TinyMapConv2d":
@@ -45,7 +45,7 @@ def _sharing(conv: nn.Conv2d, kind: type[Convolution]) -> Convolution:
 
 
 def lay_out(net: Network, device: torch.device, image_size: int) -> Network:
-    """Move a net to its device in the layout that trains fastest there; results stay the same up to rounding."""
+    """Move a net to its device in the layout that trains fastest there. Results stay the same up to rounding."""
     net = net.to(device).to(memory_format=torch.channels_last)
     if device.type == "cpu":
         for name in _tiny_convolutions(net, image_size):
@@ -55,7 +55,7 @@ def lay_out(net: Network, device: torch.device, image_size: int) -> Network:
 
 
 def plain_convolutions(net: Network) -> Network:
-    """Put the plain convolution back for each that is computed as a matrix product, with its parameters."""
+    """Replace each convolution that is computed as a matrix product by a plain one with the same parameters."""
     for name, module in list(net.named_modules()):
         if isinstance(module, TinyMapConv2d):
             parent, _, last = name.rpartition(".")
@@ -64,7 +64,7 @@ def plain_convolutions(net: Network) -> Network:
 
 
 def _tiny_convolutions(net: Network, image_size: int) -> list[str]:
-    """Names of the plain convolutions with at most `TINY_MAP` output pixels, found by sending one image through."""
+    """Names of the plain convolutions with at most `TINY_MAP` output pixels. One image is sent through to find them."""
     names: list[str] = []
 
     def watch(name: str, conv: nn.Conv2d) -> torch.utils.hooks.RemovableHandle:

@@ -1,4 +1,4 @@
-"""The evaluated net of a finished cell as a file beside its record, which holds the file's SHA-256."""
+"""Stores the evaluated net of a finished cell beside its record, which holds the SHA-256 of the file."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,9 +16,9 @@ def model_bytes(net: nn.Module, class_names: Sequence[str]) -> bytes:
 
 
 def load_tensors(net: nn.Module, path: Path, digest: str) -> None:
-    """Put the tensors of the file of a record into a net that is built like its own.
+    """Load the tensors of a record's model file into a net that is built like the record's own.
 
-    Raises DataError where it is not the record's file, or of another net.
+    Raises DataError if the file is not the record's, or belongs to another net.
     """
     if not is_model(path, digest):
         raise DataError(f"{path}: not there, or not the model of the record beside it; run its cell again")
@@ -27,9 +27,9 @@ def load_tensors(net: nn.Module, path: Path, digest: str) -> None:
 
 
 def check_fits(net: nn.Module, path: Path, remedy: str) -> None:
-    """Raises DataError where names or shapes of a file are not those of a net.
+    """Raise DataError if names or shapes in a file differ from those of a net.
 
-    They are compared before a tensor is read, so that a file cannot ask for more memory than the net has.
+    They are compared before any tensor is read, so that a file cannot ask for more memory than the net needs.
     """
     own = {name: list(tensor.shape) for name, tensor in net.state_dict().items()}
     shapes = tensor_shapes(path)

@@ -1,4 +1,4 @@
-"""Optimizers of a stage, what the record says of them, and learning-rate schedules."""
+"""Optimizers of a stage, the facts about them in the record, and learning-rate schedules."""
 
 import math
 from collections.abc import Iterator, Sequence
@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 from pydantic import JsonValue
-from torch import nn
+from torch import Tensor, nn
 from torch.optim import SGD, Adam, AdamW, Optimizer
 from torch.optim.optimizer import register_optimizer_step_post_hook
 
@@ -19,16 +19,16 @@ from ferbench.errors import PluginError
 from ferbench.training.stages import PlannedStage
 
 BASE_RATE = "base_lr"
-"""Key of a parameter group's peak learning rate, which the schedule multiplies."""
+"""Key of a parameter group's peak learning rate, by which the schedule is multiplied."""
 
 Optimizers = dict[str, Optimizer]
-"""Those of a stage by name, its own first."""
+"""The optimizers of a stage by name, the main one first."""
 
 
 def stage_optimizers(method: Method, planned: PlannedStage) -> Optimizers:
-    """The optimizers of a stage: its own over what it trains, all of net and method unless it picks; the further ones.
+    """The optimizers of a stage, the main one first. It trains all of net and method unless the stage picks parameters.
 
-    Raises PluginError where two would train one parameter.
+    Raises PluginError if two of them would train the same parameter.
     """
     stage, made = planned.stage, Optimizers()
     further = {name: list(each.parameters(method.net)) for name, each in stage.further.items()}
@@ -50,7 +50,7 @@ def stage_optimizers(method: Method, planned: PlannedStage) -> Optimizers:
 
 
 def make_optimizer(parameters: list[dict[str, Any]], recipe: Recipe) -> Optimizer:
-    """The recipe's optimizer over parameter groups, fused (two kernels a step)."""
+    """The recipe's optimizer over parameter groups, in its fused form (two kernels a step)."""
     rate, decay = recipe.learning_rate, recipe.weight_decay
     if recipe.optimizer == "sgd":
         return SGD(
@@ -87,7 +87,7 @@ def _group(net: nn.Module, group: ParameterGroup, trained: Sequence[nn.Parameter
 
 
 def optimizer_facts(optimizers: Optimizers, planned: PlannedStage) -> dict[str, JsonValue]:
-    """What really trains in a stage, for the record: by optimizer its class, its groups and their numbers."""
+    """What really trains in a stage, for the record: the class of each optimizer, its groups and their numbers."""
     facts: dict[str, JsonValue] = {}
     for name, settings in planned.stage.optimizers.items():
         recipe, kind = planned.recipes[name], type(optimizers[name])
@@ -117,7 +117,7 @@ def _group_facts(group: dict[str, Any]) -> dict[str, JsonValue]:
 
 @contextmanager
 def counted_steps() -> Iterator[None]:
-    """Within it every step of every torch optimizer counts, whoever takes it."""
+    """Within this block every step of every torch optimizer is counted, whoever takes it."""
     handle = register_optimizer_step_post_hook(lambda optimizer, args, kwargs: count_optimizer_step())
     try:
         yield
@@ -136,7 +136,7 @@ def average_gradients(optimizer: Optimizer, processes: Processes) -> None:
 
 
 def learning_rate(recipe: Recipe, step: int, steps: int, base: float | None = None) -> float:
-    """Linear warm-up to a base rate, the recipe's if omitted, then half a cosine to 0 or constant."""
+    """Linear warm-up to a base rate (the recipe's, if omitted), then half a cosine down to 0, or constant."""
     base, warmup = recipe.learning_rate if base is None else base, max(1, round(recipe.warmup * steps))
     if step < warmup:
         return base * (step + 1) / warmup
@@ -146,7 +146,11 @@ def learning_rate(recipe: Recipe, step: int, steps: int, base: float | None = No
 
 
 def set_learning_rates(optimizers: Optimizers, planned: PlannedStage, step: int) -> None:
-    """Give every parameter group its rate of this step."""
+    """Give every parameter group its rate for this step. A rate that is a tensor is changed in place."""
     for name, recipe in planned.recipes.items():
         for group in optimizers[name].param_groups:
-            group["lr"] = learning_rate(recipe, step, planned.steps, group[BASE_RATE])
+            rate = learning_rate(recipe, step, planned.steps, group[BASE_RATE])
+            if isinstance(group["lr"], Tensor):
+                group["lr"].fill_(rate)
+            else:
+                group["lr"] = rate

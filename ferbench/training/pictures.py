@@ -1,4 +1,4 @@
-"""What a stage shows of its last batch, for the report."""
+"""Pictures of a stage's last batch, for the report."""
 
 from pathlib import Path
 
@@ -14,7 +14,7 @@ SHOWN = 7  # pictures in a row of the report
 
 @torch.no_grad()
 def pictures_of(run: Run, planned: PlannedStage) -> dict[str, Tensor]:
-    """Rows (N, S, S, 3) uint8 by title; none for a stage that shows nothing."""
+    """Rows (N, S, S, 3) uint8 by title; empty for a stage that shows nothing."""
     if planned.stage.show is None:
         return {}
     batch = stage_batches(run, planned).at(planned.steps - 1)
@@ -24,7 +24,7 @@ def pictures_of(run: Run, planned: PlannedStage) -> dict[str, Tensor]:
 
 
 def write_pictures(folder: Path, planned: PlannedStage, pictures: dict[str, Tensor]) -> None:
-    """A file beside the record."""
+    """Write the pictures to a file beside the record."""
     if pictures:
         path = folder / f"pictures-{planned.stage.name}.safetensors"
         write_checkpoint(path, Checkpoint({title: rows.contiguous() for title, rows in pictures.items()}))

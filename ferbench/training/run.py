@@ -15,17 +15,18 @@ from ferbench.contract.events import EpochRow, Event
 from ferbench.contract.method import Method, Processes
 from ferbench.contract.protocol import Recipe
 from ferbench.errors import FerbenchError
+from ferbench.records.cell import Compile
 from ferbench.training.task import Task
 from ferbench.training.teacher import Teacher
 
 Events = Callable[[Event], None]
 Stop = Callable[[], FerbenchError | None]
-"""Asked once a step: None, or the reason to save and leave."""
+"""Called once a step. It returns None, or the reason to save and leave."""
 
 
 @dataclass(frozen=True)
 class Run:
-    """A method with its nets, its data and the rules that it is trained by."""
+    """A method with its nets, its data and its training rules."""
 
     method: Method
     teacher: Teacher[Network]
@@ -34,6 +35,7 @@ class Run:
     info: MethodInfo
     seed: int
     precision: str = "fp32"
+    compile: Compile = "off"
     processes: Processes = field(default_factory=Processes)
 
     @property
@@ -43,7 +45,7 @@ class Run:
 
     @property
     def modules(self) -> dict[str, torch.nn.Module]:
-        """All that has state, by the name that it has in files."""
+        """All modules that have state, by their name in files."""
         return {"net": self.net, "teacher": self.teacher.net, "method": self.method}
 
     @cached_property
@@ -54,18 +56,18 @@ class Run:
         return [self.teacher, *further]
 
     def autocast(self) -> AbstractContextManager[None]:
-        """The arithmetic of forward passes."""
+        """The number format of forward passes, as a context."""
         if self.precision != "bf16":
             return nullcontext()
         return torch.autocast(self.task.device.type, torch.bfloat16)
 
     def anywhere(self, holds: bool) -> bool:
-        """Whether something holds in any process; all must ask, and asking waits for the devices."""
+        """Whether something holds in any process. All processes must ask, and asking waits for the devices."""
         return float(self.processes.mean(torch.full((), float(holds), device=self.task.device))) > 0
 
 
 COSTS = ("image_passes", "forward_images", "optimizer_steps", "train_seconds")
-"""Fields of a run's progress that a cached stage hands on: what it cost whoever trained it."""
+"""Fields of a run's progress that a cached stage passes on: what the stage cost the run that trained it."""
 
 
 @dataclass
@@ -76,16 +78,16 @@ class RunProgress:
     step: Annotated[int, Field(ge=0)] = 0
     history: list[EpochRow] = field(default_factory=list)
     evaluated: list[int] = field(default_factory=list)
-    """Epochs that end with an evaluation, which takes place once training is over."""
+    """Epochs that end with an evaluation. The evaluation takes place once training is over."""
     image_passes: int = 0
     forward_images: int = 0
-    """Images through any backbone in the method's code, and steps of any optimizer; `Counts` of the contract."""
+    """Images through any backbone in the method's code, and steps of any optimizer (the contract's `Counts`)."""
     optimizer_steps: int = 0
     train_seconds: float = 0.0
     before: dict[str, float] = field(default_factory=dict)
-    """`COSTS` until the stage began."""
+    """`COSTS` as they were when the stage began."""
     optimizers: dict[str, JsonValue] = field(default_factory=dict)
-    """What has trained in each stage, for the record."""
+    """What trained in each stage, for the record."""
     data_wait_seconds: float = 0.0
     wall_seconds: float = 0.0
     resumed: int = 0

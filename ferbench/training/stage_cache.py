@@ -19,11 +19,11 @@ log = logging.getLogger(__name__)
 
 
 class StageCache:
-    """Keeps what finished stages that declare `cache=True` or `pretraining=True` have left.
+    """Keeps the results of finished stages that declare `cache=True` or `pretraining=True`.
 
-    `content` is everything that determines a stage beside its own declaration: the code of the method and its
+    `content` is everything that determines a stage besides its own declaration: the code of the method and its
     options, the images that it sees, initial weights, recipe, precision, device, seed and engine version. `shared`
-    gives the same of a pre-training stage, which depends on neither labels nor seed nor on most options.
+    returns the same for a pre-training stage, which does not depend on labels, on the seed or on most options.
     """
 
     def __init__(
@@ -36,9 +36,9 @@ class StageCache:
         self._lease: Lease | None = None
 
     def restore(self, stage: Stage, stop: Stop, *, begun: bool) -> Checkpoint | None:
-        """What another cell has left of the stage; else None, and the stage is locked until `keep`.
+        """The stage's result from another cell. If there is none, returns None and locks the stage until `keep`.
 
-        While another process trains the stage this waits, and raises what `stop` returns.
+        While another process trains the stage this waits. It raises what `stop` returns.
         """
         path = self.path(stage)
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -54,16 +54,16 @@ class StageCache:
         return None
 
     def read(self, stage: Stage) -> Checkpoint:
-        """What is left of a stage that another process has found."""
+        """The result of a stage that another process has found."""
         return read_checkpoint(self.path(stage))
 
     def keep(self, stage: Stage, checkpoint: Checkpoint) -> None:
-        """Leave the stage's result for other cells."""
+        """Store the stage's result for other cells."""
         write_checkpoint(self.path(stage), checkpoint)
         self.release()
 
     def release(self) -> None:
-        """Let others train the stage that this one has locked, if any."""
+        """Unlock the stage that this process has locked, if any, so that others may train it."""
         if self._lease is not None:
             self._lease.release()
             self._lease = None
@@ -83,9 +83,9 @@ class StageCache:
 def restore_stage(
     cache: StageCache, run: Run, stage: Stage, progress: RunProgress, folder: Path, stop: Stop
 ) -> dict[str, Tensor] | None:
-    """Take a finished stage from the cache: nets, the method's state, rows of the history, their files and cost.
+    """Take a finished stage from the cache: nets, the method's state, rows of the history, their files and the cost.
 
-    Returns its pictures; None for a stage that is not cached or not there, and is then to be trained.
+    Returns its pictures. Returns None for a stage that is not cached, or not in the cache; it must then be trained.
     """
     if not stage.is_cached:
         return None
@@ -103,7 +103,7 @@ def restore_stage(
         for path in (said_file(folder, row.epoch), snapshot_file(folder, row.epoch)):
             if tensors := saved.get(_prefix(path)):
                 write_checkpoint(path, Checkpoint(tensors))
-    # What the stage has cost whoever trained it, so that cells can be compared.
+    # What the stage cost the run that trained it, so that cells can be compared.
     for name in COSTS:
         setattr(progress, name, getattr(progress, name) + saved.state[name])
     progress.wall_seconds += saved.state["train_seconds"]
@@ -111,7 +111,7 @@ def restore_stage(
 
 
 def kept_stage(run: Run, stage: Stage, progress: RunProgress, folder: Path, pictures: dict[str, Tensor]) -> Checkpoint:
-    """What a finished stage leaves for other cells."""
+    """What a finished stage stores for other cells."""
     cost = {name: getattr(progress, name) - progress.before[name] for name in COSTS}
     rows = [row for row in progress.history if row.stage == stage.name]
     evaluated = [row.epoch for row in rows if row.epoch in progress.evaluated]
@@ -130,5 +130,5 @@ def _prefix(path: Path) -> str:
 
 
 def _kept_modules(run: Run, stage: Stage) -> dict[str, nn.Module]:
-    """Modules saved for a cached stage. For pre-training only the backbone: everything else depends on the cell."""
+    """Modules saved for a cached stage. Pre-training saves only the backbone: everything else depends on the cell."""
     return {"backbone": run.net.backbone} if stage.pretraining else run.modules

@@ -13,16 +13,16 @@ from ferbench.data.seeds import derive
 from ferbench.errors import PluginError
 from ferbench.training.run import Run
 
-PRETRAINING_SEED = 0  # of stages that cells of all seeds share
+PRETRAINING_SEED = 0  # the seed of stages that cells of all seeds share
 
 
 @dataclass(frozen=True)
 class PlannedStage:
     """A stage with its place in the run.
 
-    `begins` is the number of steps of the stages before it, `extra` that of the pre-training stages, `ema_begins` that
-    of all stages that the EMA knows nothing of. `recipes` have the settings of each of its optimizers, `of_protocol`
-    the protocol's.
+    `begins` is the number of steps before it in the run. `extra` is the number of pre-training steps. `ema_begins` is
+    the number of steps in all stages that the EMA knows nothing of. `recipes` hold the settings of each of its
+    optimizers; `of_protocol` is the protocol's recipe.
     """
 
     stage: Stage
@@ -36,25 +36,25 @@ class PlannedStage:
 
     @property
     def recipe(self) -> Recipe:
-        """With the settings of the stage's own optimizer."""
+        """The recipe with the settings of the stage's main optimizer."""
         return self.recipes[MAIN]
 
     @property
     def ends(self) -> int:
-        """Steps of the run once the stage is over."""
+        """The number of steps of the run when the stage is over."""
         return self.begins + self.steps
 
     def steps_per_epoch(self, of_run: int) -> int:
-        """Steps of an epoch: a part of the protocol's steps, in pre-training of the stage's."""
+        """Steps of an epoch: a part of the protocol's steps, or of the stage's own steps in pre-training."""
         return steps_per_epoch(self.steps) if self.stage.pretraining else of_run
 
     def seed(self, seed: int, purpose: str) -> int:
-        """The stage's seed for a purpose; stages that cells of all seeds share have one of their own."""
+        """The stage's seed for a purpose. Stages that cells of all seeds share have a seed of their own."""
         return derive(PRETRAINING_SEED if self.stage.pretraining else seed, purpose, self.stage.name)
 
 
 def plan_stages(method: Method, recipe: Recipe) -> list[PlannedStage]:
-    """The stages of a run in order; raises PluginError where they cannot be run as declared."""
+    """The stages of a run in order. Raises PluginError if they cannot be run as declared."""
     stages = checked_stages(method)
     steps = stage_steps(recipe.steps, stages)
     extra = ema_begins = sum(n for stage, n in zip(stages, steps, strict=True) if stage.pretraining)
@@ -78,11 +78,12 @@ def stage_batches(run: Run, planned: PlannedStage) -> Batches:
         steps=planned.steps,
         sampler=planned.stage.sampler,
         processes=run.processes,
+        boxes="boxes" in run.method.requires,
     )
 
 
 def checked_stages(method: Method) -> list[Stage]:
-    """The stages of a method; raises PluginError where they cannot be run as declared."""
+    """The stages of a method. Raises PluginError if they cannot be run as declared."""
     stages = method.declared_stages()
     names = [stage.name for stage in stages]
     if len(set(names)) < len(names):
@@ -98,7 +99,7 @@ def checked_stages(method: Method) -> list[Stage]:
 
 
 def _pretraining_problem(stage: Stage, before: list[Stage]) -> str:
-    """Why labels or seed of a cell would enter what many cells share; empty if they do not."""
+    """Why labels or the seed of a cell would affect a result that many cells share. Empty if they do not."""
     if not all(earlier.pretraining for earlier in before):
         return "must come before all others"
     if stage.data != "all" or stage.views.labeled:
@@ -107,13 +108,13 @@ def _pretraining_problem(stage: Stage, before: list[Stage]) -> str:
 
 
 def stage_steps(total: int, stages: list[Stage]) -> list[int]:
-    """Steps of each stage: the protocol's shared among its stages, those of pre-training on top."""
+    """Steps of each stage: the protocol's steps are shared among its stages, and pre-training steps are added."""
     own = iter(share_steps(total, [stage.share for stage in stages if not stage.pretraining]))
     return [max(1, round(stage.share * total)) if stage.pretraining else next(own) for stage in stages]
 
 
 def share_steps(total: int, shares: list[float]) -> list[int]:
-    """Whole numbers of steps in proportion to the shares, at least one of each, summing to the total."""
+    """Whole numbers of steps in proportion to the shares. Each is at least one, and they sum to the total."""
     count = len(shares)
     ends = [round(total * sum(shares[: i + 1]) / sum(shares)) for i in range(count)]
     ends = [min(max(end, i + 1), total - (count - 1 - i)) for i, end in enumerate(ends)]
@@ -121,5 +122,5 @@ def share_steps(total: int, shares: list[float]) -> list[int]:
 
 
 def steps_per_epoch(steps: int) -> int:
-    """A twentieth of the run, at least one step."""
+    """A twentieth of the run, but at least one step."""
     return max(1, math.ceil(steps / EPOCHS))

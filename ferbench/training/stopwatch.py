@@ -1,4 +1,4 @@
-"""The clocks of a run: they outlive its processes, since what they count is in the checkpoint."""
+"""The clocks of a run. They outlive its processes, since the checkpoint holds the times."""
 
 import time
 
@@ -9,7 +9,7 @@ TICK_SECONDS = 0.5
 
 
 class Stopwatch:
-    """Counts the seconds of a run into its progress; `began` is when its process did."""
+    """Counts the seconds of a run into its progress. `began` is the time when the process started."""
 
     def __init__(self, progress: RunProgress, began: float | None = None) -> None:
         self._progress = progress
@@ -17,11 +17,11 @@ class Stopwatch:
         self._counted_until = self._ticked if began is None else began
 
     def start(self) -> None:
-        """Training steps begin."""
+        """Say that training steps begin."""
         self._started = time.monotonic()
 
     def stop(self, batches: Batches) -> None:
-        """Training steps end, for now; of their time some was spent waiting for images."""
+        """Say that training steps end for now. Part of their time was spent waiting for images."""
         self._progress.train_seconds += time.monotonic() - self._started
         self._progress.data_wait_seconds += batches.take_waited()
         self.start()
@@ -33,7 +33,7 @@ class Stopwatch:
         self._counted_until = now
 
     def ticks(self) -> bool:
-        """Whether it is time to show a step again."""
+        """Whether it is time to report a step again."""
         now = time.monotonic()
         if now - self._ticked < TICK_SECONDS:
             return False

@@ -13,10 +13,10 @@ from ferbench.data.load.views import ViewMaker
 
 @dataclass(frozen=True)
 class Task:
-    """The images of a cell by role, without labels but those of the labeled ones, and what makes their views.
+    """The images of a cell by role, and what makes their views. Only the labeled images carry labels.
 
-    `everything` gives what stages with data "all" draw as unlabeled images. `relabeled` are labeled and unlabeled
-    images of a second draw, where a stage wants one. `validation` are labeled images that no stage draws.
+    Stages with data "all" draw their unlabeled images from `everything`. `relabeled` holds labeled and unlabeled images
+    of a second draw, if a stage wants one. `validation` holds labeled images that no stage draws.
     """
 
     labeled: LabeledImages
@@ -39,7 +39,7 @@ class Task:
         return self.labeled, self.unlabeled
 
     def name_of(self, stage: Stage) -> str:
-        """What the unlabeled images of a stage are called in files."""
+        """The name of the stage's unlabeled images in files."""
         if stage.data == "relabeled" and self.relabeled is None:
             return "unlabeled"
         return {"all": "everything", "labeled+unlabeled": "unlabeled"}.get(stage.data, stage.data)

@@ -1,10 +1,10 @@
-"""Exponential moving averages of nets: the teacher, and those of further networks."""
+"""Exponential moving averages of nets: the teacher, and the averages of further networks."""
 
 import copy
 from typing import Generic, TypeVar
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 N = TypeVar("N", bound=nn.Module)
 
@@ -30,11 +30,17 @@ class Teacher(Generic[N]):
         """Start the average anew from the net as it is."""
         self.net.load_state_dict(self.source.state_dict())
 
+    def weight(self, step: int) -> float:
+        """How much the average takes of the net at a step, counted from 0: 1 - decay."""
+        return 1 - (min(self.decay, (1 + step) / (10 + step)) if self.ramp else self.decay)
+
     @torch.no_grad()
-    def update(self, step: int) -> None:
-        """One step of the average."""
+    def take(self, weight: float | Tensor) -> None:
+        """Take one step of the average. A weight as scalar tensor, for a captured graph, gives the same numbers."""
         source, target = self._pairs
-        decay = min(self.decay, (1 + step) / (10 + step)) if self.ramp else self.decay
-        torch._foreach_lerp_(target, source, 1 - decay)
+        if isinstance(weight, Tensor):
+            torch._foreach_lerp_(target, source, [weight.to(value.dtype) for value in target])
+        else:
+            torch._foreach_lerp_(target, source, weight)
         if self._copied[0]:
             torch._foreach_copy_(self._copied[1], self._copied[0])

@@ -1,4 +1,4 @@
-"""A public toolkit for files of initial weights: they are read without unpickling and fitted to a net.
+"""A public toolkit for files of initial weights: it reads them without unpickling and fits them to a net.
 
 A builder of backbones needs one line: `backbone.init_match = load_weights(backbone, request.init)`.
 """

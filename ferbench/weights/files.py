@@ -1,4 +1,4 @@
-"""Strangers' files of weights, as state dicts: tensors alone are read, and nothing of a file is ever executed."""
+"""Read untrusted files of weights as state dicts: only tensors are read, and no code in a file is ever executed."""
 
 import json
 import pickle
@@ -18,11 +18,11 @@ from ferbench.errors import DataError
 State = Mapping[str, Tensor]
 
 PLACES = ("", "model", "model_state_dict", "state_dict", "net", "ema")
-"""Where state dicts usually are; of two that fit a net as well, the first is read."""
+"""Keys under which state dicts usually are; if two of them fit a net equally well, the first is used."""
 DEEPEST = 3
-TORCH_PICKLE = b"\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."  # the number with which torch.save began before its zip files
+TORCH_PICKLE = b"\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."  # the magic number of torch.save before it wrote zip files
 
-# Runs what the file says, so ferbench only prints it: whoever trusts the file may.
+# These commands run code of the file, so ferbench only prints them; a user who trusts the file may run them.
 _TO_TENSORS = (
     'import torch; t = torch.is_tensor; f = lambda v: f(v.state_dict()) if hasattr(v, "state_dict") else '
     '{{k: x if t(x) else f(x) for k, x in v.items() if t(x) or hasattr(x, "items") or hasattr(x, "state_dict")}}; '
@@ -35,17 +35,19 @@ _FROM_ARRAYS = (
 
 
 def read_states(path: Path) -> dict[str, State]:
-    """Every state dict of a file by its place (`state_dict`, `model.ema`; empty at the top), the usual places first.
+    """Return every state dict of a file by its place (`state_dict`, `model.ema`; empty for the top), usual ones first.
 
-    Reads safetensors and what torch.save wrote, of any version, by content, not by suffix; the tensors are on the CPU,
-    mapped into memory where the format allows. Raises DataError for any other file, for one that only unpickling could
-    read, and for one without tensors, each with its remedy.
+    It reads safetensors and files of any version of torch.save, recognised by content, not by suffix. The tensors are
+    on the CPU, mapped into memory if the format allows. Raises DataError, with a remedy, for any other file, for one
+    that only unpickling could read, and for one without tensors.
     """
     states = dict(_states(_read(path), ""))
     if not states:
-        raise DataError(f"{path}: holds no tensors with names; save a state dict: torch.save(model.state_dict(), FILE)")
+        raise DataError(
+            f"{path}: contains no named tensors; save a state dict with torch.save(model.state_dict(), FILE)"
+        )
     if any(not key.isprintable() for place, state in states.items() for key in (place, *state)):
-        raise DataError(f"{path}: names of its tensors have characters that cannot be shown; save it with other names")
+        raise DataError(f"{path}: names of its tensors have unprintable characters; save it with other names")
     return {place: states[place] for place in sorted(states, key=_rank)}
 
 
@@ -57,7 +59,9 @@ def _rank(place: str) -> int:
 def _states(value: object, place: str, depth: int = 0) -> Iterator[tuple[str, State]]:
     if not isinstance(value, Mapping):
         return
-    named = {key: item for key, item in value.items() if isinstance(key, str)}  # an optimizer's have numbers
+    named = {
+        key: item for key, item in value.items() if isinstance(key, str)
+    }  # keys of an optimizer's state are numbers
     tensors = {key: item for key, item in named.items() if isinstance(item, Tensor) and item.layout == torch.strided}
     if tensors:
         yield place, tensors
@@ -72,7 +76,7 @@ def _read(path: Path) -> object:
             head = file.read(512)
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror}); name a file of weights") from None
-    # A caller may build its net on meta tensors; those of the file are real.
+    # A caller may build its net on meta tensors, but those of the file must be real.
     with torch.device("cpu"):
         if head[8:9] == b"{":
             return _read_safetensors(path)
@@ -86,12 +90,14 @@ def _read_safetensors(path: Path) -> object:
         with safetensors.safe_open(path, "pt") as file:
             return {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (no mapping)
     except (safetensors.SafetensorError, OSError, ValueError, KeyError, AttributeError) as error:
-        raise DataError(f"{path}: a damaged safetensors file ({_line(error)}); download or copy it again") from None
+        raise DataError(
+            f"{path}: the safetensors file is damaged ({_line(error)}); download or copy it again"
+        ) from None
 
 
 def _read_torch(path: Path, *, zipped: bool) -> object:
     try:
-        with warnings.catch_warnings(action="ignore"):  # of unusual pickle protocols
+        with warnings.catch_warnings(action="ignore"):  # warnings about unusual pickle protocols
             loaded: Any = torch.load(path, map_location="cpu", weights_only=True, mmap=zipped)
     except Exception as error:  # torch raises its own and pickle's errors for a damaged or foreign file
         raise DataError(f"{path}: {_why_not(path, error)}") from None
@@ -99,37 +105,38 @@ def _read_torch(path: Path, *, zipped: bool) -> object:
 
 
 def _why_not(path: Path, error: Exception) -> str:
-    """What kept torch from reading a file, with a remedy that works."""
+    """Return why torch cannot read a file, with a remedy."""
     text, quoted = str(error), json.dumps(str(path))
     if "TorchScript" in text:
         load = f'jit.load({quoted}, "cpu")'
-        return f"a TorchScript archive, which is code; {_convert(_TO_TENSORS, path, load=load)}"
+        return f"it is a TorchScript archive, which contains code; {_convert(_TO_TENSORS, path, load=load)}"
     if isinstance(error, pickle.UnpicklingError):
         found = re.search(r"(?:GLOBAL|class|function) ([\w.]+)", text)
         more = f" ({found[1]})" if found else ""
         load = f'load({quoted}, "cpu", weights_only=False)'
         return (
-            f"holds more than tensors{more}, which ferbench does not unpickle; {_convert(_TO_TENSORS, path, load=load)}"
+            f"contains objects other than tensors{more}, which ferbench does not unpickle; "
+            f"{_convert(_TO_TENSORS, path, load=load)}"
         )
     return (
-        f"damaged, or not written by torch.save ({_line(error)}); download or copy it again, or save a state dict: "
+        f"damaged, or not written by torch.save ({_line(error)}); download or copy it again, or save a state dict with "
         "torch.save(model.state_dict(), FILE)"
     )
 
 
 def _what_else(path: Path, head: bytes) -> str:
-    """What a file is that is neither safetensors nor PyTorch's, with the remedy."""
+    """Return what a file is that is neither safetensors nor PyTorch's, with a remedy."""
     if not head:
-        return "an empty file; download or copy it again"
+        return "the file is empty; download or copy it again"
     if head.startswith(b"version https://git-lfs"):
-        return "a pointer of Git LFS in place of the weights; run git lfs pull where it comes from"
+        return "it is a Git LFS pointer instead of the weights; run git lfs pull in its repository"
     if head.lstrip().lower().startswith((b"<!doctype", b"<html")):
-        return "a web page in place of the weights; download the file itself, in a browser if need be"
+        return "it is a web page instead of the weights; download the file itself, for example in a browser"
     if head.startswith(b"\x80"):
         code = _convert(_FROM_ARRAYS, path, path=json.dumps(str(path)))
-        return f"a pickle that torch.save did not write, which ferbench does not unpickle; {code}"
+        return f"it is a pickle that torch.save did not write, and ferbench does not unpickle it; {code}"
     return (
-        "neither a safetensors file nor one of PyTorch; save a state dict with PyTorch: "
+        "it is neither a safetensors file nor a PyTorch file; save a state dict with "
         "torch.save(model.state_dict(), FILE)"
     )
 
@@ -138,7 +145,7 @@ def _convert(code: str, file: Path, **parts: str) -> str:
     made = f"{file}.tensors.pth"
     command = shlex.quote(code.format(made=json.dumps(made), **parts))
     return (
-        f"if you trust who made it (this runs code of the file), convert it once and name {made}: python -c {command}"
+        f"if you trust its author (this runs code of the file), convert it once, then name {made}: python -c {command}"
     )
 
 

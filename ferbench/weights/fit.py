@@ -1,4 +1,4 @@
-"""Which tensors of a file are which of a net: the place and the prefix that fit best, and what is refused."""
+"""Fit a file of weights to a net: find the place and prefix that fit best, and refuse files of other nets."""
 
 import re
 from collections import Counter
@@ -14,23 +14,24 @@ from ferbench.weights.files import State, read_states
 from ferbench.weights.layouts import layout_of
 
 Adapt = Callable[[str, Tensor, Tensor], tuple[Tensor, str] | None]
-"""From a name, the file's tensor and the net's of another shape to one that fits and how it was made, or None."""
+"""A function of a name, the file's tensor and the net's (another shape); returns a fitting tensor and a note, or None.
+"""
 
 COUNTER = "num_batches_tracked"
-"""PyTorch has this buffer of BatchNorm since 0.4.1 and loads older files without it."""
+"""A buffer that BatchNorm has since PyTorch 0.4.1; PyTorch also loads older files without it."""
 BYSTANDERS = (COUNTER, "total_ops", "total_params", "relative_position_index", "relative_coords_table", "attn_mask")
-"""Buffers that files have and that decide nothing: counters of profilers, tables that a net computes."""
+"""Buffers in files that do not identify a net: counters of profilers, tables that a net computes."""
 MOST_MISSING = 0.05
-"""Part of the net's tensors that a file may lack, all of them vectors: norms and biases begin at 1 and 0."""
+"""Largest share of the net's tensors that a file may lack; only vectors: norms and biases start at 1 and 0."""
 PREFIXES = 3
 
 
 def load_weights(net: nn.Module, path: Path, *, adapt: Adapt | None = None, classifier: Sequence[str] = ()) -> Match:
-    """Fill a net from a file of weights and say what matched, what was left over and what is missing.
+    """Fill a net from a file of weights; return which tensors matched, which are left over and which are missing.
 
-    The state dict may lie below other keys, and its names may have a prefix. `adapt` makes tensors of another shape
-    fit; `classifier` names parts that the net has given up. A net on meta tensors is checked, not filled. Raises
-    WeightsMismatch where the file is of another net, DataError where it cannot be read without unpickling.
+    The state dict may be below other keys, and its names may have a prefix. `adapt` makes tensors of another shape fit;
+    `classifier` names parts that were removed from the net. A net on meta tensors is checked, but not filled. Raises
+    WeightsMismatch if the file is for another net, DataError if it cannot be read without unpickling.
     """
     best = _best(path, net.state_dict(), adapt, classifier)
     if best.match.reason:
@@ -45,7 +46,7 @@ def load_weights(net: nn.Module, path: Path, *, adapt: Adapt | None = None, clas
 
 @dataclass(frozen=True)
 class _Fit:
-    """One place and prefix of a file, held against the net."""
+    """The match of one place and prefix in a file with the net."""
 
     match: Match
     wanted: Mapping[str, Tensor]
@@ -69,7 +70,7 @@ def _best(path: Path, wanted: Mapping[str, Tensor], adapt: Adapt | None, classif
         for place, state in states.items()
         for prefix in _prefixes(state, wanted)
     ]
-    best = max(fits, key=lambda fit: fit.rank)  # the first of equal ones
+    best = max(fits, key=lambda fit: fit.rank)  # the first one, if several are equal
     others = tuple(fit.where for fit in fits if fit is not best and fit.match.fitting and fit.rank == best.rank)
     match = replace(best.match, others=others)
     reason, remedy = _refusal(match, states[match.place], wanted, classifier)
@@ -77,7 +78,7 @@ def _best(path: Path, wanted: Mapping[str, Tensor], adapt: Adapt | None, classif
 
 
 def _prefixes(state: State, wanted: Mapping[str, Tensor]) -> list[str]:
-    """What stands before most of the net's names in the file, the most frequent first."""
+    """Return the prefixes that most of the net's names have in the file, the most frequent first."""
     counts: Counter[str] = Counter()
     for key in state:
         starts = [0, *(found.end() for found in re.finditer(r"\.", key))]
@@ -105,7 +106,7 @@ def _fit(path: Path, place: str, prefix: str, state: State, wanted: Mapping[str,
 
 
 def _refusal(match: Match, state: State, wanted: Mapping[str, Tensor], classifier: Sequence[str]) -> tuple[str, str]:
-    """Why a file is not the net's, and what to do; two empty texts where it is."""
+    """Return why a file does not belong to the net, and a remedy; two empty texts if it does."""
     random = [name for name in match.missing if wanted[name].dim() > 1]
     strange = list(_more_of_the_net(match, wanted, classifier))
     many = len(match.missing) > MOST_MISSING * match.total
@@ -114,21 +115,21 @@ def _refusal(match: Match, state: State, wanted: Mapping[str, Tensor], classifie
     if match.misshapen and not (random or strange):
         reason = _other_shape(match, state, wanted)
     elif strange and not (match.misshapen or random):
-        reason = f"another depth or architecture, with {strange[0]} too"
+        reason = f"another depth or architecture, with an additional {strange[0]}"
     elif match.missing and (match.fitting or match.misshapen):
         reason = f"another architecture, without {(random or match.missing)[0]}"
     else:
         reason = "another architecture"
-    reason, remedy = f"weights of {reason}", "name weights of this backbone, or the backbone of these weights"
+    reason, remedy = f"weights of {reason}", "name weights for this backbone, or the backbone of these weights"
     theirs, mine = (layout_of({name: tuple(each.shape) for name, each in some.items()}) for some in (state, wanted))
     if theirs and (not mine or theirs.name != mine.name):
-        backbone = f"the backbone is {mine.name}" if mine else "which the backbone is not"
+        backbone = f"the backbone is {mine.name}" if mine else "the backbone is not"
         return f"{reason}: {theirs.name}; {backbone}", theirs.advice()
     return reason, remedy
 
 
 def _more_of_the_net(match: Match, wanted: Mapping[str, Tensor], classifier: Sequence[str]) -> Iterator[str]:
-    """Tensors left over that belong to lists of blocks which the net has too: further blocks, or more in each."""
+    """Yield left-over tensors in lists of blocks that the net also has: further blocks, or more tensors in a block."""
     lists = {found[0] for name in wanted for found in re.finditer(r"^(?:.*?\.)??(?=\d+\.)", name)}
     for key in match.left_over:
         name = key.removeprefix(match.prefix)
@@ -141,7 +142,7 @@ def _more_of_the_net(match: Match, wanted: Mapping[str, Tensor], classifier: Seq
 
 
 def _other_shape(match: Match, state: State, wanted: Mapping[str, Tensor]) -> str:
-    """The nearest reason for tensors of another shape: by the first convolution, else by the first tensor."""
+    """Return the likely reason for tensors of another shape, judged by the first convolution, else the first tensor."""
     name = min(match.misshapen, key=lambda each: wanted[each].dim() != 4)
     theirs, mine = list(state[match.prefix + name].shape), list(wanted[name].shape)
     if len(theirs) == len(mine) == 4 and theirs[:2] == mine[:2]:

@@ -1,4 +1,4 @@
-"""Which architecture a state dict is of, by names and shapes of its tensors: those that are published for faces."""
+"""Recognise the architecture of a state dict by names and shapes of its tensors, for weights published for faces."""
 
 import re
 from collections.abc import Callable, Mapping
@@ -10,14 +10,14 @@ Shapes = Mapping[str, tuple[int, ...]]
 
 @dataclass(frozen=True)
 class Layout:
-    """An architecture as one body of code names its tensors."""
+    """An architecture, with the tensor names of one code base."""
 
     name: str
     backbone: str = ""
-    """The backbone of the core that such weights fit; empty where there is none."""
+    """The built-in backbone that such weights fit; empty if there is none."""
 
     def advice(self) -> str:
-        """What to do with such weights."""
+        """Return what to do with such weights."""
         if self.backbone:
             return f"they fit --backbone {self.backbone}"
         return "no backbone of ferbench has this architecture; a plugin can register one (docs/weights.md)"
@@ -30,7 +30,7 @@ RESNETS: dict[tuple[bool, tuple[int, ...]], str] = {
     (True, (3, 4, 23, 3)): "101",
     (True, (3, 8, 36, 3)): "152",
 }
-"""Depths by (bottleneck blocks?, blocks of each stage)."""
+"""Depths by (has bottleneck blocks, number of blocks per stage)."""
 IRESNETS: dict[tuple[int, ...], str] = {
     (2, 2, 2, 2): "18",
     (3, 4, 6, 3): "34",
@@ -47,19 +47,19 @@ VITS = {
 
 
 def layout_of(shapes: Shapes) -> Layout | None:
-    """The layout of a state dict, whatever stands before its names; None for one that is not known."""
+    """Return the layout of a state dict, whatever the prefix of its names; None if it is unknown."""
     for anchor, describe in _LAYOUTS:
         for name in shapes:
             if found := re.fullmatch(rf"(|.*\.){anchor}", name):
                 prefix = found[1]
                 inner = {key.removeprefix(prefix): shape for key, shape in shapes.items() if key.startswith(prefix)}
-                with suppress(KeyError, IndexError, ValueError):  # names of this layout, and not its shapes
+                with suppress(KeyError, IndexError, ValueError):  # it has the names of this layout, but not the shapes
                     return describe(inner)
     return None
 
 
 def _ir(shapes: Shapes) -> Layout:
-    """face.evoLVe's backbones, and POSTER's, which parts the body into `body1` to `body3`."""
+    """Backbones of face.evoLVe, and that of POSTER, which divides the body into `body1` to `body3`."""
     units = {name.partition(".res_layer")[0] for name in shapes if ".res_layer." in name}
     kind = "IR-SE" if any(".res_layer.5.fc1." in name for name in shapes) else "IR"
     depth = {21: "-50 without its last stage", 24: "-50", 49: "-101" if kind == "IR" else "-100", 50: "-152"}.get(
@@ -115,13 +115,13 @@ def _vit(shapes: Shapes) -> Layout:
 
 
 def _stages(shapes: Shapes) -> tuple[int, ...]:
-    """Blocks of `layer1`, `layer2`, ..."""
+    """Return the number of blocks in `layer1`, `layer2`, ..."""
     blocks = {found.groups() for name in shapes if (found := re.match(r"layer(\d+)\.(\d+)\.", name))}
     stages = sorted({int(stage) for stage, _ in blocks})
     return tuple(sum(int(each) == stage for each, _ in blocks) for stage in stages)
 
 
-# A tensor that only this layout has, and what reads the rest. Those with more to say stand first.
+# For each layout, the name of a tensor that only it has, and a function that describes the rest; more specific first.
 _LAYOUTS: tuple[tuple[str, Callable[[Shapes], Layout]], ...] = (
     (r"body1?\.0\.res_layer\.1\.weight", _ir),
     (r"layer1\.0\.prelu\.weight", _iresnet),

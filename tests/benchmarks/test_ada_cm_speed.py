@@ -1,13 +1,9 @@
 """A step of Ada-CM in ferbench and in the structure of the authors' loop, part by part, side by side.
 
-16 labeled and 16 unlabeled images in three views, 48 pixels, timm's resnet10t, one thread. The other loop is written
-here from what their code does: views image by image through PIL, four forwards, the mask in a Python loop, the contrast
-on the gathered subset, Adam, then EMA and decay tensor by tensor. Both take images from memory, so that the time to
-read files counts for neither.
+16 labeled and 16 unlabeled images in three views, 48 pixels, timm's resnet10t, one thread. The other loop is
+`tests/support/paper_loops.py`'s. Both take images from memory, so that the time to read files counts for neither.
 """
 
-import copy
-import random
 import statistics
 import time
 from collections import defaultdict
@@ -17,10 +13,7 @@ from pathlib import Path
 import pytest
 import torch
 import torch.nn.functional as F
-from PIL import Image
 from pytest_benchmark.fixture import BenchmarkFixture
-from torch import Tensor
-from torchvision import transforms
 
 from ferbench.contract.backbone import Network
 from ferbench.contract.batch import Batch, MethodInfo
@@ -36,8 +29,8 @@ from ferbench.training.stage_cache import StageCache
 from ferbench.training.task import Task
 from ferbench.training.teacher import Teacher
 from ferbench_ada_cm.method import AdaCM
+from tests.support.paper_loops import AdaCmLoop
 from tests.support.stepping import Stepper
-from tests.unit.data.augment import pil_policy
 
 RECIPE = Recipe(
     backbone="timm/resnet10t", image_size=48, steps=1000, labeled_batch=16, unlabeled_batch=16,
@@ -115,80 +108,11 @@ class Ours:
         clock.parts["optimizer, EMA, records"].append(whole.parts["all"][0] - sum(inner.values()))
 
 
-class Theirs:
-    """The structure of the authors' loop."""
-
-    def __init__(self) -> None:
-        self.net = network()
-        self.ema = copy.deepcopy(self.net)
-        self.optimizer = torch.optim.Adam(self.net.parameters(), RECIPE.learning_rate)
-        self.labeled, self.unlabeled = pool(160), pool(1600)
-        self.margin = [0.8] * 7
-        self.randomness = random.Random(0)
-        self.weak = transforms.Compose([
-            transforms.RandomApply([transforms.RandomCrop(48, 2)], 0.5),
-            transforms.RandomHorizontalFlip(),
-            transforms.ToTensor(),
-            transforms.Normalize(self.net.backbone.mean, self.net.backbone.std),
-        ])  # fmt: skip
-
-    def step(self, number: int, clock: Clock) -> None:
-        views = clock("views", lambda: self.views(number))
-        loss = clock("forward", lambda: self.loss(*views))  # type: ignore[misc]
-        self.optimizer.zero_grad()
-        clock("backward", loss.backward)  # type: ignore[attr-defined]
-        clock("optimizer, EMA, records", self.update)
-
-    def views(self, number: int) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-        def images(of: LabeledImages, strong: bool = False) -> Tensor:
-            chosen = [Image.fromarray(of.images[(16 * number + i) % len(of)].numpy()) for i in range(16)]
-            chosen = [pil_policy.strong(image, self.randomness) for image in chosen] if strong else chosen
-            return torch.stack([self.weak(image) for image in chosen])
-
-        labels = torch.stack([self.labeled.labels[(16 * number + i) % 160] for i in range(16)])
-        return (
-            images(self.labeled),
-            labels,
-            images(self.unlabeled),
-            images(self.unlabeled),
-            images(self.unlabeled, True),
-        )
-
-    def loss(self, labeled: Tensor, labels: Tensor, weak1: Tensor, weak2: Tensor, strong: Tensor) -> Tensor:
-        first, second, supervised, confident = (self.net(view) for view in (weak1, weak2, labeled, strong))
-        prediction = ((first.logits.softmax(1) + second.logits.softmax(1)) / 2).detach()
-        confidence, pseudo_label = prediction.max(1)
-        mask = torch.zeros(16)
-        for i in range(16):
-            mask[i] = float(confidence[i] >= self.margin[pseudo_label[i]])
-        pseudo = (F.cross_entropy(confident.logits, pseudo_label, reduction="none") * mask).mean()
-        below = mask == 0
-        contrast = gathered_contrast(first.features[below], second.features[below]) if below.any() else torch.zeros(())
-        return 0.5 * F.cross_entropy(supervised.logits, labels) + pseudo + 0.1 * contrast
-
-    def update(self) -> None:
-        self.optimizer.step()
-        with torch.no_grad():
-            for value, averaged in zip(self.net.state_dict().values(), self.ema.state_dict().values(), strict=True):
-                if value.is_floating_point():
-                    averaged.mul_(0.999)
-                    averaged.add_(value * 0.001)
-                    value.mul_(1 - 1e-5)
-
-
-def gathered_contrast(first: Tensor, second: Tensor) -> Tensor:
-    """NT-Xent on the rows that are left."""
-    features = torch.cat([first, second])
-    similarity = (features @ features.T / 0.07).masked_fill(torch.eye(len(features), dtype=torch.bool), -torch.inf)
-    partner = torch.arange(len(features)).roll(len(first))
-    return F.cross_entropy(similarity, partner)
-
-
 @pytest.mark.benchmark(group="a step of Ada-CM, 16 + 3 x 16 views, 48 px, timm/resnet10t")
 def test_a_step_takes_three_quarters_of_the_authors_loop(tmp_path: Path, benchmark: BenchmarkFixture) -> None:
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
-    ours, theirs = Ours(tmp_path), Theirs()
+    ours, theirs = Ours(tmp_path), AdaCmLoop(network(), pool(160), pool(1600), (16, 16))
     clocks = {"ferbench": Clock(), "authors' structure": Clock()}
     number = iter(range(RECIPE.steps))
 

@@ -3,8 +3,9 @@
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -45,3 +46,12 @@ def ferbench(request: pytest.FixtureRequest, tmp_path: Path) -> Ferbench:
         )
 
     return run
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    """A headless Chromium."""
+    from tests.support.browser import chromium  # which most tests do without
+
+    with chromium() as found:
+        yield found

@@ -170,7 +170,7 @@ def test_a_window_averages_what_is_predicted_of_each_frame_alone(data: Path, pro
 @pytest.mark.parametrize(
     ("joined", "words"),
     [
-        (["aff-wild2", "affectnet@8"], ["'affectnet' has the class contempt", "'aff-wild2' has not", "affectnet@7"]),
+        (["aff-wild2", "affectnet@8"], ["'affectnet' has the class contempt", "'aff-wild2' lacks", "affectnet@7"]),
         (["affectnet", "aff-wild2"], ["'aff-wild2' has the class other", "aff-wild2@7"]),
         (["aff-wild2", "expw@9"], ["--classes 9", "'expw' has the tasks 7"]),
         (["aff-wild2", "afectnet"], ["no dataset 'afectnet'", "affectnet"]),

@@ -166,7 +166,7 @@ def test_what_was_said_is_remembered_with_the_copy_and_part_of_its_digest(tmp_pa
         (("--class", "x=hungry"), "--class x=hungry: write neutral, "),
         (("--split", "x=exam"), "--split x=exam: write train, "),
         (("--split", "x=test", "--split", "X=train"), "cannot be test and train"),
-        (("--label-column", "y"), "takes no --label-column"),
+        (("--label-column", "y"), "does not take --label-column"),
     ],
 )
 def test_an_option_that_says_nothing_is_refused(tmp_path: Path, options: tuple[str, ...], text: str) -> None:
@@ -192,14 +192,14 @@ def test_one_unknown_label_again_and_again_stops_whatever_is_skipped(tmp_path: P
     )
     done = prepare("manifest", root, "--on-bad-record", "skip")
     assert done.code == 4
-    assert "14 of 28 entries say 'mad'" in done.err
+    assert "14 of 28 entries have 'mad'" in done.err
     assert prepare("manifest", root, "--class", "mad=anger").code == 0
     (root / "manifest.csv").write_text(
         "path,label,split\n"
         + "".join(f"{n}.png,{'sad' if n % 2 else 'happy'},{'train' if n < 14 else 'exam'}\n" for n in range(28))
     )
     done = prepare("manifest", root, "--on-bad-record", "skip")
-    assert (done.code, "14 of 28 entries say 'exam'" in done.err) == (4, True)
+    assert (done.code, "14 of 28 entries have 'exam'" in done.err) == (4, True)
 
 
 # -- lists of ids ----------------------------------------------------------------------------------------------------
@@ -236,9 +236,9 @@ def test_the_lists_of_a_split_are_those_of_a_run(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "code", "text"),
     [
-        ((), 2, "how many labels?"),
+        ((), 2, "give --ratio"),
         (("--ratio", "0.5", "--labels", "7"), 2, "counts labels by"),
-        (("--labels", "14", "--per-class", "2"), 2, "one number of labels"),
+        (("--labels", "14", "--per-class", "2"), 2, "exactly one of"),
         (("--ratio", "0.5", "--dataset", "nobodys"), 2, "nobodys"),
         (("--ratio", "0.5", "--classes", "9"), 2, "--classes 9"),
     ],
@@ -263,7 +263,7 @@ def test_a_parquet_set_with_other_data_beside_it_is_refused(tmp_path: Path) -> N
     write(root / "more" / "a.png", 1)
     (root / "notes.txt").write_text("made by hand")
     done = plan("--dataset", str(root), "--runs", str(tmp_path / "runs"))
-    assert (done.code, "more/a.png: lies where this reader does not look" in done.err) == (4, True), done.err
+    assert (done.code, "more/a.png: is in a place that this reader does not read" in done.err) == (4, True), done.err
     about = json.loads((root / "dataset.json").read_text())
     (root / "dataset.json").write_text(json.dumps({**about, "ignore": ["more"]}))
     done = plan("--dataset", str(root), "--runs", str(tmp_path / "runs"))
@@ -280,7 +280,7 @@ def test_a_stream_with_other_data_beside_it_is_refused(tmp_path: Path) -> None:
     (pool / "dataset.json").write_text(json.dumps(about))
     options = ("--dataset", str(data), "--unlabeled", str(pool), "--method", "fixmatch", "--protocol", "external-v1")
     done = plan(*options, "--runs", str(tmp_path / "runs"))
-    assert "3.heic: an image of a kind that is not decoded" in done.out + done.err
+    assert "3.heic: an image in a format that is not supported" in done.out + done.err
     (pool / "dataset.json").write_text(json.dumps({**about, "ignore": ["*.heic"]}))
     done = plan(*options, "--runs", str(tmp_path / "runs"))
     assert done.code == 0, done.err

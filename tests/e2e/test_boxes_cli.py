@@ -43,7 +43,7 @@ def test_faces_are_looked_for_once_and_counted(boxless: Path) -> None:
 def test_a_set_with_boxes_needs_none(patterns: Path) -> None:
     pytest.importorskip("skimage")
     done = call("boxes", str(patterns))
-    assert (done.code, done.out) == (0, "every image of 'patterns' has a box; there is nothing to look for\n")
+    assert (done.code, done.out) == (0, "every image of 'patterns' has a box; there is nothing to do\n")
 
 
 def test_a_cell_says_what_stands_formissing_boxes(boxless: Path, registry: Registry) -> None:

@@ -34,8 +34,8 @@ def test_help_and_lists_import_nothing_heavy(command: list[str]) -> None:
 @pytest.mark.parametrize(
     ("redirection", "code", "words"),
     [
-        ("| true", 1, "the output cannot be written: Broken pipe"),
-        (">/dev/full", 1, "the output cannot be written: No space left on device"),
+        ("| true", 1, "cannot write the output: Broken pipe"),
+        (">/dev/full", 1, "cannot write the output: No space left on device"),
         (">&-", 2, "standard output is closed"),
         (">/dev/full 2>/dev/full", 1, ""),
         ("2>&-", 0, ""),

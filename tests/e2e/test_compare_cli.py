@@ -4,7 +4,7 @@ import pytest
 
 from ferbench.cli.main import main
 from ferbench.records.cell import Budget
-from tests.unit.records.factory import make_cell, write_record
+from tests.unit.records.factory import make_cell, write_failure, write_record
 
 
 @pytest.fixture
@@ -71,6 +71,14 @@ def test_other_splits_are_refused(runs, capsys):
 def test_an_unknown_row_is_answered_with_the_nearest(runs, capsys):
     assert main(["compare", "fixmach", "supervised@strong"]) == 2
     assert "did you mean 'fixmatch'?" in capsys.readouterr().err
+
+
+def test_a_row_that_has_not_finished_is_not_suggested(runs, capsys):
+    write_failure(runs, make_cell("flexmatch"))
+    assert main(["compare", "flexmatch", "supervised@strong"]) == 2
+    message = capsys.readouterr().err
+    assert "no finished record of 'flexmatch'" in message and "it has fixmatch, supervised@strong" in message
+    assert "did you mean 'flexmatch'" not in message
 
 
 def test_a_folder_of_several_rows_is_refused(runs, capsys):

@@ -144,7 +144,8 @@ def test_a_dry_run_checks_the_executor_and_its_devices(ferbench: Ferbench, patte
         (["--per-device", "2"], ["--executor-option per_device", "it has none"]),
         (["--executor", "local", "--executor-option", "slots=2"], ["--executor-option slots", "it has per_device"]),
         (["--device", "gpu"], ["--device gpu"]),
-        (["--device", "cuda:0-99"], ["--device cuda:0-99", "this machine has"]),
+        (["--executor", "local", "--device", "cuda:0-99"], ["--device cuda:0-99", "this machine has"]),
+        (["--device", "cuda:0-99"], ["--device cuda:0-99", "one device", "--executor local"]),
     ):
         refused = ferbench(*dry, *more)
         assert refused.returncode == 2 and refused.stderr.count("\n") == 1, refused.stderr
@@ -158,7 +159,7 @@ def test_a_dry_run_checks_the_executor_and_its_devices(ferbench: Ferbench, patte
         ("executor = 3", ["[run] and [executor]"]),
         ("[executor]\nslots = 2", ["--executor-option slots"]),
         ("[run.executor-option]\na = 1\n[executor]\na = 2", ["keep one"]),
-        ("[exectuor]\nslots = 2", ["'exectuor'", "[executor]"]),
+        ("[exectuor]\nslots = 2", ["[exectuor]", "'executor'"]),
     ],
 )
 def test_a_file_with_a_wrong_table_of_the_executor_is_refused(

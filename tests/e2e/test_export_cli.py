@@ -54,7 +54,7 @@ def test_an_exported_file_that_was_changed_is_refused(record: Path, ferbench: Fe
     with safe_open(path, framework="pt") as file:
         metadata = file.metadata()
     save_file({name: value + 1 for name, value in load_file(path).items()}, path, metadata)
-    with pytest.raises(DataError, match="not as it was exported"):
+    with pytest.raises(DataError, match="changed since it was exported"):
         api.load_model(path)
 
 

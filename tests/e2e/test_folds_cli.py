@@ -53,5 +53,5 @@ def test_bad_input_is_one_line_with_its_remedy(patterns: Path, tmp_path: Path) -
     assert "--seed 10: protocol 'subject-folds-v1'" in beyond.err
     few = call(*FOLDS, "--dataset", str(patterns), "--runs", str(tmp_path / "runs"))
     assert (few.code, few.err.count("\n")) == (4, 1)
-    assert "'patterns': 7 subjects" in few.err
+    assert "'patterns': only 7 subjects" in few.err
     assert not (tmp_path / "runs").exists()

@@ -14,6 +14,8 @@ REPORTED = Path(__file__).parents[2] / "leaderboard" / "reported"
 @pytest.fixture
 def board(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    # The records are not of the built-in images, which another test may have packed.
+    monkeypatch.setenv("FERBENCH_CACHE", str(tmp_path / "cache"))
     root = tmp_path / "leaderboard" / "records"
     for seed in range(2):
         write_record(root, make_cell("supervised", seed), skill=1.5)
@@ -79,10 +81,11 @@ def test_no_folder_of_records_is_a_usage_error(board, capsys):
 
 def test_a_folder_of_overrides_alone_is_told_apart_from_an_empty_one(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("FERBENCH_CACHE", str(tmp_path / "cache"))  # the records are not of data on this machine
     for seed in range(2):
         write_record(tmp_path / "runs", make_cell("fixmatch", seed, overrides={"protocol": {"steps": 60}}))
     assert main(["leaderboard", "build", "--runs", "runs", "--out", "tables"]) == 0
-    text = "2 records: none in a table, 2 not standard, which only --include-nonstandard shows"
+    text = "2 records: none in a table, 2 not standard, shown only with --include-nonstandard"
     assert text in capsys.readouterr().out
     assert text in (tmp_path / "tables" / "leaderboard.md").read_text()
 

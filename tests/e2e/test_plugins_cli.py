@@ -50,7 +50,7 @@ CULPRITS = {
     "ferbench-twin-a": ("also registered by ferbench-twin-b 1.0", "uninstall one of them"),
     "ferbench-twin-b": ("also registered by ferbench-twin-a 1.0", "uninstall one of them"),
     "ferbench-future": ("version 99 of the plugin contract", "upgrade ferbench"),
-    "ferbench-heavy": ("imports pandas", "import them in the modules that its targets name"),
+    "ferbench-heavy": ("imports pandas", "modules of its targets"),
 }
 
 

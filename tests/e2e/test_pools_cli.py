@@ -46,7 +46,7 @@ def test_an_archive_cut_short_stops_or_goes_on_as_asked(patterns: Path, tmp_path
     arguments = ("--dataset", str(patterns), "--unlabeled", str(folder), "--runs", str(tmp_path / "runs"), *SMALL)
     stopped = call("run", *arguments)
     assert stopped.code == 4
-    assert "0.tar, record after 000004.jpg: the file is cut short" in stopped.err
+    assert "0.tar, record after 000004.jpg: the file is truncated" in stopped.err
     assert "Traceback" not in stopped.err
     describe(folder, "webdataset", name="torn", on_bad_record="skip")
     gone_on = call("run", *arguments)

@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import os
+import shutil
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -96,6 +97,31 @@ def test_what_cannot_be_read_is_named_and_the_others_go_on(
     assert "0.png" in shown.stdout
 
 
+def test_photos_of_other_formats_and_odd_lines_of_lists_are_named(
+    record: Path, pictures: Path, ferbench: Ferbench
+) -> None:
+    (pictures / "IMG_1.HEIC").write_bytes(b"\0\0\0\x18ftypheic")
+    (pictures / "nul.csv").write_bytes(b"path\n0\0.png\n0.png\n")
+    (pictures / "none.csv").write_text("path\n")
+    (pictures / "latin.csv").write_bytes(b"path\n0.png\nh\xe9.png\n")
+    shown = ferbench("predict", str(record), *(str(pictures / n) for n in ("", "nul.csv", "none.csv", "latin.csv")))
+    assert shown.returncode == 4
+    heic, nul, none, latin, last = shown.stderr.splitlines()
+    assert heic.endswith("IMG_1.HEIC: an image in a format that is not supported; convert it to PNG")
+    assert nul.endswith("nul.csv:2: the path contains a null byte")
+    assert none.endswith("none.csv: no path below the header")
+    assert latin.count("latin.csv") == 1 and "line 3: not UTF-8" in latin
+    assert "4 images of 12 without a prediction" in last and shown.stdout.count("0.png") == 3
+
+
+def test_a_name_that_is_not_utf_8_is_the_same_name_in_json(record: Path, pictures: Path, ferbench: Ferbench) -> None:
+    path = pictures / os.fsdecode(b"\xff.png")
+    path.write_bytes((pictures / "0.png").read_bytes())
+    shown = ferbench("predict", str(record), str(pictures), "--out", "out.JSON", cwd=pictures)
+    assert (shown.returncode, shown.stderr) == (0, "")
+    assert str(path) in [one["image"] for one in json.loads((pictures / "out.JSON").read_text())["predictions"]]
+
+
 def test_names_of_files_are_text_in_every_format(record: Path, pictures: Path, ferbench: Ferbench) -> None:
     content = (pictures / "0.png").read_bytes()
     names = ["=1+1.png", "<script>alert(1)<!--.png", "\x1b[31mred.png"]
@@ -115,13 +141,38 @@ def test_names_of_files_are_text_in_every_format(record: Path, pictures: Path, f
     assert "\x1b" not in ferbench("predict", str(record), *names, cwd=pictures).stdout
 
 
+def test_names_of_classes_are_text_too(
+    record: Path, patterns: Path, pictures: Path, ferbench: Ferbench, tmp_path: Path
+) -> None:
+    shutil.copytree(record.parent, tmp_path / "foreign")
+    path = tmp_path / "foreign" / "record.json"
+    path.write_text(path.read_text().replace('"sadness"', '"=1+1\\u001b[31m"'))
+    odd = "=1+1 [31m"
+    for what in ([str(pictures)], ["--dataset", str(patterns), "--split", "train"]):
+        assert ferbench("predict", str(path), *what, "--out", "out.csv").returncode == 0
+        predicted = set(pd.read_csv(tmp_path / "out.csv")["predicted"])
+        assert predicted <= {"neutral", "happiness", f"'{odd}"} and f"'{odd}" in predicted
+    assert f"p_{odd}" in ferbench("predict", str(path), str(pictures), "--format", "csv").stdout
+    assert odd in ferbench("predict", str(path), str(pictures)).stdout
+
+
+@pytest.mark.parametrize("size", [(3000, 1), (1, 3000), (1, 1)])
+def test_a_picture_of_any_shape_is_searched_for_faces(
+    record: Path, tmp_path: Path, ferbench: Ferbench, size: tuple[int, int]
+) -> None:
+    pytest.importorskip("skimage")
+    Image.new("RGB", size).save(tmp_path / "line.png")
+    shown = ferbench("predict", str(record), "line.png", "--faces")
+    assert shown.returncode == 4 and "line.png: no face was found in it" in shown.stderr
+
+
 def test_faces_are_found_and_cut(record: Path, tmp_path: Path, ferbench: Ferbench) -> None:
     data = pytest.importorskip("skimage.data")
     Image.fromarray(data.astronaut()).save(tmp_path / "photo.png")
     Image.effect_noise((90, 60), 40).save(tmp_path / "noise.png")
     shown = ferbench("predict", str(record), "noise.png", "photo.png", "--faces", "--format", "json")
     assert shown.returncode == 4
-    assert "noise.png: no face is found in it" in shown.stderr
+    assert "noise.png: no face was found in it" in shown.stderr
     (only,) = json.loads(shown.stdout)["predictions"]
     x0, y0, x1, y1 = only["face"]
     # the face of that picture lies about (224, 120) and is some 100 pixels wide
@@ -168,11 +219,13 @@ def test_another_split_and_one_that_is_not_there(
 @pytest.mark.parametrize(
     ("words", "code", "text"),
     [
-        ([], 2, "one of the two"),
-        (["0.png", "--dataset", "x"], 2, "one of the two"),
+        ([], 2, "name either images"),
+        (["0.png", "--dataset", "x"], 2, "name either images"),
         (["0.png", "--out", "x.txt"], 2, ".csv, .json or .html"),
         (["0.png", "--out", "x.csv", "--format", "table"], 2, ".csv, .json or .html"),
         (["--dataset", "x", "--out", "x.json"], 2, "--out FILE.csv or --out FILE.parquet"),
+        (["0.png", "--out", "/proc/said.csv"], 4, "cannot write /proc/said.csv"),
+        (["0.png", "--split", "train"], 2, "--split train: images have no splits"),
         (["--dataset", "x"], 2, "--out FILE.csv or --out FILE.parquet"),
     ],
 )

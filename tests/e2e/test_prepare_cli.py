@@ -129,8 +129,8 @@ def test_damage_is_left_out_and_counted_where_that_is_asked_for(tmp_path: Path, 
     assert "1 damaged or missing images are left out" in done.err
     assert "119 images" in done.out
     card = (own_cache / "prepared" / "my-faces" / "card.html").read_text()
-    assert "1 entries give no image and are left out" in card
-    assert "these 8 bytes are no image" in card
+    assert "1 entries could not be used and are omitted" in card
+    assert "these 8 bytes are not an image" in card
 
 
 def test_images_in_two_splits_are_found(tmp_path: Path, own_cache: Path) -> None:
@@ -145,7 +145,7 @@ def test_images_in_two_splits_are_found(tmp_path: Path, own_cache: Path) -> None
     found = {(row["id"], row["other_id"], row["bits"]) for row in rows}
     assert ("test/neutral/copy.png", "train/neutral/000.png", "") in found
     assert ("test/fear/mirrored.png", "train/fear/002.png", "0") in found
-    assert "images stand in two splits" in done.err
+    assert "images are in two splits" in done.err
 
 
 def test_a_check_decodes_everything_and_keeps_nothing(tmp_path: Path, own_cache: Path) -> None:
@@ -158,7 +158,7 @@ def test_a_check_decodes_everything_and_keeps_nothing(tmp_path: Path, own_cache:
         (root / "train" / "neutral" / f"{number:03d}.png").write_bytes(b"no image")
     done = prepare(root, "--check")
     assert done.code == 4
-    assert len(re.findall(r"\d{3}\.png \(.*\): these 8 bytes are no image", done.out)) == 30
+    assert len(re.findall(r"\d{3}\.png \(.*\): these 8 bytes are not an image", done.out)) == 30
     assert "30 entries give no image" in done.err
     assert call("run", "--method", "fixmatch", "--dataset", "my-faces", "--ratio", "0.2").code == 2
 
@@ -195,8 +195,8 @@ def test_text_of_strangers_is_escaped_on_the_card(tmp_path: Path, own_cache: Pat
 @pytest.mark.parametrize(
     ("arguments", "code", "text"),
     [
-        (("prepare", "synthfaces", "--root", "."), 2, "brings its images along"),
-        (("prepare", "image-folder", "--root", "."), 2, "say with --name"),
+        (("prepare", "synthfaces", "--root", "."), 2, "includes its images"),
+        (("prepare", "image-folder", "--root", "."), 2, "with --name"),
         (("prepare", "image-folder", "--root", ".", "--name", "My Faces"), 2, "lower-case letters"),
         (("prepare", "image-folder", "--root", ".", "--name", "../x"), 2, "lower-case letters"),
         (("prepare", "image-folder", "--root", ".", "--name", "synthfaces"), 2, "belongs to an installed dataset"),
@@ -222,7 +222,7 @@ def test_a_damaged_registration_says_to_prepare_again(tmp_path: Path, own_cache:
     (own_cache / "prepared" / "my-faces" / "source.json").write_text('{"name": "my-faces"}')
     done = call("run", "--method", "supervised", "--dataset", "my-faces", "--ratio", "0.5", "--dry-run")
     assert done.code == 4
-    assert "prepare 'my-faces' again" in done.err
+    assert "`ferbench prepare` for 'my-faces' again" in done.err
 
 
 def test_a_folder_of_the_same_name_where_it_runs_does_not_hide_the_set(
@@ -255,14 +255,14 @@ def test_the_cache_may_not_lie_in_the_source(tmp_path: Path, monkeypatch: pytest
     root = write_faces(tmp_path / "faces")
     monkeypatch.setenv("FERBENCH_CACHE", str(root / "cache"))
     done = prepare(root)
-    assert (done.code, "is within --root" in done.err) == (2, True)
+    assert (done.code, "is inside --root" in done.err) == (2, True)
     assert not (root / "cache").exists()
 
 
 def test_a_root_whose_name_is_no_text_is_refused(tmp_path: Path) -> None:
     root = write_faces(Path(os.fsdecode(os.fsencode(tmp_path) + b"/f\xffaces")))
     done = prepare(root)
-    assert (done.code, "the name of this folder is no printable text" in done.err) == (4, True)
+    assert (done.code, "the name of this folder is not printable text" in done.err) == (4, True)
 
 
 def test_lists_name_whole_paths(tmp_path: Path, own_cache: Path) -> None:

@@ -84,7 +84,7 @@ def test_the_same_name_with_other_images_gives_no_faces(ferbench: Ferbench, fini
     ensure_packed(ParquetDataset(other), 16)  # at a size that is not the protocol's the report itself packs nothing
     shown = ferbench("report", str(finished), "--dataset", str(other), "--out", "page.html")
     assert shown.returncode == 0
-    assert "not the one of the record" in PageReader((tmp_path / "page.html").read_bytes()).text
+    assert "not the record's" in PageReader((tmp_path / "page.html").read_bytes()).text
 
 
 def test_a_failed_run_is_reported(ferbench: Ferbench, tmp_path: Path) -> None:
@@ -109,7 +109,7 @@ def test_several_runs_are_listed(ferbench: Ferbench, tmp_path: Path) -> None:
         (["nowhere"], 2, "nowhere"),
         (["."], 2, "no record.json"),
         (["record.json"], 5, "record.json: "),
-        (["record.json", "--out", "record.json"], 2, "ending .html"),
+        (["record.json", "--out", "record.json"], 2, "must end in .html"),
     ],
 )
 def test_errors_are_one_line_with_their_exit_code(

@@ -1,40 +1,22 @@
 """The report and the page of predictions in a headless Chromium: nothing is cut off, nothing is loaded, axe agrees."""
 
-import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.support.browser import IN_BROWSER, axe
 from tests.support.command import succeed
 from tests.support.tiny_run import tiny_run
 from tests.unit.reporting.samples import write_run
 
-sync_api = pytest.importorskip("playwright.sync_api", reason="pip install -e '.[browser]'")
-axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="pip install -e '.[browser]'")
-
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 CUT_OFF = """() => [...document.querySelectorAll("td, th, svg, img, figure")]
     .filter(part => part.getClientRects().length && part.getBoundingClientRect().right > innerWidth + 1)
     .map(part => part.outerHTML.slice(0, 80))"""
 SMALLEST = """() => Math.min(...[...document.querySelectorAll("svg text")]
     .filter(text => text.getClientRects().length).map(text => text.getBoundingClientRect().height))"""
 
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.slow,
-    pytest.mark.process,
-    pytest.mark.skipif(CHROMIUM is None, reason="there is no chromium on the path"),
-]
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield browser
-        browser.close()
+pytestmark = IN_BROWSER
 
 
 @pytest.fixture(scope="module")

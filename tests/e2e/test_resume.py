@@ -83,7 +83,7 @@ def test_a_lost_terminal_and_a_scheduler_let_it_save(patterns: Path, tmp_path: P
     process.send_signal(number)
     out, _ = process.communicate()
     assert process.returncode == 130
-    assert "goes on from there" in out
+    assert "continues from there" in out
     assert list((tmp_path / "runs").rglob("checkpoint.safetensors"))
 
 
@@ -93,7 +93,7 @@ def test_ctrl_c_saves_and_exits_130_and_workers_die_with_their_parent(patterns: 
     process.send_signal(signal.SIGINT)
     out, _ = process.communicate()
     assert process.returncode == 130
-    assert "goes on from there" in out
+    assert "continues from there" in out
     assert list((tmp_path / "runs").rglob("checkpoint.safetensors"))
 
     process = start(patterns, tmp_path / "runs")

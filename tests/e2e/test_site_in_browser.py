@@ -2,7 +2,6 @@
 
 import itertools
 import re
-import shutil
 from pathlib import Path
 
 import pandas as pd
@@ -12,22 +11,12 @@ from ferbench.cli.main import main
 from ferbench.leaderboard.site.pages import make_pages
 from ferbench.leaderboard.tables import make_board
 from ferbench.records.frame import frame_of
+from tests.support.browser import IN_BROWSER, NARROW, WIDE, axe
 from tests.unit.records.factory import make_cell, make_history, make_predictions, make_record
 
-sync_api = pytest.importorskip("playwright.sync_api", reason="pip install -e '.[browser]'")
-axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="pip install -e '.[browser]'")
-
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 RECORDS = Path(__file__).parents[2] / "leaderboard"
-NARROW = {"width": 420, "height": 800}
-WIDE = {"width": 1280, "height": 900}
 
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.slow,
-    pytest.mark.process,
-    pytest.mark.skipif(CHROMIUM is None, reason="there is no chromium on the path"),
-]
+pytestmark = IN_BROWSER
 
 
 @pytest.fixture(scope="module")
@@ -37,14 +26,6 @@ def site(tmp_path_factory):
     words = ["--records", str(RECORDS / "records"), "--board", str(RECORDS), "--out", str(out), "--edition", "1.0"]
     assert main(["leaderboard", "site", *words, "--since", str(RECORDS / "leaderboard.json")]) == 0
     return out
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield browser
-        browser.close()
 
 
 @pytest.fixture

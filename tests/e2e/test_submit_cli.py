@@ -78,7 +78,7 @@ def test_a_row_goes_to_a_branch_with_the_text_of_the_request(clone: Path) -> Non
         call("leaderboard", "check", "--records", "clone/leaderboard/records", "--out", "clone/leaderboard").code == 5
     )
     git("checkout", "--quiet", "ours", "--force", at=clone)
-    assert submitted() == (2, "error: clone has all of these records already; there is nothing to submit\n")
+    assert submitted() == (2, "error: clone already has all of these records; there is nothing to submit\n")
 
 
 @pytest.mark.slow
@@ -102,12 +102,12 @@ def test_what_does_not_stand_is_named_with_the_reason_and_makes_no_branch(clone:
         f"fixmatch/small-resnet_16/seed{seed}": reasons.pop(f"fixmatch/small-resnet_16/seed{seed}") for seed in SEEDS
     }
     assert "accuracy" in row.pop("fixmatch/small-resnet_16/seed1")
-    assert set(row.values()) == {"its row lacks what stands of seed 1, 3; run all seeds of ratio-v1"}
+    assert set(row.values()) == {"its row has no accepted record of seed 1, 3; run all seeds of ratio-v1"}
     assert sorted(reason.partition(";")[0] for reason in reasons.values()) == [
         "it ended as 'failed'",
         "it is not standard (overrides protocol.steps=60)",
     ]
-    assert "none can stand" in out
+    assert "none can be accepted" in out
     assert git("branch", at=clone) == "* main"
     assert not Path("pull-request.md").exists()
 
@@ -117,9 +117,9 @@ def test_a_clone_must_be_one_and_clean_and_the_branch_new(clone: Path) -> None:
     assert submitted("--branch", "a..b")[0] == 2
     (clone / "note").write_text("unfinished")
     code, out = submitted()
-    assert code == 2 and "not committed" in out
+    assert code == 2 and "uncommitted" in out
     done = call("leaderboard", "submit", "runs", "--into", "runs")
-    assert done.code == 2 and "no clone" in done.err
+    assert done.code == 2 and "not a clone" in done.err
 
 
 def test_records_and_other_files_are_two_requests(clone: Path) -> None:

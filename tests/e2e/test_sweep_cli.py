@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -9,10 +10,12 @@ from pathlib import Path
 import psutil
 import pytest
 
-from ferbench.records.plans import read_plans
+from ferbench.records.plans import Plan, read_plans, write_plan
 from ferbench.records.store import RunStore
 from tests.e2e.test_run_cli import SMALL
 from tests.support.command import call, succeed
+from tests.unit.records.factory import make_cell, write_failure, write_record
+from tests.unit.records.test_store import leave
 
 GRID = ("--method", "supervised@weak", "--ratio", "0.1")
 
@@ -59,7 +62,7 @@ def test_in_the_background_it_is_seen_cancelled_and_goes_on(run, tmp_path: Path,
     wait_until(lambda: "step" in call("logs", "seed0", "--runs", str(runs)).out)
     assert counts()["waiting"] == 1
     shown = succeed("cancel", "--runs", str(runs))
-    assert "1 running cell" in shown and "1 will not begin" in shown
+    assert "1 running cell" in shown and "1 will not start" in shown
     wait_until(lambda: not psutil.pid_exists(background[0]) or psutil.Process(background[0]).status() == "zombie")
     assert counts().get("running", 0) == 0
     assert list(runs.rglob("checkpoint.safetensors"))
@@ -71,17 +74,64 @@ def test_in_the_background_it_is_seen_cancelled_and_goes_on(run, tmp_path: Path,
 
 
 @pytest.mark.process
+def test_detach_in_a_file_begins_one_process_which_heeds_an_early_cancel(  # type: ignore[no-untyped-def]
+    run, tmp_path: Path, background: list[int]
+) -> None:
+    runs, config = tmp_path / "runs", tmp_path / "sweep.toml"
+    config.write_text("[run]\ndetach = true\n")
+    begun = run("--seed", "0,1", "--config", str(config))
+    assert begun.code == 0, begun.out + begun.err
+    background.append(int(re.search(r"process (\d+)", begun.out)[1]))  # type: ignore[index]
+    assert "2 will not start" in succeed("cancel", "--runs", str(runs))
+    wait_until(lambda: not psutil.pid_exists(background[0]) or psutil.Process(background[0]).status() == "zombie")
+    (log,) = (runs / ".plans").glob("*.log")
+    assert "continues in the background" not in log.read_text()
+    assert log.read_text().count("interrupted: cancelled") == 2
+    (cells,) = json.loads(succeed("status", "--runs", str(runs), "--json"))["cells"]
+    assert (cells["done"], cells["waiting"]) == (0, 0), "nobody waits for what is cancelled"
+
+
+def test_with_nothing_to_run_nothing_goes_to_the_background(run, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    assert run("--seed", "0", "--executor", "inline", steps=2).code == 0
+    shutil.rmtree(tmp_path / "runs" / ".plans")
+    again = run("--seed", "0", "--executor", "inline", "--detach", steps=2)
+    assert again.code == 0, again.err
+    assert "1 cached, 0 to run" in again.out and "background" not in again.out
+
+
+@pytest.mark.process
 def test_failures_are_tried_again_and_chosen_alone(run, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
     (tmp_path / "runs").mkdir()
     failed = run("--seed", "0", "--init", "scratch", "--timeout", "0.001")
     assert failed.code == 1
     missing = run("--seed", "0,1", "--only", "missing")
     assert "0 cached, 1 to run" in missing.out, missing.out + missing.err
+    looked = run("--seed", "0,1,2", "--only", "failed", "--dry-run")
+    assert "3 cells, 1 to run" in looked.out and looked.out.count("left out") == 1
     only = run("--seed", "0,1", "--only", "failed")
     assert "1 cached, 1 to run" in only.out
     assert only.code == 0
     assert "about" in run("--seed", "2,3", "--limit", "1").out  # what it costs, by the records that are there
     assert [len(plan.cells) for plan in read_plans(tmp_path / "runs")] == [1, 1, 1]
+
+
+def test_a_result_that_is_out_of_date_is_neither_failed_nor_missing(run, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    assert run("--seed", "0", "--executor", "inline", steps=2).code == 0
+    next((tmp_path / "runs").rglob("history.*")).unlink()  # as one that is not whole, or of other data
+    for only, wanted in (("failed", 0), ("missing", 0)):
+        assert f"1 cell, {wanted} to run" in run("--seed", "0", "--only", only, "--dry-run", steps=2).out
+    assert "1 cell, 1 to run" in run("--seed", "0", "--dry-run", steps=2).out
+
+
+def test_a_run_removes_what_killed_processes_have_left_beside_results(run, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    assert run("--seed", "0", steps=2).code == 0
+    folder = next((tmp_path / "runs").rglob("record.json")).parent
+    before = sorted(folder.rglob("*"))
+    leave(folder)
+    assert run("--seed", "0", "--dry-run", steps=2).code == 0
+    assert (folder / "running.json").exists(), "a dry run writes nothing"
+    assert run("--seed", "0", steps=2).code == 0
+    assert sorted(folder.rglob("*")) == before
 
 
 def test_a_cell_that_nobody_has_is_named(tmp_path: Path) -> None:
@@ -93,6 +143,18 @@ def test_a_cell_that_nobody_has_is_named(tmp_path: Path) -> None:
 
 def test_with_nothing_to_cancel_nothing_is_asked(tmp_path: Path) -> None:
     assert "0 running cells" in succeed("cancel", "--runs", str(tmp_path))
+
+
+def test_what_failed_or_was_interrupted_and_waits_again_is_cancelled_too(tmp_path: Path) -> None:
+    store, cells = RunStore(tmp_path), [make_cell(seed=seed) for seed in range(4)]
+    write_record(tmp_path, cells[0])
+    write_failure(tmp_path, cells[1])
+    with pytest.raises(KeyboardInterrupt), store.lock(cells[2]):
+        raise KeyboardInterrupt
+    write_plan(tmp_path, Plan(command=(), executor="local", slots=1, made_at="", cells=tuple(cells[1:])))
+    assert "3 will not start" in succeed("cancel", "--runs", str(tmp_path))
+    assert [store.is_cancelled(cell) for cell in cells] == [False, True, True, True]
+    assert "0 running, 2 interrupted, 0 waiting" in succeed("status", "--runs", str(tmp_path))
 
 
 def test_a_cancelled_cell_does_not_begin(run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:  # type: ignore[no-untyped-def]

@@ -1,6 +1,8 @@
 """Broken heads, backbones, datasets, views, commands and executors: each breaks one promise of its kind."""
 
 import random
+import threading
+import time
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -13,6 +15,7 @@ from torch import Tensor, nn
 from ferbench.contract.backbone import Backbone, BackboneRequest
 from ferbench.contract.batch import View
 from ferbench.contract.dataset import Damage, Dataset, DatasetInfo, Sample
+from ferbench.contract.events import Notice
 from ferbench.contract.executor import Executor, Job, JobListener
 from ferbench.contract.head import Head, LinearHead, Output
 from ferbench.contract.protocol import Recipe
@@ -249,6 +252,25 @@ class Liar(Executor):
 
     def run(self, jobs: Sequence[Job], progress: JobListener, slots: int) -> list[str]:
         return ["ok"] * len(jobs)
+
+
+class Mute(Executor):
+    """Never returns, and says nothing of its jobs."""
+
+    def run(self, jobs: Sequence[Job], progress: JobListener, slots: int) -> list[str]:
+        if jobs:
+            threading.Event().wait()
+        return []
+
+
+class Endless(Executor):
+    """Does not return for long, and always has something to say."""
+
+    def run(self, jobs: Sequence[Job], progress: JobListener, slots: int) -> list[str]:
+        for _ in range(1000 * len(jobs)):
+            progress(jobs[0], Notice(text="it begins again"))
+            time.sleep(0.02)
+        return []
 
 
 class Short(Executor):

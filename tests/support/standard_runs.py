@@ -4,14 +4,15 @@ from pathlib import Path
 
 import torch
 
-from ferbench.builtin.backbones.small_resnet import SmallResNet
 from ferbench.builtin.protocols import RATIO_V1
 from ferbench.cells.resolve import view_kinds
-from ferbench.contract.backbone import Network
+from ferbench.contract.backbone import Backbone, Network
 from ferbench.contract.batch import MethodInfo
 from ferbench.contract.method import Builders, Method
+from ferbench.contract.protocol import Recipe
 from ferbench.data.load.views import ViewMaker
 from ferbench.discovery.registry import Registry
+from ferbench.execution.build import build_backbone
 from ferbench.training.loop import Training
 from ferbench.training.memory_format import lay_out
 from ferbench.training.run import Run
@@ -32,34 +33,45 @@ def default_method(registry: Registry, name: str) -> Method:
     return method_class(method_class.Config.model_validate(next(iter(method_class.variants.values()))))
 
 
-def standard_run(registry: Registry, name: str, folder: Path) -> Training:
-    """A run of a method as it is by default, with 400 labeled and 4,000 unlabeled images."""
+def standard_run(
+    registry: Registry,
+    name: str,
+    folder: Path,
+    *,
+    recipe: Recipe = RECIPE,
+    device: torch.device = CPU,
+    precision: str = "fp32",
+    pools: tuple[int, int] = (LABELED, UNLABELED),
+) -> Training:
+    """A run of a method as it is by default, with 400 labeled and 4,000 unlabeled images unless `pools` says."""
     torch.manual_seed(0)
     method = default_method(registry, name)
 
-    def backbone() -> SmallResNet:
-        return SmallResNet(int(RECIPE.backbone.partition("/")[2]))
+    def backbone() -> Backbone:
+        return build_backbone(registry, recipe.backbone, recipe.image_size, None)
 
     def network() -> Network:
         body = backbone()
-        return lay_out(Network(body, method.make_head(body.feature_size, len(NAMES))), CPU, RECIPE.image_size)
+        return lay_out(Network(body, method.make_head(body.feature_size, len(NAMES))), device, recipe.image_size)
 
     net = network()
-    info = MethodInfo(NAMES, (57,) * 7, LABELED, UNLABELED, RECIPE.steps, RECIPE.steps // 20, net.backbone.feature_size)
-    method.prepare(Builders(network, backbone, lambda name: len(name)))
+    info = MethodInfo(NAMES, (57,) * 7, *pools, recipe.steps, recipe.steps // 20, net.backbone.feature_size)
+    method.prepare(Builders(network, lambda: backbone().to(device), lambda name: len(name)))
     method.setup(net, info)
-    teacher = Teacher(net, RECIPE.ema_decay, ramp=RECIPE.ema_ramp)
-    method.attach(net, teacher.net, torch.Generator().manual_seed(1), info)
+    for module in (method, net):
+        module.to(device)
+    teacher = Teacher(net, recipe.ema_decay, ramp=recipe.ema_ramp)
+    method.attach(net, teacher.net, torch.Generator(device).manual_seed(1), info)
     kinds = {kind: registry.load("views", kind) for kind in view_kinds(method)}
-    labeled, unlabeled = (random_pool(count, RECIPE.image_size) for count in (LABELED, UNLABELED))
+    labeled, unlabeled = (random_pool(count, recipe.image_size, device) for count in pools)
     task = Task(
         labeled=labeled,
         unlabeled=unlabeled if method.uses_unlabeled else None,
         everything=(lambda: unlabeled) if method.uses_unlabeled else None,
         relabeled=(labeled, unlabeled) if method.uses_unlabeled else None,
-        maker=ViewMaker(RECIPE, net.backbone.mean, net.backbone.std, CPU, kinds),
+        maker=ViewMaker(recipe, net.backbone.mean, net.backbone.std, device, kinds),
         class_names=NAMES,
-        device=CPU,
+        device=device,
     )
-    run = Run(method, teacher, RECIPE, task, info, seed=0)
+    run = Run(method, teacher, recipe, task, info, seed=0, precision=precision)
     return Training(run, folder / "checkpoint.safetensors", StageCache(folder, {}))

@@ -3,18 +3,20 @@
 from dataclasses import replace
 
 from ferbench.contract.batch import Batch
-from ferbench.training.loop import Training, take_step
-from ferbench.training.optimization import learning_rate, set_learning_rates, stage_optimizers
+from ferbench.training.loop import Training
+from ferbench.training.optimization import learning_rate, stage_optimizers
 from ferbench.training.stages import stage_batches
+from ferbench.training.steps import Steps
 
 
 class Stepper:
     """A stage of a run, the first unless another is named, begun."""
 
-    def __init__(self, training: Training, stage: int = 0) -> None:
+    def __init__(self, training: Training, stage: int = 0, kind: type[Steps] = Steps) -> None:
         self.training, self.run, self.planned = training, training.run, training.stages[stage]
         self.optimizers = stage_optimizers(self.run.method, self.planned)
         self.batches = stage_batches(self.run, self.planned)
+        self.steps = kind(self.run, self.planned, self.optimizers, training.log)
         self.run.net.train()
 
     def batch(self, number: int) -> Batch:
@@ -27,9 +29,8 @@ class Stepper:
 
     def step(self, number: int, batch: Batch | None = None) -> None:
         """One step, whole: draw, train, count."""
-        set_learning_rates(self.optimizers, self.planned, number)
         batch = batch or self.batch(number)
-        taken = take_step(self.run, self.planned, number, batch, self.optimizers, self.training.log)
+        taken = self.steps(number, batch)
         numbers = batch.unlabeled.index if batch.unlabeled else None
         self.training.stats.add(number, taken.total, taken.losses, numbers)
         self.training.stats.add_extras(taken.extras)
@@ -37,3 +38,4 @@ class Stepper:
     def with_loss(self, loss) -> None:  # type: ignore[no-untyped-def]
         """Put another loss in the stage's place, such as one that is timed."""
         self.planned = replace(self.planned, stage=replace(self.planned.stage, loss=loss))
+        self.steps = Steps(self.run, self.planned, self.optimizers, self.training.log)

@@ -32,13 +32,13 @@ def until(happens: Callable[[], object]) -> None:
 
 
 def workers(runs: Path) -> list[psutil.Process]:
-    """Processes of this machine that work on the cells of a folder, and their trainers."""
+    """Processes of this machine that work on the cells of a folder, as the cells' own files say."""
     found = []
-    for process in psutil.process_iter():
+    for marker in runs.rglob("running.json"):
         try:
-            line = " ".join(process.cmdline())
-        except psutil.Error:
+            process = psutil.Process(json.loads(marker.read_bytes())["pid"])
+            if process.status() != psutil.STATUS_ZOMBIE and "ferbench" in " ".join(process.cmdline()):
+                found.append(process)
+        except (OSError, ValueError, psutil.Error):
             continue
-        if str(runs) in line and (" worker " in line or "ferbench.execution.trainer" in line):
-            found.append(process)
     return found

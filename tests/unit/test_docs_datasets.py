@@ -34,5 +34,5 @@ def test_the_example_reads_a_folder_and_names_what_is_wrong(tmp_path: Path) -> N
     assert first == Sample("a.png", tmp_path / "a.png", "test", "happiness", subject="p1")
     assert second == Sample("b/c.png", tmp_path / "b" / "c.png", "train", "anger", subject="p2")
     assert isinstance(unknown, Damage) and unknown.record == "labels.csv:4" and "hungry" in unknown.reason
-    assert isinstance(outside, Damage) and outside.record == "labels.csv:5" and "no path below" in outside.reason
+    assert isinstance(outside, Damage) and outside.record == "labels.csv:5" and "not a path below" in outside.reason
     assert dataset.info.name == "our-faces"

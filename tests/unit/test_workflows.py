@@ -41,7 +41,21 @@ def test_no_code_of_a_submitter_meets_a_secret(path: Path) -> None:
         assert "if: github.ref == 'refs/heads/main'" in text
 
 
-def test_only_jobs_of_main_may_write() -> None:
+def test_only_jobs_of_main_and_of_tags_may_write() -> None:
     writers = {path.stem for path in WORKFLOWS if ": write" in path.read_text()}
-    assert writers == {"board", "re-evaluate"}
+    assert writers == {"board", "re-evaluate", "release"}
     assert "pull_request:" not in (ROOT / ".github" / "workflows" / "board.yml").read_text()
+
+
+def test_a_release_is_of_a_tag_and_publishes_what_was_tried_without_a_token() -> None:
+    text = (ROOT / ".github" / "workflows" / "release.yml").read_text()
+    trigger, jobs = text.split("\njobs:\n")
+    assert re.search(r'^on:\n  push:\n    tags: \["v\*"\]\n', trigger, re.MULTILINE)
+    assert "branches" not in trigger and "pull_request" not in trigger and "secrets." not in text
+    build, wheels, publish = re.split(r"(?m)^  \w+:\n", jobs)[1:]
+    assert "make dist" in build and "needs: build" in wheels and "needs: wheels" in publish
+    assert "id-token" not in build + wheels and "environment: release" in publish
+    assert ": write" in publish and publish.count(": write") == 1  # the identity alone, by which the index knows it
+    assert "run:" not in publish and "checkout" not in wheels + publish
+    for python in ("3.11", "3.12", "3.13"):
+        assert f'"{python}"' in wheels

@@ -11,7 +11,7 @@ WIDTHS = (2, 4, 6)
 
 
 class ResidualBlock(nn.Module):
-    """Two 3x3 convolutions of stride 2 with a shortcut (ResNet-D: the shortcut averages before it strides)."""
+    """Two 3x3 convolutions, the first of stride 2, with a shortcut that averages before its stride (ResNet-D)."""
 
     def __init__(self, inputs: int, outputs: int) -> None:
         super().__init__()
@@ -33,7 +33,7 @@ class ResidualBlock(nn.Module):
 class SmallResNet(Backbone):
     """A stem of stride 2 and three residual blocks of stride 2 with 2, 4 and 6 times `width` channels.
 
-    There is no block at the stem's resolution: it would cost half as much as all others together.
+    There is no block at the stem's resolution, because it would cost half as much as all others together.
     """
 
     def __init__(self, width: int) -> None:
@@ -51,12 +51,15 @@ class SmallResNet(Backbone):
 
 
 def build(request: BackboneRequest) -> SmallResNet:
-    """`small-resnet` has width 24; `small-resnet/16` has width 16."""
+    """Build the net of a request: `small-resnet` has width 24, `small-resnet/16` has width 16.
+
+    Raises UsageError for an invalid width or `--init hub`.
+    """
     if isinstance(request.init, str):
-        raise UsageError(f"small-resnet has no weights at a hub (--init {request.init}); name a file or omit --init")
+        raise UsageError(f"small-resnet has no weights on a hub (--init {request.init}); name a file or omit --init")
     variant = request.variant or "24"
     if not (variant.isascii() and variant.isdecimal()) or int(variant) < 4:
-        raise UsageError(f"small-resnet/{variant}: the width must be a whole number from 4; try small-resnet/24")
+        raise UsageError(f"small-resnet/{variant}: the width must be a whole number of at least 4; try small-resnet/24")
     net = SmallResNet(int(variant))
     if request.init is not None:
         net.init_match = load_weights(net, request.init)

@@ -1,4 +1,4 @@
-"""The backbone of the built-in recipes for methods that mask patches: a vision transformer for 48 px on a CPU."""
+"""A small vision transformer for 48 px on a CPU, for methods that mask patches."""
 
 from timm.models.vision_transformer import VisionTransformer
 
@@ -12,19 +12,20 @@ HEAD_SIZE = 32
 
 
 def build(request: BackboneRequest) -> TimmViT:
-    """`small-vit` has width 64; `small-vit/96` has width 96.
+    """Build the net of a request: `small-vit` has width 64, `small-vit/96` has width 96.
 
-    Patches of 8 px, 4 blocks, heads of 32, the mean of the tokens as features. Raises UsageError for a width or an
-    image size that cannot be.
+    It has patches of 8 px, 4 blocks, and heads of size 32; the features are the mean of the tokens. Raises UsageError
+    for an invalid width, an image size that does not fit, or `--init hub`.
     """
     if isinstance(request.init, str):
-        raise UsageError(f"small-vit has no weights at a hub (--init {request.init}); name a file or omit --init")
+        raise UsageError(f"small-vit has no weights on a hub (--init {request.init}); name a file or omit --init")
     variant = request.variant or "64"
     if not (variant.isascii() and variant.isdecimal()) or int(variant) < HEAD_SIZE or int(variant) % HEAD_SIZE:
         raise UsageError(f"small-vit/{variant}: the width must be a multiple of {HEAD_SIZE}; try small-vit/64")
     if request.image_size % PATCH:
         raise UsageError(
-            f"small-vit cuts images into patches of {PATCH} px; image_size {request.image_size} does not fit"
+            f"small-vit cuts images into patches of {PATCH} px, so image_size {request.image_size} must be a multiple "
+            f"of {PATCH}"
         )
     width = int(variant)
     model = VisionTransformer(

@@ -20,7 +20,7 @@ from ferbench.weights import load_weights
 
 
 class TimmBackbone(Backbone):
-    """A timm model without its classifier; images are resized to `input_size` where the architecture fixes it."""
+    """A timm model without its classifier; images are resized to `input_size` if the architecture fixes their size."""
 
     def __init__(self, model: torch.nn.Module, image_size: int, input_size: int | None = None) -> None:
         super().__init__()
@@ -28,7 +28,7 @@ class TimmBackbone(Backbone):
         config: dict[str, Any] = getattr(self.model, "pretrained_cfg", {})
         self.mean = tuple(config.get("mean", self.mean))
         self.std = tuple(config.get("std", self.std))
-        # Some families put a hidden layer before the classifier, so num_features is not what they return.
+        # Some families have a hidden layer before the classifier, so num_features is not the size of their output.
         with torch.no_grad():
             self.feature_size = int(self.eval()(torch.zeros(1, 3, image_size, image_size)).shape[1])
         self.train()
@@ -40,7 +40,7 @@ class TimmBackbone(Backbone):
 
 
 class TimmViT(TimmBackbone, TokenBackbone):
-    """A timm ViT that is built for the images' size."""
+    """A timm ViT that is built for the size of the images."""
 
     model: VisionTransformer
 
@@ -51,7 +51,7 @@ class TimmViT(TimmBackbone, TokenBackbone):
         self.token_size = int(model.embed_dim)
 
     def encode(self, images: Tensor, kept: Tensor) -> Tensor:
-        # What VisionTransformer.forward does before it pools, with the kept patches alone behind the prefix tokens.
+        # Like VisionTransformer.forward before it pools, but with only the kept patches after the prefix tokens.
         model, prefix = self.model, self.model.num_prefix_tokens
         tokens = model._pos_embed(model.patch_embed(images))
         tokens = torch.cat([tokens[:, :prefix], take_tokens(tokens[:, prefix:], kept)], 1)
@@ -70,9 +70,9 @@ def _create(name: str, image_size: int, options: dict[str, Any]) -> tuple[torch.
 
 
 def build(request: BackboneRequest) -> TimmBackbone:
-    """The backbone of a request; raises UsageError for an unknown model, DataError for weights that do not fit."""
+    """Build the net of a request; raises UsageError for an unknown model, DataError for weights that do not fit."""
     if not timm.is_model(request.variant):
-        hint = suggestion(request.variant, timm.list_models())
+        hint = suggestion(request.variant, timm.list_models(), before="timm/")
         raise UsageError(f"backbone 'timm/{request.variant}': timm {timm.__version__} has no such model{hint}")
     options = {"pretrained": request.init == "hub", "num_classes": 0, "in_chans": 3}
     model, input_size = _create(request.variant, request.image_size, options)
@@ -86,14 +86,14 @@ def build(request: BackboneRequest) -> TimmBackbone:
 
 
 def _is_cut_into_patches(model: torch.nn.Module, image_size: int) -> TypeGuard[VisionTransformer]:
-    """Whether a token is a patch of pixels that no other token has seen."""
+    """Whether each token is computed from its own patch of pixels, which no other token sees."""
     if not isinstance(model, VisionTransformer) or type(model.patch_embed) is not PatchEmbed:
         return False
     return all(image_size % side == 0 for side in model.patch_embed.patch_size)
 
 
 def fill(backbone: TimmBackbone, path: Path) -> None:
-    """Initial weights from a file; those of the classifier may be there and are left."""
+    """Load initial weights from a file; tensors of a classifier in it are not used."""
     model = backbone.model
     classifier = getattr(model, "pretrained_cfg", {}).get("classifier") or ()
     names = (classifier,) if isinstance(classifier, str) else classifier
@@ -101,7 +101,7 @@ def fill(backbone: TimmBackbone, path: Path) -> None:
 
 
 def _resized(model: torch.nn.Module, name: str, theirs: Tensor, mine: Tensor) -> tuple[Tensor, str] | None:
-    """Position embeddings of square images of another size, interpolated; None for anything else."""
+    """Interpolate position embeddings of square images of another size; return None for anything else."""
     if name != "pos_embed" or not isinstance(model, VisionTransformer) or theirs.shape[::2] != mine.shape[::2]:
         return None
     prefix = 0 if model.no_embed_class else model.num_prefix_tokens
@@ -109,4 +109,4 @@ def _resized(model: torch.nn.Module, name: str, theirs: Tensor, mine: Tensor) ->
     if not side or side * side + prefix != theirs.shape[1]:
         return None
     made = resample_abs_pos_embed(theirs, new_size=new, num_prefix_tokens=prefix)
-    return made, f"is interpolated from {side}x{side} to {new[0]}x{new[1]} patches, as timm does"
+    return made, f"is interpolated from {side}x{side} to {new[0]}x{new[1]} patches, as in timm"

@@ -1,1 +1,1 @@
-"""Readers of anybody's images: folders of classes, manifests, WebDataset shards, Hugging Face datasets."""
+"""Readers for users' own images: folders of classes, manifests, WebDataset shards, Hugging Face datasets."""

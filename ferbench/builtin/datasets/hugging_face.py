@@ -1,4 +1,4 @@
-"""A dataset that Hugging Face `datasets` loads: saved to disk, a folder that it understands, or one of the hub."""
+"""Reader for datasets that Hugging Face `datasets` loads: saved to disk, in a known layout, or on the hub."""
 
 import json
 import logging
@@ -20,21 +20,21 @@ from ferbench.readers.text import printable, quoted
 
 LABELS = ("label", "labels", "emotion", "expression")
 SEVERAL, STATE = "dataset_dict.json", "state.json"
-"""Files of what `save_to_disk` writes: of several splits, and of each."""
+"""Files written by `save_to_disk`: one for several splits, and one for each split."""
 DATA_FILES = (".parquet", ".arrow", ".csv", ".jsonl", ".tar", ".zip")
 
 
 class LeadsOut(ValueError):
-    """A file that the library would read is none of the root."""
+    """A file that the library would read is outside the root."""
 
 
 class HuggingFace(NamedDataset):
-    """The first Image column, and the label as text or by the *name* of its ClassLabel; other numbers are refused.
+    """Reads the first Image column, and labels as text or by the *name* of their ClassLabel; refuses other numbers.
 
-    The label is in the column `label`, `labels`, `emotion` or `expression`, else in the only ClassLabel, or where the
-    user says. The root is a folder written by `save_to_disk`, a folder that `load_dataset` reads (imagefolder, Parquet,
-    ...), or the name of a set of the hub (`user/name`), which is downloaded. Needs `pip install
-    'ferbench[huggingface]'`.
+    The label is in the column that the user names, else in `label`, `labels`, `emotion` or `expression`, else in the
+    only ClassLabel column. The root is a folder written by `save_to_disk`, a folder that `load_dataset` reads
+    (imagefolder, Parquet, ...), or the name of a dataset on the hub (`user/name`), which is downloaded. It needs
+    `pip install 'ferbench[huggingface]'`.
     """
 
     marks = (SEVERAL, "dataset_info.json", "*-of-*.parquet", "data/*-of-*.parquet")
@@ -50,7 +50,7 @@ class HuggingFace(NamedDataset):
                     yield self.known_class(name)
 
     def source_digest(self) -> str:
-        """Of the folder; of a set of the hub its fingerprints."""
+        """Return the digest of the folder or, for a dataset on the hub, the fingerprints of its splits."""
         if self._is_local:
             return tree_digest(self.folder)
         return " ".join(f"{split} {rows._fingerprint}" for split, rows in sorted(self._splits.items()))
@@ -78,7 +78,7 @@ class HuggingFace(NamedDataset):
             self.account_for_columns(unread, f"the split {split}", read, typed)
 
     def _sample(self, where: str, split: str, row: Mapping[str, Any], column: str, label: str | None) -> Sample:
-        """The sample of a row; without a label it is unlabeled, unless its split is kept apart from training."""
+        """Return the sample of a row; a training image without a label is unlabeled."""
         expression = None if label is None else self.class_of(label)
         named = str(row[self.options.split_column]) if self.options.split_column else split
         found = self.split_of(named)
@@ -102,11 +102,11 @@ class HuggingFace(NamedDataset):
     def _splits(self) -> dict[str, Any]:
         datasets, root = _library(), str(self.root)
         try:
-            _ = self._files  # before any of them is opened
+            _ = self._files  # checks all files before the library opens one
             loaded = datasets.load_from_disk(root) if self._is_saved else datasets.load_dataset(root)
         except LeadsOut as error:
             raise DataError(f"{error}; copy the file itself into {root}") from None
-        except Exception as error:  # of many kinds, of libraries that it calls
+        except Exception as error:  # the library and its dependencies raise many kinds
             cause = _first_cause(error)
             text = f"{type(cause).__name__}: {quoted(str(cause))}"
             raise DataError(f"{root}: Hugging Face datasets cannot load it ({text})") from None
@@ -126,14 +126,14 @@ class HuggingFace(NamedDataset):
 
     @cached_property
     def _files(self) -> list[Path]:
-        """The files of a folder that the library reads; raises LeadsOut where one lies outside the folder."""
+        """The files of a folder that the library reads; raises LeadsOut if one is outside the folder."""
         if not self._is_local:
             return []
         found = _saved_files(self.folder) if self._is_saved else _files_to_load(self.folder)
         return [_inside(self.folder, str(name)) for names in found.values() for name in names]
 
     def _label_columns(self, rows: Any) -> dict[str, list[str]]:
-        """The columns that may hold labels, with the class names of each that has the feature ClassLabel."""
+        """Return the columns that may have labels, each with the names of its ClassLabel, if it has this feature."""
         features = rows.features
         typed = [name for name, feature in features.items() if _class_names(feature)]
         named = [name for name in LABELS if name in features]
@@ -142,7 +142,7 @@ class HuggingFace(NamedDataset):
         return {name: _class_names(features[name]) for name in columns}
 
     def _names_in_rows(self, rows: Any, columns: Mapping[str, list[str]]) -> Iterator[str]:
-        """The labels of the rows, as often as they occur; nothing where all columns have class names anyway."""
+        """Yield the label of every row; nothing if all columns have class names anyway."""
         if all(columns.values()):
             return
         for row in rows.select_columns(list(columns)):
@@ -151,7 +151,7 @@ class HuggingFace(NamedDataset):
                     yield label
 
     def _label(self, row: Mapping[str, Any], columns: Mapping[str, list[str]]) -> str | None:
-        """The first label of a row, None for none; raises ValueError for a number without a name."""
+        """Return the first label of a row, or None; raises ValueError for a number without a name."""
         column = next((column for column in columns if row[column] is not None), None)
         if column is None or row[column] == -1:
             return None
@@ -162,14 +162,14 @@ class HuggingFace(NamedDataset):
             if str(value) in self.options.classes:
                 return str(value)
             text = f"label {value} is a number without a name; give the column the feature ClassLabel"
-            raise UnknownLabel(str(value), f"{text}, or say with --class {value}=CLASS which it is")
+            raise UnknownLabel(str(value), f"{text}, or name its class with --class {value}=CLASS")
         if not 0 <= value < len(names):
-            raise ValueError(f"label {value} is outside the {len(names)} of its ClassLabel (0 to {len(names) - 1})")
+            raise ValueError(f"label {value} is not one of the {len(names)} of its ClassLabel (0 to {len(names) - 1})")
         return names[value]
 
 
 def _saved_files(root: Path) -> dict[str, list[str]]:
-    """The files that a set saved to disk says it has, by the folder of a split; empty where that is the root."""
+    """Return the files that a saved dataset lists, by the folder of each split; the key is empty for the root."""
     folders = _json(root, SEVERAL)["splits"] if (root / SEVERAL).is_file() else [""]
     states = {folder: _json(root, posixpath.join(folder, STATE)) for folder in folders}
     return {
@@ -183,14 +183,14 @@ def _files_to_load(root: Path) -> dict[str, list[str]]:
 
 
 def _json(root: Path, name: str) -> Any:
-    return json.loads(_inside(root, name).read_text("utf-8"))
+    return json.loads(_inside(root, name).read_text("utf-8-sig"))
 
 
 def _inside(root: Path, name: str) -> Path:
-    """A file that the library would read; raises LeadsOut where it lies outside the root."""
+    """Return the path of a file that the library would read; raises LeadsOut if it is outside the root."""
     path = root / name
     if "://" in name:
-        raise LeadsOut(f"{root}: it would read {quoted(name)}")
+        raise LeadsOut(f"{root}: the library would read {quoted(name)}")
     try:
         real(root, path)
     except (OSError, ValueError) as error:
@@ -205,7 +205,7 @@ def _first_cause(error: BaseException) -> BaseException:
 
 
 def _class_names(feature: Any) -> list[str]:
-    """The names of a ClassLabel; empty for another feature."""
+    """Return the names of a ClassLabel; empty for another feature."""
     return list(map(str, getattr(feature, "names", None) or ()))
 
 
@@ -213,8 +213,8 @@ def _library() -> Any:
     try:
         import datasets
     except ImportError:
-        raise UsageError("this needs Hugging Face datasets; pip install 'ferbench[huggingface]'") from None
-    datasets.logging.set_verbosity(logging.CRITICAL)  # what goes wrong is told by an exception as well
+        raise UsageError("this reader needs Hugging Face datasets; run pip install 'ferbench[huggingface]'") from None
+    datasets.logging.set_verbosity(logging.CRITICAL)  # every problem also raises an exception
     return datasets
 
 
@@ -223,7 +223,7 @@ def _image_columns(rows: Any) -> list[str]:
 
 
 def _undecoded(rows: Any, feature: Any) -> Any:
-    """The rows with the bytes of all images, also of those that are not read."""
+    """Return the rows with all image columns as bytes, also those that are not read."""
     for name in _image_columns(rows):
         rows = rows.cast_column(name, feature)
     return rows
@@ -232,13 +232,13 @@ def _undecoded(rows: Any, feature: Any) -> Any:
 def _image_column(rows: Any) -> str:
     if columns := _image_columns(rows):
         return columns[0]
-    raise DataError(f"it has no column of images, but {', '.join(rows.features)}")
+    raise DataError(f"the dataset has no Image column; its columns are {', '.join(rows.features)}")
 
 
 def _downloaded(path: str) -> bytes:
-    """An image file of a set of the hub; raises ValueError for what the library has not put into its caches.
+    """Return the bytes of an image file of a dataset on the hub.
 
-    A row may name any file of this machine.
+    Raises ValueError if the file is not in the library's caches, because a row may name any file of this machine.
     """
     import huggingface_hub
 
@@ -246,4 +246,4 @@ def _downloaded(path: str) -> bytes:
     for cache in (huggingface_hub.constants.HF_HUB_CACHE, config.DOWNLOADED_DATASETS_PATH, config.HF_DATASETS_CACHE):
         with suppress(OSError, ValueError):
             return real(Path(cache), Path(path)).read_bytes()
-    raise ValueError(f"{quoted(path)} is no file that Hugging Face datasets has downloaded")
+    raise ValueError(f"{quoted(path)} is not a file that Hugging Face datasets has downloaded")

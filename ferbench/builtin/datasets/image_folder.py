@@ -1,4 +1,4 @@
-"""`root/<split>/<class>/*.jpg`: the layout of most copies."""
+"""Reader for `root/<split>/<class>/*.jpg`, the most common layout."""
 
 from collections.abc import Iterator
 from contextlib import suppress
@@ -14,10 +14,10 @@ from ferbench.readers.tables import parsed
 
 
 class ImageFolder(NamedDataset):
-    """Folders of splits (train, validation, test, unlabeled) with a folder of each class.
+    """Reads split folders (train, validation, test, unlabeled), each with one folder per class.
 
-    Without folders of splits all images are training images; beside folders of splits no class folder may stand, as its
-    images would belong to no split. Below `unlabeled` images may lie at any depth.
+    Without split folders, every image is used for training. A class folder next to split folders is an error, because
+    its images would belong to no split. Below `unlabeled`, images may be at any depth.
     """
 
     rule = "folders of splits, in them a folder of each class; the folder's name is the label"
@@ -41,12 +41,14 @@ class ImageFolder(NamedDataset):
         classes = [folder.name for folder in folders if self._is_class(folder.name)]
         if found and classes:
             raise DataError(
-                f"{self.folder}: folders of classes ({', '.join(classes)}) stand beside folders of splits "
-                f"({', '.join(folder.name for _, folder in found)}); move them into one of these, such as train"
+                f"{self.folder}: class folders ({', '.join(classes)}) are next to split folders "
+                f"({', '.join(folder.name for _, folder in found)}); move them into a split folder, such as train"
             )
         for folder in folders if found else []:
             if not self.is_split(folder.name):
-                self.account.explain(folder.name, f"beside folders of splits; if it is one, --split {folder.name}=test")
+                self.account.explain(
+                    folder.name, f"next to split folders; if it is a split, add --split {folder.name}=test"
+                )
         return found or [("train", self.folder)]
 
     def _is_class(self, name: str) -> bool:

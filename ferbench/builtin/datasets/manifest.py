@@ -1,4 +1,4 @@
-"""A list of images as CSV or Parquet: `path`, and what is known of each."""
+"""Reader for a list of images as CSV or Parquet: `path`, and any known facts about each image."""
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -16,17 +16,17 @@ FILES = ("manifest.csv", "manifest.parquet")
 BOX = ("x0", "y0", "x1", "y1")
 READ = ("path", "id", "label", "split", "subject", "video", *BOX)
 ROWS = 64
-"""Rows of Parquet that are read together."""
+"""Number of Parquet rows that are read together."""
 Row = Mapping[str, Any]
 Entry = tuple[str, Row] | Damage
 
 
 class Manifest(NamedDataset):
-    """`manifest.csv` or `manifest.parquet` with the columns path, id, label, split, subject, video, x0, y0, x1, y1.
+    """Reads `manifest.csv` or `manifest.parquet`.
 
-    Only `path` must be there. An empty id is the path; an image of several faces has a row with its own id for each.
-    An empty label is none; an empty split is train, or unlabeled without a label; the box is in pixels of the stored
-    image.
+    The columns are path, id, label, split, subject, video, x0, y0, x1, y1; only `path` is required. If the id is empty,
+    it is the path; an image with several faces has one row for each face, with its own id. An empty label means no
+    label. An empty split means train, or unlabeled if there is no label. The box is in pixels of the stored image.
     """
 
     takes = NAMES | COLUMNS
@@ -39,7 +39,7 @@ class Manifest(NamedDataset):
         return parsed(self._accounted(path.name, rows), self._sample)
 
     def _accounted(self, name: str, rows: Iterator[Entry]) -> Iterator[Entry]:
-        """The rows as they are; what stands in columns that are not read goes into the account."""
+        """Yield the rows unchanged, and account for the columns that are not read."""
         unread = None
         for entry in rows:
             if not isinstance(entry, Damage):
@@ -51,7 +51,7 @@ class Manifest(NamedDataset):
             self.account_for_columns(unread, name, {role: there.get(role) for role in ("label", "split")})
 
     def _columns(self, name: str, row: Row) -> UnreadColumns:
-        """Which columns are read for what; raises DataError where one that the user names is not there."""
+        """Find the columns that are read for each role; raises DataError if a column named by the user is missing."""
         said = {role: getattr(self.options, f"{role}_column") for role in ("label", "split", "id")}
         roles = {role: (said.get(role) or role).lower() for role in READ}
         for role, column in said.items():
@@ -64,7 +64,7 @@ class Manifest(NamedDataset):
 
     def _sample(self, row: Row) -> Sample:
         path = below(self.folder, self._text(row, "path"))
-        self.account.use(path)  # whatever is wrong with its row
+        self.account.use(path)  # even if its row is damaged
         label = self.class_of(text) if (text := self._text(row, "label")) else None
         split = self.split_of(text) if (text := self._text(row, "split")) else "train" if label else "unlabeled"
         return Sample(
@@ -87,8 +87,8 @@ class Manifest(NamedDataset):
             if "path" not in names:
                 raise ValueError("it has no column 'path'")
             if len(set(names)) < len(names):
-                raise ValueError("it has a column twice, but for case and spaces")
-            # Texts stay in their dictionary, from which a few bytes can choose one long text a million times.
+                raise ValueError("two of its column names differ only in case or spaces")
+            # Keep texts as dictionary columns: in a small file a million rows can refer to one long text.
             texts = [field.name for field in schema if pyarrow.types.is_string(field.type)]
             table = pyarrow.parquet.ParquetFile(real(self.folder, path), read_dictionary=texts)
             number = 0
@@ -98,7 +98,7 @@ class Manifest(NamedDataset):
                     number += 1
                     yield f"{path.name}, row {number}", row
         except (pyarrow.ArrowException, OSError, ValueError) as error:
-            raise DataError(f"{path}: cannot be read as a manifest ({error}); write it again") from None
+            raise DataError(f"{path}: cannot be read as a manifest ({error}); correct the file") from None
 
     def _text(self, row: Row, role: str) -> str:
         value = row.get(self._there.get(role, role))
@@ -113,7 +113,7 @@ class Manifest(NamedDataset):
 
 
 def _refuse_long_texts(batch: Any) -> None:
-    """Raises ValueError for rows that would decode to far more than they are."""
+    """Raise ValueError for rows that would decode to much more data than they take in the file."""
     import pyarrow
     import pyarrow.compute
 
@@ -121,4 +121,4 @@ def _refuse_long_texts(batch: Any) -> None:
         if pyarrow.types.is_dictionary(column.type) and pyarrow.types.is_string(column.type.value_type):
             longest = pyarrow.compute.max(pyarrow.compute.binary_length(column.dictionary)).as_py() or 0
             if longest > MAX_LINE:
-                raise ValueError(f"it has a text of {longest:,} bytes, and no list has more than {MAX_LINE:,}")
+                raise ValueError(f"it has a text of {longest:,} bytes; at most {MAX_LINE:,} are allowed")

@@ -1,4 +1,4 @@
-"""What readers of anybody's images share: the user names the set, its labels say which classes it has."""
+"""Base class of readers for users' own images: the user names the dataset, and its labels decide its classes."""
 
 import shlex
 from collections.abc import Iterable, Mapping
@@ -6,7 +6,7 @@ from functools import cached_property
 from typing import ClassVar, cast
 
 from ferbench.contract.dataset import EIGHT_CLASSES, DatasetInfo, Sample, SplitName
-from ferbench.readers.classes import class_name, nearest_class
+from ferbench.readers.classes import WORDS, class_name, nearest_class
 from ferbench.readers.columns import NAMELESS, UnreadColumns
 from ferbench.readers.damage import UnknownLabel
 from ferbench.readers.layout import LayoutReader
@@ -19,14 +19,14 @@ COLUMNS = frozenset({"label_column", "split_column", "id_column"})
 
 
 class NamedDataset(LayoutReader):
-    """A set of the user's; its task has all the classes that occur, and is named by their number."""
+    """A user's own dataset; its task has all classes that occur, and the number of classes as its name."""
 
     needs_name: ClassVar[bool] = True
     takes = NAMES
     rule: ClassVar[str]
 
     def found_classes(self) -> Iterable[str]:
-        """The canonical names of the classes that occur, in any order and as often as they do."""
+        """Return the canonical names of the classes that occur, in any order; names may repeat."""
         return (str(sample.label) for sample in self.samples() if isinstance(sample, Sample) and sample.label)
 
     @cached_property
@@ -47,7 +47,7 @@ class NamedDataset(LayoutReader):
     # -- how the copy spells things ----------------------------------------------------------------------------------
 
     def class_of(self, text: str) -> str:
-        """The class that the copy, or the user with `--class`, calls so; raises UnknownLabel with the remedy."""
+        """Return the class for a text in the copy, also by the user's `--class`; raises UnknownLabel with a remedy."""
         try:
             return self.known_class(text)
         except UnknownLabel as error:
@@ -55,22 +55,24 @@ class NamedDataset(LayoutReader):
             option = _option("--class", error.label, nearest or "CLASS")
             if nearest and option:
                 self.account.remedies[option] = None
-            raise UnknownLabel(error.label, f"{error}{option and '; say so with '}{option}") from None
+            known = "" if nearest else f" ({', '.join(dict.fromkeys(WORDS.values()))})"
+            remedy = option and f"; name its class with {option}{known}"
+            raise UnknownLabel(error.label, f"{error}{remedy}") from None
 
     def split_of(self, text: str) -> SplitName:
-        """The split that the copy, or the user with `--split`, calls so; raises UnknownLabel with the remedy."""
+        """Return the split for a text in the copy, also by the user's `--split`; raises UnknownLabel with a remedy."""
         name = text.strip()
         if said := self.options.splits.get(name.lower()):
             return cast(SplitName, said)
         if name.lower() not in SPLITS:
             option = _option("--split", name, "SPLIT")
-            how = f"say with {option}" if option else "write"
-            reason = f"{quoted(name)} is no split; {how}: train, validation, test or unlabeled"
+            how = f"add {option}, where SPLIT is" if option else "write"
+            reason = f"{quoted(name)} is not a split; {how} train, validation, test or unlabeled"
             raise UnknownLabel(name[:MAX_QUOTED], reason)
         return SPLITS[name.lower()]
 
     def is_split(self, text: str) -> bool:
-        """Whether a name is that of a split."""
+        """Whether a text is the name of a split."""
         return text.strip().lower() in self.options.splits or text.strip().lower() in SPLITS
 
     def account_for_columns(
@@ -81,10 +83,10 @@ class NamedDataset(LayoutReader):
         classes: Iterable[str] = (),
         missed: Iterable[str] = (),
     ) -> None:
-        """Say of columns what they are read for, or why they are not.
+        """Account for columns: the role for which each is read, or why it is not read.
 
-        `read` has the column that each of `label` and `split` is read from; `classes` are columns that hold labels by
-        their type, whatever they are called; `missed` are those that look like labels of images that have none.
+        `read` maps `label` and `split` to the column that is read for it, if any. `classes` are columns whose type says
+        that they contain labels, whatever their name. `missed` are columns that look like labels of unlabeled images.
         """
         for role, column in read.items():
             if column:
@@ -92,19 +94,19 @@ class NamedDataset(LayoutReader):
         for name, kind in columns.kinds(self.known_class, self.split_of).items():
             kind, shown = "label" if name in set(classes) else kind, name or NAMELESS
             if kind == "image":
-                self.account.leave("column", shown, "holds images, and this reader takes those of another column")
+                self.account.leave("column", shown, "contains images, but this reader uses another image column")
             elif kind and (not read.get(kind) or name in set(missed)):
-                reason = f"looks like {kind}s, and no column of {where} is read for them"
+                reason = f"looks like {kind}s, but no column of {where} is read for them"
                 self.account.leave("column", shown, reason, f"--{kind}-column {shlex.quote(name)}" if name else "")
             else:
-                self.account.ignore("column", shown, f"no column that is read from {where}")
+                self.account.ignore("column", shown, f"not one of the columns that are read from {where}")
 
     def known_class(self, text: str) -> str:
-        """As `class_of`, for a look at texts that may be no labels: it leaves no remedy."""
+        """Like `class_of`, but for texts that may not be labels: it does not suggest a remedy."""
         return self.options.classes.get(text.strip().lower()) or class_name(text)
 
 
 def _option(flag: str, name: str, meaning: str) -> str:
-    """An option of `prepare` as a shell takes it; empty for a name that cannot be typed."""
+    """Return an option of `prepare`, quoted for a shell; empty if the name cannot be typed."""
     typed = name.isprintable() and 0 < len(name) <= MAX_QUOTED
     return f"{flag} {shlex.quote(f'{name}={meaning}')}" if typed else ""

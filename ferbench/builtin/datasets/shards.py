@@ -1,4 +1,4 @@
-"""Labeled WebDataset shards: tar files whose members share a key, `000001.jpg` and `000001.cls`."""
+"""Reader for labeled WebDataset shards: tar files with members that share a key, `000001.jpg` and `000001.cls`."""
 
 import json
 import tarfile
@@ -21,12 +21,12 @@ from ferbench.readers.text import printable
 LABELS = (".cls", ".txt", ".json")
 KEYS = ("label", "split", "subject", "video")
 MAX_LABEL = 2**16
-"""Bytes of the longest label that is read."""
+"""Size limit of a label member in bytes."""
 
 
 @dataclass
 class Group:
-    """The members of one key: contents by suffix, and what is wrong with one of them."""
+    """The members of one key: their contents by suffix, and a problem, if any."""
 
     key: str = ""
     parts: dict[str, bytes] = field(default_factory=dict)
@@ -34,10 +34,11 @@ class Group:
 
 
 class Shards(NamedDataset):
-    """`train-00000.tar`, `test-00000.tar`, ...: the split begins the name of the shard.
+    """Reads `train-00000.tar`, `test-00000.tar`, ...: the name of a shard begins with its split.
 
-    The label is the class *name* in `KEY.cls`, in `KEY.txt`, or in `KEY.json` as `label`, where `split`, `subject` and
-    `video` may stand too; a number is refused, as its order is known to nobody. An image without label is unlabeled.
+    The label is the class *name* in `KEY.cls`, in `KEY.txt`, or in `KEY.json` as `label`; the JSON may also have
+    `split`, `subject` and `video`. A number is refused, because nobody knows its class. An image without a label is
+    unlabeled.
     """
 
     takes = NAMES | {"label_column", "split_column"}
@@ -47,7 +48,7 @@ class Shards(NamedDataset):
     def samples(self) -> Iterator[Sample | Damage]:
         shards = files(self.folder, ".tar")
         if not shards:
-            raise DataError(f"{self.folder}: no shard *.tar here, such as train-00000.tar")
+            raise DataError(f"{self.folder}: contains no shard *.tar, such as train-00000.tar; name another --root")
         said = {"label": self.options.label_column, "split": self.options.split_column}
         self._keys = {role: said.get(role) or role for role in KEYS}
         self._unread, self._without_label = (UnreadColumns(self._keys.values()) for _ in range(2))
@@ -55,7 +56,8 @@ class Shards(NamedDataset):
         named = [shard for shard in shards if self.is_split(_start(shard))]
         for shard in shards:
             if named and shard not in named:
-                text = f"begins with no split, beside shards that do; if it is one, --split {_start(shard)}=test"
+                start = _start(shard)
+                text = f"its name does not begin with a split; if '{start}' is one, add --split {start}=test"
                 yield Damage(shard.name, text)
             else:
                 self.account.use(shard, "shard")
@@ -82,12 +84,12 @@ class Shards(NamedDataset):
                     self._take(shard, archive, member, group)
                 yield from self._sample(shard, group, split)
         except BAD_TAR as error:
-            # Of the last key members may be lost: without its label an image would be unlabeled.
+            # The last key may have lost members, and without its label an image would count as unlabeled.
             where = f"{shard.name} from {group.key or 'its beginning'} on"
-            yield Damage(where, f"{error}; what follows cannot be read")
+            yield Damage(where, f"{error}; the rest of the shard cannot be read")
 
     def _take(self, shard: Path, archive: tarfile.TarFile, member: tarfile.TarInfo, group: Group) -> None:
-        """Add a member to its group, or say why it is not read."""
+        """Add a member to its group, or account for why it is not read."""
         where, suffix = f"{shard.name}/{member.name}", _suffix(member.name)
         if not member.isfile():
             unread = unread_image(member.name)
@@ -99,26 +101,26 @@ class Shards(NamedDataset):
         if not is_image and suffix not in LABELS:
             self._unread_member(where, suffix, content.read(MAX_LABEL))
         elif member.size > (MAX_FILE if is_image else MAX_LABEL):
-            group.problem = f"{suffix} has {member.size} bytes, more than any {'image' if is_image else 'label'}"
+            group.problem = f"{suffix} has {member.size} bytes, too many for {'an image' if is_image else 'a label'}"
         elif suffix in group.parts:
-            group.problem = f"{suffix} stands twice"
+            group.problem = f"{suffix} occurs twice"
         elif is_image and (other := next((one for one in group.parts if one in IMAGE_SUFFIXES), "")):
-            self.account.leave("member", where, f"a second image of its key, beside {other}")
+            self.account.leave("member", where, f"a second image of its key, besides {other}")
         else:
             group.parts[suffix] = content.read()
 
     def _unread_member(self, where: str, suffix: str, content: bytes) -> None:
         if unread_image(where, content[:LOOKED_AT]):
-            self.account.leave("member", where, f"an image, and *{suffix} is not read; one image has one key")
+            self.account.leave("member", where, f"an image, but *{suffix} is not read; give each image its own key")
         elif self._is_label(content):
-            self.account.leave("member", where, f"looks like a label, and *{suffix} is not read; call it .cls")
+            self.account.leave("member", where, f"looks like a label, but *{suffix} is not read; rename it to .cls")
         else:
-            self.account.ignore("member", where, f"no image and no label: *{suffix}")
+            self.account.ignore("member", where, f"neither an image nor a label: *{suffix}")
 
     def _is_label(self, content: bytes) -> bool:
-        """Whether a text is a class, or a JSON object that has one."""
+        """Whether a text is a class, or a JSON object that contains one."""
         with suppress(ValueError):
-            return bool(self.known_class(content.decode()))
+            return bool(self.known_class(content.decode("utf-8-sig")))
         with suppress(ValueError):
             keys = UnreadColumns(())
             keys.look(_json(content))
@@ -149,22 +151,22 @@ class Shards(NamedDataset):
             yield damage_of(where, error)
 
     def _alone(self, where: str, parts: Mapping[str, bytes], about: Mapping[str, Any]) -> None:
-        """Labels without an image of their key."""
+        """Account for labels whose key has no image."""
         for suffix in parts:
             if about.get("label") and (suffix != ".txt" or self._is_label(parts[suffix])):
-                reason = "a label without an image beside it; members of one key must follow each other"
+                reason = "a label without an image; the members of one key must follow each other"
                 self.account.leave("member", f"{where}{suffix}", reason)
             else:
-                self.account.ignore("member", f"{where}{suffix}", f"no image and no label: *{suffix}")
+                self.account.ignore("member", f"{where}{suffix}", f"neither an image nor a label: *{suffix}")
 
     def _about(self, parts: Mapping[str, bytes]) -> dict[str, Any]:
-        """What stands beside an image: the label as a text, or all of it as JSON."""
+        """Return the facts about an image by role, from its label file or its JSON."""
         found = _json(parts[".json"]) if ".json" in parts else {}
         self._unread.look(found)
         about = {role: found.get(key) for role, key in self._keys.items()}
         text = next((suffix for suffix in (".cls", ".txt") if suffix in parts), "")
         if text and not (self.options.label_column and about["label"]):
-            about["label"] = parts[text].decode()
+            about["label"] = parts[text].decode("utf-8-sig")
             self._seen["label"] = f"*{text}"
         if not about["label"]:
             self._without_label.look(found)
@@ -175,21 +177,21 @@ class Shards(NamedDataset):
 
 
 def _start(shard: Path) -> str:
-    """What a shard begins with: its split."""
+    """Return the beginning of a shard's name, which should be its split."""
     return shard.name.partition("-")[0].lower().removesuffix(".tar")
 
 
 def _suffix(name: str) -> str:
-    """What follows the key of a member."""
+    """Return the part of a member's name after its key."""
     _, dot, suffix = name.rpartition("/")[2].partition(".")
     return f"{dot}{suffix}".lower()
 
 
 def _json(content: bytes) -> dict[str, Any]:
     try:
-        about = json.loads(content.decode())
+        about = json.loads(content.decode("utf-8-sig"))
     except RecursionError:
         raise ValueError("its JSON is nested too deeply") from None
     if not isinstance(about, dict):
-        raise ValueError("its JSON is no object")
+        raise ValueError("its JSON is not an object")
     return about

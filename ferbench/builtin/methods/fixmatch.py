@@ -11,15 +11,15 @@ from ferbench.contract.method import Method, MethodConfig
 
 
 class FixMatch(Method):
-    """FixMatch (Sohn et al., NeurIPS 2020, Alg. 1); the weak view of unlabeled images leaves BatchNorm alone."""
+    """FixMatch (Sohn et al., NeurIPS 2020, Alg. 1); weak views of unlabeled images do not change BatchNorm."""
 
     class Config(MethodConfig):
         """FixMatch's options."""
 
-        threshold: float = Field(0.95, ge=0, le=1, description="pseudo-label confidence tau")
-        unlabeled_weight: float = Field(1.0, ge=0, description="lambda_u")
+        threshold: float = Field(0.95, ge=0, le=1, description="smallest confidence of a pseudo-label, tau")
+        unlabeled_weight: float = Field(1.0, ge=0, description="weight of the unlabeled loss, lambda_u")
         align: bool = Field(False, description="scale predictions to the class proportions of the labeled set")
-        align_decay: float = Field(0.99, ge=0, lt=1, description="EMA of the mean prediction, for alignment")
+        align_decay: float = Field(0.99, ge=0, lt=1, description="decay of the mean prediction's EMA, for alignment")
 
     config: Config
     views = Views(labeled={"weak": weak()}, unlabeled={"weak": weak(gradient=False), "strong": strong()})
@@ -32,7 +32,7 @@ class FixMatch(Method):
         labeled, unlabeled = self.forward_views(batch)
         # Cross-entropy on labeled images (Eq. 3)
         supervised = F.cross_entropy(labeled.weak.logits, batch.labels)
-        # Pseudo-labels of weak views (line 4), as far as they are confident
+        # Pseudo-labels of weak views (line 4), masked by their confidence
         confidence, pseudo_label = self.align(unlabeled.weak.probabilities).max(-1)
         mask = (confidence >= self.config.threshold).float()
         # Cross-entropy of strong views against them (Eq. 4)

@@ -1,4 +1,4 @@
-"""What initial weights know already: a row that methods with such weights are measured against."""
+"""The linear probe shows what initial weights already know; methods with such weights are measured against it."""
 
 import torch.nn.functional as F
 
@@ -8,14 +8,14 @@ from ferbench.contract.method import Method, MethodConfig
 
 
 class LinearProbe(Method):
-    """A linear classifier on the features of initial weights, which stay as they are (Alain and Bengio, 2016).
+    """A linear classifier on the features of frozen initial weights (Alain and Bengio, 2016).
 
-    Cross-entropy on weak views of the labeled images alone. The backbone is in evaluation mode throughout. Fine-tuning
-    on the labels alone is `supervised` with the same weights.
+    It is trained by cross-entropy on weak views of the labeled images only. The backbone is always in evaluation mode.
+    For fine-tuning on the labeled images, use `supervised` with the same weights.
     """
 
     class Config(MethodConfig):
-        """There is nothing to choose."""
+        """It has no options."""
 
     views = Views(labeled={"weak": weak()})
     requires = frozenset({"init"})

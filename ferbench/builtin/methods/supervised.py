@@ -1,4 +1,4 @@
-"""The rows that every gain is measured against."""
+"""The supervised rows, against which every gain is measured."""
 
 from typing import ClassVar, Literal
 
@@ -10,10 +10,10 @@ from ferbench.contract.method import Method, MethodConfig
 
 
 class Supervised(Method):
-    """Cross-entropy on the labeled images alone, on weak or on strong views."""
+    """Cross-entropy on the labeled images only, on weak or strong views."""
 
     class Config(MethodConfig):
-        """The view that is trained on."""
+        """The options of supervised training."""
 
         view: Literal["weak", "strong"] = Field("weak", description="view of the labeled images")
 

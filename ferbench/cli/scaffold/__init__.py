@@ -18,9 +18,9 @@ _VERSION = re.compile(r"-v\d+$")
 
 @dataclass(frozen=True)
 class Example:
-    """What a kind's package is made with: what it registers, and how it is used (with `{name}`, as registered).
+    """The parts of a kind's package: what it registers, and how it is used (`{name}` is the registered name).
 
-    Without a `target` it is a class that is named after the plugin.
+    Without a `target` it registers a class that is named after the plugin.
     """
 
     summary: str
@@ -65,14 +65,14 @@ EXAMPLES: Mapping[str, Example] = {
 
 
 def write_plugin(registry: Registry, kind: str, name: str, parent: Path) -> tuple[Path, str]:
-    """Write `parent/ferbench-NAME` and return it with the name that it registers; nothing that exists is touched."""
+    """Write `parent/ferbench-NAME`; return it and the name that it registers. Existing files are not touched."""
     name = name.removeprefix("ferbench-")
     if not _NAME.fullmatch(name) or keyword.iskeyword(name):
         raise UsageError(
             f"plugin name '{name}': use lower-case letters, digits and single hyphens, as in 'soft-labels'; "
             "the first is a letter"
         )
-    # Results name their protocol, so that an edited one needs another name.
+    # Results name their protocol, so an edited protocol needs another name.
     registered = f"{name}-v1" if kind == "protocol" and not _VERSION.search(name) else name
     if registered in registry.entries[f"{kind}s"]:
         owner = registry.entries[f"{kind}s"][registered].distribution

@@ -19,7 +19,7 @@ def matrices(kind: NDArray[np.int64], value: NDArray[np.float64], height: int, w
     """The transform of each draw: (..., 6) int32 from the operation `kind` (...) and its magnitude `value` (...).
 
     x_in = a * x + b * y + c and y_in = d * x + e * y + f in 16.16 fixed point, as `affine_fixed` in Pillow's
-    libImaging/Geometry.c rounds them, the half pixel of the pixel centre included. The floats before rounding are
+    libImaging/Geometry.c rounds them, with the half pixel of the pixel centre included. The floats before rounding are
     those of `Image.rotate` (counter-clockwise degrees about width/2, height/2) and of `Image.transform` with
     (1, v, 0, 0, 1, 0) for ShearX and (1, 0, v * width, 0, 1, 0) for TranslateX. Other operations get the identity.
     """
@@ -37,47 +37,75 @@ def matrices(kind: NDArray[np.int64], value: NDArray[np.float64], height: int, w
     return np.floor(rows * ONE + 0.5).astype(np.int32)
 
 
-def sources(matrix: Tensor, height: int, width: int) -> tuple[Tensor, Tensor]:
-    """Where the pixels of an image come from, of (..., 6) int32 `matrices`, on the same device.
+def affine(rgbx: NDArray[np.uint8], matrix: NDArray[np.int32]) -> None:
+    """Transform contiguous (B, H, W, 4) images in place by (B, 6) `matrices`; pixels from outside become 0.
 
-    Pixel (x, y) comes from (rows[..., y, :] + columns[..., :, x]) >> 16, a pair (x, y) counted from 1, the first pixel
-    of a border of one. rows: (..., 2, H, 1) int32, columns: (..., 2, 1, W) int32.
+    The pixels are copied into the corner of a black square. Its side is the longer side of the image plus a border of
+    one. Coordinates are clamped onto the border, which is cheaper than a mask.
     """
-    of_x, of_y, offset = matrix.unflatten(-1, (2, 3))[..., None].unbind(-2)
-    x = torch.arange(width, device=matrix.device, dtype=torch.int32)
-    y = torch.arange(height, device=matrix.device, dtype=torch.int32)
-    return (of_y * y).add_(offset + ONE)[..., None], (of_x * x)[..., None, :]
-
-
-def affine(pixels: Tensor, rows: Tensor, columns: Tensor) -> None:
-    """Transform contiguous (B, H, W) int32 pixels in place by their `sources`; what comes from outside becomes 0.
-
-    The pixels are copied into the corner of a black square whose side is the longer side and a border of one:
-    coordinates are clamped onto the border, which is cheaper than a mask.
-    """
+    pixels = rgbx.view(np.int32)[..., 0]
     count, height, width = pixels.shape
     side = max(height, width) + 2
-    square = pixels.new_zeros((count, side, side))
+    square = np.zeros((count, side, side), np.int32)
     square[:, 1 : height + 1, 1 : width + 1] = pixels
-    x, y = (rows + columns).bitwise_right_shift_(16).clamp_(0, side - 1).unbind(1)
-    first = torch.arange(0, square.numel(), side * side, device=pixels.device, dtype=torch.int32)
-    index = (x + first[:, None, None]).add_(y, alpha=side)
-    torch.index_select(square.view(-1), 0, index.view(-1), out=pixels.view(-1))
+    of_x, of_y, offset = matrix.reshape(-1, 2, 3, 1).transpose(2, 0, 1, 3)
+    rows = of_y * np.arange(height, dtype=np.int32) + (offset + ONE)
+    columns = of_x * np.arange(width, dtype=np.int32)
+    places = np.add(rows[..., None], columns[:, :, None, :], dtype=np.int32)
+    places >>= 16
+    np.clip(places, 0, side - 1, out=places)
+    index = places[:, 1]
+    index *= side
+    index += places[:, 0]
+    index += np.arange(0, count * side * side, side * side, dtype=np.int32)[:, None, None]
+    pixels[...] = square.ravel().take(index)
+
+
+def shift_rows(rgbx: NDArray[np.uint8], matrix: NDArray[np.int32]) -> None:
+    """The same as `affine`, for matrices that move whole rows, such as ShearX.
+
+    Each row of a result is one contiguous run of memory in a padded array: a black row lies beside each row of the
+    image and above all of them.
+    """
+    pixels = rgbx.view(np.int32)[..., 0]
+    count, height, width = pixels.shape
+    padded = np.zeros((count, height + 1, 2 * width), np.int32)
+    padded[:, 1:, :width] = pixels
+    of_y, offset = matrix.reshape(-1, 2, 3).transpose(2, 1, 0)[1:, :, :, None]
+    x, y = (of_y * np.arange(height, dtype=np.int32) + offset) >> 16  # where the first pixel of each row comes from
+    start = (y + 1) * (2 * width) + x.clip(-width, width)
+    start[(y < 0) | (y >= height)] = 0
+    start += np.arange(0, padded.size, padded[0].size, dtype=np.int32)[:, None]
+    memory = torch.from_numpy(padded).view(-1)
+    runs = memory.as_strided((memory.numel() - width + 1, width), (1, 1))  # every run of `width` pixels in the array
+    out = torch.from_numpy(pixels).view(-1, width)
+    torch.index_select(runs, 0, torch.from_numpy(start).view(-1), out=out)
+
+
+def translate(rgbx: NDArray[np.uint8], matrix: NDArray[np.int32]) -> None:
+    """The same as `affine`, for matrices that move all pixels by the same amount."""
+    pixels = rgbx.view(np.int32)[..., 0]
+    height, width = pixels.shape[1:]
+    before = pixels.copy()
+    pixels[...] = 0
+    for image, seen, (dx, dy) in zip(pixels, before, (matrix[:, 2::3] >> 16).tolist(), strict=True):
+        y, x = (slice(max(0, -d), max(0, min(n, n - d))) for d, n in ((dy, height), (dx, width)))
+        image[y, x] = seen[y.start + dy : y.stop + dy, x.start + dx : x.stop + dx]
 
 
 def follow(boxes: Tensor, inverses: Tensor, height: int, width: int) -> Tensor:
     """(B, 4) boxes -> new (B, 4): the smallest box around all four corners after a row of affine operations.
 
-    `inverses` (rounds, B, 2, 3) say where the points of a result come from: x_in = a x + b y + c, in pixels. Clipped to
-    the image; a box that has left it becomes empty at the border.
+    `inverses` (rounds, B, 2, 3) say where the points of a result come from: x_in = a x + b y + c, in pixels. The box is
+    clipped to the image. A box outside the image becomes empty at the border.
     """
     x0, y0, x1, y1 = boxes.unbind(1)
     corners = torch.stack((x0, y0, x1, y0, x0, y1, x1, y1), dim=1).view(-1, 4, 2)
     for inverse in inverses:
-        # A point of the input lies where A p + c leads to it. Rotations and shears keep areas, so that det A is 1.
+        # A point p of the input moves to the point q with A q + c = p. Rotations and shears keep areas, so det A is 1.
         a, b, c, d, e, f = inverse.flatten(1).to(boxes.dtype).unbind(1)
         x, y = corners[..., 0] - c[:, None], corners[..., 1] - f[:, None]
         corners = torch.stack((e[:, None] * x - b[:, None] * y, a[:, None] * y - d[:, None] * x), dim=-1)
     ends = torch.cat((corners.amin(1), corners.amax(1)), dim=1)
-    # Not a tensor of both sizes: to send one to a GPU waits for it.
+    # Two clamps, not a tensor of both sizes: sending such a tensor to a GPU would wait for it.
     return torch.stack((ends[:, 0::2].clamp(0, width), ends[:, 1::2].clamp(0, height)), dim=2).flatten(1)

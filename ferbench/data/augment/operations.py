@@ -1,12 +1,15 @@
-"""The fourteen operations of RandAugment and their magnitudes."""
+"""The fourteen operations of RandAugment, their magnitudes, and a type for what was drawn."""
 
+from dataclasses import dataclass
 from enum import IntEnum
+
+from torch import Tensor
 
 
 class Operation(IntEnum):
-    """An operation. The order puts those that share arithmetic side by side.
+    """An operation. Operations that share arithmetic are neighbours in this order.
 
-    So the five of geometry, and contrast and color, are one piece of a batch sorted by operation.
+    So the five operations of geometry, and also contrast and color, are one slice of a batch sorted by operation.
     """
 
     # geometry
@@ -29,7 +32,7 @@ class Operation(IntEnum):
     IDENTITY = 13
 
 
-# The interval from which each magnitude is drawn uniformly; (0, 0) where the operation has none.
+# The interval from which each magnitude is drawn uniformly; (0, 0) if the operation has none.
 # Source: `augmentation/randaugment.py` in the FixMatch ports of kekmodel, Ada-CM and LEAF.
 MAGNITUDES: dict[Operation, tuple[float, float]] = {
     Operation.ROTATE: (-30, 30),  # degrees, counter-clockwise
@@ -47,3 +50,14 @@ MAGNITUDES: dict[Operation, tuple[float, float]] = {
     Operation.EQUALIZE: (0, 0),
     Operation.IDENTITY: (0, 0),
 }
+
+
+@dataclass(frozen=True)
+class RandAugmentParameters:
+    """RandAugment's operations for each image, round by round; CPU tensors."""
+
+    operation: Tensor  # (rounds, B) int64, values of `Operation`
+    magnitude: Tensor  # (rounds, B) float64, in the unit of `MAGNITUDES`
+
+    def __getitem__(self, part: slice) -> "RandAugmentParameters":
+        return RandAugmentParameters(self.operation[:, part], self.magnitude[:, part])

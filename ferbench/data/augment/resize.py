@@ -1,4 +1,4 @@
-"""From the size that images are stored at to that of the net's input, a batch at a time."""
+"""Resizes a batch from the stored size to the size of the net's input."""
 
 import torch
 import torch.nn.functional as F
@@ -6,10 +6,11 @@ from torch import Tensor
 
 
 def resize(images: Tensor, size: int) -> Tensor:
-    """(B, S, S, C) uint8 -> (B, size, size, C) uint8; the images themselves where they have the size.
+    """(B, S, S, C) uint8 -> (B, size, size, C) uint8. Images that already have the size are returned as they are.
 
-    Bilinear and antialiased, to within one grey level of PIL, whose way torchvision's `Resize` goes: PIL rounds rows
-    before it goes on to columns. In float32 on every device, since PyTorch's kernel for uint8 strays by two levels.
+    Bilinear with antialiasing, within one grey level of PIL (and so of torchvision's `Resize`): PIL rounds after the
+    rows and before the columns. It computes in float32 on every device, since PyTorch's uint8 kernel is off by two
+    levels.
     """
     if images.shape[1] == size:
         return images
@@ -19,5 +20,5 @@ def resize(images: Tensor, size: int) -> Tensor:
 
 
 def resize_boxes(boxes: Tensor, stored: int, size: int) -> Tensor:
-    """(B, 4) boxes in images of `stored` pixels -> where they lie in the same of `size` pixels."""
+    """(B, 4) boxes in images of `stored` pixels -> the same boxes after the images are resized to `size` pixels."""
     return boxes if stored == size else boxes * (size / stored)

@@ -1,28 +1,43 @@
 """The weak view: a random crop with padding and a horizontal flip, as index arithmetic on the whole batch."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from ferbench.data.augment.pixels import check_images, to_device
+from ferbench.data.augment.parcel import send, to_device
+from ferbench.data.augment.pixels import check_images
 
 
 @dataclass(frozen=True)
 class WeakParameters:
-    """What one call of `Weak` does to each image; CPU tensors."""
+    """The crops and flips of `Weak` for each image; CPU tensors."""
 
     dx: Tensor  # (B,) int64, -padding..padding: the crop starts dx pixels right of the image's left border
     dy: Tensor  # (B,) int64, likewise downwards
     flip: Tensor  # (B,) bool: mirrored after the crop
+
+    def __getitem__(self, part: slice) -> "WeakParameters":
+        return WeakParameters(self.dx[part], self.dy[part], self.flip[part])
+
+
+class WeakPlan(NamedTuple):
+    """The crops and flips of B images: arrays on the host, which become tensors on a device."""
+
+    rows: Any  # (B, H) int32, for each row of a view: the index of the first pixel of its source row, over all pixels
+    columns: Any  # (B, W) int32, for each column of a view: the source column
+    row_inside: Any  # (B, H) bool, whether the source row is inside the image
+    column_inside: Any  # (B, W) bool
 
 
 @dataclass(frozen=True)
 class Weak:
     """Crop and flip, drawn per image: torchvision's RandomApply([RandomCrop(size, padding)]), RandomHorizontalFlip.
 
-    What lies outside the image is black, as in RandomCrop's constant padding.
+    Pixels outside the image are black, as in RandomCrop's constant padding.
     """
 
     padding: int = 4  # pixels at the stored image size, on each side
@@ -30,9 +45,9 @@ class Weak:
     flip_probability: float = 0.5
 
     def draw(self, count: int, generator: torch.Generator) -> WeakParameters:
-        """Parameters of `count` images, from the CPU `generator`.
+        """Draw parameters for `count` images from the CPU `generator`.
 
-        The number of values drawn depends on `count` alone, so that options do not shift later draws.
+        The number of values drawn depends only on `count`, so that options do not shift later draws.
         """
         crop = torch.rand(count, generator=generator, dtype=torch.float64) < self.crop_probability
         offsets = torch.randint(-self.padding, self.padding + 1, (2, count), generator=generator)
@@ -43,7 +58,7 @@ class Weak:
     def __call__(
         self, images: Tensor, generator: torch.Generator, boxes: Tensor | None = None
     ) -> tuple[Tensor, Tensor | None]:
-        """Weak views of (B, H, W, 3) uint8 images, and where their (B, 4) boxes then lie."""
+        """Weak views of (B, H, W, 3) uint8 images, and the new places of their (B, 4) boxes."""
         check_images(images)
         count, height, width = images.shape[:3]
         parameters = self.draw(count, generator)
@@ -51,30 +66,50 @@ class Weak:
         return views, None if boxes is None else shift_and_flip(boxes, parameters, height, width)
 
     def apply(self, images: Tensor, parameters: WeakParameters) -> Tensor:
-        """(B, H, W, C) images of any type -> new (B, H, W, C).
+        """(B, H, W, 3) uint8 -> new (B, H, W, 3) uint8."""
+        if images.device.type != "cpu":
+            [plan] = send([prepare([parameters], *images.shape[1:3])], images.device)
+            return gather(images, plan)
+        views = torch.zeros(images.shape, dtype=images.dtype)
+        copy_shifted(images, parameters, views)
+        return views
 
-        A row of a view is a run of memory in the padded batch, so the crop copies rows: a tenth of the time of
-        gathering pixels. The images to be flipped are mirrored on their way into the padded batch, behind the others.
-        """
-        count, height, width, channels = images.shape
-        padding = self.padding
-        padded_height, padded_width = height + 2 * padding, width + 2 * padding
-        order = np.argsort(parameters.flip.numpy(), kind="stable")
-        kept = count - int(np.count_nonzero(parameters.flip.numpy()))
-        source = to_device(torch.from_numpy(order), images.device)
-        padded = images.new_zeros((count, padded_height, padded_width, channels))
-        inside = padded[:, padding : padding + height, padding : padding + width]
-        inside[:kept] = images.index_select(0, source[:kept])
-        inside[kept:] = images.index_select(0, source[kept:]).flip(2)
 
-        dx = np.where(parameters.flip.numpy(), -parameters.dx.numpy(), parameters.dx.numpy())
-        top = np.argsort(order) * padded_height + parameters.dy.numpy() + padding
-        first = top * padded_width + dx + padding
-        start = (first[:, None] + np.arange(0, height * padded_width, padded_width)) * channels
-        run = width * channels
-        runs = padded.as_strided((max(padded.numel() - run + 1, 0), run), (1, 1))  # every run of the padded batch
-        views = runs.index_select(0, to_device(torch.from_numpy(start.ravel()), images.device))
-        return views.view(count, height, width, channels)
+def copy_shifted(images: Tensor, parameters: WeakParameters, views: Tensor) -> None:
+    """Crop and flip (B, H, W, C) images on a CPU: copy their first three channels into black (B, H, W, 3) views."""
+    height, width = images.shape[1:3]
+    draws = zip(parameters.dx.tolist(), parameters.dy.tolist(), parameters.flip.tolist(), strict=True)
+    whole_rows = images.shape[3] == views.shape[3]
+    for image, view, (dx, dy, flip) in zip(images.numpy(), views.numpy(), draws, strict=True):
+        y, x = (slice(max(0, -d), min(n, n - d)) for d, n in ((dy, height), (dx, width)))
+        seen = image[y.start + dy : y.stop + dy, x.start + dx : x.stop + dx]
+        shown = view[y, ::-1][:, x] if flip else view[y, x]
+        if whole_rows and not flip:
+            shown[...] = seen
+        else:
+            for channel in range(3):  # three strided copies beat one copy with an inner dimension of 3
+                shown[..., channel] = seen[..., channel]
+
+
+def prepare(parameters: Sequence[WeakParameters], height: int, width: int) -> WeakPlan:
+    """The plan that a device needs for batches of images of one size. The batches follow each other."""
+    dx, dy, flip = (
+        np.concatenate([getattr(each, name).numpy() for each in parameters])[:, None] for name in ("dx", "dy", "flip")
+    )
+    x, y = np.arange(width), np.arange(height) + dy
+    x = np.where(flip, x[::-1], x) + dx
+    first = np.arange(len(dx))[:, None] * height
+    rows, columns = (first + y.clip(0, height - 1)) * width, x.clip(0, width - 1)
+    inside = (y >= 0) & (y < height), (x >= 0) & (x < width)
+    return WeakPlan(rows.astype(np.int32), columns.astype(np.int32), *inside)
+
+
+def gather(images: Tensor, plan: WeakPlan) -> Tensor:
+    """(B, H, W, C) images -> new (B, H, W, C), cropped and flipped by the plan. Both lie on the same device."""
+    index = plan.rows[:, :, None] + plan.columns[:, None]
+    inside = plan.row_inside[:, :, None] & plan.column_inside[:, None]
+    views = images.reshape(-1, images.shape[-1]).index_select(0, index.view(-1)).view(images.shape)
+    return views.mul_(inside[..., None])
 
 
 def shift_and_flip(boxes: Tensor, parameters: WeakParameters, height: int, width: int) -> Tensor:

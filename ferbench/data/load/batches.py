@@ -1,20 +1,23 @@
-"""Batches of views: a pure function of seed and step, so that a resumed run draws what an uninterrupted one draws."""
+"""Batches of views. They depend only on seed and step, so a resumed run draws the same as an uninterrupted one."""
 
-from collections.abc import Mapping
-from typing import Literal
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any, Literal, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from ferbench.contract.batch import Batch, Views, ViewSet, ViewSpec
 from ferbench.contract.method import Processes
 from ferbench.contract.protocol import Recipe
-from ferbench.data.augment.pixels import to_device
+from ferbench.data.augment.parcel import send
 from ferbench.data.load.image_set import Drawn, ImageSet, LabeledImages
 from ferbench.data.load.stream import Stream, StreamLoader
-from ferbench.data.load.views import ViewMaker
+from ferbench.data.load.views import ViewMaker, Wanted
 from ferbench.data.prepare.stream_index import worker_count
 from ferbench.data.seeds import derive
+from ferbench.errors import PluginError
 
 
 class IndexStream:
@@ -40,7 +43,7 @@ class IndexStream:
 
 
 class BalancedStream:
-    """A class uniformly, then one of its images uniformly."""
+    """Draws a class uniformly, then one of its images uniformly."""
 
     def __init__(self, labels: Tensor, n_classes: int, batch_size: int, seed: int) -> None:
         members = [(labels == c).nonzero().flatten() for c in range(n_classes)]
@@ -57,32 +60,29 @@ class BalancedStream:
         )
 
 
-class PoolImages:
-    """The images of a pool's steps."""
+class Head(NamedTuple):
+    """What a step sends to the device besides its views: arrays on the host, which become tensors there."""
 
-    def __init__(self, pool: ImageSet, batch_size: int, seed: int) -> None:
-        self._pool, self._stream = pool, IndexStream(len(pool), batch_size, seed)
-
-    def at(self, step: int) -> Drawn:
-        """What a step draws, on the pool's device."""
-        index = to_device(self._stream.at(step), self._pool.images.device)
-        numbers = self._pool.numbers
-        shown = index if numbers is None else numbers[index]
-        return Drawn(self._pool.images[index], self._pool.boxes[index], shown)
+    labeled: Any  # (L,) int64, positions
+    unlabeled: Any  # (U,) int64, positions; empty for a stream, which brings its own
+    step: Any  # () int64
+    progress: Any  # () float32
+    learning_rate: Any  # () float32
 
 
-def _images_of(
-    pool: ImageSet | Stream, batch_size: int, seed: int, steps: int, sharing: int
-) -> PoolImages | StreamLoader:
-    if isinstance(pool, Stream):
-        return StreamLoader(pool, batch_size, seed, steps, workers=max(1, worker_count() // sharing))
-    return PoolImages(pool, batch_size, seed)
+class Boxes(dict[str, Tensor]):
+    """The boxes of a set of views by name. If a view has none, the error says what to do."""
+
+    def __missing__(self, view: str) -> Tensor:
+        if self:
+            raise PluginError(f"no view '{view}' was made; there are {', '.join(sorted(self))}")
+        raise PluginError(f"boxes['{view}']: boxes are made for methods whose `requires` has \"boxes\"")
 
 
 class Batches:
     """The batches of one stage: `at(step)` for any step, in any order.
 
-    Several processes share the batches of one: each has its part of the images, in the views that one would see.
+    Several processes share the batches of one process: each gets a part of the images, under the same views.
     """
 
     def __init__(
@@ -97,51 +97,93 @@ class Batches:
         steps: int,
         sampler: Literal["uniform", "balanced"] = "uniform",
         processes: Processes | None = None,
+        boxes: bool = False,
     ) -> None:
         self._labeled, self._views, self._maker = labeled, views, maker
         self._seed, self._steps, self._processes = seed, steps, processes or Processes()
+        self._boxes = boxes
+        specs = [*views.labeled.values(), *(views.unlabeled or {}).values()]
+        self._looks_at_boxes = boxes or any(maker.looks_at_boxes(spec) for spec in specs)
+        self._sizes = {"labeled": recipe.labeled_batch, "unlabeled": recipe.unlabeled_batch}
         n_classes = labeled.label_probs.shape[1]
         self._labeled_stream = (
             BalancedStream(labeled.labels.cpu(), n_classes, recipe.labeled_batch, derive(seed, "labeled"))
             if sampler == "balanced"
             else IndexStream(len(labeled), recipe.labeled_batch, derive(seed, "labeled"))
         )
-        self._unlabeled = (
-            _images_of(unlabeled, recipe.unlabeled_batch, derive(seed, "unlabeled"), steps, self._processes.count)
-            if unlabeled and views.unlabeled
-            else None
-        )
+        self._pool: ImageSet | None = None
+        self._unlabeled: IndexStream | StreamLoader | None = None
+        if unlabeled and views.unlabeled:
+            at_once, order = recipe.unlabeled_batch, derive(seed, "unlabeled")
+            if isinstance(unlabeled, Stream):
+                workers = max(1, worker_count() // self._processes.count)
+                self._unlabeled = StreamLoader(unlabeled, at_once, order, steps, workers)
+            else:
+                self._pool, self._unlabeled = unlabeled, IndexStream(len(unlabeled), at_once, order)
 
     def at(self, step: int, learning_rate: float = 0.0) -> Batch:
         """The batch of a step, on the pools' device."""
-        device = self._labeled.images.device
+        nothing = torch.empty(0, dtype=torch.int64)
         # A stage without labeled views gets no labels either.
-        drawn = self._labeled_stream.at(step) if self._views.labeled else torch.empty(0, dtype=torch.int64)
-        index = to_device(drawn, device)
-        stored = Drawn(self._labeled.images[index], self._labeled.boxes[index], index)
-        labeled = self._view_set("labeled", stored, self._views.labeled, step)
-        unlabeled = None
-        if self._unlabeled is not None and self._views.unlabeled:
-            unlabeled = self._view_set("unlabeled", self._unlabeled.at(step), self._views.unlabeled, step)
+        labeled = self._labeled_stream.at(step) if self._views.labeled else nothing
+        unlabeled = self._unlabeled.at(step) if isinstance(self._unlabeled, IndexStream) else nothing
+        wanted = {role: self._wanted(role, views, step) for role, views in self._roles()}
+        every = [each for of_role in wanted.values() for each in of_role.values()]
+        plan = self._maker.prepare(every, self._labeled.images.shape[1], boxes=self._looks_at_boxes)
+        scalars = np.array(step), np.array(step / self._steps, np.float32), np.array(learning_rate, np.float32)
+        # One copy to the device: images, labels and views are then made there.
+        head, *sent = send([Head(labeled.numpy(), unlabeled.numpy(), *scalars), *plan], self._labeled.images.device)
+        stored = {"labeled": self._taken(self._labeled, head.labeled)}
+        if isinstance(self._unlabeled, StreamLoader):
+            stored["unlabeled"] = self._unlabeled.at(step)
+        elif self._pool is not None:
+            taken = self._taken(self._pool, head.unlabeled)
+            numbers = self._pool.numbers
+            stored["unlabeled"] = taken if numbers is None else replace(taken, index=numbers[taken.index])
+        sets = self._view_sets(wanted, sent, stored)
         return Batch(
-            labeled=labeled,
-            unlabeled=unlabeled,
-            labels=self._labeled.labels[labeled.index],
-            label_probs=self._labeled.label_probs[labeled.index],
-            # Filled by a kernel: a copy of a scalar from pageable memory would wait for the device.
-            step=torch.full((), step, device=device),
-            progress=torch.full((), step / self._steps, device=device),
-            learning_rate=torch.full((), learning_rate, device=device),
+            labeled=sets["labeled"],
+            unlabeled=sets.get("unlabeled"),
+            labels=self._labeled.labels[sets["labeled"].index],
+            label_probs=self._labeled.label_probs[sets["labeled"].index],
+            step=head.step,
+            progress=head.progress,
+            learning_rate=head.learning_rate,
         )
 
     def take_waited(self) -> float:
-        """Seconds since the last call that a stream has kept the steps waiting; 0 where all images are in memory."""
+        """Seconds that steps waited for a stream since the last call; 0 if all images are in memory."""
         return self._unlabeled.take_waited() if isinstance(self._unlabeled, StreamLoader) else 0.0
 
-    def _view_set(self, role: str, stored: Drawn, views: Mapping[str, ViewSpec], step: int) -> ViewSet:
-        images, boxes, part = {}, {}, self._processes.part
-        for name, spec in views.items():
-            generator = torch.Generator().manual_seed(derive(self._seed, "view", role, name, step))
-            pixels, moved = self._maker.pixels(spec, stored.images, stored.boxes, generator)
-            images[name], boxes[name] = self._maker.normalised(part(pixels)), part(moved)
-        return ViewSet(images=images, index=part(stored.index), boxes=boxes)
+    def _roles(self) -> list[tuple[str, Mapping[str, ViewSpec]]]:
+        unlabeled = self._views.unlabeled if self._unlabeled else None
+        return [("labeled", self._views.labeled), *([("unlabeled", unlabeled)] if unlabeled else [])]
+
+    def _wanted(self, role: str, views: Mapping[str, ViewSpec], step: int) -> dict[str, Wanted]:
+        return {
+            name: Wanted(
+                spec,
+                self._sizes[role],
+                torch.Generator().manual_seed(derive(self._seed, "view", role, name, step)),
+            )
+            for name, spec in views.items()
+        }
+
+    def _taken(self, pool: ImageSet, index: Tensor) -> Drawn:
+        return Drawn(pool.images[index], pool.boxes[index] if self._looks_at_boxes else None, index)
+
+    def _view_sets(
+        self, wanted: Mapping[str, Mapping[str, Wanted]], sent: Sequence[Any], stored: Mapping[str, Drawn]
+    ) -> dict[str, ViewSet]:
+        part = self._processes.part
+        of = [stored[role] for role, views in wanted.items() for _ in views]
+        boxes = [each.boxes for each in of if each.boxes is not None] if self._looks_at_boxes else None
+        every = [each for views in wanted.values() for each in views.values()]
+        made = iter(self._maker.make(every, sent, [each.images for each in of], boxes, part))
+        sets = {}
+        for role, views in wanted.items():
+            named = {name: next(made) for name in views}
+            moved = {name: box for name, (_, box) in named.items() if box is not None and self._boxes}
+            images = {name: view for name, (view, _) in named.items()}
+            sets[role] = ViewSet(images=images, index=part(stored[role].index), boxes=Boxes(moved))
+        return sets

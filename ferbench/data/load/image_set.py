@@ -15,7 +15,7 @@ from ferbench.data.prepare.stream_index import StreamIndex
 class ImageSet:
     """N images of one role on one device: `images` (N, S, S, 3) uint8, `boxes` (N, 4) float32 pixels.
 
-    `numbers` (N,) int64 are what a method knows them by; None are their positions.
+    `numbers` (N,) int64 identify the images for a method; None means their positions.
     """
 
     images: Tensor
@@ -36,10 +36,10 @@ class LabeledImages(ImageSet):
 
 @dataclass(frozen=True)
 class Drawn:
-    """The stored images of a step: (B, S, S, 3) uint8, boxes (B, 4) float32, and their numbers (B,) int64."""
+    """The stored images of a step: (B, S, S, 3) uint8, boxes (B, 4) float32 if wanted, numbers (B,) int64."""
 
     images: Tensor
-    boxes: Tensor
+    boxes: Tensor | None
     index: Tensor
 
 

@@ -1,4 +1,4 @@
-"""Packed images on disk, opened: rows of a manifest, and pixels; no tensors."""
+"""Opens packed images on disk: rows of a manifest, and pixels, but no tensors."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -22,11 +22,11 @@ from ferbench.records.cell import digest
 
 UNKNOWN = -1
 CENTRAL_BOX = (0.11, 0.11, 0.98, 0.98)
-"""The face where the manifest has no box: SSFER's fixed (25, 25, 220, 220) of 224 pixels, as parts of the width."""
+"""The face box if the manifest has none: SSFER's fixed (25, 25, 220, 220) of 224 pixels, as fractions of the width."""
 
 
 def open_packed_images(folder: Path) -> PackedImages:
-    """The pixels of a packed folder, which are not compared with what was written; `ImageStore.check` does that."""
+    """The pixels of a packed folder. They are not checked for damage; `ImageStore.check` does that."""
     with reading(folder, "packed dataset"):
         return _packed_images(folder, read_meta(folder))
 
@@ -36,7 +36,7 @@ def _packed_images(folder: Path, meta: Mapping[str, Any]) -> PackedImages:
 
 
 class ImageStore:
-    """A packed folder, opened. Raises DamagedCacheError where its manifest is not as it was written."""
+    """An opened packed folder. Raises DamagedCacheError if its manifest has changed since it was written."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -62,12 +62,12 @@ class ImageStore:
 
     @cached_property
     def images(self) -> PackedImages:
-        """All pixels (N, S, S, 3) uint8, on disk; raises DamagedCacheError where they are not as they were written."""
+        """All pixels (N, S, S, 3) uint8, on disk; raises DamagedCacheError if the folder is damaged."""
         self.check()
         return _packed_images(self.folder, self.meta)
 
     def check(self) -> None:
-        """Raises DamagedCacheError where a file of the folder is not as it was written."""
+        """Raise DamagedCacheError if a file of the folder has changed since it was written."""
         check_files(self.folder, self.meta)
 
     @cached_property
@@ -88,12 +88,12 @@ class ImageStore:
         return list(self._manifest["sha256"].to_pylist())
 
     def content(self, rows: list[int]) -> list[list[object]]:
-        """Id, image and face box of these rows: what a method sees of them without their labels."""
+        """Id, image and face box of these rows: all that a method sees of them besides their labels."""
         part = self._manifest.select(["id", "sha256", "box"]).take(pyarrow.array(rows, pyarrow.int64()))
         return [[row["id"], row["sha256"], row["box"]] for row in part.to_pylist()]
 
     def box_sources(self, rows: list[int]) -> Counter[str]:
-        """How many of these rows have the box of the manifest, one that a detector has found, or the `CENTRAL_BOX`."""
+        """The number of these rows by source of their box: the manifest, a detector, or the `CENTRAL_BOX`."""
         own = self._manifest["box"].is_valid().take(pyarrow.array(rows, pyarrow.int64())).to_pylist()
         return Counter(
             "manifest" if box else "detected" if self.ids[row] in self._detected else "central"
@@ -102,7 +102,7 @@ class ImageStore:
 
     @property
     def detected_boxes(self) -> str:
-        """The fingerprint of what the detector has found."""
+        """The fingerprint of the detected boxes."""
         return digest(sorted(self._detected.items()))
 
     @cached_property
@@ -110,11 +110,11 @@ class ImageStore:
         return read_boxes(self.name, str(self.meta["source_digest"]))
 
     def known_groups(self, kind: str) -> int:
-        """How many subjects or videos there are."""
+        """The number of different subjects or videos."""
         return len(set(self._manifest[kind].to_pylist()) - {None})
 
     def groups(self, kind: str) -> list[str]:
-        """What a rank is given to: the image's id, or its subject or video."""
+        """The group of each image that gets one rank: the image's id, its subject or its video."""
         if kind == "image":
             return self.ids
         values = self._manifest[kind].to_pylist()
@@ -126,15 +126,16 @@ class ImageStore:
         return list(values)
 
     def label_positions(self, rows: Sequence[int], class_names: Sequence[str]) -> NDArray[np.int64]:
-        """The place of each row's label among the classes (N,), `UNKNOWN` for others.
+        """The position of each row's label among the classes (N,); `UNKNOWN` for labels of other classes.
 
-        The label is the manifest's, which splits and fingerprints use; a tie of votes is broken there, once.
+        The label comes from the manifest, as splits and fingerprints use it. The manifest has already decided ties of
+        votes.
         """
         position = {name: i for i, name in enumerate(class_names)}
         return np.array([position.get(str(self.labels[row]), UNKNOWN) for row in rows], np.int64)
 
     def label_shares(self, rows: Sequence[int], class_names: Sequence[str]) -> NDArray[np.float32]:
-        """What annotators gave each class (N, C), as the manifest has it: counts or shares, 0 for other classes."""
+        """The annotators' votes for each class (N, C) as in the manifest: counts or shares, 0 for other classes."""
         position = {name: i for i, name in enumerate(class_names)}
         shares = np.zeros((len(rows), len(class_names)), np.float32)
         distributions = self._manifest["label_distribution"]
@@ -146,7 +147,7 @@ class ImageStore:
         return shares
 
     def with_labels(self, labels: Mapping[int, str]) -> "ImageStore":
-        """The same images, where these rows have other labels, and no votes of annotators."""
+        """The same images with other labels for these rows, which lose the votes of annotators."""
         other = copy(self)
         other.labels = [labels.get(row, label) for row, label in enumerate(self.labels)]
         votes = self._manifest["label_distribution"]
@@ -156,7 +157,7 @@ class ImageStore:
         return other
 
     def boxes(self, rows: Sequence[int]) -> NDArray[np.float32]:
-        """The face of each row (N, 4) as x0, y0, x1, y1 in pixels: the manifest's, a detected or the central one."""
+        """The face of each row (N, 4) as x0, y0, x1, y1 in pixels: from the manifest, a detector or the central box."""
         own = self._manifest["box"].take(pyarrow.array(rows, pyarrow.int64())).to_pylist()
         parts = [self._detected.get(self.ids[row], CENTRAL_BOX) for row in rows]
         boxes = [box or [part * self.image_size for part in other] for box, other in zip(own, parts, strict=True)]

@@ -1,4 +1,4 @@
-"""Whether images fit into memory, before they are loaded there."""
+"""Checks whether images fit into memory, before they are loaded."""
 
 import math
 from collections.abc import Sequence
@@ -10,7 +10,7 @@ from ferbench.errors import DataError
 
 
 def check_memory(shape: Sequence[int], device: torch.device) -> None:
-    """Raises DataError with the figures where uint8 images (N, S, S, 3) do not fit into what is free now."""
+    """Raise DataError, with figures, if uint8 images (N, S, S, 3) do not fit into the memory that is free now."""
     wanted, free = math.prod(shape), psutil.virtual_memory().available
     where = "memory"
     if device.type == "cuda" and (of_device := torch.cuda.mem_get_info(device)[0]) < free:

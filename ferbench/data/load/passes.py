@@ -1,4 +1,4 @@
-"""One pass over an unlabeled pool, a batch at a time: a stream is read as it goes."""
+"""One pass over an unlabeled pool, batch by batch. A stream is read during the pass."""
 
 from collections.abc import Iterator
 
@@ -10,9 +10,9 @@ from ferbench.data.load.stream import Stream, read_positions
 
 
 def in_order(pool: ImageSet | Stream, batch_size: int) -> Iterator[Drawn]:
-    """Images, boxes and numbers of the pool, each once; raises DataError for what a stream cannot read any more.
+    """Images, boxes and numbers of the pool, each image once. Raises DataError if a stream can no longer be read.
 
-    The order is that of the numbers, since that of positions tells the class where ids do; a stream's images come last.
+    The order follows the numbers: positions would reveal the class if ids do. The images of a stream come last.
     """
     order = _order(pool)
     for start in range(0, len(pool), batch_size):

@@ -1,8 +1,8 @@
-"""Unlabeled images that are read while the run trains: decoded by processes in the background, in a seeded order."""
+"""Unlabeled images that are read while the run trains. Background processes decode them, in a seeded order."""
 
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from ferbench.data.augment.pixels import to_device
+from ferbench.data.augment.parcel import to_device
 from ferbench.data.load.image_set import Drawn, ImageSet
 from ferbench.data.load.image_store import CENTRAL_BOX
 from ferbench.data.prepare.stream_index import StreamIndex, StreamReader
@@ -18,19 +18,19 @@ from ferbench.data.seeds import derive
 from ferbench.errors import DataError
 
 BLOCK = 256
-"""Images that are read one after another: a disk without seeks, 2 to 10 MB of an archive."""
+"""Images that are read one after another, so that a disk need not seek: 2 to 10 MB of an archive."""
 WINDOW = 64
-"""Blocks that are shuffled together: 16,384 images, more identities than a batch could show."""
+"""Blocks that are shuffled together: 16,384 images, with more identities than a batch can show."""
 AHEAD = 4
-"""Batches that each worker holds ready; what bounds the memory."""
+"""Batches that each worker prepares ahead; this limits the memory."""
 
 
 @dataclass(frozen=True)
 class Stream:
-    """N images of a streamed set as an unlabeled pool, after those of a `packed` pool where there is one.
+    """N images of a streamed set as an unlabeled pool. If there is a `packed` pool, its images come first.
 
-    `rows` are those of the index that may be drawn; `numbers` (N,) int64 are what a method knows all images by, None
-    their positions.
+    `rows` are the rows of the index that may be drawn. `numbers` (N,) int64 identify all images for a method; None
+    means their positions.
     """
 
     index: StreamIndex
@@ -44,15 +44,15 @@ class Stream:
 
     @property
     def n_packed(self) -> int:
-        """How many images come first that are in memory."""
+        """The number of images in memory, which come first."""
         return 0 if self.packed is None else len(self.packed)
 
 
 class WindowOrder:
-    """Endless passes over n images, blocks shuffled and then the images of a window of blocks.
+    """Endless passes over n images: blocks are shuffled, and then the images in each window of blocks.
 
-    What a step draws is a function of seed and step alone, as in `IndexStream`; near positions lie near each other in
-    the files, so that a pass reads every shard about once.
+    A step's draw depends only on seed and step, as in `IndexStream`. Images that are drawn close together lie close
+    together in the files, so that a pass reads every shard about once.
     """
 
     def __init__(self, n: int, batch_size: int, seed: int, *, block: int = BLOCK, window: int = WINDOW) -> None:
@@ -73,7 +73,7 @@ class WindowOrder:
         return torch.cat(parts)
 
     def _window_of(self, k: int, position: int) -> tuple[int, Tensor]:
-        """The window of pass k that holds a position: where it begins, and its images in their order."""
+        """The window of pass k that holds a position: its first position, and its images in their order."""
         blocks, ends = self._blocks(k)
         number = int(torch.searchsorted(ends, position, right=True)) // self._window
         if (k, number) not in self._made:
@@ -87,7 +87,7 @@ class WindowOrder:
         return self._made[k, number]
 
     def _blocks(self, k: int) -> tuple[Tensor, Tensor]:
-        """The blocks of pass k in their order, and the position after each."""
+        """The blocks of pass k in their order, and the end position of each."""
         if self._starts[0] != k:
             generator = torch.Generator().manual_seed(derive(self._seed, "blocks", k))
             blocks = torch.randperm(-(-self.n // self._block), generator=generator)
@@ -107,7 +107,7 @@ class StreamLoader:
         self._next = -1
 
     def at(self, step: int) -> Drawn:
-        """What a step draws, on the stream's device; raises DataError for a record that cannot be read any more."""
+        """The draw of a step, on the stream's device; raises DataError for a record that can no longer be read."""
         started = time.monotonic()
         if step != self._next:
             self._ahead = self._start(step)
@@ -117,7 +117,7 @@ class StreamLoader:
         return _drawn(self.stream, item)
 
     def take_waited(self) -> float:
-        """Seconds since the last call that steps have waited for images."""
+        """Seconds that steps waited for images since the last call."""
         waited, self._waited = self._waited, 0.0
         return waited
 
@@ -128,7 +128,7 @@ class StreamLoader:
             batch_size=None,
             num_workers=self.workers,
             prefetch_factor=AHEAD,
-            # Without a generator of its own, starting the workers would draw from the run's.
+            # Without its own generator, starting the workers would draw from the run's generator.
             generator=torch.Generator(),
         )
         return iter(loader)
@@ -143,23 +143,17 @@ def _drawn(stream: Stream, item: tuple[Tensor, Tensor] | DataError) -> Drawn:
     if isinstance(item, DataError):
         raise item
     index, images = (to_device(tensor, stream.device) for tensor in item)
-    boxes = (torch.tensor([CENTRAL_BOX]) * images.shape[1]).expand(len(images), 4)
-    drawn = _with_packed(stream, Drawn(images, to_device(boxes.contiguous(), stream.device), index))
-    return drawn if stream.numbers is None else replace(drawn, index=stream.numbers[index])
-
-
-def _with_packed(stream: Stream, drawn: Drawn) -> Drawn:
-    """Put the images that are in memory into the places that were left empty."""
-    packed, n = stream.packed, stream.n_packed
-    if packed is None or not n:
-        return drawn
-    inside, row = drawn.index < n, drawn.index.clamp(max=n - 1)
-    images = torch.where(inside.view(-1, 1, 1, 1), packed.images[row], drawn.images)
-    return replace(drawn, images=images, boxes=torch.where(inside.view(-1, 1), packed.boxes[row], drawn.boxes))
+    central = (torch.tensor([CENTRAL_BOX]) * images.shape[1]).expand(len(images), 4)
+    boxes = to_device(central.contiguous(), stream.device)
+    if stream.packed is not None and stream.n_packed:  # fill the empty places with the images in memory
+        inside, row = index < stream.n_packed, index.clamp(max=stream.n_packed - 1)
+        images = torch.where(inside.view(-1, 1, 1, 1), stream.packed.images[row], images)
+        boxes = torch.where(inside.view(-1, 1), stream.packed.boxes[row], boxes)
+    return Drawn(images, boxes, index if stream.numbers is None else stream.numbers[index])
 
 
 class _Decoded(torch.utils.data.Dataset[tuple[Tensor, Tensor] | DataError]):
-    """Positions of a batch to its images, in a worker; an error is handed over, so that its text stays as it is."""
+    """Maps positions of a batch to images, in a worker. It returns an error instead of raising it, to keep the text."""
 
     def __init__(self, stream: Stream) -> None:
         self.reader: StreamReader = stream.index.reader

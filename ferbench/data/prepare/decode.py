@@ -1,4 +1,4 @@
-"""From the bytes of an image file to pixels in RGB."""
+"""Decode the bytes of an image file to RGB pixels."""
 
 import io
 import math
@@ -10,9 +10,9 @@ from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 UNDECODABLE = (OSError, ValueError, SyntaxError, Image.DecompressionBombError)
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF", "PPM")
-"""Others are not opened: PIL would call Ghostscript for one of them."""
+"""Supported formats. Others are not opened; for one of them PIL would call Ghostscript."""
 BEHIND = (255, 255, 255)
-"""The ground of transparent images."""
+"""Background colour of transparent images."""
 CONVERTED = {
     "1": "grey",
     "L": "grey",
@@ -23,13 +23,13 @@ CONVERTED = {
     "F": "16-bit",
 }
 TURNED = range(2, 9)
-"""EXIF orientations that are not upright."""
+"""EXIF orientations of images that must be rotated or mirrored."""
 Box = tuple[float, float, float, float]
 
 
 @dataclass(frozen=True)
 class Face:
-    """A decoded image in RGB, with the face box in its pixels, and what it was converted from (empty for RGB)."""
+    """A decoded RGB image, the face box in its pixels, and the kind it was converted from (empty for RGB)."""
 
     image: Image.Image
     box: Box | None
@@ -37,26 +37,26 @@ class Face:
 
 
 def decode_face(content: bytes, box: Box | None = None, crop: float | None = None) -> Face:
-    """An encoded image in RGB, upright; with `crop` only its box, enlarged by this part of its sides on each side.
+    """Decode an image to upright RGB; with `crop`, only its box, enlarged on each side by this fraction of the side.
 
-    A box is in pixels as they are stored, before an EXIF orientation turns them; of a turned image it is dropped. Of a
-    file with several frames the first is taken. Raises one of `UNDECODABLE`.
+    A box is in stored pixels, before an EXIF orientation is applied; boxes of rotated images are dropped. Decodes the
+    first frame of a file with several. Raises one of `UNDECODABLE`.
     """
     try:
         with Image.open(io.BytesIO(content), formats=FORMATS) as opened:
             if opened.width * opened.height > (Image.MAX_IMAGE_PIXELS or math.inf):
-                raise ValueError(f"{opened.width} x {opened.height} pixels are more than any photograph has")
+                raise ValueError(f"{opened.width} x {opened.height} pixels are more than the limit for an image")
             return rgb_face(opened, box, crop)
     except UnidentifiedImageError:
-        raise ValueError(f"these {len(content)} bytes are no image") from None
+        raise ValueError(f"these {len(content)} bytes are not an image") from None
     except UNDECODABLE:
         raise
-    except Exception as error:  # whatever a decoder does with bytes that were made to break it
+    except Exception as error:  # malicious bytes can make a decoder raise anything
         raise ValueError(f"cannot be decoded ({type(error).__name__}: {error})") from None
 
 
 def rgb_face(picture: Image.Image, box: Box | None = None, crop: float | None = None) -> Face:
-    """What `decode_face` makes of a picture that is open: RGB, upright, with `crop` only its box."""
+    """Convert an opened picture as `decode_face` does: RGB, upright, with `crop` only its box."""
     converted = CONVERTED.get(picture.mode, "16-bit" if picture.mode.startswith("I") else "")
     turned = _orientation(picture) in TURNED
     image = picture
@@ -67,14 +67,14 @@ def rgb_face(picture: Image.Image, box: Box | None = None, crop: float | None = 
 
 
 def resized(image: Image.Image, size: int) -> NDArray[np.uint8]:
-    """Pixels (size, size, 3) uint8."""
+    """The image resized to pixels (size, size, 3) uint8."""
     if image.size != (size, size):
         image = image.resize((size, size), Image.Resampling.BICUBIC)
     return np.asarray(image)
 
 
 def _orientation(image: Image.Image) -> int:
-    # Only TIFF keeps it elsewhere; to parse what is not there would cost a thirtieth of the decoding.
+    # Only TIFF stores it elsewhere. Asking for missing EXIF data would take a thirtieth of the decoding time.
     has = "exif" in image.info or image.format == "TIFF"
     return int(image.getexif().get(ExifTags.Base.Orientation, 1)) if has else 1
 
@@ -85,7 +85,7 @@ def _cut(image: Image.Image, box: Box, margin: float) -> tuple[Image.Image, Box]
     left, top = max(0, round(x0 - wider)), max(0, round(y0 - higher))
     right, bottom = min(image.width, round(x1 + wider)), min(image.height, round(y1 + higher))
     if left >= right or top >= bottom:
-        raise ValueError(f"the face box {box} has nothing of this image of {image.width} x {image.height} pixels")
+        raise ValueError(f"the face box {box} is outside this image of {image.width} x {image.height} pixels")
     return image.crop((left, top, right, bottom)), (x0 - left, y0 - top, x1 - left, y1 - top)
 
 
@@ -96,7 +96,7 @@ def _rgb(image: Image.Image) -> Image.Image:
     if image.mode.startswith("I") or image.mode == "F":
         levels = np.asarray(image).astype(np.float64)
         if not np.isfinite(levels).all():
-            raise ValueError("a pixel is no finite number")
+            raise ValueError("a pixel is not a finite number")
         high = 65535 if image.mode.startswith("I") else max(float(levels.max()), 1.0)
         return Image.fromarray((levels.clip(0, high) * (255 / high)).round().astype(np.uint8)).convert("RGB")
     if image.has_transparency_data:

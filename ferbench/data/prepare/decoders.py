@@ -1,4 +1,4 @@
-"""Processes that decode images: results in order, only some held at a time, and none outlives its parent."""
+"""Processes that decode images: results in order, a bounded number at a time, and no process outlives its parent."""
 
 import multiprocessing
 import os
@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 from ferbench.errors import DataError
 
 WINDOW = 4
-"""Items per process that are under way at a time."""
+"""Most items per process that are in progress at a time."""
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -22,9 +22,9 @@ Result = TypeVar("Result")
 def in_order(
     work: Callable[[Item], Result], items: Iterable[Item], workers: int, begin: Callable[[], None] | None = None
 ) -> Iterator[tuple[Item, Result]]:
-    """Each item with its result, in their order; one worker is this process.
+    """Each item with its result, in the order of the items; a single worker is this process.
 
-    `begin` is called once in each process that is forked. `work` is handed over by the fork and may hold what is large.
+    `begin` is called once in each forked process. `work` is inherited by the fork, so it may hold large objects.
     """
     if workers == 1:
         yield from ((item, work(item)) for item in items)
@@ -53,7 +53,7 @@ def _finished(running: deque[tuple[Item, Future[Result]]]) -> tuple[Item, Result
 
 
 _work: Callable[[Any], Any] | None = None
-"""In a forked process: what it does with an item."""
+"""The work of a forked process, which it does for each item."""
 
 
 def _work_on(item: Any) -> Any:
@@ -64,7 +64,7 @@ def _work_on(item: Any) -> Any:
 def _begin(work: Callable[[Any], Any], begin: Callable[[], None] | None) -> None:
     global _work
     _work = work
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # interrupts are the parent's
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent handles interrupts
     if begin is not None:
         begin()
     threading.Thread(target=_die_with_parent, daemon=True).start()

@@ -1,8 +1,8 @@
-"""Face boxes for sets that have none: a detector fills a cache once, and cells that want boxes read it.
+"""Face boxes for datasets without boxes: a detector fills a cache once, and cells that need boxes read it.
 
 The detector is the frontal-face cascade of scikit-image (Zhang et al., ICCV 2007; trained by OpenCV's authors), which
-is part of that package: nothing is downloaded. As in SSFER's code, an image with no face or with several gets no box,
-and so the central one.
+is part of that package: nothing is downloaded. As in SSFER's code, an image with no face or several faces gets no box,
+so its central box is used.
 """
 
 import os
@@ -24,20 +24,20 @@ from ferbench.records.cell import digest
 
 DETECTOR = "scikit-image-lbp-frontal-face-v1"
 SIDE = 128
-"""Pixels of the longer side that a face is looked for at."""
+"""Longer side in pixels at which the detector sees an image."""
 MARGIN = 32
-"""Pixels of grey around it, without which a face that fills its crop is often missed."""
+"""Width in pixels of a grey border; without it the detector often misses a face that fills its crop."""
 SMALLEST = 0.3
-"""Of the shorter side; a face that fills less of its crop is not the one that is labeled."""
+"""Smallest face, as a fraction of the shorter side; a smaller face is not the labeled one."""
 
 
 def boxes_path(name: str, source_digest: str) -> Path:
-    """Where the found boxes of a dataset lie, whether or not they exist."""
+    """The file of a dataset's detected boxes, whether or not it exists."""
     return cache_root() / "boxes" / f"{name}-{digest([DETECTOR, source_digest])[:12]}.json"
 
 
 def read_boxes(name: str, source_digest: str) -> Mapping[str, Box]:
-    """The boxes that the detector has found, by id, as parts of width and height; empty where it was not asked."""
+    """The detected boxes by id, as fractions of width and height; empty if the detector has not run."""
     path = boxes_path(name, source_digest)
     if not path.is_file():
         return {}
@@ -51,10 +51,10 @@ def read_boxes(name: str, source_digest: str) -> Mapping[str, Box]:
 
 
 def find_boxes(dataset: Dataset) -> Iterator[tuple[int, int]]:
-    """Look for the face of every image without a box and keep what is found.
+    """Detect the face in every image without a box, and write the boxes to the cache.
 
-    Yields how many images were looked at so far, and in how many a face was found. Raises UsageError without the
-    detector, DataError naming an image that cannot be decoded.
+    Yields the number of images so far, and the number of images with a box. Raises UsageError if the detector is not
+    installed, DataError that names an image that cannot be decoded.
     """
     detector()
     samples = (sample for sample in dataset.samples() if isinstance(sample, Sample) and sample.box is None)
@@ -69,20 +69,21 @@ def find_boxes(dataset: Dataset) -> Iterator[tuple[int, int]]:
 
 
 def detect(image: Image.Image) -> Box | None:
-    """The only face of an image as parts of its width and height: x0, y0, x1, y1; None for no face or several."""
+    """The only face of an image (x0, y0, x1, y1), as fractions of width and height; None for no face or several."""
     found = faces(image, SIDE, SMALLEST)
     return found[0] if len(found) == 1 else None
 
 
 def faces(image: Image.Image, side: int, smallest: float) -> list[Box]:
-    """All faces of an image as parts of its width and height: x0, y0, x1, y1; the largest first.
+    """All faces of an image (x0, y0, x1, y1), as fractions of width and height; the largest first.
 
-    They are looked for where the longer side has `side` pixels, and are at least `smallest` of the shorter one.
+    The image is scaled so that its longer side has `side` pixels. A face has at least the fraction `smallest` of the
+    shorter side.
     """
     scale = side / max(image.size)
     width, height = (max(1, round(side * scale)) for side in image.size)
     small = ImageOps.expand(image.resize((width, height), Image.Resampling.BILINEAR), MARGIN, "grey")
-    least, most = round(smallest * min(width, height)), min(width, height) + MARGIN
+    least, most = max(1, round(smallest * min(width, height))), min(width, height) + MARGIN
     found: Sequence[Mapping[str, int]] = detector().detect_multi_scale(
         np.asarray(small), scale_factor=1.1, step_ratio=1, min_size=(least, least), max_size=(most, most)
     )
@@ -104,7 +105,7 @@ def _box(sample: Sample, root: Path | None) -> Box | None:
 
 @cache
 def detector() -> Any:
-    """The cascade; raises UsageError naming the extra without scikit-image."""
+    """The cascade; raises UsageError that names the extra if scikit-image is not installed."""
     try:
         from skimage.data import lbp_frontal_face_cascade_filename
         from skimage.feature import Cascade

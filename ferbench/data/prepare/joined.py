@@ -1,4 +1,4 @@
-"""Labeled sets joined by the names of their classes: one is tested, and further ones are trained on beside it."""
+"""Labeled datasets joined by class names: the first is trained and tested on, the others are only trained on."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -12,7 +12,7 @@ from ferbench.records.cell import digest
 
 @dataclass(frozen=True)
 class Part:
-    """A set of a join, and the task of it that is used."""
+    """A dataset of a join, and the class set of it that is used."""
 
     dataset: Dataset
     task: str
@@ -26,9 +26,9 @@ class Part:
 class JoinedDataset(Dataset):
     """The first part with all its splits, and the training images of the others; ids are `part/id`.
 
-    Parts are read where they lie, each as it was prepared. Where the labels of one must be drawn by video or subject,
-    an image that is of none is a group of its own. Raises UsageError for parts that cannot be joined: with a class
-    that the first has not, cut to faces in different ways, or drawn by different groups.
+    Each part is read from its own folder, as it was prepared. If the labels of one part must be drawn by video or
+    subject, an image without one is its own group. Raises UsageError if parts cannot be joined: they have a class
+    that the first lacks, different crops, or different groups.
     """
 
     def __init__(self, root: Path, name: str, parts: Sequence[Part]) -> None:
@@ -71,7 +71,7 @@ class JoinedDataset(Dataset):
         return digest([[part.name, part.task, part.dataset.source_digest()] for part in self.parts])
 
     def _sample(self, part: Part, sample: Sample, files: ImageFiles) -> Sample | Damage:
-        """A sample with the bytes of its image, which lies below the root of its part."""
+        """A sample with the bytes of its image, which must be below the root of its part."""
         name = f"{part.name}/{sample.id}"
         try:
             image = files.read(sample)
@@ -83,11 +83,11 @@ class JoinedDataset(Dataset):
             image=image,
             subject=self._group(part, sample, "subject"),
             video=self._group(part, sample, "video"),
-            box=sample.box if part.dataset.crop == self.crop else None,  # whole images of this part stay whole
+            box=sample.box if part.dataset.crop == self.crop else None,  # images of uncropped parts are not cropped
         )
 
     def _group(self, part: Part, sample: Sample, kind: RankGroups) -> str | None:
-        """The subject or video of a sample; its id, where labels are drawn by what it is not of."""
+        """The subject or video of a sample; its id if labels are drawn by this kind and the sample has none."""
         of = getattr(sample, kind) or (sample.id if self.groups == kind else None)
         return of and f"{part.name}/{of}"
 
@@ -97,20 +97,22 @@ class JoinedDataset(Dataset):
             if more := [name for name in part.class_names if name not in first.class_names]:
                 tasks = ", ".join(f"{part.name}@{task}" for task in part.dataset.info.classes)
                 raise UsageError(
-                    f"{self.root}: '{part.name}' has the class {', '.join(more)}, which '{first.name}' has not; join "
-                    f"another of its tasks ({tasks}), or leave it out"
+                    f"{self.root}: '{part.name}' has the class {', '.join(more)}, which '{first.name}' lacks; join "
+                    f"another of its class sets ({tasks}), or omit it"
                 )
 
     def _crop(self) -> float | None:
         found = {part.dataset.crop for part in self.parts} - {None}
         if len(found) > 1:
             ways = ", ".join(f"{part.name}: {part.dataset.crop}" for part in self.parts)
-            raise UsageError(f"{self.root}: sets are cut in different ways ({ways}); prepare them with one --crop")
+            raise UsageError(f"{self.root}: the datasets have different crops ({ways}); prepare them with one --crop")
         return next(iter(found), None)
 
     def _groups(self) -> RankGroups:
         found = {part.dataset.info.rank_groups for part in self.parts} - {"image"}
         if len(found) > 1:
             ways = ", ".join(f"{part.name} by {part.dataset.info.rank_groups}" for part in self.parts)
-            raise UsageError(f"{self.root}: labels of sets must be drawn in different ways ({ways}); join others")
+            raise UsageError(
+                f"{self.root}: the labels of these datasets must be drawn by different groups ({ways}); join others"
+            )
         return next(iter(found), "image")

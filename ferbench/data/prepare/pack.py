@@ -1,9 +1,10 @@
-"""Decode once: from a dataset's samples to a packed folder.
+"""Decode a dataset once, into a packed folder.
 
-A packed folder holds parts of pixels (`part-*.npy`: uint8, n x S x S x 3, memory-mapped when read), `manifest.parquet`
-with a row per image in their order, and `meta.json` with counts, licence note, content fingerprint and the digest of
-every other file. It grows beside its place and is renamed, so that a folder that exists is whole; what was decoded
-before an interruption, or beside damaged images, is not decoded again.
+A packed folder contains parts of pixels (`part-*.npy`: uint8, n x S x S x 3, memory-mapped when read),
+`manifest.parquet` with one row per image in the same order, and `meta.json` with counts, licence note, content
+fingerprint and the digest of every other file. It is written under another name and then renamed, so an existing folder
+is always complete. Images that were decoded before an interruption, or before the stop at damaged images, are not
+decoded again.
 """
 
 import hashlib
@@ -32,7 +33,7 @@ BATCH = 4096
 
 
 class DamagedImages(DataError):
-    """A dataset was read to its end, and some of it gives no image."""
+    """A dataset was read completely, and some of its entries could not be used."""
 
     def __init__(self, name: str, damages: list[Damage]) -> None:
         super().__init__(problem_text(name, damages))
@@ -40,19 +41,19 @@ class DamagedImages(DataError):
 
 
 def packed_folder(dataset: Dataset, image_size: int) -> Path:
-    """Where the packed copy of a dataset at a size lies, whether or not it exists."""
+    """The folder of a dataset's packed copy at a size, whether or not it exists."""
     treatment: dict[str, Any] = {} if dataset.crop is None else {"crop": dataset.crop}
     if dataset.on_bad_record == "skip":
         treatment["damaged"] = "left out"
     parts = [PACK_VERSION, dataset.info.name, dataset.source_digest(), image_size]
     if dataset.info.rule:
-        parts.append(dataset.info.rule)  # two readers may read one folder, and a reader may be mended
+        parts.append(dataset.info.rule)  # two readers may read the same folder, and a reader may be corrected
     key = digest([*parts, treatment] if treatment else parts)
     return cache_root() / "packed" / f"{dataset.info.name}-{image_size}px-{key[:12]}"
 
 
 def find_packed(dataset: Dataset) -> Path | None:
-    """A packed copy of a dataset at any size, if one is here; splits do not depend on the size."""
+    """A packed copy of a dataset at any size, or None; splits do not depend on the size."""
     wanted = dataset.source_digest(), dataset.info.rule, dataset.crop
     for path in sorted((cache_root() / "packed").glob(f"{dataset.info.name}-*px-*/{META}")):
         try:
@@ -60,7 +61,7 @@ def find_packed(dataset: Dataset) -> Path | None:
             found = meta["source_digest"], meta["rule"], meta.get("crop")
             complete = dataset.on_bad_record == "skip" or not meta["left_out"]
         except (OSError, ValueError, KeyError, TypeError):
-            continue  # whoever needs this very copy says what is wrong with it
+            continue  # the error is reported when this copy is opened
         if found == wanted and complete and meta.get(FORMAT) == CACHE_FORMAT:
             return path.parent
     return None
@@ -74,24 +75,24 @@ def ensure_packed(
     progress: DecodingProgress | None = None,
     renew: bool = False,
 ) -> Path:
-    """The packed folder, made now if it is missing or damaged; processes that ask for the same wait for each other.
+    """The packed folder, made now if it is missing or damaged; processes that need the same folder wait for each other.
 
-    Raises DamagedImages with everything that gives no image, unless `dataset.on_bad_record` is `skip`; DataError for a
-    folder in the format of another ferbench, which `renew` makes anew.
+    Raises DamagedImages that lists all unusable entries, unless `dataset.on_bad_record` is `skip`; DataError if the
+    folder has the format of another ferbench version (`renew` makes it again instead).
     """
     folder = packed_folder(dataset, image_size)
     if is_usable(folder, renew=renew):
         return folder
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
-        # One name for all states of the source, so that a repaired image does not cost the others.
+        # The name does not depend on the state of the source: after a repair, only the repaired part is decoded.
         partial = folder.with_name(f".{dataset.info.name}-{image_size}px")
         with Lease(partial.with_name(f"{partial.name}.lease")).wait():
             if not is_usable(folder, renew=renew):
                 _pack(dataset, image_size, partial, workers, progress)
                 shutil.rmtree(folder, ignore_errors=True)
                 partial.rename(folder)
-                for rows in folder.glob("part-*.parquet"):  # they stand in the manifest
+                for rows in folder.glob("part-*.parquet"):  # the manifest contains their rows
                     rows.unlink()
     except OSError as error:
         raise DataError(
@@ -102,7 +103,7 @@ def ensure_packed(
 
 @dataclass(frozen=True)
 class Inspection:
-    """What reading a whole dataset shows: images by `split/class`, what was converted to RGB, what gives no image."""
+    """The result of reading a whole dataset: images by `split/class`, conversions to RGB, and unusable entries."""
 
     counts: Mapping[str, int]
     converted: Mapping[str, int]
@@ -112,14 +113,14 @@ class Inspection:
 def inspect(
     dataset: Dataset, image_size: int, *, workers: int = 1, progress: DecodingProgress | None = None
 ) -> Inspection:
-    """Decode everything and keep nothing."""
+    """Decode a whole dataset without writing anything to the cache."""
     with tempfile.TemporaryDirectory() as folder:
         parts, damages = write_parts(dataset, image_size, Path(folder), workers, progress, keep=False)
         return Inspection(*_counts(_rows(parts)), damages)
 
 
 def read_inspection(folder: Path) -> Inspection:
-    """What was found when a packed folder was made."""
+    """The inspection that was stored when a packed folder was made."""
     with reading(folder, "packed dataset"):
         meta = read_meta(folder)
         return Inspection(meta["counts"], meta["converted"], [Damage(*entry) for entry in meta["left_out"]])
@@ -144,7 +145,7 @@ def _rows(parts: Sequence[Part]) -> pyarrow.Table:
 
 
 def problem_text(name: str, damages: Sequence[Damage]) -> str:
-    """All that is wrong with a dataset, or its beginning, with the remedy."""
+    """A message with the number of damages, the first of them, and the remedy."""
     lines = listed([str(damage) for damage in damages])
     return f"dataset '{name}': {len(damages)} damaged image(s); replace or remove them, then run again:{lines}"
 
@@ -170,7 +171,7 @@ def _meta(dataset: Dataset, image_size: int, rows: pyarrow.Table, left_out: Sequ
 
 
 def _counts(rows: pyarrow.Table) -> tuple[dict[str, int], dict[str, int]]:
-    """Images by `split/class`, and what they were converted from."""
+    """Numbers of images by `split/class`, and by the kind they were converted from."""
     kinds = zip(rows["split"].to_pylist(), rows["label"].to_pylist(), strict=True)
     counts = Counter(f"{split}/{label or 'unknown'}" for split, label in kinds)
     converted = Counter(rows["converted"].to_pylist())
@@ -179,7 +180,7 @@ def _counts(rows: pyarrow.Table) -> tuple[dict[str, int], dict[str, int]]:
 
 
 def _fingerprint(rows: pyarrow.Table, treatment: Mapping[str, float]) -> str:
-    """The digest of all rows in the order of ids, and of the crop; piece by piece, as there may be millions."""
+    """The digest of all rows, sorted by id, and of the crop; computed in batches because there may be millions."""
     content = hashlib.sha256(b"[")
     for number, row in enumerate(_in_order_of_ids(rows)):
         content.update(b"," * (number > 0) + row.encode())

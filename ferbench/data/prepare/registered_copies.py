@@ -1,4 +1,4 @@
-"""What `ferbench prepare` remembers of a user's copy: where it lies, and how it is read."""
+"""The entries that `ferbench prepare` writes for a user's copies: their folders, and how they are read."""
 
 import json
 import shlex
@@ -17,38 +17,38 @@ from ferbench.records.formats import CACHE_FORMAT, check_format
 
 
 class Prepared(BaseModel):
-    """A dataset that the user has named with its folder."""
+    """A dataset that the user has prepared from a folder."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     format: int = CACHE_FORMAT
     name: str = Field(pattern=NAME_PATTERN)
-    reader: str = Field(description="registered name of what reads it")
+    reader: str = Field(description="registered name of its reader")
     root: Path
-    crop: float | None = Field(description="margin around the face box that images are cut to, as a part of its sides")
+    crop: float | None = Field(description="margin around the face box of cropped images, as a fraction of its sides")
     on_bad_record: OnBadRecord
-    options: ReaderOptions = Field(NOTHING_SAID, description="what the user says of columns, splits and classes")
-    source_digest: str = Field(description="state of the source when it was prepared")
-    info: DatasetInfo | None = Field(description="of a packed set; a stream is read where it lies")
+    options: ReaderOptions = Field(NOTHING_SAID, description="the user's options for columns, splits and classes")
+    source_digest: str = Field(description="digest of the source when it was prepared")
+    info: DatasetInfo | None = Field(description="description of a packed dataset; null for a stream")
 
 
 def prepared_folder(name: str) -> Path:
-    """Where what is known of a prepared set lies: `source.json`, the data card, lists of damage and duplicates."""
+    """The folder of a prepared dataset: `source.json`, the data card, lists of damages and duplicates."""
     return cache_root() / "prepared" / name
 
 
 def prepared_names() -> list[str]:
-    """What the user has prepared, by name."""
+    """The names of all prepared datasets, sorted."""
     return sorted(path.parent.name for path in (cache_root() / "prepared").glob("*/source.json"))
 
 
 def write_prepared(prepared: Prepared) -> None:
-    """Remember it; from now on the name opens this copy."""
+    """Register a copy; from now on its name opens this copy."""
     write_sealed(prepared_folder(prepared.name) / "source.json", prepared.model_dump(mode="json"))
 
 
 def read_prepared(name: str) -> Prepared | None:
-    """What was remembered under a name; raises DataError where that is damaged."""
+    """The entry of a name, or None; raises DataError if it is damaged."""
     path = prepared_folder(name) / "source.json"
     if not path.is_file():
         return None
@@ -62,14 +62,14 @@ def read_prepared(name: str) -> Prepared | None:
         check_format(path, value, CACHE_FORMAT, f"run `{shlex.join(command)}`")
         return Prepared.model_validate(read_sealed(path))
     except (OSError, ValueError, TypeError, KeyError, ValidationError):
-        raise DataError(f"{path}: damaged; prepare '{name}' again") from None
+        raise DataError(f"{path}: damaged; run `ferbench prepare` for '{name}' again") from None
 
 
 OPTIONS = {"label_column": "--label-column", "split_column": "--split-column", "id_column": "--id-column"}
 
 
 def option_words(options: ReaderOptions) -> list[str]:
-    """The options of `ferbench prepare` that say this."""
+    """The words of the command line of `ferbench prepare` for these options."""
     columns = {flag: getattr(options, name) for name, flag in OPTIONS.items()}
     words = [word for flag, column in columns.items() if column for word in (flag, column)]
     words += [word for name, split in options.splits.items() for word in ("--split", f"{name}={split}")]
@@ -78,7 +78,7 @@ def option_words(options: ReaderOptions) -> list[str]:
 
 
 def command_words(reader_name: str, dataset: Dataset) -> list[str]:
-    """The command that prepares this copy as it is read now."""
+    """The command that prepares this copy with its current settings."""
     words = ["ferbench", "prepare", reader_name, "--root", str(dataset.root)]
     words += ["--name", str(dataset.name)] if dataset.needs_name else []
     if dataset.crop != type(dataset).crop:
@@ -88,7 +88,7 @@ def command_words(reader_name: str, dataset: Dataset) -> list[str]:
 
 
 def open_reader(entry: Entry, root: Path | None, name: str | None, options: ReaderOptions = NOTHING_SAID) -> Dataset:
-    """The dataset that a registered reader makes of a folder; raises UsageError for an option that it does not take."""
+    """Open a folder with a registered reader; raises UsageError for an option that the reader does not take."""
     reader = entry.load()
     dataset = reader(root, name) if getattr(reader, "needs_name", False) else reader(root) if root else reader()
     if not isinstance(dataset, Dataset):
@@ -101,10 +101,10 @@ def open_reader(entry: Entry, root: Path | None, name: str | None, options: Read
 
 
 def _follow(dataset: Dataset, name: str, options: ReaderOptions, given: Mapping[str, object]) -> None:
-    """Let a reader read as the user says; what is said is part of its digest, as it changes what is read."""
+    """Apply the user's options to a reader; they become part of its digest because they change its samples."""
     if unknown := given.keys() - dataset.takes - {"ignore"}:
         flags = ", ".join({**OPTIONS, "splits": "--split", "classes": "--class"}[option] for option in sorted(unknown))
-        raise UsageError(f"'{name}' knows its layout and takes no {flags}; omit it")
+        raise UsageError(f"'{name}' knows its layout and does not take {flags}; omit it")
     dataset.options = options
     digest_of_source, samples = dataset.source_digest, dataset.samples
     dataset.source_digest = lambda: digest([digest_of_source(), given])  # type: ignore[method-assign]
@@ -114,7 +114,7 @@ def _follow(dataset: Dataset, name: str, options: ReaderOptions, given: Mapping[
 
 
 def _without_ignored(dataset: Dataset, entries: Iterator[Sample | Damage]) -> Iterator[Sample | Damage]:
-    """The entries without damage that `--ignore` names; samples are never left out."""
+    """The entries without the damages that match `--ignore`; samples are never omitted."""
     for entry in entries:
         if isinstance(entry, Damage) and (pattern := dataset.account.ignored_by(entry.record)):
             dataset.account.ignore("entry", entry.record, f"--ignore {pattern}")
@@ -123,7 +123,7 @@ def _without_ignored(dataset: Dataset, entries: Iterator[Sample | Damage]) -> It
 
 
 def open_prepared(entry: Entry, prepared: Prepared) -> Dataset:
-    """The dataset as it was prepared; its source is looked at again where images of another size are asked for."""
+    """The dataset as it was prepared; its source is read again only for images of another size."""
     if prepared.info is None:
         stream = open_reader(entry, prepared.root, prepared.name, prepared.options)
         stream.on_bad_record = prepared.on_bad_record
@@ -132,7 +132,7 @@ def open_prepared(entry: Entry, prepared: Prepared) -> Dataset:
 
 
 class PreparedDataset(Dataset):
-    """What was read and packed before: the source may be gone."""
+    """A dataset that was packed before; its source may be gone."""
 
     def __init__(self, entry: Entry, prepared: Prepared, info: DatasetInfo) -> None:
         super().__init__(prepared.root, prepared.name)

@@ -1,7 +1,8 @@
-"""Where every usable image of a streamed set lies, and its hashes: found in one pass over the set and kept.
+"""The index of a streamed dataset: place and hashes of every usable image, found in one pass and stored.
 
 An index is a folder with `images.arrow` (id, shard, offset, length, hashes; one row per image, in the order of the
-shards), `damaged.txt` (shard, record and reason of what was left out) and `meta.json`. It is read through a memory map.
+shards), `damaged.txt` (shard, record and reason of the omitted records) and `meta.json`. It is read through a memory
+map.
 """
 
 import hashlib
@@ -50,12 +51,12 @@ IMAGES = PLACES.append(pyarrow.field("sha256", pyarrow.binary(32))).append(pyarr
 
 
 def worker_count() -> int:
-    """Processes that decode: one for each processor of this process, within reason."""
+    """Number of decoding processes: the processors of this process, at most `MOST_WORKERS`."""
     return min(MOST_WORKERS, len(os.sched_getaffinity(0)))
 
 
 class StreamReader:
-    """Reads and decodes images of a streamed set; cheap to copy into a worker process."""
+    """Reads and decodes images of a streamed dataset; cheap to copy into a worker process."""
 
     def __init__(
         self, dataset: StreamedDataset, places: pyarrow.Table, image_size: int, index: Path | None = None
@@ -71,25 +72,25 @@ class StreamReader:
         return len(self._shard)
 
     def where(self, row: int) -> str:
-        """Shard and record, for people."""
+        """Shard and record of a row, as text."""
         shard = self.shards[self._shard[row]]
         return _record(shard, str(self._ids[row]).removeprefix(f"{shard}/"))
 
     def image(self, row: int) -> np.ndarray:
-        """Pixels (S, S, 3) uint8 of a row, as they are now; raises one of `UNDECODABLE`."""
+        """Current pixels (S, S, 3) uint8 of a row; raises one of `UNDECODABLE`."""
         shard = self.shards[self._shard[row]]
         file = self._open(self.dataset.file(shard, str(self._ids[row])))
         record = os.pread(file.fileno(), int(self._length[row]), int(self._offset[row]))
         return resized(decode_face(self.dataset.unwrap(record)).image, self.image_size)
 
     def images(self, rows: NDArray[np.int64]) -> NDArray[np.uint8]:
-        """Pixels (N, S, S, 3) uint8; raises DataError for what is not as it was when the set was indexed."""
+        """Pixels (N, S, S, 3) uint8; raises DataError if an image has changed since the dataset was indexed."""
         images = np.empty((len(rows), self.image_size, self.image_size, 3), np.uint8)
         for i, row in enumerate(rows):
             try:
                 images[i] = self.image(int(row))
                 if self._sha256 is not None and pixels_digest(images[i]) != self._sha256[int(row)].as_py():
-                    raise ValueError("it shows something else")
+                    raise ValueError("its pixels are different")
             except UNDECODABLE as error:
                 what = f"pool '{self.dataset.info.name}': {self.where(int(row))}"
                 renew = how_to_renew(self.index) if self.index else "start again"
@@ -98,7 +99,7 @@ class StreamReader:
 
 
 class StreamIndex:
-    """An index, opened: the streamed counterpart of `ImageStore`."""
+    """An opened index; the counterpart of `ImageStore` for streams."""
 
     def __init__(self, dataset: StreamedDataset, folder: Path) -> None:
         self.folder = folder
@@ -118,11 +119,11 @@ class StreamIndex:
 
     @property
     def damaged(self) -> int:
-        """Records that were left out."""
+        """Number of omitted records."""
         return int(self.meta["damaged"])
 
     def check(self) -> None:
-        """Raises DamagedCacheError where a file of the index is not as it was written."""
+        """Raises DamagedCacheError if a file of the index has changed since it was written."""
         check_files(self.folder, self.meta)
 
     @cached_property
@@ -130,14 +131,14 @@ class StreamIndex:
         return self._table["id"]
 
     def hashes(self) -> Iterator[Hashes]:
-        """Those of all images, in chunks."""
+        """The hashes of all images, in chunks."""
         for batch in self._table.to_batches(CHUNK):
             pixels, looks = (_bytes(batch[name]) for name in ("sha256", "looks"))
             yield Hashes(pixels, looks.view(np.uint64))
 
 
 def index_folder(dataset: StreamedDataset, image_size: int) -> Path:
-    """Where the index of a set at a size lies, whether or not it exists."""
+    """The folder of a dataset's index at a size, whether or not it exists."""
     key = digest([INDEX_VERSION, dataset.info.name, dataset.source_digest(), image_size])
     return cache_root() / "streams" / f"{dataset.info.name}-{image_size}px-{key[:12]}"
 
@@ -145,8 +146,8 @@ def index_folder(dataset: StreamedDataset, image_size: int) -> Path:
 def ensure_index(dataset: StreamedDataset, image_size: int, *, renew: bool = False) -> StreamIndex:
     """The index, made now if it is missing: every image is found, decoded and hashed once.
 
-    Raises DataError naming shard and record where one is damaged, unless the set says that these are skipped, and for
-    an index in the format of another ferbench, which `renew` makes anew.
+    Raises DataError that names shard and record if one is damaged, unless the dataset skips damaged records; DataError
+    if the index has the format of another ferbench version (`renew` makes it again instead).
     """
     folder = index_folder(dataset, image_size)
     try:
@@ -157,13 +158,13 @@ def ensure_index(dataset: StreamedDataset, image_size: int, *, renew: bool = Fal
     except OSError as error:
         raise DataError(
             f"{folder}: cannot index pool '{dataset.info.name}' ({error.strerror or error}); "
-            "free space, check the set's files or set FERBENCH_CACHE"
+            "free space, check the files of the dataset, or set FERBENCH_CACHE"
         ) from None
     return StreamIndex(dataset, folder)
 
 
 def _write(dataset: StreamedDataset, image_size: int, folder: Path) -> None:
-    if not dataset.account.is_complete:  # `prepare` has taken it, and shown it
+    if not dataset.account.is_complete:  # `prepare` has completed and shown it
         take_account(dataset)
         refuse_unused(dataset)
     scratch = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
@@ -192,7 +193,7 @@ def _stop_at_damage(dataset: StreamedDataset, damaged: list[Damage]) -> None:
 
 
 class DamagedRecords(DataError):
-    """A stream was read to its end, and some of its records give no image."""
+    """A stream was read completely, and some of its records could not be used."""
 
     def __init__(self, dataset: StreamedDataset, damages: list[Damage]) -> None:
         super().__init__(f"{problem_text(dataset.info.name, damages)}\nor {dataset.how_to_skip}")
@@ -200,7 +201,7 @@ class DamagedRecords(DataError):
 
 
 def _find(dataset: StreamedDataset, path: Path) -> list[Damage]:
-    """Write where the images lie; returns what the archives themselves show to be damaged."""
+    """Write the places of the images; return the damages that the archives show without decoding."""
     damaged: list[Damage] = []
 
     def rows() -> Iterator[dict[str, Any]]:
@@ -208,7 +209,7 @@ def _find(dataset: StreamedDataset, path: Path) -> list[Damage]:
             for place in dataset.readable_places(shard):
                 if isinstance(place, Damage):
                     damaged.append(Damage(_record(shard, place.record), _visible(place.reason)))
-                elif not place.id.isprintable():  # it would drive a terminal, or break lines and encodings
+                elif not place.id.isprintable():  # could contain terminal codes, line breaks or invalid text
                     damaged.append(Damage(_record(shard, place.id), "the name is not printable text"))
                 else:
                     yield {"shard": number, **place.__dict__}
@@ -221,7 +222,7 @@ def _find(dataset: StreamedDataset, path: Path) -> list[Damage]:
 
 
 def _hash(dataset: StreamedDataset, image_size: int, folder: Path, damaged: list[Damage]) -> tuple[int, str]:
-    """Decode every image in worker processes and write those that can be; their number and fingerprint."""
+    """Decode every image in worker processes and write the usable ones; return their number and fingerprint."""
     places = _mapped(folder / "places.arrow")
     reader = StreamReader(dataset, places, image_size)
     n_chunks = -(-len(reader) // CHUNK)
@@ -241,7 +242,7 @@ def _hash(dataset: StreamedDataset, image_size: int, folder: Path, damaged: list
 
 
 def _read_chunk(reader: StreamReader, chunk: int) -> tuple[NDArray[np.int64], Hashes, list[Damage]]:
-    """The rows of a chunk that can be decoded, their hashes, and what is wrong with the others."""
+    """The rows of a chunk that can be decoded, their hashes, and the damages of the others."""
     images, rows, problems = [], [], []
     for row in range(chunk * CHUNK, min((chunk + 1) * CHUNK, len(reader))):
         try:
@@ -272,6 +273,6 @@ def _mapped(path: Path) -> pyarrow.Table:
 
 
 def _bytes(column: pyarrow.Array) -> NDArray[np.uint8]:
-    """A column of 32 bytes as (N, 32) uint8."""
+    """A column of 32-byte values as (N, 32) uint8."""
     start = column.offset * 32
     return np.frombuffer(column.buffers()[1], np.uint8)[start : start + len(column) * 32].reshape(-1, 32)

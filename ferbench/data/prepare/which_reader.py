@@ -1,4 +1,4 @@
-"""Which reader fits a folder: all are tried, so what is named here reads what lies there."""
+"""Find the readers that fit a folder by trying all of them."""
 
 import re
 import shlex
@@ -16,14 +16,14 @@ from ferbench.readers.paths import subfolders, visible
 from ferbench.readers.streams import StreamedDataset
 
 TRIED = 200
-"""Entries of a folder that a reader is tried on."""
+"""Most entries of a folder on which a reader is tried."""
 MAX_NAMED = 3
 MAX_DESCENTS = 3
 
 
 @dataclass(frozen=True)
 class Fit:
-    """A reader that makes samples of a folder."""
+    """A reader that reads samples from a folder."""
 
     entry: Entry
     needs_name: bool
@@ -32,14 +32,14 @@ class Fit:
     streamed: bool
 
     def command(self, registry: Registry, folder: Path) -> str:
-        """The command that prepares the folder with it."""
+        """The command that prepares the folder with this reader."""
         words = ["ferbench", "prepare", self.entry.name, "--root", str(folder)]
         return shlex.join([*words, "--name", _name(registry, folder)] if self.needs_name else words)
 
 
 @dataclass(frozen=True)
 class _Tried:
-    """What a reader makes of the first entries of its root: how many it reads, and the reason why not the others."""
+    """A reader's result for the first entries of its root: numbers of read and damaged ones, and a reason."""
 
     read: int
     damaged: int
@@ -48,11 +48,12 @@ class _Tried:
 
 
 def prepare_commands(registry: Registry, folder: Path, like: str = "") -> list[str]:
-    """Commands that prepare a folder, the most likely first, one for each published set; empty where none fits.
+    """Commands that prepare a folder, the most likely first, one for each published dataset; empty if none fits.
 
-    Each is followed by what its reader says of itself. Readers of published layouts come before readers of anybody's
-    images, pools are named only where no labels are read. Of one set the reader comes first whose name ends `like`
-    another, else the one that is registered first. A folder that holds nothing but another folder stands for that one.
+    Each command is followed by the summary of its reader. Readers of published layouts come before readers of the
+    user's own images; pools are named only if no reader finds labels. Among the readers of one dataset, the one whose
+    name ends like `like` is chosen, otherwise the one registered first. A folder that contains only one folder stands
+    for that folder.
     """
     return _commands(registry, _fits(registry, folder, like))
 
@@ -62,7 +63,7 @@ def _commands(registry: Registry, fits: Sequence[tuple[Fit, Path]]) -> list[str]
 
 
 def _fits(registry: Registry, folder: Path, like: str) -> list[tuple[Fit, Path]]:
-    """The readers that fit, each with the folder that it is to be given."""
+    """The readers that fit, each with the folder to give to it."""
     pools: list[tuple[Fit, Path]] = []
     for place in _descents(folder):
         fits = [fit for entry in registry.entries["datasets"].values() if (fit := _fit(entry, place))]
@@ -75,9 +76,9 @@ def _fits(registry: Registry, folder: Path, like: str) -> list[tuple[Fit, Path]]
 
 
 def check_layout(registry: Registry, name: str, reader: Dataset) -> None:
-    """Raises DataError where a reader reads nothing of its root and another one does, naming the other's command.
+    """Raises DataError with another reader's command if this reader reads nothing from its root and that one does.
 
-    A pool, which takes any image, is not named instead of a reader of labels: that one's own complaint says more.
+    A pool, which accepts any image, is not named in place of a reader of labels: the reader's own error says more.
     """
     if reader.root is None or not reader.root.is_dir() or reader.marks or (tried := _try(reader)).read:
         return
@@ -87,7 +88,7 @@ def check_layout(registry: Registry, name: str, reader: Dataset) -> None:
     if not isinstance(reader, StreamedDataset):
         others = [(fit, place) for fit, place in others if fit.labeled]
     if others:
-        raise DataError(f"{tried.reason}; what lies there is read by {' or '.join(_commands(registry, others))}")
+        raise DataError(f"{tried.reason}; to read this folder, run {' or '.join(_commands(registry, others))}")
 
 
 def _descents(folder: Path) -> Iterator[Path]:
@@ -101,7 +102,7 @@ def _descents(folder: Path) -> Iterator[Path]:
 
 
 def _fit(entry: Entry, folder: Path) -> Fit | None:
-    """What a reader is to a folder, None where it does not fit."""
+    """The fit of a reader to a folder, or None."""
     try:
         kind = entry.load()
         if not getattr(kind, "needs_root", False):
@@ -116,29 +117,29 @@ def _fit(entry: Entry, folder: Path) -> Fit | None:
             return None
         family = entry.name if kind.needs_name else reader.info.family
         return Fit(entry, kind.needs_name, family, labeled, isinstance(reader, StreamedDataset))
-    except Exception:  # of a stranger's reader, whose faults are for whoever asks for it
+    except Exception:  # a plugin's reader may raise anything; the error is shown when the user names that reader
         return None
 
 
 def _try(reader: Dataset) -> _Tried:
-    """What a reader makes of its root."""
+    """Try a reader on its root."""
     try:
         entries = list(islice(reader.samples(), TRIED))
     except (FerbenchError, OSError, ValueError) as error:
         return _Tried(0, 1, False, str(error))
     samples = [entry for entry in entries if isinstance(entry, Sample)]
     damages = [entry for entry in entries if isinstance(entry, Damage)]
-    # `0_angry` and `suprise` are read once the user agrees, and `prepare` says how. One alone may be anything: `fer`.
+    # `0_angry` and `suprise` can be read if the user agrees; `prepare` says how. A single one may be anything (`fer`).
     near = [name for damage in damages if (name := nearest_class(damage.unknown_label or ""))]
     labels = {str(sample.label) for sample in samples if sample.label is not None}
     nearly = len(near) if len({*near, *labels}) > 1 else 0
     labeled = nearly > 0 or bool(labels)
-    reason = f"{reader.root}: {damages[0] if damages else 'nothing here gives an image'}"
+    reason = f"{reader.root}: {damages[0] if damages else 'no usable image here'}"
     return _Tried(len(samples) + nearly, len(damages) - nearly, labeled, reason)
 
 
 def _one_of_each(fits: Sequence[Fit], like: str) -> list[Fit]:
-    """Of readers of one published set the first; readers of anybody's images come last, and of these pools first."""
+    """The first reader of each published dataset; then the readers of the user's own images, pools first."""
     families: dict[str, Fit] = {}
     for fit in sorted(fits, key=lambda fit: (fit.needs_name, not fit.streamed, -_same_ending(fit.entry.name, like))):
         families.setdefault(fit.family, fit)
@@ -146,12 +147,12 @@ def _one_of_each(fits: Sequence[Fit], like: str) -> list[Fit]:
 
 
 def _same_ending(name: str, other: str) -> int:
-    """How many words two names end with alike: `ferplus-argmax` and `ferplus-label-csv-argmax` mean one rule."""
+    """Number of equal words at the ends of two names: `ferplus-argmax` and `ferplus-label-csv-argmax` have one."""
     pairs = zip(reversed(name.split("-")), reversed(other.split("-")), strict=False)
     return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
 
 
 def _name(registry: Registry, folder: Path) -> str:
-    """A name for the set in a folder, as a person may give it."""
+    """A name for the dataset in a folder, derived from the folder's name."""
     name = re.sub("[^a-z0-9]+", "-", folder.resolve().name.lower()).strip("-")[:40].strip("-") or "faces"
     return f"my-{name}" if name in registry.names("datasets") else name

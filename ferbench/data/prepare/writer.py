@@ -1,7 +1,7 @@
-"""A dataset decoded into parts: `.npy` of pixels beside `.parquet` of rows, each whole or not there.
+"""Decode a dataset into parts: an `.npy` file of pixels and a `.parquet` file of rows, each written atomically.
 
-A part is named by what it is made of, so that whoever begins again takes those that are finished and decodes the
-others, such as the one of an image that was repaired.
+The name of a part depends on its content. So a second run reuses the finished parts and decodes only the others, such
+as the part with a repaired image.
 """
 
 import errno
@@ -30,13 +30,13 @@ from ferbench.records.cell import canonical_json, digest
 from ferbench.records.files import TEMPORARY_SUFFIX
 
 PART = 256
-"""Images: 38 MB at 224 pixels, which a process holds while it decodes them, and a second of work that a kill costs."""
+"""Images per part: 38 MB at 224 pixels in the memory of a process, and one second of work that is lost by a kill."""
 WRITTEN_TOGETHER = 2**18
-"""Bytes per call: more would not stay in a processor's cache, and cost the kernel eight times as much."""
+"""Bytes per write: more would not fit a processor's cache and would be eight times as slow."""
 SPLITS = get_args(SplitName)
 LABELS = (*EIGHT_CLASSES, "other")
 FINGERPRINT_COLUMNS = ("id", "split", "label", "label_distribution", "subject", "video", "box", "sha256")
-"""What version 1 of the content fingerprint is made of; a further column of the manifest changes no fingerprint."""
+"""Columns of version 1 of the content fingerprint; a new column of the manifest does not change fingerprints."""
 MANIFEST_SCHEMA = pyarrow.schema(
     [
         ("id", pyarrow.string()),
@@ -52,17 +52,17 @@ MANIFEST_SCHEMA = pyarrow.schema(
 PART_SCHEMA = MANIFEST_SCHEMA.append(pyarrow.field("converted", pyarrow.string())).append(
     pyarrow.field("content", pyarrow.string())
 )
-"""`content` is the row as fingerprints have it: a number of votes is written otherwise than a share."""
+"""`content` is the row as the fingerprint uses it: votes and shares are written differently there."""
 DIGEST, DAMAGES = b"digest of pixels", b"damages"
 DecodingProgress = Callable[[int, int], None]
-"""Called with how many samples were looked at, and how many of them give no image."""
+"""Called with the number of samples so far, and the number of unusable ones."""
 Row = dict[str, Any]
 Buffer = bytes | memoryview
 
 
 @dataclass(frozen=True)
 class Part:
-    """A finished part of so many images: files of pixels and of rows, the digest of the first, and what is damaged."""
+    """A finished part: files of pixels and rows, number of images, digest of the pixels, and damages."""
 
     pixels: Path
     rows: Path
@@ -80,12 +80,12 @@ def write_parts(
     *,
     keep: bool = True,
 ) -> tuple[list[Part], list[Damage]]:
-    """Decode all samples in so many processes; returns the parts in their order, and what gives no image.
+    """Decode all samples in `workers` processes; return the parts in order, and the damages.
 
-    Parts that are in the folder already are taken. Without `keep` pixels are decoded and discarded.
+    Parts that already exist in the folder are reused. Without `keep`, pixels are decoded and discarded.
     """
     folder.mkdir(exist_ok=True)
-    pyarrow.array([])  # which imports pandas: once here, not in each process
+    pyarrow.array([])  # imports pandas here once, not in each process
     damages: list[Damage] = []
     parts: list[Part] = []
     looked_at = 0
@@ -101,9 +101,9 @@ def write_parts(
 
 
 def _in_parts(dataset: Dataset, damages: list[Damage]) -> Iterator[list[Sample]]:
-    """Samples with bytes as they come; files in an order that tells nothing of their classes.
+    """Samples with bytes in the given order; then files, in an order that is independent of their classes.
 
-    Which part a file is in depends on its name and on the number of parts, so that one more costs one part.
+    The part of a file depends on its name and on the number of parts, so one more file changes only one part.
     """
     encoded: list[Sample] = []
     files: list[Sample] = []
@@ -127,7 +127,7 @@ def _in_parts(dataset: Dataset, damages: list[Damage]) -> Iterator[list[Sample]]
 
 
 def _usable(dataset: Dataset, damages: list[Damage]) -> Iterator[Sample]:
-    """The samples that can be decoded; of the others the damage is noted."""
+    """The samples with valid names; the others are added to `damages`."""
     seen: set[str] = set()
     for sample in read_samples(dataset):
         if isinstance(sample, Damage):
@@ -142,7 +142,7 @@ def _usable(dataset: Dataset, damages: list[Damage]) -> Iterator[Sample]:
 def _write_part(
     part: tuple[int, Sequence[Sample]], root: Path | None, crop: float | None, size: int, folder: Path, keep: bool
 ) -> Part:
-    """Decode a part into its two files, or take them as they are."""
+    """Decode a part into its two files, or reuse the existing files."""
     number, samples = part
     key = digest([size, *(_made_of(sample, crop) for sample in samples)])
     stem = folder / f"part-{number:05d}-{key[:16]}"
@@ -155,7 +155,7 @@ def _write_part(
     table = pyarrow.Table.from_pylist(found, schema=PART_SCHEMA.with_metadata(notes))
     buffer = io.BytesIO()
     pyarrow.parquet.write_table(table, buffer)
-    _put(rows, buffer.getbuffer())  # last: where it stands, the part is finished
+    _put(rows, buffer.getbuffer())  # last: if this file exists, the part is finished
     return Part(pixels, rows, len(found), content_digest, damages)
 
 
@@ -177,7 +177,7 @@ def _decoded(
 
 
 def _finished(pixels: Path, rows: Path) -> Part | None:
-    """What another run has left of a part, if it is whole; pixels may be lost after a loss of power."""
+    """The part from an earlier run, or None unless it is complete; a power failure may have damaged the pixels."""
     try:
         notes = pyarrow.parquet.read_schema(rows).metadata or {}
         damages = [Damage(*entry) for entry in json.loads(notes[DAMAGES])]
@@ -190,7 +190,7 @@ def _finished(pixels: Path, rows: Path) -> Part | None:
 
 
 def _put(path: Path, *content: Buffer) -> str:
-    """Write a file that is whole or not there, and return its digest, which shows what a loss of power has taken."""
+    """Write a file atomically and return its digest, which reveals damage by a power failure."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}{TEMPORARY_SUFFIX}")
     content_digest = cache_hash()
     try:
@@ -208,14 +208,14 @@ def _put(path: Path, *content: Buffer) -> str:
 
 
 def _header(shape: Sequence[int]) -> bytes:
-    """What a `.npy` file of uint8 begins with."""
+    """The header of an `.npy` file of uint8."""
     buffer = io.BytesIO()
     np.lib.format.write_array_header_1_0(buffer, {"descr": "|u1", "fortran_order": False, "shape": tuple(shape)})
     return buffer.getvalue()
 
 
 def _remove_others(folder: Path, parts: Sequence[Part]) -> None:
-    """Delete what earlier runs have left that is no part now."""
+    """Delete the files of earlier runs that do not belong to these parts."""
     kept = {path for part in parts for path in (part.pixels, part.rows)}
     for path in set(folder.iterdir()) - kept:
         path.unlink()
@@ -244,7 +244,7 @@ def decode_sample(
 
 
 def read_samples(dataset: Dataset) -> Iterator[Sample | Damage]:
-    """What the dataset's reader yields; a file that cannot be read is a DataError that names it."""
+    """The entries of the dataset's reader; raises DataError that names the file if it cannot be read."""
     try:
         yield from dataset.samples()
     except OSError as error:
@@ -254,10 +254,10 @@ def read_samples(dataset: Dataset) -> Iterator[Sample | Damage]:
 
 
 def name_problem(sample: Sample) -> str | None:
-    """What is wrong with the names that a sample has, if anything."""
+    """The problem with the id, groups, split or label of a sample, or None."""
     for kind, value in (("id", sample.id), ("subject", sample.subject), ("video", sample.video)):
         if value is not None and not value.isprintable():
-            return f"this {kind} is no printable text"
+            return f"this {kind} is not printable text"
     if sample.split not in SPLITS:
         return f"split '{sample.split}' must be one of {', '.join(SPLITS)}"
     if not isinstance(sample.label, Mapping):
@@ -271,11 +271,11 @@ def name_problem(sample: Sample) -> str | None:
 
 
 def _no_class(name: str) -> str:
-    return f"label '{name}' is no canonical class ({', '.join(LABELS)})"
+    return f"label '{name}' is not a canonical class ({', '.join(LABELS)})"
 
 
 def where(sample: Sample) -> str:
-    """What names a sample for people."""
+    """The name of a sample in messages."""
     return sample.id if isinstance(sample.image, bytes) else f"{sample.image} ({sample.id})"
 
 
@@ -284,7 +284,7 @@ def _reason(error: Exception) -> str:
 
 
 def _made_of(sample: Sample, crop: float | None) -> list[Any]:
-    """What a row and its pixels depend on; of a file its size and time stand for its content."""
+    """The values that determine a row and its pixels; a file is represented by its size and time of change."""
     label = list(sample.label.items()) if isinstance(sample.label, Mapping) else sample.label
     box = list(sample.box) if sample.box else None
     made_of = [sample.id, sample.split, label, sample.subject, sample.video, box, crop]

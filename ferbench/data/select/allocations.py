@@ -1,4 +1,4 @@
-"""How many images of each class are labeled: the allocations of a label budget."""
+"""Allocations of a label budget: the number of labeled images of each class."""
 
 from collections.abc import Mapping
 from decimal import ROUND_HALF_EVEN, Decimal
@@ -13,10 +13,10 @@ ADACM = {100: (10, 15), 400: (40, 60), 1000: (100, 150), 2000: (200, 300), 4000:
 def labeled_counts(dataset: str, budget: Budget, sizes: Mapping[str, int]) -> dict[str, int]:
     """Labels of each class, from the number of its training images.
 
-    A ratio keeps max(1, round-half-even(ratio * n)) of a class with n images. A number of labels N is spread as in
-    Ada-CM's table (`adacm`) or as N // C per class (`balanced`; `leaf` takes all of a class that has fewer, as LEAF's
-    code does, so that there are fewer labels than N); a number per class is what it says.
-    Raises UsageError where a class has too few images or the allocation does not know the number or the classes.
+    A ratio gives max(1, round-half-even(ratio * n)) labels to a class with n images. A number of labels N is spread by
+    Ada-CM's table (`adacm`) or as N // C per class (`balanced`; `leaf` takes all images of a class that has fewer, as
+    LEAF's code does, so there may be fewer than N labels). A number per class is used as it is.
+    Raises UsageError if a class has too few images, or if the allocation does not support the number or the classes.
     """
     if budget.ratio is not None and budget.allocation == "proportional":
         return {name: proportional_count(budget.ratio, n) for name, n in sizes.items()}
@@ -29,37 +29,36 @@ def labeled_counts(dataset: str, budget: Budget, sizes: Mapping[str, int]) -> di
     elif budget.count is not None and budget.allocation == "adacm":
         counts = _adacm(budget.count, tuple(sizes))
     else:
-        raise UsageError(
-            f"{budget.title()}: there is no such allocation; numbers of labels take balanced, adacm or leaf"
-        )
+        raise UsageError(f"{budget.title()}: unknown allocation; for --labels it must be one of balanced, adacm, leaf")
     lacking = [f"{name} ({n} images, {counts[name]} wanted)" for name, n in sizes.items() if n < counts[name]]
     if lacking:
         raise UsageError(
-            f"dataset '{dataset}' has too few training images for {budget.title()}: {', '.join(lacking)}; ask for fewer"
+            f"dataset '{dataset}' has too few training images for {budget.title()}: {', '.join(lacking)}; choose a "
+            "smaller budget"
         )
     return counts
 
 
 def proportional_count(ratio: str, n: int) -> int:
-    """max(1, round-half-even(ratio * n)) in decimal arithmetic; the labeled images of a class with n images."""
+    """Labels of a class with n images: max(1, round-half-even(ratio * n)), in decimal arithmetic."""
     return max(1, int((Decimal(ratio) * n).to_integral_value(ROUND_HALF_EVEN)))
 
 
 def _balanced(count: int, n_classes: int) -> int:
     if count < n_classes:
-        raise UsageError(f"--labels {count}: fewer labels than the {n_classes} classes; ask for more")
+        raise UsageError(f"--labels {count}: fewer labels than the {n_classes} classes; choose a larger number")
     return count // n_classes
 
 
 def _adacm(count: int, class_names: tuple[str, ...]) -> dict[str, int]:
     if count not in ADACM:
         raise UsageError(
-            f"--labels {count}: the allocation 'adacm' is a table for {', '.join(map(str, ADACM))} labels; "
-            "choose one of these or --allocation balanced"
+            f"--labels {count}: the allocation 'adacm' is defined only for {', '.join(map(str, ADACM))} labels; "
+            "choose one of these, or --allocation balanced"
         )
     if len(class_names) != 7 or "fear" not in class_names:
         raise UsageError(
-            f"allocation 'adacm' is for the seven basic classes, not for {', '.join(class_names)}; "
+            f"allocation 'adacm' is defined for the seven basic classes, not for {', '.join(class_names)}; "
             "choose --allocation balanced"
         )
     fear, other = ADACM[count]

@@ -1,4 +1,4 @@
-"""The test images of another dataset, for a model that has seen none of them."""
+"""The test images of another dataset, for a model that was not trained on any of them."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -18,9 +18,9 @@ from ferbench.records.schema import Fingerprints
 
 @dataclass(frozen=True)
 class CrossTest:
-    """`rows` of another set in the order of their ids: each has a label among `class_names`, which both sets have.
+    """`rows` of another dataset, sorted by id; each has a label among `class_names`, which both datasets have.
 
-    `near_duplicates` counts the test images that look like training images and are left out.
+    `near_duplicates` is the number of test images that are left out because they look like training images.
     """
 
     images: ImageStore
@@ -29,16 +29,16 @@ class CrossTest:
     near_duplicates: int
 
     def fingerprints(self, trained: Fingerprints) -> Fingerprints:
-        """Those of the training set's split, with the other set's test images in place of its own."""
+        """The fingerprints `trained`, with the test images of the other dataset in place of its own."""
         tested = {"test": with_labels(self.images, self.rows), "test_data": self.images.fingerprint, "folds": None}
         return trained.model_copy(update=tested)
 
     def notes(self) -> Iterator[str]:
-        """What is tested and what is not, for people."""
+        """Sentences about the choice of test images."""
         if not rows_of(self.images, "test"):
-            yield "has no test split, so all its labeled images are tested"
+            yield "has no test split, so all its labeled images are test images"
         if self.near_duplicates:
-            yield f"{self.near_duplicates} test image(s) look like training images and are left out"
+            yield f"{self.near_duplicates} test image(s) are left out because they look like training images"
 
 
 def open_cross_test(
@@ -49,11 +49,11 @@ def open_cross_test(
     fold: Fold | None = None,
     pool: UnlabeledPool | None = None,
 ) -> CrossTest:
-    """Pack another set at the size of the trained one; its test split, or all its labeled images where it has none.
+    """Pack another dataset at the size of the trained one; take its test split, or all labeled images if it has none.
 
-    They are compared with every image that cells of the protocol may train on, whichever are labeled, and with the
-    pool: what is tested then depends on neither method nor seed. Raises DataError with a list where a test image is a
-    training image, pixel for pixel, and where no test image of the classes is left.
+    These are compared with every image that cells of the protocol may train on, labeled or not, and with the pool, so
+    the choice of test images depends on neither method nor seed. Raises DataError with a list if a test image equals a
+    training image, pixel for pixel; DataError if no test image of the classes is left.
     """
     packed = ImageStore(ensure_packed(dataset, trained.image_size))
     split = rows_of(packed, "test") or rows_of(packed, "train")
@@ -72,7 +72,7 @@ def open_cross_test(
 def _seen(
     packed: ImageStore, rows: list[int], trained: ImageStore, fold: Fold | None, pool: UnlabeledPool | None
 ) -> set[int]:
-    """The positions of test images that look like training images."""
+    """Positions in `rows` of the test images that look like training images."""
     if not rows:
         return set()
     found = [known_overlap(trained, np.array(rows_of(trained, "train", fold), np.int64), packed, rows)]
@@ -81,7 +81,7 @@ def _seen(
     exact = sorted({int(position) for overlap in found for position in overlap.exact_tests})
     if exact:
         raise DataError(
-            f"--test-on {packed.name}: {len(exact)} test image(s) are training images of '{trained.name}' or of its "
+            f"--test-on {packed.name}: {len(exact)} test image(s) equal training images of '{trained.name}' or of its "
             f"pool, pixel for pixel; name another dataset:{listed([packed.ids[rows[position]] for position in exact])}"
         )
     return {int(position) for overlap in found for position in overlap.near_tests}

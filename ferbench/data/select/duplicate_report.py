@@ -1,4 +1,4 @@
-"""Images that stand in two splits of a dataset: the same file, or one that looks the same."""
+"""Images that are in two splits of a dataset: as the same file, or as one that looks the same."""
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
@@ -13,14 +13,14 @@ from ferbench.data.load.image_store import ImageStore
 
 SPLITS = ("test", "validation", "train", "unlabeled")
 MOST_PAIRS = 4 * 10**9
-"""Of images that are compared by their looks, in both directions; two minutes on two processors."""
+"""Most pairs of images that are compared by their looks, in both directions; two minutes on two processors."""
 
 
 @dataclass(frozen=True)
 class Duplicate:
-    """An image of one split that is in another.
+    """An image of one split that is also in another.
 
-    `bits` is by how many of 256 their looks differ, None for equal files.
+    `bits` is the number of differing bits of their hashes (of 256), None for equal files.
     """
 
     split: str
@@ -36,7 +36,7 @@ class Duplicate:
 
 @dataclass(frozen=True)
 class Duplicates:
-    """All of them, and the pairs of splits that are too large to be compared by looks."""
+    """All duplicates, and the pairs of splits that are too large to be compared by looks."""
 
     found: list[Duplicate]
     not_compared: list[str]
@@ -68,7 +68,7 @@ def across_splits(packed: ImageStore) -> Duplicates:
 
 
 def _same_files(packed: ImageStore, rows: list[int], others: list[int]) -> Iterator[tuple[int, int]]:
-    """Each row of one split with the first of the other that is the same file; not all pairs, which may be millions."""
+    """Pairs of rows with the same file, so that every such row appears; not all pairs, which may be millions."""
     mine, theirs = _by_content(packed, rows), _by_content(packed, others)
     for content in mine.keys() & theirs.keys():
         (first, *more), same = mine[content], theirs[content]
@@ -86,7 +86,7 @@ def _by_content(packed: ImageStore, rows: list[int]) -> Mapping[str, list[int]]:
 def _look_alikes(
     packed: ImageStore, rows: NDArray[np.int64], others: NDArray[np.int64]
 ) -> Mapping[tuple[int, int], int]:
-    """Each row of one split with that of the other which looks most like it, where that is near, and the bits."""
+    """Pairs of each row and the row of the other split that looks most like it, if near, with the differing bits."""
     mine = np.concatenate([_looks(packed, rows), _looks(packed, rows, mirrored=True)])
     theirs = _looks(packed, others)
     found: dict[tuple[int, int], int] = {}
@@ -104,7 +104,7 @@ def _looks(packed: ImageStore, rows: NDArray[np.int64], *, mirrored: bool = Fals
 
 
 def _near(looks: NDArray[np.uint64], others: NDArray[np.uint64], image_size: int) -> Iterator[tuple[int, int, int]]:
-    """The position of each that is near one of the others, the position of the nearest, and the bits."""
+    """For each hash that is near one of the others: its position, the position of the nearest, the differing bits."""
     for start in range(0, len(looks), CHUNK):
         near, nearest, bits = find_near(looks[start : start + CHUNK], others, image_size)
         for position in near.tolist():

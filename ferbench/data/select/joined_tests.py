@@ -1,4 +1,4 @@
-"""Whether training images that were joined to a set are its test images."""
+"""Refuse joined training images that are test images."""
 
 from ferbench.data.load.image_store import ImageStore
 from ferbench.data.prepare.joined import JoinedDataset
@@ -6,7 +6,7 @@ from ferbench.errors import DataError, listed
 
 
 def refuse_test_images(dataset: JoinedDataset, images: ImageStore) -> None:
-    """Raises DataError with a list where a training image of a further set is a test image, the same file."""
+    """Raises DataError with a list if a training image of a joined dataset is the same file as a test image."""
     own = f"{dataset.parts[0].name}/"
     tests = {images.contents[row]: images.ids[row] for row, split in enumerate(images.splits) if split == "test"}
     found = [
@@ -16,6 +16,6 @@ def refuse_test_images(dataset: JoinedDataset, images: ImageStore) -> None:
     ]
     if found:
         raise DataError(
-            f"dataset '{images.name}': {len(found)} labeled image(s) that were joined are test images, the same file; "
-            f"remove them from their set, or leave it out:{listed(found)}"
+            f"dataset '{images.name}': {len(found)} joined labeled image(s) are the same files as test images; "
+            f"remove them from their dataset, or omit that dataset:{listed(found)}"
         )

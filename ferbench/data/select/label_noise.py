@@ -1,4 +1,4 @@
-"""Label noise: which label of an image a method sees, by the hash of the image's id."""
+"""Label noise: the label that a method sees, drawn by the hash of the image's id."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -10,19 +10,19 @@ from ferbench.errors import UsageError
 from ferbench.records.cell import digest
 
 DIGITS = 13
-"""Hexadecimal digits of a number that is drawn: 52 bits, which a float holds exactly."""
+"""Hexadecimal digits of a drawn number: 52 bits, which a float represents exactly."""
 
 
 @dataclass(frozen=True)
 class DrawnNoise:
-    """The noise of a protocol as one seed draws it."""
+    """The noise of a protocol, drawn with one seed."""
 
     declared: LabelNoise
     rule: str
     seed: int
 
     def on(self, images: ImageStore, rows: Sequence[int], class_names: Sequence[str]) -> tuple[ImageStore, str]:
-        """The images with the labels that a method sees of these rows, and the fingerprint of what was changed."""
+        """The images with the labels that a method sees for these rows, and the fingerprint of the changes."""
         labels = seen_labels(images, rows, class_names, self.declared, self.rule, self.seed)
         wrong = sorted([images.ids[row], label] for row, label in labels.items() if label != images.labels[row])
         return images.with_labels(labels), digest([self.declared.model_dump(mode="json"), wrong])
@@ -31,17 +31,17 @@ class DrawnNoise:
 def seen_labels(
     images: ImageStore, rows: Sequence[int], class_names: Sequence[str], noise: LabelNoise, rule: str, seed: int
 ) -> dict[int, str]:
-    """The label of each of these rows that a method sees.
+    """The label that a method sees, for each of these rows.
 
-    It depends on rule, dataset, seed, image and class names, so it is the same in every budget and for every method.
-    Raises UsageError where a confusion table lacks a class or names another one.
+    It depends on rule, dataset, seed, image and class names, so it is the same for every budget and every method.
+    Raises UsageError if the classes of a confusion table are not `class_names`.
     """
     if isinstance(noise, ConfusionNoise):
         named = noise.confusion.keys() | {name for row in noise.confusion.values() for name in row}
         if odd := sorted(set(class_names) - noise.confusion.keys()) + sorted(named - set(class_names)):
             raise UsageError(
-                f"the label noise of the protocol is a table of other classes than those of '{images.name}' "
-                f"({', '.join(odd)}); choose the classes with --classes, or another --protocol"
+                f"the label noise of the protocol has other classes than '{images.name}' ({', '.join(odd)}); choose "
+                "the class set with --classes, or another --protocol"
             )
     return {row: _seen(images, row, sorted(class_names), noise, rule, seed) for row in rows}
 
@@ -61,10 +61,10 @@ def _in_table(chances: Sequence[tuple[str, float]], drawn: float) -> str:
         reached += chance
         if drawn < reached:
             return name
-    # A row may add up to a little less than 1.
+    # Because of rounding, the chances of a row may sum to slightly less than 1.
     return next(name for name, chance in reversed(chances) if chance > 0)
 
 
 def _uniforms(digest: str) -> Iterator[float]:
-    """Two independent numbers in 0..1, without 1."""
+    """Two independent uniform numbers in [0, 1)."""
     return (int(digest[begin : begin + DIGITS], 16) / 16**DIGITS for begin in (0, DIGITS))

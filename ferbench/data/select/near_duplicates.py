@@ -1,4 +1,4 @@
-"""Whether training images, such as those of a pool, are test images: equal pixels, or hashes that are near."""
+"""Find training images, such as those of a pool, that are test images: equal pixels, or similar hashes."""
 
 import hashlib
 import logging
@@ -22,9 +22,9 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Overlap:
-    """Images of a pool that are test images or only look like one, and the test images that these are or look like.
+    """Images of a pool that equal test images (`exact`) or look like them (`near`), and these test images.
 
-    Each is a sorted array of positions (int64); no image is both exact and near.
+    Each field is a sorted array of positions (int64); no image is both exact and near.
     """
 
     exact: NDArray[np.int64]
@@ -34,7 +34,7 @@ class Overlap:
 
 
 def find_overlap(test_images: NDArray[np.uint8], pool: Iterable[Hashes]) -> Overlap:
-    """Compare the hashes of a pool, in chunks, with those of test images (N, S, S, 3) and of their mirror images."""
+    """Compare the hashes of a pool, given in chunks, with those of test images (N, S, S, 3) and their mirror images."""
     test, mirrored = hash_all(test_images), hash_all(test_images[:, :, ::-1])
     looks = np.concatenate([test.looks, mirrored.looks])
     tests: dict[bytes, list[int]] = {}
@@ -65,14 +65,14 @@ def find_overlap(test_images: NDArray[np.uint8], pool: Iterable[Hashes]) -> Over
 
 
 def source_rows(source: ImageStore | StreamIndex) -> NDArray[np.int64]:
-    """The rows of a pool that may be drawn: all of a stream, of a packed set all but its test images."""
+    """The rows of a pool that may be used: all of a stream, the training and unlabeled ones of a packed dataset."""
     return np.arange(len(source)) if isinstance(source, StreamIndex) else np.array(pool_rows(source), np.int64)
 
 
 def known_overlap(
     source: ImageStore | StreamIndex, rows: NDArray[np.int64], test: ImageStore, test_rows: list[int]
 ) -> Overlap:
-    """Positions in `rows`, all rows of a stream, and in `test_rows`; what was found before lies beside the source."""
+    """The overlap as positions in `rows` (of a stream: all rows) and in `test_rows`; cached next to the source."""
     compared = hashlib.sha256(rows.tobytes()).hexdigest(), test.fingerprint, test_rows
     path = source.folder / f"overlap-{digest([OVERLAP_VERSION, *compared])[:16]}.json"
     if (known := _read_overlap(path)) is not None:
@@ -84,12 +84,12 @@ def known_overlap(
 
 
 def _read_overlap(path: Path) -> Overlap | None:
-    """What was found before; a damaged file is named, and what it held is found again."""
+    """The cached overlap, or None; logs a warning for a damaged file, which is then computed again."""
     try:
         found = read_sealed(path)["overlap"]
     except FileNotFoundError:
         return None
     except (OSError, ValueError) as error:
-        log.warning("%s: damaged (%s); the comparison is made anew", path, error)
+        log.warning("%s: damaged (%s); comparing the images again", path, error)
         return None
     return Overlap(**{name: np.array(positions, np.int64) for name, positions in found.items()})

@@ -1,4 +1,4 @@
-"""Hash ranks: an order of groups that depends on nothing but names and seed."""
+"""Hash ranks: an order of groups that depends only on names and seed."""
 
 import hashlib
 import json

@@ -20,10 +20,10 @@ from ferbench.records.schema import Fingerprints
 
 @dataclass(frozen=True)
 class Selection:
-    """Rows of the packed set by role, and their fingerprints.
+    """Rows of the packed dataset by role, and their fingerprints.
 
-    `unlabeled` is the training set minus the rows whose labels a method sees; it is empty at ratio 1. These are
-    `labeled` and `validation`, and `seen` has the labels that the method sees of them; `labeled_counts` are of those.
+    A method sees the labels of `labeled` and `validation`; `unlabeled` is the rest of the training set, empty at ratio
+    1. `seen` has the labels as the method sees them, and `labeled_counts` counts those of `labeled` by class.
     """
 
     labeled: list[int]
@@ -47,10 +47,10 @@ def make_split(
     validation: Validation | None = None,
     noise: DrawnNoise | None = None,
 ) -> Selection:
-    """Choose the labeled images, with `validation` those of them that are held out, and with a `fold` the test images.
+    """Choose the labeled images; with `validation` also the held-out images, and with a `fold` the test images.
 
-    Raises DataError where a class has no training image, or where subjects lack or are too few for the folds;
-    UsageError where a class has fewer images than the budget wants, or the noise is of other classes.
+    Raises DataError if a class has no training image, or if subjects are unknown or too few for the folds; UsageError
+    if a class has fewer images than the budget needs, or if the noise has other classes.
     """
     train, test = (of_classes(packed, rows_of(packed, role, fold), class_names) for role in ("train", "test"))
     folds = subject_folds(packed, test, rule, fold.count) if fold else None
@@ -58,8 +58,8 @@ def make_split(
         train, test = _apart(packed, test, folds[fold.number])
     if not test:
         raise DataError(
-            f"dataset '{packed.name}': no test images of the classes {', '.join(class_names)}; a set without a test "
-            "split takes --protocol subject-folds-v1"
+            f"dataset '{packed.name}': no test images of the classes {', '.join(class_names)}; for a dataset without a "
+            "test split, use --protocol subject-folds-v1"
         )
     by_class = _choose(packed, train, class_names, budget, seed, rule, groups)
     chosen = {row for rows in by_class.values() for row in rows}
@@ -84,7 +84,7 @@ def make_split(
 
 
 def rows_of(packed: ImageStore, role: Literal["train", "test"], fold: Fold | None = None) -> list[int]:
-    """All rows that the cells of a protocol train on or test on; with folds these are the same, over all seeds."""
+    """All rows that cells of a protocol may train or test on, over all seeds; with folds, both roles have the same."""
     splits = ("train", "test") if fold else (role,)
     return [row for row, split in enumerate(packed.splits) if split in splits]
 
@@ -105,13 +105,13 @@ def with_labels(packed: ImageStore, rows: list[int]) -> str:
 
 
 def of_classes(packed: ImageStore, rows: Sequence[int], class_names: Sequence[str]) -> list[int]:
-    """Those of some rows that have a label among the classes, in the order of ids."""
+    """The rows with a label among the classes, sorted by id."""
     wanted = set(class_names)
     return sorted((row for row in rows if packed.labels[row] in wanted), key=lambda row: packed.ids[row])
 
 
 def _apart(packed: ImageStore, rows: Sequence[int], subjects: Sequence[str]) -> tuple[list[int], list[int]]:
-    """Rows of other subjects, and those of these."""
+    """Rows of all other subjects, and rows of these subjects."""
     subject_of, tested = packed.groups("subject"), set(subjects)
     return [row for row in rows if subject_of[row] not in tested], [row for row in rows if subject_of[row] in tested]
 
@@ -119,7 +119,7 @@ def _apart(packed: ImageStore, rows: Sequence[int], subjects: Sequence[str]) -> 
 def _choose(
     packed: ImageStore, train: list[int], class_names: Sequence[str], budget: Budget, seed: int, rule: str, groups: str
 ) -> dict[str, list[int]]:
-    """The rows of each class whose labels the budget gives, in the order of their ranks."""
+    """The rows of each class whose labels are within the budget, sorted by rank."""
     group_of = packed.groups(groups)
     by_class: dict[str, list[tuple[str, str, int]]] = defaultdict(list)
     for row in train:
@@ -128,7 +128,7 @@ def _choose(
     missing = [name for name in class_names if not by_class[name]]
     if missing:
         raise DataError(
-            f"dataset '{packed.name}': no training image of class {', '.join(missing)}, so none can be labeled; "
+            f"dataset '{packed.name}': no training image of the class {', '.join(missing)}; "
             "choose other classes with --classes or complete the dataset"
         )
     counts = labeled_counts(packed.name, budget, {name: len(by_class[name]) for name in class_names})
@@ -138,14 +138,14 @@ def _choose(
 def _held_out(dataset: str, budget: Budget, by_class: Mapping[str, Sequence[int]], validation: Validation) -> set[int]:
     """Every (1 / share)-th row of each class by rank.
 
-    So what is held out of few labels is held out of more labels too, and the first label of a class never is.
+    So an image that is held out in a small budget is held out in larger ones too, and the first label of a class never.
     """
     share = Fraction(str(validation.share))
     places = ((place, row) for ranked in by_class.values() for place, row in enumerate(ranked))
     found = {row for place, row in places if int((place + 1) * share) > int(place * share)}
     if not found:
         raise UsageError(
-            f"{budget.title()}: no class of '{dataset}' has enough labels to hold out a part of {validation.share} "
-            "for validation; ask for more labels"
+            f"{budget.title()}: no class of '{dataset}' has enough labels to hold out a share of {validation.share} "
+            "for validation; choose a larger budget"
         )
     return found

@@ -1,4 +1,4 @@
-"""The pool that `--unlabeled` names: which of its images a cell draws, after a comparison with the test split."""
+"""The pool of `--unlabeled`: the images that a cell uses, after a comparison with the test images."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -21,9 +21,10 @@ from ferbench.records.schema import Fingerprints
 
 @dataclass(frozen=True)
 class UnlabeledPool:
-    """A pool and what of it is drawn: `rows` without the near-duplicates of test images, which are counted.
+    """A pool and the rows of it that are used.
 
-    `drawn` is the fingerprint of these rows.
+    `near_duplicates` is the number of images that are left out because they look like test images; `drawn` is the
+    fingerprint of `rows`.
     """
 
     source: ImageStore | StreamIndex
@@ -32,24 +33,24 @@ class UnlabeledPool:
     drawn: str
 
     def fingerprints(self, selection: Selection, *, keeps_rest: bool) -> Fingerprints:
-        """Those of the split, with the unlabeled images that the pool gives, and the pool's own."""
+        """The fingerprints of the split, with the pool's images as unlabeled ones, and the fingerprint of the pool."""
         unlabeled = digest([selection.fingerprints.unlabeled, self.drawn]) if keeps_rest else self.drawn
         return selection.fingerprints.model_copy(update={"unlabeled": unlabeled, "pool": self.source.fingerprint})
 
     def left_out(self) -> Iterator[str]:
-        """What of the pool is not drawn, for people."""
+        """Sentences about the images of the pool that are left out."""
         if self.near_duplicates:
-            yield f"{self.near_duplicates} image(s) look like test images and are left out"
+            yield f"{self.near_duplicates} image(s) are left out because they look like test images"
         if isinstance(self.source, StreamIndex) and self.source.damaged:
             folder = self.source.folder
-            yield f"{self.source.damaged} damaged record(s) are left out; {folder / 'damaged.txt'} names them"
+            yield f"{self.source.damaged} damaged record(s) are left out; {folder / 'damaged.txt'} lists them"
 
 
 def open_unlabeled_pool(dataset: Dataset, test: ImageStore, fold: Fold | None = None) -> UnlabeledPool:
-    """Pack or index a pool at the size of the labeled set and leave out what looks like one of its test images.
+    """Pack or index a pool at the size of the labeled dataset, without images that look like its test images.
 
-    With folds every image of the set is one of some fold, so that the cells of all folds draw the same images.
-    Raises DataError with a list where an image of the pool is a test image, pixel for pixel.
+    With folds, every image of the dataset is a test image of some fold, so the cells of all folds use the same pool.
+    Raises DataError with a list if an image of the pool equals a test image, pixel for pixel.
     """
     source: ImageStore | StreamIndex
     if isinstance(dataset, StreamedDataset):
@@ -61,8 +62,8 @@ def open_unlabeled_pool(dataset: Dataset, test: ImageStore, fold: Fold | None = 
     if len(overlap.exact):
         ids = [str(source.ids[int(row)]) for row in rows[overlap.exact]]
         raise DataError(
-            f"pool '{dataset.info.name}': {len(ids)} image(s) are test images of '{test.name}', pixel for pixel; "
-            f"remove them from the pool or name another:{listed(ids)}"
+            f"pool '{dataset.info.name}': {len(ids)} image(s) equal test images of '{test.name}', pixel for pixel; "
+            f"remove them from the pool, or name another pool:{listed(ids)}"
         )
     near, kept = rows[overlap.near], np.delete(rows, overlap.near)
     if isinstance(source, ImageStore):
@@ -73,7 +74,7 @@ def open_unlabeled_pool(dataset: Dataset, test: ImageStore, fold: Fold | None = 
 
 
 def is_on_disk(dataset: Dataset, image_size: int) -> bool:
-    """Whether opening the pool at this size decodes nothing."""
+    """Whether the pool is already packed or indexed at this size, so that opening it decodes nothing."""
     if isinstance(dataset, StreamedDataset):
         return index_folder(dataset, image_size).is_dir()
     return packed_folder(dataset, image_size).is_dir()

@@ -1,4 +1,4 @@
-"""Where the pages of tables and rows lie: names that stay from edition to edition."""
+"""The addresses of the pages of tables and rows, which are the same in every edition."""
 
 import re
 from urllib.parse import quote
@@ -8,7 +8,7 @@ from ferbench.records.cell import digest
 
 LONGEST = 100
 DIGITS = 8
-"""Of a hash, so that two names never share an address."""
+"""Digits of a hash, so that two names never share an address."""
 
 
 def table_address(key: Key) -> str:
@@ -19,12 +19,12 @@ def table_address(key: Key) -> str:
 
 
 def row_address(table: str, row: str) -> str:
-    """Of a row in the table with an address."""
+    """The page of a row, without `.html`, given the address of its table."""
     return f"{table.replace('tables/', 'rows/', 1)}/{_slug(row)}-{digest(row)[:DIGITS]}"
 
 
 def link(path: str) -> str:
-    """A path as it stands in an address."""
+    """A path, quoted for an address."""
     return quote(path, safe="/")
 
 

@@ -1,4 +1,4 @@
-"""BibTeX of an edition, and of the papers whose numbers stand beside it."""
+"""BibTeX of an edition, and of the papers whose values it shows."""
 
 from urllib.parse import quote
 
@@ -8,11 +8,11 @@ from ferbench.render.escape import LONG, latex
 from ferbench.render.numbers import counted
 
 IN_ADDRESS = "/:?#[]@!$&'()*+,;=%~"
-"""What stands in an address as it is; braces would end the entry."""
+"""Characters of an address that are not quoted. Braces are not among them: they would end the entry."""
 
 
 def render_bibtex(board: Board, edition: str, digest: str) -> bytes:
-    """One entry for the board, which is known by the SHA-256 of its leaderboard.json, and one for each paper."""
+    """One entry for the board, identified by the SHA-256 of its leaderboard.json, and one for each paper."""
     own = _entry(
         f"ferbench-{edition}",
         author="{The ferbench developers}",
@@ -24,7 +24,7 @@ def render_bibtex(board: Board, edition: str, digest: str) -> bytes:
 
 
 def origins(board: Board) -> tuple[Origin, ...]:
-    """Where published numbers come from, one for each paper."""
+    """The origins of the published values, one for each paper."""
     values = [*(value for table in board.tables for value in table.published), *board.not_reproduced]
     by_paper = {value.block.origin.citation: value.block.origin for value in reversed(values)}
     return tuple(by_paper[name] for name in sorted(by_paper))

@@ -14,9 +14,9 @@ from ferbench.render.palette import SERIES
 
 MOST_LINES = SERIES
 MOST_RANKS = 9
-"""Of an axis."""
+"""Most ticks of the axis of ranks."""
 MOST_ROWS = 30
-"""More would make the page heavy, and nobody could tell them apart."""
+"""More rows would make the page heavy and the plot unreadable."""
 WIDTH = 720.0
 MARGIN = 12.0
 LEFT = 56.0
@@ -29,7 +29,7 @@ Points = Sequence[tuple[float, float]]
 
 @dataclass(frozen=True)
 class Plot:
-    """A figure of a page: what it shows, drawn, explained, and the names of its lines."""
+    """A figure of a page: its title, drawing, explanation, and the names of its lines."""
 
     title: str
     svg: Markup
@@ -38,7 +38,7 @@ class Plot:
 
 
 def seed_dots(rows: Sequence[Row], metric: Metric) -> Plot | None:
-    """A line per row with a dot per seed, and a stroke at the mean."""
+    """One line per row, with a dot for each seed and a stroke at the mean."""
     rows = rows[:MOST_ROWS]
     scores = [100 * score for row in rows for score in row.by_seed.values()]
     if not scores:
@@ -54,7 +54,7 @@ def seed_dots(rows: Sequence[Row], metric: Metric) -> Plot | None:
         parts.append(plot.line(mean, y - 8, mean, y + 8, "ink", 2.0))
         for seed, score in sorted(row.by_seed.items()):
             parts.append(plot.dot(scale.at(100 * score), y, f"{row.title}, seed {seed}: {metric.text(score)}"))
-    note = "A dot is a seed, the stroke their mean."
+    note = "Each dot is a seed, the stroke is their mean."
     return Plot(
         "Scores by seed",
         plot.picture(WIDTH, height + BOTTOM, f"{metric.title} of each seed by row", parts),
@@ -63,7 +63,7 @@ def seed_dots(rows: Sequence[Row], metric: Metric) -> Plot | None:
 
 
 def gain_against(table: Table, cost: Callable[[Row], float | None], name: str) -> Plot | None:
-    """Gain over the cost of a row, with the front of those that are best for what they cost; the baseline gains 0."""
+    """Gain against the cost of each row, with the Pareto front; the baseline has a gain of 0."""
     gains = {row.name: 100 * row.gain.mean for row in table.rows if row.gain is not None}
     gains |= {row.name: 0.0 for row in table.rows if row.name == table.baseline}
     shown = [row for row in table.rows if row.name in gains and (cost(row) or 0) > 0][:MOST_ROWS]
@@ -86,14 +86,14 @@ def gain_against(table: Table, cost: Callable[[Row], float | None], name: str) -
         parts += _beside(at, title, taken)
     title = f"Gain against {name.split(',')[0]}"
     note = (
-        "Points on the dashed line are the Pareto front: no other row gains more for less. A name that has no room is "
-        "shown when its point is pointed at."
+        "Points on the dashed line are the Pareto front: no other row gains more at a lower cost. Names without room "
+        "appear when you point at their dot."
     )
     return Plot(title, plot.picture(WIDTH, height + BOTTOM, title, parts), note + _first(shown, MOST_ROWS))
 
 
 def curves(title: str, note: str, lines: Sequence[tuple[str, Points]]) -> Plot | None:
-    """Shares in percent over steps, a line for each name that has two points or more."""
+    """Shares in percent over steps, one line for each name with at least two points."""
     shown = [(name, points) for name, points in lines[:MOST_LINES] if len(points) > 1]
     if not shown:
         return None
@@ -137,15 +137,15 @@ def rank_line(found: CriticalDifference) -> Plot:
         parts.append(plot.line(ends[0], y, ends[1], y, "series-1", 4.0))
     note = (
         f"Mean ranks over {found.seeds} seeds (1 is best). Rows under one bar are within the critical difference of "
-        f"Nemenyi's test at 5 %; Friedman's test of all rows being equal: p = {found.p_value:.2g}. The seeds share the "
-        "test images, so this speaks of training, not of other faces."
+        f"Nemenyi's test at 5 %; Friedman's test that all rows are equal: p = {found.p_value:.2g}. The seeds share the "
+        "test images, so this describes the variation of training, not of other faces."
     )
     picture = plot.picture(WIDTH, first_name + 20.0 * half + 4, "Critical-difference diagram of mean ranks", parts)
     return Plot("Mean ranks", picture, note)
 
 
 def _beside(at: tuple[float, float], name: str, taken: list[tuple[float, float]]) -> Iterator[Markup]:
-    """The name of a dot, if it is clear of the names before it."""
+    """The name of a dot, unless it would overlap an earlier name."""
     right = at[0] < WIDTH * 0.66
     x, y = at[0] + (9 if right else -9), at[1] + 4
     if not any(abs(y - other) < 13 and abs(x - place) < 180 for place, other in taken):
@@ -154,5 +154,5 @@ def _beside(at: tuple[float, float], name: str, taken: list[tuple[float, float]]
 
 
 def _first(shown: Sequence[object], most: int) -> str:
-    """That not all could be drawn, where there are as many as fit."""
-    return f" At most {most} are drawn." if len(shown) >= most else ""
+    """A sentence that the drawing is limited, if the limit is reached."""
+    return f" At most {most} are shown." if len(shown) >= most else ""

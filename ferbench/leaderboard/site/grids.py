@@ -1,16 +1,16 @@
-"""A table of the site, whatever it holds: what the one template and the one script of tables work on."""
+"""The tables of the site. One template and one script serve all of them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 LEVELS = 10
-"""Of colour."""
+"""Levels of colour."""
 MOST_CHOICES = 12
 
 
 @dataclass(frozen=True)
 class Cell:
-    """One place of a table: its text, what it links to, and how strongly it is coloured."""
+    """One cell of a table: its text, its link, and the level of its colour."""
 
     text: str
     href: str = ""
@@ -19,7 +19,7 @@ class Cell:
 
 @dataclass(frozen=True)
 class Head:
-    """The head of a column. Words are set to the left and sorted as such; `choices` are offered as a filter."""
+    """The head of a column. Words are aligned to the left and sorted as text; `choices` are offered as a filter."""
 
     key: str
     title: str
@@ -31,19 +31,19 @@ class Head:
 
 @dataclass(frozen=True)
 class Grid:
-    """A table. Its name is the part of the page's address that holds its state."""
+    """A table. Its name prefixes its state in the address of the page."""
 
     name: str
     caption: str
     heads: tuple[Head, ...]
     rows: tuple[tuple[Cell, ...], ...]
     dim: frozenset[int] = frozenset()
-    """Numbers of rows that are not complete."""
+    """Indices of incomplete rows."""
     named_by: int = 0
-    """The column that names a row."""
+    """Index of the column that names a row."""
 
 
 def choices(texts: Sequence[str]) -> tuple[str, ...]:
-    """The different texts of a column, where there are some, and not too many to choose from."""
+    """The distinct texts of a column, sorted; empty if there is only one, or too many to choose from."""
     found = sorted(set(texts))
     return tuple(found) if 1 < len(found) <= MOST_CHOICES else ()

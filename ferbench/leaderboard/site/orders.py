@@ -1,4 +1,4 @@
-"""What rows say of each other: who won on which seeds, mean ranks, and which are good for their cost."""
+"""Orders of rows: wins by seed, mean ranks, and the Pareto front of gain and cost."""
 
 import math
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ from ferbench.leaderboard.tables import Row
 
 @dataclass(frozen=True)
 class Wins:
-    """On how many of the shared seeds one row scored higher than another; a tie is half a win."""
+    """The number of shared seeds on which one row scored higher than another; a tie is half a win."""
 
     won: float
     shared: int
@@ -22,11 +22,11 @@ class Wins:
 
 @dataclass(frozen=True)
 class CriticalDifference:
-    """Mean ranks over seeds (1 is best), and how far two must be apart.
+    """Mean ranks over seeds (1 is best), and the difference from which two ranks differ significantly.
 
     Friedman's test over the seeds and Nemenyi's critical difference q sqrt(k (k + 1) / 6 N) for k rows and N seeds, as
-    in Demsar (JMLR 2006, section 3.2.2), whose data sets are seeds here. `groups` are the longest runs of rows, by
-    their number in `rows`, within one difference.
+    in Demsar (JMLR 2006, section 3.2.2), with seeds in place of datasets. `groups` are the longest runs of rows within
+    one difference, each by the first and last index in `rows`.
     """
 
     rows: tuple[Row, ...]
@@ -45,7 +45,7 @@ def wins(a: Row, b: Row) -> Wins:
 
 
 def critical_difference(rows: Sequence[Row]) -> CriticalDifference | None:
-    """Of at least three complete rows with the same seeds, five or more; None where there are fewer."""
+    """Mean ranks of complete rows; None with fewer than three such rows or five shared seeds, or if all are equal."""
     complete = [row for row in rows if row.complete]
     seeds = sorted(set.intersection(*(set(row.by_seed) for row in complete))) if complete else []
     if len(complete) < 3 or len(seeds) < FEWEST:
@@ -70,7 +70,7 @@ def critical_difference(rows: Sequence[Row]) -> CriticalDifference | None:
 
 
 def pareto_front(points: Sequence[tuple[float, float]]) -> list[int]:
-    """The numbers of the points (cost, gain) that no other beats in one without losing in the other; by cost."""
+    """Indices, by cost, of the points (cost, gain) for which no other point gains more at the same or lower cost."""
     front: list[int] = []
     for index in sorted(range(len(points)), key=lambda index: (points[index][0], -points[index][1])):
         if not front or points[index][1] > points[front[-1]][1]:
@@ -79,7 +79,7 @@ def pareto_front(points: Sequence[tuple[float, float]]) -> list[int]:
 
 
 def _groups(ranks: Sequence[float], difference: float) -> tuple[tuple[int, int], ...]:
-    """First and last of each run of two or more sorted ranks within the difference that no longer run holds."""
+    """First and last index of each maximal run of two or more sorted ranks within the difference."""
     found: list[tuple[int, int]] = []
     for first, rank in enumerate(ranks):
         last = max(index for index, other in enumerate(ranks) if other - rank <= difference)

@@ -1,4 +1,4 @@
-"""The board at a glance: every method in every table, and what is missing."""
+"""Overview of a board: every method in every table, and the gaps."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -12,14 +12,14 @@ from ferbench.render.numbers import NONE, counted
 
 @dataclass(frozen=True)
 class Gap:
-    """What a table lacks."""
+    """A table with gaps, and a sentence part for each kind of gap."""
 
     table: Table
     words: tuple[str, ...]
 
 
 def heat_grid(tables: Sequence[Table], links: Sequence[str]) -> Grid:
-    """Every method in every table, those in most tables first; colours compare within a table only."""
+    """Every method in every table; methods in most tables come first. Colours are comparable within a table only."""
     shorts = _short_headings(tables)
     heads = (
         Head("title", "Method", words=True),
@@ -43,7 +43,7 @@ def heat_grid(tables: Sequence[Table], links: Sequence[str]) -> Grid:
 
 
 def tables_grid(tables: Sequence[Table], links: Sequence[str]) -> Grid:
-    """What tables there are, with the columns in which they differ."""
+    """The list of tables, with the columns in which they differ."""
     facts = [_facts(table) for table in tables]
     differing = [name for name in facts[0] if len({fact[name] for fact in facts}) > 1] if facts else []
     heads = [
@@ -56,11 +56,11 @@ def tables_grid(tables: Sequence[Table], links: Sequence[str]) -> Grid:
     for table, link, fact, (title, _) in zip(tables, links, facts, _short_headings(tables), strict=True):
         texts = (*(fact[name] for name in differing), _best(table), str(len(table.rows)))
         rows.append((Cell(title, link), *map(Cell, texts)))
-    return Grid("tables", "Only rows of one table compare", tuple(heads), tuple(rows))
+    return Grid("tables", "Compare only rows of the same table", tuple(heads), tuple(rows))
 
 
 def _facts(table: Table) -> dict[str, str]:
-    """What can set a table apart from others, by the names of columns."""
+    """The facts that distinguish tables, by the names of their columns."""
     key = table.key
     return {
         "Dataset": key.dataset,
@@ -84,9 +84,9 @@ def _key(name: str) -> str:
 
 
 def gaps(board: Board) -> Iterator[Gap]:
-    """What standard tables lack: mandatory rows, methods that the board has for the protocol and dataset, and seeds.
+    """Gaps of standard tables: mandatory rows, methods that the board has for the protocol and dataset, and seeds.
 
-    With all labels there is nothing that a method could leave unlabeled: there no method is missing.
+    A table with all labels and no pool has no unlabeled images, so no method is missing there.
     """
     tables = [table for table in board.tables if table.key.standard]
     for table in tables:
@@ -102,14 +102,14 @@ def gaps(board: Board) -> Iterator[Gap]:
             for row in table.rows
             if not row.complete
         ]
-        lists = {"mandatory but missing:": table.missing, "no row of": missing, "incomplete:": incomplete}
+        lists = {"missing mandatory rows:": table.missing, "no row of": missing, "incomplete:": incomplete}
         words = tuple(f"{name} {', '.join(titles)}" for name, titles in lists.items() if titles)
         if words:
             yield Gap(table, words)
 
 
 def _best(table: Table) -> str:
-    """`FixMatch 75.2`: the first row with its headline."""
+    """`FixMatch: 75.2`: the first row with its headline."""
     row = table.rows[0]
     if not row.complete:
         return NONE
@@ -118,7 +118,7 @@ def _best(table: Table) -> str:
 
 
 def _short_headings(tables: Sequence[Table]) -> list[tuple[str, str]]:
-    """Of each table its data and labels, and what else sets it apart from the others."""
+    """For each table: its data and labels, and the other fields in which the tables differ."""
     fields = ("protocol", "classes", "backbone", "init", "precision")
     differing = [name for name in fields if len({getattr(table.key, name) for table in tables}) > 1]
     found = []

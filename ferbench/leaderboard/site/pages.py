@@ -1,4 +1,4 @@
-"""A board and its cells to the files of one edition; equal input gives equal bytes."""
+"""Make the files of one edition from a board and its cells; equal input gives equal bytes."""
 
 import hashlib
 import json
@@ -29,14 +29,14 @@ from ferbench.render.html import page_templates
 from ferbench.render.numbers import counted
 
 ROOM = "ferbench.leaderboard.site"
-CURVES_NOTE = "Measured on the test set for the oracle only, never for selection."
+CURVES_NOTE = "Measured on the test set, only for the oracle, never for selection."
 Drawn = figures.Plot | None
-PSEUDO_LABELS_NOTE = "How many of the used pseudo-labels are right, by labels that no method sees."
+PSEUDO_LABELS_NOTE = "Share of the used pseudo-labels that are right, by labels that no method sees."
 
 
 @dataclass(frozen=True)
 class RowPage:
-    """A row, its cells, and where its page lies."""
+    """A row, its cells, and the address of its page."""
 
     row: Row
     runs: Sequence[runs.Run]
@@ -45,7 +45,7 @@ class RowPage:
 
 @dataclass(frozen=True)
 class TablePage:
-    """A table, its rows, and where its page lies."""
+    """A table, its rows, and the address of its page."""
 
     table: Table
     heading: str
@@ -61,7 +61,7 @@ class Pages:
     tables: tuple[TablePage, ...]
     edition: str
     changes: tuple[Change, ...] | None
-    """Since the edition that it is compared with; None if there is no such."""
+    """Changes since an earlier edition; None if there is no such edition."""
 
     def files(self) -> Iterator[tuple[str, bytes]]:
         """Path and content of each file."""
@@ -144,7 +144,7 @@ class Pages:
 
 
 def make_pages(board: Board, cells: pd.DataFrame, edition: str, changes: Sequence[Change] | None) -> Pages:
-    """The board with the cells that its rows are made of."""
+    """The pages of a board and of the cells that its rows are made of."""
     found, headings = runs.runs_by_row(cells), wording.headings([table.key for table in board.tables])
     tables = []
     for table in board.tables:
@@ -155,7 +155,7 @@ def make_pages(board: Board, cells: pd.DataFrame, edition: str, changes: Sequenc
 
 
 def _exports(board: Board) -> dict[str, bytes]:
-    """A board in all formats by suffix; JSON without spaces, since it is the largest."""
+    """A board in all formats, by suffix; JSON without spaces because it is the largest."""
     found = {suffix: write(board) for suffix, write in FORMATS.items()}
     return {**found, ".json": canonical_json(json.loads(found[".json"])) + b"\n"}
 

@@ -1,4 +1,4 @@
-"""A site on disk: each edition in a folder of its own, and a page that lists them."""
+"""Write a site to disk: one folder for each edition, and a page that lists them."""
 
 import re
 import secrets
@@ -19,7 +19,7 @@ from ferbench.render.html import render
 
 EDITION = r"^[A-Za-z0-9](?:[A-Za-z0-9._-]{0,62}[A-Za-z0-9])?$"
 BOARD = "leaderboard.json"
-"""What a folder is known as an edition by."""
+"""A folder with this file is an edition."""
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class Listed:
 def edition_files(
     cells: pd.DataFrame, board_folder: Path, include_nonstandard: bool, edition: str, since: Path | None
 ) -> dict[str, bytes]:
-    """All files of an edition by path, and what changed since another leaderboard.json."""
+    """All files of an edition by path, with a page of changes if `since` is an earlier leaderboard.json."""
     board = make(cells, board_folder, include_nonstandard)
     changed = None
     if since is not None:
@@ -42,15 +42,17 @@ def edition_files(
 
 
 def publish(files: Mapping[str, bytes], out: Path, edition: str) -> Path:
-    """Write an edition in one step, and the list of all; others stay as they are. Returns the page to open.
+    """Write an edition in one step, and the list of all editions; return the page to open.
 
-    Raises UsageError for a name that is no folder's, or where a folder that is no edition stands.
+    Raises UsageError if the name is not valid for a folder, or if that folder exists and is not an edition.
     """
     if not re.fullmatch(EDITION, edition):
         raise UsageError(f"--edition {edition}: use letters, digits, '.', '_' and '-', as in 0.2.0")
     target = out / edition
     if target.exists() and not (target / BOARD).is_file():
-        raise UsageError(f"{target} is no edition of a board (it has no {BOARD}); name another with --edition or --out")
+        raise UsageError(
+            f"{target} is not an edition of a board (it has no {BOARD}); choose another folder with --edition or --out"
+        )
     try:
         _replace(target, files)
     except OSError as error:
@@ -61,7 +63,7 @@ def publish(files: Mapping[str, bytes], out: Path, edition: str) -> Path:
 
 
 def _replace(target: Path, files: Mapping[str, bytes]) -> None:
-    """The folder with these files alone; at any moment the old one or the new one is whole."""
+    """Replace the folder by one with only these files; if that fails, the old folder stays."""
     fresh, old = (target.with_name(f".{target.name}.{secrets.token_hex(4)}{TEMPORARY_SUFFIX}") for _ in range(2))
     try:
         for path, content in files.items():
@@ -81,7 +83,7 @@ def _replace(target: Path, files: Mapping[str, bytes]) -> None:
 
 
 def _editions(out: Path) -> list[Listed]:
-    """The newest first, by the numbers in their names."""
+    """The editions, newest first by the numbers in their names."""
     found = [path.parent for path in out.glob(f"*/{BOARD}") if re.fullmatch(EDITION, path.parent.name)]
     names = sorted((path.name for path in found), key=_by_number, reverse=True)
     return [Listed(name, read_edition(out / name / BOARD)) for name in names]

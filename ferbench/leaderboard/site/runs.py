@@ -28,9 +28,9 @@ from ferbench.records.store import RECORD
 
 FINGERPRINTS = ("data", "labeled", "unlabeled", "test", "split_rule")
 COPIED = {RECORD: MAX_RECORD_BYTES, HISTORY: MAX_HISTORY_BYTES}
-"""What a site has of a cell. Predictions hold the labels of test images, which a licence may not let out."""
+"""Files of a cell that a site copies. Predictions contain the labels of test images; a licence may forbid those."""
 Value = Callable[[EpochRow], float | None]
-"""What picks a number of an epoch."""
+"""Returns a number of an epoch, or None if the epoch does not have it."""
 
 
 @dataclass(frozen=True)
@@ -42,17 +42,17 @@ class Run:
 
     @property
     def seed(self) -> int:
-        """Its seed."""
+        """The seed of the cell."""
         return int(self.fields["seed"])
 
     @property
     def folder(self) -> str:
-        """Where its files lie below `records/`."""
+        """The folder of its files, relative to `records/`."""
         return str(self.fields["folder"])
 
     @cached_property
     def files(self) -> dict[str, bytes]:
-        """Contents of the files that are copied, by name; what cannot be read is absent."""
+        """Contents of the copied files, by name; unreadable files are absent."""
         found = {}
         for name, limit in COPIED.items():
             if self.fields["path"] is not None:
@@ -64,7 +64,7 @@ class Run:
 
     @cached_property
     def history(self) -> list[EpochRow]:
-        """Its epochs; none where the file is not the one that the record names."""
+        """Its epochs; empty if the file does not match the digest in the record."""
         try:
             rows = parse_history(parse_json(self.files.get(HISTORY, b"[]"), MAX_HISTORY_BYTES), HISTORY)
         except VerificationError:
@@ -73,7 +73,7 @@ class Run:
 
     @cached_property
     def cell(self) -> Cell | None:
-        """What was run; None where the record cannot be read."""
+        """The cell of the record; None if the record cannot be read."""
         try:
             return Cell.model_validate(parse_json(self.files[RECORD])["cell"])
         except (KeyError, VerificationError, ValidationError):
@@ -81,17 +81,17 @@ class Run:
 
     @property
     def reproduce(self) -> str:
-        """The command that runs it again and compares."""
+        """The command that runs the cell again and compares the results."""
         return shlex.join(["ferbench", "reproduce", f"records/{self.folder}/{RECORD}", "--run"])
 
     @property
     def report(self) -> str:
-        """The command that makes a page of it."""
+        """The command that makes a page of the run."""
         return shlex.join(["ferbench", "report", f"records/{self.folder}"])
 
     @property
     def hashes(self) -> dict[str, str]:
-        """What its files and data must hash to, by name."""
+        """The SHA-256 of its files and data, by name."""
         named = {
             "cell": self.fields["cell_id"],
             "predictions": self.fields["predictions_digest"],
@@ -104,13 +104,13 @@ class Run:
 
     @property
     def settings(self) -> list[tuple[str, str]]:
-        """Its configuration, a line for each field."""
+        """Its configuration: name and value of each field."""
         config = json.loads(self.fields["config"])
         return [(name, json.dumps(value, ensure_ascii=False)) for name, value in flat(config)]
 
 
 def runs_by_row(cells: pd.DataFrame) -> dict[tuple[Key, str], list[Run]]:
-    """The cells that have a result, in the order of their seeds, by table and name of the row."""
+    """The cells with a result, ordered by seed, by table and name of the row."""
     found: dict[tuple[Key, str], list[Run]] = {}
     for fields in rows_of(cells[cells["status"] == "ok"].sort_values("seed", kind="stable")):
         found.setdefault((table_key(fields), fields["row"]), []).append(Run(fields))
@@ -118,7 +118,7 @@ def runs_by_row(cells: pd.DataFrame) -> dict[tuple[Key, str], list[Run]]:
 
 
 def command(runs: Sequence[Run]) -> str | None:
-    """What runs all seeds of a row; None where the record cannot be read."""
+    """The command that runs all seeds of a row; None if the first record cannot be read."""
     if runs[0].cell is None:
         return None
     words = run_command(runs[0].cell, Sources())
@@ -127,17 +127,17 @@ def command(runs: Sequence[Run]) -> str | None:
 
 
 def evaluations(metric: str) -> Value:
-    """What picks a metric of an epoch that ends with an evaluation."""
+    """A function that returns a metric of an epoch; None if the epoch has no evaluation."""
     return lambda row: (row.evaluation or {}).get(metric)
 
 
 def precision(row: EpochRow) -> float | None:
-    """How many of the used pseudo-labels were right."""
+    """Share of the used pseudo-labels that were right."""
     return row.pseudo_label_precision
 
 
 def mask_rate(row: EpochRow) -> float | None:
-    """How many unlabeled images had a pseudo-label that was used."""
+    """Share of unlabeled images whose pseudo-label was used."""
     return row.mask_rate
 
 
@@ -149,7 +149,7 @@ def mean_points(runs: Sequence[Run], value: Value) -> Points:
 
 
 def confusion(runs: Sequence[Run]) -> NDArray[np.int64]:
-    """Counts over all seeds; rows are true classes, columns predicted."""
+    """Counts over all seeds, (classes, classes); rows are true classes, columns predicted ones."""
     counts: NDArray[np.int64] = np.sum([json.loads(run.fields["confusion"]) for run in runs], axis=0, dtype=np.int64)
     return counts
 

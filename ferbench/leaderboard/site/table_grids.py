@@ -1,4 +1,4 @@
-"""The tables of one table's page and of its rows' pages."""
+"""The grids on the pages of a table, its rows, changes and published values."""
 
 from collections.abc import Sequence
 
@@ -12,14 +12,14 @@ from ferbench.leaderboard.tables import Row, Table
 from ferbench.leaderboard.wording import published_columns, published_rows, recall_cells, recall_columns
 from ferbench.render.numbers import NONE, percent
 
-CAPTION = "Mean ± standard deviation over seeds, the best row first; the name of a row leads to its cells"
+CAPTION = "Mean ± standard deviation over seeds, the best row first; the name of a row links to its cells"
 FILTERS = ("seeds", "labels")
 """Columns of numbers that are filtered like words."""
 MOST_RIVALS = 20
 
 
 def main_grid(table: Table, links: Sequence[str]) -> Grid:
-    """The columns that people read, each row with a link to its page."""
+    """The columns for people; each row links to its page."""
     columns = text_columns(table)
     named_by = next(index for index, column in enumerate(columns) if column.key == "title")
     rows = [[Cell(column.text(row, table)) for column in columns] for row in table.rows]
@@ -35,7 +35,7 @@ def main_grid(table: Table, links: Sequence[str]) -> Grid:
 
 
 def recall_grid(table: Table, links: Sequence[str]) -> Grid:
-    """Recall of each class of the rows that are complete."""
+    """Recall of each class of the complete rows."""
     titles = recall_columns(table)
     rows = []
     for row, link in zip(table.rows, links, strict=True):
@@ -50,7 +50,7 @@ def recall_grid(table: Table, links: Sequence[str]) -> Grid:
 
 
 def win_grid(table: Table) -> Grid | None:
-    """On how many shared seeds the row scored higher than the column; None with fewer than two rows."""
+    """Number of shared seeds on which the row scored higher than the column; None with fewer than two rows."""
     rivals = [row for row in table.rows if row.complete][:MOST_RIVALS]
     if len(rivals) < 2:
         return None
@@ -60,14 +60,14 @@ def win_grid(table: Table) -> Grid | None:
 
 
 def published_grid(values: Sequence[Published]) -> Grid:
-    """One block of what papers print."""
+    """One block of published values."""
     heads = (Head(f"c{index}", title, words=not index) for index, title in enumerate(published_columns(values)))
     rows = tuple(tuple(map(Cell, texts)) for texts in published_rows(values))
     return Grid("published", "Published, in percent", tuple(heads), rows)
 
 
 def confusion_grid(runs: Sequence[Run], class_names: Sequence[str]) -> Grid:
-    """Shares of each true class, over all seeds."""
+    """Share of each predicted class by true class, over all seeds."""
     counts = confusion(runs)
     heads = (Head("true", "True class", words=True), *(Head(f"p{i}", name) for i, name in enumerate(class_names)))
     rows = []
@@ -90,7 +90,7 @@ def _won(row: Row, rival: Row) -> Cell:
 
 
 def changes_grid(changes: Sequence[Change]) -> Grid:
-    """What changed since another edition."""
+    """The changes since another edition."""
     lines = [(c.kind, c.row, c.before, c.after, c.table, ", ".join(c.fields) or NONE) for c in changes]
     kinds = choices([line[0] for line in lines])
     heads = (

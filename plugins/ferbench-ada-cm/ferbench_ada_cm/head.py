@@ -7,7 +7,7 @@ from ferbench.contract.head import Head, Output
 
 
 class NormalizedHead(Head):
-    """Dropout, L2 norm, one linear layer; `features` are the unit vectors that the layer and the contrast see."""
+    """Dropout, L2 norm, one linear layer; `features` are the unit vectors, which the layer and the contrast use."""
 
     def __init__(self, feature_size: int, n_classes: int, dropout: float = 0.5) -> None:
         super().__init__(feature_size, n_classes)

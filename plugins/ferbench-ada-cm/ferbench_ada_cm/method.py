@@ -1,4 +1,4 @@
-"""Ada-CM, its released code's behaviour, and EACM's margin per iteration."""
+"""Ada-CM, the behaviour of its released code, and EACM's margin per iteration."""
 
 from collections.abc import Mapping, Sequence
 from typing import ClassVar
@@ -17,32 +17,34 @@ from ferbench_ada_cm.head import NormalizedHead
 
 
 class Released(ReleasedLoop):
-    """What the authors' code does otherwise."""
+    """Options for differences of the authors' code from the paper."""
 
-    contrast_gradient: bool = Field(True, description="False as in the code of April 2022: a logged constant")
+    contrast_gradient: bool = Field(
+        True, description="whether the contrast has a gradient; in the code of April 2022 it had none"
+    )
 
 
 RELEASED = Released(augmented_statistics=True, separate_forwards=True, state_decay=0.02)
 
 
 class AdaCM(Method):
-    """Ada-CM (Li et al., CVPR 2022, arXiv 2203.12341): every unlabeled image is used, by one loss or by the other.
+    """Ada-CM (Li et al., CVPR 2022, arXiv 2203.12341): every unlabeled image is used by one of two losses.
 
-    Subset I, where the mean prediction of two weak views reaches the margin of its class, gets pseudo-labels for its
-    strong view; subset II, all others, a contrast between the features of the two weak views. The EMA teacher's
-    confidence on the labeled images sets the margins after each epoch. Formulas: the authors' code, `aca2b35`.
+    In subset I the mean prediction of two weak views reaches the margin of its class; it gives a pseudo-label for the
+    strong view. All other images form subset II, with a contrast between the features of the two weak views. The EMA
+    teacher's confidence on labeled images sets the margins after each epoch. Formulas: the authors' code, `aca2b35`.
     """
 
     class Config(MethodConfig):
-        """Ada-CM's options, with the values of the authors' code."""
+        """Ada-CM's options; the defaults are those of the authors' code."""
 
-        margin: MarginOptions = Field(MarginOptions(), description="of each class")
-        temperature: float = Field(0.07, gt=0, description="of the feature contrast")
-        dropout: float = Field(0.5, ge=0, lt=1, description="on the features, before their L2 norm")
-        labeled_weight: float = Field(0.5, ge=0, description="of the cross-entropy on labeled images")
-        unlabeled_weight: float = Field(1.0, ge=0, description="of the cross-entropy on subset I")
-        contrast_weight: float = Field(0.1, ge=0, description="of the feature contrast on subset II")
-        released: Released = Field(Released(), description="what the authors' code does otherwise")
+        margin: MarginOptions = Field(MarginOptions(), description="options of the class margins")
+        temperature: float = Field(0.07, gt=0, description="temperature of the feature contrast")
+        dropout: float = Field(0.5, ge=0, lt=1, description="dropout on the features, before their L2 norm")
+        labeled_weight: float = Field(0.5, ge=0, description="weight of the cross-entropy on labeled images")
+        unlabeled_weight: float = Field(1.0, ge=0, description="weight of the cross-entropy on subset I")
+        contrast_weight: float = Field(0.1, ge=0, description="weight of the feature contrast on subset II")
+        released: Released = Field(Released(), description="differences of the authors' code from the paper")
 
     config: Config
     variants: ClassVar = {

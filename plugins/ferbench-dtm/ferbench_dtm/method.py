@@ -1,4 +1,4 @@
-"""DTM: what the public code of that name does, and the reconstruction that ferbench 0.1 had in its place."""
+"""DTM: the method in the public code of that name, and the reconstruction in ferbench 0.1."""
 
 from collections.abc import Mapping, Sequence
 from typing import ClassVar, Literal
@@ -38,39 +38,42 @@ RELEASED = ReleasedLoop(augmented_statistics=True, separate_forwards=True, state
 
 
 class Dtm(Method):
-    """Pseudo-labels under a dynamic threshold for each class, for face-recognition images as the unlabeled set.
+    """Pseudo-labels with a dynamic threshold for each class, for face-recognition images as unlabeled data.
 
     `from-code` and `released` follow the public code SSL-DTM (`f34da5c`), whose authorship is not stated. `described`
-    is the reconstruction of ferbench 0.1, which knew no code. The text of DTM (Yu et al., CVPR Workshops 2023, arXiv
-    2303.08617) was not readable: only its idea is known, that the threshold adapts to the state of the model so that
-    these images are used more fully.
+    is the reconstruction in ferbench 0.1, made without knowing that code. The text of DTM (Yu et al., CVPR Workshops
+    2023, arXiv 2303.08617) was not readable. Only its idea is known: the threshold adapts to the state of the model,
+    so that more of these images are used.
     """
 
     class Config(MethodConfig):
-        """Options with the defaults of the reconstruction; those of the code are in `variants`."""
+        """Options; the defaults are those of the reconstruction, the values of the code are in `variants`."""
 
         schedule: Literal[
             "class-confidence", "labeled-confidence", "unlabeled-confidence", "learning-status", "labeled-average"
         ] = Field(
             "class-confidence",
-            description="what thresholds follow: confidence and how far each class is learned; the labeled images, "
-            "after Ada-CM; FreeMatch; FlexMatch; a running mean over the labeled images, as in the public code",
+            description="what thresholds follow: class-confidence = confidence and learning of each class; "
+            "labeled-confidence = the labeled images, after Ada-CM; unlabeled-confidence = FreeMatch; "
+            "learning-status = FlexMatch; labeled-average = a running mean over the labeled images (public code)",
         )
         ceiling: float = Field(0.95, gt=0, le=1, description="highest threshold; unused with labeled-average")
-        floor: float = Field(0.8, ge=0, le=1, description="first and lowest threshold, with labeled-average")
+        floor: float = Field(0.8, ge=0, le=1, description="initial and lowest threshold, with labeled-average")
         momentum: float = Field(
-            0.99, ge=0, lt=1, description="of the running confidences: per step, with labeled-average per epoch"
+            0.99, ge=0, lt=1, description="momentum of running confidences, per step; with labeled-average per epoch"
         )
-        weak_views: int = Field(1, ge=1, le=2, description="weak views whose mean prediction gives a pseudo-label")
-        normalized: bool = Field(False, description="the head's linear layer sees features of unit length")
-        unlabeled_weight: float = Field(1.0, ge=0, description="of the cross-entropy on strong views")
-        balanced: bool = Field(True, description="draw labeled images with equal probability of each class")
+        weak_views: int = Field(
+            1, ge=1, le=2, description="number of weak views whose mean prediction gives the pseudo-label"
+        )
+        normalized: bool = Field(False, description="whether the head's linear layer gets features of unit length")
+        unlabeled_weight: float = Field(1.0, ge=0, description="weight of the cross-entropy on strong views")
+        balanced: bool = Field(True, description="draw labeled images of each class with equal probability")
         align: bool = Field(
             True,
-            description="scale predictions to the class proportions of the labeled set; those of the pool are others",
+            description="scale predictions to the class proportions of the labeled set, which differ from the pool's",
         )
-        align_momentum: float = Field(0.99, ge=0, lt=1, description="of the mean prediction, for alignment")
-        released: ReleasedLoop = Field(ReleasedLoop(), description="what the public code does otherwise")
+        align_momentum: float = Field(0.99, ge=0, lt=1, description="momentum of the mean prediction, for alignment")
+        released: ReleasedLoop = Field(ReleasedLoop(), description="quirks of the public code")
 
     config: Config
     variants: ClassVar = {
@@ -83,7 +86,7 @@ class Dtm(Method):
     def __init__(self, config: Config) -> None:
         super().__init__(config)
         self.joint_forward = config.released.joint_forward
-        # Nothing is learned from weak views; in the public code their forwards move BatchNorm's running statistics.
+        # Weak views are not learned from, but in the public code they change BatchNorm's running statistics.
         view = weak(gradient=config.released.separate_forwards)
         self.weak_names = ["weak"] if config.weak_views == 1 else ["weak1", "weak2"]
         self.views = Views(
@@ -114,7 +117,7 @@ class Dtm(Method):
     def loss(self, batch: Batch) -> Losses:
         assert batch.unlabeled is not None
         labeled, unlabeled = self.forward_views(batch)
-        # Mean prediction of weak views, from which some thresholds learn first
+        # Mean prediction of weak views; some thresholds learn from it first
         views = [unlabeled[name].probabilities for name in self.weak_names]
         prediction = self.align(torch.stack(views).mean(0).detach())
         self.thresholds.observe(self.gather(prediction), self.gather(batch.unlabeled.index))

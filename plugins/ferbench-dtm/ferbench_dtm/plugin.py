@@ -1,4 +1,4 @@
-"""What this distribution registers with ferbench; imports nothing heavy."""
+"""The registrations of this distribution; this module imports nothing heavy."""
 
 from functools import partial
 
@@ -9,7 +9,7 @@ OWNER = "code of that name, authorship not stated"
 
 @hookimpl
 def ferbench_register_methods(register: Register) -> None:
-    """The method; its titles say what is whose."""
+    """Register the method; its titles tell which variant is from the public code and which is ours."""
     register(
         "dtm",
         "ferbench_dtm.method:Dtm",
@@ -25,7 +25,7 @@ def ferbench_register_methods(register: Register) -> None:
 
 @hookimpl
 def ferbench_register_tunings(register: Register) -> None:
-    """The best of the reconstruction's trials on rendered faces; nobody has tuned what follows the code."""
+    """Register the best options of the reconstruction's trials on rendered faces; other variants are not tuned."""
     for protocol in ("ratio-v1", "count-v1", "external-v1", "subject-folds-v1"):
         tuned = partial(register, protocol, "synthfaces", trials=5, source="docs/tuning.md")
         tuned({"balanced": False, "unlabeled_weight": 0.5}, method="dtm", variant="described")

@@ -1,4 +1,4 @@
-"""The thresholds of the public code, and those that the reconstruction tries beside FreeMatch's and FlexMatch's."""
+"""The thresholds of the public code, and the reconstruction's own ones, besides FreeMatch's and FlexMatch's."""
 
 import math
 
@@ -10,10 +10,10 @@ from ferbench.contract.batch import PoolPredictions
 
 
 class LabeledAverage(ClassThresholds):
-    """The public code's (SSL-DTM, `f34da5c`): a running mean of the teacher's confidence, never below a floor.
+    """The thresholds of the public code (SSL-DTM, `f34da5c`): a running mean of the teacher's confidence, with a floor.
 
-    After each epoch T_c = momentum * T_c + (1 - momentum) * m_c where m_c >= floor, else T_c = floor; m_c is the mean
-    confidence of the labeled images of class c that the teacher predicts correctly. All begin at the floor.
+    After each epoch T_c = momentum * T_c + (1 - momentum) * m_c if m_c >= floor, else T_c = floor. m_c is the mean
+    confidence of the labeled images of class c that the teacher predicts correctly. All thresholds start at the floor.
     """
 
     def __init__(self, n_classes: int, floor: float, momentum: float) -> None:
@@ -21,7 +21,7 @@ class LabeledAverage(ClassThresholds):
         self.floor, self.momentum = floor, momentum
 
     def observe(self, predictions: Tensor, index: Tensor) -> None:
-        """Unlabeled images teach these thresholds nothing."""
+        """Do nothing: these thresholds do not learn from unlabeled images."""
 
     def end_epoch(self, labeled: PoolPredictions, epoch: int) -> None:
         """Learn from the teacher's pass over the labeled images."""
@@ -31,10 +31,10 @@ class LabeledAverage(ClassThresholds):
 
 
 class ClassConfidence(DynamicThresholds):
-    """The reconstruction: a global confidence by EMA, scaled per class by how far the class has been learned.
+    """The reconstruction: an EMA of the global confidence, scaled by how well each class has been learned.
 
-    g = EMA of the mean confidence, s_c = EMA of the mean confidence of images predicted as c, both from 1/C;
-    T_c = min(ceiling, g * s_c / max_k s_k).
+    T_c = min(ceiling, g * s_c / max_k s_k), where g is the EMA of the mean confidence and s_c that of the mean
+    confidence of images predicted as c; both start at 1/C.
     """
 
     confidence: Tensor  # ()
@@ -54,9 +54,10 @@ class ClassConfidence(DynamicThresholds):
 
 
 class LabeledConfidence(DynamicThresholds):
-    """Ada-CM's idea without its floor: the teacher's confidence on the labeled images of a class that it gets right.
+    """Ada-CM's idea without its floor: the teacher's confidence on correctly predicted labeled images of each class.
 
-    T_c = ceiling * m_c / (1 + exp(-epoch)), after each epoch; m_c is 1/C for a class without a correct image.
+    T_c = ceiling * m_c / (1 + exp(-epoch)) after each epoch, where m_c is that confidence, or 1/C if no image of the
+    class is correct.
     """
 
     def end_epoch(self, labeled: PoolPredictions, epoch: int) -> None:

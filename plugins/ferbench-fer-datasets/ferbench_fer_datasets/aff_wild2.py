@@ -15,7 +15,7 @@ from ferbench_fer_datasets.omitted import leave_folder, leave_label
 
 NAMES = ("neutral", "anger", "disgust", "fear", "happiness", "sadness", "surprise", "other")
 HEADERS = (NAMES, NAMES[:-1])
-"""Of the challenges since 2022, and of those of 2020 and 2021, which had no `other`."""
+"""Headers of the challenges since 2022, and of those of 2020 and 2021, which had no `other`."""
 NOT_ANNOTATED = -1
 
 CHALLENGES = ("EXPR_Classification_Challenge", "EXPR_Recognition_Challenge", "EXPR_Set")
@@ -30,7 +30,7 @@ OFFICIAL = {
 
 
 class AffWild2(LayoutReader):
-    """Line i after the header of an annotation is the frame i; frames without a found face have no image."""
+    """Line i after the header of an annotation is the label of frame i; frames without a found face have no image."""
 
     @property
     def info(self) -> DatasetInfo:
@@ -54,7 +54,7 @@ class AffWild2(LayoutReader):
         annotations, crops = self._annotations(), self._crops()
         folders = {split: self.require(*names, within=annotations, depth=0) for split, names in SETS.items()}
         for crop in crops:
-            leave_folder(self, crop, "a frame that no line of Train_Set or Validation_Set gives an expression")
+            leave_folder(self, crop, "a frame without an expression in Train_Set and Validation_Set")
         for split, folder in folders.items():
             for path in self._videos(folder):
                 try:
@@ -63,17 +63,17 @@ class AffWild2(LayoutReader):
                     yield damage_of(str(path.relative_to(self.folder)), error)
 
     def _videos(self, folder: Path) -> list[Path]:
-        """The annotations of a set; raises DataError where there is none."""
+        """The annotation files of a set; raises DataError if there are none."""
         there = files(folder, "")
         for path in there:
             if not path.name.endswith(ENDING):
                 leave_label(self, path, f"video1{ENDING}")
         if not (found := [path for path in there if path.name.endswith(ENDING)]):
-            raise DataError(f"{folder}: no annotation of a video, as video1{ENDING}; unpack them there")
+            raise DataError(f"{folder}: no annotation of a video, such as video1{ENDING}; unpack the annotations there")
         return found
 
     def source_digest(self) -> str:
-        """Of the annotations, and of names and times of the folders of frames: the frames are millions."""
+        """Digest of the annotations, and of names and times of the folders of frames: there are millions of frames."""
         folders = [(folder.name, folder.stat().st_mtime_ns) for crop in self._crops() for folder in subfolders(crop)]
         return hashlib.sha256(json.dumps([tree_digest(self._annotations()), folders]).encode()).hexdigest()
 
@@ -81,7 +81,7 @@ class AffWild2(LayoutReader):
         return self.require_one(*CHALLENGES, hint="unpack the annotations of a challenge into --root")
 
     def _crops(self) -> list[Path]:
-        """The folders that have a folder of frames for each video; the second batch was published later."""
+        """The folders that contain a folder of frames for each video; the second one was published later."""
         hint = "unpack the cropped and aligned frames into --root"
         first = self.require(f"{ALIGNED}/{ALIGNED}", ALIGNED, hint=hint)
         second = self.find(f"{LATER}/{LATER}", LATER)
@@ -93,7 +93,7 @@ class AffWild2(LayoutReader):
         if folder is None:
             yield Damage(where, f"there are no frames of {annotation.stem} in {' or '.join(map(str, crops))}")
             return
-        inside(self.folder, folder)  # a link that leads out must not even show names
+        inside(self.folder, folder)  # a link that leads out of the root must not even show names of files
         for deeper in filter(holds_images, subfolders(folder)):
             yield Damage(str(deeper.relative_to(self.folder)), "its frames are not read; move them up")
         self.account.use(annotation, "annotation")
@@ -103,7 +103,7 @@ class AffWild2(LayoutReader):
         except ValueError as error:
             yield Damage(f"{where}:1", str(error))
             return
-        images = {path.stem: path for path in image_files(folder)}  # once, instead of asking for half a million frames
+        images = {path.stem: path for path in image_files(folder)}  # one listing is faster than asking for each frame
         labeled, found = 0, 0
         for number, label in _labels(lines, names):
             if isinstance(label, ValueError):
@@ -114,11 +114,11 @@ class AffWild2(LayoutReader):
                 found += 1
                 yield _frame(split, image, annotation.stem, label)
         if labeled and not found:
-            yield Damage(where, f"none of its {labeled} labeled frames is in {folder}")
+            yield Damage(where, f"none of its {labeled} labeled frames are in {folder}")
 
 
 def _labels(lines: Iterator[tuple[int, str]], names: tuple[str, ...]) -> Iterator[tuple[int, str | ValueError]]:
-    """The lines that are annotated, each with its class or with why it has none."""
+    """The annotated lines, each with its class, or with the error if the label is invalid."""
     for number, line in lines:
         if line.strip():
             try:
@@ -131,7 +131,7 @@ def _labels(lines: Iterator[tuple[int, str]], names: tuple[str, ...]) -> Iterato
 
 
 def _frame(split: SplitName, path: Path, track: str, label: str) -> Sample:
-    """Two people of one video are two tracks, told apart by an ending."""
+    """The sample of a frame; tracks of two people in one video differ by a suffix, which is removed here."""
     video = track.removesuffix("_left").removesuffix("_right")
     return Sample(f"{track}/{path.stem}", path, split, label, video=video)
 

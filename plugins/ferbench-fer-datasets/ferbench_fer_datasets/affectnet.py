@@ -26,7 +26,7 @@ NAMES = {
     9: None,
     10: None,
 }
-"""None, Uncertain and No-Face (8 to 10) are no expressions."""
+"""None, Uncertain and No-Face (8 to 10) are not expressions."""
 NO_EXPRESSION = "None, Uncertain and No-Face (8 to 10) give no sample"
 TEST = "test is the published validation set, since the official test set was never released"
 TRAIN = dict(zip(EIGHT_CLASSES, (74874, 134415, 25459, 14090, 6378, 3803, 24882, 3750), strict=True))
@@ -40,18 +40,18 @@ _ARRAY = re.compile(
 
 
 def class_of(label: str) -> str | None:
-    """The class of a label, None where it is no expression; raises ValueError where it is no label."""
+    """The class of a label, None if it is not an expression; raises ValueError if it is not a label."""
     return NAMES[number_in(label, NAMES)]
 
 
 def scalar(content: bytes) -> str:
-    """The integer or string in a file of NumPy as a text; raises ValueError where it holds something else.
+    """The integer or string in a NumPy file as text; raises ValueError if it contains something else.
 
-    numpy.load would make room for whatever shape the header claims, and fails hard on a string that is no text.
+    numpy.load would allocate memory for any shape that the header claims, and it crashes on an invalid string.
     """
     header = _ARRAY.match(content)
     if not header or len(content) > MAX_BYTES:
-        raise ValueError("not a file of NumPy with one integer or string")
+        raise ValueError("not a NumPy file with one integer or string")
     order, kind, size = (group.decode() for group in header.groups())
     value = content[header.end() :]
     if len(value) != int(size) * (4 if kind == "U" else 1):
@@ -73,11 +73,11 @@ SHARED = DatasetInfo(
     citation="Mollahosseini et al., IEEE TAC 2019",
     gated=True,
 )
-"""What holds for every copy; each has its own name, title and rule."""
+"""The description that all copies share; each has its own name, title and rule."""
 
 
 class AffectNet(LayoutReader):
-    """The folders train_set and val_set, a label per image in a file of NumPy."""
+    """The folders train_set and val_set, with the label of each image in a NumPy file."""
 
     @property
     def info(self) -> DatasetInfo:
@@ -91,14 +91,14 @@ class AffectNet(LayoutReader):
     def samples(self) -> Iterator[Sample | Damage]:
         train = self.require(
             "train_set/annotations",
-            hint="--root holds train_set and val_set, each with the folders images and annotations",
+            hint="--root is the folder with train_set and val_set, each with the folders images and annotations",
         )
         test = self.require("val_set/annotations", "valid_set/annotations", within=train.parents[1], depth=0)
         yield from parsed(self._pairs(train), functools.partial(self._sample, "train", "train"))
         yield from parsed(self._pairs(test), functools.partial(self._sample, "test", "val"))
 
     def _pairs(self, annotations: Path) -> Iterator[tuple[str, tuple[Path, Path]] | Damage]:
-        """Each image and its label; one without the other is Damage. Ids have gaps, so the files are the list."""
+        """Each image and its label file; one without the other is Damage. Ids have gaps, so files are listed."""
         labels = {path.name[: -len(LABEL)]: path for path in files(annotations, LABEL)}
         alone = dict(labels)
         for image in image_files(self.require("images", within=annotations.parent, depth=0)):
@@ -109,7 +109,7 @@ class AffectNet(LayoutReader):
             else:
                 yield Damage(where, f"no {annotations.name}/{image.stem}{LABEL}")
         for label in alone.values():
-            yield Damage(str(label.relative_to(self.folder)), "no image of this id")
+            yield Damage(str(label.relative_to(self.folder)), "no image has this id")
 
     def _sample(self, split: SplitName, prefix: str, pair: tuple[Path, Path]) -> Sample | None:
         image, label = pair

@@ -48,7 +48,7 @@ class AffectNet2017(LayoutReader):
     def samples(self) -> Iterator[Sample | Damage]:
         lists = self.require(
             "Manually_Annotated_file_lists",
-            hint="--root holds Manually_Annotated_file_lists and Manually_Annotated_Images",
+            hint="--root is the folder with Manually_Annotated_file_lists and Manually_Annotated_Images",
         )
         images = self.require("Manually_Annotated_Images", hint="unpack Manually_Annotated_compressed there")
         if automatic := self.find("Automatically_Annotated_Images"):

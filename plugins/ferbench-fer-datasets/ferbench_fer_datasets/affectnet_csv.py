@@ -1,4 +1,4 @@
-"""AffectNet as users of Kaggle share it with a list: labels.csv beside folders of images."""
+"""AffectNet as users of Kaggle share it with a list: labels.csv next to folders of images."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
@@ -26,7 +26,7 @@ SPLITS: Mapping[str, SplitName] = {
 
 
 class AffectNetCsv(LayoutReader):
-    """`pth,label,relFCs`: labels are names, and the folder of an image need not be its class."""
+    """`pth,label,relFCs`: labels are class names, which may differ from the folder of the image."""
 
     @property
     def info(self) -> DatasetInfo:
@@ -39,7 +39,7 @@ class AffectNetCsv(LayoutReader):
         )
 
     def samples(self) -> Iterator[Sample | Damage]:
-        path = self.require(LIST, hint=f"--root holds {LIST} with the columns pth and label, beside the images")
+        path = self.require(LIST, hint=f"--root is the folder with the images and {LIST} (columns pth and label)")
         column = self._path_column(path)
         base = path.parent
         for name, role in ((column, "image"), ("label", "label")):
@@ -51,7 +51,7 @@ class AffectNetCsv(LayoutReader):
         names = [name.strip(" \t\"'") for name in header.replace(";", ",").replace("\t", ",").split(",")]
         found = next((name for name in PATHS if name in names), None)
         if found is None:
-            raise DataError(f"{path}:1: {quoted(header)} has no column of paths; it must be one of {', '.join(PATHS)}")
+            raise DataError(f"{path}:1: {quoted(header)} has no column of paths; name it one of {', '.join(PATHS)}")
         return found
 
 

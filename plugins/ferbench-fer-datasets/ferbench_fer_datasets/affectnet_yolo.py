@@ -1,4 +1,4 @@
-"""AffectNet as users of Kaggle share it for YOLO: a text file beside each image, names of classes in data.yaml."""
+"""AffectNet as users of Kaggle share it for YOLO: a text file for each image, and class names in data.yaml."""
 
 import functools
 import re
@@ -27,14 +27,14 @@ DERIVED = (
     "those on the same copy"
 )
 MAX_LINES, MAX_LINE = 1000, 1000
-"""What is looked at of a data.yaml."""
+"""Most lines of a data.yaml that are read, and most characters of each."""
 
 _LISTED = re.compile(r"names\s*:\s*\[(.*)\]\s*(?:#.*)?")
 _ITEM = re.compile(r"""\s*(?:-|(\d+)\s*:)\s*['"]?([^'"#]+?)['"]?\s*(?:#.*)?""")
 
 
 class AffectNetYolo(LayoutReader):
-    """`train/images` with `train/labels`, or `images/train` with `labels/train`; the class begins each line."""
+    """`train/images` with `train/labels`, or `images/train` with `labels/train`; each line begins with the class."""
 
     @property
     def info(self) -> DatasetInfo:
@@ -48,11 +48,11 @@ class AffectNetYolo(LayoutReader):
         )
 
     def samples(self) -> Iterator[Sample | Damage]:
-        path = self.require(*NAMES, hint="it has the names of the classes, without which their numbers say nothing")
+        path = self.require(*NAMES, hint="it has the class names, without which the class numbers have no meaning")
         names = class_names(self.folder, path)
         folders = dict(self._folders)
         if "train" not in folders:
-            raise DataError(f"{path.parent}: no folder train/images or images/train beside {path.name}; copy it there")
+            raise DataError(f"{path.parent}: no folder train/images or images/train next to {path.name}; copy it there")
         if "test" not in folders and "validation" in folders:
             folders["test"] = folders.pop("validation")
         for split, (images, labels) in folders.items():
@@ -74,7 +74,7 @@ class AffectNetYolo(LayoutReader):
         return found
 
     def _pairs(self, images: Path, labels: Path) -> Iterator[tuple[str, tuple[Path, Path]] | Damage]:
-        """Each image and its label; one without the other is Damage."""
+        """Each image and its label file; one without the other is Damage."""
         beside = {path.stem: path for path in files(labels, ".txt")} if is_inside(self.folder, labels) else {}
         for image in image_files(images):
             where = str(image.relative_to(self.folder))
@@ -83,7 +83,7 @@ class AffectNetYolo(LayoutReader):
             else:
                 yield Damage(where, f"no {labels.name}/{image.stem}.txt")
         for label in beside.values():
-            yield Damage(str(label.relative_to(self.folder)), "no image of this name")
+            yield Damage(str(label.relative_to(self.folder)), "no image has this name")
 
     def _sample(self, base: Path, split: SplitName, names: Mapping[int, str], pair: tuple[Path, Path]) -> Sample:
         image, label = pair
@@ -93,12 +93,12 @@ class AffectNetYolo(LayoutReader):
         except DataError as error:
             raise ValueError(str(error)) from None
         if len(codes) != 1:
-            raise ValueError(f"{label.name} has {len(codes)} classes, and an image needs one")
+            raise ValueError(f"{label.name} has {len(codes)} classes, but an image must have one")
         return Sample(image.relative_to(base).as_posix(), image, split, names[number_in(codes.pop(), names)])
 
 
 def class_names(root: Path, path: Path) -> dict[int, str]:
-    """The classes of a data.yaml by their numbers; raises DataError where it has none, or names no expression."""
+    """The classes of a data.yaml by number; raises DataError if it has none, or if a name is not an expression."""
     lines = [line[:MAX_LINE] for _, line in islice(read_lines(root, path), MAX_LINES)]
     start = next((number for number, line in enumerate(lines) if re.match(r"names\s*:", line)), None)
     found: dict[int, str] = {}
@@ -113,5 +113,5 @@ def class_names(root: Path, path: Path) -> dict[int, str]:
     except ValueError as error:
         raise DataError(f"{path}: {error}; write the names of expressions there") from None
     if not found:
-        raise DataError(f"{path}: no names of classes; write them there in their order, as names: [anger, disgust]")
+        raise DataError(f"{path}: no class names; write them there in order, such as names: [anger, disgust]")
     return found

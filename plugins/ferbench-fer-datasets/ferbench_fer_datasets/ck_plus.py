@@ -13,12 +13,12 @@ from ferbench.readers.paths import files, image_files, subfolders
 from ferbench.readers.tables import number_in, read_lines
 from ferbench_fer_datasets.omitted import leave_folder, leave_label
 
-# The code list has 0 for neutral as well, and no sequence has it.
+# The list of codes also has 0 for neutral, but no sequence uses it.
 NAMES = {1: "anger", 2: "contempt", 3: "disgust", 4: "fear", 5: "happiness", 6: "sadness", 7: "surprise"}
 EXPRESSIONS = tuple(name for name in EIGHT_CLASSES if name != "neutral")
 PEAK_FRAMES = 3
 LABEL_SUFFIX = "_emotion.txt"
-# Labeled sequences: the sum is official, the single numbers are not verified.
+# Numbers of labeled sequences: the sum is official, the single numbers are not verified.
 SEQUENCES = dict(zip(NAMES.values(), (45, 18, 59, 25, 69, 28, 83), strict=True))
 
 
@@ -48,10 +48,10 @@ class CkPlus(LayoutReader):
         hint = "unpack the images and Emotion_labels.zip into --root"
         images = self.require("cohn-kanade-images", hint=hint)
         labels = self.require("Emotion", "Emotion_labels/Emotion", "Emotion_labels", hint=hint)
-        leave_folder(self, images, "no frame that is taken, or of a sequence without a label")
+        leave_folder(self, images, "a frame that is not used, or that belongs to a sequence without a label")
         for subject in subfolders(labels):
             for sequence in subfolders(subject):
-                for path in files(sequence, ""):  # none where no emotion was coded
+                for path in files(sequence, ""):  # empty if no emotion was coded
                     if not path.name.endswith(LABEL_SUFFIX):
                         leave_label(self, path, f"S005_001_00000011{LABEL_SUFFIX}")
                         continue
@@ -61,7 +61,7 @@ class CkPlus(LayoutReader):
                         yield damage_of(str(path.relative_to(self.folder)), error)
 
     def _sequence(self, images: Path, labels: Path) -> list[Sample]:
-        """The samples of a sequence, whose label file is named after its peak frame."""
+        """The samples of a sequence; its label file has the name of its peak frame."""
         expression = self._expression(labels)
         peak = labels.name.removesuffix(LABEL_SUFFIX)
         sequence = peak.rpartition("_")[0]
@@ -86,7 +86,7 @@ class CkPlus(LayoutReader):
 
 
 class CkPlusNeutral(CkPlus):
-    """And the first frame of each, as neutral."""
+    """The last three frames of each labeled sequence, and its first frame as neutral."""
 
     first_is_neutral = True
 

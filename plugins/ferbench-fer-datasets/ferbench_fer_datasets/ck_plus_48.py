@@ -1,4 +1,4 @@
-"""CK+48: the last three frames of CK+'s sequences, cut to faces of 48 px, in a folder for each class."""
+"""CK+48: the last three frames of CK+'s sequences, cut to faces of 48 px, with one folder per class."""
 
 import re
 from collections.abc import Iterator
@@ -21,7 +21,7 @@ DEPTH = 2
 
 
 class CkPlus48(LayoutReader):
-    """The 981 faces that users of Kaggle share; subject and sequence are in the name of each image."""
+    """The 981 faces that users of Kaggle share; the name of each image contains subject and sequence."""
 
     @property
     def info(self) -> DatasetInfo:
@@ -37,7 +37,7 @@ class CkPlus48(LayoutReader):
         yield from parsed(class_folders(self.folder, self._base(), _class_of_folder), _sample)
 
     def _base(self) -> Path:
-        """The folder nearest to the root with class folders that hold frames of CK+."""
+        """The folder nearest to the root that has class folders with frames of CK+."""
         level = [self.folder]
         for _ in range(DEPTH + 1):
             for folder in level:

@@ -15,7 +15,7 @@ from ferbench_fer_datasets.omitted import leave_folder
 NAMES = {0: "anger", 1: "disgust", 2: "fear", 3: "happiness", 4: "sadness", 5: "surprise", 6: "neutral"}
 FIELDS = ("image_name", "face_id", "top", "left", "right", "bottom", "confidence", "label")
 TEST_PART = 0.15
-# Of both splits together, as there is no official one; the sum is official, the single numbers are not verified.
+# Both splits together, because there is no official split; the sum is official, the single numbers are not verified.
 OFFICIAL = {"all": dict(zip(NAMES.values(), (3671, 3995, 1088, 30537, 10559, 7060, 34883), strict=True))}
 
 
@@ -46,7 +46,7 @@ class ExpW(LayoutReader):
         images = self.require(
             "data/image/origin", "image/origin", "origin", hint="unpack the parts of the image archive"
         )
-        leave_folder(self, images, f"a photograph of which {labels.name} lists no face")
+        leave_folder(self, images, f"a photograph without a face in {labels.name}")
         seen: set[tuple[str, ...]] = set()
         for number, line in read_lines(self.folder, labels):
             fields = tuple(line.rsplit(maxsplit=len(FIELDS) - 1))
@@ -79,6 +79,6 @@ def _sample(images: Path, fields: tuple[str, ...]) -> Sample:
 
 
 def _split(name: str) -> SplitName:
-    """One side for all faces of an image, on every machine."""
+    """The split of all faces of an image, the same on every machine."""
     rank = int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big")
     return "test" if rank < TEST_PART * 2**64 else "train"

@@ -1,4 +1,4 @@
-"""Face-recognition sets as unlabeled pools: their images are streamed, and nothing of identities is read."""
+"""Face-recognition datasets as unlabeled pools: images are streamed, identities are not read."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -20,7 +20,7 @@ def _described(name: str, title: str, licence: str, citation: str, rule: str) ->
 
 
 class VggFace2(FolderStream):
-    """The training people; those of the test set stay apart for face recognition."""
+    """The people of the training set; those of the test set are kept for face recognition."""
 
     needs_name = False
     described = _described(
@@ -40,7 +40,7 @@ class VggFace2(FolderStream):
 
 
 class CasiaWebFace(FolderStream):
-    """The images as they were published, which are not those of `train.rec`."""
+    """The images as they were published; those of `train.rec` are different."""
 
     needs_name = False
     described = _described(
@@ -57,7 +57,7 @@ class CasiaWebFace(FolderStream):
 
 
 class CasiaWebFace112(RecordIOStream):
-    """The aligned images that InsightFace has published."""
+    """The aligned images that InsightFace published."""
 
     needs_name = False
     described = _described(
@@ -74,7 +74,7 @@ class CasiaWebFace112(RecordIOStream):
 
 
 class CelebA(FolderStream):
-    """The aligned images; with `list_eval_partition.txt` beside them, what it names must be there."""
+    """The aligned images; if `list_eval_partition.txt` exists, all images in it must exist."""
 
     needs_name = False
     described = _described(
@@ -87,7 +87,7 @@ class CelebA(FolderStream):
 
     def locate(self) -> Path:
         name = "img_align_celeba"
-        return self.require(f"{name}/{name}", name, hint=f"--root is the folder that holds {name}")
+        return self.require(f"{name}/{name}", name, hint=f"--root is the folder that contains {name}")
 
     def places(self, shard: str) -> Iterator[Place | Damage]:
         seen = set()
@@ -97,11 +97,11 @@ class CelebA(FolderStream):
         if shard == "." and (partition := self.find("list_eval_partition.txt")):
             for number, line in read_lines(self.folder, partition):
                 if (fields := line.split()) and fields[0] not in seen:
-                    yield Damage(fields[0], f"is missing, and {partition.name}:{number} names it")
+                    yield Damage(fields[0], f"is missing, but {partition.name}:{number} lists it")
 
 
 class Lfw(FolderStream):
-    """The whole set, whichever of its alignments the folder has."""
+    """The whole dataset, in any of its alignments."""
 
     needs_name = False
     described = _described(

@@ -1,4 +1,4 @@
-"""FER2013 as folders of images, in the splits that those who share it have made."""
+"""FER2013 as folders of images, with the splits of the copy."""
 
 import functools
 from collections import Counter
@@ -24,7 +24,7 @@ TOGETHER = {"train": OFFICIAL["train"], "test": Counter(OFFICIAL["validation"]) 
 
 
 class Fer2013Folders(LayoutReader):
-    """A folder for each split, in it one for each class; what is the test split depends on who made the folders."""
+    """One folder per split, with one folder per class; the test split depends on the copy."""
 
     @property
     def info(self) -> DatasetInfo:
@@ -45,7 +45,7 @@ class Fer2013Folders(LayoutReader):
 
     @cached_property
     def _base(self) -> Path | None:
-        """The folder of the splits."""
+        """The folder that contains the splits, or None."""
         if self.root is None or not self.root.is_dir():
             return None
         found = self.find(*(f"{train}/{angry}" for train in TRAIN for angry in ANGRY))
@@ -53,24 +53,25 @@ class Fer2013Folders(LayoutReader):
 
     def _require(self) -> Path:
         hint = (
-            "--root holds the folders train and test, or Training, PublicTest and PrivateTest, with a folder per class"
+            "--root is the folder with train and test, or with Training, PublicTest and PrivateTest, each with one "
+            "folder per class"
         )
         return self.require("train/angry", "Training/angry", hint=hint).parents[1]
 
     def _splits(self, base: Path) -> Mapping[Path, SplitName]:
-        """The folders of splits: a validation folder without a test folder is what the copy is tested on."""
+        """The folders of splits; without a test folder, the validation folder is the test split."""
         found = {path.name.lower(): path for path in subfolders(base)}
         usages = {usage.lower(): split for usage, split in USAGES.items()}
         splits = usages | {"train": "train", "test": "test", **dict.fromkeys(VALIDATION, "validation")}
         chosen = {path: splits[name] for name, path in found.items() if name in splits}
         if "test" not in chosen.values():
-            if "publictest" in found:  # of this name it is never the test split
-                raise DataError(f"{base}: no folder PrivateTest beside {found['publictest'].name}; copy it there")
+            if "publictest" in found:  # a folder of this name is never the test split
+                raise DataError(f"{base}: no folder PrivateTest next to {found['publictest'].name}; copy it there")
             chosen = {path: "test" if split == "validation" else split for path, split in chosen.items()}
         return chosen
 
     def _splits_in_words(self) -> tuple[str, Mapping[str, Mapping[str, int]]]:
-        """What the splits of this copy are, and how many images of each class they should have."""
+        """A description of this copy's splits, and the official numbers of images by split and class."""
         names = {path.name.lower() for path in self._splits(self._base)} if self._base else {"train", "test"}
         if {"publictest", "privatetest"} <= names:
             return "PublicTest is validation, PrivateTest is test", OFFICIAL

@@ -1,4 +1,4 @@
-"""FERPlus: ten people's votes on each image of FER2013, beside its CSV file or beside folders of images."""
+"""FERPlus: ten people's votes on each image of FER2013, with images from its CSV file or from folders."""
 
 import functools
 from collections import Counter
@@ -32,9 +32,9 @@ IMAGES = "fer2013.csv"
 LIST = "FER2013Train/label.csv"
 FOLDERS: Mapping[str, SplitName] = {"FER2013Train": "train", "FER2013Valid": "validation", "FER2013Test": "test"}
 MOST_TWICE = 4
-"""Names that stand twice in fer2013new.csv."""
-OWN_LABEL = "the label of FER2013, in whose place the votes are read"
-NO_NAME = "no name: there is no face"
+"""Number of names that appear twice in fer2013new.csv."""
+OWN_LABEL = "the label of FER2013; the votes are read instead"
+NO_NAME = "no name, because the image has no face"
 BESIDE = (
     f"joined to the images of {', '.join(FOLDERS)} (train, validation, test) by their names; images whose name stands "
     "twice in it are left out, as one has overwritten the other; ids are rows from 0"
@@ -44,9 +44,9 @@ Fields = Mapping[str, str]
 
 
 class FerPlus(LayoutReader):
-    """The votes of fer2013new.csv on the images of fer2013.csv, row by row: the names in it are no row numbers.
+    """The votes of fer2013new.csv on the images of fer2013.csv, joined row by row: names are not row numbers.
 
-    Where fer2013.csv is not there, on the images of the folders that FERPlus's script writes, by their names.
+    Without fer2013.csv, the votes are joined by name to the images in the folders that FERPlus's script writes.
     """
 
     layout: ClassVar[str] = "ferplus"
@@ -74,7 +74,7 @@ class FerPlus(LayoutReader):
         )
 
     def _source(self) -> str:
-        """Where the images are, and what that does to splits and ids."""
+        """A description of the source of the images, splits and ids."""
         here = self.root is not None and self.root.is_dir()
         return BESIDE if here and not self.find(IMAGES) and self._image_folders() else self.source
 
@@ -82,17 +82,17 @@ class FerPlus(LayoutReader):
         return layout if self.rule is MAJORITY else f"{layout}-{self.rule.name}"
 
     def samples(self) -> Iterator[Sample | Damage]:
-        votes = self.require(VOTES, hint=f"it is in github.com/microsoft/FERPlus; --root holds it and {IMAGES}")
+        votes = self.require(VOTES, hint=f"get it from github.com/microsoft/FERPlus; --root contains it and {IMAGES}")
         images = self.find(IMAGES)
         if images:
             for folder in self._image_folders().values():
-                leave_folder(self, folder, f"the same faces, which are taken from {IMAGES}")
+                leave_folder(self, folder, f"the same faces, which are read from {IMAGES}")
             return parsed(self._joined(votes, images), self._of_row)
         folders = self._image_folders()
         if not folders:
             raise DataError(
                 f"{self.folder}: no {IMAGES} and no folder {next(iter(FOLDERS))} here or up to 2 folders below; "
-                f"{VOTES} has votes alone, the images are in {IMAGES} of FER2013"
+                f"{VOTES} has only votes; the images are in {IMAGES} of FER2013"
             )
         return self._beside(votes, folders)
 
@@ -104,8 +104,8 @@ class FerPlus(LayoutReader):
         for number, (vote, image) in enumerate(pairs):
             if vote is None or image is None:
                 raise DataError(
-                    f"{images if image is None else votes} ends after {number} rows and the other file goes on; "
-                    "rows are joined by their order alone, so copy both files again"
+                    f"{images if image is None else votes} ends after {number} rows, but the other file has more; "
+                    "rows are joined only by their order, so copy both files again"
                 )
             if isinstance(vote, Damage) or isinstance(image, Damage):
                 yield from (part for part in (vote, image) if isinstance(part, Damage))
@@ -113,29 +113,29 @@ class FerPlus(LayoutReader):
                 yield f"{vote[0]} with {image[0]}", (number, vote[1], image[1])
 
     def _image_folders(self) -> dict[SplitName, Path]:
-        """The folders that FERPlus's own script writes images to, by split; empty where there is none."""
+        """The folders to which FERPlus's own script writes images, by split; empty if there are none."""
         found = {split: self.find(name) for name, split in FOLDERS.items()}
         return {split: folder for split, folder in found.items() if folder}
 
     def _beside(self, votes: Path, folders: Mapping[SplitName, Path]) -> Iterator[Sample | Damage]:
-        """The images of folders, each with the votes of its name; its id is the row of these, as with fer2013.csv."""
+        """The images of folders, each with the votes of its name; ids are rows of the votes, as with fer2013.csv."""
         rows = list(self.table(votes, ("Usage", "Image name", *COLUMNS)))
         named = Counter(_name_of(row[1]) for row in rows if not isinstance(row, Damage))
         if (twice := sum(n > 1 for name, n in named.items() if name)) > MOST_TWICE:
-            raise DataError(f"{votes}: {twice} names stand there twice, and {MOST_TWICE} do in FERPlus; copy it again")
+            raise DataError(f"{votes}: {twice} names appear twice, in FERPlus only {MOST_TWICE} do; copy it again")
         numbered: list[tuple[str, tuple[int, Fields]] | Damage] = [
             row if isinstance(row, Damage) else (row[0], (number, row[1]))
             for number, row in enumerate(rows)
-            # Of two images of one name the folder has the later one, which no list tells from the earlier.
+            # The folder has only one of two images with the same name, and it is unknown which one.
             if isinstance(row, Damage) or named[_name_of(row[1])] == 1 or not _name_of(row[1])
         ]
         yield from parsed(numbered, functools.partial(self._of_name, folders))
         for folder in folders.values():
             for path in image_files(folder):
                 if named[path.name] > 1:
-                    omit(self, path, f"{votes.name} has its name twice")
+                    omit(self, path, f"its name appears twice in {votes.name}")
                 elif path.name not in named:
-                    yield Damage(str(path.relative_to(self.folder)), f"{votes.name} has no votes on it")
+                    yield Damage(str(path.relative_to(self.folder)), f"{votes.name} has no votes for it")
 
     def _of_name(self, folders: Mapping[SplitName, Path], row: tuple[int, Fields]) -> Sample | None:
         number, votes = row
@@ -166,7 +166,7 @@ class FerPlus(LayoutReader):
         votes: Fields,
         box: tuple[float, float, float, float] | None = None,
     ) -> Sample | None:
-        """The sample of an image with these votes, None where the rule leaves it out."""
+        """The sample of an image with these votes, None if the rule omits it."""
         if label := self.rule.label(_votes(votes)):
             return Sample(name, image, split, label, box=box)
         reason = f"no label by the rule {self.rule.name}"
@@ -202,7 +202,7 @@ class FerPlusArgmaxEmotions(FerPlus):
 
 
 class FerPlusLabelCsv(FerPlus):
-    """The votes of label.csv, which differ from those of fer2013new.csv, on the images beside it."""
+    """The votes of label.csv, which differ from those of fer2013new.csv, on the images next to it."""
 
     layout = "ferplus-label-csv"
     file = "label.csv"
@@ -213,13 +213,13 @@ class FerPlusLabelCsv(FerPlus):
         return self.source
 
     def samples(self) -> Iterator[Sample | Damage]:
-        base = self.require(LIST, hint=f"--root holds the folders {', '.join(self.folders)}").parents[1]
+        base = self.require(LIST, hint=f"--root is the folder with {', '.join(self.folders)}").parents[1]
         for name, split in self.folders.items():
             rows = self.table(
                 self.require(f"{name}/label.csv", within=base, depth=0),
                 ("Image name", "box", *COLUMNS),
                 header=False,
-                hint=f"a list without boxes has the votes of {VOTES}; put that file beside the folders and prepare "
+                hint=f"a list without boxes has the votes of {VOTES}; put that file next to the folders and prepare "
                 f"{self._name('ferplus')}",
             )
             yield from parsed(rows, functools.partial(self._of_image, base / name, split))
@@ -273,15 +273,15 @@ def _name_of(fields: Fields) -> str:
 def _votes(fields: Fields) -> list[int]:
     texts = [fields[column.lower()].strip() for column in COLUMNS]
     if not all(text.isdecimal() for text in texts):
-        raise ValueError(f"votes {quoted(','.join(texts))} are no numbers")
+        raise ValueError(f"votes {quoted(','.join(texts))} are not numbers")
     votes = [int(text) for text in texts]
     if not any(votes):
-        raise ValueError("nobody has voted")
+        raise ValueError("there are no votes")
     return votes
 
 
 def _box(text: str) -> tuple[float, float, float, float]:
     numbers = [float_in(number) for number in text.strip().strip("()").split(",")]
     if len(numbers) != 4:
-        raise ValueError(f"{quoted(text)} is no face box")
+        raise ValueError(f"{quoted(text)} is not a face box")
     return face_box(*numbers)

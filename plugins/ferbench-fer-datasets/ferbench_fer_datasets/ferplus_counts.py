@@ -1,7 +1,6 @@
-"""How many images of FERPlus each rule keeps, by class: counted from the published votes, file by file.
+"""Numbers of FERPlus images that each rule keeps, by class, counted from the two published files of votes.
 
-The two files disagree in the votes on 1,602 images. The names are those of datasets; where no count is known, the
-name is missing.
+The two files disagree on 1,602 images. Keys are names of datasets; datasets with unknown counts are missing.
 """
 
 from collections import Counter

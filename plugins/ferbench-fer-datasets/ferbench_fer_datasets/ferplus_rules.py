@@ -1,7 +1,7 @@
-"""From the ten votes on an image of FERPlus to its label: Microsoft's three rules, and two that papers use.
+"""Rules that turn the ten votes on an image of FERPlus into a label: three of Microsoft, and two that papers use.
 
-A rule takes the votes for the ten columns and returns what counts of those for the eight emotions; all of it is 0 where
-the image is left out. Microsoft's rules begin by dropping every vote that is alone.
+A rule takes the votes for the ten columns and returns the votes that count for the eight emotions; all are 0 if the
+image is omitted. Microsoft's rules first drop a single vote in a column.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -17,14 +17,14 @@ Votes = Sequence[int]
 
 @dataclass(frozen=True)
 class Rule:
-    """A rule, the part of a dataset's name that says so, and what it does in words."""
+    """A rule: its part of a dataset's name, its function, and its description."""
 
     name: str
     kept: Callable[[Votes], Votes]
     text: str
 
     def label(self, votes: Votes) -> str | Mapping[str, float] | None:
-        """The class, or the shares of several, of an image with these votes; None where it is left out."""
+        """The class of an image with these votes, or the shares of several classes; None if it is omitted."""
         kept = self.kept(votes)
         shares = {name: n / sum(kept) for name, n in zip(EMOTIONS, kept, strict=True) if n}
         return shares if len(shares) > 1 else next(iter(shares), None)
@@ -39,7 +39,7 @@ def _only(kept: Votes, position: int) -> Votes:
 
 
 def _most(votes: Votes) -> int:
-    """The column with most votes, the first of several."""
+    """The index of the first column with the most votes."""
     return max(range(len(votes)), key=votes.__getitem__)
 
 
@@ -55,10 +55,10 @@ def majority(votes: Votes) -> Votes:
 
 
 def probability(votes: Votes) -> Votes:
-    """The strongest classes, equal ones together, until three of them or three quarters of the votes are taken.
+    """The strongest classes, ties together, until they are three or have three quarters of the votes.
 
-    Unknown and NF end this. The image is left out where more than three classes or half of the votes or less are taken,
-    or where no emotion comes before or with unknown and NF.
+    This also ends at unknown or NF. The image is omitted if more than three classes are taken, if they have half of the
+    votes or fewer, or if unknown or NF comes before all emotions.
     """
     votes = _without_single(votes)
     kept = NOTHING
@@ -72,7 +72,7 @@ def probability(votes: Votes) -> Votes:
 def multi_target(votes: Votes) -> Votes:
     """Every class with 30 % of the votes or more.
 
-    The image is left out where these hold half of the votes or less, or where unknown or NF is the strongest.
+    The image is omitted if these columns have half of the votes or fewer together, or if unknown or NF has the most.
     """
     votes = _without_single(votes)
     kept = [n if 10 * n >= 3 * sum(votes) else 0 for n in votes]
@@ -80,12 +80,12 @@ def multi_target(votes: Votes) -> Votes:
 
 
 def argmax(votes: Votes) -> Votes:
-    """The column with most votes, the first of several; unknown and NF are left out."""
+    """The first column with the most votes; the image is omitted if that is unknown or NF."""
     return _only(votes, _most(votes))
 
 
 def argmax_emotions(votes: Votes) -> Votes:
-    """The emotion with most votes, the first of several, so neutral where all votes are for unknown or NF."""
+    """The first emotion with the most votes, so neutral if all votes are for unknown or NF."""
     return _only([1] * N, _most(votes[:N]))
 
 

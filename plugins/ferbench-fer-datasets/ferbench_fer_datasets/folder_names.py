@@ -1,4 +1,4 @@
-"""How copies of published sets spell their class folders, which have names that are known."""
+"""The spellings of class folders in copies of published datasets."""
 
 import re
 
@@ -6,10 +6,10 @@ from ferbench.readers.classes import class_name
 
 MISSPELT = {"suprise": "surprise", "suprised": "surprise", "hapiness": "happiness", "happyness": "happiness"}
 _NUMBER = re.compile(r"^\d{1,3}[\s._-]*(?=[a-z])")
-"""`0_angry`, `1-happy`, `0ANGRY`: the name says what the class is, and the number nothing."""
+"""`0_angry`, `1-happy`, `0ANGRY`: the name is the class, and the number has no meaning."""
 
 
 def class_of_folder(text: str) -> str:
-    """The class that a folder is named after; raises ValueError for none, as for a number alone."""
+    """The class of a folder's name; raises ValueError for other names, and for a number alone."""
     name = _NUMBER.sub("", text.strip().lower())
     return class_name(MISSPELT.get(name, name if name != text.strip().lower() else text))

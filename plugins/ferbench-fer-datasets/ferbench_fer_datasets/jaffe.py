@@ -20,14 +20,14 @@ NAMES = {
 }
 # KA.AN1.39: subject, expression and its repetition, number.
 DEPTH = 3
-"""Folders below the root that are looked through."""
+"""Levels of folders below the root that are searched."""
 STEM = re.compile(rf"([A-Z]{{2}})\.({'|'.join(NAMES)})\d\.\d+")
 # The sum is official, the single numbers are not verified.
 OFFICIAL = {"train": dict(zip(NAMES.values(), (30, 29, 32, 31, 30, 31, 30), strict=True))}
 
 
 class Jaffe(LayoutReader):
-    """Subject and label are in the name of the image."""
+    """The name of each image contains subject and label."""
 
     @property
     def info(self) -> DatasetInfo:
@@ -49,8 +49,8 @@ class Jaffe(LayoutReader):
         folders = self._folders()
         if not folders:
             raise DataError(
-                f"{self.folder}: no images here or up to {DEPTH} folders below; --root is the folder of KA.AN1.39.tiff "
-                "and the others"
+                f"{self.folder}: no images here or up to {DEPTH} folders below; --root is the folder that contains "
+                "KA.AN1.39.tiff"
             )
         for path in (path for folder in folders for path in image_files(folder)):
             if parts := STEM.fullmatch(path.stem.upper()):
@@ -59,9 +59,9 @@ class Jaffe(LayoutReader):
                 yield Damage(str(path.relative_to(self.folder)), "is not named like KA.AN1.39.tiff")
 
     def _folders(self) -> list[Path]:
-        """The folders nearest to the root with images of JAFFE, else with any images.
+        """The folders nearest to the root with images of JAFFE, otherwise with any images.
 
-        There is one, unless a copy has a folder for each class; archives that were unpacked twice lie deeper.
+        There are several if a copy has one folder per class; they are deeper if an archive was unpacked into a folder.
         """
         level, others = [self.folder], list[Path]()
         for _ in range(DEPTH + 1):

@@ -20,13 +20,13 @@ NAMES = {
     "SA": "sadness",
     "SU": "surprise",
 }
-# AF01AFHL: session, gender and number of the person, expression, angle. "AF" is a session and gender as well.
+# AF01AFHL: session, gender and number of the person, expression, angle. "AF" may also be session and gender.
 STEM = re.compile(rf"([AB])([FM]\d\d)({'|'.join(NAMES)})(S|HL|HR|FL|FR)")
 PER_CLASS = 70 * 2
 
 
 class Kdef(LayoutReader):
-    """The frontal faces; all that is known of an image is in its name."""
+    """The frontal faces; subject, label and angle are in the name of each image."""
 
     angles: ClassVar[tuple[str, ...]] = ("S",)
 
@@ -51,7 +51,7 @@ class Kdef(LayoutReader):
         folder = self.find("KDEF_and_AKDEF/KDEF", "KDEF") or self.folder
         images = [path for part in (folder, *subfolders(folder)) for path in image_files(part)]
         if not images:
-            raise DataError(f"{folder}: no images here or in its folders; --root is the folder of AF01/AF01ANS.JPG")
+            raise DataError(f"{folder}: no images here or in its folders; --root is the folder with AF01/AF01ANS.JPG")
         if folder != self.folder:
             leave_folder(self, folder.parent / "AKDEF", "averaged faces")
         for path in images:
@@ -64,7 +64,7 @@ class Kdef(LayoutReader):
                 about = {"session": session, "angle": angle}
                 yield Sample(parts[0], path, "train", NAMES[expression], subject=subject, attributes=about)
             else:
-                omit(self, path, "of another angle")
+                omit(self, path, "has another angle")
 
 
 class KdefAllAngles(Kdef):

@@ -1,4 +1,4 @@
-"""What a reader leaves out for a reason that holds for every copy, told to its account."""
+"""Add to a reader's account the files that it omits by its rule."""
 
 from pathlib import Path
 
@@ -7,18 +7,18 @@ from ferbench.contract.dataset import Dataset
 
 
 def omit(dataset: Dataset, path: Path, reason: str) -> None:
-    """An image that was looked at and gives no sample."""
+    """Add an image that was read but gives no sample, as ignored."""
     dataset.account.use(path)
     dataset.account.ignore("image", path.relative_to(dataset.folder).as_posix(), reason)
 
 
 def leave_label(dataset: Dataset, path: Path, pattern: str) -> None:
-    """A file among those of labels that is not read, since it is not named as they are."""
+    """Add a file next to label files that is not read because its name differs, as unused."""
     dataset.account.use(path)
     name = path.relative_to(dataset.folder).as_posix()
-    dataset.account.leave("file", name, f"lies among labels, and is not named like {pattern}")
+    dataset.account.leave("file", name, f"is next to label files, but is not named like {pattern}")
 
 
 def leave_folder(dataset: Dataset, folder: Path, reason: str) -> None:
-    """A folder whose images give no sample, or not all of them."""
+    """Add a folder from which some or all images give no sample."""
     dataset.account.leave_files(escaped(folder.relative_to(dataset.folder).as_posix()), reason)

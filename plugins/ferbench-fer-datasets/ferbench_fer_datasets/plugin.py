@@ -1,4 +1,4 @@
-"""What this distribution registers with ferbench; imports nothing heavy."""
+"""Registers the readers with ferbench; imports nothing heavy."""
 
 from ferbench.hookspecs import Register, hookimpl
 
@@ -46,7 +46,7 @@ def ferbench_register_datasets(register: Register) -> None:
 
 
 def _register_ferplus(register: Register) -> None:
-    """The rules from votes to labels, for each of the two files of votes."""
+    """Register one reader for each rule and each of the two files of votes."""
     rules = {
         "": ("", "majority of votes"),
         "-probability": ("Probability", "shares of the strongest classes"),

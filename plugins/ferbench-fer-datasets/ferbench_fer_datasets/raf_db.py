@@ -59,7 +59,7 @@ class RafDb(LayoutReader):
 
     @cached_property
     def _copy(self) -> Reupload | None:
-        """The re-upload below the root, where the published list is not there."""
+        """The re-upload below the root, if the published list is missing."""
         if self.images != "aligned" or self.root is None or not self.root.is_dir() or self.find(*LISTS):
             return None
         train = self.find("train", "Train")
@@ -72,13 +72,13 @@ class RafDb(LayoutReader):
             f"Image/{self.images}", depth=0, hint=f"unpack Image/{self.images}.zip there", within=base
         )
         for name in HINTS.keys() - {self.images}:
-            leave_folder(self, base / "Image" / name, f"the same faces; this set is of Image/{self.images}")
+            leave_folder(self, base / "Image" / name, f"the same faces; this dataset reads Image/{self.images}")
         place = labels.relative_to(self.folder)
         lines = ((f"{place}:{number}", line) for number, line in read_lines(self.folder, labels) if line.strip())
         return parsed(lines, functools.partial(self._sample, base, images))
 
     def _sample(self, base: Path, images: Path, line: str) -> Sample:
-        name, *labels = line.split()  # tabs in some copies
+        name, *labels = line.split()  # some copies have tabs
         label = " ".join(labels)
         path = below(images, name)
         split = split_of(path.stem)
@@ -88,12 +88,12 @@ class RafDb(LayoutReader):
         return path.with_stem(f"{path.stem}_aligned")
 
     def _box(self, base: Path, stem: str) -> tuple[float, float, float, float] | None:
-        """Boxes are in pixels of the original images."""
+        """The face box, in pixels of the original images; None for aligned images."""
         return None
 
 
 class RafDbOriginal(RafDb):
-    """The images as they were found, cut to the face box of Annotation/boundingbox."""
+    """The original images, cut to the face box of Annotation/boundingbox."""
 
     images: ClassVar[str] = "original"
     title: ClassVar[str] = "RAF-DB (basic, original images cut to the face box)"
@@ -112,5 +112,5 @@ class RafDbOriginal(RafDb):
             raise ValueError(str(error)) from None
         numbers = [float_in(number) for number in text.split()]
         if len(numbers) != 4:
-            raise ValueError(f"{annotation.name}: {len(numbers)} numbers are no face box")
+            raise ValueError(f"{annotation.name}: {len(numbers)} numbers instead of the 4 of a face box")
         return face_box(*numbers)

@@ -1,4 +1,4 @@
-"""Copies of RAF-DB with a folder for each class, and the codes and names that all copies share."""
+"""Copies of RAF-DB with one folder per class, and the codes and names that all copies share."""
 
 import functools
 import re
@@ -23,28 +23,28 @@ _STEM = re.compile("(train|test)_[0-9]{4,5}")
 
 
 def class_of(number: str) -> str:
-    """The class of a label, which counts from 1; raises ValueError for another one."""
+    """The class of a label from 1 to 7; raises ValueError for other texts."""
     return NAMES[number_in(number, NAMES)]
 
 
 def split_of(stem: str) -> SplitName:
-    """The split that begins the name of an image; raises ValueError for a name of another form."""
+    """The split at the beginning of an image's name; raises ValueError if the name has another form."""
     match = _STEM.fullmatch(stem)
     if not match:
-        raise ValueError(f"{quoted(stem)} is not named as train_00001 or test_0001 is")
+        raise ValueError(f"{quoted(stem)} is not named like train_00001 or test_0001")
     return "train" if match[1] == "train" else "test"
 
 
 def is_reupload(train: Path) -> bool:
-    """Whether a folder has class folders with images that are named as RAF-DB names them."""
+    """Whether a folder has class folders with images that have RAF-DB's names."""
     return any(_STEM.match(path.stem) for folder in subfolders(train) for path in image_files(folder)[:1])
 
 
 @dataclass(frozen=True)
 class Reupload:
-    """`train` and `test` (or `valid`) with a folder for each class, below the folder `base` of the root.
+    """`train` and `test` (or `valid`) with one folder per class, in the folder `base` below the root.
 
-    The names of images are those of the publishers and say the split. Lists beside the folders are compared with them.
+    Images have their published names, which contain the split. Lists next to the folders are compared with them.
     """
 
     dataset: LayoutReader
@@ -52,8 +52,8 @@ class Reupload:
 
     @cached_property
     def _folders(self) -> Mapping[Path, SplitName]:
-        """The folders of splits, each with the split that the names of its images must say."""
-        # A link may stand for a folder, as long as it leads to one of the root.
+        """The folders of splits, each with the split that the names of its images must have."""
+        # A folder may be a link, as long as it leads to a folder below the root.
         there = (Path(entry) for entry in visible(self.base) if is_folder(entry))
         found = {path.name.lower(): path for path in there if is_inside(self.dataset.folder, path)}
         folders: dict[Path, SplitName] = {found["train"]: "train"}
@@ -66,7 +66,7 @@ class Reupload:
 
     @property
     def rule(self) -> str:
-        """What of the copy is read, and where it differs from what was published."""
+        """A description of the copy, and of its differences from the published dataset."""
         names = {folder.name.lower(): split for folder, split in self._folders.items()}
         words = (
             "a re-upload: labels are names of folders (a number is RAF-DB's code, 1 to 7), ids and splits are those "
@@ -80,14 +80,14 @@ class Reupload:
         return words
 
     def samples(self) -> Iterator[Sample | Damage]:
-        """The images of all folders; raises DataError where folders count from 0 or a split is missing."""
+        """The images of all folders; raises DataError if folders count from 0 or a split is missing."""
         if "test" not in self._folders.values():
-            raise DataError(f"{self.base}: no folder test or valid beside train; copy it there")
+            raise DataError(f"{self.base}: no folder test or valid next to train; copy it there")
         for folder, split in self._folders.items():
             if (folder / "0").exists():
                 raise DataError(
-                    f"{folder / '0'}: RAF-DB counts its classes from 1, and this copy from 0, in an order that its "
-                    "maker alone knows; rename its folders to names of classes, such as happiness"
+                    f"{folder / '0'}: RAF-DB counts its classes from 1, but this copy counts from 0, in an unknown "
+                    "order; rename its folders to class names, such as happiness"
                 )
             listed: dict[str, str] = {}
             for entry in self._rows(folder):
@@ -105,16 +105,16 @@ class Reupload:
         return frozenset(path.name for folder in folders for path in image_files(folder))
 
     def _problem(self, row: Mapping[str, str], listed: dict[str, str]) -> str:
-        """What is wrong with a row of a list, empty for nothing; its label is added to those that were `listed`."""
+        """The problem with a row of a list, or ""; the label of the row is added to `listed`."""
         name, label = row["image"], row["label"]
         if name not in self._images:
-            return f"no folder has {quoted(name)}"
+            return f"no folder contains {quoted(name)}"
         if listed.setdefault(name, label) != label:
-            return f"{quoted(name)} is {quoted(listed[name])} in another row, and {quoted(label)} here"
+            return f"{quoted(name)} is {quoted(listed[name])} in another row, but {quoted(label)} here"
         return ""
 
     def _rows(self, folder: Path) -> Iterator[tuple[str, Mapping[str, str]] | Damage]:
-        """The rows of a list of the folder, where it has one; raises DataError where it is another."""
+        """The rows of the folder's list, if any; raises DataError if the list has other columns."""
         names = (f"{folder.name}_labels.csv", f"{folder.name}.csv")
         places = (place / name for place in (self.base, self.base.parent, folder) for name in names)
         path = next((place for place in places if place.is_relative_to(self.dataset.folder) and place.is_file()), None)
@@ -127,15 +127,15 @@ class Reupload:
         path, expression = image
         stem = path.stem.removesuffix("_aligned")
         if split_of(stem) != split:
-            raise ValueError(f"lies in {quoted(folder)}")
+            raise ValueError(f"is in the folder {quoted(folder)}")
         label = listed.get(path.name)
         if label is not None and _class_of_folder(label) != expression:
-            raise ValueError(f"its list says {quoted(label)}, and its folder {quoted(path.parent.name)}")
+            raise ValueError(f"its list says {quoted(label)}, but its folder is {quoted(path.parent.name)}")
         return Sample(stem, path, split_of(stem), expression)
 
 
 def _class_of_folder(name: str) -> str:
-    """The class of a folder: a name, with or without a number, or RAF-DB's code."""
+    """The class of a folder's name: a class name, with or without a number, or RAF-DB's code."""
     label = class_of(name) if name.strip().isdecimal() else class_of_folder(name)
     if label not in SEVEN_CLASSES:
         raise ValueError(f"RAF-DB has no class {quoted(name)}")

@@ -21,7 +21,7 @@ FOLDERS: Mapping[SplitName, tuple[str, ...]] = {
     "train": ("Train/Train_Aligned_Faces", "Train_Aligned_Faces"),
     "test": ("Val/Val_Aligned_Faces_new", "Val/Val_Aligned_Faces", "Val_Aligned_Faces_new", "Val_Aligned_Faces"),
 }
-# Of the frames; the aligned archives have fewer. Their sums are official, the single numbers are not verified.
+# Numbers of frames; the aligned archives have fewer. The sums are official, the single numbers are not verified.
 OFFICIAL = {
     "train": dict(zip(NAMES.values(), (178, 66, 98, 198, 150, 172, 96), strict=True)),
     "test": dict(zip(NAMES.values(), (77, 23, 47, 73, 86, 73, 57), strict=True)),
@@ -29,7 +29,7 @@ OFFICIAL = {
 
 
 class Sfew(LayoutReader):
-    """A label is the name of a folder; Val is the test split, as the labels of Test are private."""
+    """Labels are the names of folders; Val is the test split because the labels of Test are private."""
 
     @property
     def info(self) -> DatasetInfo:
@@ -53,7 +53,7 @@ class Sfew(LayoutReader):
             leave_folder(self, test, "the test set, whose labels are private")
         for split, names in FOLDERS.items():
             faces = self.require(*names, hint=hint)
-            # An archive that was unpacked into a folder of its name lies one level further down.
+            # If an archive was unpacked into a folder with its name, the faces are one level deeper.
             yield from self._split(split, self.require("Angry", "angry", hint=hint, within=faces).parent)
 
     def _split(self, split: SplitName, faces: Path) -> Iterator[Sample | Damage]:
@@ -61,7 +61,7 @@ class Sfew(LayoutReader):
         for folder in folders:
             label = NAMES.get(folder.name.lower())
             if label is None:
-                yield Damage(str(folder.relative_to(self.folder)), f"is no class folder ({', '.join(NAMES)})")
+                yield Damage(str(folder.relative_to(self.folder)), f"is not a class folder ({', '.join(NAMES)})")
                 continue
             for path in image_files(folder):
                 yield Sample(f"{split}/{path.stem}", path, split, label)

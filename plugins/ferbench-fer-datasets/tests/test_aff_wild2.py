@@ -106,7 +106,7 @@ def test_damage_costs_a_line_or_a_video(tmp_path: Path) -> None:
     assert found["Train_Set/video5_left.txt:1"].startswith(f"the header is '1'; it must be {HEADER.lower()}")
     assert "video5_right.txt:2: not UTF-8" in found["Train_Set/video5_right.txt"]
     assert found["Train_Set/video74.txt"].startswith("there are no frames of video74 in ")
-    assert found["Validation_Set/8-30-1280x720.txt"].startswith("none of its 8 labeled frames is in ")
+    assert found["Validation_Set/8-30-1280x720.txt"].startswith("none of its 8 labeled frames are in ")
     assert len(damages) == 7
 
 

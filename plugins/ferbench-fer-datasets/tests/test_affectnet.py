@@ -127,9 +127,9 @@ def test_every_line_that_says_nothing_is_named(tmp_path: Path) -> None:
     affectnet_2017.build(tmp_path)
     wrong = {
         2: (row("1/a.jpg", (1, 2, 3, 4), 11), "label '11' must be one of 0, 1,"),
-        3: (row("../a.jpg", (1, 2, 3, 4), 1), "'../a.jpg' is no path below"),
-        4: (row("1/a.jpg", (1, 2, 0, 4), 1), "no face box: 1, 2, 1, 6"),
-        5: (row("1/a.jpg", (1, 2, 3, 4), 1).replace(",4,", ",high,"), "'high' is no number"),
+        3: (row("../a.jpg", (1, 2, 3, 4), 1), "'../a.jpg' is not a path below"),
+        4: (row("1/a.jpg", (1, 2, 0, 4), 1), "not a face box: 1, 2, 1, 6"),
+        5: (row("1/a.jpg", (1, 2, 3, 4), 1).replace(",4,", ",high,"), "'high' is not a number"),
         6: (row("1/a,b.jpg", (1, 2, 3, 4), 1), "10 fields instead of 9"),
         7: (row('1/"a.jpg', (1, 2, 3, 4), 1).replace("1/", ""), "unexpected end of data"),
     }

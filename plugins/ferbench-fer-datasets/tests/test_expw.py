@@ -37,8 +37,8 @@ def test_every_malformed_line_is_reported_with_its_number(tmp_path: Path) -> Non
         "a.jpg 0 1 5 nan 9 9.0 0": "has no area",
         "a.jpg 0 1 5 inf 9 9.0 0": "has no area",
         "a.jpg 0 1 1 5 5 9.0 7": "label '7' must be one of 0, 1, 2, 3, 4, 5, 6",
-        "../a.jpg 0 1 1 5 5 9.0 0": "is no path below",
-        "/etc/a.jpg 0 1 1 5 5 9.0 0": "is no path below",
+        "../a.jpg 0 1 1 5 5 9.0 0": "is not a path below",
+        "/etc/a.jpg 0 1 1 5 5 9.0 0": "is not a path below",
     }
     write(tmp_path / "label" / "label.lst", "\n".join([*lines, LINES]))
     samples, damages = read("expw", tmp_path)

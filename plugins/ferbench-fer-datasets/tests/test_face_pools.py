@@ -69,8 +69,8 @@ def test_what_the_list_of_celeba_names_must_be_there(tmp_path: Path) -> None:
     link, *missing = damages("celeba", tmp_path)
     assert (link.record, "leads out of" in link.reason) == ("000001.jpg", True)
     assert missing == [
-        Damage("000002.jpg", "is missing, and list_eval_partition.txt:2 names it"),
-        Damage("000004.jpg", "is missing, and list_eval_partition.txt:4 names it"),
+        Damage("000002.jpg", "is missing, but list_eval_partition.txt:2 lists it"),
+        Damage("000004.jpg", "is missing, but list_eval_partition.txt:4 lists it"),
     ]
 
 

@@ -30,11 +30,11 @@ def test_pixels_are_those_of_the_row() -> None:
         (pixels(0)[2:], "2303 pixels instead of 2304"),
         (pixels(0) + " 0", "2305 pixels"),
         ("", "0 pixels"),
-        (pixels(256), "a pixel is no integer of 0 to 255"),
-        (pixels(-1), "a pixel is no integer"),
-        (pixels(0)[:-1] + "0.5", "a pixel is no integer"),
-        (pixels(0)[:-1] + "1_0", "a pixel is no integer"),
-        ("9" * 5000, "a pixel is no integer"),
+        (pixels(256), "a pixel is not an integer from 0 to 255"),
+        (pixels(-1), "a pixel is not an integer"),
+        (pixels(0)[:-1] + "0.5", "a pixel is not an integer"),
+        (pixels(0)[:-1] + "1_0", "a pixel is not an integer"),
+        ("9" * 5000, "a pixel is not an integer"),
     ],
 )
 def test_what_is_no_image_is_refused(text: str, reason: str) -> None:

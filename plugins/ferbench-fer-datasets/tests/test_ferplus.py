@@ -27,8 +27,8 @@ def test_every_row_that_says_nothing_is_named(tmp_path: Path) -> None:
     ferplus.build(tmp_path)
     votes = {
         3: ("Training,fer0000001.png,6,0,1,1,0,0,0,0,2", "11 fields instead of 12"),
-        5: ("Training,fer0000002.png,5,5,0,0,0,0,0,0,0,-1", "votes '5,5,0,0,0,0,0,0,0,-1' are no numbers"),
-        6: ("Training,fer0000002.png,0,0,0,0,0,0,0,0,0,0", "nobody has voted"),
+        5: ("Training,fer0000002.png,5,5,0,0,0,0,0,0,0,-1", "votes '5,5,0,0,0,0,0,0,0,-1' are not numbers"),
+        6: ("Training,fer0000002.png,0,0,0,0,0,0,0,0,0,0", "there are no votes"),
         8: ("Training,fer0000004.png,0,9,1,0,0,0,0,0,0,0", "do not belong together"),
         9: ("Test,fer0000005.png,0,9,1,0,0,0,0,0,0,0", "usage 'Test' must be one of"),
     }
@@ -60,13 +60,13 @@ def test_every_line_of_a_list_that_says_nothing_is_named(tmp_path: Path) -> None
     ferplus_label_csv.build(tmp_path)
     votes = "0,9,1,0,0,0,0,0,0,0"
     wrong = {
-        2: (f'../FER2013Test/fer0000006.png,"(0, 0, 48, 48)",{votes}', "is no path below"),
-        3: (f'fer0000002.png,"(0, 0, 48)",{votes}', "'(0, 0, 48)' is no face box"),
-        4: (f'fer0000003.png,"(48, 0, 0, 48)",{votes}', "no face box: 48, 0, 0, 48"),
+        2: (f'../FER2013Test/fer0000006.png,"(0, 0, 48, 48)",{votes}', "is not a path below"),
+        3: (f'fer0000002.png,"(0, 0, 48)",{votes}', "'(0, 0, 48)' is not a face box"),
+        4: (f'fer0000003.png,"(48, 0, 0, 48)",{votes}', "not a face box: 48, 0, 0, 48"),
         5: (f"fer0000007.png,(0, 0, 48, 48),{votes}", "15 fields instead of 12"),
-        6: (f'fer0000008.png,"(0, 0, x, 48)",{votes}', "' x' is no number"),
+        6: (f'fer0000008.png,"(0, 0, x, 48)",{votes}', "' x' is not a number"),
         7: (f'fer0000009.png,"(0, 0, 48, 48),{votes}', "unexpected end of data"),
-        8: ('fer0000010.png,"(0, 0, 48, 48)",0,9,1,0,0,0,0,0,0,many', "are no numbers"),
+        8: ('fer0000010.png,"(0, 0, 48, 48)",0,9,1,0,0,0,0,0,0,many', "are not numbers"),
     }
     for number, (line, _) in wrong.items():
         lines = (tmp_path / LIST).read_text().split("\n")
@@ -80,7 +80,7 @@ def test_a_list_made_from_the_other_file_of_votes_is_refused(tmp_path: Path) -> 
     ferplus_label_csv.build(tmp_path)
     text = (tmp_path / LIST).read_text().replace('"(0, 4, 46, 48)",', "")
     (tmp_path / LIST).write_text(text)
-    with refused(DataError, "put that file beside the folders and prepare ferplus-argmax"):
+    with refused(DataError, "prepare ferplus-argmax"):
         read("ferplus-label-csv-argmax", tmp_path)
     write(tmp_path / "fer2013new.csv", "\n".join([HEADER, "Training,fer0000000.png,9,0,0,0,0,0,0,0,0,1"]))
     assert [sample.label for sample in read("ferplus-argmax", tmp_path)[0]] == ["neutral"], "as the error says"
@@ -90,7 +90,7 @@ def test_what_lacks_is_named(tmp_path: Path) -> None:
     with refused(DataError, "fer2013new.csv", "github.com/microsoft/FERPlus"):
         read("ferplus", tmp_path)
     (tmp_path / "fer2013new.csv").write_text(HEADER)
-    with pytest.raises(DataError, match=r"no fer2013\.csv and no folder FER2013Train here .* has votes alone"):
+    with pytest.raises(DataError, match=r"no fer2013\.csv and no folder FER2013Train here .* has only votes"):
         read("ferplus", tmp_path)
     ferplus_label_csv.build(tmp_path)
     (tmp_path / "data/FER2013Valid").rename(tmp_path / "data/valid")

@@ -17,6 +17,7 @@ from ferbench.data.prepare.registered_copies import open_reader
 from ferbench.data.prepare.which_reader import check_layout, prepare_commands
 from ferbench.discovery.loader import load_registry
 from ferbench.errors import DataError, FerbenchError
+from ferbench.execution import devices
 
 from fer_lookalikes import MODULES, fer2013_folders, ferplus, ferplus_label_csv, raf_db_poster
 from fer_lookalikes.expected import write, write_image
@@ -32,6 +33,7 @@ look_alikes = pytest.mark.parametrize("look_alike", MODULES, ids=lambda module: 
 @pytest.fixture(autouse=True)
 def own_cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("FERBENCH_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(devices, "visible_gpus", lambda: [])  # without a GPU, `prepare` prints two commands
 
 
 def commands_in(text: str) -> list[list[str]]:
@@ -113,9 +115,10 @@ def test_what_was_prepared_is_run_by_the_command_that_is_printed(  # type: ignor
 ) -> None:
     build(tmp_path / "copy")
     done = call("prepare", reader, "--root", str(tmp_path / "copy"), "--workers", "1")
-    (words,) = commands_in(done.out)
     monkeypatch.setattr(ferbench.execution.api, "execute", lambda *_: [])  # all is planned, nothing is trained
-    assert words[0] == "run" and main([*words, "--runs", str(tmp_path / "runs")]) == 0
+    standard, for_a_cpu = commands_in(done.out)
+    for words in (standard, for_a_cpu):
+        assert words[0] == "run" and main([*words, "--runs", str(tmp_path / "runs")]) == 0
 
 
 @pytest.mark.slow
@@ -127,7 +130,7 @@ def test_a_set_without_a_test_split_is_not_run_as_if_it_had_one(tmp_path: Path, 
     rows = [f"{name}/{n}.png,{name},s{n if subjects else ''}" for name in ("happy", "sad") for n in range(12)]
     write(tmp_path / "copy/manifest.csv", "\n".join(["path,label,subject", *rows]))
     done = call("prepare", "manifest", "--name", "mine", "--root", str(tmp_path / "copy"), "--workers", "1")
-    (words,) = commands_in(done.out)
+    words = commands_in(done.out)[0]
     option = "--dataset" if subjects else "--test-on"
     assert words[words.index(option) + 1] == "mine"
     assert ("subject-folds-v1" in words) == subjects

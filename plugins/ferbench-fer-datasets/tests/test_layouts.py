@@ -107,7 +107,7 @@ def test_published_sets_have_classes_of_known_names(spelt: str) -> None:
     assert class_of_folder(spelt) == "anger"
     assert class_of_folder("suprise") == "surprise"
     for name in ("0", "3_", "0_smile"):
-        with pytest.raises(ValueError, match="is no expression"):
+        with pytest.raises(ValueError, match="is not an expression"):
             class_of_folder(name)
 
 
@@ -172,7 +172,7 @@ def test_a_list_that_contradicts_the_folders_is_told(tmp_path: Path) -> None:
     raf_db_reupload.build(tmp_path)
     replace_line(tmp_path / "train_labels.csv", 2, "train_00001_aligned.jpg,2")
     assert damage("raf-db", tmp_path) == {
-        "DATASET/train/1/train_00001_aligned.jpg": "its list says '2', and its folder '1'"
+        "DATASET/train/1/train_00001_aligned.jpg": "its list says '2', but its folder is '1'"
     }
 
 
@@ -183,7 +183,7 @@ def test_images_beside_the_votes_have_the_ids_of_rows(tmp_path: Path) -> None:
     expected = ferplus_images.build(tmp_path)["ferplus-argmax-emotions"]
     assert read("ferplus-argmax-emotions", tmp_path) == (expected, [])
     write_image(tmp_path / "data/FER2013Test/fer0099999.png")
-    assert damage("ferplus", tmp_path) == {"data/FER2013Test/fer0099999.png": "fer2013new.csv has no votes on it"}
+    assert damage("ferplus", tmp_path) == {"data/FER2013Test/fer0099999.png": "fer2013new.csv has no votes for it"}
 
 
 def test_a_folder_that_leads_out_is_not_listed(tmp_path: Path) -> None:
@@ -248,7 +248,7 @@ def test_names_are_read_from_every_form_of_data_yaml(tmp_path: Path, text: str) 
 def test_without_names_numbers_are_not_read(tmp_path: Path, text: str) -> None:
     affectnet_yolo.build(tmp_path)
     write(tmp_path / "YOLO_format/data.yaml", text)
-    with refused(DataError, "data.yaml", "names of"):
+    with refused(DataError, "data.yaml", "names"):
         read("affectnet-yolo", tmp_path)
 
 
@@ -291,7 +291,7 @@ def test_the_list_decides_and_not_the_folder(tmp_path: Path, delimiter: str, col
 def test_numbers_in_the_list_are_not_guessed(tmp_path: Path) -> None:
     affectnet_csv.build(tmp_path)
     replace_line(tmp_path / "labels.csv", 2, "0,anger/image0000006.jpg,3,0.5")
-    assert damage("affectnet-csv", tmp_path) == {"labels.csv:2": "'3' is no expression"}
+    assert damage("affectnet-csv", tmp_path) == {"labels.csv:2": "'3' is not an expression"}
 
 
 # -- JAFFE ----------------------------------------------------------------------------------------------------------

@@ -40,7 +40,7 @@ from fer_lookalikes.watching import nothing_read_in
 
 TREES, QUICK = 1000, 30
 OPTIONS = ("--check", "--workers", "1", "--size", "8")
-UNUSED, OTHERWISE = "look like data and are not used", "are to be read in another way"
+UNUSED, OTHERWISE = "look like data and are not used", "must be read in another way"
 BY_A_SYSTEM = ("__macosx", "@eadir", "thumbs.db", "desktop.ini")
 HINT = re.compile(r"^to (?:use it|leave it unused): ferbench (.*)$|`ferbench (prepare .*?)`", re.M)
 

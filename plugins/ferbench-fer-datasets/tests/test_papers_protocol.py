@@ -68,7 +68,7 @@ def test_one_command_trains_as_the_paper_does(copy: Path) -> None:
     chosen = [word for setting in TINY for word in ("--set", setting)]
     run = call(*words, *chosen, "--device", "cpu", "--executor", "inline", "--runs", "runs")
     assert run.code == 0, run.err
-    fit = f"initial weights {WEIGHTS} (of 'state_dict', without the prefix 'module.'): 120 of the net's 120 tensors"
+    fit = f"initial weights {WEIGHTS} (from 'state_dict', without the prefix 'module.'): 120 of the net's 120 tensors"
     assert fit in run.out, run.out
     (path,) = (copy / "runs").rglob("record.json")
     record = json.loads(path.read_text())

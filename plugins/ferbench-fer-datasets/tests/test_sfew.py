@@ -42,7 +42,7 @@ def test_folders_that_are_missing_or_no_class_are_all_reported(tmp_path: Path) -
     assert samples == [row for row in expected if row.split == "test" or row.label not in ("disgust", "sadness")]
     names = "angry, disgust, fear, happy, neutral, sad, surprise"
     assert damages == [
-        Damage("Train/Train_Aligned_Faces/Contempt", f"is no class folder ({names})"),
+        Damage("Train/Train_Aligned_Faces/Contempt", f"is not a class folder ({names})"),
         Damage("Train/Train_Aligned_Faces/disgust", "this class folder is missing"),
         Damage("Train/Train_Aligned_Faces/sad", "this class folder is missing"),
     ]

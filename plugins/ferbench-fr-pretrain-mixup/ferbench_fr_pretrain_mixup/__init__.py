@@ -1,3 +1,3 @@
-"""SSFER for ferbench: masked faces reconstructed, FaceMix, and pseudo-labels of an EMA teacher."""
+"""SSFER for ferbench: reconstruction of masked faces, FaceMix, and pseudo-labels of an EMA teacher."""
 
 __version__ = "0.1.0"

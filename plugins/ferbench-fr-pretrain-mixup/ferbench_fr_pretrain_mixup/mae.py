@@ -1,4 +1,4 @@
-"""The masked autoencoder (He et al., CVPR 2022): which patches are hidden, the decoder, and its loss."""
+"""The masked autoencoder (He et al., CVPR 2022): choice of visible patches, decoder and loss."""
 
 import torch
 from timm.models.vision_transformer import Block
@@ -10,37 +10,38 @@ HEAD_SIZE = 32  # 512 / 16 in MAE's decoder
 
 
 def visible_patches(noise: Tensor, mask_ratio: float) -> Tensor:
-    """Numbers (B, K) int64 of the patches that stay visible: the K = L (1 - mask_ratio) largest of noise (B, L)."""
+    """Return the numbers (B, K) int64 of visible patches: those of the K = L (1 - mask_ratio) largest noise (B, L)."""
     patches = noise.shape[1]
     kept = max(1, int(patches * (1 - mask_ratio)))
     numbers, places = torch.arange(patches, device=noise.device), torch.arange(kept, device=noise.device)
-    # A patch of place k is its number times 1, all others times 0: no sorting, which waits for a GPU.
+    # Sum the patch numbers, with weight 1 for the patch of rank k and 0 for others: sorting would wait for a GPU.
     return ((ranks(noise).unsqueeze(1) == places.unsqueeze(1)) * numbers).sum(-1)
 
 
 def patchify(images: Tensor, size: int) -> Tensor:
-    """Images (B, 3, S, S) to patches (B, L, 3 size^2), row by row, each as rows of pixels of three channels."""
+    """Cut images (B, 3, S, S) into patches (B, L, 3 size^2), row by row; each has rows of pixels of three channels."""
     cut = images.unflatten(2, (-1, size)).unflatten(4, (-1, size))  # (B, 3, rows, size, columns, size)
     return cut.permute(0, 2, 4, 3, 5, 1).flatten(3).flatten(1, 2)
 
 
 def unpatchify(patches: Tensor, size: int) -> Tensor:
-    """The inverse of `patchify`, for square images."""
+    """Invert `patchify`, for square images."""
     side = round(patches.shape[1] ** 0.5)
     cut = patches.unflatten(1, (side, side)).unflatten(3, (size, size, 3))
     return cut.permute(0, 5, 1, 3, 2, 4).flatten(4).flatten(2, 3)
 
 
 def masked_mean(values: Tensor, hidden: Tensor) -> Tensor:
-    """The mean of values (B, L, P) over the patches where `hidden` (B, L) is 1, a scalar."""
+    """Return the mean of values (B, L, P) over the patches whose `hidden` (B, L) is 1, a scalar."""
     return (values.mean(-1) * hidden).sum() / hidden.sum()
 
 
 class Decoder(nn.Module):
-    """A small ViT that fills in what the encoder did not see.
+    """A small ViT that fills in the patches that the encoder did not see.
 
-    Tokens (B, K, D) of the visible patches (B, K) int64 to all patches (B, L, 3 p^2) and `hidden` (B, L) float, 1 where
-    a patch was not visible. `grid` patches of p pixels a side; `width` is rounded to whole heads.
+    It maps tokens (B, K, D) of the visible patches (B, K) int64 to all patches (B, L, 3 p^2) and `hidden` (B, L) float,
+    which is 1 for patches that were not visible. There are `grid` patches of p pixels per side; `width` is rounded to
+    whole heads.
     """
 
     def __init__(self, token_size: int, grid: int, patch_size: int, *, width: float, depth: int) -> None:
@@ -55,7 +56,7 @@ class Decoder(nn.Module):
         self.positions: Tensor
 
     def reset(self) -> None:
-        """Draw all weights anew, from torch's default generator."""
+        """Draw new weights from torch's default generator."""
         nn.init.normal_(self.mask_token, std=0.02)
         for module in self.modules():
             if isinstance(module, nn.Linear):
@@ -66,14 +67,14 @@ class Decoder(nn.Module):
 
     def forward(self, tokens: Tensor, visible: Tensor) -> tuple[Tensor, Tensor]:
         numbers = torch.arange(len(self.positions), device=visible.device)
-        place = (visible.unsqueeze(-1) == numbers).to(tokens.dtype)  # (B, K, L), a single 1 in each row
+        place = (visible.unsqueeze(-1) == numbers).to(tokens.dtype)  # (B, K, L), one-hot rows
         hidden = 1 - place.sum(1)
         everywhere = place.transpose(1, 2) @ self.embed(tokens) + hidden.unsqueeze(-1) * self.mask_token
         return self.predict(self.norm(self.blocks(everywhere + self.positions))).float(), hidden.float()
 
 
 def positions(grid: int, size: int) -> Tensor:
-    """Fixed sine and cosine embeddings (grid^2, size) float32 of rows and columns, as MAE's."""
+    """Return MAE's fixed sine and cosine embeddings (grid^2, size) float32 of rows and columns."""
     rate = 10_000 ** -(torch.arange(size // 4) / (size // 4))
     angles = torch.arange(grid).unsqueeze(1) * rate  # (grid, size / 4)
     waves = torch.cat([angles.sin(), angles.cos()], 1)

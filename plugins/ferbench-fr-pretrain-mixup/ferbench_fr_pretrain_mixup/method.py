@@ -1,4 +1,4 @@
-"""FR-pretrain+Mixup (SSFER), and its released code's behaviour."""
+"""FR-pretrain+Mixup (SSFER), and the behaviour of its released code."""
 
 import copy
 from collections.abc import Mapping, Sequence
@@ -19,60 +19,65 @@ from ferbench_fr_pretrain_mixup.mae import Decoder, masked_mean, patchify, unpat
 
 RECONSTRUCT, FACEMIX, PSEUDO_LABEL = "reconstruct", "facemix", "pseudo-label"
 PRETRAINING_SCHEDULE = {"schedule": "cosine", "warmup": 0.0625}  # 50 of 800 epochs
-GREY = 0.0  # a hidden patch in the report, in normalised pixels
+GREY = 0.0  # normalised pixel value of hidden patches in the report
 
 
 class Released(MethodConfig):
-    """What the authors' code does otherwise."""
+    """Options for differences of the authors' code from the paper."""
 
     in_place_mixing: bool = Field(
-        False, description="mixing overwrites the real faces, whose losses are then those of mixed ones"
+        False, description="mixing overwrites the real faces, so that their losses are those of mixed faces"
     )
     second_split: bool = Field(
-        False, description="pseudo-labeling starts from a second draw of labeled images, so that more labels are seen "
-        "than the budget allows"
+        False, description="the pseudo-label stage uses a second draw of labeled images, so that the method sees more "
+        "labels than the budget allows"
     )  # fmt: skip
-    first_average: bool = Field(False, description="evaluate FaceMix's EMA, never the model of the last stage")
-    constant_rate: bool = Field(False, description="the last stage's schedule is never stepped")
+    first_average: bool = Field(False, description="evaluate FaceMix's EMA instead of the model of the last stage")
+    constant_rate: bool = Field(False, description="constant learning rate in the last stage")
 
 
 class FRPretrainMixup(Method):
     """FR-pretrain+Mixup (SSFER; Song et al., arXiv 2410.17622): three stages on one vision transformer.
 
-    The encoder learns to reconstruct masked faces of all images, then labels with FaceMix, then the pseudo-labels that
-    its EMA gives. Every mistake of the released code is an option of `released`: see the README.
+    The encoder first learns to reconstruct masked faces of all images, then from labels with FaceMix, then from
+    pseudo-labels of its EMA. The option group `released` has the mistakes of the released code; see the README.
     """
 
     class Config(MethodConfig):
-        """SSFER's options; defaults are the paper's or, where it is silent, its code's."""
+        """SSFER's options; the defaults are the paper's or, if it does not state them, its code's."""
 
         pretraining: float = Field(
-            3.0, ge=0, description="steps of reconstruction, as a multiple of the protocol's steps; 0 for none (ours: "
-            "the paper's 600 epochs of 1.25 million faces are beyond any table)"
+            3.0, ge=0, description="steps of reconstruction as a multiple of the protocol's steps; 0 for none (our "
+            "choice: the paper's 600 epochs of 1.25 million faces are too long for a table)"
         )  # fmt: skip
-        mask_ratio: float = Field(0.75, gt=0, lt=1, description="part of the patches that is hidden (MAE's)")
-        decoder_width: float = Field(2 / 3, gt=0, description="of the encoder's: 512 of 768, rounded to heads of 32")
-        decoder_depth: int = Field(8, ge=1, description="blocks of the decoder")
+        mask_ratio: float = Field(0.75, gt=0, lt=1, description="share of hidden patches, as in MAE")
+        decoder_width: float = Field(
+            2 / 3,
+            gt=0,
+            description="width of the decoder relative to the encoder's, rounded to heads of 32 (512 / 768)",
+        )
+        decoder_depth: int = Field(8, ge=1, description="number of blocks of the decoder")
         normalize_patches: bool = Field(
-            False, description="reconstruct patches of mean 0 and variance 1 (MAE's option)"
+            False, description="reconstruct patches normalised to mean 0 and variance 1 (an option of MAE)"
         )
         pretraining_rate: float = Field(3.4e-4, gt=0, description="peak learning rate of the reconstruction")
         finetuning_rate: float = Field(1.5e-4, gt=0, description="peak learning rate of both later stages")
         decay: float = Field(0.05, ge=0, description="weight decay of all stages")
         facemix_share: float = Field(
-            0.25, gt=0, lt=1, description="part of the protocol's steps for FaceMix, the rest for pseudo-labels (the "
+            0.25, gt=0, lt=1, description="share of the protocol's steps for FaceMix, the rest for pseudo-labels (the "
             "code's 100 and 50 epochs give 0.14 to 0.52 for 5 to 25 % of RAF-DB's labels)"
         )  # fmt: skip
         mixing: Literal["facemix", "mixup", "none"] = Field(
-            "facemix", description="mixed and real faces weighted by overlap; mixed ones only; real ones only"
-        )
-        label_smoothing: float = Field(0.1, ge=0, lt=1, description="of the targets of mixed faces")
-        threshold: float = Field(0.7, ge=0, le=1, description="least confidence of a pseudo-label")
-        unlabeled_weight: float = Field(5.0, ge=0, description="of the loss on pseudo-labels")
-        released: Released = Field(Released(), description="what the authors' code does otherwise")
+            "facemix", description="facemix = mixed and real faces, weighted by overlap; mixup = only mixed faces; "
+            "none = only real faces"
+        )  # fmt: skip
+        label_smoothing: float = Field(0.1, ge=0, lt=1, description="label smoothing for mixed faces")
+        threshold: float = Field(0.7, ge=0, le=1, description="smallest confidence of a pseudo-label")
+        unlabeled_weight: float = Field(5.0, ge=0, description="weight of the loss on pseudo-labels")
+        released: Released = Field(Released(), description="differences of the authors' code from the paper")
 
     config: Config
-    runs_eagerly = "draws masks and shares within its losses"
+    runs_eagerly = "draws masks and shares in its losses"
     variants: ClassVar = {
         "described": {},
         "released": {"released": dict.fromkeys(Released.model_fields, True)},
@@ -138,7 +143,7 @@ class FRPretrainMixup(Method):
 
     def start_stage(self, stage: Stage, context: StageContext) -> None:
         if stage.name == RECONSTRUCT:
-            self.decoder.reset()  # now, since the stage's seed is the same for all cells
+            self.decoder.reset()  # here, because the seed of this stage is the same for all cells
         if stage.name == PSEUDO_LABEL:
             self.is_last_stage.fill_(True)
             if self.first_average is not None:
@@ -156,9 +161,9 @@ class FRPretrainMixup(Method):
     # -- stage 0: masked faces ---------------------------------------------------------------------------------------
 
     def reconstruction_loss(self, batch: Batch) -> Losses:
-        """Mean squared error on the hidden patches (MAE), beside that of predicting each patch's own mean colour."""
+        """Mean squared error on the hidden patches (MAE); the term `patch_mean` is that of each patch's mean colour."""
         assert batch.unlabeled is not None
-        # Hidden patches, as the decoder fills them in
+        # Predictions of the decoder for hidden patches
         images = batch.unlabeled.images["weak"]
         predicted, hidden = self.reconstruct(images)
         # Squared error to their pixels (He et al., CVPR 2022, Section 3)
@@ -170,13 +175,13 @@ class FRPretrainMixup(Method):
         return Losses(loss, patch_mean=masked_mean(of_colours, hidden))
 
     def reconstruct(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """All patches (B, L, 3 p^2) as the decoder sees them, and 1 where they are hidden from it (B, L)."""
+        """Return all patches (B, L, 3 p^2) as predicted by the decoder, and `hidden` (B, L), 1 for hidden patches."""
         visible = visible_patches(self.uniform(images, len(self.decoder.positions)), self.config.mask_ratio)
         predicted, hidden = self.decoder(self.net.encode(images, visible), visible)
         return predicted, hidden
 
     def pictures(self, batch: Batch) -> Mapping[str, Tensor]:
-        """What is left of masked faces, what the decoder makes of it, and the faces themselves."""
+        """Return rows of pictures: masked faces, their reconstructions, and the original faces."""
         assert batch.unlabeled is not None
         images = batch.unlabeled.images["weak"]
         predicted, hidden = self.reconstruct(images)
@@ -190,7 +195,7 @@ class FRPretrainMixup(Method):
     # -- stage 1: FaceMix --------------------------------------------------------------------------------------------
 
     def facemix_loss(self, batch: Batch) -> Losses:
-        """Labeled faces mixed with the batch's flip; the real ones count by how little their boxes overlap."""
+        """Loss on labeled faces mixed with the batch's flip; real faces have more weight if the boxes overlap less."""
         c, images, labels = self.config, batch.labeled.images["weak"], batch.labels
         # Without mixing: cross-entropy on real faces
         if c.mixing == "none":
@@ -204,7 +209,7 @@ class FRPretrainMixup(Method):
         mixed = mixed_cross_entropy(logits[0], labels, share, c.label_smoothing)
         if c.mixing == "mixup":
             return Losses(mixed.mean(), mixed=mixed.mean())
-        # Real faces, the more the less the two boxes overlap
+        # Real faces, with more weight if the two boxes overlap less
         real = F.cross_entropy(logits[-1], labels, reduction="none")
         boxes = batch.labeled.boxes["weak"]
         overlap = iou(boxes, boxes.flip(0))
@@ -214,9 +219,9 @@ class FRPretrainMixup(Method):
     # -- stage 2: pseudo-labels --------------------------------------------------------------------------------------
 
     def loss(self, batch: Batch) -> Losses:
-        """The EMA's confident predictions of weak views train strong views, beside the labeled ones."""
+        """Loss on labeled views, and on strong views with the EMA's confident predictions for weak views."""
         assert batch.unlabeled is not None
-        # Pseudo-labels of the teacher, as far as it is confident
+        # Pseudo-labels of the teacher, masked by its confidence
         with torch.no_grad():
             confidence, pseudo_label = self.teacher(batch.unlabeled.images["weak"]).probabilities.max(-1)
         mask = (confidence >= self.config.threshold).float()

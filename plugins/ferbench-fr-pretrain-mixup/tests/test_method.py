@@ -100,7 +100,7 @@ def test_reconstruction_is_judged_where_patches_are_hidden() -> None:
 
 
 def test_a_backbone_without_patches_is_refused() -> None:
-    with pytest.raises(UsageError, match="ToyBackbone is not made of patches"):
+    with pytest.raises(UsageError, match="ToyBackbone has no patches"):
         FRPretrainMixup(FRPretrainMixup.Config()).setup(Network(ToyBackbone(), LinearHead(12, 3)), INFO)
 
 

@@ -39,7 +39,7 @@ def test_the_hooks_import_nothing_heavy() -> None:
 def test_a_backbone_without_patches_is_refused_when_planning() -> None:
     done = call("run", "--method", "fr-pretrain-mixup", "--ratio", "0.05", "--backbone", "small-resnet", "--dry-run")
     assert done.code == 2
-    assert "is not made of patches" in " ".join((done.out + done.err).split())
+    assert "has no patches" in " ".join((done.out + done.err).split())
 
 
 @pytest.mark.slow

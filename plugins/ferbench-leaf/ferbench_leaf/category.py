@@ -9,25 +9,25 @@ from ferbench.blocks import ranks
 from ferbench.contract.method import MethodConfig
 
 STEEPNESS = 50.0
-LEAST = 1e-12  # of a mean loss that is divided by
+LEAST = 1e-12  # smallest mean loss as a divisor
 
 
 class CategoryOptions(MethodConfig):
     """Options of the category level."""
 
-    ambiguous: bool = Field(True, description="ambiguous pseudo-labels; else cross-entropy against pseudo-labels")
-    positives: int = Field(3, ge=1, description="most classes of an ambiguous pseudo-label")
-    mass: float = Field(0.9, ge=0, le=1, description="probability that its classes hold")
+    ambiguous: bool = Field(True, description="use ambiguous pseudo-labels instead of cross-entropy with pseudo-labels")
+    positives: int = Field(3, ge=1, description="largest number of classes in an ambiguous pseudo-label")
+    mass: float = Field(0.9, ge=0, le=1, description="total probability that its classes must reach")
 
 
 def category_loss(
     logits: Tensor, reference: Tensor, pseudo_label: Tensor, mask: Tensor, options: CategoryOptions,
     *, off_by_one: bool = False, batch_mask: bool = False,
 ) -> Tensor:  # fmt: skip
-    """The loss of a batch of strong views, a scalar: the mean of `ambiguous_loss` where the mask is 1.
+    """Return the loss of a batch of strong views, a scalar: the mean of the weighted `ambiguous_loss` times the mask.
 
-    Logits and mean weak logits (B, C) float, pseudo-labels (B,) int64, mask (B,) float. `off_by_one` and `batch_mask`
-    (see `masked_by_batch`) are the released code's.
+    `logits` and `reference`, the mean weak logits, are (B, C) float, `pseudo_label` (B,) int64, `mask` (B,) float.
+    `off_by_one` and `batch_mask` (see `masked_by_batch`) are quirks of the released code.
     """
     cross_entropy = F.cross_entropy(logits, pseudo_label, reduction="none")
     if not options.ambiguous:
@@ -40,19 +40,20 @@ def category_loss(
 def ambiguous_loss(
     logits: Tensor, reference: Tensor, *, positives: int = 3, mass: float = 0.9, off_by_one: bool = False
 ) -> tuple[Tensor, Tensor]:
-    """Loss and weight of each image under an ambiguous pseudo-label (LEAF; from Fuzzy Positive Learning, CVPR 2023).
+    """Return loss and weight (B,) of images with ambiguous pseudo-labels (LEAF; Fuzzy Positive Learning, CVPR 2023).
 
     The softmax of `reference` (B, C), usually the mean logits of two weak views, orders the classes. The positive group
-    is the fewest first classes that hold `mass` of the probability, `positives` at most and at least one class fewer
-    than there are; the rest is negative. With logits z (B, C) of the strong view,
-    loss = log(1 + sum over positive a and negative b of exp(z_b - z_a)), (B,). The weight (B,), in 0..1 and concave in
-    the distance of the first negative probability to the mean of all up to it, is near 0 where the groups hardly
-    differ. `off_by_one` counts the mass of one class more than is positive, as the released code does. No gradient
-    reaches `reference`.
+    is the smallest number of first classes whose probabilities reach `mass`, but at most `positives` and never all
+    classes; the other classes are negative. With logits z (B, C) of the strong view,
+    loss = log(1 + sum over positive a and negative b of exp(z_b - z_a)). The weight, in 0..1, is concave in the
+    distance of the first negative probability from the mean of all up to it; it is near 0 if the groups hardly differ.
+    `off_by_one` counts the mass of one class too many, like the released code. `reference` gets no gradient.
     """
     prediction = reference.detach().softmax(-1)
     rank = ranks(prediction)
-    held = (prediction.unsqueeze(1) * (rank.unsqueeze(1) <= rank.unsqueeze(2))).sum(-1)  # by a class and all before it
+    held = (prediction.unsqueeze(1) * (rank.unsqueeze(1) <= rank.unsqueeze(2))).sum(
+        -1
+    )  # mass of a class and all before it
     first, most = int(off_by_one), min(positives, logits.shape[1] - 1)
     asked = (rank >= first) & (rank < first + most - 1)
     count = 1 + (asked & (held < mass)).sum(-1, keepdim=True)
@@ -69,9 +70,9 @@ def ambiguous_loss(
 
 
 def masked_by_batch(ambiguous: Tensor, cross_entropy: Tensor, mask: Tensor) -> Tensor:
-    """The released code's mean of weighted losses (B,), a scalar: every image counts, whatever its mask (B,) says.
+    """Return the released code's mean of weighted losses (B,), a scalar: every image counts, even if its mask is 0.
 
-    It has the value of the mean of `cross_entropy` (B,) times the mask rate, and the gradient of `ambiguous`.
+    It has the value of the mean of `cross_entropy` (B,) times the mask rate, but the scaled gradient of `ambiguous`.
     """
     balance = (cross_entropy.mean() / ambiguous.mean().clamp_min(LEAST)).detach()
     return balance * ambiguous.mean() * mask.mean()

@@ -1,4 +1,4 @@
-"""LEAF's semantic and instance levels as a head: `--head leaf` gives it to any method."""
+"""LEAF's semantic and instance levels as a head: `--head leaf` uses it with any method."""
 
 from typing import Any
 
@@ -11,14 +11,14 @@ from ferbench.contract.head import Head, Output
 from ferbench.contract.method import MethodConfig
 
 LEAST_NOISE = 0.01
-FAR = 1e9  # beyond every logit
+FAR = 1e9  # larger than any logit
 
 
 class ExpertMixture(nn.Module):
     """Noisy top-k gating (Shazeer et al., ICLR 2017, Eqs. 3 to 5) over residual experts x + MLP(x).
 
-    Features (B, D) to the mixture (B, D), the gates (B, E), of which k are not 0 (more where logits are equal) and
-    which sum to 1, and the load-balancing loss (Eqs. 6 to 11), a scalar. `shared` makes all experts one.
+    Maps features (B, D) to the mixture (B, D), the gates (B, E) and the load-balancing loss (Eqs. 6 to 11), a scalar.
+    In each row the gates sum to 1 and k of them are not 0 (more if logits are equal). `shared` uses one expert for all.
     """
 
     def __init__(self, size: int, experts: int, top_k: int, shared: bool) -> None:
@@ -41,9 +41,9 @@ class ExpertMixture(nn.Module):
 
 
 class Level(nn.Module):
-    """Relevant features, chosen per image by gates, fused with agnostic ones, which one expert makes of all images.
+    """Fuses relevant features, from experts that gates choose per image, with agnostic ones, from one common expert.
 
-    The fusion gate has a value per feature at the semantic level and one per image at the instance level. Without
+    The fusion gate has one value per feature at the semantic level, and one per image at the instance level. Without
     `decoupled` there is no agnostic part, as in the released code.
     """
 
@@ -66,26 +66,26 @@ class Level(nn.Module):
 class HeadOptions(MethodConfig):
     """Options of LEAF's head."""
 
-    dropout: float = Field(0.5, ge=0, lt=1, description="on the features")
-    semantic: bool = Field(True, description="semantic level: gates per feature")
-    instance: bool = Field(True, description="instance level: gates per image")
+    dropout: float = Field(0.5, ge=0, lt=1, description="dropout on the features")
+    semantic: bool = Field(True, description="use the semantic level: gates per feature")
+    instance: bool = Field(True, description="use the instance level: gates per image")
     decoupled: bool = Field(True, description="fuse expression-relevant with expression-agnostic features")
-    experts: int = Field(8, ge=1, description="experts of each level")
-    top_k: int = Field(2, ge=1, description="experts per image; gates learn from 2 on")
-    balance_weight: float = Field(0.01, ge=0, description="of the load-balancing loss")
+    experts: int = Field(8, ge=1, description="number of experts of each level")
+    top_k: int = Field(2, ge=1, description="number of experts per image; gates learn only if it is at least 2")
+    balance_weight: float = Field(0.01, ge=0, description="weight of the load-balancing loss")
 
     @model_validator(mode="after")
     def _enough_experts(self) -> "HeadOptions":
         if self.top_k > self.experts:
-            raise ValueError(f"top_k {self.top_k} must be at most the {self.experts} experts")
+            raise ValueError(f"top_k {self.top_k} must be at most the number of experts, {self.experts}")
         return self
 
 
 class LeafHead(Head):
     """Dropout, semantic level, L2 norm, instance level, one linear layer (LEAF, arXiv 2404.15041).
 
-    The paper's equations are not public: the levels are reconstructed from its abstract and the released code (this
-    plugin's README says how). `features` are the unit vectors between the levels; `options` are those of `HeadOptions`.
+    The paper's equations are not public: the levels are reconstructed from its abstract and the released code (see this
+    plugin's README). `features` are the unit vectors between the levels; `options` are those of `HeadOptions`.
     """
 
     def __init__(self, feature_size: int, n_classes: int, *, shared_experts: bool = False, **options: Any) -> None:
@@ -119,12 +119,12 @@ class LeafHead(Head):
 
 
 def residual_mlp(size: int) -> nn.Module:
-    """What an expert adds to its features (512 to 256 to 512 in the released code)."""
+    """Return the MLP whose output an expert adds to its features (512 to 256 to 512 in the released code)."""
     return nn.Sequential(nn.Linear(size, size // 2), nn.ReLU(), nn.Linear(size // 2, size))
 
 
 def expected_load(clean: Tensor, noisy: Tensor, std: Tensor, chosen: Tensor) -> Tensor:
-    """How many images each expert would get if its noise were drawn anew (Shazeer et al., Eqs. 8 to 10), (E,)."""
+    """Return the expected number of images per expert, (E,), over new noise draws (Shazeer et al., Eqs. 8 to 10)."""
     last_in = noisy.masked_fill(~chosen, FAR).amin(-1, keepdim=True)
     first_out = noisy.masked_fill(chosen, -FAR).amax(-1, keepdim=True)
     rival = torch.where(chosen, first_out, last_in)
@@ -132,5 +132,5 @@ def expected_load(clean: Tensor, noisy: Tensor, std: Tensor, chosen: Tensor) -> 
 
 
 def unevenness(amounts: Tensor) -> Tensor:
-    """The squared coefficient of variation of amounts per expert."""
+    """Return the squared coefficient of variation of amounts per expert."""
     return amounts.var() / (amounts.mean().square() + 1e-10) if len(amounts) > 1 else amounts.new_zeros(())

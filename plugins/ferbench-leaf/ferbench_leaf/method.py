@@ -1,4 +1,4 @@
-"""LEAF, and its released code's behaviour."""
+"""LEAF, and the behaviour of its released code."""
 
 from collections.abc import Mapping, Sequence
 from typing import ClassVar
@@ -18,32 +18,32 @@ from ferbench_leaf.head import HeadOptions, LeafHead
 
 
 class Released(ReleasedLoop):
-    """What the authors' code does otherwise."""
+    """Options for differences of the authors' code from our reconstruction."""
 
-    shared_experts: bool = Field(False, description="all experts are one")
-    off_by_one: bool = Field(False, description="count the mass of one class more than is positive")
-    batch_mask: bool = Field(False, description="scale the batch's category loss by its mask rate, omit no image")
+    shared_experts: bool = Field(False, description="use one expert object for all experts")
+    off_by_one: bool = Field(False, description="count the mass of one class more than the positive ones")
+    batch_mask: bool = Field(False, description="scale the category loss of all images by the mask rate of the batch")
 
 
 class Leaf(Method):
-    """LEAF (Zhang et al., CVIU 2025, arXiv 2404.15041), on Ada-CM's margins and contrast.
+    """LEAF (Zhang et al., CVIU 2025, arXiv 2404.15041), with Ada-CM's margins and contrast.
 
-    Semantic and instance level are the head's; the category level trains strong views on ambiguous pseudo-labels, and
-    the predictions of the two weak views are kept consistent. Reconstructed from abstract and code: see the README.
+    The head contains the semantic and the instance level. The category level trains strong views with ambiguous
+    pseudo-labels; a loss keeps the predictions of the two weak views consistent. Reconstruction: see the README.
     """
 
     class Config(MethodConfig):
-        """LEAF's options; the values of the authors' code where it has them."""
+        """LEAF's options; the defaults are those of the authors' code, if it has the option."""
 
-        margin: MarginOptions = Field(MarginOptions(), description="of each class")
-        temperature: float = Field(0.07, gt=0, description="of the feature contrast")
-        labeled_weight: float = Field(0.5, ge=0, description="of the cross-entropy on labeled images")
-        unlabeled_weight: float = Field(1.0, ge=0, description="of the loss on pseudo-labeled strong views")
-        contrast_weight: float = Field(0.1, ge=0, description="of the feature contrast below the margin")
-        consistency_weight: float = Field(1.0, ge=0, description="of the squared difference of weak predictions")
-        head: HeadOptions = Field(HeadOptions(), description="semantic and instance level")
-        category: CategoryOptions = Field(CategoryOptions(), description="category level")
-        released: Released = Field(Released(), description="what the authors' code does otherwise")
+        margin: MarginOptions = Field(MarginOptions(), description="options of the class margins")
+        temperature: float = Field(0.07, gt=0, description="temperature of the feature contrast")
+        labeled_weight: float = Field(0.5, ge=0, description="weight of the cross-entropy on labeled images")
+        unlabeled_weight: float = Field(1.0, ge=0, description="weight of the loss on pseudo-labeled strong views")
+        contrast_weight: float = Field(0.1, ge=0, description="weight of the feature contrast below the margin")
+        consistency_weight: float = Field(1.0, ge=0, description="weight of the squared difference of weak predictions")
+        head: HeadOptions = Field(HeadOptions(), description="options of the semantic and instance level")
+        category: CategoryOptions = Field(CategoryOptions(), description="options of the category level")
+        released: Released = Field(Released(), description="differences of the authors' code from our reconstruction")
 
     config: Config
     variants: ClassVar = {
@@ -79,7 +79,7 @@ class Leaf(Method):
         weak1, weak2 = unlabeled.weak1, unlabeled.weak2
         # EACM's margins of this step
         self.margin.observe(labeled.weak.logits, batch)
-        # Pseudo-labels of the mean weak prediction, where it reaches the margin of its class
+        # Pseudo-labels from the mean weak prediction, if it reaches the margin of its class
         first, second = weak1.probabilities, weak2.probabilities
         pseudo_label, mask = self.margin((first + second).detach() / 2)
         # Cross-entropy on labeled images

@@ -1,9 +1,10 @@
 """A connection to Ray, and whether its nodes see a folder."""
 
 import logging
+import math
 import os
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -16,14 +17,16 @@ from ferbench_ray.task import Meeting, sees
 
 PATIENCE_SECONDS = 60.0
 SMALLEST_STORE = 80_000_000
-"""Bytes of Ray's object store, in which nothing is put."""
+"""Size of Ray's object store in bytes. Nothing is put into it."""
+RESOURCES = {"num_cpus": "CPU", "num_gpus": "GPU", "memory": "memory"}
+"""Resources by the names that tasks use, with the names that nodes use."""
 PASSED_ON = ("FERBENCH_", "PYTHONPATH")
-"""Beginnings of the variables that tasks get from here; a cluster that runs already has its own environment."""
+"""Prefixes of the variables that tasks get from this process. A running cluster already has its own environment."""
 
 
 @contextmanager
 def connected(address: str | None) -> Iterator[None]:
-    """Within the block Ray answers; raises ExecutorError if it does not. A connection that is there already stays."""
+    """Within the block Ray answers; raises ExecutorError if it does not. An existing connection is used and stays."""
     if ray.is_initialized():
         yield
         return
@@ -51,13 +54,23 @@ def connected(address: str | None) -> Iterator[None]:
         ray.shutdown()
 
 
+def room_for(wants: Mapping[str, float]) -> int:
+    """The number of tasks with these resources that fit on the present nodes; at least 1, since nodes may be added."""
+    wanted = {RESOURCES[name]: amount for name, amount in wants.items() if amount}
+    found = 0
+    for node in ray.nodes() if wanted else ():
+        if node["Alive"]:
+            found += min(math.floor(node["Resources"].get(name, 0) / amount) for name, amount in wanted.items())
+    return max(found, 1)
+
+
 def environment() -> dict[str, Any]:
-    """Ray's description of the environment of tasks: variables, and no folder that would be uploaded."""
+    """Ray's description of the environment of tasks: variables only, so that no folder is uploaded."""
     return {"env_vars": {name: value for name, value in os.environ.items() if name.startswith(PASSED_ON)}}
 
 
 def check_nodes(meeting: Meeting) -> None:
-    """Raises UsageError if a node with CPUs does not see the folder, ExecutorError if one cannot import ferbench."""
+    """Raise UsageError if a node with CPUs does not see the folder, ExecutorError if one cannot import ferbench."""
     asked = {}
     for node in ray.nodes():
         if node["Alive"] and node["Resources"].get("CPU", 0) > 0:
@@ -70,8 +83,8 @@ def check_nodes(meeting: Meeting) -> None:
             seen = ray.get(answer, timeout=PATIENCE_SECONDS)
         except RayTaskError as error:
             last = str(error).strip().splitlines()[-1]
-            raise ExecutorError(f"Ray's node {host} cannot run ferbench ({last}); install it there, too") from None
-        except (GetTimeoutError, RayError):  # a node that goes, or has no time now, does not matter
+            raise ExecutorError(f"Ray's node {host} cannot run ferbench ({last}); install it there too") from None
+        except (GetTimeoutError, RayError):  # a node that leaves or is busy does not matter
             continue
         if not seen:
             raise UsageError(
@@ -81,7 +94,7 @@ def check_nodes(meeting: Meeting) -> None:
 
 
 def _check_port(address: str) -> None:
-    """Raises OSError where nobody listens: Ray itself would wait for minutes."""
+    """Raise OSError if nobody listens at the address; Ray itself would wait for minutes."""
     host, colon, port = address.removeprefix("ray://").rpartition(":")
     if colon and port.isdigit():
         socket.create_connection((host.strip("[]"), int(port)), timeout=10).close()

@@ -1,38 +1,39 @@
-"""What runs on a node: a function of this module, which Ray calls by its name with a text of JSON."""
+"""The code that runs on a node: a function of this module, which Ray calls by its name with JSON text."""
 
 import json
 import os
 import secrets
 import threading
-import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
-from ferbench import CellProcess
+from ferbench import CellProcess, Workers
 from ferbench.contract.executor import Job
 
 SAVING_SECONDS = 60.0
-"""That a cell has to save when the run is stopped."""
+"""Seconds that a cell has to save when the run is stopped."""
 LOOK_SECONDS = 1.0
 
 
 class Meeting:
-    """A folder in the runs folder where the executor and its tasks meet: events and logs of cells by their numbers."""
+    """A folder in the runs folder for files that executor and tasks exchange: events and logs of cells by number."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.stop = folder / "stop"
-        """Once it is there, cells save and end."""
+        """If this file exists, cells save and end."""
 
     @classmethod
     def create(cls, runs: Path) -> "Meeting":
-        """A new one, for this user alone."""
+        """Make a new folder, for this user only."""
         folder = runs.absolute() / ".ray" / secrets.token_hex(4)
         folder.mkdir(mode=0o700, parents=True)
         (folder / "token").write_text(folder.name)
         return cls(folder)
 
     def is_here(self) -> bool:
-        """Whether this machine sees it."""
+        """Whether this machine sees the folder."""
         try:
             return (self.folder / "token").read_text() == self.folder.name
         except OSError:
@@ -43,33 +44,54 @@ class Meeting:
         return self.folder / f"{number}.jsonl"
 
     def log(self, number: int) -> Path:
-        """The file of what a cell's process prints."""
+        """The file with the output of a cell's process."""
         return self.folder / f"{number}.log"
 
-    def order(self, number: int, job: Job, attempts: int) -> str:
-        """What `run_cell` is sent."""
-        content = {"number": number, "job": job.to_json(), "attempts": attempts, "directory": os.getcwd()}
-        return json.dumps({"folder": str(self.folder), **content})
+    def order(self, jobs: Mapping[int, Job], attempts: int) -> str:
+        """The argument of `run_cells`: cells by their numbers, as JSON text."""
+        content = {
+            "folder": str(self.folder),
+            "directory": os.getcwd(),
+            "attempts": attempts,
+            "jobs": [[number, job.to_json()] for number, job in jobs.items()],
+        }
+        return json.dumps(content)
 
 
 def sees(folder: str) -> bool:
-    """Whether this node sees the folder in which executor and tasks meet."""
+    """Whether this node sees the folder that executor and tasks share."""
     return Meeting(Path(folder)).is_here()
 
 
-def run_cell(order: str) -> None:
-    """Run a cell in a process of its own, to its end; this process never trains."""
+def run_cells(order: str) -> None:
+    """Run cells one after another to their ends, each in its own processes. This process never trains.
+
+    The processes are forks of one server, which imports torch for all of them.
+    """
     content = json.loads(order)
-    meeting, number = Meeting(Path(content["folder"])), content["number"]
+    meeting = Meeting(Path(content["folder"]))
     if not meeting.is_here():
         raise FileNotFoundError(f"this node does not see {meeting.folder}; the runs folder must be shared")
     os.chdir(content["directory"])
-    process = CellProcess(Job.from_json(content["job"]), meeting.events(number), meeting.log(number))
-    threading.Thread(target=_stop_when_asked, args=(process, meeting), daemon=True).start()
-    process.run(content["attempts"])
+    with Workers() as workers:
+        for number, job in content["jobs"]:
+            cell = CellProcess(Job.from_json(job), meeting.events(number), meeting.log(number), workers)
+            with _stopped_when_asked(cell, meeting):
+                cell.run(content["attempts"])
 
 
-def _stop_when_asked(process: CellProcess, meeting: Meeting) -> None:
-    while not meeting.stop.exists():
-        time.sleep(LOOK_SECONDS)
-    process.stop(SAVING_SECONDS)
+@contextmanager
+def _stopped_when_asked(cell: CellProcess, meeting: Meeting) -> Iterator[None]:
+    ended = threading.Event()
+
+    def watch() -> None:
+        while not meeting.stop.exists():
+            if ended.wait(LOOK_SECONDS):
+                return
+        cell.stop(SAVING_SECONDS)
+
+    threading.Thread(target=watch, daemon=True).start()
+    try:
+        yield
+    finally:
+        ended.set()

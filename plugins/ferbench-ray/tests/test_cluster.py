@@ -1,13 +1,10 @@
 """On real nodes of Ray, on this machine: what an executor must keep, what ends a run, and small storms."""
 
 import os
-import random
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +12,12 @@ import psutil
 import pytest
 from ray.cluster_utils import Cluster
 from tests.support.command import call
+from tests.support.storms import CELLS, Storm, calm, parent_of, weather
 from tests.support.sweeps import finish, results, until, workers
+
+from ferbench.contract.executor import Job
+from ferbench_ray.executor import RayExecutor
+from ferbench_ray.options import RayOptions
 
 pytestmark = pytest.mark.storm
 
@@ -47,19 +49,6 @@ def on(cluster: Cluster) -> tuple[str, ...]:
     return "--executor", "ray", "--executor-option", f"address={cluster.address}"
 
 
-def supervisors(runs: Path) -> list[psutil.Process]:
-    """The processes of Ray that hold those workers."""
-    held = []
-    for worker in workers(runs):
-        try:
-            parent = worker.parent()
-            if parent is not None and "run_cell" in parent.name() + " ".join(parent.cmdline()):
-                held.append(parent)
-        except psutil.Error:
-            continue
-    return held
-
-
 @pytest.fixture(scope="module")
 def undisturbed(patterns: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, object]:
     """Results of the cells that this machine's own executor runs."""
@@ -69,40 +58,63 @@ def undisturbed(patterns: Path, tmp_path_factory: pytest.TempPathFactory) -> dic
     return results(runs)
 
 
-def test_it_keeps_what_an_executor_must() -> None:
-    """On a Ray that is started for the run alone."""
+def test_it_keeps_what_an_executor_must(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
+    node = cluster.add_node(**NODE)
+    monkeypatch.setenv("RAY_ADDRESS", cluster.address)
     done = call("plugins", "check", "ray", "--slow")
     assert done.code == 0, done.out + done.err
+    cluster.remove_node(node)
 
 
-def test_a_storm(cluster: Cluster, patterns: Path, tmp_path: Path, undisturbed: dict[str, object]) -> None:
-    """Workers, their supervisors, a node and the command itself are killed while six cells run."""
-    runs, moments, kills = tmp_path / "runs", random.Random(0), 0
-    nodes = [cluster.add_node(**NODE), cluster.add_node(**NODE)]
-    generous = *on(cluster), "--executor-option", "retries=50"
-    process = start(patterns, runs, *generous)
-    for victim in ("worker", "supervisor", "node", "worker", "command", "supervisor", "worker"):
-        until(partial(workers, runs))
-        time.sleep(moments.uniform(0, 2))
-        if victim == "command":
-            process.kill()
-            process.wait()
-            until(lambda: not workers(runs))
-            process, kills = start(patterns, runs, *generous), kills + 1
-        elif victim == "node":
-            cluster.remove_node(nodes.pop(), allow_graceful=False)
-            nodes.append(cluster.add_node(**NODE))
-            kills += 1
-        elif found := (workers if victim == "worker" else supervisors)(runs):
-            os.kill(moments.choice(found).pid, signal.SIGKILL)
-            kills += 1
+def test_a_ray_that_is_started_for_the_run_alone_and_cells_that_share_a_task(
+    patterns: Path, tmp_path: Path, undisturbed: dict[str, object]
+) -> None:
+    process = start(patterns, tmp_path / "runs", "--executor", "ray", "--executor-option", "cells_per_task=3")
     out = finish(process)
+    assert process.returncode == 0, out
+    assert "2 at a time" in out
+    assert results(tmp_path / "runs") == undisturbed
+    assert not (tmp_path / "runs" / ".ray").exists()
+
+
+def test_a_cell_has_as_many_places_as_nodes_have_room(cluster: Cluster, tmp_path: Path) -> None:
+    nodes = [cluster.add_node(**NODE), cluster.add_node(**{**NODE, "num_cpus": 5})]
+    job = Job(cell={}, plan={}, dataset="", pool=None, init=None, runs=tmp_path, device="cpu", threads=2)
+    executor = RayExecutor(RayOptions(address=cluster.address))
+    assert [executor.places([job] * 10, wanted) for wanted in (None, 2, 40)] == [3, 2, 10]
+    assert RayExecutor(RayOptions(address=cluster.address, num_gpus=1)).places([job], None) == 1
     for node in nodes:
         cluster.remove_node(node)
-    assert process.returncode == 0, out
-    assert kills >= 6
-    assert results(runs) == undisturbed
-    until(lambda: not workers(runs))
+
+
+def test_a_storm(cluster: Cluster, tmp_path: Path) -> None:
+    """Workers, their servers, processes of Ray, nodes and the command itself are killed; cells share tasks."""
+    undisturbed, group = calm(tmp_path / "calm"), max(2, CELLS // 30)
+    nodes = [cluster.add_node(**NODE), cluster.add_node(**NODE)]
+    generous = "--executor-option", "retries=50", "--executor-option", f"cells_per_task={group}"
+    storm = Storm(tmp_path / "storm", *on(cluster), "--jobs", "3", *generous)
+
+    def kill_node() -> bool:
+        cluster.remove_node(nodes.pop(0), allow_graceful=False)
+        nodes.append(cluster.add_node(**NODE))
+        return True
+
+    def supervisors() -> list[psutil.Process]:
+        """The processes of Ray that have a server."""
+        parents = {parent_of(server) for server in storm.servers()}
+        return [parent for parent in parents if parent is not None and parent.name().startswith("ray")]
+
+    kills = {
+        "worker": lambda: storm.kill_one(storm.forks()),
+        "server": lambda: storm.kill_one(storm.servers()),
+        "supervisor": lambda: storm.kill_one(supervisors()),
+        "node": kill_node,
+    }
+    try:
+        weather(storm, kills, ("worker", "supervisor", "node", "worker", "command", "server", "worker"), undisturbed)
+    finally:
+        for node in nodes:
+            cluster.remove_node(node)
 
 
 def test_ctrl_c_lets_cells_save_and_the_same_command_goes_on(
@@ -113,7 +125,7 @@ def test_ctrl_c_lets_cells_save_and_the_same_command_goes_on(
     until(lambda: list(runs.rglob("checkpoint.safetensors")))
     process.send_signal(signal.SIGINT)
     out = finish(process)
-    assert process.returncode == 130 and "the same command goes on from there" in out
+    assert process.returncode == 130 and "the same command continues from there" in out
     assert not workers(runs)
     again = start(patterns, runs, *on(cluster))
     assert again.wait(900) == 0, finish(again)

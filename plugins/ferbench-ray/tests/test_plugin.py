@@ -36,6 +36,15 @@ def test_options_that_are_refused(registry: Registry, options: dict[str, Any], s
     assert said in str(caught.value)
 
 
+def test_places_without_a_cluster(registry: Registry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a Ray that would be started for the run: nothing is started to be asked."""
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    job = Job(cell={}, plan={}, dataset="", pool=None, init=None, runs=tmp_path, device="cpu", threads=1)
+    executor = make_executor(registry, "ray", {"cells_per_task": 4})
+    assert [executor.places([job] * 10, wanted) for wanted in (None, 2, 40)] == [1, 2, 3]
+    assert executor.places([], None) == 1
+
+
 @pytest.mark.parametrize("scheme", ["", "ray://"])
 def test_a_ray_that_does_not_answer(registry: Registry, tmp_path: Path, scheme: str) -> None:
     """A port that is taken, and at which nobody listens."""
@@ -45,6 +54,10 @@ def test_a_ray_that_does_not_answer(registry: Registry, tmp_path: Path, scheme: 
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         address = f"{scheme}127.0.0.1:{taken.getsockname()[1]}"
-        with pytest.raises(ExecutorError, match=f"Ray at {address} does not answer .*refused"):
-            make_executor(registry, "ray", {"address": address}).run([job], lambda job, event: None, 1)
+        executor = make_executor(registry, "ray", {"address": address})
+        silent = f"Ray at {address} does not answer .*refused"
+        with pytest.raises(ExecutorError, match=silent):
+            executor.places([job], None)
+        with pytest.raises(ExecutorError, match=silent):
+            executor.run([job], lambda job, event: None, 1)
     assert not (tmp_path / "runs").exists()

@@ -1,5 +1,6 @@
-"""Cells as tasks of job arrays: submitted, watched by what they leave in the runs folder, submitted again if lost."""
+"""Runs cells as tasks of job arrays. Submits them, watches their files in the runs folder, and resubmits lost ones."""
 
+import math
 import shutil
 import time
 from collections import defaultdict
@@ -19,9 +20,9 @@ from ferbench_slurm.submission import submit
 from ferbench_slurm.sweep import Sweep, cell_key
 
 LOOK_SECONDS, ASK_SECONDS = 1.0, 5.0
-"""How often files of events are read, and how often SLURM is asked."""
+"""Seconds between two reads of event files, and between two questions to SLURM."""
 LATE_SECONDS = 60.0
-"""How long a job may take to end once its cells have."""
+"""Seconds that a job may take to end after its cells have ended."""
 LAST_BYTES = 100_000
 
 T = TypeVar("T")
@@ -29,7 +30,7 @@ T = TypeVar("T")
 
 @dataclass
 class _Cell:
-    """A job of ferbench, and where it is heard of."""
+    """A job of ferbench, and where its events are."""
 
     job: Job
     number: int
@@ -37,16 +38,21 @@ class _Cell:
     tail: EventTail | None = None
     begun: bool = False
     interrupted: Finished | None = None
-    """Its last word if its job does not go on."""
+    """Its last event, if it was interrupted and has not continued."""
     times_lost: int = 0
     status: str = ""
 
 
 class SlurmExecutor(Executor):
-    """Jobs go on when this process ends; the same command finds and watches them again."""
+    """Jobs go on when this process ends. The same command finds them and watches them again."""
 
     Options = SlurmOptions
     options: SlurmOptions
+
+    def places(self, jobs: Sequence[Job], wanted: int | None) -> int:
+        """A job that runs several cells one after another counts as one place."""
+        largest_array()  # raises an error if SLURM does not answer
+        return min(wanted or 1, max(1, math.ceil(len(jobs) / self.options.group_size)))
 
     def run(self, jobs: Sequence[Job], progress: JobListener, slots: int) -> list[str]:
         if not jobs:
@@ -55,20 +61,20 @@ class SlurmExecutor(Executor):
         watch.find_running()
         watch.submit([cell for cell in watch.cells if cell.task is None], probe=True)
         if self.options.detach:
-            watch.say("the jobs go on without this command; the same one without detach watches them")
+            watch.say("the jobs go on without this command; the same command without detach watches them")
             return ["missing"] * len(jobs)
         try:
             watch.until_done()
         except KeyboardInterrupt:
             watch.say(f"the jobs go on; the same command watches them again, `{watch.cancelling}` ends them")
             raise
-        with suppress(ExecutorError):  # SLURM is not needed for what is done
+        with suppress(ExecutorError):  # cells that are done do not need SLURM
             watch.clean_up()
         return [cell.status for cell in watch.cells]
 
 
 class _Watch:
-    """The cells of one run, and the sweep that they are submitted in."""
+    """The cells of one run, and the sweep in which they are submitted."""
 
     def __init__(self, options: SlurmOptions, jobs: Sequence[Job], progress: JobListener, slots: int) -> None:
         self.options, self.progress, self.slots = options, progress, slots
@@ -78,26 +84,26 @@ class _Watch:
         self.sweep: Sweep | None = None
         self._probing = False
         self._logs: dict[str, Path] = {}
-        """By the name of a job, the pattern of its tasks' logs."""
+        """The pattern of the logs of a job's tasks, by the job's name."""
         self._absent: dict[Task, int] = defaultdict(int)
-        """How many times in a row a task was not there, or over."""
+        """How many times in a row a task was missing or over."""
         self._states: dict[Task, TaskState] = {}
         self._job_ids: set[str] = set()
         self._said: set[str] = set()
 
     @property
     def cancelling(self) -> str:
-        """The command that ends all jobs that are watched."""
+        """The command that cancels all watched jobs."""
         return f"scancel {' '.join(sorted(self._job_ids))}"
 
     def say(self, text: str) -> None:
-        """Tell a person something, once."""
+        """Tell the user something, once."""
         if text not in self._said:
             self._said.add(text)
             self.progress(self.cells[0].job, Notice(text=text))
 
     def find_running(self) -> None:
-        """Take over cells whose jobs an earlier command has submitted, and which have not ended."""
+        """Take over cells whose jobs were submitted by an earlier command and have not ended."""
         cells = {cell_key(cell.job): cell for cell in self.cells}
         sweeps = list(Sweep.all_in(self.runs))
         states = task_states(name for sweep in sweeps for name in sweep.plan.arrays) if sweeps else {}
@@ -117,12 +123,14 @@ class _Watch:
     def _take_over(self, cell: _Cell, tail: EventTail, task: Task) -> None:
         told = tail.read()
         if told and isinstance(told[-1], Finished) and told[-1].status != "interrupted":
-            return  # it has ended, and is wanted again
+            return  # it has ended, and must run again
         cell.tail, cell.task = tail, task
         self._hear(cell, told)
+        # It is requested again: if its job does not continue it, another one must.
+        cell.interrupted = None
 
     def submit(self, cells: Sequence[_Cell], *, probe: bool = False) -> None:
-        """Submit cells in groups, as one array or, where SLURM takes no larger ones, several in a row."""
+        """Submit cells in groups: as one array, or as several in a row if SLURM limits the size of arrays."""
         if not cells:
             return
         self.sweep = self.sweep or Sweep.create(self.runs, [cell.job for cell in self.cells])
@@ -141,7 +149,7 @@ class _Watch:
                 if probe and len(first) == len(after):
                     cancel([self.sweep.probe])
                 raise
-            after = [*first, f"afterany:{array.job_id}"]  # so that no more than `slots` run
+            after = [*first, f"afterany:{array.job_id}"]  # so that at most `slots` tasks run
             self._logs[name] = array.log
             self._job_ids.add(array.job_id)
             for index, group in enumerate(part):
@@ -163,7 +171,7 @@ class _Watch:
             if time.monotonic() >= ask:
                 over = self._ask()
                 ask = time.monotonic() + ASK_SECONDS
-            # Read after SLURM was asked: a job that is over writes nothing any more.
+            # Read after SLURM was asked: a job that is over writes nothing more.
             for cell in self.cells:
                 if not cell.status and cell.tail and self._may_run(cell.task):
                     self._hear(cell, cell.tail.read())
@@ -171,9 +179,13 @@ class _Watch:
             self.submit([cell for task in over for cell in self._lost([c for c in lost if c.task == task])])
 
     def clean_up(self) -> None:
-        """Remove the folders of sweeps whose cells are all ok, once their jobs are over, which soon they are."""
+        """Remove the folders of sweeps whose cells are all ok, once their jobs are over, which takes only seconds."""
+        found = list(Sweep.all_in(self.runs))
         done = {cell_key(cell.job) for cell in self.cells if cell.status == "ok"}
-        sweeps = [sweep for sweep in Sweep.all_in(self.runs) if done.issuperset(sweep.plan.cells)]
+        for sweep in found:  # sweeps of an earlier command may have more cells than this run
+            ends = [sweep.ending(number) for number in range(len(sweep.plan.cells))]
+            done |= {key for key, end in zip(sweep.plan.cells, ends, strict=True) if end and end.status == "ok"}
+        sweeps = [sweep for sweep in found if done.issuperset(sweep.plan.cells)]
         names, until = [name for sweep in sweeps for name in sweep.plan.arrays], time.monotonic() + LATE_SECONDS
         while names and any(not state.is_over for state in task_states(names).values()):
             if time.monotonic() > until:
@@ -181,7 +193,7 @@ class _Watch:
             time.sleep(LOOK_SECONDS)
         for sweep in sweeps:
             shutil.rmtree(sweep.folder, ignore_errors=True)
-            with suppress(OSError):  # there are more
+            with suppress(OSError):  # other sweeps are there
                 sweep.folder.parent.rmdir()
 
     def _names(self) -> list[str]:
@@ -206,18 +218,18 @@ class _Watch:
         self.progress(cell.job, ending)
 
     def _ask(self) -> set[Task]:
-        """The tasks that are over though some of their cells have told no end."""
+        """The tasks that are over although some of their cells have not reported an end."""
         names = self._names()
         if self._probing and self.sweep:
             names.append(self.sweep.probe)
         try:
             self._states = task_states(names)
-        except ExecutorError as error:  # a controller that restarts; jobs do not need it
+        except ExecutorError as error:  # the controller may be restarting; jobs do not need it
             self.say(f"{error}; the jobs go on")
             return set()
         for state in self._states.values():
             if state.is_stuck:
-                self.say(f"SLURM lets a job wait: {state.reason}")
+                self.say(f"SLURM makes a job wait: {state.reason}")
         wanted = {cell.task for cell in self.cells if not cell.status and cell.task}
         if self._probing and self.sweep:
             wanted.add((self.sweep.probe, 0))
@@ -226,11 +238,11 @@ class _Watch:
             self._absent[task] = self._absent[task] + 1 if over else 0
         if self._probing and self.sweep:
             self._check_probe(self.sweep)
-        # Twice, as a job that is requeued is over for a moment, and files come late from another machine.
+        # Asked twice: a requeued job seems to be over for a moment, and files from another machine may arrive late.
         return {task for task in wanted if self._absent[task] > 1}
 
     def _check_probe(self, sweep: Sweep) -> None:
-        """Raises UsageError once the probe has ended without an answer."""
+        """Raise UsageError if the probe has ended without an answer."""
         sweep.folder.stat()
         if sweep.answer in sweep.folder.iterdir():
             self._probing = False
@@ -239,14 +251,14 @@ class _Watch:
             printed = [path for path in sweep.logs.glob("*_log.out") if path.stat().st_size]
             if printed:
                 last = _last_bytes(printed[0]).decode("utf-8", "replace").strip().splitlines()[-1]
-                raise ExecutorError(f"a job that only looks at the runs folder has failed ({last}); see {printed[0]}")
+                raise ExecutorError(f"a job that only checks the runs folder has failed ({last}); see {printed[0]}")
             raise UsageError(
                 f"--runs {self.runs}: the nodes of the cluster do not see this folder (a job that looks for "
-                f"{sweep.folder / 'token'} has left no answer); name a folder on a file system that they share"
+                f"{sweep.folder / 'token'} gave no answer); name a folder on a file system that they share"
             )
 
     def _lost(self, cells: Sequence[_Cell]) -> list[_Cell]:
-        """Of the unended cells of a task that is over: end those that need not be tried again, return the others."""
+        """For unended cells of a task that is over: end those that must not be retried, return the others."""
         if not cells or cells[0].task is None:
             return []
         name, index = cells[0].task

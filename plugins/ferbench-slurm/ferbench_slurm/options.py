@@ -1,4 +1,4 @@
-"""What `--executor-option` takes, and the parameters of sbatch that become of it."""
+"""The options that `--executor-option` accepts, and the parameters of sbatch that they become."""
 
 import math
 import re
@@ -10,10 +10,10 @@ from ferbench.contract.executor import ExecutorOptions
 from ferbench.errors import suggestion
 
 SHORTEST_MINUTES = 15
-"""That a job should run: starting it costs a scheduler some seconds, and submitit takes limits that are much shorter
-for used up as soon as the job begins."""
+"""Shortest time limit of a job. Starting a job costs the scheduler some seconds, and with much shorter limits submitit
+thinks that the time is used up as soon as the job begins."""
 SIGNAL_SECONDS = 90
-"""How long before the end of its time a job is warned, so that it saves."""
+"""Seconds before the end of its time at which a job gets a signal, so that it saves."""
 PASSED_ON = "slurm_"
 OURS = {
     "array": "cells are an array",
@@ -47,33 +47,33 @@ class SlurmOptions(ExecutorOptions):
     gres: str | None = Field(None, description="generic resources of each cell, such as gpu:1")
     mem: str | None = Field(None, description="memory of each cell, such as 16G")
     time: int = Field(
-        60, ge=SHORTEST_MINUTES, description="limit of a job in minutes; what is not done by then goes on in another"
+        60, ge=SHORTEST_MINUTES, description="time limit of a job in minutes; unfinished cells continue in another job"
     )
     setup: Annotated[tuple[str, ...], BeforeValidator(_lines)] = Field(
         (), description="shell commands before a job begins, such as 'module load cuda': one, or a list"
     )
-    cells_per_job: int | None = Field(None, ge=1, description="cells that a job runs one after the other; 1 if omitted")
+    cells_per_job: int | None = Field(None, ge=1, description="number of cells that a job runs in turn; 1 if omitted")
     cell_minutes: float | None = Field(
         None,
         gt=0,
-        description=f"how long a cell takes, in minutes: so many are put into a job that it runs {SHORTEST_MINUTES}",
+        description=f"minutes that a cell takes; a job gets enough cells to run for {SHORTEST_MINUTES}",
     )
-    requeues: int = Field(20, ge=0, description="how often a job whose time is up goes on in another turn")
+    requeues: int = Field(20, ge=0, description="how often a job whose time is up is queued again")
     retries: int = Field(
-        2, ge=0, description="how often a cell begins again that was killed or whose job was lost, from its checkpoint"
+        2, ge=0, description="how often a cell that was killed, or lost its job, continues from its checkpoint"
     )
-    detach: bool = Field(False, description="submit and end; the same command without it watches the jobs")
+    detach: bool = Field(False, description="submit the jobs and return; the same command without it watches them")
 
     @model_validator(mode="after")
     def _of_sbatch(self) -> "SlurmOptions":
         if self.cells_per_job and self.cell_minutes:
-            raise ValueError("cells_per_job and cell_minutes say the same; keep one")
+            raise ValueError("cells_per_job and cell_minutes set the same thing; keep one")
         for key in self.model_extra or {}:
             name = key.removeprefix(PASSED_ON)
             fields = SlurmOptions.model_fields
             if not key.startswith(PASSED_ON) or not re.fullmatch("[a-z][a-z0-9_]*", name):
                 raise ValueError(
-                    f"executor 'slurm' has no option {key!r}{suggestion(key, fields)}; it has {', '.join(fields)}, and "
+                    f"{key}: no such option{suggestion(key, fields)}; there are {', '.join(fields)}, and "
                     f"{PASSED_ON}NAME for any other parameter of sbatch"
                 )
             if name in fields:
@@ -84,11 +84,11 @@ class SlurmOptions(ExecutorOptions):
 
     @property
     def group_size(self) -> int:
-        """How many cells a job runs."""
+        """The number of cells that a job runs."""
         return math.ceil(SHORTEST_MINUTES / self.cell_minutes) if self.cell_minutes else self.cells_per_job or 1
 
     def parameters(self, of_submitit: set[str]) -> dict[str, Any]:
-        """As submitit takes them; what it has no parameter for is a flag of sbatch."""
+        """The parameters for submitit. Those that it does not know become flags of sbatch."""
         names = ("partition", "account", "qos", "constraint", "gres", "mem", "time")
         found = {name: value for name in names if (value := getattr(self, name)) is not None}
         flags: dict[str, Any] = {}

@@ -1,4 +1,4 @@
-"""What this distribution registers with ferbench; imports nothing heavy."""
+"""Registers the executor with ferbench; imports nothing heavy."""
 
 from ferbench.hookspecs import Register, hookimpl
 

@@ -1,4 +1,4 @@
-"""What SLURM is asked: its limits, and how jobs are."""
+"""Questions to SLURM: its limits, and the states of jobs."""
 
 import os
 import re
@@ -15,39 +15,39 @@ ENDED = {
 }  # fmt: skip
 GONE = "no longer in the queue"
 ORDINARY = {"None", "Priority", "Resources", "Dependency", "JobArrayTaskLimit", "BeginTime", "Prolog"}
-"""Reasons to wait that need nobody's attention."""
+"""Reasons for waiting that need no attention."""
 Task = tuple[str, int]
-"""The name of a job and the number of its task; 0 where it is no array."""
+"""The name of a job and the number of its task; 0 if it is not an array."""
 
 
 @dataclass(frozen=True)
 class TaskState:
-    """How a task is."""
+    """The state of a task."""
 
     state: str = GONE
     reason: str = ""
     job_id: str = ""
-    """Of its whole array."""
+    """The id of its whole array."""
 
     @property
     def is_over(self) -> bool:
-        """Whether it will not run, not even again."""
+        """Whether it will not run any more, not even after requeueing."""
         return self.state in ENDED or self.state == GONE
 
     @property
     def is_stuck(self) -> bool:
-        """Whether it waits for somebody."""
+        """Whether it waits until somebody acts."""
         return self.state == "PENDING" and self.reason not in ORDINARY
 
 
 def largest_array() -> int:
-    """How many tasks an array may have; raises ExecutorError where SLURM does not answer."""
+    """The largest number of tasks in an array; raises ExecutorError if SLURM does not answer."""
     found = re.search(r"^MaxArraySize\s*=\s*(\d+)", _ask("scontrol", "show", "config"), re.MULTILINE)
     return int(found[1]) if found else 1000
 
 
 def task_states(names: Iterable[str]) -> dict[Task, TaskState]:
-    """How the tasks of this user's jobs of these names are, by name and number."""
+    """The states of this user's jobs with these names, by name and number of the task."""
     listed = ",".join(names)
     text = _ask(
         "squeue", f"--user={os.getuid()}", f"--name={listed}", "--states=all", "--array", "--noheader",
@@ -60,7 +60,7 @@ def task_states(names: Iterable[str]) -> dict[Task, TaskState]:
 
 
 def cancel(names: Iterable[str]) -> None:
-    """End all jobs of these names."""
+    """Cancel all jobs with these names."""
     if jobs := {state.job_id for state in task_states(names).values() if not state.is_over}:
         _ask("scancel", *sorted(jobs))
 

@@ -1,4 +1,4 @@
-"""Jobs become arrays of SLURM, by submitit."""
+"""Submits jobs as arrays of SLURM, with submitit."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -16,11 +16,11 @@ from ferbench_slurm.unit import Unit
 
 @dataclass(frozen=True)
 class Submitted:
-    """A job of SLURM."""
+    """A submitted SLURM job."""
 
     job_id: str
     log: Path
-    """What it prints; `%a` in it stands for the number of the task."""
+    """The file of its output; `%a` in the name stands for the number of the task."""
 
 
 def submit(

@@ -1,4 +1,4 @@
-"""A sweep's folder in the runs folder, where the executor and its jobs meet."""
+"""A sweep's folder in the runs folder, through which the executor and its jobs exchange files."""
 
 import hashlib
 import json
@@ -9,6 +9,8 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
+from ferbench import EventTail
+from ferbench.contract.events import Finished
 from ferbench.contract.executor import Job
 
 SWEEPS = ".slurm"
@@ -17,19 +19,19 @@ PREFIX = "ferbench-"
 
 
 def cell_key(job: Job) -> str:
-    """The same for jobs of one cell."""
+    """A key that is equal for jobs of the same cell."""
     return hashlib.sha256(json.dumps(dict(job.cell), sort_keys=True).encode()).hexdigest()
 
 
 class SweepPlan(BaseModel):
-    """What was submitted; written before it is, so that the jobs of a killed command are found by their names."""
+    """What was submitted. It is written before that, so that the jobs of a killed command are found by their names."""
 
     model_config = ConfigDict(extra="forbid")
 
     cells: list[str]
-    """Their keys, by number."""
+    """The keys of the cells, by number."""
     arrays: dict[str, list[list[int]]] = {}
-    """By the name of its job, the numbers of the cells that each task of it runs."""
+    """By the name of a job: the numbers of the cells that each of its tasks runs."""
 
     @model_validator(mode="after")
     def _cells_exist(self) -> "SweepPlan":
@@ -40,14 +42,14 @@ class SweepPlan(BaseModel):
 
 
 class Sweep:
-    """One folder: the plan, events and logs of cells by their numbers, what submitit writes."""
+    """One folder with the plan, the events and logs of cells by their numbers, and submitit's files."""
 
     def __init__(self, folder: Path, plan: SweepPlan) -> None:
         self.folder, self.plan = folder, plan
 
     @classmethod
     def create(cls, runs: Path, jobs: Sequence[Job]) -> "Sweep":
-        """An empty one; only this user may write into it, as its jobs unpickle what submitit leaves there."""
+        """Make an empty folder. Only this user may write into it, because its jobs unpickle submitit's files in it."""
         folder = runs.absolute() / SWEEPS / secrets.token_hex(4)
         folder.mkdir(mode=0o700, parents=True)
         (folder / "cells").mkdir()
@@ -56,7 +58,7 @@ class Sweep:
 
     @classmethod
     def all_in(cls, runs: Path) -> Iterator["Sweep"]:
-        """Those of this user; a folder without a readable plan is none."""
+        """The sweeps of this user. A folder without a readable plan is not a sweep."""
         for path in sorted((runs.absolute() / SWEEPS).glob(f"*/{PLAN}")):
             try:
                 if path.stat().st_uid == os.getuid():
@@ -65,7 +67,7 @@ class Sweep:
                 continue
 
     def add_array(self, groups: Sequence[Sequence[int]]) -> str:
-        """Plan a further array; returns the name of its job."""
+        """Add an array to the plan; returns the name of its job."""
         name = f"{PREFIX}{self.folder.name}-{len(self.plan.arrays)}"
         self.plan.arrays[name] = [list(group) for group in groups]
         temporary = self.folder / f"{PLAN}.tmp"
@@ -75,23 +77,28 @@ class Sweep:
 
     @property
     def probe(self) -> str:
-        """The name of the job that looks whether nodes see the folder."""
+        """The name of the job that checks whether nodes see the folder."""
         return f"{PREFIX}{self.folder.name}-probe"
 
     @property
     def logs(self) -> Path:
-        """Where SLURM writes what jobs print, and submitit its files."""
+        """The folder for the output of jobs and for submitit's files."""
         return self.folder / "slurm"
 
     @property
     def answer(self) -> Path:
-        """The file that the probe leaves."""
+        """The file that the probe writes."""
         return self.folder / "answer"
 
     def events(self, number: int) -> Path:
         """The file of a cell's events."""
         return self.folder / "cells" / f"{number}.jsonl"
 
+    def ending(self, number: int) -> Finished | None:
+        """How a cell has ended, according to its events; None if it still runs or has not begun."""
+        told = EventTail(self.events(number)).read()
+        return told[-1] if told and isinstance(told[-1], Finished) else None
+
     def log(self, number: int) -> Path:
-        """The file of what a cell's process prints."""
+        """The file with the output of a cell's process."""
         return self.folder / "cells" / f"{number}.log"

@@ -1,20 +1,17 @@
 """On real daemons: what an executor must keep, what ends a job, and small storms."""
 
 import json
-import os
-import random
 import re
 import signal
 import subprocess
 import sys
-import time
-from functools import partial
 from pathlib import Path
 
 import psutil
 import pytest
 from tests.support.command import call
 from tests.support.local_slurm import LocalSlurm
+from tests.support.storms import CELLS, Storm, calm, weather
 from tests.support.sweeps import finish, results, until, workers
 
 pytestmark = pytest.mark.storm
@@ -81,7 +78,7 @@ def test_a_job_whose_time_is_up_saves_and_goes_on(cluster: LocalSlurm, patterns:
     process.wait()
     cluster.ask("scancel", job)
     until(lambda: not workers(runs))
-    log = next(runs.glob(".slurm/*/slurm/*_log.out")).read_text()
+    log = next(runs.glob(f".slurm/*/slurm/{job}_*_log.out")).read_text()
     assert "Calling checkpoint method" in log
     told = [json.loads(line) for line in next(runs.glob(".slurm/*/cells/0.jsonl")).read_text().splitlines()]
     assert next(line["status"] for line in told if line["kind"] == "finished") == "interrupted"
@@ -146,28 +143,32 @@ def test_what_sbatch_refuses(cluster: LocalSlurm, patterns: Path, tmp_path: Path
     assert not cluster.queue()
 
 
-def test_a_storm(cluster: LocalSlurm, patterns: Path, tmp_path: Path, undisturbed: dict[str, object]) -> None:
-    """Workers, supervisors, the node's daemon and the command itself are killed while six cells run."""
-    runs, moments, kills = tmp_path / "runs", random.Random(0), 0
-    generous = "--seed", "0-5", "--executor-option", "retries=50"
-    process = start(patterns, runs, *generous)
-    for victim in ("worker", "supervisor", "node", "worker", "command", "supervisor", "worker"):
-        until(partial(workers, runs))
-        time.sleep(moments.uniform(0, 3))
-        if victim == "command":
-            process.kill()
-            process.wait()
-            process, kills = start(patterns, runs, *generous), kills + 1
-        elif victim == "node":
-            cluster.kill("slurmd")
-            cluster.start_node()
-            kills += 1
-        elif found := (workers if victim == "worker" else supervisors)(runs):
-            os.kill(moments.choice(found).pid, signal.SIGKILL)
-            kills += 1
-    out = finish(process)
-    assert process.returncode == 0, out
-    assert kills >= 6
-    assert results(runs) == undisturbed
-    assert not (runs / ".slurm").exists()
-    until(lambda: not workers(runs) and not cluster.queue())
+def test_a_storm(cluster: LocalSlurm, tmp_path: Path) -> None:
+    """Workers, their servers, supervisors, both daemons and the command itself are killed; two cells share a job."""
+    undisturbed = calm(tmp_path / "calm")
+    group = max(2, CELLS // 30)
+    storm = Storm(
+        tmp_path / "storm", "--executor", "slurm", "--jobs", "3",
+        "--executor-option", "retries=50", "--executor-option", f"cells_per_job={group}",
+    )  # fmt: skip
+
+    def kill_node() -> bool:
+        cluster.kill("slurmd")
+        cluster.start_node()
+        return True
+
+    def kill_controller() -> bool:
+        cluster.kill("slurmctld")
+        cluster.start_controller()
+        return True
+
+    kills = {
+        "worker": lambda: storm.kill_one(storm.forks()),
+        "server": lambda: storm.kill_one(storm.servers()),
+        "supervisor": lambda: storm.kill_one(supervisors(storm.runs)),
+        "node": kill_node,
+        "controller": kill_controller,
+    }
+    pattern = ("worker", "supervisor", "node", "worker", "command", "server", "controller")
+    weather(storm, kills, pattern, undisturbed)
+    until(lambda: not cluster.queue())

@@ -46,7 +46,7 @@ def test_a_job_runs_at_least_fifteen_minutes(options: dict[str, Any], size: int)
         ({"slurm_array_parallelism": 2}, "use --jobs"),
         ({"time": 5}, "greater than or equal to 15"),
         ({"cells_per_job": 2, "cell_minutes": 3}, "keep one"),
-        ({"slurm_x\n#SBATCH": "a"}, "has no option"),
+        ({"slurm_x\n#SBATCH": "a"}, "no such option"),
     ],
 )
 def test_what_is_refused(registry: Registry, options: dict[str, Any], said: str) -> None:

@@ -9,6 +9,7 @@ from ferbench.contract.executor import Job
 from ferbench.errors import ExecutorError
 from ferbench_slurm import scheduler
 from ferbench_slurm.executor import SlurmExecutor
+from ferbench_slurm.options import SlurmOptions
 from ferbench_slurm.scheduler import TaskState
 
 SQUEUE = """\
@@ -54,14 +55,28 @@ def test_the_largest_array(commands: Path) -> None:
     assert scheduler.largest_array() == 40001
 
 
-def test_a_controller_that_does_not_answer(commands: Path, tmp_path: Path) -> None:
+@pytest.fixture
+def job(tmp_path: Path) -> Job:
+    return Job(cell={}, plan={}, dataset="", pool=None, init=None, runs=tmp_path / "runs", device="cpu", threads=1)
+
+
+def test_a_controller_that_does_not_answer(commands: Path, job: Job) -> None:
+    """It is asked before data is packed, too."""
     write(commands / "scontrol", "echo 'slurm_load_ctl_conf error: Unable to contact slurm controller' >&2; exit 1")
-    job = Job(
-        cell={}, plan={}, dataset="", pool=None, init=None, runs=tmp_path / "runs", device="cpu", threads=1
-    )  # fmt: skip
-    with pytest.raises(ExecutorError, match=r"SLURM does not answer 'scontrol show config' .*Unable to contact"):
+    silent = r"SLURM does not answer 'scontrol show config' .*Unable to contact"
+    with pytest.raises(ExecutorError, match=silent):
+        SlurmExecutor().places([job], None)
+    with pytest.raises(ExecutorError, match=silent):
         SlurmExecutor().run([job], lambda job, event: None, 1)
-    assert not (tmp_path / "runs").exists()
+    assert not job.runs.exists()
+
+
+def test_a_job_of_several_cells_is_one_place(commands: Path, job: Job) -> None:
+    write(commands / "scontrol", "echo 'MaxArraySize = 1001'")
+    executor = SlurmExecutor(SlurmOptions(cells_per_job=4))
+    assert [executor.places([job] * 10, wanted) for wanted in (None, 2, 40)] == [1, 2, 3]
+    assert SlurmExecutor().places([job] * 10, 40) == 10
+    assert SlurmExecutor().places([], 40) == 1
 
 
 def test_a_controller_that_hangs(commands: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,8 +10,13 @@ import cloudpickle
 import pytest
 from submitit.helpers import DelayedSubmission
 
+from ferbench.cells.request import RunRequest
 from ferbench.contract.events import Finished, Started, event_line
 from ferbench.contract.executor import Job
+from ferbench.discovery.registry import Registry
+from ferbench.execution.plan import make_plan
+from ferbench.records.store import RunStore
+from ferbench_slurm import unit
 from ferbench_slurm.sweep import Sweep
 from ferbench_slurm.unit import Unit
 
@@ -19,6 +24,8 @@ JOB = Job(
     cell={"method": "fixmatch", "seed": 1}, plan={}, dataset="faces", pool=None, init=None, runs=Path("runs"),
     device="cpu", threads=1,
 )  # fmt: skip
+
+OK, INTERRUPTED = Finished(status="ok"), Finished(status="interrupted")
 
 
 @pytest.fixture
@@ -60,6 +67,37 @@ def test_a_cell_that_has_ended_is_not_run_again(sweep: Sweep, monkeypatch: pytes
     before = sweep.events(0).read_bytes()
     Unit.of(sweep, {0: JOB}, attempts=1)()
     assert sweep.events(0).read_bytes() == before
+
+
+@pytest.mark.process
+def test_cancelled_cells_do_not_keep_the_job(
+    registry: Registry, patterns: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody is about to end the job, so it must not wait for that."""
+    request = RunRequest(
+        methods=["supervised"], datasets=[str(patterns)], ratios=["0.1"], seeds=[0, 1], runs=tmp_path,
+        backbones=["small-resnet/4"], overrides={"image_size": 16}, device="cpu",
+    )  # fmt: skip
+    plan = make_plan(request, registry, check_data=False)
+    for item in plan:
+        RunStore(tmp_path).cancel(item.cell)
+    monkeypatch.chdir(os.getcwd())
+    monkeypatch.setattr(unit, "KILL_SECONDS", 3600)
+    sweep = Sweep.create(tmp_path, [item.job for item in plan])
+    Unit.of(sweep, {number: item.job for number, item in enumerate(plan)}, attempts=1)()
+    endings = [sweep.ending(number) for number in range(2)]
+    assert [ending and (ending.status, ending.message.split(";")[0]) for ending in endings] == [
+        ("interrupted", "cancelled")
+    ] * 2
+
+
+def test_how_a_cell_has_ended(sweep: Sweep) -> None:
+    """One whose job was requeued goes on, whatever it told before."""
+    assert sweep.ending(0) is None
+    for event, ending in ((Started(), None), (INTERRUPTED, INTERRUPTED), (Started(), None), (OK, OK)):
+        with sweep.events(0).open("ab") as file:
+            file.write(event_line(event) + b"\n")
+        assert sweep.ending(0) == ending
 
 
 def test_a_plan_is_read_again_and_a_folder_without_one_is_no_sweep(sweep: Sweep, tmp_path: Path) -> None:

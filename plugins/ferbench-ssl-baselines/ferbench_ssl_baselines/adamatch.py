@@ -21,21 +21,21 @@ class AdaMatch(Method):
         Y~ = Normalize(softmax(Z_U,weak) E[softmax(Z_weak)] / E[softmax(Z_U,weak)])        (distribution alignment)
         c = tau mean of max softmax(Z_weak), mask = 1[max Y~ >= c]                   (relative confidence threshold)
         L = H(Y, Z_weak) + H(Y, Z_strong) + mu(t) mean of mask H(Y~, Z_U,strong), Y~ constant
-        mu(t) = 1/2 - cos(min(pi, 2 pi t)) / 2, t the part of the run that is done
+        mu(t) = 1/2 - cos(min(pi, 2 pi t)) / 2, t the fraction of the run that is done
 
-    E is over the last 128 batches. Z'' leaves BatchNorm's running statistics alone. `released` does what the authors'
-    code does: the most likely class is the target, and the labeled terms have weight 1/2.
+    E is over the last 128 batches. Z'' does not change BatchNorm's running statistics. `released` follows the authors'
+    code: the most likely class is the target, and the labeled terms have weight 1/2.
     """
 
     class Config(MethodConfig):
         """AdaMatch's options."""
 
-        threshold: float = Field(0.9, ge=0, description="tau, relative to the confidence on labeled images")
+        threshold: float = Field(0.9, ge=0, description="tau, as a share of the mean confidence on labeled images")
         labeled_weight: float = Field(1.0, gt=0, description="weight of the terms of both labeled views")
-        hard_labels: bool = Field(False, description="targets are the most likely class, not the distribution")
+        hard_labels: bool = Field(False, description="use the most likely class as the target, not the distribution")
 
     config: Config
-    runs_eagerly = "draws random numbers within the loss"
+    runs_eagerly = "draws random numbers in the loss"
     variants: ClassVar = {"described": {}, "released": {"labeled_weight": 0.5, "hard_labels": True}}
     joint_forward = True
     views = Views(labeled={"weak": weak(), "strong": strong()}, unlabeled={"weak": weak(), "strong": strong()})
@@ -59,7 +59,7 @@ class AdaMatch(Method):
         # Relative confidence threshold
         confidence, pseudo_label = target.max(-1)
         mask = (confidence >= c.threshold * self.mean(known.max(-1).values.mean())).float()
-        # Cross-entropy of strong views against what is confident enough
+        # Cross-entropy of strong views with the confident targets
         target = one_hot(pseudo_label, self.info.n_classes) if c.hard_labels else target
         consistency = (F.cross_entropy(unlabeled.strong.logits, target, reduction="none") * mask).mean()
         mu = 0.5 - torch.cos((2 * math.pi * batch.progress).clamp_max(math.pi)) / 2

@@ -1,4 +1,4 @@
-"""BitFit: the bias terms alone."""
+"""BitFit: training of the bias terms only."""
 
 from typing import ClassVar, Literal
 
@@ -11,14 +11,14 @@ from ferbench.contract.method import Method, MethodConfig
 
 
 class BitFit(Method):
-    """BitFit (Ben Zaken et al., ACL 2022, arXiv 2106.10199): of initial weights only biases learn, and the new head.
+    """BitFit (Ben Zaken et al., ACL 2022, arXiv 2106.10199): only the biases of initial weights and the new head learn.
 
-    Cross-entropy on the labeled images alone. The shifts of normalisation layers are biases, too; a BatchNorm's running
-    statistics follow the images, as in any training.
+    It uses cross-entropy on the labeled images only. The shifts of normalisation layers are biases too. BatchNorm's
+    running statistics follow the images, as in any training.
     """
 
     class Config(MethodConfig):
-        """The view that is trained on."""
+        """BitFit's options."""
 
         view: Literal["weak", "strong"] = Field("weak", description="view of the labeled images")
 

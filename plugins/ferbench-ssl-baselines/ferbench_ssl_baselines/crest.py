@@ -18,26 +18,26 @@ from ferbench.contract.stage import Stage, StageContext
 class CReST(Method):
     """CReST (Wei et al., CVPR 2021, arXiv 2102.09559): class-rebalancing self-training, around FixMatch.
 
-    After each generation a new net starts from a larger labeled set: with labeled counts N_1 >= ... >= N_L the surest
-    mu_l = (N_{L+1-l} / N_1)^alpha of the pool that is predicted l are added. Unlabeled batches stand for them, weighted
-    so that the mean is that of the larger set. CReST+ aligns predictions to p(y)^t, t = 1 - (1 - t_min) g / G.
+    After each generation a new net starts with a larger labeled set. With labeled counts N_1 >= ... >= N_L, the most
+    confident share mu_l = (N_{L+1-l} / N_1)^alpha of the pool images predicted as l is added. Unlabeled batches give
+    their loss, weighted like the larger set. CReST+ aligns predictions to p(y)^t, t = 1 - (1 - t_min) g / G.
     """
 
     class Config(MethodConfig):
-        """CReST's options, and FixMatch's."""
+        """The options of CReST and FixMatch."""
 
-        generations: int = Field(6, ge=2, description="nets, one after another; they share the steps")
+        generations: int = Field(6, ge=2, description="number of nets, trained one after another; they share the steps")
         power: float = Field(1 / 3, ge=0, description="alpha of the sampling rates; 0 adds the whole pool")
-        least_power: float | None = Field(None, ge=0, le=1, description="t_min of CReST+; None does not align")
-        align_batches: int = Field(128, ge=1, description="batches whose mean prediction alignment divides by")
-        threshold: float = Field(0.95, ge=0, le=1, description="pseudo-label confidence tau")
+        least_power: float | None = Field(None, ge=0, le=1, description="t_min of CReST+; None for no alignment")
+        align_batches: int = Field(128, ge=1, description="number of batches in the mean prediction for alignment")
+        threshold: float = Field(0.95, ge=0, le=1, description="smallest confidence of a pseudo-label, tau")
 
     config: Config
     variants: ClassVar = {"described": {}, "plus": {"least_power": 0.5}}
     requires = frozenset({"pool_index"})
     views = Views(labeled={"weak": weak()}, unlabeled={"weak": weak(), "strong": strong()})
-    label: Tensor  # (N,) int64, of images of the pool that are in the labeled set; -1 for all others
-    prior: Tensor  # (C,) float32, what predictions are aligned to
+    label: Tensor  # (N,) int64, labels of pool images that were added; -1 for all others
+    prior: Tensor  # (C,) float32, target proportions of the alignment
 
     def setup(self, net: Network, info: MethodInfo) -> None:
         self.recent = RecentMean(info.n_classes, self.config.align_batches)
@@ -69,7 +69,7 @@ class CReST(Method):
         added = (F.cross_entropy(unlabeled.weak.logits, label, reduction="none") * is_added).mean() * len(self.label)
         own = F.cross_entropy(labeled.weak.logits, batch.labels) * self.info.n_labeled
         supervised = (own + added) / (self.info.n_labeled + (self.label >= 0).sum())
-        # FixMatch, in CReST+ with aligned predictions
+        # FixMatch; in CReST+ predictions are aligned
         prediction = unlabeled.weak.probabilities.detach()
         if self.config.least_power is not None:
             prediction = aligned(prediction, self.prior, self.recent(self.mean(prediction.mean(0))))

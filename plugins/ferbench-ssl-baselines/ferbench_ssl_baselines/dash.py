@@ -16,27 +16,27 @@ from ferbench.contract.stage import Stage, StageContext
 
 
 class Dash(Method):
-    """Dash (Xu et al., ICML 2021, Algorithm 1): unlabeled images count while their loss is below a falling threshold.
+    """Dash (Xu et al., ICML 2021, Algorithm 1): unlabeled images count if their loss is below a falling threshold.
 
-        Warm-up: the labeled loss alone. Then rho^ = mean over the labeled images of H(y, p(x))     (Eq. 12)
+        Warm-up: the labeled loss only. Then rho^ = mean over the labeled images of H(y, p(x))     (Eq. 12)
         rho_t = max(C gamma^-(t - 1) rho^, rho_min), where t - 1 grows by 1 every 9 of 1024 epochs
         f_u = H(q, p(strong u)), q = Sharpen(p(weak u), 0.5), one-hot once rho_t = rho_min         (Eq. 13)
         L = mean of H(y, p(x)) + lambda mean of f_u over the images with f_u <= rho_t
 
-    `released` does what the authors' code does: images count while H(argmax q, p(weak u)) <= rho_t, and lambda is 0.9.
+    `released` follows the authors' code: images count if H(argmax q, p(weak u)) <= rho_t, and lambda is 0.9.
     """
 
     class Config(MethodConfig):
         """Dash's options."""
 
-        warmup: float = Field(10 / 1024, gt=0, lt=1, description="part of the run that trains on labels alone")
-        interval: float = Field(9 / 1024, gt=0, le=1, description="part of the selection in which the threshold stays")
-        gamma: float = Field(1.27, gt=1, description="what the threshold is divided by after each interval")
-        factor: float = Field(1.0001, ge=1, description="C, of the first threshold")
-        least: float = Field(0.05, gt=0, description="rho_min")
-        temperature: float = Field(0.5, gt=0, description="of the targets until the threshold is at its least")
-        unlabeled_weight: float = Field(1.0, ge=0, description="lambda")
-        select_by: Literal["strong", "weak"] = Field("strong", description="view whose loss is held to the threshold")
+        warmup: float = Field(10 / 1024, gt=0, lt=1, description="share of the run that trains only on labels")
+        interval: float = Field(9 / 1024, gt=0, le=1, description="share of the rest with a constant threshold")
+        gamma: float = Field(1.27, gt=1, description="divisor of the threshold after each interval")
+        factor: float = Field(1.0001, ge=1, description="factor of the initial threshold, C")
+        least: float = Field(0.05, gt=0, description="smallest threshold, rho_min")
+        temperature: float = Field(0.5, gt=0, description="temperature of the targets until the smallest threshold")
+        unlabeled_weight: float = Field(1.0, ge=0, description="weight of the unlabeled loss, lambda")
+        select_by: Literal["strong", "weak"] = Field("strong", description="view whose loss selects the images")
 
     config: Config
     variants: ClassVar = {"described": {}, "released": {"select_by": "weak", "unlabeled_weight": 0.9}}
@@ -59,7 +59,7 @@ class Dash(Method):
             self.initial.copy_(F.cross_entropy(seen.logits, seen.labels))
 
     def supervised(self, batch: Batch) -> Losses:
-        """The loss of the warm-up."""
+        """Return the loss of the warm-up."""
         return Losses(F.cross_entropy(self.forward_images(batch.labeled.images["weak"]).logits, batch.labels))
 
     def loss(self, batch: Batch) -> Losses:
@@ -68,12 +68,12 @@ class Dash(Method):
         supervised = F.cross_entropy(labeled.weak.logits, batch.labels)
         # The threshold of this step
         rho = (c.factor * self.initial / c.gamma ** (batch.progress / c.interval).floor()).clamp_min(c.least)
-        # Losses against sharpened targets, one-hot in the end (Eq. 13)
+        # Losses with sharpened targets, one-hot at the end (Eq. 13)
         confidence, pseudo_label = unlabeled.weak.probabilities.max(-1)
         soft = sharpen(unlabeled.weak.probabilities, c.temperature)
         target = torch.where(rho <= c.least, one_hot(pseudo_label, self.info.n_classes), soft)
         per_image = F.cross_entropy(unlabeled.strong.logits, target, reduction="none")
-        # The mean of those that are small enough
+        # The mean of the losses that are small enough
         mask = ((per_image.detach() if c.select_by == "strong" else -confidence.log()) <= rho).float()
         selected = masked_mean(per_image, mask, self.mean)
         total = supervised + c.unlabeled_weight * selected

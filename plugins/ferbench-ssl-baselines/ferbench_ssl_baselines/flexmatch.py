@@ -21,14 +21,14 @@ class FlexMatch(Method):
         T(c) = M(beta(c)) tau, M(x) = x / (2 - x)                                                  (Eqs. 7 and 12)
         L = H(y, p(x)) + lambda mean of 1[max q >= T(argmax q)] H(argmax q, p(strong(u)))          (Eqs. 8 to 10)
 
-    The thresholds of a step are made of the predictions before it. It keeps a number for every image of the pool.
+    The thresholds of a step depend only on earlier predictions. It keeps a number for every image of the pool.
     """
 
     class Config(MethodConfig):
         """FlexMatch's options."""
 
-        threshold: float = Field(0.95, ge=0, le=1, description="tau, the threshold of the class that is learned best")
-        unlabeled_weight: float = Field(1.0, ge=0, description="lambda")
+        threshold: float = Field(0.95, ge=0, le=1, description="threshold of the class that is learned best, tau")
+        unlabeled_weight: float = Field(1.0, ge=0, description="weight of the unlabeled loss, lambda")
 
     config: Config
     requires = frozenset({"pool_index"})
@@ -46,7 +46,7 @@ class FlexMatch(Method):
         prediction = unlabeled.weak.probabilities
         pseudo_label, mask = self.thresholds(prediction)
         consistency = (F.cross_entropy(unlabeled.strong.logits, pseudo_label, reduction="none") * mask).mean()
-        # What is learned of each class now (Eqs. 5 to 7, 11 and 12)
+        # Update how well each class is learned (Eqs. 5 to 7, 11 and 12)
         self.thresholds.observe(self.gather(prediction), self.gather(batch.unlabeled.index))
         total = supervised + self.config.unlabeled_weight * consistency
         return Losses(total, pseudo_label=pseudo_label, mask=mask, supervised=supervised, unlabeled=consistency)

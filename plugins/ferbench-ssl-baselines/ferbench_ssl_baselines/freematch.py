@@ -14,18 +14,20 @@ from ferbench.contract.method import Method, MethodConfig
 class FreeMatch(Method):
     """FreeMatch (Wang et al., ICLR 2023, arXiv 2205.07246): thresholds that follow the net, and fair predictions.
 
-    tau = EMA of the mean confidence (Eq. 5), p = EMA of the mean prediction (Eq. 6), both of weak views and from 1 / C;
-    tau(c) = tau p(c) / max_k p(k) (Eq. 7). Strong views train where weak ones reach the threshold of their class
-    (Eq. 8). Their mean prediction p_s, each class divided by how often it is predicted, is pushed from that of the EMA:
-    L_f = -H(norm(p / h), norm(p_s / h_s)) (Eqs. 9 to 11), h the histograms. L = L_s + w_u L_u + w_f L_f (Eq. 12).
+    tau(c) = tau p(c) / max_k p(k) (Eq. 7): tau is the EMA of the mean confidence (Eq. 5), p that of the mean prediction
+    (Eq. 6), both of weak views, starting at 1 / C. Strong views train if weak ones reach the threshold of their class
+    (Eq. 8). The fairness loss is L_f = -H(norm(p / h), norm(p_s / h_s)) (Eqs. 9 to 11): p_s is the mean prediction of
+    these strong views, and h and h_s are the histograms of predicted classes. L = L_s + w_u L_u + w_f L_f (Eq. 12).
     """
 
     class Config(MethodConfig):
         """FreeMatch's options."""
 
-        momentum: float = Field(0.999, ge=0, lt=1, description="lambda of all three EMAs, per step")
-        unlabeled_weight: float = Field(1.0, ge=0, description="w_u")
-        fairness_weight: float = Field(0.05, ge=0, description="w_f (0.01 where the paper has the fewest labels)")
+        momentum: float = Field(0.999, ge=0, lt=1, description="momentum of all three EMAs, lambda, per step")
+        unlabeled_weight: float = Field(1.0, ge=0, description="weight of the unlabeled loss, w_u")
+        fairness_weight: float = Field(
+            0.05, ge=0, description="weight of the fairness loss, w_f (0.01 for the paper's smallest label budgets)"
+        )
 
     config: Config
     views = Views(labeled={"weak": weak()}, unlabeled={"weak": weak(gradient=False), "strong": strong()})
@@ -40,11 +42,11 @@ class FreeMatch(Method):
         c = self.config
         labeled, unlabeled = self.forward_views(batch)
         supervised = F.cross_entropy(labeled.weak.logits, batch.labels)
-        # Self-adaptive thresholds, which know of this step's weak views (Eqs. 5 to 7)
+        # Self-adaptive thresholds, updated with this step's weak views (Eqs. 5 to 7)
         prediction = unlabeled.weak.probabilities
         self._observe(self.gather(prediction), batch.unlabeled.index)
         pseudo_label, mask = self.thresholds(prediction)
-        # Cross-entropy of strong views where weak ones reach them (Eq. 8)
+        # Cross-entropy of strong views, if weak ones reach the thresholds (Eq. 8)
         consistency = (F.cross_entropy(unlabeled.strong.logits, pseudo_label, reduction="none") * mask).mean()
         # Self-adaptive fairness (Eqs. 9 to 11)
         fairness = self._fairness(unlabeled.strong.probabilities, mask)
@@ -59,7 +61,7 @@ class FreeMatch(Method):
         self.histogram.lerp_(predicted.mean(0), 1 - self.config.momentum)
 
     def _fairness(self, strong: Tensor, mask: Tensor) -> Tensor:
-        """L_f of strong predictions (B, C) that train; classes that none of them predicts are left out."""
+        """Return L_f for the strong predictions (B, C) that train; classes that none of them predicts are omitted."""
         counts = (one_hot(strong.argmax(-1), strong.shape[1]) * mask.unsqueeze(1)).sum(0)
         batch = (strong * mask.unsqueeze(1)).sum(0) / counts.clamp_min(1) * (counts > 0)
         share = batch / batch.sum().clamp_min(1e-12)

@@ -13,7 +13,7 @@ from ferbench.contract.method import Method, MethodConfig
 
 
 class LowRank(nn.Module):
-    """W = W_0 + alpha / r B A (Eq. 3), of a layer's weight, whose last axes are one: A is drawn, B begins at 0."""
+    """W = W_0 + alpha / r B A (Eq. 3) for a layer's weight with its last axes flattened: A is random, B starts at 0."""
 
     def __init__(self, weight: Tensor, rank: int, alpha: float) -> None:
         super().__init__()
@@ -27,17 +27,17 @@ class LowRank(nn.Module):
 
 
 class LoRA(Method):
-    """LoRA (Hu et al., ICLR 2022, arXiv 2106.09685): low-rank changes of initial weights learn, and the head.
+    """LoRA (Hu et al., ICLR 2022, arXiv 2106.09685): only low-rank changes of initial weights and the head learn.
 
-    Cross-entropy on the labeled images alone. Every linear layer and convolution of the backbone is adapted; biases and
-    normalisation layers stay, but for a BatchNorm's running statistics, which follow the images.
+    It uses cross-entropy on the labeled images only. Every linear layer and convolution of the backbone is adapted.
+    Biases and normalisation layers are frozen, except for BatchNorm's running statistics, which follow the images.
     """
 
     class Config(MethodConfig):
-        """LoRA's options, with the values of its RoBERTa experiments."""
+        """LoRA's options; the defaults are those of its RoBERTa experiments."""
 
-        rank: int = Field(8, ge=1, description="r")
-        alpha: float = Field(8.0, gt=0, description="alpha, over r the scale of a change")
+        rank: int = Field(8, ge=1, description="rank of the changes, r")
+        alpha: float = Field(8.0, gt=0, description="alpha; the scale of the changes is alpha / r")
         view: Literal["weak", "strong"] = Field("weak", description="view of the labeled images")
 
     config: Config

@@ -10,22 +10,22 @@ from ferbench.contract.method import Method, MethodConfig
 
 
 class MeanTeacher(Method):
-    """Mean Teacher (Tarvainen and Valpola, NeurIPS 2017): the average of past nets says what the net should predict.
+    """Mean Teacher (Tarvainen and Valpola, NeurIPS 2017): the predictions of the average of past nets are the targets.
 
         J(theta) = E ||f(x, theta', eta') - f(x, theta, eta)||^2      (Eq. 1), eta the augmentation of a view
         theta'_t = alpha theta'_(t-1) + (1 - alpha) theta_t           (Eq. 2)
         L = H(y, f) + w(t) J, w(t) = w_max exp(-5 (1 - T)^2), T from 0 to 1 over the first 40,000 of 150,000 steps
 
-    J is over all images, and the mean over classes. Eq. 2 is the engine's teacher, whose alpha is the protocol's and
-    which is in evaluation mode. The authors' code has w_max = 100 M/N for a batch of which M/N is labeled and a
-    cross-entropy that is divided by the whole batch; with a batch for each side w_max is 100.
+    J is the mean over all images and classes. Eq. 2 is the engine's teacher, with the protocol's alpha, in evaluation
+    mode. In the authors' code w_max = 100 M/N for a batch with a labeled share M/N, and the cross-entropy is divided by
+    the size of the whole batch; here both sides have their own batches, so w_max is 100.
     """
 
     class Config(MethodConfig):
         """Mean Teacher's options."""
 
-        consistency_weight: float = Field(100.0, ge=0, description="w_max")
-        ramp: float = Field(40_000 / 150_000, gt=0, le=1, description="part of the run in which the weight rises")
+        consistency_weight: float = Field(100.0, ge=0, description="weight of J after its ramp, w_max")
+        ramp: float = Field(40_000 / 150_000, gt=0, le=1, description="share of the run in which the weight rises")
 
     config: Config
     views = Views(

@@ -20,27 +20,27 @@ FINETUNING = OptimizerSettings(
 
 
 class MetaPseudoLabels(Method):
-    """Meta Pseudo Labels (Pham et al., CVPR 2021, arXiv 2003.10580): a tutor learns from how its student does.
+    """Meta Pseudo Labels (Pham et al., CVPR 2021, arXiv 2003.10580): a tutor learns from the progress of its student.
 
-    The net is the student S, the network `tutor` the paper's teacher T. In each step: labels y ~ T(u) are drawn for
-    unlabeled images; S takes a step on CE(y, S(u)); T takes one on h CE(y, T(u)) beside its own loss, where h = the
-    student's labeled loss before its step less that after it, the first-order form of eta grad L(S') . grad CE(y, S)
-    (Eq. 12): labels that helped become likelier. T's own loss is UDA's: CE on labeled images, and soft cross-entropy of
-    a strong with the sharpened weak view where that is confident. S sees labels only in the end, when it is fine-tuned.
+    The net is the student S; the network `tutor` is the paper's teacher T. In each step, labels y ~ T(u) are drawn for
+    unlabeled images, S takes a step on CE(y, S(u)), and T takes one on h CE(y, T(u)) plus its own loss. h is the
+    student's labeled loss before its step minus that after it, the first-order form of eta grad L(S') . grad CE(y, S)
+    (Eq. 12): labels that helped become more likely. T's own loss is that of UDA: CE on labeled images, and soft CE of
+    strong views with confident, sharpened weak views. S is trained on labels only at the end, by fine-tuning.
     """
 
     class Config(MethodConfig):
-        """Meta Pseudo Labels' options, with the values of the authors' code for CIFAR-10."""
+        """Meta Pseudo Labels' options; the defaults are those of the authors' code for CIFAR-10."""
 
-        temperature: float = Field(0.7, gt=0, description="of the tutor's sharpened predictions")
-        threshold: float = Field(0.6, ge=0, le=1, description="of a sharpened prediction that trains the tutor")
-        unlabeled_weight: float = Field(8.0, ge=0, description="of the tutor's unlabeled loss, after its ramp")
-        ramp: float = Field(1 / 60, gt=0, le=1, description="part of the steps in which that weight rises from 0")
-        label_smoothing: float = Field(0.15, ge=0, lt=1, description="of the labels of both nets, but not in h")
-        finetuning: float = Field(0.008, gt=0, lt=1, description="part of the steps that fine-tune on labels (8,000)")
+        temperature: float = Field(0.7, gt=0, description="temperature of the tutor's sharpened predictions")
+        threshold: float = Field(0.6, ge=0, le=1, description="smallest sharpened confidence that trains the tutor")
+        unlabeled_weight: float = Field(8.0, ge=0, description="weight of the tutor's unlabeled loss after its ramp")
+        ramp: float = Field(1 / 60, gt=0, le=1, description="share of the steps in which that weight rises from 0")
+        label_smoothing: float = Field(0.15, ge=0, lt=1, description="label smoothing for both nets, but not in h")
+        finetuning: float = Field(0.008, gt=0, lt=1, description="share of the steps for fine-tuning on labels (8,000)")
 
     config: Config
-    runs_eagerly = "draws labels within the loss"
+    runs_eagerly = "draws labels in the loss"
     views = Views(labeled={"weak": weak()}, unlabeled={"weak": weak(), "strong": strong()})
 
     def setup(self, net: Network, info: MethodInfo) -> None:
@@ -59,10 +59,10 @@ class MetaPseudoLabels(Method):
         ]  # fmt: skip
 
     def step(self, batch: Batch, take_step: TakeStep) -> Losses:
-        # Labels are drawn from what the tutor says of the images that the student sees
+        # Labels are drawn from the tutor's predictions for the student's images
         tutor = take_step.forward(lambda: self._tutor(batch))
         labels = self._drawn(tutor[2])
-        # The student's step, and how its loss on labeled images changed
+        # The student's step, and the change of its loss on labeled images
         before = take_step.forward(lambda: self._labeled_loss(batch))
         student = take_step(lambda: self._student_loss(batch, labels))
         feedback = self.mean(before - take_step.forward(lambda: self._labeled_loss(batch)))
@@ -72,36 +72,36 @@ class MetaPseudoLabels(Method):
         return Losses(student.total, pseudo_label=student.pseudo_label, mask=student.mask, **terms)
 
     def loss(self, batch: Batch) -> Losses:
-        """The student's loss alone, on labels that are drawn for it."""
+        """Return only the student's loss, with newly drawn labels."""
         return self._student_loss(batch, self._drawn(self._tutor(batch)[2]))
 
     def finetuning_loss(self, batch: Batch) -> Losses:
-        """Cross-entropy on labeled images."""
+        """Return the cross-entropy on labeled images."""
         supervised = F.cross_entropy(self.forward_images(batch.labeled.images["weak"]).logits, batch.labels)
         return Losses(supervised, supervised=supervised)
 
     def _tutor(self, batch: Batch) -> Sequence[Tensor]:
-        """The tutor's logits of labeled, weak and strong views, from one forward."""
+        """Return the tutor's logits for labeled, weak and strong views, from one forward."""
         assert batch.unlabeled is not None
         images = [batch.labeled.images["weak"], *(batch.unlabeled.images[view] for view in ("weak", "strong"))]
         logits: Tensor = self.networks["tutor"](torch.cat(images)).logits
         return logits.split([len(each) for each in images])
 
     def _drawn(self, logits: Tensor) -> Tensor:
-        """A class of each row (B,), with the probabilities of its softmax: the largest with Gumbel's noise."""
+        """Draw a class for each row, (B,), from its softmax: the largest logit after adding Gumbel noise."""
         noise = -(-self.uniform(logits, logits.shape[1]).log()).log()
         return (logits.detach() + noise).argmax(-1)
 
     def _student_loss(self, batch: Batch, labels: Tensor) -> Losses:
         assert batch.unlabeled is not None
-        # Labeled images are there for BatchNorm alone, as in the authors' code: it should know them, too
+        # Labeled images are included only for BatchNorm's statistics, as in the authors' code
         images = torch.cat([batch.unlabeled.images["strong"], batch.labeled.images["weak"]])
         logits = self.forward_images(images).logits[: len(labels)]
         total = F.cross_entropy(logits, labels, label_smoothing=self.config.label_smoothing)
         return Losses(total, pseudo_label=labels, mask=torch.ones_like(logits[:, 0]))
 
     def _labeled_loss(self, batch: Batch) -> Tensor:
-        """The student's cross-entropy on labeled images, in the same batch before and after its step."""
+        """Return the student's cross-entropy on labeled images; called before and after its step on the same batch."""
         with torch.no_grad(), self.probing():
             return F.cross_entropy(self.forward_images(batch.labeled.images["weak"]).logits, batch.labels)
 
@@ -113,7 +113,7 @@ class MetaPseudoLabels(Method):
         mask = (target.max(-1).values >= c.threshold).float()
         consistency = (F.cross_entropy(strong_view, target, reduction="none") * mask).mean()
         weight = c.unlabeled_weight * linear_ramp(batch.progress, c.ramp)
-        # The student's feedback, for the very labels that it was given
+        # The student's feedback, for exactly the labels that it was given
         meta = feedback * F.cross_entropy(strong_view, labels)
         total = supervised + weight * consistency + meta
         return Losses(total, supervised=supervised.detach(), unlabeled=consistency.detach())

@@ -17,20 +17,20 @@ class MixMatch(Method):
         L_X = 1/|X'| sum H(p, p(y | x)), L_U = 1/(C |U'|) sum ||q - p(y | u)||^2                     (Eqs. 3 and 4)
         L = L_X + lambda_U L_U                                                                       (Eq. 5)
 
-    lambda_U rises linearly over the first 16,000 of 2^20 steps. Guesses leave BatchNorm's running statistics alone, as
-    in the authors' code; X' and U' go through the net together, for which their code interleaves its batches.
+    lambda_U rises linearly over the first 16,000 of 2^20 steps. As in the authors' code, guesses do not change
+    BatchNorm's running statistics. X' and U' are forwarded together; the authors' code interleaves its batches instead.
     """
 
     class Config(MethodConfig):
         """MixMatch's options."""
 
-        temperature: float = Field(0.5, gt=0, description="T of the sharpening")
-        alpha: float = Field(0.75, gt=0, description="of the Beta distribution of shares")
+        temperature: float = Field(0.5, gt=0, description="temperature of the sharpening, T")
+        alpha: float = Field(0.75, gt=0, description="parameter of the Beta distribution of shares")
         unlabeled_weight: float = Field(75.0, ge=0, description="lambda_U after its ramp (75 for CIFAR-10)")
-        ramp: float = Field(16_000 / 2**20, gt=0, le=1, description="part of the run in which lambda_U rises")
+        ramp: float = Field(16_000 / 2**20, gt=0, le=1, description="share of the run in which lambda_U rises")
 
     config: Config
-    runs_eagerly = "draws random numbers within the loss"
+    runs_eagerly = "draws random numbers in the loss"
     views = Views(labeled={"weak": weak()}, unlabeled={"first": weak(), "second": weak()})
 
     def loss(self, batch: Batch) -> Losses:
@@ -39,7 +39,7 @@ class MixMatch(Method):
         # Guessed labels (Eqs. 6 and 7)
         with torch.no_grad(), self.probing():
             q = sharpen(torch.stack([self.net(images).probabilities for images in guessed]).mean(0), c.temperature)
-        # All images are mixed with partners among all (Algorithm 1, lines 10 to 14)
+        # Every image is mixed with a partner among all images (Algorithm 1, lines 10 to 14)
         images = torch.cat([batch.labeled.images["weak"], *guessed])
         targets = torch.cat([one_hot(batch.labels, self.info.n_classes), *[q] * len(guessed)])
         mixed, target = mixup(self, images, targets, c.alpha)

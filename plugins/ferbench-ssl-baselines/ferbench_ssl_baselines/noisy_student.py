@@ -16,25 +16,25 @@ from ferbench.contract.stage import Stage, StageContext
 
 
 class NoisyStudent(Method):
-    """Noisy Student (Xie et al., CVPR 2020, arXiv 1911.04252, Algorithm 1): students have noise, their teachers none.
+    """Noisy Student (Xie et al., CVPR 2020, arXiv 1911.04252, Algorithm 1): noisy students, teachers without noise.
 
-    1. A teacher learns the labeled images. 2. Without noise it gives soft pseudo-labels of the pool. 3. A new student
-    learns both, with noise: strong views, dropout. 4. It is the next teacher. Of the pool as many images of each class
-    take part, the surest or, with copies, all that reach the threshold.
+    1. A teacher learns the labeled images. 2. Without noise it predicts soft pseudo-labels for the pool. 3. A new
+    student learns both, with noise: strong views, dropout. 4. It becomes the next teacher. Each class has equally many
+    pool images: the most confident ones or, if too few reach the threshold, copies of these.
     """
 
     class Config(MethodConfig):
         """Noisy Student's options."""
 
-        iterations: int = Field(3, ge=1, description="students, one after another; they share the steps with a teacher")
-        threshold: float = Field(0.3, ge=0, le=1, description="confidence from which an image takes part")
-        dropout: float = Field(0.5, ge=0, lt=1, description="on the features, before the last layer")
+        iterations: int = Field(3, ge=1, description="number of students; they share the steps with a teacher")
+        threshold: float = Field(0.3, ge=0, le=1, description="smallest confidence of an image that takes part")
+        dropout: float = Field(0.5, ge=0, lt=1, description="dropout on the features, before the last layer")
 
     config: Config
     requires = frozenset({"pool_index"})
     views = Views(labeled={"strong": strong()}, unlabeled={"strong": strong()})
-    pseudo_label: Tensor  # (N, C) float32, rows of sum 1
-    copies: Tensor  # (N,) float32, how often an image is in the balanced set
+    pseudo_label: Tensor  # (N, C) float32, rows sum to 1
+    copies: Tensor  # (N,) float32, number of copies of an image in the balanced set
 
     def make_head(self, feature_size: int, n_classes: int) -> Head:
         return LinearHead(feature_size, n_classes, self.config.dropout)
@@ -49,7 +49,7 @@ class NoisyStudent(Method):
         return [teacher, *(Stage(name, self.loss, self.views, fresh=True) for name in students)]
 
     def start_stage(self, stage: Stage, context: StageContext) -> None:
-        """Step 2, by the EMA of the stage before, on images as they are stored."""
+        """Step 2, with the EMA of the previous stage, on images without augmentation."""
         if stage.name != "teacher":
             for part in context.predict("unlabeled"):
                 self.pseudo_label[part.index] = part.logits.softmax(-1)
@@ -60,7 +60,7 @@ class NoisyStudent(Method):
         return Losses(F.cross_entropy(self.forward_images(batch.labeled.images["strong"]).logits, batch.labels))
 
     def loss(self, batch: Batch) -> Losses:
-        """Step 3: the means of labeled images and of the balanced set, for which the unlabeled batch stands."""
+        """Step 3: mean loss of labeled images, plus that of the balanced set, estimated on the unlabeled batch."""
         assert batch.unlabeled is not None
         labeled, unlabeled = self.forward_views(batch)
         supervised = F.cross_entropy(labeled.strong.logits, batch.labels)
@@ -72,7 +72,7 @@ class NoisyStudent(Method):
 
 
 def balanced_copies(prediction: Tensor, threshold: float) -> Tensor:
-    """How often each image (N,) is in a set with equally many of each class: what those above the threshold average."""
+    """Return the copies of each image, (N,), in a set with equally many per class: the mean number above threshold."""
     confidence, label = prediction.max(-1)
     counts = torch.bincount(label[confidence >= threshold], minlength=prediction.shape[1])
     each = counts.sum() / (counts > 0).sum().clamp_min(1)

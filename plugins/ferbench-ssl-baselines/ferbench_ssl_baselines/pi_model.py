@@ -10,22 +10,22 @@ from ferbench.contract.method import Method, MethodConfig
 
 
 class PiModel(Method):
-    """The Pi-Model (Laine and Aila, ICLR 2017, Algorithm 1): two views of an image have one prediction.
+    """The Pi-Model (Laine and Aila, ICLR 2017, Algorithm 1): two views of an image should have the same prediction.
 
-        z_i = f(g(x_i)), z~_i = f(g(x_i)), each with an augmentation g and a dropout of its own
+        z_i = f(g(x_i)), z~_i = f(g(x_i)), each with its own augmentation g and dropout
         L = -(1/|B|) sum over labeled of log z_i[y_i] + w(t) (1/(C |B|)) sum over B of ||z_i - z~_i||^2
         w(t) = w_max (M/N) exp(-5 (1 - T)^2), T rising from 0 to 1 over the first 80 of 300 epochs
 
-    B is drawn from all N images, of which M are labeled, so that its first term is M/N times the mean over labeled
-    images. Here each side has a batch of its own: both terms are divided by M/N, and w_max is the weight. The gradient
-    flows through both predictions.
+    B is drawn from all N images, of which M are labeled, so the first term is M/N times the mean over labeled images.
+    Here labeled and unlabeled images have separate batches: both terms are divided by M/N, and the weight is w_max. The
+    gradient flows through both predictions.
     """
 
     class Config(MethodConfig):
         """The Pi-Model's options."""
 
-        consistency_weight: float = Field(100.0, ge=0, description="w_max")
-        ramp: float = Field(80 / 300, gt=0, le=1, description="part of the run in which the weight rises")
+        consistency_weight: float = Field(100.0, ge=0, description="weight of the difference after its ramp, w_max")
+        ramp: float = Field(80 / 300, gt=0, le=1, description="share of the run in which the weight rises")
 
     config: Config
     views = Views(labeled={"first": weak(), "second": weak()}, unlabeled={"first": weak(), "second": weak()})

@@ -11,7 +11,7 @@ from ferbench.contract.method import Method, MethodConfig
 
 
 class PseudoLabel(Method):
-    """Pseudo-Label (Lee, ICML workshops 2013): the class that the net predicts for an image is taken for its label.
+    """Pseudo-Label (Lee, ICML workshops 2013): the net's prediction for an image serves as its label.
 
         y'(x) = argmax_c f_c(x)                                                         (Eq. 14)
         L = mean over labeled of H(y, f(x)) + alpha(t) mean over unlabeled of H(y', f(x))   (Eq. 15)
@@ -24,10 +24,10 @@ class PseudoLabel(Method):
     class Config(MethodConfig):
         """Pseudo-Label's options."""
 
-        unlabeled_weight: float = Field(3.0, ge=0, description="alpha_f, the weight of pseudo-labels in the end")
-        ramp_begin: float = Field(0.1, ge=0, le=1, description="T1, part of the run; 100 epochs in the paper")
-        ramp_end: float = Field(0.6, ge=0, le=1, description="T2, part of the run; 600 epochs in the paper")
-        threshold: float = Field(0.0, ge=0, le=1, description="least confidence of a pseudo-label; none in the paper")
+        unlabeled_weight: float = Field(3.0, ge=0, description="final weight of pseudo-labels, alpha_f")
+        ramp_begin: float = Field(0.1, ge=0, le=1, description="start of the ramp, T1, as a share of the run")
+        ramp_end: float = Field(0.6, ge=0, le=1, description="end of the ramp, T2, as a share of the run")
+        threshold: float = Field(0.0, ge=0, le=1, description="smallest confidence of a pseudo-label; 0 in the paper")
 
     config: Config
     variants: ClassVar = {
@@ -43,7 +43,7 @@ class PseudoLabel(Method):
         # Pseudo-labels (Eq. 14)
         confidence, pseudo_label = unlabeled.weak.probabilities.detach().max(-1)
         mask = (confidence >= c.threshold).float()
-        # They train the prediction that they are made from (Eq. 15), more and more (Eq. 16)
+        # They train the predictions from which they come (Eq. 15), with rising weight (Eq. 16)
         pseudo = (F.cross_entropy(unlabeled.weak.logits, pseudo_label, reduction="none") * mask).mean()
         alpha = c.unlabeled_weight * linear_ramp(batch.progress, c.ramp_end, c.ramp_begin)
         total = supervised + alpha * pseudo

@@ -12,30 +12,30 @@ from ferbench.contract.method import Method, MethodConfig
 
 
 class ReMixMatch(Method):
-    """ReMixMatch (Berthelot et al., ICLR 2020, Algorithm 1), with RandAugment in place of CTAugment.
+    """ReMixMatch (Berthelot et al., ICLR 2020, Algorithm 1), with RandAugment instead of CTAugment.
 
         q = Sharpen(Normalize(p(y | weak u) p(y) / p~(y)), T), p~ the mean prediction of 128 batches   (Section 3.1)
         X', U' = MixUp of {strong x} and {weak u, K strong u}, q the target of all views of u          (Section 3.2)
         L = mean over X' of H(p, f) + lambda_U mean over U' of H(q, f)
             + lambda_U1 mean of H(q, f(u_1)) + lambda_r mean of H(r, rotation(u_1 turned by r))        (Eq. 3)
 
-    u_1 is the first strong view, unmixed; r is 0 to 3 quarters, drawn for each image. lambda_U and lambda_U1 rise over
-    2^20 of 2^26 images. As in the authors' code only mixed images move BatchNorm's statistics.
+    u_1 is the first strong view, unmixed; r is 0 to 3 quarter turns, drawn for each image. lambda_U and lambda_U1 rise
+    over 2^20 of 2^26 images. As in the authors' code, only mixed images change BatchNorm's statistics.
     """
 
     class Config(MethodConfig):
         """ReMixMatch's options."""
 
-        temperature: float = Field(0.5, gt=0, description="T of the sharpening")
-        alpha: float = Field(0.75, gt=0, description="of the Beta distribution of shares")
-        strong_views: int = Field(8, ge=1, description="K, strong views of an unlabeled image")
-        unlabeled_weight: float = Field(1.5, ge=0, description="lambda_U, of mixed unlabeled images")
-        first_weight: float = Field(0.5, ge=0, description="lambda_U1, of the first strong view, unmixed")
-        rotation_weight: float = Field(0.5, ge=0, description="lambda_r, of the rotation")
-        ramp: float = Field(1 / 64, gt=0, le=1, description="part of the run in which lambda_U and lambda_U1 rise")
+        temperature: float = Field(0.5, gt=0, description="temperature of the sharpening, T")
+        alpha: float = Field(0.75, gt=0, description="parameter of the Beta distribution of shares")
+        strong_views: int = Field(8, ge=1, description="number of strong views of an unlabeled image, K")
+        unlabeled_weight: float = Field(1.5, ge=0, description="weight of mixed unlabeled images, lambda_U")
+        first_weight: float = Field(0.5, ge=0, description="weight of the first strong view, unmixed, lambda_U1")
+        rotation_weight: float = Field(0.5, ge=0, description="weight of the rotation loss, lambda_r")
+        ramp: float = Field(1 / 64, gt=0, le=1, description="share of the run in which lambda_U and lambda_U1 rise")
 
     config: Config
-    runs_eagerly = "draws random numbers within the loss"
+    runs_eagerly = "draws random numbers in the loss"
     prior: Tensor  # (C,) float32, the proportions of the labels
 
     def __init__(self, config: Config) -> None:
@@ -55,7 +55,7 @@ class ReMixMatch(Method):
         with torch.no_grad(), self.probing():
             p = self.net(u["weak"]).probabilities
         q = sharpen(aligned(p, self.prior, self.recent(self.mean(p.mean(0)))), c.temperature)
-        # X', U': every image is mixed with a partner among all
+        # X', U': every image is mixed with a partner among all images
         targets = torch.cat([one_hot(batch.labels, self.info.n_classes), *[q] * len(u)])
         mixed, target = mixup(self, torch.cat([x, *u.values()]), targets, c.alpha)
         logits, (turned, turns) = self.forward_images(mixed).logits, self._turned(u["strong1"])
@@ -74,7 +74,7 @@ class ReMixMatch(Method):
         return Losses(total, pseudo_label=q.argmax(-1), mask=torch.ones_like(q[:, 0]), **terms)
 
     def _turned(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """Images (B, 3, S, S), each turned by a number of quarters that is drawn for it, and the numbers (B,) int64."""
+        """Turn each image (B, 3, S, S) by a random number of quarters; return images and numbers (B,) int64."""
         turns = (4 * self.uniform(images)).long().clamp_max(3)
         each = torch.stack([images.rot90(k, (2, 3)) for k in range(4)])
         return each[turns, torch.arange(len(images), device=images.device)], turns

@@ -12,27 +12,27 @@ from ferbench.contract.method import Method, MethodConfig
 
 
 class SimMatch(Method):
-    """SimMatch (Zheng et al., CVPR 2022, arXiv 2203.06915): views agree in their class and in whom they are like.
+    """SimMatch (Zheng et al., CVPR 2022, arXiv 2203.06915): views agree in class and in similarity to labeled images.
 
     A memory has an embedding z_i and the label l_i of every labeled image. p is the aligned prediction of a weak view,
-    q_i = softmax_i(z z_i / t) its likeness to them. Each is mended by the other: unfolded, q^_i ~ q_i p(l_i), with sum
-    1; aggregated, p^ = alpha p + (1 - alpha) sum over i of class c of q_i. L_u is the cross-entropy of a strong view
-    with p^ where max p^ >= tau, L_in that of its likeness with q^, and L = L_s + lambda_u L_u + lambda_in L_in. A
-    labeled image that is seen again moves its embedding: z_i = normalize(m z_i + (1 - m) z), the temporal ensemble
-    that the paper takes for few labels. The memory is used once it has all labeled images.
+    and q_i = softmax_i(z z_i / t) its similarity to them. Each corrects the other: q^_i ~ q_i p(l_i), with sum 1
+    (unfolding), and p^ = alpha p + (1 - alpha) sum over i of class c of q_i (aggregation). L_u is the cross-entropy of
+    strong views with p^ if max p^ >= tau, L_in that of their similarities with q^. L = L_s + lambda_u L_u + lambda_in
+    L_in. Labeled batches update their embeddings, z_i = normalize(m z_i + (1 - m) z): the temporal ensemble that the
+    paper uses for few labels. The memory is used as soon as it has all labeled images.
     """
 
     class Config(MethodConfig):
-        """SimMatch's options, with the values of its CIFAR experiments."""
+        """SimMatch's options; the defaults are those of its CIFAR experiments."""
 
-        smoothing: float = Field(0.9, ge=0, le=1, description="alpha, what an image's own prediction counts")
-        temperature: float = Field(0.1, gt=0, description="t")
-        threshold: float = Field(0.95, ge=0, le=1, description="tau, least confidence of a pseudo-label that trains")
-        momentum: float = Field(0.7, ge=0, lt=1, description="m of the embeddings in the memory")
-        embedding: int = Field(128, ge=1, description="numbers of an embedding")
-        align_batches: int = Field(32, ge=1, description="batches whose mean prediction is divided by")
-        unlabeled_weight: float = Field(1.0, ge=0, description="lambda_u")
-        instance_weight: float = Field(1.0, ge=0, description="lambda_in")
+        smoothing: float = Field(0.9, ge=0, le=1, description="weight of an image's own prediction, alpha")
+        temperature: float = Field(0.1, gt=0, description="temperature of the similarities, t")
+        threshold: float = Field(0.95, ge=0, le=1, description="smallest confidence of a pseudo-label that trains, tau")
+        momentum: float = Field(0.7, ge=0, lt=1, description="momentum of the embeddings in the memory, m")
+        embedding: int = Field(128, ge=1, description="size of an embedding")
+        align_batches: int = Field(32, ge=1, description="number of batches in the mean prediction for alignment")
+        unlabeled_weight: float = Field(1.0, ge=0, description="weight of the unlabeled loss, lambda_u")
+        instance_weight: float = Field(1.0, ge=0, description="weight of the similarity loss, lambda_in")
 
     config: Config
     views = Views(labeled={"weak": weak()}, unlabeled={"weak": weak(gradient=False), "strong": strong()})
@@ -51,7 +51,7 @@ class SimMatch(Method):
         labeled, unlabeled = self.forward_views(batch)
         # Cross-entropy on labeled images
         supervised = F.cross_entropy(labeled.weak.logits, batch.labels)
-        # Whom weak and strong views are like; both levels of the weak view's pseudo-label mend each other
+        # Similarities of weak and strong views; both levels of the weak view's pseudo-label correct each other
         memory, is_full = self.embeddings.clone(), self.labels.any(-1).all()
         likeness = similarity(project(unlabeled.strong.features), memory, c.temperature)
         with torch.no_grad():
@@ -62,7 +62,7 @@ class SimMatch(Method):
             instances = unfolded / unfolded.sum(-1, keepdim=True).clamp_min(1e-12)
             aggregated = c.smoothing * own + (1 - c.smoothing) * weak_likeness @ self.labels
             target = torch.where(is_full, aggregated, own)
-        # Strong views: cross-entropy with the semantic pseudo-label where it is confident, and with the instances
+        # Strong views: cross-entropy with confident semantic pseudo-labels, and with the instances
         confidence, pseudo_label = target.max(-1)
         mask = (confidence >= c.threshold).float()
         consistency = (F.cross_entropy(unlabeled.strong.logits, target, reduction="none") * mask).mean()
@@ -75,7 +75,7 @@ class SimMatch(Method):
 
     @torch.no_grad()
     def _remember(self, embedded: Tensor, batch: Batch) -> None:
-        """Move the embeddings of the labeled images of all processes."""
+        """Update the embeddings of the labeled images of all processes."""
         index, embedded = self.gather(batch.labeled.index), self.gather(embedded.detach())
         moved = self.config.momentum * self.embeddings[index] + (1 - self.config.momentum) * embedded
         self.embeddings[index] = F.normalize(moved)

@@ -12,20 +12,20 @@ from ferbench.contract.method import Method, MethodConfig
 
 
 class SoftMatch(Method):
-    """SoftMatch (Chen et al., ICLR 2023, arXiv 2301.10921): every pseudo-label counts, the surer the more.
+    """SoftMatch (Chen et al., ICLR 2023, arXiv 2301.10921): every pseudo-label counts, with a weight by its confidence.
 
-    The weight of a confidence is a Gaussian truncated at its mean: exp(-(p - mu)^2 / (2 sigma^2)) below mu, 1 from
-    there on. mu and sigma^2 are EMAs of mean and unbiased variance of each batch's confidence, from 1 / C and 1;
-    sigma^2 is divided by n^2. Uniform alignment, UA(p) = normalize(p (1 / C) / EMA of the mean p), changes the
-    confidence that is weighted, but neither pseudo-labels nor mu and sigma. L = L_s + lambda_u L_u.
+    The weight is a Gaussian of the confidence, truncated at its mean: exp(-(p - mu)^2 / (2 sigma^2)) below mu, else 1.
+    mu and sigma^2 are EMAs of mean and unbiased variance of each batch's confidence, starting at 1 / C and 1; sigma^2
+    is divided by n^2. Uniform alignment, UA(p) = normalize(p (1 / C) / EMA of the mean p), is applied to the confidence
+    before weighting, but not to the pseudo-labels or to mu and sigma. L = L_s + lambda_u L_u.
     """
 
     class Config(MethodConfig):
         """SoftMatch's options."""
 
-        momentum: float = Field(0.999, ge=0, lt=1, description="m of all EMAs, per step")
-        width: float = Field(2.0, gt=0, description="n, the standard deviations that sigma stands for")
-        unlabeled_weight: float = Field(1.0, ge=0, description="lambda_u")
+        momentum: float = Field(0.999, ge=0, lt=1, description="momentum of all EMAs, m, per step")
+        width: float = Field(2.0, gt=0, description="divisor of the standard deviation, n")
+        unlabeled_weight: float = Field(1.0, ge=0, description="weight of the unlabeled loss, lambda_u")
 
     config: Config
     views = Views(labeled={"weak": weak()}, unlabeled={"weak": weak(gradient=False), "strong": strong()})
@@ -41,7 +41,7 @@ class SoftMatch(Method):
     def loss(self, batch: Batch) -> Losses:
         labeled, unlabeled = self.forward_views(batch)
         supervised = F.cross_entropy(labeled.weak.logits, batch.labels)
-        # The three means, with this step's weak views
+        # Update the three means with this step's weak views
         prediction = unlabeled.weak.probabilities
         confidence, pseudo_label = prediction.max(-1)
         self._observe(self.gather(confidence), self.gather(prediction))

@@ -11,7 +11,7 @@ from ferbench.blocks import full_precision
 from ferbench.contract.batch import Batch, Losses, Views, weak
 from ferbench.contract.method import Method, MethodConfig
 
-PAPER_SIDE = 32  # pixels of the paper's images
+PAPER_SIDE = 32  # side of the paper's images in pixels
 
 
 class Vat(Method):
@@ -23,21 +23,21 @@ class Vat(Method):
         L = H(y, p(x)) + alpha mean over all images of LDS                                           (Eqs. 7 and 8)
         `entropy` adds the mean over all images of H(p(y | x), p(y | x))                             (Eq. 21)
 
-    Norms are those of 32-pixel images: at S pixels they are S / 32 times as large, the same per pixel. xi is 1e-6 in
-    the paper, which is lost when it is added to pixels in single precision: g is then rounding error, see the README.
-    Only the first term moves BatchNorm's running statistics, as in the authors' code.
+    Norms are for images of 32 px; at S px they are S / 32 times as large, so that they are equal per pixel. In the
+    paper xi is 1e-6; added to pixels in single precision it is lost, and g is only rounding error (see the README).
+    Only the first term changes BatchNorm's running statistics, as in the authors' code.
     """
 
     class Config(MethodConfig):
         """VAT's options."""
 
-        epsilon: float = Field(8.0, gt=0, description="norm of the perturbation of a 32-pixel image, normalised")
+        epsilon: float = Field(8.0, gt=0, description="norm of the perturbation of a normalised image of 32 px")
         xi: float = Field(0.01, gt=0, description="norm of the step at which the gradient is taken")
-        smoothness_weight: float = Field(1.0, ge=0, description="alpha")
+        smoothness_weight: float = Field(1.0, ge=0, description="weight of the smoothness, alpha")
         entropy_weight: float = Field(0.0, ge=0, description="weight of the entropy of predictions")
 
     config: Config
-    runs_eagerly = "takes a gradient, and draws random numbers, within the loss"
+    runs_eagerly = "takes a gradient and draws random numbers in the loss"
     variants: ClassVar = {"described": {}, "entropy": {"entropy_weight": 1.0}}
     views = Views(labeled={"weak": weak()}, unlabeled={"weak": weak()})
 
@@ -47,7 +47,7 @@ class Vat(Method):
         supervised = F.cross_entropy(self.forward_images(labeled).logits, batch.labels)
         images = torch.cat([labeled, batch.unlabeled.images["weak"]])
         with self.probing():
-            with full_precision(images.device):  # xi d is lost in bf16, and so is what it changes
+            with full_precision(images.device):  # xi d and its effect would be lost in bf16
                 clean = self.forward_images(images).logits
                 r = self._perturbation(images, clean.detach())
             smoothness = self._divergence(clean.detach(), images + r)
@@ -56,19 +56,19 @@ class Vat(Method):
         return Losses(total, supervised=supervised, smoothness=smoothness, entropy=entropy)
 
     def _perturbation(self, images: Tensor, clean: Tensor) -> Tensor:
-        """The perturbation of each image (B, 3, S, S): one power iteration (Eqs. 10 to 14)."""
+        """Return the perturbation of each image (B, 3, S, S), by one power iteration (Eqs. 10 to 14)."""
         scale = images.shape[-1] / PAPER_SIDE
         d = (self.config.xi * scale * unit(self.normal(images, *images.shape[1:]))).requires_grad_()
         (g,) = torch.autograd.grad(self._divergence(clean, images + d), d)
         return self.config.epsilon * scale * unit(g)
 
     def _divergence(self, clean: Tensor, images: Tensor) -> Tensor:
-        """The mean of D(p(y | x), p(y | images)) (Eq. 5); `clean` are the logits of x."""
+        """Return the mean of D(p(y | x), p(y | images)) (Eq. 5); `clean` are the logits for x."""
         perturbed = self.forward_images(images).logits.log_softmax(-1)
         return F.kl_div(perturbed, clean.log_softmax(-1), reduction="batchmean", log_target=True)
 
 
 def unit(vectors: Tensor) -> Tensor:
-    """Each image's vector, of length 1; scaled first, since squares of small gradients are 0."""
+    """Return each image's vector with length 1; scaled first, because squares of small gradients underflow to 0."""
     largest = vectors.abs().amax((1, 2, 3), keepdim=True)
     return F.normalize((vectors / largest.clamp_min(1e-30)).flatten(1)).view_as(vectors)

@@ -66,7 +66,7 @@ def test_a_method_that_knows_each_image_of_the_pool_is_refused_on_a_stream(tmp_p
     arguments = ("--dataset", str(patterns), "--unlabeled", crowd, "--protocol", "external-v1", "--ratio", "0.1")
     done = call("run", "--method", "flexmatch", *arguments, "--dry-run", *SHORT)
     assert done.code == 2
-    assert "method 'flexmatch' keeps something for every image of the pool, and 'crowd' is a stream" in done.err
+    assert "method 'flexmatch'" in done.err and "'crowd' is a stream" in done.err
 
 
 @pytest.mark.slow

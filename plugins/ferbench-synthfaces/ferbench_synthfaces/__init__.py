@@ -1,3 +1,3 @@
 """SynthFaces: rendered faces with known expression labels, as a ferbench plugin."""
 
-__version__ = "1.0.0"
+__version__ = "0.1.0"

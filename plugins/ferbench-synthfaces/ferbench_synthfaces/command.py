@@ -28,17 +28,23 @@ def synthfaces() -> None:
     type=click.IntRange(min=0),
     default=0,
     show_default=True,
-    help="Unlabeled faces of other people, ten of each.",
+    help="Unlabeled faces of other people, ten faces per person.",
 )
 @click.option("--size", type=click.IntRange(32, 512), default=64, show_default=True, help="Pixels per side.")
-@click.option("--seed", type=click.IntRange(min=0), default=1, show_default=True, help="Another seed, other faces.")
+@click.option(
+    "--seed",
+    type=click.IntRange(min=0),
+    default=1,
+    show_default=True,
+    help="Random seed; another seed gives other faces.",
+)
 @click.option(
     "--difficulty",
     "level",
     type=click.Choice(list(LEVELS)),
     default="standard",
     show_default=True,
-    help="How far pose, light and expression vary.",
+    help="How much pose, light and expression vary.",
 )
 @click.option("--workers", type=click.IntRange(min=1), help="Processes.  [default: one per core]")
 @click.option("--name", help="Name of the dataset in records.  [default: the name of the folder]")
@@ -55,9 +61,9 @@ def render(
     name: str | None,
     out: Path,
 ) -> None:
-    """Render a set of your own; name its folder as --dataset afterwards.
+    """Render your own dataset; use it with --dataset FOLDER.
 
-    The same options give the same faces. An interrupted render continues when the command is repeated.
+    The same options give the same faces. Repeat the command to continue an interrupted render.
     """
     with needs_render():
         from ferbench_synthfaces.render.plan import SetPlan
@@ -71,12 +77,12 @@ def render(
         with report_progress(plan.splits) as progress:
             render_set(plan, out, workers or len(os.sched_getaffinity(0)), progress)
     except KeyboardInterrupt:
-        raise InterruptedRun(f"{out}: interrupted; repeat the command to go on from here") from None
+        raise InterruptedRun(f"{out}: interrupted; repeat the command to continue") from None
     click.echo(f"{out}: {', '.join(f'{count} {split}' for split, count in plan.splits.items())}")
 
 
 def _set_name(name: str | None, out: Path) -> str:
-    """The given name, which must be well-formed, or one made of the folder's."""
+    """The given name, or one derived from the folder; raises UsageError if the given name is malformed."""
     if name is None:
         return "-".join(re.findall(r"[a-z0-9]+", out.resolve().name.lower())) or "synthfaces-render"
     if not re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", name):

@@ -1,4 +1,4 @@
-"""The datasets whose images ship inside this package."""
+"""The datasets in this package."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from ferbench_synthfaces.needs_render import needs_render
 
 
 def packaged(name: str) -> Path:
-    """Folder of a packaged set."""
+    """Folder of a packaged dataset."""
     return Path(str(files("ferbench_synthfaces") / "data" / name))
 
 
 class SynthFaces(ParquetDataset):
-    """8,250 training and 3,100 test faces in RAF-DB's class imbalance."""
+    """8,250 training and 3,100 test faces with RAF-DB's class imbalance."""
 
     needs_root: ClassVar[bool] = False
 
@@ -29,14 +29,14 @@ class SynthFaces(ParquetDataset):
         super().__init__(packaged("synthfaces"))
 
     def redrawn_test(self, seed: int) -> Iterator[Sample]:
-        """The test split as another seed gives it: other faces, as many of each class."""
+        """A test split rendered with another seed: other faces, the same number of each class."""
         with needs_render():
             from ferbench_synthfaces.render.redraw import redrawn
         return redrawn(json.loads((self.folder / DESCRIPTION).read_text("utf-8")), seed)
 
 
 class SynthFacesFR(ParquetDataset):
-    """8,000 unlabeled faces of other people, like a face-recognition set."""
+    """8,000 unlabeled faces of other people, like a face-recognition dataset."""
 
     needs_root: ClassVar[bool] = False
 

@@ -1,4 +1,4 @@
-"""What to say where the extra `render` is not installed."""
+"""The error if the extra `render` is not installed."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ INSTALL_RENDER = "pip install -e 'plugins/ferbench-synthfaces[render]'"
 
 @contextmanager
 def needs_render() -> Iterator[None]:
-    """Around imports of the renderer: raises PluginError with the command where one of its packages is missing."""
+    """Wrap imports of the renderer: raises PluginError with the install command if one of its packages is missing."""
     try:
         yield
     except ModuleNotFoundError as error:

@@ -1,4 +1,4 @@
-"""What SynthFaces adds to ferbench: two datasets, initial weights and a command."""
+"""Registers two datasets, initial weights and a command with ferbench."""
 
 from collections.abc import Callable
 
@@ -7,7 +7,7 @@ from ferbench.hookspecs import hookimpl
 
 @hookimpl
 def ferbench_register_datasets(register: Callable[..., None]) -> None:
-    """The packaged sets."""
+    """The packaged datasets."""
     register(
         "synthfaces",
         "ferbench_synthfaces.dataset:SynthFaces",

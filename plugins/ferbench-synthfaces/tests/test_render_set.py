@@ -74,7 +74,7 @@ def test_an_interrupted_render_continues(
     render = module.render_shard
     monkeypatch.setattr(module, "render_shard", lambda shard: rendered.append(shard.path.name) or render(shard))
 
-    with pytest.raises(UsageError, match="other settings"):
+    with pytest.raises(UsageError, match="other options"):
         render_set(replace(tiny_plan, seed=9), out, 1, no_progress)
     assert finished.stat().st_mtime_ns == written
 

@@ -1,4 +1,4 @@
-"""Report whether this machine renders the reference pixels; `--write` makes the reference anew.
+"""Report whether this machine renders the reference pixels; `--write` replaces the reference.
 
 python tools/check_reproducibility.py
 """

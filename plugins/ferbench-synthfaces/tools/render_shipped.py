@@ -1,8 +1,8 @@
-"""Render what ships inside the package: both sets, and the face sheet of the data card.
+"""Render the shipped files: both datasets, and the face sheet of the data card.
 
     python tools/render_shipped.py [--workers 2]
 
-The seed is used for nothing else: development sets have others.
+The seed is used for nothing else: development datasets have other seeds.
 """
 
 from __future__ import annotations

@@ -114,12 +114,12 @@ def test_names_of_parquet_columns_are_read_as_those_of_csv(tmp_path: Path) -> No
     pyarrow.parquet.write_table(pyarrow.table({"Path": ["a.png"], " Label": ["joy"]}), tmp_path / "manifest.parquet")
     assert found(Manifest(tmp_path, "mine")) == [("a.png", "train", "happiness")]
     pyarrow.parquet.write_table(pyarrow.table({"path": ["a.png"], "Path": ["a.png"]}), tmp_path / "manifest.parquet")
-    with pytest.raises(DataError, match="a column twice"):
+    with pytest.raises(DataError, match="only in case"):
         list(Manifest(tmp_path, "mine").samples())
 
 
 def test_a_csv_column_that_stands_twice_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="the column label stands there twice"):
+    with pytest.raises(DataError, match="the column label appears twice"):
         list(manifest(tmp_path, "path,label,Label", "a.png,sad,joy").samples())
 
 
@@ -187,15 +187,17 @@ def test_every_member_is_accounted_for(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("members", "reason"),
     [
-        ((("1.png", png()), ("1.png", png())), ".png stands twice"),
-        ((("1.png", png()), ("1.cls", b"x" * 2**17)), ".cls has 131072 bytes, more than any label"),
+        ((("1.png", png()), ("1.png", png())), ".png occurs twice"),
+        ((("1.png", png()), ("1.cls", b"x" * 2**17)), ".cls has 131072 bytes"),
     ],
 )
 def test_a_member_that_cannot_be_taken_is_damage(
     tmp_path: Path, members: tuple[tuple[str, bytes], ...], reason: str
 ) -> None:
     shard(tmp_path / "train-0.tar", *members)
-    assert list(Shards(tmp_path, "mine").samples()) == [Damage("train-0.tar/1", reason)]
+    (damage,) = Shards(tmp_path, "mine").samples()
+    assert isinstance(damage, Damage) and damage.record == "train-0.tar/1"
+    assert reason in damage.reason
 
 
 def test_keys_of_json_are_columns(tmp_path: Path) -> None:

@@ -98,7 +98,7 @@ def test_a_vit_encodes_the_patches_that_it_is_asked_for(name: str) -> None:
 
 
 def test_what_is_no_vit_has_no_tokens() -> None:
-    with pytest.raises(UsageError, match="'small-resnet' is not made of patches"):
+    with pytest.raises(UsageError, match="'small-resnet' has no patches"):
         token_backbone(build_backbone(REGISTRY, "small-resnet", 48, None), "small-resnet")
 
 

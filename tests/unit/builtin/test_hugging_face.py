@@ -52,7 +52,7 @@ def test_names_come_from_the_feature_and_splits_from_the_dictionary(tmp_path: Pa
     ]
     (damage,) = (s for s in dataset.samples() if isinstance(s, Damage))
     assert damage.record == "train/3"
-    assert "'confused' is no expression" in damage.reason
+    assert "'confused' is not an expression" in damage.reason
     assert dataset.info.classes == {"2": ("happiness", "anger")}
 
 
@@ -128,14 +128,16 @@ def test_a_label_that_its_class_label_does_not_have_is_damage(tmp_path: Path) ->
     path.write_text(json.dumps(info))
     first, second, third = HuggingFace(tmp_path / "saved", "mine").samples()
     assert isinstance(first, Sample) and isinstance(second, Sample)
-    assert third == Damage("train/2", "label 2 is outside the 2 of its ClassLabel (0 to 1)")
+    assert isinstance(third, Damage) and third.record == "train/2"
+    assert "label 2" in third.reason and "(0 to 1)" in third.reason
 
 
 def test_a_negative_label_counts_from_no_end(tmp_path: Path) -> None:
     numbers = table([-2, -1, 1], datasets.Value("int64"))
     numbers.cast_column("label", datasets.ClassLabel(names=["sad", "fear"])).save_to_disk(tmp_path / "saved")
     first, second, third = HuggingFace(tmp_path / "saved", "mine").samples()
-    assert first == Damage("train/0", "label -2 is outside the 2 of its ClassLabel (0 to 1)")
+    assert isinstance(first, Damage) and first.record == "train/0"
+    assert "label -2" in first.reason and "(0 to 1)" in first.reason
     assert isinstance(second, Sample) and second.split == "unlabeled"
     assert isinstance(third, Sample) and third.label == "fear"
 
@@ -148,7 +150,7 @@ def test_what_it_cannot_load_is_named(tmp_path: Path) -> None:
 
 def test_a_set_without_images_names_its_columns(tmp_path: Path) -> None:
     datasets.Dataset.from_dict({"text": ["a"], "label": ["joy"]}).save_to_disk(tmp_path / "saved")
-    with pytest.raises(DataError, match="no column of images, but text, label"):
+    with pytest.raises(DataError, match=r"no Image column.*text, label"):
         list(HuggingFace(tmp_path / "saved", "mine").samples())
 
 
@@ -186,7 +188,7 @@ def test_images_that_the_hub_stores_as_files_are_read_where_they_were_downloaded
     assert (first.id, first.image, first.label) == ("train/0", blob.read_bytes(), "fear")
     for damage in (second, third):
         assert isinstance(damage, Damage)
-        assert "no file that Hugging Face datasets has downloaded" in damage.reason
+        assert "not a file that Hugging Face datasets has downloaded" in damage.reason
 
 
 def unused(dataset: HuggingFace) -> set[str]:

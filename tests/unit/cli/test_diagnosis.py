@@ -31,7 +31,7 @@ def test_a_shared_file_system_is_named_with_what_its_leases_last(
     monkeypatch.setattr(diagnosis, "_file_system", lambda place: "nfs4")
     (check,) = check_folder("runs folder", tmp_path, "--runs")
     assert check.result == "ok"
-    assert "on nfs4: of a machine that is gone a cell is free after 180 s" in check.detail
+    assert "on nfs4: the cell of a machine that is gone is free after 180 s" in check.detail
 
 
 def test_the_file_system_of_a_folder_is_that_of_the_deepest_mount() -> None:

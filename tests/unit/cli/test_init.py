@@ -54,4 +54,4 @@ def test_a_file_that_does_not_fit_is_shown_whole_and_ends_with_4(
 def test_a_file_that_cannot_be_read_ends_with_4(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "x.pth").write_bytes(b"")
     assert main(["init", "inspect", str(tmp_path / "x.pth")]) == 4
-    assert "empty file" in capsys.readouterr().err
+    assert "file is empty" in capsys.readouterr().err

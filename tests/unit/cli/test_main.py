@@ -81,7 +81,7 @@ def test_whatever_a_command_raises_ends_in_one_line(
     [
         (OSError(errno.ENAMETOOLONG, "File name too long", "a" * 400), 2, "…: File name too long; use a shorter name"),
         (OSError(errno.ELOOP, "Too many levels of symbolic links", "1.png"), 1, "1.png: Too many levels"),
-        (OSError(errno.ENOSPC, "No space left on device"), 1, "the output cannot be written: No space left on device"),
+        (OSError(errno.ENOSPC, "No space left on device"), 1, "cannot write the output: No space left on device"),
         (PermissionError(errno.EACCES, "Permission denied", "runs"), 1, "runs: Permission denied"),
     ],
 )

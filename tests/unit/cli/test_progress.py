@@ -1,7 +1,9 @@
 """The display: a bar for each cell, and never the end of a run."""
 
 import io
+import re
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +53,39 @@ def test_cells_of_equal_names_have_their_own_bars(stream: type[io.StringIO], mon
     assert "[3/3] fixmatch patterns ratio-0.1 small-resnet seed 0: accuracy 50.0 %" in shown
     assert "[2/3] fixmatch patterns ratio-0.1 timm/resnet18 seed 0" in shown
     assert shown.count(": careful") == 1
+
+
+def test_at_80_columns_count_and_time_left_stay(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also before the first cell has ended."""
+    out = Terminal()
+    monkeypatch.setattr(sys, "stdout", out)
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setenv("TERM", "xterm")
+    jobs = [job(seed=seed) for seed in range(4)]
+    with RunDisplay(jobs, load_registry()) as display:
+        for step in range(1, 20):
+            display(jobs[0], Step(step=step, steps=20))
+            time.sleep(0.02)
+    lines = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", out.getvalue()).replace("\r", "\n").splitlines()
+    assert max(map(len, lines)) <= 80
+    all_cells, one = (next(line for line in reversed(lines) if text in line) for text in ("all cells", "seed 0"))
+    assert re.search(r" 0/4 +\d\d:\d\d", all_cells)
+    assert re.search(r" 19/20 +\d\d:\d\d", one)
+
+
+def test_a_line_of_the_time_left_counts_from_the_first_cell_that_begins(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A cluster may take its time to begin."""
+    now = 0.0
+    monkeypatch.setattr("ferbench.cli.progress.time.monotonic", lambda: now)
+    with RunDisplay([job(seed=seed) for seed in range(4)], load_registry()) as display:
+        display(job(), Notice(text="submitted"))
+        now = 3600.0
+        display(job(), Started())
+        now = 3660.0
+        display(job(), Step(step=5, steps=20))
+    assert "0 of 4 cells ended, about 15 min left" in capsys.readouterr().out
 
 
 def test_one_backbone_is_not_repeated(capsys: pytest.CaptureFixture[str]) -> None:

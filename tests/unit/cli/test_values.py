@@ -2,7 +2,7 @@
 
 import pytest
 
-from ferbench.cli.values import parse_settings, split_integers
+from ferbench.cli.values import parse_settings, split_decimals, split_integers
 from ferbench.errors import UsageError
 
 
@@ -14,6 +14,17 @@ def test_integers_and_ranges() -> None:
 def test_anything_else_is_refused_by_the_name_of_its_option(text: str) -> None:
     with pytest.raises(UsageError, match="--seed"):
         split_integers([text], "--seed")
+
+
+def test_several_ratios_are_parted_by_commas() -> None:
+    assert split_decimals(["0.05,0.1", "1"], "--ratio") == ["0.05", "0.1", "1"]
+    assert split_decimals(["1,0.05"], "--ratio") == ["1", "0.05"]
+
+
+@pytest.mark.parametrize("text", ["0,05", "0,05,0,1", "0.1,0,05"])
+def test_a_decimal_comma_is_not_taken_for_two_numbers(text: str) -> None:
+    with pytest.raises(UsageError, match=f"--ratio {text}: .*; write 0.05, with a point"):
+        split_decimals([text], "--ratio")
 
 
 def test_settings_are_json_where_they_can_be() -> None:

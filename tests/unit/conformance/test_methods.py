@@ -13,19 +13,19 @@ from ferbench.discovery.registry import Entry
 
 LOSSES = "losses are tensors of the right shapes and ranges"
 DECLARED = "stages and views are declared"
-HONEST_MASK = "pseudo-labels and mask are those that train"
+HONEST_MASK = "reported pseudo-labels and mask are the ones that train"
 BROKEN = {
     "DictViews": (DECLARED, "views is a dict; give Views("),
-    "EarlyInfo": (DECLARED, "stages() may use self.config alone"),
+    "EarlyInfo": (DECLARED, "stages() may use only self.config"),
     "IgnoredOption": ("every option changes something", "temperature"),
     "FloatLabels": (LOSSES, "int64"),
     "TwiceTheLabels": (LOSSES, "(32,)"),
     "InPlace": (LOSSES, "changes batch.labels in place"),
     "AllUsed": (HONEST_MASK, "do not train"),
     "SurestAlone": (HONEST_MASK, "with mask 0 train"),
-    "OtherLabel": (HONEST_MASK, "another label"),
+    "OtherLabel": (HONEST_MASK, "different label"),
     "InnerSteps": ("the engine takes every optimizer step", "120 of SGD"),
-    "OtherNetEachTime": ("evaluation_net gives the same net each time", "different weights"),
+    "OtherNetEachTime": ("evaluation_net returns the same net each time", "different weights"),
 }
 
 
@@ -51,7 +51,7 @@ def test_the_honest_base_passes(name: str) -> None:
 
 
 def test_the_title_of_no_variant_is_caught() -> None:
-    name = "titles are those of variants"
+    name = "titles belong to existing variants"
     honest = Entry("methods", "honest", "tests.support.broken_methods:Honest", "", "", 1, "ferbench-broken", "1.0")
     (check,) = [check for check in methods.CHECKS if check.name == name]
     wrong, right = (
@@ -65,11 +65,11 @@ def test_the_title_of_no_variant_is_caught() -> None:
 @pytest.mark.slow
 def test_growing_memory_is_caught() -> None:
     found = check("Growing", "memory does not grow over 200 steps")
-    assert not found.ok and "tensors at half of the steps" in found.detail
+    assert not found.ok and "tensors after half of the steps" in found.detail
     assert check("Honest", "memory does not grow over 200 steps").ok
 
 
 @pytest.mark.process
 def test_what_differs_between_processes_is_caught() -> None:
-    found = check("HashedSeed", "other processes compute the same")
-    assert not found.ok and "in 3 ways" in found.detail
+    found = check("HashedSeed", "other processes compute the same result")
+    assert not found.ok and "3 different results" in found.detail

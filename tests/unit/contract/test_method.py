@@ -73,7 +73,7 @@ def test_views_without_gradient_are_predicted_apart_in_either_set(viewer: Viewer
 
 def test_a_stage_gives_its_own_views(viewer: Viewer) -> None:
     own = Views(labeled={"other": weak()})
-    with pytest.raises(ValueError, match=r"no labeled view 'other' is declared .*views="):
+    with pytest.raises(ValueError, match=r"labeled view 'other' is not declared.*views="):
         viewer.forward_views(batch(own))
     labeled, unlabeled = viewer.forward_views(batch(own), views=own)
     assert labeled.other.logits.shape == (B, 3)

@@ -31,7 +31,7 @@ def test_padding_is_in_pixels_or_a_part_of_the_width() -> None:
     assert WeakView(padding=3).pixels_of_padding(224) == 3
     assert [WeakView(padding=0, padding_share=0.1).pixels_of_padding(width) for width in (16, 48, 224)] == [2, 5, 22]
     assert WeakView(padding=0).pixels_of_padding(224) == 0
-    with pytest.raises(ValidationError, match=r"padding 4 and padding_share 0\.1: one of them must be 0"):
+    with pytest.raises(ValidationError, match=r"padding 4 and padding_share 0\.1.* 0"):
         WeakView(padding_share=0.1)
 
 

@@ -94,9 +94,9 @@ def module() -> Iterator[types.ModuleType]:
     [
         (protocol(NoisyProtocol), ["NoisyProtocol.noise_rate", "ferbench-x", "ignore"]),
         (protocol(recipes={"default": LongerRecipe(**VALUES)}), ["LongerRecipe.restarts"]),
-        (protocol(name="y-v1"), ["calls itself 'y-v1'"]),
+        (protocol(name="y-v1"), ["'y-v1'", "registered name"]),
         (NoisyProtocol, ["is the class NoisyProtocol", "instance"]),
-        (SYNTHFACES, ["is not a ferbench.contract.protocol.Protocol"]),
+        (SYNTHFACES, ["ferbench.contract.protocol.Protocol"]),
     ],
 )
 def test_a_protocol_that_would_not_do_what_it_says_is_refused(
@@ -123,7 +123,7 @@ def test_a_draft_says_in_lists_that_it_is_one(summary: str, refusal: bool, modul
     hooks = {"ferbench_register_protocols": ferbench_register_protocols}
     registry = load_registry({}, [plugin("ferbench-x", **hooks)])  # type: ignore[list-item]
     if refusal:
-        with refused(PluginError, "'x-v1'", "is a draft", "begin its summary with 'Draft: '"):
+        with refused(PluginError, "'x-v1'", "is a draft", "summary", "'Draft: '"):
             registry.load("protocols", "x-v1")
     else:
         assert registry.load("protocols", "x-v1").draft
@@ -144,7 +144,7 @@ def test_a_row_of_confusions_is_a_distribution(row: dict[str, float]) -> None:
 
 
 def test_a_protocol_says_what_is_chosen_on_its_validation_images() -> None:
-    with pytest.raises(ValidationError, match="selection must say"):
+    with pytest.raises(ValidationError, match="must mention 'validation'"):
         protocol(validation=Validation(share=0.1))
     with pytest.raises(ValidationError, match="one video"):
         protocol(validation=Validation(share=0.1), selection=CHOOSES, rank_groups="video")
@@ -154,7 +154,7 @@ def test_a_protocol_says_what_is_chosen_on_its_validation_images() -> None:
     ("fields", "words"),
     [
         ({"temporal_window": 4, "rank_groups": "video"}, "4 must be odd"),
-        ({"temporal_window": 5}, "drawn by image, not by video"),
+        ({"temporal_window": 5}, "needs rank_groups 'video', not 'image'"),
         ({"temporal_window": 1, "rank_groups": "video"}, "greater than or equal to 3"),
     ],
 )

@@ -165,7 +165,7 @@ def test_import_failure_is_reported_and_isolated(error: BaseException) -> None:
 
 def test_an_error_whose_text_cannot_be_made_or_shown() -> None:
     mute = EntryPoint("mute", Distribution("ferbench-mute", "1"), raising(Mute()))
-    assert "Mute: its text cannot be made" in only_problem(load(mute)).message
+    assert "Mute: its message cannot be read" in only_problem(load(mute)).message
     half = EntryPoint("half", Distribution("ferbench-half", "1"), raising(ValueError("half \ud83d of it")))
     assert r"ValueError: half \ud83d of it" in only_problem(load(half)).message
 
@@ -347,7 +347,7 @@ def test_same_entry_point_name_in_two_distributions_is_reported() -> None:
     one = plugin("ferbench-one", point="same", **registering("one"))
     two = plugin("ferbench-two", point="same", **registering("two"))
     registry = load(one, two)
-    assert "also one of ferbench-one 1.0" in only_problem(registry).message
+    assert all(word in only_problem(registry).message for word in ("ferbench-one 1.0", "'same'"))
     assert {"one", "two"} <= set(registry.names("methods"))
 
 
@@ -477,7 +477,7 @@ def test_event_reaches_every_plugin_though_one_fails(caplog: pytest.LogCaptureFi
         plugin("ferbench-b", ferbench_run_started=ferbench_run_started),
     )
     with caplog.at_level(logging.WARNING):
-        registry.notify("ferbench_run_started", cell={"seed": 0}, folder=Path())
+        registry.notify("ferbench_run_started", cell={"seed": 0}, folder=Path(), config={})
     assert heard == [{"seed": 0}]
     assert "ferbench-a 1.0 failed in ferbench_run_started (SystemExit: full disk)" in caplog.text
 

@@ -64,8 +64,8 @@ def test_what_is_tuned_of_a_variant_goes_before_what_is_tuned_of_the_method() ->
 @pytest.mark.parametrize(
     ("calls", "message"),
     [
-        ([(("ratio-v1", "a", {}), {**TUNED, "method": "fixmatch"})], "which is of ferbench;"),
-        ([(("ratio-v1", "a", {}), {**TUNED, "method": "nobodys"})], "which is registered by nobody"),
+        ([(("ratio-v1", "a", {}), {**TUNED, "method": "fixmatch"})], "which belongs to ferbench;"),
+        ([(("ratio-v1", "a", {}), {**TUNED, "method": "nobodys"})], "which no distribution registers"),
         ([(("ratio-v1", "a", {"x": 1}), TUNED), (("ratio-v1", "a", {"x": 1}), TUNED)], "more than once"),
         ([(("ratio-v1", "a", {}), {**TUNED, "trials": 0})], "trials=0"),
         ([(("ratio-v1", "a", {}), {**TUNED, "trials": True})], "trials=True"),

@@ -10,6 +10,9 @@ from ferbench.contract.executor import Executor, Job
 from ferbench.discovery.registry import Registry
 from ferbench.execution.api import execute
 from ferbench.execution.plan import PlannedCell
+from ferbench.records.plans import read_plans
+from ferbench.records.schema import Record
+from ferbench.records.store import RunStore
 from tests.unit.records.factory import make_cell
 
 
@@ -34,6 +37,21 @@ def test_run_returns_the_records_of_the_grid(patterns: Path, tmp_path: Path) -> 
     assert all(record.result is not None and 0 <= record.result.metrics.accuracy <= 1 for record in first)
     again = ferbench.run(method="fixmatch", ratio="0.10", **options)  # type: ignore[arg-type]
     assert again == first[1:]
+
+
+def test_a_call_withdraws_a_cancellation_and_is_seen_by_status(patterns: Path, tmp_path: Path) -> None:
+    options: dict[str, Any] = {"device": "cpu", "runs": tmp_path, "executor": "inline", "backbone": "small-resnet/4"}
+    short = {"steps": 2, "image_size": 16, "labeled_batch": 6}
+
+    def run() -> list[Record]:
+        return ferbench.run(method="supervised", ratio=0.1, dataset=str(patterns), overrides=short, **options)
+
+    (record,) = run()
+    (plan,) = read_plans(tmp_path)
+    assert plan.cells == (record.cell,)
+    (RunStore(tmp_path).folder(record.cell) / "record.json").unlink()
+    RunStore(tmp_path).cancel(record.cell)
+    assert [again.result for again in run()] == [record.result]
 
 
 @pytest.mark.parametrize("watched", [True, False])
@@ -62,12 +80,13 @@ def planned(test_on: str | None, *, cached: bool = False) -> PlannedCell:
     [
         ("ok", [[None, None], ["jaffe", "kdef"]], ["ok", "failed", "ok", "failed"]),
         ("interrupted", [[None, None]], ["interrupted", "missing", "interrupted", "missing"]),
+        ("missing", [[None, None]], ["missing"] * 4),
     ],
 )
 def test_models_are_trained_before_they_are_tested_elsewhere(
     registry: Registry, monkeypatch: pytest.MonkeyPatch, first: str, calls: list[object], statuses: list[str]
 ) -> None:
-    """Whatever the executor does side by side; an interruption ends the second part before it begins."""
+    """Whatever the executor does side by side. After an interruption, or if models come later, no test begins."""
     seen: list[object] = []
 
     class Recorder(Executor):

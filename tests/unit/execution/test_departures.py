@@ -80,7 +80,7 @@ def holds(item: PlannedCell) -> bool:
         ("x-withlars", ""),  # which says whose optimizer it is
         ("x-metapseudolabels", "own optimizer without a source: stage 'train': weight_decay=0.01"),
         ("x-fasthead", "own optimizer without a source: stage 'train': weight_decay=0.1, groups=1"),
-        ("x-cotraining", "evaluates: mean of both EMA models"),
+        ("x-cotraining", "evaluates another model: mean of both EMA models"),
     ],
 )
 def test_a_departure_is_said_before_and_after_the_run(cell: Any, extended: Registry, method: str, reason: str) -> None:

@@ -63,10 +63,21 @@ def test_cells_of_earlier_versions_keep_their_ids(registry: Registry, patterns: 
     assert ids == {planned(registry, patterns, tmp_path, "cpu", None).cell.cell_id}
 
 
-def planned(registry: Registry, patterns: Path, runs: Path, device: str, precision: str | None) -> PlannedCell:
+def test_gpus_of_several_places_are_refused_where_a_cell_has_one_device(
+    registry: Registry, patterns: Path, tmp_path: Path
+) -> None:
+    """Otherwise every cell would be sent to a node, and fail there."""
+    with refused(UsageError, "--device cuda:0-3", "executor 'inline'", "--device cuda"):
+        planned(registry, patterns, tmp_path, "cuda:0-3", None, executor="inline")
+    assert planned(registry, patterns, tmp_path, "cuda:0-3", None).job.device == "cuda:0-3"
+
+
+def planned(
+    registry: Registry, patterns: Path, runs: Path, device: str, precision: str | None, executor: str = "local"
+) -> PlannedCell:
     request = RunRequest(
         methods=["supervised"], datasets=[str(patterns)], ratios=["0.1"], runs=runs, backbones=["small-resnet/4"],
-        overrides={"image_size": 16}, device=device, precision=precision,
+        overrides={"image_size": 16}, device=device, precision=precision, executor=executor,
     )  # fmt: skip
     (item,) = make_plan(request, registry, check_data=False)
     return item

@@ -13,7 +13,7 @@ class Mute(Exception):
 
 @pytest.mark.parametrize(
     ("error", "line"),
-    [(Mute(), "Mute: its text cannot be made"), (ValueError("\ud800 of it"), r"ValueError: \ud800 of it")],
+    [(Mute(), "Mute: its message cannot be read"), (ValueError("\ud800 of it"), r"ValueError: \ud800 of it")],
 )
 def test_every_exception_can_stand_in_a_record(error: Exception, line: str) -> None:
     try:

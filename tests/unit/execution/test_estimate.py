@@ -1,8 +1,18 @@
 import pytest
 
-from ferbench.execution.estimate import estimated_seconds
+from ferbench.execution import estimate
+from ferbench.execution.estimate import estimated_seconds, made_there
+from ferbench.execution.provenance import processor
+from ferbench.records.schema import Record
 from ferbench.records.store import RunStore
-from tests.unit.records.factory import make_cell, write_failure, write_record
+from tests.unit.records.factory import (
+    make_cell,
+    make_history,
+    make_predictions,
+    make_record,
+    write_failure,
+    write_record,
+)
 
 
 def records(root):
@@ -27,3 +37,25 @@ def test_without_records_of_the_backbone_nothing_is_said(tmp_path):
     assert estimated_seconds([make_cell("fixmatch", 1)], records(tmp_path)) is None
     write_record(tmp_path, make_cell("fixmatch", 0))
     assert estimated_seconds([make_cell("fixmatch", 1, backbone="small-vit")], records(tmp_path)) is None
+
+
+def made(cpu: str, device: str = "cpu", executor: str = "local") -> Record:
+    record = make_record(make_cell("fixmatch", 0), make_predictions(), make_history())
+    measured = record.measured.model_copy(update={"device": device, "executor": executor})
+    return record.model_copy(update={"measured": measured, "environment": {"cpu": cpu}})
+
+
+def test_only_records_of_this_machine_tell_what_cells_cost_here(monkeypatch):
+    here = processor()
+    monkeypatch.setattr(estimate, "visible_gpus", lambda: [])
+    assert made_there("local", "auto")(made(here))
+    assert not made_there("local", "auto")(made("another processor"))
+    assert not made_there("local", "auto")(made(here, "NVIDIA H200"))
+    monkeypatch.setattr(estimate, "visible_gpus", lambda: ["0"])
+    assert made_there("local", "cuda")(made(here, "NVIDIA H200"))
+    assert made_there("local", "cpu")(made(here)) and not made_there("local", "auto")(made(here))
+
+
+def test_records_of_a_cluster_tell_what_cells_cost_there():
+    assert made_there("slurm", "cuda")(made("of a node", "NVIDIA H200", "slurm"))
+    assert not made_there("slurm", "cuda")(made(processor()))

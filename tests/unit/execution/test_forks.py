@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import psutil
@@ -16,15 +17,16 @@ from ferbench.cells.request import RunRequest
 from ferbench.contract.events import Event, Finished
 from ferbench.contract.executor import Job
 from ferbench.discovery.loader import load_registry
-from ferbench.execution import local
-from ferbench.execution.forks import ForkServer, ServerGoneError
+from ferbench.execution import local, workers
+from ferbench.execution.forks import FORKING, ForkServer, ServerGoneError
 from ferbench.execution.plan import make_plan
+from ferbench.execution.workers import Workers
 from ferbench.records.cell import Cell
 from ferbench.records.schema import Record
 from ferbench.records.store import RunStore
 from tests.support.scripted_worker import FINISHED, SCRIPT
 
-pytestmark = [pytest.mark.process, pytest.mark.slow, pytest.mark.skipif(not local.FORKING, reason="Linux alone forks")]
+pytestmark = [pytest.mark.process, pytest.mark.slow, pytest.mark.skipif(not FORKING, reason="Linux alone forks")]
 
 SEEN = """
 import torch
@@ -38,6 +40,7 @@ print(json.dumps({
     "files": len(os.listdir("/proc/self/fd")),
 }))
 """
+SHORTEST = {"image_size": 16, "steps": 1, "evaluations": 1}
 WORKER = "tests.support.scripted_worker:work"
 
 
@@ -132,11 +135,34 @@ def test_forks_and_new_processes_come_to_the_same_result(
     jobs: list[Job], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert local.LocalExecutor().run(jobs, lambda *_: None, 2) == ["ok"] * 3
-    monkeypatch.setattr(local, "FORKING", False)
+    monkeypatch.setattr(workers, "FORKING", False)
     fresh = [Job.from_json({**job.to_json(), "runs": str(tmp_path / "fresh")}) for job in jobs]
     assert local.LocalExecutor().run(fresh, lambda *_: None, 2) == ["ok"] * 3
     assert results(jobs) == results(fresh)
     assert len(results(jobs)) == 3
+
+
+def test_a_cell_after_the_first_costs_a_part_of_what_new_processes_cost(jobs: list[Job], tmp_path: Path) -> None:
+    """All CPU time of a cell of one step: its worker and its trainer, data, test, record. Most of it is its start."""
+    given = [replace(job, cell={**job.cell, "overrides": {"protocol": SHORTEST}}) for job in jobs]
+    before, ends = servers(), []
+    with Workers() as workers, (tmp_path / "log").open("wb") as log:
+        for number, job in enumerate(given[:2]):
+            worker = workers.start(job, tmp_path / f"events{number}", log.fileno())
+            assert worker.process.wait(120) == 0
+            worker.end()
+            (server,) = servers() - before
+            while server.children():
+                time.sleep(0.02)
+            used = server.cpu_times()
+            ends.append(used.children_user + used.children_system)
+    forked = ends[1] - ends[0]
+    began = os.times()
+    assert subprocess.run(given[2].command(), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL).returncode == 0
+    ended = os.times()
+    fresh = ended.children_user + ended.children_system - began.children_user - began.children_system
+    print(f"{forked:.2f} s of CPU as forks, {fresh:.2f} s as new processes")
+    assert forked < fresh / 5
 
 
 def test_a_killed_server_costs_no_cell(jobs: list[Job]) -> None:
@@ -160,8 +186,8 @@ def test_a_killed_server_costs_no_cell(jobs: list[Job]) -> None:
 def test_nothing_outlives_the_executor(jobs: list[Job], tmp_path: Path) -> None:
     """Killed as the kernel kills for want of memory, which leaves nobody to clean up."""
     lines = (
-        "import json, sys\nfrom ferbench.contract.executor import Job\nfrom ferbench.execution import local\n"
-        f"local.WORKER = {WORKER!r}\n"
+        "import json, sys\nfrom ferbench.contract.executor import Job\nfrom ferbench.execution import local, workers\n"
+        f"workers.WORKER = {WORKER!r}\n"
         "jobs = [Job.from_json(each) for each in json.loads(sys.argv[1])]\n"
         "local.LocalExecutor().run(jobs, lambda *_: None, 2)\n"
     )
@@ -192,7 +218,7 @@ def test_a_cell_sees_the_gpu_of_its_slot_alone(jobs: list[Job], monkeypatch: pyt
         "open(os.path.join(job['runs'], f'used-{gpu}'), 'w')\n"
     )
     monkeypatch.setattr("ferbench.execution.slots.visible_gpus", lambda: ["2", "5", "7"])
-    monkeypatch.setattr(local, "WORKER", WORKER)
+    monkeypatch.setattr(workers, "WORKER", WORKER)
     monkeypatch.setenv(SCRIPT, script + FINISHED)
     given = [Job.from_json({**job.to_json(), "device": "cuda:1-2"}) for job in jobs]
     assert local.LocalExecutor().run(given, lambda *_: None, 8) == ["ok"] * 3

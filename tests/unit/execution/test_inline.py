@@ -27,8 +27,11 @@ from ferbench.execution.run_cell import run_cell
 from ferbench.execution.stopping import StopRequests
 from ferbench.hookspecs import hookimpl
 from ferbench.records.cell import Cell
+from ferbench.records.lease import LeaseHeldError
+from ferbench.records.store import LEASE, RunStore
 from tests.support.refusals import refused
 from tests.unit.discovery.test_loader import plugin
+from tests.unit.records.test_lease import Showing, left_by
 
 RECIPE = Recipe(
     backbone="small-resnet/4", image_size=16, steps=2, labeled_batch=4, unlabeled_batch=4, learning_rate=1e-3
@@ -68,6 +71,34 @@ def test_only_another_executor_makes_the_same_cell_standard(short: Registry, pat
     assert (second.measured.executor, second.standard) == ("local", True)
     assert second.result == first.result
     assert plan(short, patterns, tmp_path, "inline").cached
+
+
+def test_a_cell_waits_for_the_lease_of_a_node_that_is_gone(
+    short: Registry, patterns: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FERBENCH_LEASE_SECONDS", "0.7")
+    item, told = plan(short, patterns, tmp_path, "inline"), list[Event]()
+    folder = RunStore(tmp_path).folder(item.cell)
+    folder.mkdir(parents=True)
+    left_by(folder / LEASE, age=0)
+    assert run_cell(item.job, short, told.append, StopRequests()).status == "ok"
+    assert isinstance(told[0], Notice) and "another process works on this cell; waiting up to 0.7 s" in told[0].text
+    assert not list(folder.glob(".lease*"))
+
+
+def test_a_cell_that_begins_again_waits_for_its_earlier_run_that_still_saves(
+    short: Registry, patterns: Path, tmp_path: Path
+) -> None:
+    item = plan(short, patterns, tmp_path, "inline")
+    folder = RunStore(tmp_path).folder(item.cell)
+    folder.mkdir(parents=True)
+    for again in (False, True):
+        saving = Showing(left_by(folder / LEASE, age=0), looks=4)
+        if again:
+            assert run_cell(item.job, short, lambda event: None, saving, begins_again=True).status == "ok"
+        else:
+            with pytest.raises(LeaseHeldError, match="process 1 on node7"):
+                run_cell(item.job, short, lambda event: None, saving)
 
 
 def test_what_began_inline_is_not_continued_by_another_executor(

@@ -17,7 +17,7 @@ from ferbench.cells.request import RunRequest
 from ferbench.contract.events import Event, Finished
 from ferbench.contract.executor import Job
 from ferbench.discovery.loader import load_registry
-from ferbench.execution import local
+from ferbench.execution import local, workers
 from ferbench.execution.plan import make_plan
 from ferbench.records.schema import Record
 from ferbench.records.store import RunStore
@@ -56,8 +56,8 @@ def run(jobs: list[Job], request: pytest.FixtureRequest, monkeypatch: pytest.Mon
         return local.LocalExecutor().run(given, lambda job, event: events.append(event), slots), events
 
     monkeypatch.setattr(Job, "command", command)
-    monkeypatch.setattr(local, "FORKING", request.param == "forks")
-    monkeypatch.setattr(local, "WORKER", "tests.support.scripted_worker:work")
+    monkeypatch.setattr(workers, "FORKING", request.param == "forks")
+    monkeypatch.setattr(workers, "WORKER", "tests.support.scripted_worker:work")
     return run
 
 

@@ -1,5 +1,6 @@
 """Plans: one cell for one configuration however it is written, and shared work done once."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +9,9 @@ import torch
 from safetensors.torch import save_file
 
 from ferbench.builtin.methods.fixmatch import FixMatch
-from ferbench.cells.request import RunRequest
+from ferbench.builtin.protocols import RATIO_V1
+from ferbench.cells.method_facts import facts_of
+from ferbench.cells.request import RunRequest, check_compile
 from ferbench.cells.resolve import resolve
 from ferbench.cells.select import select
 from ferbench.contract.dataset import EIGHT_CLASSES
@@ -23,7 +26,7 @@ from ferbench.execution.run_cell import sources_of
 from ferbench.execution.weights import resolve_init
 from ferbench.readers.parquet import ParquetDataset
 from ferbench.records.files import file_digest
-from ferbench.records.reproduction import Sources
+from ferbench.records.reproduction import Sources, run_command
 from tests.support.archives import describe
 from tests.support.pattern_set import write_pattern_set
 from tests.support.refusals import refused
@@ -159,6 +162,12 @@ def test_values_that_cannot_be_are_refused(plan: Any, settings: dict[str, Any]) 
         plan(set=settings)
 
 
+def test_a_wrong_time_of_leases_is_refused_before_anything_starts(plan: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FERBENCH_LEASE_SECONDS", "soon")
+    with pytest.raises(UsageError, match="FERBENCH_LEASE_SECONDS=soon"):
+        plan()
+
+
 def test_shared_work_is_done_once(plan: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     calls = {"hash": 0, "split": 0}
     digest = ParquetDataset.source_digest
@@ -206,13 +215,15 @@ def test_more_labels_than_there_are_images_are_refused_packed_or_not(
 @pytest.mark.parametrize(
     ("options", "reason"),
     [
-        ({"ratios": ["0.07"]}, "7 % of the labels: not in 'ratio-v1', which has ratios 0.01, 0.05, 0.1, 0.25, 1"),
-        ({"seeds": [7]}, "seed 7: not in 'ratio-v1', which has seeds 0, 1, 2, 3, 4"),
-        ({"ratios": [], "counts": [30]}, "30 labels (balanced): not in 'count-v1', which has 100, 400, 1000,"),
+        ({"ratios": ["0.07"]}, ("7 % of the labels", "'ratio-v1'", "ratios 0.01, 0.05, 0.1, 0.25, 1")),
+        ({"seeds": [7]}, ("seed 7", "'ratio-v1'", "0, 1, 2, 3, 4")),
+        ({"ratios": [], "counts": [30]}, ("30 labels (balanced)", "'count-v1'", "100, 400, 1000,")),
     ],
 )
-def test_what_will_not_be_standard_is_said_with_the_reason(plan: Any, options: dict[str, Any], reason: str) -> None:
-    assert any(found.startswith(reason) for found in plan("supervised", **options)[0].departures)
+def test_what_will_not_be_standard_is_said_with_the_reason(
+    plan: Any, options: dict[str, Any], reason: tuple[str, ...]
+) -> None:
+    assert any(all(part in found for part in reason) for found in plan("supervised", **options)[0].departures)
 
 
 @pytest.mark.parametrize(("name", "size"), [("timm/vit_tiny_patch16_224", 8), ("timm/convnext_atto", 8)])
@@ -307,7 +318,7 @@ def test_a_method_that_requires_initial_weights_is_refused_without(
     plan: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(FixMatch, "requires", frozenset({"init"}))
-    with pytest.raises(UsageError, match=r"method 'fixmatch' trains little .* name them with --init"):
+    with pytest.raises(UsageError, match=r"method 'fixmatch' needs initial weights.*--init"):
         plan("fixmatch")
     path = tmp_path / "weights.safetensors"
     save_file(build_backbone(REGISTRY, "small-resnet/4", 16, None).state_dict(), path)
@@ -364,3 +375,38 @@ def test_what_cannot_be_tested_is_found_in_planning(plan: Any, patterns: Path, p
         plan("fixmatch", test_on=[strangers])
     with pytest.raises(UsageError, match=r"--test-on patterns: every run on 'patterns'"):
         plan("fixmatch", test_on=[pool, str(patterns)])
+
+
+def test_steps_are_graphs_only_where_they_can_be(plan: Any) -> None:
+    """Each refusal says why; a cell that is compiled is another one, and not standard."""
+    vat, meta = (REGISTRY.load("methods", name).runs_eagerly for name in ("vat", "meta-pseudo-labels"))
+    refusals = {
+        f"--compile net: method 'vat' {vat}; omit --compile": ("vat", "net"),
+        f"--compile step: method 'vat' {vat}; omit --compile": ("vat", "step"),
+        f"--compile net: method 'meta-pseudo-labels' {meta}": ("meta-pseudo-labels", "net"),
+        "--compile step: only a CUDA device repeats a captured step, and --device is cpu": ("fixmatch", "step"),
+    }
+    for text, (method, mode) in refusals.items():
+        with pytest.raises(UsageError) as caught:
+            plan(method, compile=mode, pack=False)
+        assert str(caught.value).startswith(text)
+    (off,), (net,) = plan(pack=False), plan(compile="net", pack=False)
+    assert off.cell.cell_id != net.cell.cell_id and off.cell.folder() != net.cell.folder()
+    assert "compile" not in off.cell.model_dump(mode="json"), "ids of cells from before the field stay"
+    assert net.cell.model_dump(mode="json")["compile"] == "net"
+    assert "compile=net" in " ".join(net.departures) and "compile" not in " ".join(off.departures)
+
+
+@pytest.mark.parametrize("mode", ["net", "step"])
+def test_processes_do_not_share_a_graph(mode: Any) -> None:
+    facts = facts_of(FixMatch(FixMatch.Config()), RATIO_V1.recipes["synthfaces"], RATIO_V1)
+    request = RunRequest(["fixmatch"], device="cuda", compile=mode)
+    check_compile(request, "fixmatch", facts)
+    with pytest.raises(UsageError, match=f"--compile {mode}: several processes exchange gradients within a step"):
+        check_compile(replace(request, processes=2), "fixmatch", facts)
+
+
+def test_the_command_of_a_compiled_cell_compiles_it(plan: Any) -> None:
+    (net,) = plan(compile="net", pack=False)
+    command = run_command(net.cell, Sources())
+    assert command[command.index("--compile") + 1] == "net"

@@ -40,7 +40,7 @@ def test_one_other_logit_is_another_prediction(value: float) -> None:
     logits = recorded()
     logits[7, 0] = value
     for now, before in ((logits, recorded()), (recorded(), logits)):
-        with pytest.raises(VerificationError, match="other logits of 1 of 2000"):
+        with pytest.raises(VerificationError, match="other logits for 1 of 2000"):
             agreement(said(now), said(before))
 
 
@@ -52,7 +52,7 @@ def test_ties_may_fall_otherwise_for_one_image_in_a_thousand() -> None:
         if holds:
             assert agreement(said(other), said(logits)).other_classes == number
             continue
-        with pytest.raises(VerificationError, match="another class of 3 of 2000"):
+        with pytest.raises(VerificationError, match="another class for 3 of 2000"):
             agreement(said(other), said(logits))
 
 

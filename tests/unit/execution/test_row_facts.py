@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -62,6 +63,22 @@ def test_what_is_remembered_is_what_the_code_says(patterns: Path, tmp_path: Path
     for path in written:
         path.write_text("{")
     assert plan_apart(options, cache) == (wanted, False), "what is damaged is asked again"
+
+
+def test_what_is_old_is_forgotten_when_more_is_remembered(patterns: Path, tmp_path: Path) -> None:
+    options: dict[str, Any] = {
+        "methods": ["supervised"], "datasets": [str(patterns)], "ratios": ["0.1"], "runs": str(tmp_path / "runs"),
+        "backbones": ["small-resnet/4"], "overrides": {"image_size": 16}, "device": "cpu",
+    }  # fmt: skip
+    rows = tmp_path / "cache" / "rows"
+    rows.mkdir(parents=True)
+    for name, days in (("old", 31), ("young", 29)):
+        (rows / name).touch()
+        then = time.time() - days * 86_400
+        os.utime(rows / name, (then, then))
+    plan_apart(options, tmp_path / "cache")
+    assert not (rows / "old").exists() and (rows / "young").exists()
+    assert len(list(rows.iterdir())) == 2
 
 
 def test_a_net_that_cannot_be_is_refused_each_time(patterns: Path, tmp_path: Path) -> None:

@@ -152,7 +152,7 @@ def test_one_training_serves_all_tests_and_later_ones(plan: Plan, store: RunStor
     assert failed.error is not None
     assert "not the model of the record beside it; run its cell again" in failed.error.message
     _, said = run(again)
-    assert said[0] == "the model of its record is not there or another; it is trained again"
+    assert said[0] == "the model of its record is missing or has changed; it is trained again"
     assert model.read_bytes() == content
     assert (store.folder(base.cell) / "record.json").read_bytes() == record, "the same result, bit for bit"
     assert run(later)[0].status == "ok"

@@ -52,7 +52,7 @@ def test_a_run_begins_with_the_weights_and_tells_what_matched(
     record = run_cell(item.job, registry, told.append, StopRequests())
     assert record.status == "ok"
     (text,) = [event.text for event in told if isinstance(event, Notice) and "initial weights" in event.text]
-    assert text.startswith("initial weights weights.pth (of 'state_dict', without the prefix 'module.'): ")
+    assert text.startswith("initial weights weights.pth (from 'state_dict', without the prefix 'module.'): ")
     assert text.endswith("tensors matched; left over: 1 of fc")
 
 

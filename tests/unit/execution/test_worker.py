@@ -15,6 +15,7 @@ from ferbench.cells.request import RunRequest
 from ferbench.contract.events import Event, Finished, Notice, Started, event_line, read_events
 from ferbench.contract.executor import Job
 from ferbench.discovery.registry import Registry
+from ferbench.errors import InterruptedRun
 from ferbench.execution import worker
 from ferbench.execution.plan import make_plan
 from ferbench.records.cell import Cell
@@ -139,7 +140,7 @@ def test_an_error_outside_the_cell_is_shown_with_its_place(
 ) -> None:
     """Such as that of a plugin; whoever started the worker keeps what it printed."""
 
-    def run_cell(*arguments: object) -> None:
+    def run_cell(*arguments: object, **more: object) -> None:
         raise ZeroDivisionError("in a plugin")
 
     monkeypatch.setattr("ferbench.execution.run_cell.run_cell", run_cell)
@@ -148,10 +149,25 @@ def test_an_error_outside_the_cell_is_shown_with_its_place(
     assert capsys.readouterr().err.rstrip().endswith("ZeroDivisionError: in a plugin")
 
 
+def test_events_of_an_earlier_attempt_say_that_the_cell_begins_again(
+    job: Job, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said: list[bool] = []
+
+    def run_cell(*arguments: object, begins_again: bool) -> None:
+        said.append(begins_again)
+        raise InterruptedRun("stop")
+
+    monkeypatch.setattr("ferbench.execution.run_cell.run_cell", run_cell)
+    for _ in range(2):
+        worker.work(json.dumps(job.to_json()), tmp_path / "events")
+    assert said == [False, True]
+
+
 def test_it_tells_whatever_started_the_executor(job: Job, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """RANK is torchrun's, and may be inherited."""
     monkeypatch.setenv("RANK", "1")
-    monkeypatch.setattr("ferbench.execution.run_cell.run_cell", lambda *_: 1 / 0)
+    monkeypatch.setattr("ferbench.execution.run_cell.run_cell", lambda *_, **more: 1 / 0)
     worker.work(json.dumps(job.to_json()), tmp_path / "events")
     assert events_in(tmp_path / "events") == [Started()]
 
@@ -159,7 +175,7 @@ def test_it_tells_whatever_started_the_executor(job: Job, tmp_path: Path, monkey
 def test_threads_are_those_of_the_job(job: Job, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in worker.THREAD_VARIABLES:
         monkeypatch.setenv(name, "9")
-    monkeypatch.setattr("ferbench.execution.run_cell.run_cell", lambda *_: 1 / 0)
+    monkeypatch.setattr("ferbench.execution.run_cell.run_cell", lambda *_, **more: 1 / 0)
     worker.work(json.dumps(replace(job, threads=3).to_json()), tmp_path / "events")
     assert {os.environ[name] for name in worker.THREAD_VARIABLES} == {"3"}
     assert torch.get_num_threads() == 1

@@ -95,7 +95,7 @@ def test_below_five_seeds_nothing_is_tied(tmp_path):
     table = table_of(write(tmp_path, SKILLS, 4))
     assert {(row.groups, row.tied_with) for row in table.rows} == {((), None)}
     assert all(row.gain_p is not None for row in table.rows if row.gain)
-    assert any("Below 5 seeds" in note for note in table.notes)
+    assert any("at least 5 seeds" in note for note in table.notes)
 
 
 def test_recalls_are_adjusted_over_the_classes(five):
@@ -124,7 +124,7 @@ def test_without_predictions_intervals_are_over_seeds_and_the_table_says_so(tmp_
     baseline = next(row for row in table.rows if row.name == "supervised@weak").by_seed.values()
     test = stats.ttest_rel(differences, list(baseline))
     assert (gains["fixmatch"].low, gains["fixmatch"].high) == pytest.approx(tuple(test.confidence_interval(0.95)))
-    assert any("No predictions beside the records of fixmatch:" in note for note in table.notes)
+    assert any("records of fixmatch have no predictions file" in note for note in table.notes)
 
 
 def pair(p):

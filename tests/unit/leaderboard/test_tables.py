@@ -43,7 +43,7 @@ def test_the_best_row_is_first_and_gain_is_over_the_better_supervised_row():
     assert fixmatch.gain == paired(differences)
     assert strong.gain is None
     assert weak.gain.mean < 0
-    assert "Gain is over supervised (strong views), the better supervised row." in table.notes
+    assert "Gains are over supervised (strong views), the better supervised row." in table.notes
 
 
 def test_a_protocol_may_order_and_measure_gains_by_macro_f1():
@@ -107,7 +107,7 @@ def test_missing_mandatory_rows_are_stated():
     assert "Missing mandatory row: full supervision (budget ratio-1)." in table.notes
     table = only_table([*sweep("fixmatch", 2.0), *sweep("supervised", 1.5)])
     assert table.notes[0] == (
-        "Missing mandatory row: supervised (strong views); gain is over supervised (weak views) alone."
+        "Missing mandatory row: supervised (strong views); gains are over supervised (weak views) only."
     )
 
 
@@ -123,7 +123,7 @@ def test_a_pool_table_gains_over_supervised_rows_without_the_pool():
     table = next(table for table in board.tables if table.key.pool)
     assert [row.name for row in table.rows] == ["fixmatch"]
     assert table.rows[0].gain.pairs == 3
-    assert "of the table without a pool" in table.notes[0]
+    assert "from the table without a pool" in table.notes[0]
 
 
 def test_gain_pairs_only_seeds_with_the_same_labeled_images():
@@ -173,19 +173,19 @@ def test_tests_on_other_sets_have_tables_of_their_own_behind_the_others():
         "zoo", None, "synthfaces", "jaffe",
     )  # fmt: skip
     assert heading(apart.key) == (
-        "trained on synthfaces, 7 classes, tested on jaffe (7 classes of both), 5 % of the labels, ratio-v1, "
+        "trained on synthfaces, 7 classes, tested on jaffe (7 shared classes), 5 % of the labels, ratio-v1, "
         "small-resnet"
     )
-    assert heading(alone.key).startswith("trained on affectnet, 8 classes, tested on kdef (7 classes of both)")
+    assert heading(alone.key).startswith("trained on affectnet, 8 classes, tested on kdef (7 shared classes)")
     fixmatch, baseline = apart.rows
     assert (fixmatch.optimism, fixmatch.minutes, baseline.optimism) == (None, None, None)
     assert fixmatch.gain.pairs == 3
     assert apart.baseline == "supervised@weak"
-    assert any("Tested are the images of jaffe" in note for note in apart.notes)
-    assert not any("Minutes" in note or "left out since" in note for note in apart.notes)
+    assert any("test images are those of jaffe" in note for note in apart.notes)
+    assert not any("Minutes" in note or "left out because" in note for note in apart.notes)
     assert any("Minutes" in note for note in own.notes)
     left_out = other.model_copy(update={"result": other.result.model_copy(update={"n_test_left_out": 4})})
-    assert "Test images left out since they look like training images: 4." in only_table([left_out]).notes
+    assert any(note.endswith("look like training images: 4.") for note in only_table([left_out]).notes)
 
 
 def test_records_with_overrides_stay_apart():
@@ -262,5 +262,5 @@ def test_a_table_says_how_many_trials_are_declared():
     tuned = {"distribution": "ferbench", "trials": 5, "source": "docs/tuning.md", "options": {}}
     declared = sweep("fixmatch", 2.5, changes={"tunings": {"method": tuned}})
     (note,) = [note for note in only_table([*supervised(), *declared]).notes if "rials" in note]
-    assert note == "Trials before the tuned options, as the plugins declare them: fixmatch 5."
+    assert note.endswith(": fixmatch 5.")
     assert not [note for note in only_table([*supervised(), *sweep("fixmatch", 2.5)]).notes if "rials" in note]

@@ -50,12 +50,12 @@ def test_every_alias_is_a_canonical_class() -> None:
 
 
 def test_what_is_no_expression_is_answered_with_the_nearest() -> None:
-    with pytest.raises(ValueError, match=r"'Hapy' is no expression; did you mean 'happy'\?"):
+    with pytest.raises(ValueError, match=r"'Hapy' is not an expression; did you mean 'happy'\?"):
         class_name("Hapy")
 
 
 def test_codes_of_two_letters_are_no_suggestion() -> None:
-    with pytest.raises(ValueError, match=r"'hap' is no expression; did you mean 'happy'\?"):
+    with pytest.raises(ValueError, match=r"'hap' is not an expression; did you mean 'happy'\?"):
         class_name("hap")
 
 
@@ -63,7 +63,7 @@ def test_a_name_is_printable() -> None:
     assert printable("Zoë 7") == "Zoë 7"
     assert printable("") == ""
     for text in ("\ud800", "a\nb", "\x1b[2J"):
-        with pytest.raises(ValueError, match="is no printable text") as caught:
+        with pytest.raises(ValueError, match="is not printable text") as caught:
             printable(text)
         assert str(caught.value).isprintable()
 
@@ -85,14 +85,14 @@ def test_a_label_is_one_of_the_known_integers() -> None:
 
 def test_a_number_is_a_number() -> None:
     assert float_in(" 1.5e1 ") == 15
-    with pytest.raises(ValueError, match="'1,5' is no number"):
+    with pytest.raises(ValueError, match="'1,5' is not a number"):
         float_in("1,5")
 
 
 def test_a_box_has_an_inside() -> None:
     assert face_box(0, -1.5, 2, 3) == (0, -1.5, 2, 3)
     for box in [(0, 0, 0, 1), (0, 2, 1, 1), (0, 0, float("nan"), 1), (0, 0, 1, float("inf"))]:
-        with pytest.raises(ValueError, match="no face box"):
+        with pytest.raises(ValueError, match="not a face box"):
             face_box(*box)
 
 
@@ -105,7 +105,7 @@ def test_names_of_lists_lead_below_the_root() -> None:
 
 @pytest.mark.parametrize("name", ["../a", "a/../../b", "/etc/passwd", "C:\\a.jpg", "\\\\host\\a", "", ".", "a\0b"])
 def test_other_names_are_refused(name: str) -> None:
-    with pytest.raises(ValueError, match="is no path below /r"):
+    with pytest.raises(ValueError, match="is not a path below /r"):
         below(Path("/r"), name)
 
 
@@ -231,7 +231,7 @@ def test_folders_of_classes_label_their_images(tmp_path: Path) -> None:
     assert found == [
         ("train/Happy/b.png", (images[0], "happiness")),
         ("train/Happy/c.jpg", (images[1], "happiness")),
-        Damage("train/saad", "'saad' is no expression; did you mean 'sad'?"),
+        Damage("train/saad", "'saad' is not an expression; did you mean 'sad'?"),
         ("train/sad/a.png", (images[2], "sadness")),
         ("train/surprise/a.png", (tmp_path / "train/surprise/a.png", "surprise")),
     ]
@@ -275,8 +275,8 @@ def test_images_that_have_no_class_or_lie_too_deep_are_named(tmp_path: Path) -> 
     write(tmp_path / "elsewhere/notes/about.txt")
     (tmp_path / "train/sad").symlink_to(tmp_path / "elsewhere")
     beside, inside = (
-        "lies in no class folder; move it into that of its class",
-        "is not read, as it lies in a class folder; move its images up into that",
+        "is not in a class folder; move it into the folder of its class",
+        "is not read because it is inside a class folder; move its images up into the class folder",
     )
     assert list(class_folders(tmp_path, tmp_path / "train")) == [
         Damage("train/loose.jpg", beside),
@@ -373,4 +373,4 @@ def test_each_row_gives_a_sample_nothing_or_damage() -> None:
     rows = [("t:1", "anger"), ("t:2", ""), ("t:3", "angst"), Damage("t:4", "torn"), ("t:5", "fear")]
     samples = list(parsed(rows, sample_of))
     assert [type(entry) for entry in samples] == [Sample, Damage, Damage, Sample]
-    assert samples[1] == Damage("t:3", "'angst' is no expression; did you mean 'angry'?")
+    assert samples[1] == Damage("t:3", "'angst' is not an expression")

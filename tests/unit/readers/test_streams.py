@@ -52,7 +52,7 @@ def test_a_tar_cut_short_names_the_record_and_keeps_what_is_whole(tmp_path: Path
     (folder / "0.tar").write_bytes(whole[: place.offset + 100])
     cut = open_stream(folder)
     assert list(read(cut).values()) == IMAGES[:3]
-    assert damages(cut) == [("0.tar", Damage("000003.jpg", "the file is cut short within this record"))]
+    assert damages(cut) == [("0.tar", Damage("000003.jpg", "the file is truncated inside this record"))]
     header = place.offset - 512
     for content in (whole[: header + 300], whole[:header], whole[:header] + b"x" * 2000):
         (folder / "0.tar").write_bytes(content)
@@ -84,7 +84,7 @@ def test_a_tar_with_a_header_made_to_break_it_is_damage(tmp_path: Path, headers:
     ((shard, damage),) = damages(dataset)
     assert shard == "0.tar"
     assert damage.record in ("after 000000.cls", f"after {name}", name)
-    assert "cut short" in damage.reason or "what follows cannot be read (" in damage.reason
+    assert "truncated" in damage.reason or "the rest cannot be read (" in damage.reason
 
 
 def test_a_tar_of_headers_within_headers_is_damage(tmp_path: Path) -> None:
@@ -106,7 +106,7 @@ def test_what_is_larger_than_any_image_is_damage(tmp_path: Path) -> None:
         with (tmp_path / name).open("wb") as file:
             file.truncate(size)  # what is not written takes no room
     first, image, last = FolderStream(tmp_path, "mine").samples()
-    assert first == Damage("0.jpg", f"has {MAX_FILE + 1} bytes, which no image has (at most {MAX_FILE})")
+    assert first == Damage("0.jpg", f"has {MAX_FILE + 1} bytes, more than the limit for an image ({MAX_FILE})")
     assert isinstance(image, Sample)
     assert image.image == IMAGES[1]
     assert isinstance(last, Damage)
@@ -143,12 +143,12 @@ def test_records_cut_short_are_named(tmp_path: Path) -> None:
     offsets = write_records(folder / "train.rec", [(k, record(labeled(IMAGES[k], k))) for k in range(5)])
     (folder / "train.rec").write_bytes((folder / "train.rec").read_bytes()[: offsets[3] + 50])
     dataset = open_stream(folder)
-    text = "the file is cut short before this record; 1 record(s) are lost"
+    text = "the file is truncated before this record; 1 record(s) are lost"
     assert damages(dataset) == [("train.rec", Damage("4", text))]
     places = [place for place in dataset.places("train.rec") if isinstance(place, Place)]
     assert places[3].length == 50
     reasons = [sample.reason for sample in dataset.samples() if isinstance(sample, Damage)]
-    assert len(reasons) == 2 and reasons[0].startswith("cut short: 42 of") and reasons[1] == text
+    assert len(reasons) == 2 and reasons[0].startswith("truncated: 42 of") and reasons[1] == text
 
 
 def three_images(folder: Path, end: float = 4.0, identities: bool = True) -> list[str]:
@@ -179,7 +179,7 @@ def test_images_that_the_index_has_lost_are_named(tmp_path: Path, kept: tuple[in
     (folder / "train.idx").write_text("".join(lines[key] for key in kept))
     there = sorted({1, 2, 3} & set(kept))
     assert set(read(open_stream(folder)).values()) == {IMAGES[key] for key in there}
-    expected = f"train.idx has no place of {3 - len(there)} of 3 images; copy it again"
+    expected = f"train.idx lacks {3 - len(there)} of 3 images; copy it again"
     assert damages(open_stream(folder)) == ([("train.rec", Damage(record, expected))] if record else [])
 
 
@@ -194,7 +194,7 @@ def test_without_a_header_record_what_follows_the_last_key_is_named(tmp_path: Pa
     lines = (folder / "train.idx").read_text().splitlines(keepends=True)
     (folder / "train.idx").write_text("".join(lines[:kept]))
     assert len(read(open_stream(folder))) == kept
-    left = f"train.idx names nothing of the last {size - [*offsets, size][kept]:,} bytes; copy it again"
+    left = f"train.idx does not cover the last {size - [*offsets, size][kept]:,} bytes; copy it again"
     lost = [("train.rec", Damage(f"after {kept - 1}", left))]
     assert damages(open_stream(folder)) == (lost if kept < 3 else [])
 
@@ -221,7 +221,7 @@ def test_a_record_ends_where_it_says_however_far_the_next_one_is(tmp_path: Path)
     (folder / "train.idx").write_text("".join([*lines[:2], f"2\t{2**42}\n"]))
     assert read(open_stream(folder)) == {"train.rec/1": IMAGES[1]}
     entries = list(open_stream(folder).samples())
-    assert Damage("train.rec/2", f"has {2**42} bytes, which no image has (at most {MAX_FILE})") in entries
+    assert Damage("train.rec/2", f"has {2**42} bytes, more than the limit for an image ({MAX_FILE})") in entries
 
 
 @pytest.mark.parametrize("end", [float("inf"), float("nan"), 1e30, 0.0, -5.0])
@@ -236,7 +236,7 @@ def test_a_first_record_that_promises_endless_images_is_damage(tmp_path: Path, e
     ("content", "reason"),
     [
         (b"xxxx" + bytes(60), "no record begins here"),
-        (record(b"short"), "no room for its labels"),
+        (record(b"short"), "too short for its labels"),
         (struct.pack("<II", MAGIC, 1 << 29 | 4) + b"abcd", "a part of this record is missing"),
     ],
 )
@@ -267,7 +267,7 @@ def test_a_description_that_cannot_be_followed_is_named(tmp_path: Path) -> None:
         open_stream(describe(tmp_path / "a", "recordo"))
     with pytest.raises(DataError, match=r"no file \*\.rec here"):
         open_stream(describe(tmp_path / "b", "recordio")).shards()
-    with pytest.raises(DataError, match="on_bad_record is 'ignore'; write stop or skip"):
+    with pytest.raises(DataError, match="on_bad_record 'ignore' must be 'stop' or 'skip'"):
         open_stream(describe(tmp_path / "c", "folder", on_bad_record="ignore"))
     folder = describe(tmp_path / "d", "recordio")
     (folder / "train.rec").write_bytes(b"")

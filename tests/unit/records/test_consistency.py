@@ -64,13 +64,13 @@ def test_better_logits_with_an_honest_history_fail(path: Path) -> None:
 @pytest.mark.parametrize(
     ("field", "value", "words"),
     [
-        ("steps", 18_000, "steps is 18000, the protocol's is 1800"),
+        ("steps", 18_000, "steps is 18000"),
         ("labeled_batch", 512, "labeled_batch is 512"),
         ("learning_rate", 1.0, "learning_rate is 1.0"),
         ("image_size", 224, "image_size is 224"),
         ("weak", {"padding": 2, "crop_probability": 0.5, "flip_probability": 0.5}, "weak is"),
-        ("labels_of_tests", True, "there is no field labels_of_tests"),
-        ("name", "ratio-v2", "name is 'ratio-v2', the protocol's is 'ratio-v1'"),
+        ("labels_of_tests", True, "no field labels_of_tests"),
+        ("name", "ratio-v2", "name is 'ratio-v2'"),
         ("split_rule", "mine", "split_rule is 'mine'"),
     ],
 )
@@ -86,7 +86,7 @@ def test_what_was_made_under_a_draft_stays_what_it_was(path: Path) -> None:
     edit(path, "config.protocol.labeled_batch", 512)
     found = verify_record(path, PROTOCOLS)
     assert found.holds
-    assert "recipe: under a draft; since then labeled_batch is 512" in found.verdict.notes[0]
+    assert all(part in found.verdict.notes[0] for part in ("recipe", "draft", "labeled_batch is 512"))
 
 
 def test_a_recipe_may_differ_by_what_the_cell_overrides(tmp_path: Path) -> None:
@@ -102,7 +102,7 @@ def test_a_recipe_may_differ_by_what_the_cell_overrides(tmp_path: Path) -> None:
 
 def test_a_short_run_without_its_overrides_fails(path: Path) -> None:
     edit_history(path, lambda rows: [{**row, "step": row["step"] // 30} for row in rows])
-    assert "it ends at step 60 of 1800" in failures(path)["history"]
+    assert "step 60" in failures(path)["history"]
 
 
 def test_a_tuning_allows_its_own_fields_and_no_others(path: Path) -> None:
@@ -121,7 +121,7 @@ def test_a_tuning_allows_its_own_fields_and_no_others(path: Path) -> None:
 def test_tuned_options_of_a_method_are_those_that_it_ran_with(path: Path) -> None:
     tuned = {"distribution": "ferbench", "trials": 5, "source": "docs/tuning.md", "options": {"threshold": 0.8}}
     edit(path, "tunings", {"method": tuned})
-    assert failures(path)["recipe"] == "option threshold is 0.95, tuned is 0.8"
+    assert "threshold is 0.95" in failures(path)["recipe"] and "0.8" in failures(path)["recipe"]
 
 
 @pytest.mark.parametrize(
@@ -130,7 +130,7 @@ def test_tuned_options_of_a_method_are_those_that_it_ran_with(path: Path) -> Non
         ({}, ""),
         ({"optimizer": "LARS", "departures": {"factory": "lars"}}, ""),
         ({"warmup": 0.0, "departures": {"warmup": 0.0}}, ""),
-        ({"optimizer": "SGD"}, "its optimizer was 'sgd', the recipe's is 'adamw'"),
+        ({"optimizer": "SGD"}, "its optimizer was 'sgd'"),
         ({"warmup": 0.0}, "its warmup was 0.0"),
         ({"groups": [{"parameters": 3, "learning_rate": 0.4, "settings": {}}]}, "its learning rates were [0.4]"),
     ],
@@ -156,12 +156,12 @@ def test_what_trained_is_the_recipe_but_for_what_is_listed(path: Path, changes: 
         (lambda rows: [], "it has no epoch"),
         (lambda rows: rows[:-1], "it ends at step"),
         (lambda rows: rows[1:], "not numbered from 1"),
-        (lambda rows: [*rows[:-2], {**rows[-2], "step": 1800}, rows[-1]], "its steps do not rise"),
+        (lambda rows: [*rows[:-2], {**rows[-2], "step": 1800}, rows[-1]], "do not increase"),
         (lambda rows: [{k: v for k, v in row.items() if k != "evaluation"} for row in rows], "its evaluations are not"),
         (lambda rows: [{**row, "evaluation": rows[-1]["evaluation"]} for row in rows], "its evaluations are not"),
         (lambda rows: [*rows[:-1], {**rows[-1], "evaluation": rows[3]["evaluation"]}], "its last evaluation has"),
         (lambda rows: [*rows[:-1], {**rows[-1], "evaluation": {"accuracy": 1.0}}], "an evaluation lacks one of"),
-        (lambda rows: [{**row, "step": row["step"] + 900} for row in rows], "no stages of pre-training"),
+        (lambda rows: [{**row, "step": row["step"] + 900} for row in rows], "pre-training"),
     ],
 )
 def test_a_history_that_is_not_of_the_result_fails(path: Path, change: Any, words: str) -> None:
@@ -178,7 +178,7 @@ def test_pretraining_comes_on_top(path: Path) -> None:
     edit_history(path, before)
     assert failures(path) == {}
     edit_history(path, lambda rows: [{**row, "stage": "train"} for row in rows])
-    assert "no stages of pre-training" in failures(path)["history"]
+    assert "pre-training" in failures(path)["history"]
 
 
 def test_an_oracle_that_no_evaluation_gave_fails(path: Path) -> None:
@@ -192,8 +192,8 @@ def test_an_oracle_that_no_evaluation_gave_fails(path: Path) -> None:
     ("budget", "labeled", "words"),
     [
         (Budget(ratio="0.05"), 8000, "8000 of 9330 training images are labeled"),
-        (Budget(per_class=25), 70, "70 labeled images are not 25 of each of 7"),
-        (Budget(count=50, allocation="balanced"), 70, "70 labeled images are more than 50"),
+        (Budget(per_class=25), 70, "70 labeled images, not 25"),
+        (Budget(count=50, allocation="balanced"), 70, "70 labeled images, more than"),
     ],
 )
 def test_more_labels_than_the_budget_fail(tmp_path: Path, budget: Budget, labeled: int, words: str) -> None:
@@ -206,20 +206,20 @@ def test_more_labels_than_the_budget_fail(tmp_path: Path, budget: Budget, labele
 @pytest.mark.parametrize("name", ["pool", "folds", "validation", "label_noise", "test_data"])
 def test_parts_of_the_data_that_the_cell_does_not_have_fail(path: Path, name: str) -> None:
     edit(path, f"result.fingerprints.{name}", "ab" * 32)
-    assert "and the cell has none" in failures(path)["budget"]
+    assert "must be no fingerprint" in failures(path)["budget"]
 
 
 @pytest.mark.parametrize(
     ("where", "value", "words"),
     [
-        ("measured.started_at", "yesterday", "started_at is no time: 'yesterday'"),
-        ("measured.finished_at", "2026-13-01", "finished_at is no time"),
-        ("measured.train_seconds", 4000.0, "4000.0 s of training in 90.0 s"),
-        ("measured.images_per_second", 1e6, "are not 288000 image passes"),
-        ("result.image_passes", 1, "1 image passes in 1800 steps"),
+        ("measured.started_at", "yesterday", "started_at is not a time: 'yesterday'"),
+        ("measured.finished_at", "2026-13-01", "finished_at is not a time"),
+        ("measured.train_seconds", 4000.0, "train_seconds 4000.0 is above wall_seconds 90.0"),
+        ("measured.images_per_second", 1e6, "288000 image passes"),
+        ("result.image_passes", 1, "1 image passes are too few"),
         ("result.image_passes", 2**53, "image passes"),
-        ("result.parameters", 1, "a net of 1 parameters"),
-        ("result.forward_images", 10, "10 images were sent forward in all"),
+        ("result.parameters", 1, "1 parameters"),
+        ("result.forward_images", 10, "forward_images 10"),
         ("plugin.source_hash", "0" * 64, "source hash of the method"),
         ("plugin.source_hash", "none", "source hash of the method"),
     ],

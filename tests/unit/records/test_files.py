@@ -1,5 +1,6 @@
 import errno
 import os
+import stat
 from pathlib import Path
 
 import pytest
@@ -38,6 +39,16 @@ def test_a_full_or_read_only_disk_changes_nothing(tmp_path, monkeypatch, failing
     assert "--runs" in str(caught.value)
     assert path.read_bytes() == b"old"
     assert names(tmp_path) == ["record.json"]
+
+
+def test_a_file_system_that_syncs_no_folders_is_written_to(tmp_path, monkeypatch):
+    def fsync(descriptor):
+        if stat.S_ISDIR(os.fstat(descriptor).st_mode):
+            raise OSError(errno.EINVAL, "Invalid argument")
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    write_atomic(tmp_path / "record.json", b"new")
+    assert (tmp_path / "record.json").read_bytes() == b"new"
 
 
 def test_a_disk_that_fills_up_half_way_leaves_all_old_files(tmp_path, monkeypatch):

@@ -1,6 +1,8 @@
 """A lease has one owner, whatever the file system's locks do: nothing here calls flock."""
 
 import os
+import re
+import resource
 import shutil
 import signal
 import subprocess
@@ -8,6 +10,7 @@ import sys
 import time
 from pathlib import Path
 
+import psutil
 import pytest
 
 from ferbench.errors import UsageError
@@ -30,6 +33,10 @@ def left_by(path: Path, age: float, number: int = 1, **fields: object) -> Path:
 
 def leases(folder: Path) -> list[str]:
     return sorted(file.name for file in folder.iterdir())
+
+
+def no_links(*_: object) -> None:
+    raise PermissionError(1, "Operation not permitted")
 
 
 def test_one_owner_at_a_time_and_nothing_left(tmp_path):
@@ -72,9 +79,45 @@ def test_a_process_of_this_machine_that_is_gone_is_not_waited_for(tmp_path):
 
 def test_a_number_that_a_later_process_has_is_not_taken_for_the_owner(tmp_path):
     here = Owner.this_process()
-    left_by(tmp_path / ".lease", age=0, machine=here.machine, pid=here.pid, began=here.began - 60)
+    left_by(tmp_path / ".lease", age=0, machine=here.machine, pid=here.pid, started=here.started - 60)
     with Lease(tmp_path / ".lease"):
         pass
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_an_owner_lives_on_when_the_clock_is_set(tmp_path, monkeypatch):
+    owner = Owner.this_process()
+    stat = re.sub(r"btime (\d+)", lambda found: f"btime {int(found[1]) + 3600}", Path("/proc/stat").read_text())
+    (tmp_path / "stat").write_text(stat)
+    (tmp_path / str(os.getpid())).symlink_to("/proc/self")
+    monkeypatch.setattr(psutil, "PROCFS_PATH", str(tmp_path))
+    assert owner.is_alive
+
+
+@pytest.mark.parametrize("links", [True, False])
+def test_a_full_disk_leaves_no_lease(tmp_path, monkeypatch, links):
+    """A new file needs no space, but its content does."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+
+    def fill(*arguments: object) -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (0, before[1]))
+        no_links(*arguments)
+
+    try:
+        if links:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (0, before[1]))
+        else:
+            monkeypatch.setattr(lease.os, "link", fill)
+        with pytest.raises(OSError, match="too large"):
+            Lease(tmp_path / ".lease").acquire()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert leases(tmp_path) == []
+
+
+def test_a_lease_of_a_folder_that_is_gone(tmp_path):
+    with pytest.raises(FileNotFoundError):
+        Lease(tmp_path / "gone" / ".lease").acquire()
 
 
 def test_a_lease_that_is_not_whole_counts_by_its_age(tmp_path, monkeypatch):
@@ -99,6 +142,50 @@ def test_signs_of_life_keep_a_lease(tmp_path, monkeypatch):
             time.sleep(0.02)
 
 
+def test_the_lease_of_a_process_that_is_gone_is_waited_for(tmp_path, monkeypatch):
+    monkeypatch.setenv("FERBENCH_LEASE_SECONDS", "0.6")
+    left_by(tmp_path / ".lease", age=0)
+    began = time.monotonic()
+    with Lease(tmp_path / ".lease").outlast() as mine:
+        mine.check()
+        assert 0.4 < time.monotonic() - began < 10
+
+
+class Showing:
+    """A process of another machine that shows a sign of life each time that somebody looks whether to stop."""
+
+    def __init__(self, file: Path, looks: int) -> None:
+        self.file, self.left = file, looks
+
+    def __call__(self) -> None:
+        self.left -= 1
+        if self.left > 0:
+            os.utime(self.file, None)
+        elif self.left == 0:
+            self.file.unlink()
+
+
+def test_a_process_that_lives_is_waited_for_by_its_own_cell_alone(tmp_path, monkeypatch):
+    monkeypatch.setenv("FERBENCH_LEASE_SECONDS", "60")
+    monkeypatch.setattr(lease, "LOOK_SECONDS", 0.02)
+    file = left_by(tmp_path / ".lease", age=30)
+    with pytest.raises(LeaseHeldError, match="process 1 on node7"):
+        Lease(tmp_path / ".lease").outlast(Showing(file, 10**6))
+    with Lease(tmp_path / ".lease").outlast(Showing(file, 5), signs_count=False) as mine:
+        mine.check()
+
+
+def test_waiting_has_an_end(tmp_path, monkeypatch):
+    monkeypatch.setenv("FERBENCH_LEASE_SECONDS", "0.3")
+    file = left_by(tmp_path / ".lease", age=0)
+    began = time.monotonic()
+    with pytest.raises(LeaseHeldError):
+        Lease(tmp_path / ".lease").outlast(Showing(file, 10**6), signs_count=False)
+    assert 0.3 < time.monotonic() - began < 10
+    with pytest.raises(UsageError, match="stopped"):
+        Lease(tmp_path / ".lease").outlast(lambda: UsageError("stopped"))
+
+
 def test_what_must_be_whole_is_closed_to_others_by_the_next_number(tmp_path):
     with Lease(tmp_path / ".lease") as mine:
         mine.renew()
@@ -111,9 +198,6 @@ def test_what_must_be_whole_is_closed_to_others_by_the_next_number(tmp_path):
 
 
 def test_without_links_a_lease_is_made_all_the_same(tmp_path, monkeypatch):
-    def no_links(*_: object) -> None:
-        raise PermissionError(1, "Operation not permitted")
-
     monkeypatch.setattr(lease.os, "link", no_links)
     with Lease(tmp_path / ".lease") as mine:
         mine.check()

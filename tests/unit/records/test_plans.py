@@ -17,7 +17,7 @@ def test_what_was_asked_for_and_has_not_begun_waits(tmp_path):
         found = progress_of(store)
     (counts,) = found.counts.values()
     assert counts == {"done": 1, "running": 1, "waiting": 1}
-    assert found.seconds == 90.0
+    assert found.seconds >= 90.0, "running cells count too"
     assert found.eta == 2 * 90.0  # two cells are left, one at a time
     (running,) = found.running
     assert running.cell == make_cell(seed=1)

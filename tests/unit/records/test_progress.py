@@ -1,7 +1,12 @@
+from datetime import UTC, datetime, timedelta
+
 import pytest
 
+from ferbench.contract.events import Step
+from ferbench.records.cell_log import CellLog
+from ferbench.records.plans import Plan, write_plan
 from ferbench.records.progress import progress_of
-from ferbench.records.store import RunStore
+from ferbench.records.store import RunningMarker, RunStore
 from tests.unit.records.factory import make_cell, write_failure, write_record
 
 
@@ -39,6 +44,26 @@ def test_an_attempt_that_failed_is_a_failure(tmp_path):
     with pytest.raises(RuntimeError), store.lock(make_cell()):
         raise RuntimeError
     assert [dict(counts) for counts in progress_of(store).counts.values()] == [{"failed": 1}]
+
+
+def test_time_left_by_the_steps_of_what_runs_and_then_by_what_has_ended(tmp_path):
+    store, cells = RunStore(tmp_path), [make_cell(seed=seed) for seed in range(4)]
+    plan = Plan(command=("run",), executor="local", slots=1, made_at="2026-01-01", cells=tuple(cells))
+    write_plan(tmp_path, plan)
+    with store.lock(cells[0]) as lease:
+        assert progress_of(store).eta is None
+        began = (datetime.now(UTC) - timedelta(seconds=100)).isoformat(timespec="seconds")
+        marker = RunningMarker.read(lease.folder / "running.json").model_copy(update={"started_at": began})
+        (lease.folder / "running.json").write_text(marker.model_dump_json())
+        CellLog(lease.folder)(Step(step=50, steps=200))
+        found = progress_of(store)
+        # A quarter took 100 s: three quarters of it and three more cells are left.
+        assert found.pace == pytest.approx(400, rel=0.05)
+        assert found.eta == pytest.approx(3.75 * 400, rel=0.05)
+        assert found.seconds == pytest.approx(100, abs=5)
+        write_record(tmp_path, cells[1])  # 91 s
+        assert progress_of(store).eta == pytest.approx(2.75 * 91)
+        assert progress_of(store).seconds == pytest.approx(191, abs=5)
 
 
 def test_an_empty_folder(tmp_path):

@@ -81,7 +81,7 @@ def test_equal_ids_of_two_records_are_published_as_others(tmp_path: Path, publis
 def test_without_the_data_it_is_consistent_and_says_that_the_data_is_not_held(published: Path) -> None:
     found = verify(published)
     assert found.verdict.level == "consistent (data not held)", found.failures
-    assert "predictions: labels are licensed; the data is not here" in found.verdict.notes
+    assert any(note.startswith("predictions: labels are licensed") for note in found.verdict.notes)
 
 
 def test_with_the_data_every_number_is_checked(path: Path, published: Path) -> None:
@@ -104,7 +104,7 @@ def test_classes_that_are_predicted_otherwise_are_caught_without_the_data(publis
     logits = read_published(published.parent / "logits.parquet")
     better = PublishedLogits(logits.ids, np.roll(logits.logits, 1, axis=1))
     (published.parent / "logits.parquet").write_bytes(better.to_parquet())
-    assert "not predicted as often" in verify(published).verdict.failures[0]
+    assert "predictions per class" in verify(published).verdict.failures[0]
 
 
 @pytest.mark.parametrize("change", ["one", "all"])
@@ -112,7 +112,7 @@ def test_images_that_are_not_of_the_split_are_caught(path: Path, published: Path
     data = held(path)
     others = [("other/1", "fear"), *data.tests[1:]] if change == "one" else [(f"x{i}", "fear") for i in range(210)]
     found = verify(published, Recomputed(data.values, {}, {}, others))
-    assert "not of the test images on this machine" in found.verdict.failures[0]
+    assert "test images on this machine" in found.verdict.failures[0]
 
 
 @pytest.mark.parametrize("content", [b"", b"PAR1", make_predictions().to_parquet()], ids=["empty", "cut", "labeled"])

@@ -55,8 +55,8 @@ def test_every_field_is_explained(model):
         (b"[" * 40 + b"]" * 40, "nested more than 30"),
         (b" " * 5_000_001, "larger than 5,000,000 bytes"),
         ("é".encode("latin-1"), "not UTF-8"),
-        (b'{"status": "\\ud800"}', "half a character"),
-        (b'{"\\udfff": 1}', "half a character"),
+        (b'{"status": "\\ud800"}', "lone surrogate"),
+        (b'{"\\udfff": 1}', "lone surrogate"),
         (b'{"status": 1e999}', "out of range"),
         (b'{"status": 1' + b"0" * 4000 + b"}", "beyond 2"),
         (b'{"status": "\\ud83d\\ude00"}', "not a record"),  # two halves are a whole

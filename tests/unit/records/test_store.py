@@ -10,7 +10,7 @@ import pytest
 import ferbench
 from ferbench.errors import DataError, VerificationError
 from ferbench.records.history import history_digest, read_history
-from ferbench.records.lease import LeaseHeldError
+from ferbench.records.lease import LeaseHeldError, Owner
 from ferbench.records.schema import Record
 from ferbench.records.store import BrokenRecord, RunStore, read_predictions, read_record
 from tests.support.command import call
@@ -24,6 +24,7 @@ from tests.unit.records.factory import (
     write_failure,
     write_record,
 )
+from tests.unit.records.test_lease import left_by
 
 CELL = make_cell()
 
@@ -137,6 +138,38 @@ def holder(tmp_path):
     process.stdout.close()
 
 
+LEFT = ("running.json", "checkpoint.safetensors", "in-progress/rows.parquet")
+
+
+def leave(folder: Path) -> None:
+    """What a process leaves that is killed once it has written its record."""
+    for name in LEFT:
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_bytes(b"left")
+
+
+def test_what_a_killed_process_has_left_beside_its_result_is_removed(tmp_path):
+    folder = write_record(tmp_path, CELL).parent
+    before = {path.name for path in folder.iterdir()}
+    here = Owner.this_process()
+    leave(folder)
+    left_by(folder / ".lease", age=0, machine=here.machine, pid=here.pid, started=here.started - 60)
+    RunStore(tmp_path).tidy(CELL)
+    assert {path.name for path in folder.iterdir()} == before
+    RunStore(tmp_path).tidy(make_cell(seed=1))
+    assert not RunStore(tmp_path).folder(make_cell(seed=1)).exists()
+
+
+def test_whoever_works_beside_a_result_is_not_disturbed(tmp_path):
+    """As one does that trains the cell again for its model."""
+    folder = write_record(tmp_path, CELL).parent
+    leave(folder)
+    left_by(folder / ".lease", age=0)
+    before = sorted(folder.rglob("*"))
+    RunStore(tmp_path).tidy(CELL)
+    assert sorted(folder.rglob("*")) == before
+
+
 @pytest.mark.process
 def test_a_second_process_is_told_who_holds_the_cell(tmp_path, holder):
     store = RunStore(tmp_path)
@@ -191,6 +224,11 @@ def test_iterate_is_sorted_and_names_problems(tmp_path):
     assert list(found) == sorted(paths)
     assert isinstance(found[paths[0]], BrokenRecord)
     assert all(isinstance(found[path], Record) for path in paths[1:])
+
+
+def test_a_folder_that_cannot_be_looked_into_has_no_cancelled_cell(tmp_path):
+    """As that of another user, or one on a server that does not answer; Path.exists raises an error there."""
+    assert not RunStore(tmp_path / ("x" * 300)).is_cancelled(make_cell())
 
 
 def test_iterate_of_no_folder_is_empty(tmp_path):

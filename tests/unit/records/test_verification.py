@@ -50,7 +50,7 @@ def test_a_good_record_holds_and_says_what_was_not_checked(path):
     found = verify(path)
     assert found.holds
     assert {check.name for check in found.unchecked} == {"oracle", "split"}
-    assert all(check.detail for check in found.unchecked)
+    assert all(check.remedy for check in found.unchecked)
     verified = {check.name for check in found.checks if check.state == "verified"}
     assert {"schema", "cell id", "folder", "metrics", "recomputed metrics", "predictions", "history"} <= verified
 
@@ -70,7 +70,7 @@ def test_a_hand_edited_recall_fails(path):
 
 def test_an_edited_confusion_fails_even_with_metrics_to_match(path):
     edit(path, "result", "confusion", to=lambda rows: [rows[1], rows[0], *rows[2:]])
-    assert "confusion matrix is not that" in failed(path)["recomputed metrics"]
+    assert "confusion matrix" in failed(path)["recomputed metrics"]
     better = make_predictions(skill=9.0)
     record = make_record(make_cell(), better, make_history(predictions=better))
     edit(path, "result", "confusion", to=record.result.confusion)
@@ -128,7 +128,7 @@ def test_an_edited_history_fails(path):
     history = json.loads((path.parent / "history.json").read_text())
     history[0]["loss"] = 0.0
     (path.parent / "history.json").write_text(json.dumps(history))
-    assert failed(path) == {"history": "its digest is not the recorded one"}
+    assert set(failed(path)) == {"history"} and "digest" in failed(path)["history"]
 
 
 def test_a_reformatted_history_holds(path):
@@ -139,7 +139,7 @@ def test_a_reformatted_history_holds(path):
 
 def test_a_record_in_a_wrong_folder_fails(path):
     moved = path.parent.rename(path.parent.with_name("seed7"))
-    assert "belongs in ratio-v1/synthfaces" in failed(moved / "record.json")["folder"]
+    assert "ratio-v1/synthfaces" in failed(moved / "record.json")["folder"]
 
 
 def test_an_edited_cell_fails(path):
@@ -170,12 +170,12 @@ def test_what_the_protocol_does_not_list_is_not_standard(tmp_path, changes):
 
 def test_the_headline_is_the_protocols(path):
     edit(path, "headline", to="macro_f1")
-    assert failed(path)["standard"] == "its headline is macro_f1, the protocol's accuracy"
+    assert all(metric in failed(path)["standard"] for metric in ("macro_f1", "accuracy"))
 
 
 def test_predictions_are_smoothed_where_the_protocol_says_so(path):
     edit(path, "config", "protocol", "temporal_window", to=25)
-    assert failed(path)["standard"] == "its evaluation is {'temporal_window': 25}, the protocol's is not"
+    assert "{'temporal_window': 25}" in failed(path)["standard"]
 
 
 def test_more_labels_than_the_budget_are_not_standard(path):
@@ -187,6 +187,7 @@ def test_the_protocol_of_a_plugin_leaves_standard_unchecked(tmp_path):
     found = verify(write_record(tmp_path, make_cell(protocol="theirs-v1")))
     assert found.holds
     assert "standard" in {check.name for check in found.unchecked}
+    assert all(check.remedy for check in found.unchecked)
 
 
 @pytest.mark.parametrize(
@@ -194,8 +195,8 @@ def test_the_protocol_of_a_plugin_leaves_standard_unchecked(tmp_path):
     [
         (("accuracy",), 0.0, "below the final"),
         (("evaluations",), 7, "at most 6"),
-        (("step",), 1801, "at step 1801 of 1800"),
-        (("step",), 1800, "is not the final"),
+        (("step",), 1801, "its step is 1801"),
+        (("step",), 1800, "that of the last step"),
     ],
 )
 def test_an_impossible_oracle_fails(path, keys, value, text):
@@ -244,16 +245,17 @@ def test_every_fingerprint_is_recomputed_or_named(path):
         return lambda cell, fingerprints: Recomputed(values, dict.fromkeys(unchecked, "not here"))
 
     assert "split" in {check.name for check in verify(path, given(**recorded)).checks if check.state == "verified"}
-    assert "labeled is not that" in failed(path, given(**{**recorded, "labeled": "x"}))["split"]
+    assert "labeled differs" in failed(path, given(**{**recorded, "labeled": "x"}))["split"]
     # What the data gives and the record lacks, and the other way round.
-    assert "folds is not that" in failed(path, given(**recorded, folds="f"))["split"]
+    assert "folds differs" in failed(path, given(**recorded, folds="f"))["split"]
     edit(path, "result", "fingerprints", "boxes", to="0" * 64)
-    assert "boxes is not that" in failed(path, given(**recorded))["split"]
+    assert "boxes differs" in failed(path, given(**recorded))["split"]
     found = verify(path, given(unchecked=["boxes"], **recorded))
     assert found.holds
     assert "split: boxes" in {check.name for check in found.unchecked}
     found = verify(path, given(unchecked=[*recorded, "boxes"]))
     assert {check.name for check in found.unchecked} == {"oracle", "split"}
+    assert all(check.remedy for check in found.unchecked)
 
 
 def test_what_ran_inline_is_not_standard(path):
@@ -275,6 +277,7 @@ def test_a_failure_may_be_of_a_method_that_sees_more_labels(tmp_path):
     found = verify(path)
     assert found.holds
     assert "standard" in {check.name for check in found.unchecked}
+    assert all(check.remedy for check in found.unchecked)
 
 
 @pytest.mark.parametrize(
@@ -305,18 +308,19 @@ def test_another_model_than_that_of_the_base_fails(crossed, path):
     assert "run the cell again" in failed(crossed)["model"]
     path.unlink()
     (missing,) = [check for check in verify(crossed).unchecked if check.name == "model"]
-    assert "there is no record in ratio-v1/synthfaces/ratio-0.05/fixmatch" in missing.detail
+    assert "ratio-v1/synthfaces/ratio-0.05/fixmatch" in missing.detail
+    assert "verify again" in missing.remedy
 
 
 def test_what_only_one_kind_of_test_has_fails_in_the_other(crossed, path):
     oracle = json.loads(path.read_text())["result"]["oracle"]
     edit(crossed, "result", "oracle", to=oracle)
-    assert failed(crossed) == {"oracle": "another dataset is tested once, after training"}
+    assert set(failed(crossed)) == {"oracle"}
     edit(path, "result", "oracle", to=None)
-    assert failed(path) == {"oracle": "absent"}
+    assert set(failed(path)) == {"oracle"}
     edit(path, "result", "oracle", to=oracle)
     edit(path, "result", "n_test_left_out", to=3)
-    assert "only where another dataset is tested" in failed(path)["counts"]
+    assert "n_test_left_out" in failed(path)["counts"]
 
 
 def test_labels_of_classes_that_are_not_tested_are_counted(crossed):
@@ -334,8 +338,8 @@ def test_options_tuned_by_another_distribution_than_the_owner_fail(path):
     edit(path, "tunings", to=lambda _: {"method": tuned})
     assert verify(path).holds
     edit(path, "tunings", to={"method": {**tuned, "distribution": "ferbench-other"}})
-    assert failed(path) == {"tunings": "the method is tuned by ferbench-other, and is of ferbench"}
+    assert set(failed(path)) == {"tunings"} and "tuned by ferbench-other" in failed(path)["tunings"]
     edit(path, "tunings", to={"head": tuned})
-    assert failed(path) == {"tunings": "the head is tuned by ferbench, and is of nobody"}
+    assert set(failed(path)) == {"tunings"} and "the head is tuned by ferbench" in failed(path)["tunings"]
     edit(path, "tunings", to={"method": {**tuned, "trials": 0}})
     assert "trials" in failed(path)["schema"]

@@ -33,9 +33,9 @@ def test_the_plot_is_xml_also_where_all_is_right() -> None:
 
 def test_words_say_which_way_it_is_off() -> None:
     sure = make_predictions(skill=0.0)
-    assert "surer than it is right" in calibration_words(calibration(sure.logits * np.float16(5), sure.labels))
+    assert "above accuracy" in calibration_words(calibration(sure.logits * np.float16(5), sure.labels))
     flat = make_predictions(skill=3.0)
-    assert "less sure than" in calibration_words(calibration(flat.logits / np.float16(9), flat.labels))
+    assert "below accuracy" in calibration_words(calibration(flat.logits / np.float16(9), flat.labels))
 
 
 @pytest.mark.slow

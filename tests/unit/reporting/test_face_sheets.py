@@ -121,11 +121,11 @@ def test_errors_have_the_pictures_of_images_that_are_here(data: LocalData) -> No
 @pytest.mark.parametrize(
     ("protocol", "words"),
     [
-        ({"image_size": 100_000}, "beyond what a report draws"),
-        ({"stored_size": 100_000}, "beyond what a report draws"),
+        ({"image_size": 100_000}, "a report does not draw"),
+        ({"stored_size": 100_000}, "a report does not draw"),
         ({"image_size": 40}, "not packed at 40 pixels"),
         ({"stored_size": 40}, "not packed at 40 pixels"),
-        ({"strong.operations": 10**9}, "beyond what a report draws"),
+        ({"strong.operations": 10**9}, "a report does not draw"),
         ({"weak.padding": 10**9}, "must be below image_size"),
         ({"steps": "many"}, "steps"),
         ({"optimizer": None}, "optimizer"),
@@ -143,7 +143,7 @@ def test_other_data_is_not_shown(dataset: ParquetDataset, data: LocalData, regis
     found = open_data(record_with(fingerprints=prints), registry, dataset)
     assert found.data.selection == data.data.selection
     other = prints.model_copy(update={"data": "0", "test": "0"})
-    with pytest.raises(DataError, match="not the one of the record: data, test differ"):
+    with pytest.raises(DataError, match="not the record's: data, test differ"):
         open_data(record_with(fingerprints=other), registry, dataset)
 
 

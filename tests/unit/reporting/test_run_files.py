@@ -54,7 +54,7 @@ def test_files_of_another_run_are_not_used(tmp_path: Path) -> None:
     run = read_run(path)
     assert run.history == []
     assert run.predictions is None
-    assert "history.json is not the one" in run.problems[0]
+    assert "history.json does not match" in run.problems[0]
     assert "predictions cannot be read" in run.problems[1]
 
 

@@ -29,8 +29,8 @@ def test_large_numbers_are_all_metrics_the_headline_first(result: Result) -> Non
     titles = ["Macro-F1", *(sentence_case(metric.title) for metric in METRICS if metric.key != "macro_f1")]
     assert [number.name for number in numbers] == titles
     assert numbers[0].value == percent(result.metrics.macro_f1)
-    assert [number.note for number in numbers if "less is better" in number.note] == [
-        "calibration error, less is better"
+    assert [number.note for number in numbers if "lower is better" in number.note] == [
+        "calibration error, lower is better"
     ]
 
 
@@ -49,7 +49,7 @@ def test_a_class_that_is_neither_there_nor_predicted_has_dashes() -> None:
 def test_units(result: Result) -> None:
     measured = Measured(started_at="now", wall_seconds=7200, train_seconds=120, cpu_seconds=3, peak_memory_bytes=2**30)
     found = measured_fields(measured, result)
-    assert (found["time"], found["of it in training steps"], found["processor time"]) == ("2.0 h", "2.0 min", "3.0 s")
+    assert (found["time"], found["time in training steps"], found["processor time"]) == ("2.0 h", "2.0 min", "3.0 s")
     assert found["peak memory"] == "1\u202f024 MiB"
     assert found["parameters of the net"] == "1\u202f234\u202f567"
     assert "host" not in found

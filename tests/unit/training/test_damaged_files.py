@@ -141,5 +141,5 @@ def test_arrays_are_the_tensors_that_were_written(tmp_path: Path) -> None:
     assert found.keys() == tensors.keys()
     assert all(np.array_equal(found[name], value.numpy()) for name, value in tensors.items())
     save_file(tensors, tmp_path / "t")
-    with pytest.raises(DamagedTensorsError, match="t: not a file of ferbench"):
+    with pytest.raises(DamagedTensorsError, match="t: not a file written by ferbench"):
         read_arrays(tmp_path / "t")

@@ -7,6 +7,7 @@ import torch
 from ferbench.contract.batch import Losses
 from ferbench.contract.method import Processes
 from ferbench.training.epoch_stats import BYTES_SAID, EpochStats
+from tests.support.launches import Launches
 
 CPU = torch.device("cpu")
 
@@ -61,3 +62,38 @@ def test_the_first_bad_step_and_its_term_are_named() -> None:
     assert meter.first_bad() == (3, "part")
     meter.read()
     assert meter.first_bad() is None
+
+
+def test_a_step_is_at_most_six_launches_and_none_reads_a_value() -> None:
+    """As LEAF leaves it: five terms, pseudo-labels, four extras of its head; on tensors that have no values."""
+    with torch.device("meta"):
+        meter = EpochStats(7, torch.device("meta"))
+        terms = {name: torch.zeros(()) for name in ("supervised", "category", "contrast", "consistency")}
+        labels, mask = torch.zeros(96, dtype=torch.int64), torch.zeros(96)
+        losses = Losses(torch.zeros((), requires_grad=True), pseudo_label=labels, mask=mask, **terms)
+        extras = {name: torch.zeros(320, 8) for name in "ab"} | {name: torch.zeros(320) for name in "cd"}
+        with Launches() as launches:
+            meter.add(0, losses.total, losses, labels)
+            meter.add_extras([extras])
+    assert launches.count <= 6
+
+
+def test_sums_are_those_of_single_precision_step_by_step() -> None:
+    """Soft masks and odd losses, so that another order of summation would show."""
+    rng = np.random.default_rng(1)
+    meter = EpochStats(5, CPU)
+    loss, masked, shown = np.float32(0), torch.zeros(5), torch.zeros(3)
+    for step in range(50):
+        value, mask, pseudo = (torch.tensor(rng.random(n), dtype=torch.float32) for n in (1, 33, 33))
+        labels, extra = (pseudo * 5).long(), torch.tensor(rng.random((41, 3)), dtype=torch.float32)
+        meter.add(step, value[0], Losses(value[0], pseudo_label=labels, mask=mask), labels)
+        meter.add_extras([{"gates": extra}])
+        if step == 20:
+            meter.settle(Processes())  # as a stop in mid-epoch does
+        loss += value.numpy()[0]
+        masked += (torch.nn.functional.one_hot(labels, 5).float() * mask.unsqueeze(1)).sum(0)
+        shown += extra.sum(0)
+    row = meter.read()
+    assert row["loss"] == float(loss) / 50
+    assert row["mask_rate"] == float(masked.double().sum() / (50 * 33))
+    assert row["head"]["gates"] == (shown.double() / (50 * 41)).tolist()

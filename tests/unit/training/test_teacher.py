@@ -22,7 +22,7 @@ def test_the_teacher_is_the_moving_average_of_all_floating_state(ramp: bool) -> 
         for parameter in net.parameters():
             parameter.data += torch.randn(parameter.shape, generator=generator)
         net(torch.rand(4, 3, 16, 16, generator=generator))
-        teacher.update(step)
+        teacher.take(teacher.weight(step))
         decay = min(0.9, (1 + step) / (10 + step)) if ramp else 0.9
         for key, value in net.state_dict().items():
             expected[key] = decay * expected[key] + (1 - decay) * value if value.is_floating_point() else value.clone()

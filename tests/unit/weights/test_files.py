@@ -77,7 +77,7 @@ def test_nothing_of_a_file_is_executed(tmp_path: Path, monkeypatch: pytest.Monke
         (b"\n<!DOCTYPE html><title>Google Drive</title>", ["web page", "download"]),
         (b"\x89HDF\r\n\x1a\n", ["torch.save(model.state_dict(), FILE)"]),
         (b"PK\x03\x04 cut off", ["damaged", "download"]),
-        (b"\x10\x00\x00\x00\x00\x00\x00\x00{cut off", ["damaged safetensors"]),
+        (b"\x10\x00\x00\x00\x00\x00\x00\x00{cut off", ["safetensors file is damaged"]),
     ],
 )
 def test_another_file_is_named_with_a_remedy(tmp_path: Path, content: bytes, words: list[str]) -> None:
@@ -89,7 +89,7 @@ def test_another_file_is_named_with_a_remedy(tmp_path: Path, content: bytes, wor
 @pytest.mark.parametrize("content", [{"epoch": 3}, [1, 2], torch.ones(3), {1: torch.ones(2)}])
 def test_a_file_without_a_state_dict_is_refused(tmp_path: Path, content: Any) -> None:
     torch.save(content, tmp_path / "x.pth")
-    with refused(DataError, tmp_path / "x.pth", "holds no tensors"):
+    with refused(DataError, tmp_path / "x.pth", "no named tensors"):
         read_states(tmp_path / "x.pth")
 
 
@@ -148,5 +148,5 @@ def test_numbers_beside_tensors_are_left(tmp_path: Path) -> None:
     torch.save({"w": torch.ones(2, dtype=torch.float16), "best": 81.5}, tmp_path / "x.pth")
     assert list(read_states(tmp_path / "x.pth")[""]) == ["w"]
     torch.save({"w": torch.ones(2), "best": np.float64(81.5)}, tmp_path / "x.pth")
-    with refused(DataError, "more than tensors", "python -c"):
+    with refused(DataError, "other than tensors", "python -c"):
         read_states(tmp_path / "x.pth")

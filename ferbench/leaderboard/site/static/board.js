@@ -1,4 +1,4 @@
-// Sort, filter, search and choice of columns for every table with data-grid; the address holds what is chosen, as in
+// Sort, filter, search and choice of columns for every table with data-grid. The address holds the state, as in
 // #rows.sort=accuracy&rows.dir=descending&rows.q=match&rows.hide=ece,kappa&rows.is.seeds=5 (0–4)
 "use strict";
 
@@ -28,7 +28,7 @@ function startTheme() {
   });
 }
 
-// The state of all tables of the page, in the part of the address behind "#"; an anchor such as #figures is no state.
+// The state of all tables of the page, in the part of the address after "#"; an anchor such as #figures is not a state.
 function readState() {
   const hash = location.hash.slice(1);
   return new URLSearchParams(hash.includes("=") ? hash : "");
@@ -41,7 +41,7 @@ function writeState(grid, values) {
   history.replaceState(null, "", `#${state}`);
 }
 
-// The first number of a text such as "57 600", "+3.9 (+1.2 to +5.0)" or "81.2 ± 0.4"; what has none is last.
+// The first number of a text such as "57 600", "+3.9 (+1.2 to +5.0)" or "81.2 ± 0.4"; texts without one come last.
 function number(text) {
   const found = text.replace(/(\d)[\s\u2009](?=\d{3})/g, "$1").replace("−", "-").match(/[+-]?\d+(\.\d+)?/);
   return found ? parseFloat(found[0]) : null;
@@ -88,7 +88,7 @@ class Grid {
     });
     const columns = make("fieldset", {}, make("legend", { className: "sr", textContent: "Columns" }));
     this.heads.forEach((head, index) => {
-      if ("name" in head.dataset) return; // what names a row stays
+      if ("name" in head.dataset) return; // the column that names a row always stays
       const box = make("input", { type: "checkbox", checked: true });
       box.addEventListener("change", () => this.changed());
       this.boxes.set(index, box);

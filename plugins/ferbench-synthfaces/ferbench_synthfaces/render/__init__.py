@@ -7,4 +7,4 @@ Needs the extra `[render]` (numba, scipy). Data flows one way through the module
 """
 
 GENERATOR_VERSION = "1"
-"""Changes whenever the same seed would give other faces."""
+"""Changes whenever the same seed gives other faces than before."""

@@ -23,7 +23,7 @@ SKULL_CENTRE = np.array([0, 7.55, 0.45], np.float32)  # origin of the angles tha
 
 
 class Part(IntEnum):
-    """What a triangle belongs to."""
+    """The part of the head that a triangle belongs to."""
 
     SKIN = 0
     EYE = 1
@@ -36,7 +36,7 @@ class Part(IntEnum):
 
 @dataclass(frozen=True)
 class Assets:
-    """Everything that all heads share. V vertices, F triangles."""
+    """The data that all heads share. V vertices, F triangles."""
 
     template: NDArray[np.float32]  # (V, 3) mesh before any shape
     faces: NDArray[np.int32]  # (F, 3)

@@ -1,4 +1,4 @@
-"""What lies behind and in front of the head: backgrounds, glasses, patches."""
+"""Everything behind and in front of the head: backgrounds, glasses, patches."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Floats = NDArray[np.float32]
 
 
 def background(size: int, rng: np.random.Generator) -> Floats:
-    """A gradient between two muted colours, in 60 % of the images with soft coloured blotches: (size, size, 3)."""
+    """A background (size, size, 3): a gradient between two muted colours, in 60 % of the images with soft blotches."""
     saturation = rng.uniform(0.1, 0.6)
     first, second = _mute(rng.uniform(0.05, 0.95, (2, 3)), saturation)
     angle = rng.uniform(0, 2 * np.pi)
@@ -55,7 +55,7 @@ def draw_glasses(picture: Floats, frame: Colour, assets: Assets, skin: Floats, c
 
 
 def _rounded(wave: NDArray[np.float64]) -> NDArray[np.float64]:
-    """A circle's coordinate, pushed towards that of a rounded square."""
+    """A coordinate of a circle, moved towards that of a rounded square."""
     return np.sign(wave) * np.abs(wave) ** 0.75
 
 

@@ -1,4 +1,4 @@
-"""Where the head turns and how it falls onto the canvas."""
+"""The rotation of the head and its projection onto the canvas."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ferbench_synthfaces.render.vectors import dot, length
 Floats = NDArray[np.float32]
 
 PIVOT = np.array([0, 7.2, 0.6], np.float32)  # the head turns about this point, dm
-CANVAS_CENTRE = np.array([0.5, 0.52], np.float32)  # where the middle between eyes and mouth comes to lie
+CANVAS_CENTRE = np.array([0.5, 0.52], np.float32)  # position of the middle between eyes and mouth
 POSE_LIMIT = 2.2  # standard deviations
 
 
@@ -70,7 +70,7 @@ def _project(view: Floats, distance: float) -> Floats:
 def sample_camera(
     assets: Assets, identity: Identity, difficulty: Difficulty, canvas: int, rng: np.random.Generator
 ) -> Camera:
-    """A pose and a crop aligned on eyes and mouth of the *neutral* head, as landmark-aligned face sets have it."""
+    """Draw a pose, and a crop aligned on eyes and mouth of the *neutral* head, as in landmark-aligned datasets."""
     spread = (difficulty.yaw, difficulty.pitch, difficulty.roll)
     yaw, pitch, roll = np.clip(rng.normal(0, 1, 3), -POSE_LIMIT, POSE_LIMIT) * spread
     pose = Pose(float(yaw), float(pitch), float(roll))
@@ -81,7 +81,7 @@ def sample_camera(
     eyes: Floats = (right + left) * np.float32(0.5) + cornea
     mouth: Floats = identity.vertices[assets.lips > 0.5].mean(0)
     eyes_seen, mouth_seen = (_project(upright.view(point), distance) for point in (eyes, mouth))
-    # Half true length, half seen: a nodding head neither shrinks nor grows as much as its shortened face.
+    # Mean of true and projected length, so that a nodding head shrinks or grows less than its foreshortened face.
     seen = float(np.hypot(*(eyes_seen - mouth_seen)))
     apart = 0.5 * float(length(eyes - mouth)) + 0.5 * seen
     scale = difficulty.eye_mouth * canvas / apart * rng.normal(1, 0.05)

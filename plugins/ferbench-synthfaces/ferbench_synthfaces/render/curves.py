@@ -1,4 +1,4 @@
-"""Scalar curves that the procedural paint and the lighting are made of."""
+"""Scalar curves for the procedural paint and the lighting."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a cheap camera does to a picture: blur, exposure, noise, grey, JPEG."""
+"""The effects of a cheap camera: blur, exposure, noise, grey, JPEG."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Floats = NDArray[np.float32]
 
 
 def photograph(picture: Floats, difficulty: Difficulty, rng: np.random.Generator) -> tuple[NDArray[np.uint8], bool]:
-    """A clean picture (S, S, 3) in 0..1 -> the degraded image (S, S, 3) as uint8, and whether it is grey."""
+    """Degrade a clean picture (S, S, 3) in 0..1; return the image (S, S, 3) as uint8, and whether it is grey."""
     blur = rng.uniform(*difficulty.blur) * len(picture) / 64
     picture = gaussian_filter(picture, (blur, blur, 0))
     gain = 1 + rng.uniform(-0.2, 0.2) * difficulty.light_spread

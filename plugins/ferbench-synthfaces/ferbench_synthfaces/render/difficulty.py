@@ -1,4 +1,4 @@
-"""How hard the faces are to classify: every knob in one place."""
+"""The difficulty of the faces: all parameters in one place."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ Range = tuple[float, float]
 
 @dataclass(frozen=True)
 class Difficulty:
-    """The knobs of the generator. The defaults are the level `standard`."""
+    """The parameters of the generator. The defaults are the level `standard`."""
 
     # Expression; actions are in units of their full extent (0 = absent, 1 = apex).
     intensity: Range = (0.58, 1.09)  # strength of the recipe, uniform; 0..1.2
@@ -18,13 +18,13 @@ class Difficulty:
     action_jitter: float = 0.205  # sd of the logarithm of each action's factor; 0..0.5
     asymmetry: float = 0.15  # sd of the difference between left and right, relative; 0..0.5
     blend_probability: float = 0.16  # share of faces mixed with a second expression; 0..1
-    blend_share: float = 0.38  # largest share of the second expression; below 0.5, so that the label holds
+    blend_share: float = 0.38  # largest share of the second expression; below 0.5, so that the label is right
     # Person.
     shape_spread: float = 0.25  # sd of the local changes of the head's shape, of their full extent; 0..0.5
     wrinkles: Range = (0.2, 0.9)  # depth of expression lines, uniform; 0..1.5
     glasses: float = 0.12  # share of people with glasses; 0..1
     # View.
-    yaw: float = 11.2  # sd, degrees; drawn values end at 2.2 sd
+    yaw: float = 11.2  # sd, degrees; drawn values are clipped at 2.2 sd
     pitch: float = 6.1  # sd, degrees
     roll: float = 3.6  # sd, degrees
     eye_mouth: float = 0.414  # distance between eyes and mouth, of the image's height; 0.3..0.5

@@ -1,4 +1,4 @@
-"""Expressions as recipes of facial actions, and one person's variation of them."""
+"""Expressions as recipes of facial actions, and their variation from face to face."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ NEUTRAL = "neutral"
 class Recipe:
     """One way to show an expression at its apex.
 
-    An action named without a side moves both sides; one that ends in Left moves the subject's left only.
+    An action without a side in its name moves both sides; one that ends in Left moves only the subject's left side.
     """
 
     probability: float
@@ -215,8 +215,8 @@ RECIPES: dict[str, tuple[Recipe, ...]] = {
     ),
 }
 
-# Expressions that leave a trace in neutral faces or are blended into others. Contempt is left out: one
-# recipe and one side make it a trait that a classifier would find in any mixture.
+# Expressions that leave a trace in neutral faces or are blended into others. Contempt is not one of them: with one
+# recipe on one side of the face, a classifier would recognise it in any mixture.
 BLENDED = tuple(name for name in RECIPES if name != "contempt")
 
 # Small unrelated movements: on both sides together, or on each side alone.
@@ -239,15 +239,15 @@ ONE_SIDED_NOISE = (
     "mouthLeft",
     "mouthRight",
 )
-ACTION_LIMIT = 1.4  # beyond it the mesh folds
+ACTION_LIMIT = 1.4  # above it the mesh folds
 
 
 @dataclass(frozen=True)
 class Expression:
-    """What a face does in one image."""
+    """The facial actions of one image."""
 
     actions: NDArray[np.float32]  # (52,) in the order of the asset file, 0..1.4
-    intensity: float  # strength of the recipe that was drawn
+    intensity: float  # strength of the drawn recipe
 
 
 class ExpressionSampler:
@@ -259,14 +259,14 @@ class ExpressionSampler:
         self.index = {name: row for row, name in enumerate(action_names)}
         self.left = np.array([name.endswith("Left") for name in action_names])
         self.right = np.array([name.endswith("Right") for name in action_names])
-        # Where the jitter of each action comes from: right sides copy their left twin.
+        # The action from which each action takes its jitter: right sides copy their left twin.
         self.twin = np.array(
             [self.index.get(f"{name.removesuffix('Right')}Left", row) if name.endswith("Right") else row
              for row, name in enumerate(action_names)]
         )  # fmt: skip
 
     def sample(self, name: str, difficulty: Difficulty, rng: np.random.Generator) -> Expression:
-        """One face that shows the expression `name`."""
+        """Draw one face with the expression `name`."""
         if name == NEUTRAL:
             intensity = abs(rng.normal(0, difficulty.neutral_intensity))
             actions = intensity * self._apex(str(rng.choice(BLENDED)), rng)
@@ -283,7 +283,7 @@ class ExpressionSampler:
         return Expression(np.clip(actions, 0, ACTION_LIMIT).astype(np.float32), float(intensity))
 
     def rows(self, action: str) -> list[int]:
-        """Rows that a name moves: its own, or those of both sides."""
+        """Indices of an action: its own, or those of both sides."""
         if action in self.index:
             return [self.index[action]]
         return [self.index[f"{action}Left"], self.index[f"{action}Right"]]
@@ -301,7 +301,7 @@ class ExpressionSampler:
     def _vary(
         self, actions: NDArray[np.float64], difficulty: Difficulty, rng: np.random.Generator
     ) -> NDArray[np.float64]:
-        """Each action a little stronger or weaker, and one side of the face stronger than the other."""
+        """Make each action a little stronger or weaker, and one side of the face stronger than the other."""
         jitter = np.exp(rng.normal(0, difficulty.action_jitter, len(actions)))[self.twin]
         lean = rng.normal(0, difficulty.asymmetry)
         varied: NDArray[np.float64] = actions * jitter * (1 + lean * self.left - lean * self.right)
@@ -315,7 +315,7 @@ class ExpressionSampler:
             actions[self.rows(action)] += amount
 
     def _add_gaze(self, actions: NDArray[np.float64], rng: np.random.Generator) -> None:
-        """A random direction of the eyes; sideways, one eye turns out while the other turns in."""
+        """Add a random gaze; sideways, one eye turns outwards while the other turns inwards."""
         sideways, upwards = rng.normal(0, 0.22, 2) * (1, 0.7)
         horizontal = ("eyeLookOutLeft", "eyeLookInRight") if sideways > 0 else ("eyeLookInLeft", "eyeLookOutRight")
         vertical = "eyeLookUp" if upwards > 0 else "eyeLookDown"

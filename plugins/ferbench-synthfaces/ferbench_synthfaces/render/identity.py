@@ -1,4 +1,4 @@
-"""People: the shape of a head and everything that stays the same from one image of a person to the next."""
+"""People: the shape of a head and everything else that is the same in all images of a person."""
 
 from __future__ import annotations
 
@@ -45,15 +45,15 @@ GREY_HAIR = np.array([0.72, 0.71, 0.70])
 LIPSTICK = np.array([0.62, 0.28, 0.27])
 IRIS_COLOURS = np.array([[0.16, 0.09, 0.05], [0.25, 0.15, 0.08], [0.22, 0.32, 0.42], [0.25, 0.33, 0.20]])
 
-# Local changes that move a whole part of the face; at full strength they look like an injury.
+# Local changes that move a whole part of the face; at full strength they would look like an injury.
 DISPLACED_PARTS = ("l-eye-trans", "l-eye-push", "r-eye-trans", "r-eye-push", "mouth-trans-out", "nose-trans-out")
 
 
 @dataclass(frozen=True)
 class Phenotype:
-    """Sliders of the macro shapes, each 0..1; `gender` 0 is male, 1 female; `ancestry` sums to 1.
+    """Sliders of the macro shapes, each 0..1; `gender` 0 is male, 1 is female; `ancestry` sums to 1.
 
-    Ages run over baby (0), child (1/3), young (2/3), old (1).
+    `age` 0 is a baby, 1/3 a child, 2/3 young, 1 old.
     """
 
     age: float
@@ -82,10 +82,10 @@ class Hair:
 
     colour: Colour
     bald: bool
-    hairline: float  # degrees that the hairline is moved up
-    fringe: float  # degrees that a fringe hangs down
+    hairline: float  # upward shift of the hairline, degrees
+    fringe: float  # length of the fringe, degrees
     volume: float  # dm
-    long_to: float | None  # height at which long hair ends, dm; None = short hair
+    long_to: float | None  # height of the lower end of long hair, dm; None = short hair
     parting: float  # sideways shift of the strands, dm
     beard: float  # opacity, 0 = shaved
     beard_kind: int  # 0 full, 1 goatee, 2 moustache
@@ -106,11 +106,11 @@ class Identity:
     wrinkles: float  # depth of expression lines
     clothes: Colour
     glasses: Colour | None  # colour of the frame
-    texture_seed: int  # of the skin's mottling and the strands
+    texture_seed: int  # seed of the skin's mottling and of the strands of hair
 
 
 def phenotype_weights(table: ShapeTable, phenotype: Phenotype) -> NDArray[np.float32]:
-    """Weights (96,) of the macro shapes: the product of the piecewise-linear weights of the factors in a name."""
+    """Weights (96,) of the macro shapes: each is the product of the piecewise-linear weights of its name's factors."""
     factors = {
         **_hat(AGES, phenotype.age),
         **_hat(GENDERS, phenotype.gender),
@@ -124,7 +124,7 @@ def phenotype_weights(table: ShapeTable, phenotype: Phenotype) -> NDArray[np.flo
 
 
 def _hat(names: tuple[str, ...], position: float) -> dict[str, float]:
-    """Weights of stops spread evenly over 0..1: the two stops next to `position` share a weight of 1."""
+    """Weights of evenly spaced stops in 0..1: the two stops next to `position` share a weight of 1."""
     stops = np.linspace(0, 1, len(names))
     return {name: float(np.interp(position, stops, row)) for name, row in zip(names, np.eye(len(names)), strict=True)}
 
@@ -201,7 +201,7 @@ def _sample_head(assets: Assets, phenotype: Phenotype, spread: float, rng: np.ra
 def _sample_local_changes(
     table: ShapeTable, age: float, spread: float, rng: np.random.Generator
 ) -> NDArray[np.float32]:
-    """Values (137,) in -0.9..0.9; left and right nearly equal, moves of whole parts damped."""
+    """Values (137,) in -0.9..0.9; left and right are nearly equal, and moves of whole parts are damped."""
     changes = np.clip(rng.normal(0, spread, len(table.names)), -0.9, 0.9)
     for row, name in enumerate(table.names):
         if name.startswith("r-"):

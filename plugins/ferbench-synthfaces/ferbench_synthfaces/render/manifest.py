@@ -1,4 +1,4 @@
-"""The table of a split: one row per image, as Arrow and as Hugging Face `datasets` describe it."""
+"""The table of a split, one row per image, with a schema for Arrow and for Hugging Face `datasets`."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _FLOATS = {
 
 
 def schema(action_names: Sequence[str], labeled: bool) -> pa.Schema:
-    """Columns of a split. A pool has no `label`, and neither the actions nor the intensity that would tell it."""
+    """Columns of a split. A pool has no `label`, nor the actions and the intensity, which would reveal it."""
     told = [
         ("label", pa.string()),
         ("intensity", pa.float32()),
@@ -72,7 +72,7 @@ def _feature(kind: pa.DataType) -> dict[str, Any]:
 def row(
     image_id: str, subject: str, label: str, identity: Identity, expression: Expression, shot: Shot
 ) -> dict[str, Any]:
-    """One line of the table; columns that a pool lacks are left out when the table is made."""
+    """One row of the table; the schema of a pool drops the columns that it does not have."""
     phenotype, pose, light = identity.phenotype, shot.pose, shot.light
     return {
         "image": {"bytes": encode(shot.image), "path": f"{image_id}.webp"},
@@ -101,7 +101,7 @@ def encode(image: NDArray[np.uint8]) -> bytes:
 
 
 def write_table(table: pa.Table, path: Path) -> None:
-    """Write a Parquet file that is either whole or absent."""
+    """Write a Parquet file atomically."""
     partial = path.with_name(f"{path.name}.{os.getpid()}.tmp")
     pq.write_table(table, partial, compression="zstd", use_dictionary=["label"], row_group_size=ROWS_PER_GROUP)
     os.replace(partial, path)

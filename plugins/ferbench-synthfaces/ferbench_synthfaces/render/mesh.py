@@ -1,4 +1,4 @@
-"""A dressed head: one person's mesh with an expression, scalp hair and, for some, long hair."""
+"""A complete head: one person's mesh with an expression, scalp hair and, for some people, long hair."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from ferbench_synthfaces.render.vectors import unit
 
 Floats = NDArray[np.float32]
 
-# Height of the hairline (degrees above the skull's centre) by azimuth; the first three follow the person.
+# Height of the hairline (degrees above the skull's centre) by azimuth; the first three depend on the person.
 HAIRLINE_AZIMUTH = (0, 25, 50, 68, 82, 95, 110, 135, 180)
 HAIRLINE_ELEVATION = (33, 34, 26, 10, 2, -2, -26, -38, -42)
 NO_HAIR = -60.0  # degrees below any hairline
@@ -28,11 +28,11 @@ TEMPLATE_TOP = 8.49  # dm; taller heads lift the shell
 
 @dataclass(frozen=True)
 class HeadMesh:
-    """A head ready to be drawn. Long hair adds vertices and faces after those of the assets."""
+    """A head that is ready to be drawn. Long hair appends vertices and faces to those of the assets."""
 
     vertices: Floats  # (N, 3) with hair
     normals: Floats  # (N, 3)
-    skin: Floats  # (V, 3) without hair: where eyes, mouth and face lie
+    skin: Floats  # (V, 3) without hair: positions of eyes, mouth and face
     faces: NDArray[np.int32]  # (F, 3)
     parts: NDArray[np.uint8]  # (F,) Part codes
     paint: Floats  # (N, 3) position on the undeformed template, where the procedural paint is defined
@@ -40,7 +40,7 @@ class HeadMesh:
 
 
 def build_head(assets: Assets, identity: Identity, expression: Expression) -> HeadMesh:
-    """Deform a person's neutral head by an expression and put on the hair."""
+    """Deform a person's neutral head by an expression and add the hair."""
     skin = identity.vertices.copy()
     assets.action.add(skin, expression.actions)
     normals = vertex_normals(skin, assets.faces)
@@ -54,7 +54,7 @@ def build_head(assets: Assets, identity: Identity, expression: Expression) -> He
 
 
 def height_above_hairline(assets: Assets, hair: Hair) -> Floats:
-    """(V,) signed height in degrees; NO_HAIR where none grows."""
+    """(V,) signed height in degrees; NO_HAIR for vertices without hair."""
     if hair.bald:
         return np.full(len(assets.template), NO_HAIR, np.float32)
     line = np.array(HAIRLINE_ELEVATION, np.float64)

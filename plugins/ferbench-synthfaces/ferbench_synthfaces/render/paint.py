@@ -1,4 +1,4 @@
-"""Procedural paint: the colour of every visible point before any light falls on it.
+"""Procedural paint: the colour of every visible point, before lighting.
 
 Everything is painted on the undeformed template (dm; eyes at x = +-0.31, y = 7.28; lips at y = 6.6..6.85),
 so it follows the face through identity, expression and pose.
@@ -111,7 +111,7 @@ def _scalp_hair(identity: Identity, surface: Surface, mottling: Floats, phase: F
 def _paint_other_parts(
     assets: Assets, identity: Identity, surface: Surface, colour: Floats, shine: Floats, phase: Floats
 ) -> None:
-    """Everything that is not skin, painted over in place."""
+    """Paint all parts that are not skin, in place."""
     for part, flat in (
         (Part.TEETH, TEETH),
         (Part.TONGUE, TONGUE),
@@ -128,7 +128,7 @@ def _paint_other_parts(
 
 
 def _eyes(assets: Assets, identity: Identity, surface: Surface, eye: NDArray[np.bool_]) -> Floats:
-    """White, iris with a dark rim, pupil: rings by the angle from the eye's axis."""
+    """Colours of the eyes: white, iris with a dark rim, pupil, as rings by the angle from the eye's axis."""
     point = np.stack([surface.x[eye], surface.y[eye], surface.z[eye]], 1)
     right, left = assets.eye_centres
     radius = point - np.where(point[:, :1] > 0, left, right)

@@ -1,4 +1,4 @@
-"""What a set will hold, before anything is rendered: which expression and which person each image shows."""
+"""The plan of a dataset before rendering: expression and person of each image."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ RAF_DB_TRAIN = {  # images per class of RAF-DB's training set, single labels
     "anger": 705,
 }
 CONTEMPT_SHARE = 0.03
-POOL_SHARES = {  # mostly mild everyday faces, as in face-recognition sets
+POOL_SHARES = {  # mostly mild everyday faces, as in face-recognition datasets
     "neutral": 0.60,
     "happiness": 0.25,
     "sadness": 0.04,
@@ -36,17 +36,16 @@ POOL_INTENSITY = (0.1, 0.6)
 TRAIN, TEST, POOL, IDENTITIES = "train", "test", "unlabeled", "identities"
 SPLIT_CODES = {TRAIN: 1, TEST: 2, POOL: 3, IDENTITIES: 4}
 UNLABELED = (POOL, IDENTITIES)
-"""Splits of faces as in face-recognition sets; those of identities show each person often."""
+"""Splits like face-recognition datasets; the split of identities shows each person often."""
 IMAGES_PER_IDENTITY = 10
 
-# Random streams are told apart by the last word of their seed. The stream of an image has none, which numpy
-# treats as 0.
+# Random streams differ in the last word of their seed. The stream of an image has none, which numpy treats as 0.
 IDENTITY_STREAM, PLAN_STREAM = 1, 2
 
 
 @dataclass(frozen=True)
 class SetPlan:
-    """Everything that decides what a set holds."""
+    """All settings that determine the content of a dataset."""
 
     name: str
     seed: int
@@ -64,7 +63,7 @@ class SetPlan:
         return {split: count for split, count in counts.items() if count}
 
     def difficulty(self, split: str) -> Difficulty:
-        """The knobs of a split: expressions without labels are milder."""
+        """The parameters of a split: expressions of unlabeled splits are milder."""
         level = LEVELS[self.level]
         return replace(level, intensity=POOL_INTENSITY) if split in UNLABELED else level
 
@@ -78,11 +77,11 @@ class SplitPlan:
 
 
 def plan_split(seed: int, split: str, count: int) -> SplitPlan:
-    """Deal out classes and people to `count` images; both are shuffled, so that neighbours tell nothing."""
+    """Assign classes and people to `count` images; both are shuffled, so that neighbours are independent."""
     rng = np.random.default_rng([seed, SPLIT_CODES[split], 0, PLAN_STREAM])
     counts = pool_counts(count) if split in UNLABELED else class_counts(count)
     labels = rng.permutation(np.repeat(list(counts), list(counts.values())))
-    # Each person appears in one to three images, or often.
+    # Each person appears in one to three images; in the split of identities in IMAGES_PER_IDENTITY.
     times = IMAGES_PER_IDENTITY if split == IDENTITIES else rng.integers(1, 4, count)
     people = np.repeat(np.arange(count), times)[:count]
     return SplitPlan(tuple(str(label) for label in labels), rng.permutation(people))
@@ -116,5 +115,5 @@ def identity_rng(seed: int, split: str, subject: int) -> np.random.Generator:
 
 
 def image_rng(seed: int, split: str, index: int) -> np.random.Generator:
-    """The random stream of everything else in an image."""
+    """The random stream of an image, for everything except the person."""
     return np.random.default_rng([seed, SPLIT_CODES[split], index])

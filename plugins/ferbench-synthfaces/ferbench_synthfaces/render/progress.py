@@ -1,4 +1,4 @@
-"""Progress of a render: bars in a terminal, a line per tenth elsewhere."""
+"""Progress of a render: bars on a terminal, otherwise a line for every tenth of a split."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Report = Callable[[str, int], None]
 
 @contextmanager
 def report_progress(totals: Mapping[str, int]) -> Iterator[Report]:
-    """Show the progress of splits with `totals` images; yields the function to call with a split and an increment."""
+    """Show the progress of splits with `totals` images; yields a function to call with a split and an increment."""
     console = Console(stderr=True)
     if not console.is_terminal:
         yield _lines(totals, console)
@@ -26,7 +26,7 @@ def report_progress(totals: Mapping[str, int]) -> Iterator[Report]:
 
 
 def _lines(totals: Mapping[str, int], console: Console) -> Report:
-    """A line whenever another tenth of a split is finished."""
+    """Print a line whenever another tenth of a split is finished."""
     start = time.monotonic()
     done = dict.fromkeys(totals, 0)
 

@@ -1,7 +1,7 @@
 """Triangle kernels: z-buffer, attribute interpolation, normals, visibility along a direction.
 
 Compiled by numba without `fastmath`: with strict IEEE arithmetic these kernels give the same bits on
-every x86-64 CPU that was tried (see the data card), and relaxing it gained nothing measurable.
+every tested x86-64 CPU (see the data card), and relaxing it was not measurably faster.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ FAR = np.float32(1e9)
 
 
 class Fragments(NamedTuple):
-    """What each pixel of an (H, W) canvas sees."""
+    """The visible triangle at each pixel of an (H, W) canvas."""
 
     face: NDArray[np.int32]  # (H, W) triangle index, -1 where nothing is hit
     barycentric: Floats  # (H, W, 3) weights of the triangle's corners
@@ -35,7 +35,7 @@ def rasterize(
         points: (V, 2) pixel coordinates, y down.
         depth: (V,) distance from the viewer.
         faces: (F, 3) corners, counter-clockwise seen from the front (y up).
-        cull: (F,) true where a triangle is invisible from behind.
+        cull: (F,) whether a triangle is invisible from behind.
         height: rows of the canvas.
         width: columns of the canvas.
     """
@@ -83,7 +83,7 @@ def _rasterize(points, depth, faces, cull, face, barycentric, nearest):  # type:
 
 
 def interpolate(attributes: Floats, faces: NDArray[np.int32], hit: NDArray[np.int32], weights: Floats) -> Floats:
-    """Vertex `attributes` (V, C) at N visible points: triangle `hit` (N,) and corner `weights` (N, 3) -> (N, C)."""
+    """Vertex `attributes` (V, C) at N points, each in a triangle `hit` (N,) with corner `weights` (N, 3) -> (N, C)."""
     result = np.empty((len(hit), attributes.shape[1]), np.float32)
     _interpolate(attributes, faces, hit, weights, result)
     return result
@@ -125,10 +125,10 @@ def vertex_normals(vertices: Floats, faces: NDArray[np.int32]) -> Floats:
 def visible_along(
     direction: Floats, vertices: Floats, faces: NDArray[np.int32], resolution: int = 96
 ) -> NDArray[np.bool_]:
-    """Which `vertices` (V, 3) a distant light in `direction` (unit vector towards the light) reaches.
+    """Whether a distant light in `direction` (unit vector towards the light) reaches each of `vertices` (V, 3) -> (V,).
 
-    An orthographic depth map seen from the light; a vertex may lie 0.03 dm behind it, so that a surface
-    does not shadow itself.
+    Uses an orthographic depth map seen from the light. A vertex may be 0.03 dm behind it, so that a surface does not
+    shadow itself.
     """
     helper = np.array([0, 1, 0] if abs(direction[1]) < 0.9 else [1, 0, 0], np.float32)
     across = unit(np.cross(helper, direction))

@@ -1,4 +1,4 @@
-"""The test split of a rendered set as another seed gives it, image by image and without a file."""
+"""The test split of a rendered dataset with another seed, image by image and without a file."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from ferbench_synthfaces.render.render_set import render_row
 
 
 def redrawn(description: Mapping[str, Any], seed: int, count: int | None = None) -> Iterator[Sample]:
-    """The test images of the set that a `dataset.json` describes, from a seed of any number of bits.
+    """The test images of the dataset that a `dataset.json` describes, rendered with a seed of any number of bits.
 
-    `count` is their number, that of the description unless one is given. With the set's own seed they are its test
-    split. Neither an id nor an attribute tells the seed.
+    `count` is the number of images, by default that of the description. With the dataset's own seed they are its test
+    split. Ids and attributes do not reveal the seed.
     """
     generator, count = description["generator"], count or description["splits"][TEST]["images"]
     plan = SetPlan(

@@ -1,7 +1,7 @@
-"""Does this machine render the same pixels as the one that made the reference?
+"""Check whether this machine renders the same pixels as the machine that made the reference.
 
 The reference is a folder with `pixels.json` (a SHA-256 per image) and the first images as PNG files, so that
-a difference can be measured where there is one.
+differences can be measured.
 """
 
 from __future__ import annotations
@@ -27,21 +27,21 @@ TABLE = "pixels.json"
 
 @dataclass(frozen=True)
 class Comparison:
-    """This machine's pixels against the reference."""
+    """Comparison of this machine's pixels with the reference."""
 
     images: int
     identical: int  # images without any difference
-    mean_difference: float  # over the stored images, of 255
-    largest_difference: int  # of any channel of any pixel of the stored images
+    mean_difference: float  # over the stored images, 0..255
+    largest_difference: int  # over all channels and pixels of the stored images, 0..255
 
     def __str__(self) -> str:
-        """One line for a person."""
+        """The result as one line of text."""
         text = f"{self.identical} of {self.images} images are identical to the reference"
         if self.identical == self.images:
             return text
         return (
-            f"{text}; over the {STORED_IMAGES} stored ones the mean difference is {self.mean_difference:.4f} "
-            f"and the largest {self.largest_difference} of 255"
+            f"{text}; over the {STORED_IMAGES} stored images the mean difference is {self.mean_difference:.4f} "
+            f"of 255 and the largest is {self.largest_difference} of 255"
         )
 
 
@@ -53,7 +53,7 @@ def render_reference() -> list[NDArray[np.uint8]]:
 
 
 def write_reference(folder: Path) -> None:
-    """Make the reference anew, on this machine."""
+    """Replace the reference by the pixels of this machine."""
     images = render_reference()
     for index, image in enumerate(images[:STORED_IMAGES]):
         Image.fromarray(image).save(folder / f"{index}.png", optimize=True)

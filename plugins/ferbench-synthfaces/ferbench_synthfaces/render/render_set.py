@@ -1,4 +1,4 @@
-"""Render a whole set: shards in parallel processes, then one Parquet file per split and `dataset.json`."""
+"""Render a whole dataset: shards in parallel processes, then one Parquet file per split and `dataset.json`."""
 
 from __future__ import annotations
 
@@ -43,12 +43,12 @@ WORK_FOLDER = ".shards"  # inside the output folder, removed at the end
 LICENCE = "CC0-1.0"
 
 Progress = Callable[[str, int], None]
-"""Called with a split and the number of its images that were finished since the last call."""
+"""Called with a split and the number of its images finished since the last call."""
 
 
 @dataclass(frozen=True)
 class Shard:
-    """A run of neighbouring images of a split, rendered by one process into one file."""
+    """Consecutive images of a split, rendered by one process into one file."""
 
     plan: SetPlan
     split: str
@@ -102,17 +102,20 @@ def _generator(plan: SetPlan) -> dict[str, Any]:
 
 
 def _open_folder(plan: SetPlan, out: Path) -> Path:
-    """Claim the output folder for a plan, or find the same plan in it; returns the folder of the shards."""
+    """Claim the output folder for a plan, or continue the same plan; return the folder of the shards.
+
+    Raises UsageError if the folder is used by another plan or is not empty.
+    """
     work = out / WORK_FOLDER
     note = work / "plan.json"
     claim = {"generator": GENERATOR_VERSION, **asdict(plan)}
     if note.exists():
         if json.loads(note.read_text("utf-8")) != claim:
             raise UsageError(
-                f"{out}: an interrupted render with other settings is here; repeat its command, or choose another --out"
+                f"{out}: contains an interrupted render with other options; repeat its command, or choose another --out"
             )
     elif out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise UsageError(f"{out}: is not an empty folder; choose another --out, or remove it first")
+        raise UsageError(f"{out}: not an empty folder; choose another --out, or remove the folder first")
     else:
         work.mkdir(parents=True)
         _write_json(note, claim)
@@ -138,7 +141,7 @@ def _mapper(workers: int) -> Iterator[Callable[[list[Shard]], Iterable[Shard]]]:
     if workers <= 1:
         yield lambda shards: map(render_shard, shards)
         return
-    # Spawned processes import numpy anew: without this each would start a BLAS thread per core.
+    # Spawned processes import numpy again; without this, each would start a BLAS thread per core.
     for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
         os.environ.setdefault(variable, "1")
     executor = ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), _start_worker)
@@ -149,17 +152,17 @@ def _mapper(workers: int) -> Iterator[Callable[[list[Shard]], Iterable[Shard]]]:
                 yield finished.result()
         except BrokenProcessPool:
             raise FerbenchError(
-                "a rendering process died (out of memory?); repeat the command, with fewer --workers"
+                "a rendering process died (out of memory?); repeat the command with fewer --workers"
             ) from None
 
     try:
         yield run
-    finally:  # after an interrupt the shards that are being rendered are finished, and kept
+    finally:  # after an interrupt, shards in progress are finished and kept
         executor.shutdown(cancel_futures=True)
 
 
 def _start_worker() -> None:
-    """Leave Ctrl-C to the parent, and do not outlive it."""
+    """Leave Ctrl-C to the parent, and exit when it exits."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_exit_with_parent, daemon=True).start()
 
@@ -183,7 +186,7 @@ def render_shard(shard: Shard) -> Shard:
 
 
 def render_row(assets: Assets, plan: SetPlan, split: str, split_plan: SplitPlan, index: int) -> dict[str, Any]:
-    """One image of a plan as a line of the manifest."""
+    """One image of a plan as a row of the manifest."""
     identity, expression, shot = render_image(assets, plan, split, split_plan, index)
     subject = f"{split}-person-{split_plan.subjects[index]:06d}"
     return row(f"{split}-{index:06d}", subject, split_plan.labels[index], identity, expression, shot)
@@ -192,7 +195,7 @@ def render_row(assets: Assets, plan: SetPlan, split: str, split_plan: SplitPlan,
 def render_image(
     assets: Assets, plan: SetPlan, split: str, split_plan: SplitPlan, index: int
 ) -> tuple[Identity, Expression, Shot]:
-    """One image of a plan, and what was drawn for it."""
+    """One image of a plan, with its person and expression."""
     difficulty = plan.difficulty(split)
     person = identity_rng(plan.seed, split, int(split_plan.subjects[index]))
     identity = sample_identity(assets, difficulty, person)
@@ -203,11 +206,11 @@ def render_image(
 
 @cache
 def _assets() -> Assets:
-    """Loaded once per process."""
+    """The assets, loaded once per process."""
     return load_assets()
 
 
 @cache
 def _split_plan(seed: int, split: str, count: int) -> SplitPlan:
-    """Dealt out once per process."""
+    """The plan of a split, made once per process."""
     return plan_split(seed, split, count)

@@ -26,7 +26,7 @@ Box = tuple[float, float, float, float]
 
 @dataclass(frozen=True)
 class Shot:
-    """A finished image and what is known about it."""
+    """A finished image with its pose, light, face box and flags."""
 
     image: NDArray[np.uint8]  # (size, size, 3)
     pose: Pose
@@ -44,7 +44,7 @@ def take_shot(
     size: int,
     rng: np.random.Generator,
 ) -> Shot:
-    """Render one image of `size` x `size` pixels; everything that is not given is drawn from `rng`."""
+    """Render one image of `size` x `size` pixels; everything else is drawn from `rng`."""
     camera = sample_camera(assets, identity, difficulty, size * SUPERSAMPLING, rng)
     light = sample_light(difficulty, rng)
     head = build_head(assets, identity, expression)

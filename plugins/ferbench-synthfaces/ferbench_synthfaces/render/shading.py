@@ -29,7 +29,7 @@ class Light:
     ambient: float  # sky light, of full white
     key: float  # key light, of full white
     warmth: float  # red gain of the key light; blue loses as much
-    shadow_spread: Floats  # (SHADOW_TAPS, 3) offsets of the light's direction, which soften its shadow
+    shadow_spread: Floats  # (SHADOW_TAPS, 3) offsets of the light's direction, to soften its shadow
 
     @property
     def direction(self) -> Floats:
@@ -60,11 +60,11 @@ def key_light_visible(light: Light, view: Floats, faces: NDArray[np.int32]) -> F
 
 
 def shade(surface: Surface, colour: Floats, shine: Floats, light: Light) -> Floats:
-    """Painted `colour` (N, 3) and `shine` (N,) of the visible points -> displayed colours (N, 3), 0..1."""
+    """Light the painted `colour` (N, 3) and `shine` (N,) of the visible points -> displayed colours (N, 3), 0..1."""
     eye, inner, teeth = surface.where(Part.EYE), surface.where(*INNER_PARTS), surface.where(Part.TEETH)
     normal, direction = surface.normal, light.direction
     diffuse = np.clip((dot(normal, direction) + 0.15) / 1.15, 0, 1) * (0.25 + 0.75 * surface.key_visible)
-    # Teeth, tongue and the mouth's inside get less light the deeper they lie.
+    # Teeth, tongue and the inside of the mouth get less light the deeper they are.
     diffuse = diffuse * np.where(teeth, 0.7, np.where(inner, 0.45, 1))
     sunken = np.where(inner, np.clip(0.35 + 1.3 * (surface.z - 0.9), 0.12, 1), 1)
     open_sky = np.clip(surface.ambient, 0.05, 1) ** 0.9
@@ -80,7 +80,7 @@ def shade(surface: Surface, colour: Floats, shine: Floats, light: Light) -> Floa
 
 
 def _tone(linear: Floats) -> Floats:
-    """Exposure, a shoulder for the highlights, and the display curve."""
+    """Apply exposure, compression of highlights, and the display curve."""
     exposed = 1.25 * linear
     rolled = np.where(exposed > 0.6, 0.6 + 0.4 * np.tanh((exposed - 0.6) / 0.5), exposed)
     return np.sqrt(np.clip(rolled, 0, 1)).astype(np.float32)

@@ -29,8 +29,8 @@ class ShapeTable:
         _add_shapes(mesh, weights, self.starts, self.vertices, self.deltas)
 
 
-# A plain loop and not a matrix product: most weights are 0, and the result depends neither on the BLAS
-# that is installed nor on how many threads it uses.
+# A plain loop instead of a matrix product: most weights are 0, and the result does not depend on the
+# installed BLAS or its number of threads.
 @njit(cache=True)
 def _add_shapes(mesh, weights, starts, vertices, deltas):  # type: ignore[no-untyped-def]
     for shape in range(len(weights)):

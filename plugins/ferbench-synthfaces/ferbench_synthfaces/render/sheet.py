@@ -1,4 +1,4 @@
-"""A face sheet: a few people per class, for a look at a set."""
+"""A face sheet: a few people of each class."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ TITLE = 16  # pixels above each column
 
 
 def face_sheet(level: str, seed: int, people: int = 5, size: int = 112) -> Image.Image:
-    """A column of `people` faces for each class; every face is another person."""
+    """An image with one column of `people` faces for each class; every face is a different person."""
     assets, difficulty = load_assets(), LEVELS[level]
     sampler = ExpressionSampler(assets.action.names)
     step = size + GAP
@@ -31,5 +31,5 @@ def face_sheet(level: str, seed: int, people: int = 5, size: int = 112) -> Image
             expression = sampler.sample(name, difficulty, rng)
             shot = take_shot(assets, identity, expression, difficulty, size, rng)
             sheet.paste(Image.fromarray(shot.image), (column * step, TITLE + line * step))
-    # A palette, refined by k-means: the faces' noise makes true colour more than twice as large.
+    # A palette, refined by k-means: because of the noise, a true-colour file is more than twice as large.
     return sheet.quantize(256, Image.Quantize.MEDIANCUT, kmeans=3, dither=Image.Dither.NONE)

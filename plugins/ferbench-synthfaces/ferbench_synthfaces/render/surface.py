@@ -1,4 +1,4 @@
-"""The visible surface: what the paint and the light need to know at every pixel that shows the head."""
+"""The visible surface: the attributes that paint and light need at every pixel of the head."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Floats = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class Surface:
-    """N visible points of a head. `x`, `y`, `z` lie on the undeformed template, in dm."""
+    """N visible points of a head. `x`, `y`, `z` are positions on the undeformed template, in dm."""
 
     covered: NDArray[np.bool_]  # (H, W) pixels that show the head; the other fields follow their order
     part: NDArray[np.uint8]  # (N,) Part codes
@@ -49,7 +49,7 @@ def visible_surface(assets: Assets, head: HeadMesh, view: Floats, camera: Camera
         assets: masks of the head.
         head: the mesh, N vertices.
         view: (N, 3) vertices in the view.
-        camera: where they fall on the canvas.
+        camera: projects the vertices to the canvas.
         key_visible: (N,) share of the key light that reaches each vertex.
     """
     one_sided = ~np.isin(head.parts, (Part.LASHES, Part.LONG_HAIR))

@@ -1,6 +1,6 @@
 """Small vector algebra, written out term by term.
 
-Faster than matrix products and reductions for three columns, and the same on any BLAS.
+This is faster than matrix products and reductions for three columns, and independent of the BLAS.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Expression lines and the folds of age: dark lines whose depth follows the facial actions.
 
-At 64 pixels they carry much of what separates anger and disgust from the other expressions.
+At 64 pixels they contribute much to the difference between anger, disgust and the other expressions.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ Strength = Callable[[str], float]
 
 
 def wrinkle_depth(assets: Assets, identity: Identity, expression: Expression, surface: Surface) -> Floats:
-    """How much (0..0.5) each visible point (N,) is darkened by wrinkles."""
+    """Darkening (0..0.5) of each visible point (N,) by wrinkles."""
     age = smoothstep(0.75, 0.98, identity.phenotype.age)
     front = (surface.part == Part.SKIN) & (surface.z > 0.6)
     total = sum(_lines(_strength(assets, expression), age, surface.across, surface.y, surface.z))
@@ -29,7 +29,7 @@ def wrinkle_depth(assets: Assets, identity: Identity, expression: Expression, su
 
 
 def _strength(assets: Assets, expression: Expression) -> Strength:
-    """Mean of both sides of an action."""
+    """A function that returns the strength of an action, averaged over both sides."""
     index = assets.action.index
 
     def strength(action: str) -> float:
@@ -40,7 +40,7 @@ def _strength(assets: Assets, expression: Expression) -> Strength:
 
 
 def _lines(strength: Strength, age: float, across: Floats, y: Floats, z: Floats) -> Iterator[Floats]:
-    """One field (N,) per group of wrinkles. `across`, `y`, `z` in dm of the template."""
+    """The darkening (N,) of each group of wrinkles; `across`, `y`, `z` are in dm on the template."""
     # Forehead: three waves over the raised part of the brow.
     raised = 0.75 * strength("browInnerUp") * line(across, 0.38)
     raised = raised + 0.6 * strength("browOuterUp") * line(across - 0.35, 0.3) + 0.3 * age

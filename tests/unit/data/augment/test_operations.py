@@ -6,9 +6,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from ferbench.data.augment.operations import MAGNITUDES, Operation
+from ferbench.data.augment import dense
+from ferbench.data.augment.operations import MAGNITUDES, Operation, RandAugmentParameters
+from ferbench.data.augment.parcel import send
 from ferbench.data.augment.pixels import pack, unpack
-from ferbench.data.augment.randaugment import RandAugment, RandAugmentParameters
+from ferbench.data.augment.randaugment import RandAugment
 from tests.unit.data.augment import pil_policy
 from tests.unit.data.augment.backends import BACKENDS, choose
 from tests.unit.data.augment.samples import SIZES, from_pil, random_images, to_pil
@@ -86,7 +88,10 @@ def test_any_sequence_equals_pil(draws: list[tuple[Operation, float]], height: i
     images = random_images(9, height, width, seed)[seed % 9 :][:1]
     operation = torch.tensor([[int(operation)] for operation, _ in draws])
     magnitude = torch.tensor([[value] for _, value in draws], dtype=torch.float64)
-    assert torch.equal(apply(images, operation, magnitude), expected(images, operation, magnitude))
+    by_pil = expected(images, operation, magnitude)
+    assert torch.equal(apply(images, operation, magnitude), by_pil)
+    [plan] = send([dense.prepare(RandAugmentParameters(operation, magnitude), height, width)], images.device)
+    assert torch.equal(unpack(dense.apply(pack(images), plan)), by_pil)
 
 
 def test_rejects_what_it_cannot_index() -> None:

@@ -6,8 +6,8 @@ import torch
 from scipy import stats
 
 from ferbench.data.augment.cutout import Cutout
-from ferbench.data.augment.operations import MAGNITUDES, Operation
-from ferbench.data.augment.randaugment import RandAugment, RandAugmentParameters
+from ferbench.data.augment.operations import MAGNITUDES, Operation, RandAugmentParameters
+from ferbench.data.augment.randaugment import RandAugment
 from ferbench.data.augment.weak import Weak, WeakParameters
 
 LEVEL = 1e-3  # seeds are fixed: a failure is a change, not bad luck

@@ -5,9 +5,9 @@ import torch
 from torch import Tensor
 
 from ferbench.data.augment.cutout import Cutout
-from ferbench.data.augment.operations import MAGNITUDES, Operation
+from ferbench.data.augment.operations import MAGNITUDES, Operation, RandAugmentParameters
 from ferbench.data.augment.pixels import pack, unpack
-from ferbench.data.augment.randaugment import RandAugment, RandAugmentParameters
+from ferbench.data.augment.randaugment import RandAugment
 from ferbench.data.augment.strong import Strong
 from ferbench.data.augment.weak import Weak
 from tests.unit.data.augment.backends import BACKENDS, choose, gpu

@@ -9,14 +9,15 @@ from ferbench.conformance.toy_task import RECIPE, toy_images
 from ferbench.contract.batch import Views, plain, strong, weak
 from ferbench.data.load.batches import BalancedStream, Batches, IndexStream
 from ferbench.data.load.views import ViewMaker
+from ferbench.errors import PluginError
 
 VIEWS = Views(labeled={"weak": weak()}, unlabeled={"weak": weak(), "strong": strong(), "again": weak()})
 MEAN, STD = (0.4, 0.5, 0.6), (0.2, 0.25, 0.3)
 
 
-def batches(seed: int = 0, views: Views = VIEWS) -> Batches:
+def batches(seed: int = 0, views: Views = VIEWS, boxes: bool = False) -> Batches:
     maker = ViewMaker(RECIPE, MEAN, STD, torch.device("cpu"))
-    return Batches(toy_images(8, 1), toy_images(16, 2), views, RECIPE, maker, seed=seed, steps=40)
+    return Batches(toy_images(8, 1), toy_images(16, 2), views, RECIPE, maker, seed=seed, steps=40, boxes=boxes)
 
 
 @pytest.mark.parametrize(("n", "batch_size"), [(10, 4), (7, 7), (5, 16), (3, 1)])
@@ -57,11 +58,20 @@ def test_a_batch_has_the_promised_shapes() -> None:
     assert batch.labeled.images["weak"].shape == (8, 3, 16, 16)
     assert batch.unlabeled is not None
     assert batch.unlabeled.images["strong"].shape == (16, 3, 16, 16)
-    assert batch.unlabeled.boxes["weak"].shape == (16, 4)
     assert batch.labeled.images["weak"].is_contiguous(memory_format=torch.channels_last)
     assert batch.label_probs.shape == (8, 3)
     assert torch.equal(batch.label_probs.argmax(1), batch.labels)
     assert float(batches().at(10).progress) == 0.25
+
+
+def test_boxes_are_made_where_they_are_wanted() -> None:
+    with_boxes, without = batches(boxes=True).at(3), batches().at(3)
+    assert with_boxes.unlabeled is not None and without.unlabeled is not None
+    for view in ("weak", "strong", "again"):
+        assert with_boxes.unlabeled.boxes[view].shape == (16, 4)
+        assert torch.equal(with_boxes.unlabeled.images[view], without.unlabeled.images[view])
+    with pytest.raises(PluginError, match="requires"):
+        without.unlabeled.boxes["weak"]
 
 
 def test_plain_views_are_the_stored_images_normalised() -> None:

@@ -131,7 +131,7 @@ def test_archives_that_are_cut_short_stop_the_run_before_it_decodes_them(
     with pytest.raises(DataError) as caught:
         ensure_index(dataset, 16)
     assert "1 damaged image(s)" in str(caught.value)
-    assert "train.rec, record 7: the file is cut short before this record" in str(caught.value)
+    assert "train.rec, record 7: the file is truncated before this record" in str(caught.value)
     assert '"on_bad_record": "skip"' in str(caught.value)
     assert not index_folder(dataset, 16).exists()
 

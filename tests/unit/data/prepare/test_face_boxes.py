@@ -113,7 +113,7 @@ def test_without_the_detector_the_remedy_is_named(monkeypatch: pytest.MonkeyPatc
 @pytest.mark.process
 def test_an_image_that_cannot_be_read_and_a_damaged_cache_are_named() -> None:
     dataset = PoolSet([b"no image"], name="bad")
-    with pytest.raises(DataError, match="bad-0000: these 8 bytes are no image"):
+    with pytest.raises(DataError, match="bad-0000: these 8 bytes are not an image"):
         next(find_boxes(dataset))
     path = boxes_path("bad", dataset.source_digest())
     path.parent.mkdir(parents=True)

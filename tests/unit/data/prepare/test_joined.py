@@ -102,7 +102,7 @@ def test_each_set_is_cut_as_it_was_prepared() -> None:
 
 
 def test_sets_of_other_classes_or_groups_are_refused_by_name() -> None:
-    with refused(UsageError, "'second' has the class fear, which 'first' has not", "second@7", "leave it out"):
+    with refused(UsageError, "'second' has the class fear, which 'first' lacks", "second@7", "omit"):
         JoinedDataset(
             Path("here"),
             "all",

@@ -117,7 +117,7 @@ def test_a_damaged_packed_folder_says_what_to_do(tmp_path: Path) -> None:
     folder = ensure_packed(ParquetDataset(write_pattern_set(tmp_path / "torn", name="torn")), 16)
     path = folder / "manifest.parquet"
     path.write_bytes(path.read_bytes()[:500])
-    with pytest.raises(DataError, match=r"manifest\.parquet is not as it was written; remove the folder"):
+    with pytest.raises(DataError, match=r"manifest\.parquet has changed since it was written; remove the folder"):
         ImageStore(folder)
 
 
@@ -151,7 +151,7 @@ def test_labels_may_be_distributions_and_may_be_unknown(tmp_path: Path) -> None:
 @pytest.mark.parametrize("content", ["", "[]", '{"name": 3', '{"title": "no name"}'])
 def test_a_broken_description_is_named(tmp_path: Path, content: str) -> None:
     (tmp_path / "dataset.json").write_text(content)
-    with pytest.raises(DataError, match=r"dataset\.json: not a dataset description"):
+    with pytest.raises(DataError, match=r"dataset\.json: not a valid dataset description"):
         ParquetDataset(tmp_path)
 
 

@@ -27,7 +27,7 @@ def account(counts: dict[str, int], unknown: dict[str, int] | None = None) -> Ac
 )
 def test_counts_of_other_classes_are_found(counts: dict[str, int]) -> None:
     (text,) = systematic_differences(account(counts), OFFICIAL)
-    assert "anger has the" in text
+    assert "anger has" in text
 
 
 @pytest.mark.parametrize(
@@ -51,7 +51,7 @@ def test_a_sum_alone_says_nothing_of_names() -> None:
 def test_one_unknown_label_again_and_again_is_systematic_and_a_single_one_is_not() -> None:
     known = {"anger": 100, "fear": 100}
     (text,) = systematic_differences(account(known, {"0": 40}), {})
-    assert "40 of 240 entries say '0'" in text
+    assert "40 of 240 entries have '0'" in text
     assert not list(systematic_differences(account(known, {"0": 1, "9": 1}), {}))
     assert not list(systematic_differences(account({"anger": 1000}, {"0": 2}), {}))
 

@@ -216,7 +216,7 @@ def test_a_repaired_image_costs_its_part(root: Path, decoded: list[str]) -> None
     with pytest.raises(DamagedImages) as caught:
         ensure_packed(Faces(root), SIZE)
     assert [(Path(d.record.split(" ")[0]).name, d.reason) for d in caught.value.damages] == [
-        ("017.png", "these 8 bytes are no image"),
+        ("017.png", "these 8 bytes are not an image"),
         ("150.png", "No such file or directory"),
     ]
     decoded.clear()
@@ -308,18 +308,18 @@ def test_a_link_within_the_root_is_followed(root: Path) -> None:
 
 def test_a_pipe_does_not_make_it_wait(root: Path) -> None:
     os.mkfifo(root / "300.png")
-    with pytest.raises(DamagedImages, match="is no file"):
+    with pytest.raises(DamagedImages, match="not a file"):
         ensure_packed(Faces(root), SIZE)
 
 
 @pytest.mark.parametrize(
     ("sample", "reason"),
     [
-        (Sample("a\x1b[2J", b"", "train", "neutral"), "no printable text"),
-        (Sample("a", b"", "train", "neutral", subject="\ud800"), "this subject is no printable text"),
-        (Sample("a", b"", "train", "neutral", video="a\nb"), "this video is no printable text"),
+        (Sample("a\x1b[2J", b"", "train", "neutral"), "not printable text"),
+        (Sample("a", b"", "train", "neutral", subject="\ud800"), "this subject is not printable text"),
+        (Sample("a", b"", "train", "neutral", video="a\nb"), "this video is not printable text"),
         (Sample("a", b"", "trial", "neutral"), "split 'trial' must be one of"),  # type: ignore[arg-type]
-        (Sample("a", b"", "train", "boredom"), "label 'boredom' is no canonical class"),
+        (Sample("a", b"", "train", "boredom"), "label 'boredom' is not a canonical class"),
         (Sample("a", b"", "train", {"neutral": float("nan")}), "has the share nan"),
     ],
 )

@@ -53,7 +53,7 @@ def test_a_number_per_class_is_what_it_says(labels: int) -> None:
         ({"per_class": 700}, ["fear (281 images, 700 wanted)"]),
         ({"count": 300, "allocation": "adacm"}, ["--labels 300", "100, 400, 1000, 2000, 4000", "--allocation"]),
         ({"count": 5, "allocation": "balanced"}, ["--labels 5", "7 classes"]),
-        ({"count": 400}, ["400 labels", "balanced, adacm or leaf"]),
+        ({"count": 400}, ["400 labels", "balanced, adacm, leaf"]),
         ({"ratio": "0.05", "allocation": "adacm"}, ["5 % of the labels (adacm)"]),
     ],
 )  # fmt: skip

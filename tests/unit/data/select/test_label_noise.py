@@ -147,7 +147,7 @@ def test_validation_is_nested_in_that_of_more_labels(packed: ImageStore) -> None
 
 
 def test_one_label_of_a_class_is_trained_on(packed: ImageStore) -> None:
-    with refused(UsageError, "0.9", "more labels"):
+    with refused(UsageError, "0.9", "larger budget"):
         split(packed, "0.001", validation=Validation(share=0.9))
 
 

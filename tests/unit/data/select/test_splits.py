@@ -92,7 +92,7 @@ def test_the_order_of_files_does_not_move_the_split(packed: ImageStore, patterns
 
 
 def test_a_class_without_training_images_is_named(packed: ImageStore) -> None:
-    with pytest.raises(DataError, match="no training image of class anger"):
+    with pytest.raises(DataError, match="no training image of the class anger"):
         split(packed, "0.1", names=(*CLASSES, "anger"))
 
 

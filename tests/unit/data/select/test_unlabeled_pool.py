@@ -45,7 +45,7 @@ def test_a_test_image_in_a_pool_is_refused_by_its_id(packed: ImageStore, pattern
     stolen.save(again, "BMP")  # another file, the same pixels
     with pytest.raises(DataError) as caught:
         open_unlabeled_pool(PoolSet([*others(5), again.getvalue()]), packed)
-    assert "1 image(s) are test images of 'patterns'" in str(caught.value)
+    assert "1 image(s) equal test images of 'patterns'" in str(caught.value)
     assert "other-faces-0005" in str(caught.value)
     assert "other-faces-0004" not in str(caught.value)
 

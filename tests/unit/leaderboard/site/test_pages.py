@@ -191,14 +191,14 @@ def gaps_of(*cells):
     """What the overview lists below `What is missing`."""
     frame = frame_of([make_record(cell, make_predictions(seed=cell.seed), make_history()) for cell in cells])
     text = re.sub(r"\s+", " ", " ".join(Page(files_of(frame)["index.html"]).words))
-    return text.partition("What is missing")[2].partition("What the columns mean")[0]
+    return text.partition("Missing mandatory rows, methods")[2].partition("What the columns mean")[0]
 
 
 def test_what_is_missing_is_listed():
     vit = make_cell("fixmatch", backbone="small-vit")
     text = gaps_of(make_cell("supervised"), make_cell("fixmatch"), make_cell("fixmatch", 1), make_cell("leaf"), vit)
     resnet, _, vit = text.partition("small-vit")
-    assert "mandatory but missing: supervised (strong views), full supervision" in resnet
+    assert "missing mandatory rows: supervised (strong views), full supervision" in resnet
     assert "no row of" not in resnet
     assert "incomplete: leaf (1 of 2 seeds), supervised (weak views) (1 of 2 seeds)" in resnet
     assert "no row of leaf" in vit and "incomplete" not in vit
@@ -221,7 +221,7 @@ def test_changes_are_shown_where_an_edition_is_named(cells):
     fewer = EditionFile.model_validate_json(render_json(make_board(cells[cells["row"] != "fixmatch"])))
     changed = dict(make_pages(board, cells, "1.0", list(changes(fewer, edition))).files())
     assert "fixmatch" in changed["changes.html"].decode()
-    assert "Nothing:" in files_of(cells, changed=())["changes.html"].decode()
+    assert "There are none:" in files_of(cells, changed=())["changes.html"].decode()
     assert "changes.html" not in files_of(cells, changed=None)
 
 

@@ -57,7 +57,7 @@ def test_an_edition_is_the_name_of_a_folder(files, tmp_path, name):
 def test_a_folder_that_is_no_edition_is_kept(files, tmp_path):
     (tmp_path / "thesis").mkdir()
     (tmp_path / "thesis" / "chapter.txt").write_text("work")
-    with pytest.raises(UsageError, match=r"thesis is no edition"):
+    with pytest.raises(UsageError, match=r"thesis is not an edition"):
         publish(files, tmp_path, "thesis")
     assert (tmp_path / "thesis" / "chapter.txt").read_text() == "work"
 
