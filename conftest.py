@@ -82,7 +82,7 @@ def _has_lane(item: pytest.Item) -> bool:
 
 
 def _only_quick_tests(config: pytest.Config) -> bool:
-    """Whether slow tests are left out. Elsewhere a busy machine could fail a test for its time, and nothing would be gained."""
+    """Whether slow tests are left out. With them a limit on the rest gains nothing, and a busy machine breaks it."""
     return "not slow" in str(config.getoption("markexpr"))
 
 
