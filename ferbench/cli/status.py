@@ -1,6 +1,8 @@
 """`ferbench status`: the progress of a runs folder."""
 
+import shlex
 import time
+from collections.abc import Sequence
 from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -113,6 +115,8 @@ def _show(session: Session, runs: Path, found: "RunsProgress") -> None:
         click.echo(
             f"{', '.join(f'{number} {state}' for state, number in totals.items())} in {looked_in(runs)}; {cost}{left}"
         )
+        if not found.running:
+            _show_asked(found.asked)
     else:
         begin = "begin with `ferbench run --method supervised,fixmatch --ratio 0.05`, or name your folder with --runs"
         click.echo(f"no records under {looked_in(runs)}; {begin}")
@@ -120,6 +124,14 @@ def _show(session: Session, runs: Path, found: "RunsProgress") -> None:
         click.echo(plain(f"{path}: {reason}", LONG))
     for path, reason in found.broken.items():
         click.echo(plain(f"{path}: broken ({reason}); move it away and run the cell again", LONG))
+
+
+def _show_asked(commands: Sequence[tuple[str, ...]]) -> None:
+    """Say how waiting cells start: nobody can see from here whether a cluster's queue still holds them."""
+    if commands:
+        click.echo("No cell runs. If no queue holds the waiting cells, start them:")
+    for command in dict.fromkeys(commands):
+        click.echo(plain(f"  {shlex.join(('ferbench', *command))}", LONG))
 
 
 def _place(one: "RunningCell") -> str:

@@ -65,7 +65,8 @@ class RunsProgress:
 
     `seconds` is the sum over all records and running cells. `pace` is the number of seconds that a cell takes: those of
     the last cells that ended, or an estimate from the steps of running ones; None if neither exists. `eta` is the
-    remaining time in seconds at that pace; None without a pace, or if nothing is left or nothing runs.
+    remaining time in seconds at that pace; None without a pace, or if nothing is left or nothing runs. `asked` has the
+    arguments of each `ferbench run` whose cells wait, oldest first.
     """
 
     counts: Mapping[Series, Counter[State]]
@@ -76,6 +77,7 @@ class RunsProgress:
     seconds: float
     pace: float | None
     eta: float | None
+    asked: tuple[tuple[str, ...], ...]
 
 
 def progress_of(store: RunStore) -> RunsProgress:
@@ -101,7 +103,8 @@ def progress_of(store: RunStore) -> RunsProgress:
             running.append(RunningCell(marker.cell, marker.host, marker.pid, marker.started_at, step))
         else:  # if an attempt failed, its record says more, so it keeps its state
             states.setdefault(marker.cell, "interrupted")
-    for plan in read_plans(store.root):
+    plans = list(read_plans(store.root))
+    for plan in plans:
         for cell in plan.cells:
             if cell not in states:
                 states[cell] = "interrupted" if store.is_cancelled(cell) else "waiting"
@@ -116,7 +119,8 @@ def progress_of(store: RunStore) -> RunsProgress:
     pace = median(recent or whole) if recent or whole else None
     left = sum(state in ("waiting", "running") for state in states.values()) - sum(one.part for one in running)
     eta = pace * left / len(running) if pace is not None and running else None
-    return RunsProgress(dict(ordered), failures, broken, tuple(running), states, cost + sum(lasting), pace, eta)
+    asked = tuple(plan.command for plan in plans if any(states[cell] == "waiting" for cell in plan.cells))
+    return RunsProgress(dict(ordered), failures, broken, tuple(running), states, cost + sum(lasting), pace, eta, asked)
 
 
 def _seconds_since(began: str) -> float:

@@ -1,6 +1,7 @@
 from ferbench.records.plans import Plan, read_plans, write_plan
 from ferbench.records.progress import progress_of
 from ferbench.records.store import RunStore
+from tests.support.command import call
 from tests.unit.records.factory import make_cell, write_record
 
 
@@ -21,6 +22,17 @@ def test_what_was_asked_for_and_has_not_begun_waits(tmp_path):
     assert found.eta == 2 * 90.0  # two cells are left, one at a time
     (running,) = found.running
     assert running.cell == make_cell(seed=1)
+
+
+def test_status_says_how_waiting_cells_start_where_none_runs(tmp_path):
+    store = RunStore(tmp_path)
+    write_plan(tmp_path, plan_of(0, 1))
+    with store.lock(make_cell(seed=0)):
+        assert "ferbench run" not in call("status", "--runs", str(tmp_path)).out
+    assert "ferbench run --method fixmatch" in call("status", "--runs", str(tmp_path)).out
+    for seed in (0, 1):
+        write_record(tmp_path, make_cell(seed=seed))
+    assert "ferbench run" not in call("status", "--runs", str(tmp_path)).out
 
 
 def test_the_same_cells_asked_for_again_are_one_plan(tmp_path):
