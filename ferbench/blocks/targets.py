@@ -13,6 +13,7 @@ def sharpen(probabilities: Tensor, temperature: float) -> Tensor:
     """Sharpen distributions (B, C) towards their largest class (MixMatch, Berthelot et al., NeurIPS 2019, Eq. 7).
 
     Sharpen(p, T)_i = p_i^(1/T) / sum_j p_j^(1/T), which is the softmax of the logits divided by T.
+    Below T = 0.05 the powers of many classes' probabilities may all be 0 in single precision.
     """
     powers = probabilities ** (1 / temperature)
     return powers / powers.sum(-1, keepdim=True)

@@ -45,12 +45,15 @@ class Stage:
     `data` says which images it draws: `"labeled+unlabeled"`, `"labeled"`, `"all"` or `"relabeled"`. With `"all"`, every
     image is drawn as unlabeled, except for those of the training set if a pool replaces them. `"relabeled"` is a second
     draw of the labeled images, for released code that made one: its labels go beyond the budget, so that the record is
-    not standard. `sampler` says how labeled images are drawn. `parameters` picks the trained parameters (default: all
-    of net and method). `share` is the stage's share of the protocol's steps (all shares are scaled to sum to 1).
-    `optimizer` overrides fields of the protocol's optimizer; `further` are optimizers of other parameters, by name.
-    `step` replaces the single step of `loss`: it takes any number of steps (SAM, Meta Pseudo Labels) and returns the
-    losses to show. A stage with `cache=True` is computed once per content key (stage, data, initial weights, seed,
-    engine version); all cells with the same key share its net.
+    not standard. `sampler` says how labeled images are drawn. `unlabeled_weights` returns weights (N,) >= 0 of the
+    unlabeled images, in the order of `batch.unlabeled.index`: each is then drawn with a probability in proportion to
+    its weight, with replacement, instead of once per pass. It is called once, after `start_stage`, and again if a run
+    is resumed, so it should return a buffer; a stream has no such weights. `parameters` picks the trained parameters
+    (default: all of net and method). `share` is the stage's share of the protocol's steps (all shares are scaled to sum
+    to 1). `optimizer` overrides fields of the protocol's optimizer; `further` are optimizers of other parameters, by
+    name. Every stage has a whole schedule of the learning rate. `step` replaces the single step of `loss`: it takes any
+    number of steps (SAM, Meta Pseudo Labels) and returns the losses to show. A stage with `cache=True` is computed once
+    per content key (stage, data, initial weights, seed, engine version); all cells with the same key share its net.
 
     A `fresh` stage trains a new net, with the initial weights that `build_network` makes for the stage's name, and
     restarts the EMA. `start_stage` is called before that, with the net and the teacher of the previous stage.
@@ -67,6 +70,7 @@ class Stage:
     views: Views
     data: Literal["labeled+unlabeled", "labeled", "all", "relabeled"] = "labeled+unlabeled"
     sampler: Literal["uniform", "balanced"] = "uniform"
+    unlabeled_weights: Callable[[], Tensor] | None = None
     parameters: Callable[[nn.Module], Sequence[nn.Parameter]] | None = None
     optimizer: OptimizerSettings | None = None
     further: Mapping[str, FurtherOptimizer] = field(default_factory=dict)

@@ -77,6 +77,7 @@ def stage_batches(run: Run, planned: PlannedStage) -> Batches:
         seed=planned.seed(run.seed, "batches"),
         steps=planned.steps,
         sampler=planned.stage.sampler,
+        weights=planned.stage.unlabeled_weights() if planned.stage.unlabeled_weights else None,
         processes=run.processes,
         boxes="boxes" in run.method.requires,
     )

@@ -60,6 +60,22 @@ class BalancedStream:
         )
 
 
+class WeightedStream:
+    """Draws images with probabilities in proportion to their weights (N,), with replacement."""
+
+    def __init__(self, weights: Tensor, batch_size: int, seed: int) -> None:
+        self._ends = weights.double().cumsum(0)
+        self.batch_size, self._seed = batch_size, seed
+        if not (weights >= 0).all() or not 0 < float(self._ends[-1]) < float("inf"):
+            raise PluginError("unlabeled_weights must be finite and at least 0, and not all 0")
+
+    def at(self, step: int) -> Tensor:
+        """Indices (batch_size,) int64 of a step."""
+        generator = torch.Generator().manual_seed(derive(self._seed, "weighted", step))
+        part = torch.rand(self.batch_size, generator=generator, dtype=torch.float64)
+        return torch.searchsorted(self._ends, part * self._ends[-1], right=True)
+
+
 class Head(NamedTuple):
     """What a step sends to the device besides its views: arrays on the host, which become tensors there."""
 
@@ -96,6 +112,7 @@ class Batches:
         seed: int,
         steps: int,
         sampler: Literal["uniform", "balanced"] = "uniform",
+        weights: Tensor | None = None,
         processes: Processes | None = None,
         boxes: bool = False,
     ) -> None:
@@ -112,12 +129,17 @@ class Batches:
             else IndexStream(len(labeled), recipe.labeled_batch, derive(seed, "labeled"))
         )
         self._pool: ImageSet | None = None
-        self._unlabeled: IndexStream | StreamLoader | None = None
+        self._unlabeled: IndexStream | WeightedStream | StreamLoader | None = None
         if unlabeled and views.unlabeled:
             at_once, order = recipe.unlabeled_batch, derive(seed, "unlabeled")
             if isinstance(unlabeled, Stream):
+                if weights is not None:
+                    raise PluginError("unlabeled_weights: a stream is read in passes; put 'pool_index' into `requires`")
                 workers = max(1, worker_count() // self._processes.count)
                 self._unlabeled = StreamLoader(unlabeled, at_once, order, steps, workers)
+            elif weights is not None:
+                self._pool, by_position = unlabeled, _by_position(weights, unlabeled)
+                self._unlabeled = WeightedStream(by_position, at_once, order)
             else:
                 self._pool, self._unlabeled = unlabeled, IndexStream(len(unlabeled), at_once, order)
 
@@ -126,7 +148,7 @@ class Batches:
         nothing = torch.empty(0, dtype=torch.int64)
         # A stage without labeled views gets no labels either.
         labeled = self._labeled_stream.at(step) if self._views.labeled else nothing
-        unlabeled = self._unlabeled.at(step) if isinstance(self._unlabeled, IndexStream) else nothing
+        unlabeled = self._unlabeled.at(step) if isinstance(self._unlabeled, IndexStream | WeightedStream) else nothing
         wanted = {role: self._wanted(role, views, step) for role, views in self._roles()}
         every = [each for of_role in wanted.values() for each in of_role.values()]
         plan = self._maker.prepare(every, self._labeled.images.shape[1], boxes=self._looks_at_boxes)
@@ -187,3 +209,10 @@ class Batches:
             images = {name: view for name, (view, _) in named.items()}
             sets[role] = ViewSet(images=images, index=part(stored[role].index), boxes=Boxes(moved))
         return sets
+
+
+def _by_position(weights: Tensor, pool: ImageSet) -> Tensor:
+    """The weights (N,) on the host in the order of the pool's images; a method knows these by their numbers."""
+    if weights.shape != (len(pool),):
+        raise PluginError(f"unlabeled_weights has the shape {tuple(weights.shape)}; the pool has {len(pool)} images")
+    return (weights if pool.numbers is None else weights[pool.numbers]).cpu()

@@ -21,9 +21,9 @@ class Dash(Method):
         Warm-up: the labeled loss only. Then rho^ = mean over the labeled images of H(y, p(x))     (Eq. 12)
         rho_t = max(C gamma^-(t - 1) rho^, rho_min), where t - 1 grows by 1 every 9 of 1024 epochs
         f_u = H(q, p(strong u)), q = Sharpen(p(weak u), 0.5), one-hot once rho_t = rho_min         (Eq. 13)
-        L = mean of H(y, p(x)) + lambda mean of f_u over the images with f_u <= rho_t
+        L = mean of H(y, p(x)) + lambda mean of f_u over the images with H(argmax q, p(weak u)) <= rho_t
 
-    `released` follows the authors' code: images count if H(argmax q, p(weak u)) <= rho_t, and lambda is 0.9.
+    In the authors' code, as here, the loss of the weak view selects; it has lambda = 0.9, as `released` does.
     """
 
     class Config(MethodConfig):
@@ -34,12 +34,12 @@ class Dash(Method):
         gamma: float = Field(1.27, gt=1, description="divisor of the threshold after each interval")
         factor: float = Field(1.0001, ge=1, description="factor of the initial threshold, C")
         least: float = Field(0.05, gt=0, description="smallest threshold, rho_min")
-        temperature: float = Field(0.5, gt=0, description="temperature of the targets until the smallest threshold")
+        temperature: float = Field(0.5, ge=0.05, description="temperature of the targets until the smallest threshold")
         unlabeled_weight: float = Field(1.0, ge=0, description="weight of the unlabeled loss, lambda")
-        select_by: Literal["strong", "weak"] = Field("strong", description="view whose loss selects the images")
+        select_by: Literal["weak", "strong"] = Field("weak", description="view whose loss selects the images")
 
     config: Config
-    variants: ClassVar = {"described": {}, "released": {"select_by": "weak", "unlabeled_weight": 0.9}}
+    variants: ClassVar = {"described": {}, "released": {"unlabeled_weight": 0.9}}
     views = Views(labeled={"weak": weak()}, unlabeled={"weak": weak(gradient=False), "strong": strong()})
     initial: Tensor  # () float32, rho^
 

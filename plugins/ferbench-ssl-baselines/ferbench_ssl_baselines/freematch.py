@@ -65,6 +65,6 @@ class FreeMatch(Method):
         counts = (one_hot(strong.argmax(-1), strong.shape[1]) * mask.unsqueeze(1)).sum(0)
         batch = (strong * mask.unsqueeze(1)).sum(0) / counts.clamp_min(1) * (counts > 0)
         share = batch / batch.sum().clamp_min(1e-12)
-        target = self.thresholds.prediction / self.histogram
+        target = self.thresholds.prediction / self.histogram.clamp_min(1e-12)
         target = target / target.sum()
         return (target * torch.where(counts > 0, share, 1.0).log()).sum()

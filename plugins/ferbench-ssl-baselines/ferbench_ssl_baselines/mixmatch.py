@@ -24,7 +24,7 @@ class MixMatch(Method):
     class Config(MethodConfig):
         """MixMatch's options."""
 
-        temperature: float = Field(0.5, gt=0, description="temperature of the sharpening, T")
+        temperature: float = Field(0.5, ge=0.05, description="temperature of the sharpening, T")
         alpha: float = Field(0.75, gt=0, description="parameter of the Beta distribution of shares")
         unlabeled_weight: float = Field(75.0, ge=0, description="lambda_U after its ramp (75 for CIFAR-10)")
         ramp: float = Field(16_000 / 2**20, gt=0, le=1, description="share of the run in which lambda_U rises")

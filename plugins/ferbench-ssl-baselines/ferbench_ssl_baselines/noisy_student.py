@@ -19,8 +19,8 @@ class NoisyStudent(Method):
     """Noisy Student (Xie et al., CVPR 2020, arXiv 1911.04252, Algorithm 1): noisy students, teachers without noise.
 
     1. A teacher learns the labeled images. 2. Without noise it predicts soft pseudo-labels for the pool. 3. A new
-    student learns both, with noise: strong views, dropout. 4. It becomes the next teacher. Each class has equally many
-    pool images: the most confident ones or, if too few reach the threshold, copies of these.
+    student learns both, with noise: strong views, dropout. 4. It becomes the next teacher. Students draw from a set
+    with equally many pool images of each class: the most confident ones or, if too few reach the threshold, copies.
     """
 
     class Config(MethodConfig):
@@ -45,30 +45,30 @@ class NoisyStudent(Method):
 
     def stages(self) -> Sequence[Stage]:
         teacher = Stage("teacher", self.teacher_loss, Views(labeled=self.views.labeled), data="labeled")
-        students = (f"student{k + 1}" for k in range(self.config.iterations))
-        return [teacher, *(Stage(name, self.loss, self.views, fresh=True) for name in students)]
+        names = [f"student{k + 1}" for k in range(self.config.iterations)]
+        return [teacher, *(Stage(n, self.loss, self.views, fresh=True, unlabeled_weights=self.draws) for n in names)]
 
     def start_stage(self, stage: Stage, context: StageContext) -> None:
-        """Step 2, with the EMA of the previous stage, on images without augmentation."""
+        """Step 2, with the EMA of the previous stage, on plain images."""
         if stage.name != "teacher":
             for part in context.predict("unlabeled"):
                 self.pseudo_label[part.index] = part.logits.softmax(-1)
             self.copies.copy_(balanced_copies(self.pseudo_label, self.config.threshold))
 
+    def draws(self) -> Tensor:
+        return self.copies + ~self.copies.any()  # of an empty set, all alike
+
     def teacher_loss(self, batch: Batch) -> Losses:
-        """Step 1: cross-entropy on labeled images."""
         return Losses(F.cross_entropy(self.forward_images(batch.labeled.images["strong"]).logits, batch.labels))
 
     def loss(self, batch: Batch) -> Losses:
-        """Step 3: mean loss of labeled images, plus that of the balanced set, estimated on the unlabeled batch."""
+        """Step 3: mean loss of labeled images, plus that of draws from the balanced set."""
         assert batch.unlabeled is not None
         labeled, unlabeled = self.forward_views(batch)
-        supervised = F.cross_entropy(labeled.strong.logits, batch.labels)
-        target, copies = self.pseudo_label[batch.unlabeled.index], self.copies[batch.unlabeled.index]
-        per_image = F.cross_entropy(unlabeled.strong.logits, target, reduction="none")
-        pseudo = (per_image * copies).mean() / self.copies.mean().clamp_min(1e-12)
-        shown = {"pseudo_label": target.argmax(-1), "mask": (copies > 0).float()}
-        return Losses(supervised + pseudo, **shown, supervised=supervised, unlabeled=pseudo)
+        own = F.cross_entropy(labeled.strong.logits, batch.labels)
+        target, mask = self.pseudo_label[batch.unlabeled.index], (self.copies[batch.unlabeled.index] > 0).float()
+        pseudo = (F.cross_entropy(unlabeled.strong.logits, target, reduction="none") * mask).mean()
+        return Losses(own + pseudo, pseudo_label=target.argmax(-1), mask=mask, supervised=own, unlabeled=pseudo)
 
 
 def balanced_copies(prediction: Tensor, threshold: float) -> Tensor:

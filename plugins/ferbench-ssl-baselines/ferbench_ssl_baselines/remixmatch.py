@@ -26,7 +26,7 @@ class ReMixMatch(Method):
     class Config(MethodConfig):
         """ReMixMatch's options."""
 
-        temperature: float = Field(0.5, gt=0, description="temperature of the sharpening, T")
+        temperature: float = Field(0.5, ge=0.05, description="temperature of the sharpening, T")
         alpha: float = Field(0.75, gt=0, description="parameter of the Beta distribution of shares")
         strong_views: int = Field(8, ge=1, description="number of strong views of an unlabeled image, K")
         unlabeled_weight: float = Field(1.5, ge=0, description="weight of mixed unlabeled images, lambda_U")

@@ -47,7 +47,7 @@ class SoftMatch(Method):
         self._observe(self.gather(confidence), self.gather(prediction))
         # The weight of each pseudo-label, from its aligned confidence
         below = (aligned(prediction, 1, self.mean_prediction).max(-1).values - self.mean_confidence).clamp_max(0)
-        weight = torch.exp(-below.square() / (2 * self.variance / self.config.width**2))
+        weight = torch.exp(-below.square() / (2 * self.variance.clamp_min(1e-12) / self.config.width**2))
         # Cross-entropy of strong views, weighted
         consistency = (F.cross_entropy(unlabeled.strong.logits, pseudo_label, reduction="none") * weight).mean()
         total = supervised + self.config.unlabeled_weight * consistency
@@ -58,5 +58,5 @@ class SoftMatch(Method):
     def _observe(self, confidence: Tensor, prediction: Tensor) -> None:
         new = 1 - self.config.momentum
         self.mean_confidence.lerp_(confidence.mean(), new)
-        self.variance.lerp_(confidence.var(), new)
+        self.variance.lerp_(confidence.var(correction=min(1, len(confidence) - 1)), new)
         self.mean_prediction.lerp_(prediction.mean(0), new)

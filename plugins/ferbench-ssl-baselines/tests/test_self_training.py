@@ -82,18 +82,28 @@ def test_a_step_of_a_student_has_soft_labels_of_the_whole_pool() -> None:
     # 4 of class 0, 1 of class 1 and 2 of class 2 are confident: 7 / 3 each
     copies = {0: 0, 3: 1, 5: 1, 6: 1, 4: 7 / 3, 2: 7 / 6, 7: 7 / 6}
     assert method.get_buffer("copies").tolist() == pytest.approx([copies.get(i, 0) for i in range(POOL)])
+    assert first.unlabeled_weights is not None and torch.equal(first.unlabeled_weights(), method.get_buffer("copies"))
     batch = make_batch(method)
     x, u = images_of(batch)
 
     def reference(net: NumpyNet) -> float:
         labeled, strong = net.joint(x["strong"], u["strong"])
-        # An image of the batch stands for POOL / U images of the pool, of which the set has 3 + 7 / 3 + 7 / 3
-        total = sum(copies.get(i, 0) * cross_entropy(prediction[i], z) for i, z in zip(INDEX, strong, strict=True))
-        return float(cross_entropy(one_hot(LABELS), labeled).mean() + total * POOL / U / (3 + 14 / 3))
+        # The batch is drawn from the set already; an image that is not in it has no loss
+        total = sum(cross_entropy(prediction[i], z) for i, z in zip(INDEX, strong, strict=True) if copies.get(i, 0))
+        return float(cross_entropy(one_hot(LABELS), labeled).mean() + total / U)
 
     losses = check_step(method, batch, reference)
     assert losses.mask is not None and losses.mask.tolist() == [1, 1, 1, 0]
     assert losses.pseudo_label is not None and losses.pseudo_label.tolist() == [labels[i] for i in INDEX]
+
+
+def test_where_nobody_is_confident_students_learn_labels_alone() -> None:
+    method = attached(NoisyStudent, threshold=0.99)
+    _, first, *_ = method.stages()
+    start(method, first, rows([0] * POOL, [0.9] * POOL))
+    assert first.unlabeled_weights is not None and first.unlabeled_weights().tolist() == [1] * POOL
+    losses = method.loss(make_batch(method))
+    assert float(losses.terms["unlabeled"]) == 0 and torch.equal(losses.total, losses.terms["supervised"])
 
 
 def test_the_teacher_of_noisy_student_sees_labels_alone_and_all_have_noise() -> None:

@@ -166,9 +166,9 @@ def test_the_threshold_of_dash_falls_in_steps_to_its_least() -> None:
     assert float(method.loss(make_batch(method, progress=0.9)).terms["rho"]) == pytest.approx(0.05)
 
 
-@pytest.mark.parametrize("variant", ["described", "released"])
+@pytest.mark.parametrize(("variant", "view"), [("described", "weak"), ("described", "strong"), ("released", "weak")])
 @pytest.mark.parametrize("hard", [False, True])
-def test_a_step_of_dash(variant: str, hard: bool) -> None:
+def test_a_step_of_dash(variant: str, view: str, hard: bool) -> None:
     batch = make_batch(attached(Dash), progress=0)
     x, u = images_of(batch)
     fixed = numpy_net(attached(Dash).net)
@@ -176,10 +176,10 @@ def test_a_step_of_dash(variant: str, hard: bool) -> None:
     label = p.argmax(-1)
     target = one_hot(label) if hard else p**2 / (p**2).sum(-1, keepdims=True)
     of_strong = cross_entropy(target, fixed.joint(x["weak"], u["strong"])[1])
-    held = of_strong if variant == "described" else -np.log(p.max(-1))
+    held = of_strong if view == "strong" else -np.log(p.max(-1))
     rho = float(np.median(held))
     mask = held <= rho
-    method = dash(initial=rho, variant=variant, factor=1.0, least=rho if hard else 0.05)
+    method = dash(initial=rho, variant=variant, select_by=view, factor=1.0, least=rho if hard else 0.05)
 
     def reference(net: NumpyNet) -> float:
         labeled, strong = net.joint(x["weak"], u["strong"])

@@ -1,5 +1,7 @@
 """FreeMatch, SoftMatch and DebiasPL against their equations, and against what popular implementations get wrong."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -19,7 +21,7 @@ from tests.support.numeric_step import (
     softmax,
 )
 
-from ferbench.contract.batch import Batch
+from ferbench.contract.batch import Batch, ViewSet
 from ferbench.contract.method import Method
 from ferbench_ssl_baselines.debiaspl import DebiasPL
 from ferbench_ssl_baselines.freematch import FreeMatch
@@ -93,6 +95,14 @@ def test_without_a_confident_image_fairness_is_nothing_and_has_no_gradient() -> 
     assert all(p.grad is not None and p.grad.isfinite().all() for p in method.net.parameters())
 
 
+def test_a_class_that_is_never_predicted_breaks_no_fairness() -> None:
+    method = freematch(momentum=0)  # so the histogram knows of this batch alone
+    losses = method.loss(make_batch(method, seed=4))
+    assert not method.get_buffer("histogram").all(), "a class is missing"
+    losses.total.backward()
+    assert all(p.grad is not None and p.grad.isfinite().all() for p in method.net.parameters())
+
+
 # -- SoftMatch ---------------------------------------------------------------------------------------------------------
 
 
@@ -135,6 +145,18 @@ def test_softmatch_begins_at_chance_with_a_wide_gaussian() -> None:
         "variance": 1,
         "mean_prediction": pytest.approx([1 / C] * C),
     }
+
+
+def test_softmatch_learns_no_variance_from_one_image() -> None:
+    method = attached(SoftMatch, momentum=0.5)
+    batch = make_batch(method)
+    assert batch.unlabeled is not None
+    one = {name: view[:1] for name, view in batch.unlabeled.images.items()}
+    batch = replace(batch, unlabeled=ViewSet(one, batch.unlabeled.index[:1], {}))
+    method.net.eval()  # BatchNorm needs two values, too
+    for _ in range(3):
+        losses = method.loss(batch)
+    assert losses.total.isfinite() and float(method.get_buffer("variance")) == 0.125
 
 
 # -- DebiasPL ----------------------------------------------------------------------------------------------------------

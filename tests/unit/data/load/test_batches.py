@@ -7,7 +7,8 @@ import torch
 
 from ferbench.conformance.toy_task import RECIPE, toy_images
 from ferbench.contract.batch import Views, plain, strong, weak
-from ferbench.data.load.batches import BalancedStream, Batches, IndexStream
+from ferbench.data.load.batches import BalancedStream, Batches, IndexStream, WeightedStream
+from ferbench.data.load.image_set import ImageSet
 from ferbench.data.load.views import ViewMaker
 from ferbench.errors import PluginError
 
@@ -41,6 +42,35 @@ def test_balanced_sampling_draws_classes_evenly() -> None:
     counts = Counter(labels[torch.cat([stream.at(step) for step in range(60)])].tolist())
     assert set(counts) == {0, 1, 3}
     assert all(abs(count - 1000) < 100 for count in counts.values())
+
+
+def test_weights_say_how_often_an_image_is_drawn() -> None:
+    weights = torch.tensor([0.0, 1, 0, 2.5, 0.5, 0])
+    stream = WeightedStream(weights, 40, seed=0)
+    counts = torch.bincount(torch.cat([stream.at(step) for step in range(100)]), minlength=6)
+    torch.testing.assert_close(counts / 4000, weights / 4, atol=0.03, rtol=0)
+    assert not counts[weights == 0].any()
+    assert torch.equal(WeightedStream(weights, 40, seed=0).at(73), stream.at(73)), "any step can be drawn alone"
+    assert not torch.equal(stream.at(73), stream.at(74))
+
+
+def test_weights_belong_to_the_numbers_by_which_a_method_knows_images() -> None:
+    pool = toy_images(16, 2)
+    pool = ImageSet(pool.images, pool.boxes, numbers=torch.randperm(48, generator=torch.Generator().manual_seed(0)))
+    weights = torch.zeros(48)
+    weights[[3, 11]] = 1
+    maker = ViewMaker(RECIPE, MEAN, STD, torch.device("cpu"))
+    drawn = Batches(toy_images(8, 1), pool, VIEWS, RECIPE, maker, seed=0, steps=40, weights=weights)
+    assert {number for step in range(4) for number in drawn.at(step).unlabeled.index.tolist()} == {3, 11}  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize("weights", [[0.0] * 48, [-1.0] + [1.0] * 47, [float("inf")] + [1.0] * 47, [1.0] * 16])
+def test_weights_that_cannot_be_drawn_by_are_refused(weights: list[float]) -> None:
+    maker = ViewMaker(RECIPE, MEAN, STD, torch.device("cpu"))
+    with pytest.raises(PluginError, match="unlabeled_weights"):
+        Batches(
+            toy_images(8, 1), toy_images(16, 2), VIEWS, RECIPE, maker, seed=0, steps=40, weights=torch.tensor(weights)
+        )
 
 
 def test_batches_repeat_by_seed_and_step_and_differ_otherwise() -> None:
