@@ -36,13 +36,13 @@ def logs(cell: str, runs: Path, follow: bool) -> None:
     from ferbench.records.progress import progress_of
     from ferbench.records.store import RunStore
 
-    store = RunStore(runs)
-    found = chosen(progress_of(store), runs, [cell])
+    progress = progress_of(RunStore(runs))
+    found = chosen(progress, runs, [cell])
     if len(found) > 1:
         raise UsageError(
             f"{cell}: the folders of several cells contain this; name one of{listed([_name(one) for one in found])}"
         )
-    folder = store.folder(found[0])
+    folder = progress.folders[found[0]]
     if not (folder / CELL_LOG).exists() and not follow:
         raise UsageError(f"{folder}: has no log; the cell has not started, or an older version of ferbench ran it")
     while not (folder / CELL_LOG).exists():
@@ -73,14 +73,13 @@ def cancel(cells: tuple[str, ...], runs: Path) -> None:
     its checkpoint in the next `ferbench run`. A waiting cell does not start.
     """
     from ferbench.records.progress import progress_of
-    from ferbench.records.store import RunStore
+    from ferbench.records.store import RunStore, ask_to_stop
 
-    store = RunStore(runs)
-    found = progress_of(store)
+    found = progress_of(RunStore(runs))
     # A cell that failed or was interrupted may wait for its next attempt.
     named = chosen(found, runs, cells, ("running", "waiting", "interrupted", "failed"))
     for cell in named:
-        store.cancel(cell)
+        ask_to_stop(found.folders[cell])
     running = sum(found.states[cell] == "running" for cell in named)
     click.echo(f"asked {counted(running, 'running cell')} to save and stop; {len(named) - running} will not start")
 

@@ -1,6 +1,5 @@
 """`ferbench status`: the progress of a runs folder."""
 
-import shlex
 import time
 from collections.abc import Sequence
 from itertools import groupby
@@ -13,7 +12,7 @@ from ferbench.cli.options import json_option, looked_in, runs_folder
 from ferbench.cli.output import print_json, shown_row
 from ferbench.cli.session import Session
 from ferbench.errors import UsageError
-from ferbench.render.escape import plain
+from ferbench.render.escape import plain, shell
 from ferbench.render.numbers import duration
 from ferbench.render.text import print_table
 
@@ -131,7 +130,7 @@ def _show_asked(commands: Sequence[tuple[str, ...]]) -> None:
     if commands:
         click.echo("No cell runs. If no queue holds the waiting cells, start them:")
     for command in dict.fromkeys(commands):
-        click.echo(plain(f"  {shlex.join(('ferbench', *command))}", LONG))
+        click.echo(f"  {shell(('ferbench', *command))}" if command else "  the same call of ferbench.run in Python")
 
 
 def _place(one: "RunningCell") -> str:

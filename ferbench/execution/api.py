@@ -75,7 +75,7 @@ def run(
     tidy(plan)
     missing = [item for item in plan if not item.cached]
     withdraw_cancellations(missing)
-    keep_plan(missing, slots, ("ferbench.run",))
+    keep_plan(missing, slots, command=())
     with _bar(len(missing)) as progress:
         statuses = execute(plan, chosen, slots, progress, registry)
     if "interrupted" in statuses:

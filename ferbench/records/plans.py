@@ -16,7 +16,7 @@ MAX_PLAN_BYTES = 2**28
 
 
 class Plan(BaseModel):
-    """The cells of one call of `ferbench run`, with its command."""
+    """The cells of one call, with the arguments of `ferbench`; a call from Python has none."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 

@@ -65,8 +65,9 @@ class RunsProgress:
 
     `seconds` is the sum over all records and running cells. `pace` is the number of seconds that a cell takes: those of
     the last cells that ended, or an estimate from the steps of running ones; None if neither exists. `eta` is the
-    remaining time in seconds at that pace; None without a pace, or if nothing is left or nothing runs. `asked` has the
-    arguments of each `ferbench run` whose cells wait, oldest first.
+    remaining time in seconds at that pace; None without a pace, or if nothing is left or nothing runs. `folders` is the
+    folder of every cell: the root may be a part of the runs folder. `asked` has the arguments of each `ferbench run`
+    whose cells wait, oldest first.
     """
 
     counts: Mapping[Series, Counter[State]]
@@ -77,12 +78,14 @@ class RunsProgress:
     seconds: float
     pace: float | None
     eta: float | None
+    folders: Mapping[Cell, Path]
     asked: tuple[tuple[str, ...], ...]
 
 
 def progress_of(store: RunStore) -> RunsProgress:
     """Read every record, every running.json and every plan below the root."""
     states: dict[Cell, State] = {}
+    folders: dict[Cell, Path] = {}
     failures: dict[Path, str] = {}
     broken: dict[Path, str] = {}
     running: list[RunningCell] = []
@@ -91,15 +94,16 @@ def progress_of(store: RunStore) -> RunsProgress:
         if not isinstance(found, Record):
             broken[path] = found.reason
             continue
-        states[found.cell] = _OF_STATUS[found.status]
+        states[found.cell], folders[found.cell] = _OF_STATUS[found.status], path.parent
         cost += found.measured.wall_seconds
         ended.append((found.measured.finished_at or "", found.measured.wall_seconds))
         if found.status != "ok":
             failures[path.parent] = f"{found.status}: {found.error.line if found.error else 'no reason recorded'}"
-    for marker, held in store.begun():
+    for folder, marker, held in store.begun():
+        folders[marker.cell] = folder
         if held:
             states[marker.cell] = "running"
-            step = last_step(store.folder(marker.cell))
+            step = last_step(folder)
             running.append(RunningCell(marker.cell, marker.host, marker.pid, marker.started_at, step))
         else:  # if an attempt failed, its record says more, so it keeps its state
             states.setdefault(marker.cell, "interrupted")
@@ -108,6 +112,7 @@ def progress_of(store: RunStore) -> RunsProgress:
         for cell in plan.cells:
             if cell not in states:
                 states[cell] = "interrupted" if store.is_cancelled(cell) else "waiting"
+                folders[cell] = store.folder(cell)
     counts: dict[Series, Counter[State]] = {}
     for cell, state in states.items():
         series = Series(cell.protocol, cell.dataset_label, cell.budget, cell.row_label)
@@ -120,7 +125,18 @@ def progress_of(store: RunStore) -> RunsProgress:
     left = sum(state in ("waiting", "running") for state in states.values()) - sum(one.part for one in running)
     eta = pace * left / len(running) if pace is not None and running else None
     asked = tuple(plan.command for plan in plans if any(states[cell] == "waiting" for cell in plan.cells))
-    return RunsProgress(dict(ordered), failures, broken, tuple(running), states, cost + sum(lasting), pace, eta, asked)
+    return RunsProgress(
+        counts=dict(ordered),
+        failures=failures,
+        broken=broken,
+        running=tuple(running),
+        states=states,
+        seconds=cost + sum(lasting),
+        pace=pace,
+        eta=eta,
+        folders=folders,
+        asked=asked,
+    )
 
 
 def _seconds_since(began: str) -> float:

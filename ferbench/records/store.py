@@ -204,27 +204,18 @@ class RunStore:
         """The folders below the root in which cells were started, sorted. No file is read."""
         return sorted(described(self.root, DESCRIBING))
 
-    def begun(self) -> Iterator[tuple[RunningMarker, bool]]:
-        """Yield every cell that was started and has not ended, and whether its process still holds the lease."""
+    def begun(self) -> Iterator[tuple[Path, RunningMarker, bool]]:
+        """Yield every cell that was started and has not ended: its folder, and whether its process holds the lease."""
         for path, _ in self._paths(RUNNING):
             with suppress(VerificationError, ValidationError):
-                yield RunningMarker.read(path), is_held(path.with_name(LEASE))
-
-    def cancel(self, cell: Cell) -> None:
-        """Ask the process that runs the cell, now or later and on any machine, to save its state and stop."""
-        folder = self.folder(cell)
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            (folder / CANCEL).touch()
-        except OSError as error:
-            raise unwritable(error, folder) from error
+                yield path.parent, RunningMarker.read(path), is_held(path.with_name(LEASE))
 
     def is_cancelled(self, cell: Cell) -> bool:
-        """Whether `cancel` was called and not withdrawn by `allow`. False if the folder cannot be looked into."""
+        """Whether `ask_to_stop` was called and not withdrawn by `allow`. False if the folder cannot be looked into."""
         return os.path.exists(self.folder(cell) / CANCEL)
 
     def allow(self, cell: Cell) -> None:
-        """Withdraw the request of `cancel`."""
+        """Withdraw the request of `ask_to_stop`."""
         with suppress(OSError):
             (self.folder(cell) / CANCEL).unlink(missing_ok=True)
 
@@ -243,6 +234,15 @@ class RunStore:
             elif name in entries:
                 found.append((self.root / folder / name, ""))
         return sorted(found, key=lambda place: place[0].relative_to(self.root).parts)
+
+
+def ask_to_stop(folder: Path) -> None:
+    """Ask the process that runs the cell of a folder, now or later and on any machine, to save its state and stop."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / CANCEL).touch()
+    except OSError as error:
+        raise unwritable(error, folder) from error
 
 
 def _content(path: Path) -> Record | Cell | str:

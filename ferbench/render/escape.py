@@ -1,7 +1,9 @@
 """Escape untrusted text: text of a record must never become markup, a link, a formula or a control code."""
 
 import re
+import shlex
 import unicodedata
+from collections.abc import Iterable
 
 # Longest names and longest sentences, in characters.
 LONGEST = 200
@@ -57,6 +59,11 @@ def csv_field(text: str, longest: int = LONGEST) -> str:
 def csv_path(text: str) -> str:
     """A path, or a sentence with a path, as a CSV value; its spaces are kept."""
     return _no_formula(_visible(text)[:LONG])
+
+
+def shell(words: Iterable[str]) -> str:
+    """The words as a whole command to copy into a shell, with their spaces; control codes become spaces."""
+    return shlex.join(_visible(word) for word in words)
 
 
 def _visible(text: str) -> str:

@@ -10,8 +10,10 @@ from pathlib import Path
 import psutil
 import pytest
 
+from ferbench.contract.events import Step
+from ferbench.records.cell_log import CellLog
 from ferbench.records.plans import Plan, read_plans, write_plan
-from ferbench.records.store import RunStore
+from ferbench.records.store import RunStore, ask_to_stop
 from tests.e2e.test_run_cli import SMALL
 from tests.support.command import call, succeed
 from tests.unit.records.factory import make_cell, write_failure, write_record
@@ -157,9 +159,20 @@ def test_what_failed_or_was_interrupted_and_waits_again_is_cancelled_too(tmp_pat
     assert "0 running, 2 interrupted, 0 waiting" in succeed("status", "--runs", str(tmp_path))
 
 
+def test_a_part_of_a_runs_folder_is_served_too(tmp_path: Path) -> None:
+    store, (one, other) = RunStore(tmp_path), [make_cell(method, 0) for method in ("fixmatch", "supervised")]
+    part = store.folder(one).parent
+    with store.lock(one), store.lock(other):
+        CellLog(store.folder(one))(Step(step=3, steps=9))
+        assert "step 3 of 9" in succeed("status", "--runs", str(part))
+        assert "step 3 of 9" in succeed("logs", "seed0", "--runs", str(part))
+        assert "asked 1 running cell" in succeed("cancel", "--runs", str(part))
+    assert store.is_cancelled(one) and not store.is_cancelled(other)
+
+
 def test_a_cancelled_cell_does_not_begin(run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:  # type: ignore[no-untyped-def]
     store = RunStore(tmp_path / "runs")
-    monkeypatch.setattr(RunStore, "allow", lambda self, cell: self.cancel(cell))  # somebody is quicker
+    monkeypatch.setattr(RunStore, "allow", lambda self, cell: ask_to_stop(self.folder(cell)))  # somebody is quicker
     shown = run("--seed", "0", "--executor", "inline")
     assert shown.code == 130
     assert "cancelled" in shown.out

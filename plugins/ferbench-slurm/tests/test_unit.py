@@ -15,7 +15,7 @@ from ferbench.contract.events import Finished, Started, event_line
 from ferbench.contract.executor import Job
 from ferbench.discovery.registry import Registry
 from ferbench.execution.plan import make_plan
-from ferbench.records.store import RunStore
+from ferbench.records.store import RunStore, ask_to_stop
 from ferbench_slurm import unit
 from ferbench_slurm.sweep import Sweep
 from ferbench_slurm.unit import Unit
@@ -80,7 +80,7 @@ def test_cancelled_cells_do_not_keep_the_job(
     )  # fmt: skip
     plan = make_plan(request, registry, check_data=False)
     for item in plan:
-        RunStore(tmp_path).cancel(item.cell)
+        ask_to_stop(RunStore(tmp_path).folder(item.cell))
     monkeypatch.chdir(os.getcwd())
     monkeypatch.setattr(unit, "KILL_SECONDS", 3600)
     sweep = Sweep.create(tmp_path, [item.job for item in plan])

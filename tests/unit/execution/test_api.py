@@ -12,7 +12,7 @@ from ferbench.execution.api import execute
 from ferbench.execution.plan import PlannedCell
 from ferbench.records.plans import read_plans
 from ferbench.records.schema import Record
-from ferbench.records.store import RunStore
+from ferbench.records.store import RunStore, ask_to_stop
 from tests.unit.records.factory import make_cell
 
 
@@ -50,7 +50,7 @@ def test_a_call_withdraws_a_cancellation_and_is_seen_by_status(patterns: Path, t
     (plan,) = read_plans(tmp_path)
     assert plan.cells == (record.cell,)
     (RunStore(tmp_path).folder(record.cell) / "record.json").unlink()
-    RunStore(tmp_path).cancel(record.cell)
+    ask_to_stop(RunStore(tmp_path).folder(record.cell))
     assert [again.result for again in run()] == [record.result]
 
 

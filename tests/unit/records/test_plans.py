@@ -26,10 +26,12 @@ def test_what_was_asked_for_and_has_not_begun_waits(tmp_path):
 
 def test_status_says_how_waiting_cells_start_where_none_runs(tmp_path):
     store = RunStore(tmp_path)
-    write_plan(tmp_path, plan_of(0, 1))
+    write_plan(tmp_path, plan_of(0, 1).model_copy(update={"command": ("run", "--method", "my  own")}))
     with store.lock(make_cell(seed=0)):
         assert "ferbench run" not in call("status", "--runs", str(tmp_path)).out
-    assert "ferbench run --method fixmatch" in call("status", "--runs", str(tmp_path)).out
+    assert "ferbench run --method 'my  own'\n" in call("status", "--runs", str(tmp_path)).out
+    write_plan(tmp_path, plan_of(0, 1).model_copy(update={"command": ()}))
+    assert "ferbench.run in Python" in call("status", "--runs", str(tmp_path)).out
     for seed in (0, 1):
         write_record(tmp_path, make_cell(seed=seed))
     assert "ferbench run" not in call("status", "--runs", str(tmp_path)).out

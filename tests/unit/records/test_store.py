@@ -12,7 +12,7 @@ from ferbench.errors import DataError, VerificationError
 from ferbench.records.history import history_digest, read_history
 from ferbench.records.lease import LeaseHeldError, Owner
 from ferbench.records.schema import Record
-from ferbench.records.store import BrokenRecord, RunStore, read_predictions, read_record
+from ferbench.records.store import RUNNING, BrokenRecord, RunningMarker, RunStore, read_predictions, read_record
 from tests.support.command import call
 from tests.support.deep_folders import deep_folders
 from tests.support.ordinary_user import ordinary_user
@@ -184,10 +184,10 @@ def test_a_second_process_is_told_who_holds_the_cell(tmp_path, holder):
 @pytest.mark.process
 def test_the_lock_of_a_killed_process_is_free_and_its_attempt_remembered(tmp_path, holder):
     store = RunStore(tmp_path)
-    assert [(marker.cell, held) for marker, held in store.begun()] == [(CELL, True)]
+    assert list(store.begun()) == [(store.folder(CELL), RunningMarker.read(store.folder(CELL) / RUNNING), True)]
     holder.kill()
     holder.wait()
-    assert [(marker.pid, held) for marker, held in store.begun()] == [(holder.pid, False)]
+    assert [(marker.pid, held) for _, marker, held in store.begun()] == [(holder.pid, False)]
     (store.folder(CELL) / ".record.json.0123.tmp").write_bytes(b"half")
     with store.lock(CELL) as lease:
         assert not list(lease.folder.glob("*.tmp"))
