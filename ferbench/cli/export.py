@@ -25,17 +25,17 @@ def export(session: Session, model: Path, kind: str, out: Path) -> None:
     logits are compared with the model's before the file is written. `card` is the model card in Markdown.
     """
     from ferbench.execution.trained_model import load_model
-    from ferbench.records.files import write_atomic
+    from ferbench.records.files import write_out
 
     loaded = load_model(model, registry=session.registry)
     if kind == "card":
         from ferbench.reporting.model_card import model_card
 
-        write_atomic(out, model_card(loaded.record, session.registry))
+        write_out(out, model_card(loaded.record, session.registry))
         click.echo(out)
         return
     from ferbench.execution.export import onnx_bytes, safetensors_bytes
 
     content, difference = onnx_bytes(loaded) if kind == "onnx" else safetensors_bytes(loaded, session.registry)
-    write_atomic(out, content)
+    write_out(out, content)
     click.echo(f"{out}: {len(content) / 1e6:.1f} MB; its logits are those of the model to {difference:.1g}")

@@ -96,7 +96,7 @@ def _predict_images(
     from ferbench.data.prepare.face_boxes import detector
     from ferbench.execution.predict import predict_pictures
     from ferbench.readers.image_lists import named_images
-    from ferbench.records.files import write_atomic
+    from ferbench.records.files import write_out
     from ferbench.reporting.predictions import Predictions
 
     if faces:
@@ -118,7 +118,7 @@ def _predict_images(
         if out is None:
             click.echo(content.decode(), nl=False)
         else:
-            write_atomic(out, content)
+            write_out(out, content)
             click.echo(out)
     if damages:
         raise DataError(
@@ -131,7 +131,7 @@ def _predict_dataset(session: Session, model: "TrainedModel", name: str, split: 
 
     from ferbench.data.sources import open_dataset
     from ferbench.execution.predict import predict_dataset
-    from ferbench.records.files import write_atomic
+    from ferbench.records.files import write_out
 
     dataset, trained = open_dataset(session.registry, name), model.record
     if split == "test" and dataset.info.name == trained.cell.dataset and "folds" in trained.config.protocol:
@@ -146,5 +146,5 @@ def _predict_dataset(session: Session, model: "TrainedModel", name: str, split: 
         frame.to_csv(buffer, index=False, lineterminator="\n")
     else:
         frame.to_parquet(buffer, index=False)
-    write_atomic(out, buffer.getvalue())
+    write_out(out, buffer.getvalue())
     click.echo(f"{counted(len(frame), 'image')} of '{dataset.info.name}': {out}")

@@ -41,7 +41,7 @@ def report(
     matrix, calibration, the surest errors, pseudo-labels, configuration and, if the dataset is on this machine, the
     faces that the model got wrong and sheets of the views. For a failed run the report shows the reason.
     """
-    from ferbench.records.files import write_atomic
+    from ferbench.records.files import write_atomic, write_out
     from ferbench.records.store import find_record
     from ferbench.reporting.page import curve_files, report_page
     from ferbench.reporting.run_files import read_run
@@ -66,7 +66,7 @@ def report(
     )
     target = out or path.parent / "report.html"
     try:
-        write_atomic(target, page)
+        write_out(target, page)
     except DataError as error:
         reason = getattr(error.__cause__, "strerror", None) or error
         raise DataError(f"cannot write {target} ({reason}); name another file with --out") from None

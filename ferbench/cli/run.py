@@ -307,9 +307,10 @@ def _ask_about_cost(missing: "Sequence[PlannedCell]", request: "RunRequest", job
 
 def _go_on_in_background(runs: Path, called: tuple[str, ...]) -> None:
     """Start the same command again, in its own session. A variable tells it that it is already in the background."""
+    from ferbench.contract.executor import module_command
     from ferbench.records.plans import PLANS
 
-    command, environment = [sys.executable, "-m", "ferbench", *called], {**os.environ, IN_BACKGROUND: "1"}
+    command, environment = module_command("ferbench", *called), {**os.environ, IN_BACKGROUND: "1"}
     log = runs / PLANS / f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{os.getpid()}.log"
     with log.open("xb") as output:
         process = subprocess.Popen(

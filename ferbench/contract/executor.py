@@ -1,6 +1,7 @@
 """Executors decide where cells run: in processes on this machine, or on a cluster."""
 
 import json
+import os
 import sys
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
@@ -16,6 +17,16 @@ INLINE = "inline"
 """The executor that runs cells in the calling process; its records are never standard."""
 STATUSES = ("ok", "failed", "diverged", "timeout", "interrupted", "missing")
 """How a job can end: the statuses of records, and `missing` for a job that never began."""
+
+
+def module_command(module: str, *arguments: str) -> list[str]:
+    """Return the command that runs a module in another Python process.
+
+    Like the `ferbench` script, it does not import from the current folder, where a user's random.py or another checkout
+    of ferbench may lie; but it does if this process does.
+    """
+    from_here = not {"", os.getcwd()}.isdisjoint(sys.path)
+    return [sys.executable, *([] if from_here else ["-P"]), "-m", module, *arguments]
 
 
 @dataclass(frozen=True)
@@ -51,7 +62,7 @@ class Job:
         does not read its standard input; only if `--die-with-parent` is added, it ends, without saving, when its
         standard input is closed: give it a pipe.
         """
-        command = [sys.executable, "-m", "ferbench", "worker", json.dumps(self.to_json())]
+        command = module_command("ferbench", "worker", json.dumps(self.to_json()))
         return command if events is None else [*command, "--events", str(events)]
 
     def to_json(self) -> dict[str, Any]:

@@ -20,6 +20,8 @@ from typing import IO
 
 import psutil
 
+from ferbench.contract.executor import module_command
+
 FORKING = sys.platform == "linux"
 """On other systems the libraries do not survive a fork."""
 LOST = -signal.SIGKILL
@@ -134,7 +136,7 @@ class ForkServer(Forks):
         self._log: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 (closed in end)
         with there:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "ferbench.execution.fork_server", str(there.fileno())],
+                module_command("ferbench.execution.fork_server", str(there.fileno())),
                 pass_fds=[there.fileno()],
                 stdin=subprocess.DEVNULL,
                 stdout=self._log,

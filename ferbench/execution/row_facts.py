@@ -16,6 +16,7 @@ from pathlib import Path
 from ferbench.cells.code_stamps import code
 from ferbench.cells.method_facts import RowFacts
 from ferbench.cells.request import Grid, GridRow, RunRequest
+from ferbench.contract.executor import module_command
 from ferbench.data.cache import cache_root
 from ferbench.discovery.loader import load_registry
 from ferbench.discovery.registry import Registry, source_hash
@@ -91,7 +92,7 @@ def _code_of(registry: Registry) -> str:
 
 def _ask_apart(request: RunRequest) -> None:
     asked = replace(request, seeds=tuple(request.seeds)[:1], executor="local", executor_options={})
-    command = [sys.executable, "-m", "ferbench.execution.row_facts", json.dumps(asdict(asked), default=str)]
+    command = module_command("ferbench.execution.row_facts", json.dumps(asdict(asked), default=str))
     subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
 

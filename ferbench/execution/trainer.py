@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from ferbench.contract.events import read_event
-from ferbench.contract.executor import Job
+from ferbench.contract.executor import Job, module_command
 from ferbench.discovery.foreign_code import leave
 from ferbench.errors import InterruptedRun
 from ferbench.execution.event_lines import EventLines, end_with_parent
@@ -28,7 +28,7 @@ from ferbench.execution.stopping import StopRequests
 from ferbench.records.files import write_atomic
 from ferbench.records.lease import LeaseLostError
 
-TORCHRUN = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node")
+TORCHRUN = ("torch.distributed.run", "--standalone", "--nproc-per-node")
 TRAINED = b'{"kind":"trained"}'
 """The line by which a trainer asks for the rows of test images."""
 PATIENCE_SECONDS = 0.2
@@ -89,8 +89,10 @@ def _start(job: Job, folder: Path, forks: Forks | None, stdin: int, stdout: int)
     if forks is not None and job.processes == 1:
         with suppress(ServerGoneError):
             return forks.start("ferbench.execution.trainer:train_as_fork", arguments, environment, (stdin, stdout, 2))
-    launcher = (*TORCHRUN, str(job.processes)) if job.processes > 1 else ()
-    command = (sys.executable, *launcher, "-m", "ferbench.execution.trainer", *arguments)
+    command = module_command("ferbench.execution.trainer", *arguments)
+    if job.processes > 1:
+        command = module_command(*TORCHRUN, str(job.processes), "-m", "ferbench.execution.trainer", *arguments)
+        environment |= {"PYTHONSAFEPATH": "1"} if "-P" in command else {}  # for the processes that torchrun starts
     return subprocess.Popen(command, stdin=stdin, stdout=stdout, env=environment)
 
 

@@ -12,7 +12,7 @@ from ferbench.leaderboard.exports import render_csv, render_json, render_parquet
 from ferbench.leaderboard.reported import read_reported
 from ferbench.leaderboard.tables import Board, make_board
 from ferbench.leaderboard.trust import TRUST, read_trust, with_trust
-from ferbench.records.files import write_atomic
+from ferbench.records.files import write_atomic, write_out
 
 FORMATS: Mapping[str, Callable[[Board], bytes]] = {
     ".csv": lambda board: render_csv(board).encode("utf-8"),
@@ -35,7 +35,7 @@ def export(cells: pd.DataFrame, folder: Path, include_nonstandard: bool, file: P
     """Write the folder's leaderboard to one file; its suffix selects the format. Raises UsageError for others."""
     if file.suffix not in FORMATS:
         raise UsageError(f"{file}: the name must end in one of {', '.join(FORMATS)}")
-    write_atomic(file, FORMATS[file.suffix](make(cells, folder, include_nonstandard)))
+    write_out(file, FORMATS[file.suffix](make(cells, folder, include_nonstandard)))
 
 
 def build(cells: pd.DataFrame, folder: Path, include_nonstandard: bool) -> tuple[Board, list[Path]]:

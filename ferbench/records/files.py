@@ -55,14 +55,34 @@ def write_together(
                 temporary.unlink(missing_ok=True)
 
 
-def check_writable(path: Path) -> None:
-    """Raise DataError if `write_atomic` could not write this file: before a long computation, not after it."""
+def write_out(path: Path, data: bytes) -> None:
+    """Write to a path that a person named: replace a file or the one that a link leads to, fill a pipe or a device."""
+    if not _is_written_into(path):
+        write_atomic(Path(os.path.realpath(path)), data)
+        return
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=path.parent):
+        path.write_bytes(data)
+    except OSError as error:
+        raise unwritable(error, path) from error
+
+
+def check_writable(path: Path) -> None:
+    """Raise DataError if `write_out` could not write this file: before a long computation, not after it."""
+    if _is_written_into(path):
+        return
+    folder = Path(os.path.realpath(path)).parent
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
             pass
     except OSError as error:
         raise unwritable(error, path) from error
+
+
+def _is_written_into(path: Path) -> bool:
+    """Whether the path is a pipe or a device, or a name for one of this process's open files as /dev/stdout is."""
+    names_open_file = os.path.abspath(path).startswith(("/dev/", "/proc/"))
+    return path.exists() and not path.is_dir() and (names_open_file or not path.is_file())
 
 
 def file_digest(path: Path) -> str:

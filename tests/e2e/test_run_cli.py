@@ -58,6 +58,16 @@ def test_a_grid_runs_once_and_is_cached_then(run, tmp_path: Path) -> None:  # ty
     assert 0 <= history[-1]["mask_rate"] <= 1
 
 
+@pytest.mark.process
+def test_scripts_of_the_current_folder_are_not_imported(patterns: Path, tmp_path: Path) -> None:
+    for name in ("random.py", "json.py", "torch.py"):
+        (tmp_path / name).write_text(f"raise SystemExit('{name} was run')\n")
+    command = [Path(sys.executable).with_name("ferbench"), "run", "--dataset", patterns, "--runs", "runs", *SMALL]
+    grid = ["--method", "supervised@weak", "--ratio", "0.1", "--seed", "0"]
+    done = subprocess.run([*command, *grid], cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
 @pytest.mark.slow
 def test_numbers_of_labels_have_a_protocol_of_their_own(run, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
     shown = run("--method", "fixmatch", "--labels", "10", "--per-class", "5", "--seed", "0", "--jobs", "2")

@@ -7,7 +7,14 @@ import pytest
 
 from ferbench.errors import DataError, VerificationError
 from ferbench.records import files
-from ferbench.records.files import read_bounded, remove_leftovers, write_atomic, write_together
+from ferbench.records.files import (
+    check_writable,
+    read_bounded,
+    remove_leftovers,
+    write_atomic,
+    write_out,
+    write_together,
+)
 
 
 def names(folder):
@@ -109,6 +116,24 @@ def test_old_names_go_once_the_new_file_stands(tmp_path):
     write_together(tmp_path, {"data": b"old", "marker": b"old"})
     write_together(tmp_path, {"marker": b"new"}, remove=("data", "never-there"))
     assert names(tmp_path) == ["marker"]
+
+
+def test_a_named_link_leads_to_its_file_and_a_pipe_is_filled(tmp_path):
+    kept, link, pipe = tmp_path / "kept.csv", tmp_path / "link.csv", tmp_path / "pipe"
+    kept.write_bytes(b"old")
+    link.symlink_to(kept)
+    os.mkfifo(pipe)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    for path in (link, pipe):
+        check_writable(path)
+        write_out(path, b"new")
+    assert link.is_symlink() and kept.read_bytes() == os.read(reader, 9) == b"new"
+    assert pipe.is_fifo()
+    os.close(reader)
+    with (tmp_path / "out").open("w+b") as file:  # /dev/stdout leads here, too
+        write_out(Path(f"/dev/fd/{file.fileno()}"), b"through a name of an open file")
+        assert file.read() == b"through a name of an open file"
+    assert names(tmp_path) == ["kept.csv", "link.csv", "out", "pipe"]
 
 
 def test_reading_is_bounded(tmp_path):
