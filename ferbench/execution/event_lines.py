@@ -1,11 +1,14 @@
 """Writes the events of a process as JSON lines, and ends the process when its parent ends."""
 
+import errno
 import os
 import sys
 import threading
 from pathlib import Path
 
-from ferbench.contract.events import Event, event_line
+from ferbench.contract.events import Event, Finished, event_line
+
+FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 class EventLines:
@@ -14,24 +17,33 @@ class EventLines:
     def __init__(self, path: Path | None = None, *, silent: bool = False) -> None:
         """If several processes share a cell, all but one are `silent`."""
         if path is None:
-            self._out = os.fdopen(os.dup(1), "wb")
+            self._out = os.dup(1)
             os.dup2(2, 1)  # plugins, C libraries and subprocesses print too
             sys.stdout = sys.stderr
         else:
-            self._out = path.open("ab")
+            self._out = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
         self._lock = threading.Lock()
+        self._is_torn = False
         self.silent = silent
 
     def __call__(self, event: Event) -> None:
-        self.line(event_line(event))
+        """Write an event. If the disk is full, only the last one, `Finished`, is worth an error."""
+        try:
+            self.line(event_line(event))
+        except OSError as error:
+            if error.errno not in FULL or isinstance(event, Finished):
+                raise
 
     def line(self, line: bytes) -> None:
         """Write one line."""
         if self.silent:
             return
         with self._lock:
-            self._out.write(line + b"\n")
-            self._out.flush()
+            rest = (b"\n" if self._is_torn else b"") + line + b"\n"
+            while rest:
+                self._is_torn = True  # if it fails, the next line begins after the part that was written
+                rest = rest[os.write(self._out, rest) :]
+            self._is_torn = False
 
 
 def end_with_parent() -> None:

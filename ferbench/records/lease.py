@@ -79,14 +79,17 @@ class Owner(BaseModel):
 
     @property
     def is_alive(self) -> bool | None:
-        """Whether the process still exists; None if it is on another machine, so that only signs of life can tell."""
+        """Whether the process still exists; None if only signs of life can tell.
+
+        So it is if it runs on another machine, or for another user whose processes are hidden (/proc with hidepid).
+        """
         if self.machine != _machine():
             return None
         try:
             process = psutil.Process(self.pid)
             return process.status() != psutil.STATUS_ZOMBIE and abs(_start_time(process) - self.started) < 1.0
         except psutil.NoSuchProcess:
-            return False
+            return None if _belongs_to_others(self.pid) else False
 
 
 class Lease:
@@ -327,6 +330,17 @@ def _read(path: Path) -> Owner | None:
         return Owner.model_validate_json(read_bounded(path, MAX_BYTES))
     except (VerificationError, ValidationError):
         return None
+
+
+def _belongs_to_others(pid: int) -> bool:
+    """Whether a process that /proc does not show exists for another user."""
+    try:
+        os.kill(pid, 0)
+    except PermissionError:
+        return True
+    except (OSError, OverflowError):
+        pass
+    return False
 
 
 def _start_time(process: psutil.Process) -> float:

@@ -94,6 +94,22 @@ def test_an_owner_lives_on_when_the_clock_is_set(tmp_path, monkeypatch):
     assert owner.is_alive
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+@pytest.mark.parametrize(("reason", "alive"), [(PermissionError(), None), (ProcessLookupError(), False)])
+def test_a_process_that_proc_hides_may_live(tmp_path, monkeypatch, reason, alive):
+    """Mounted with hidepid, /proc shows a user only their own processes."""
+
+    def kill(pid: int, number: int) -> None:
+        assert number == 0, "nobody is ended"
+        raise reason
+
+    (tmp_path / "stat").write_text(Path("/proc/stat").read_text())
+    owner = Owner.this_process().model_copy(update={"pid": 1})
+    monkeypatch.setattr(psutil, "PROCFS_PATH", str(tmp_path))
+    monkeypatch.setattr(os, "kill", kill)
+    assert owner.is_alive is alive
+
+
 @pytest.mark.parametrize("links", [True, False])
 def test_a_full_disk_leaves_no_lease(tmp_path, monkeypatch, links):
     """A new file needs no space, but its content does."""
