@@ -101,12 +101,13 @@ class StrongView:
 
 
 def _in_its_form(images: Tensor, augment: Callable[[Tensor], Tensor]) -> Tensor:
-    """Apply a function of (B, H, W, 3) images to images of either form."""
-    if images.ndim == 4 and images.shape[1] == 3:
-        made = augment(images.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
-        return torch.empty_like(images).copy_(made)
-    check_images(images)
-    return augment(images)
+    """Apply a function of (B, H, W, 3) images to images of either form, whatever torch's default device is."""
+    with torch.device("cpu"):
+        if images.ndim == 4 and images.shape[1] == 3:
+            made = augment(images.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
+            return torch.empty_like(images).copy_(made)
+        check_images(images)
+        return augment(images)
 
 
 def _checked(generator: torch.Generator | None) -> torch.Generator:

@@ -52,7 +52,7 @@ def strong_by_pillow(images: Tensor, generator: torch.Generator, padding: int) -
 
 
 @pytest.mark.parametrize("device", DEVICES)
-@pytest.mark.parametrize("size", [(48, 48), (40, 57), (112, 112)], ids=lambda size: f"{size[0]}x{size[1]}")
+@pytest.mark.parametrize("size", [(48, 48), (40, 57), (112, 112), (2, 3)], ids=lambda size: f"{size[0]}x{size[1]}")
 def test_a_strong_view_is_pillows(size: tuple[int, int], device: str) -> None:
     images = random_images(45, *size, seed=1)
     expected = strong_by_pillow(images, seeded(), padding=4)
@@ -80,6 +80,14 @@ def test_draws_come_from_the_generator_or_from_torch(view: Augment) -> None:
     with torch.random.fork_rng():
         torch.manual_seed(3)
         assert torch.equal(view(images, None), view(images, seeded()))
+
+
+@pytest.mark.parametrize("view", VIEWS, ids=repr)
+def test_a_default_device_changes_nothing(view: Augment) -> None:
+    images = random_images(30, 24, 24, seed=3)
+    with torch.device("meta"):
+        views = view(images, seeded())
+    assert torch.equal(views, view(images, seeded()))
 
 
 @pytest.mark.parametrize("view", VIEWS, ids=repr)

@@ -26,7 +26,8 @@ def matrices(kind: NDArray[np.int64], value: NDArray[np.float64], height: int, w
     angle = np.where(kind == Operation.ROTATE, value % 360 * (math.pi / -180), 0)
     cosine, sine = np.cos(angle), np.sin(angle)
     x, y = width / 2, height / 2
-    # Pillow does not round a pure translation to 1/65536 (ImagingScaleAffine): pixels move by a whole number.
+    # Pillow does not round a pure translation to 1/65536 (ImagingScaleAffine): pixels move by a whole number. (It adds
+    # 1 to a float from pixel to pixel; if that is within some 1e-15 of half a pixel, a part may move by one more.)
     shift_x = np.where(kind == Operation.TRANSLATE_X, np.floor(value * width + 0.5), 0)
     shift_y = np.where(kind == Operation.TRANSLATE_Y, np.floor(value * height + 0.5), 0)
     b = np.where(kind == Operation.SHEAR_X, value, sine)
@@ -89,7 +90,8 @@ def translate(rgbx: NDArray[np.uint8], matrix: NDArray[np.int32]) -> None:
     before = pixels.copy()
     pixels[...] = 0
     for image, seen, (dx, dy) in zip(pixels, before, (matrix[:, 2::3] >> 16).tolist(), strict=True):
-        y, x = (slice(max(0, -d), max(0, min(n, n - d))) for d, n in ((dy, height), (dx, width)))
+        dy, dx = max(-height, min(dy, height)), max(-width, min(dx, width))  # farther, nothing is seen either
+        y, x = (slice(max(0, -d), min(n, n - d)) for d, n in ((dy, height), (dx, width)))
         image[y, x] = seen[y.start + dy : y.stop + dy, x.start + dx : x.stop + dx]
 
 

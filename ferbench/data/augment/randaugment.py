@@ -12,7 +12,7 @@ from ferbench.data.augment.geometry import ONE, follow, matrices
 from ferbench.data.augment.operations import MAGNITUDES, Operation, RandAugmentParameters
 from ferbench.data.augment.parcel import send, to_device
 
-_RANGES = torch.tensor([MAGNITUDES[operation] for operation in Operation], dtype=torch.float64)
+_RANGES = torch.tensor([MAGNITUDES[operation] for operation in Operation], dtype=torch.float64, device="cpu")
 
 
 @dataclass(frozen=True)

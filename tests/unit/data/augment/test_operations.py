@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
@@ -85,6 +85,10 @@ def test_policy_equals_pil(size: tuple[int, int], backend: tuple[str, bool], mon
     seed=st.integers(0, 2**20),
 )
 def test_any_sequence_equals_pil(draws: list[tuple[Operation, float]], height: int, width: int, seed: int) -> None:
+    for kind, value in draws:
+        # Pillow adds 1 to a float from pixel to pixel. Within some 1e-15 of half a pixel that sum is rounded on the way.
+        part = value * {Operation.TRANSLATE_X: width, Operation.TRANSLATE_Y: height}.get(kind, 0) % 1
+        assume(part == 0.5 or abs(part - 0.5) > 1e-12)
     images = random_images(9, height, width, seed)[seed % 9 :][:1]
     operation = torch.tensor([[int(operation)] for operation, _ in draws])
     magnitude = torch.tensor([[value] for _, value in draws], dtype=torch.float64)

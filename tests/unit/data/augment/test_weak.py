@@ -14,7 +14,7 @@ SIZES = [(48, 48), (33, 33), (31, 47), (100, 64), (6, 7)]
 
 
 @pytest.mark.parametrize("device", DEVICES)
-@pytest.mark.parametrize("padding", [0, 1, 4])
+@pytest.mark.parametrize("padding", [0, 1, 4, 100])
 @pytest.mark.parametrize("size", SIZES, ids=lambda size: f"{size[0]}x{size[1]}")
 def test_equals_slices_and_pil(size: tuple[int, int], padding: int, device: str) -> None:
     height, width = size
