@@ -56,7 +56,8 @@ def cells(context: click.Context, parameter: click.Parameter, incomplete: str) -
 
 def rows(context: click.Context, parameter: click.Parameter, incomplete: str) -> Sequence[CompletionItem]:
     """Complete the rows of the runs folder, or files."""
-    found = {Path(folder).parts[-3].partition("~")[0] for folder in _folders(_runs(context))}
+    folders = (Path(folder).parts for folder in _folders(_runs(context)))
+    found = {parts[-3].partition("~")[0] for parts in folders if len(parts) >= 3}
     return _items(((row, "") for row in found), incomplete) or [CompletionItem(incomplete, type="file")]
 
 

@@ -63,11 +63,15 @@ def _meant(key: str, options: Collection[str]) -> str:
 def _checked(ctx: click.Context, path: Path, option: click.Parameter, value: Any) -> Any:
     """Convert a value of the file as the command line would; raises UsageError with the file name for a wrong one."""
     found = _as_option(option, value)
+    key = option.opts[0].removeprefix("--")
+    if value == [] if option.multiple else not isinstance(value, str | int | float):
+        number = "at least one value" if option.multiple else "one value"
+        raise UsageError(f"--config {path}: {key} = {value!r}: give {number}")
     try:
         option.process_value(ctx, found)
     except (click.UsageError, UsageError) as error:
         reason = error.message if isinstance(error, click.UsageError) else str(error)
-        raise UsageError(f"--config {path}: {option.opts[0].removeprefix('--')} = {value!r}: {reason}") from None
+        raise UsageError(f"--config {path}: {key} = {value!r}: {reason}") from None
     return found
 
 

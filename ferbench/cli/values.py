@@ -49,6 +49,9 @@ def parse_settings(values: Iterable[str], option: str = "--set") -> dict[str, An
             raise UsageError(f"{option} {key}: given twice; keep one")
         try:
             settings[key] = json.loads(text)
-        except ValueError:
+            json.dumps(settings[key], allow_nan=False)
+        except json.JSONDecodeError:
             settings[key] = text
+        except ValueError:
+            raise UsageError(f"{option} {value}: numbers must be finite") from None
     return settings

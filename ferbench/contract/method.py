@@ -51,7 +51,7 @@ class MethodConfig(BaseModel):
     Options that belong together form a group: a field whose type is another subclass of this class.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     @classmethod
     def option_fields(cls) -> dict[str, FieldInfo]:

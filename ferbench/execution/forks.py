@@ -107,13 +107,25 @@ class Forked:
         if self.returncode is None:
             with suppress(ValueError):  # another thread has closed it meanwhile
                 _is_readable(self._status, timeout)
-            with self._asking:
-                if self.returncode is None and _is_readable(self._status, 0.0):
-                    said = self._status.recv(16)
-                    if said or self._vanishes(timeout):
-                        self.returncode = int(said or LOST)
-                        self._status.close()
+            if self._is_orphan() and self._vanishes(timeout):  # without the lock: another thread may kill it meanwhile
+                self._keep(LOST)
         return self.returncode
+
+    def _is_orphan(self) -> bool:
+        """Whether the server has ended first. If it tells how the process ended, that is kept."""
+        with self._asking:
+            if self.returncode is not None or not _is_readable(self._status, 0.0):
+                return False
+            said = self._status.recv(16)
+            if said:
+                self._keep(int(said))
+            return not said
+
+    def _keep(self, code: int) -> None:
+        with self._asking:
+            if self.returncode is None:
+                self.returncode = code
+                self._status.close()
 
     def _vanishes(self, timeout: float | None) -> bool:
         """Whether the process ends in time, after the server has ended before it."""

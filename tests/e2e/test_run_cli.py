@@ -181,7 +181,19 @@ def test_tables_of_the_file_set_options_and_keep_their_types(patterns: Path, tmp
 
 
 @pytest.mark.parametrize(
-    "text", ["run = 3", "[run]\nset = 3", "[set]\nsteps = 3", "[run.set]\nweak = {padding = 1979-05-27}"]
+    "text",
+    [
+        "run = 3",
+        "[run]\nset = 3",
+        "[set]\nsteps = 3",
+        "[run.set]\nweak = {padding = 1979-05-27}",
+        "[run]\njobs = [2]",
+        "[run]\nruns = ['a', 'b']",
+        "[run]\ntimeout = 2024-01-01",
+        "[run]\nmethod = []",
+        "[run]\nset = {learning_rate = nan}",
+        "[run]\njobs = {a = 1}",
+    ],
 )
 def test_a_file_of_another_shape_is_refused_in_one_line(patterns: Path, tmp_path: Path, text: str) -> None:
     config = tmp_path / "sweep.toml"

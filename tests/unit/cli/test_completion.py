@@ -1,5 +1,6 @@
 """What a shell is offered, asked as click's scripts ask."""
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -61,6 +62,14 @@ def test_runs_are_offered_from_the_folder_that_is_named(tmp_path: Path, monkeypa
     for verb in ("report", "export", "reproduce", "predict"):
         assert offered(verb, f"{tmp_path}/mine/r") == [str(tmp_path / "mine" / cell.folder())]
         assert offered(verb, "elsewhere/") == ["<file>"]
+
+
+def test_a_record_that_lies_elsewhere_breaks_no_completion(tmp_path: Path) -> None:
+    path = write_record(tmp_path, make_cell())
+    (tmp_path / "copy").mkdir()
+    shutil.copy(path, tmp_path / "copy")
+    assert offered("compare", "--runs", str(tmp_path), "fix") == ["fixmatch"]
+    assert offered("compare", "--runs", str(tmp_path / "copy"), "fix") == ["<file>"]
 
 
 def test_where_there_are_no_runs_nothing_is_offered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

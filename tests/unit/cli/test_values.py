@@ -32,6 +32,12 @@ def test_settings_are_json_where_they_can_be() -> None:
     assert parse_settings(given) == {"steps": 60, "a.b": True, "c": "60", "d": "text", "weak": {"padding": 2}, "e": 1}
 
 
+@pytest.mark.parametrize("value", ["learning_rate=1e999", "a=NaN", 'weak={"padding": -Infinity}', "a=[1, Infinity]"])
+def test_numbers_that_are_not_finite_are_refused(value: str) -> None:
+    with pytest.raises(UsageError, match="must be finite"):
+        parse_settings([value])
+
+
 def test_a_setting_given_twice_is_refused() -> None:
     with pytest.raises(UsageError, match="given twice"):
         parse_settings(["a=1", "a =2"])

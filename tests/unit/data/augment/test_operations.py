@@ -86,7 +86,7 @@ def test_policy_equals_pil(size: tuple[int, int], backend: tuple[str, bool], mon
 )
 def test_any_sequence_equals_pil(draws: list[tuple[Operation, float]], height: int, width: int, seed: int) -> None:
     for kind, value in draws:
-        # Pillow adds 1 to a float from pixel to pixel. Within some 1e-15 of half a pixel that sum is rounded on the way.
+        # Pillow adds 1 to a float from pixel to pixel. Within some 1e-15 of half a pixel that sum is rounded.
         part = value * {Operation.TRANSLATE_X: width, Operation.TRANSLATE_Y: height}.get(kind, 0) % 1
         assume(part == 0.5 or abs(part - 0.5) > 1e-12)
     images = random_images(9, height, width, seed)[seed % 9 :][:1]
