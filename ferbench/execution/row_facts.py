@@ -23,7 +23,7 @@ from ferbench.discovery.registry import Registry, source_hash
 from ferbench.records.cell import digest
 from ferbench.records.files import write_atomic
 
-DECIDING = ("protocol", "variant", "head", "overrides", "device", "processes")
+DECIDING = ("variant", "head", "overrides", "device", "processes")
 """Fields of a request that decide the facts of a row. If options are set, the methods count too."""
 KEPT_DAYS = 30
 """Days that a row is remembered. A change of code makes new files, and the old ones are never read again."""
@@ -65,7 +65,8 @@ class RememberedRows:
         init = request["init"]
         if init != "hub":  # the file of `hub` depends on the size and comes from timm's version
             init = grid.start_of(row.backbone, grid.protocol.recipe_for(family)).init
-        key = digest([self._code, deciding, methods, family, asdict(row), init])
+        # The request may leave the protocol to `--ratio` or `--labels`; tunings are those of one protocol.
+        key = digest([self._code, grid.protocol.name, deciding, methods, family, asdict(row), init])
         return cache_root() / "rows" / f"{key}.json"
 
     @cached_property

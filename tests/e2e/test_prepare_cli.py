@@ -5,6 +5,7 @@ import io
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -16,6 +17,9 @@ import pytest
 from PIL import Image
 
 from ferbench.data.select.duplicate_report import Duplicates
+from ferbench.data.sources import open_dataset
+from ferbench.discovery.loader import load_registry
+from ferbench.errors import DataError
 from tests.support.command import call
 
 CLASSES = ("neutral", "happiness", "fear")
@@ -97,6 +101,19 @@ def test_the_source_may_be_gone_once_it_is_prepared(tmp_path: Path) -> None:
     options = ("--set", "image_size=16", "--backbone", "small-resnet/8", "--runs", str(tmp_path / "runs"))
     plan = call("run", "--method", "supervised", "--dataset", "my-faces", "--ratio", "0.2", *options, "--dry-run")
     assert plan.code == 0, plan.err
+
+
+def test_another_size_needs_the_source_as_it_was(tmp_path: Path) -> None:
+    root = write_faces(tmp_path / "faces")
+    assert prepare(root).code == 0
+    dataset = open_dataset(load_registry(), "my-faces")
+    assert len(list(dataset.samples())) == 120
+    (root / "train" / "fear").rename(root / "train" / "anger")
+    with pytest.raises(DataError, match="has changed since 'my-faces' was prepared; run"):
+        dataset.samples()
+    shutil.move(root, tmp_path / "elsewhere")
+    with pytest.raises(DataError, match=r"another size.*no such folder.*bring it back"):
+        dataset.samples()
 
 
 def test_what_is_wrong_is_listed_whole_and_repaired_without_starting_again(tmp_path: Path, own_cache: Path) -> None:

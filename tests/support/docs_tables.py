@@ -16,6 +16,7 @@ from ferbench.leaderboard.wording import how_to_measure
 from ferbench.records.frame import COLUMNS
 from ferbench.records.metrics import METRICS
 from ferbench.training.loop import Training
+from tests.support import first_look_tables
 from tests.support.stepping import Stepper
 from tests.support.toy_runs import toy_run
 
@@ -100,6 +101,17 @@ def commands() -> list[str]:
     return _table(("numbers of", "on", "command"), rows)
 
 
+def first_look(init: str) -> list[str]:
+    """The first look at the baselines with these initial weights."""
+    titles = ("row", "accuracy", "from the better supervised row", "detectable", "used", "right")
+    return _table(titles, first_look_tables.first_look(init))
+
+
+def experiments() -> list[str]:
+    """What the methods below labels alone do under other conditions."""
+    return _table(("row", *first_look_tables.WAYS), first_look_tables.experiments())
+
+
 def _table(titles: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
     return [f"| {' | '.join(row)} |" for row in (titles, ["---"] * len(titles), *rows)]
 
@@ -108,7 +120,12 @@ PAGES: Mapping[str, Mapping[str, Callable[[], list[str]]]] = {
     "docs/results.md": {"columns": columns, "metrics": metrics},
     "leaderboard/reported/README.md": {"commands": commands},
     "docs/methods.md": {"methods": methods},
-    "plugins/ferbench-ssl-baselines/README.md": {"methods": lambda: methods("ferbench-ssl-baselines")},
+    "plugins/ferbench-ssl-baselines/README.md": {
+        "methods": lambda: methods("ferbench-ssl-baselines"),
+        "from-scratch": lambda: first_look("scratch"),
+        "from-identities": lambda: first_look("synthfaces-id"),
+        "experiments": experiments,
+    },
 }
 
 

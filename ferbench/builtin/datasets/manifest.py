@@ -66,11 +66,11 @@ class Manifest(NamedDataset):
         path = below(self.folder, self._text(row, "path"))
         self.account.use(path)  # even if its row is damaged
         label = self.class_of(text) if (text := self._text(row, "label")) else None
-        split = self.split_of(text) if (text := self._text(row, "split")) else "train" if label else "unlabeled"
+        split = self.split_of(text) if (text := self._text(row, "split")) else "train"
         return Sample(
             id=self._text(row, "id") or path.relative_to(self.folder).as_posix(),
             image=path,
-            split=split,
+            split="unlabeled" if split == "train" and label is None else split,
             label=label,
             subject=printable(self._text(row, "subject")) or None,
             video=printable(self._text(row, "video")) or None,

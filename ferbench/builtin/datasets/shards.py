@@ -1,6 +1,7 @@
 """Reader for labeled WebDataset shards: tar files with members that share a key, `000001.jpg` and `000001.cls`."""
 
 import json
+import re
 import tarfile
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
@@ -20,6 +21,8 @@ from ferbench.readers.text import printable
 
 LABELS = (".cls", ".txt", ".json")
 KEYS = ("label", "split", "subject", "video")
+WORDS = re.compile("[^-_.0-9]+")
+"""The words of a shard's name."""
 MAX_LABEL = 2**16
 """Size limit of a label member in bytes."""
 
@@ -53,12 +56,12 @@ class Shards(NamedDataset):
         self._keys = {role: said.get(role) or role for role in KEYS}
         self._unread, self._without_label = (UnreadColumns(self._keys.values()) for _ in range(2))
         self._seen: dict[str, str | None] = {"label": None, "split": None}
-        named = [shard for shard in shards if self.is_split(_start(shard))]
+        names_tell = any(self.is_split(word) for shard in shards for word in WORDS.findall(shard.name.lower()))
         for shard in shards:
-            if named and shard not in named:
-                start = _start(shard)
-                text = f"its name does not begin with a split; if '{start}' is one, add --split {start}=test"
-                yield Damage(shard.name, text)
+            start = self._start(shard)
+            if names_tell and not self.is_split(start):
+                text = "its name does not begin with a split, as test-00000.tar does; rename it"
+                yield Damage(shard.name, f"{text}, or if '{start}' is one, add --split {start}=test")
             else:
                 self.account.use(shard, "shard")
                 yield from self._shard(shard)
@@ -67,7 +70,8 @@ class Shards(NamedDataset):
         self.account_for_columns(self._unread, "the .json members", self._seen, missed=missed)
 
     def _shard(self, shard: Path) -> Iterator[Sample | Damage]:
-        split = self.split_of(_start(shard)) if self.is_split(_start(shard)) else None
+        start = self._start(shard)
+        split = self.split_of(start) if self.is_split(start) else None
         group = Group()
         try:
             with real(self.folder, shard).open("rb") as file:
@@ -87,6 +91,12 @@ class Shards(NamedDataset):
             # The last key may have lost members, and without its label an image would count as unlabeled.
             where = f"{shard.name} from {group.key or 'its beginning'} on"
             yield Damage(where, f"{error}; the rest of the shard cannot be read")
+
+    def _start(self, shard: Path) -> str:
+        """Return the beginning of a shard's name, which should be its split, as in train-0.tar or train_0.tar."""
+        name = shard.name.lower().removesuffix(".tar")
+        starts = (name, name.partition("-")[0], (WORDS.match(name) or [name])[0])
+        return next(filter(self.is_split, starts), starts[1])
 
     def _take(self, shard: Path, archive: tarfile.TarFile, member: tarfile.TarInfo, group: Group) -> None:
         """Add a member to its group, or account for why it is not read."""
@@ -137,48 +147,39 @@ class Shards(NamedDataset):
             if image is None:
                 self._alone(where, group.parts, about)
                 return
-            label = self.class_of(str(about["label"])) if about.get("label") else None
-            named = self.split_of(str(about["split"])) if about.get("split") else split
-            yield Sample(
-                where,
-                image,
-                named or ("train" if label else "unlabeled"),
-                label,
-                subject=printable(str(about["subject"])) if about.get("subject") else None,
-                video=printable(str(about["video"])) if about.get("video") else None,
-            )
+            label = self.class_of(about["label"]) if "label" in about else None
+            named = self.split_of(about["split"]) if "split" in about else split
+            if label is None and named in (None, "train"):
+                named = "unlabeled"
+            subject, video = (printable(about[role]) if role in about else None for role in ("subject", "video"))
+            yield Sample(where, image, named or "train", label, subject=subject, video=video)
         except ValueError as error:
             yield damage_of(where, error)
 
-    def _alone(self, where: str, parts: Mapping[str, bytes], about: Mapping[str, Any]) -> None:
+    def _alone(self, where: str, parts: Mapping[str, bytes], about: Mapping[str, str]) -> None:
         """Account for labels whose key has no image."""
         for suffix in parts:
-            if about.get("label") and (suffix != ".txt" or self._is_label(parts[suffix])):
+            if "label" in about and (suffix != ".txt" or self._is_label(parts[suffix])):
                 reason = "a label without an image; the members of one key must follow each other"
                 self.account.leave("member", f"{where}{suffix}", reason)
             else:
                 self.account.ignore("member", f"{where}{suffix}", f"neither an image nor a label: *{suffix}")
 
-    def _about(self, parts: Mapping[str, bytes]) -> dict[str, Any]:
-        """Return the facts about an image by role, from its label file or its JSON."""
+    def _about(self, parts: Mapping[str, bytes]) -> dict[str, str]:
+        """Return the facts about an image by role, from its label file or its JSON. 0 is one, an empty text is not."""
         found = _json(parts[".json"]) if ".json" in parts else {}
         self._unread.look(found)
-        about = {role: found.get(key) for role, key in self._keys.items()}
+        about = {role: str(found[key]) for role, key in self._keys.items() if found.get(key) not in (None, "")}
         text = next((suffix for suffix in (".cls", ".txt") if suffix in parts), "")
-        if text and not (self.options.label_column and about["label"]):
+        if text and not (self.options.label_column and "label" in about):
             about["label"] = parts[text].decode("utf-8-sig")
             self._seen["label"] = f"*{text}"
-        if not about["label"]:
+        if not about.get("label"):
+            about.pop("label", None)
             self._without_label.look(found)
-        for role in ("label", "split"):
-            if about[role]:
-                self._seen[role] = self._seen[role] or self._keys[role]
+        for role in about.keys() & {"label", "split"}:
+            self._seen[role] = self._seen[role] or self._keys[role]
         return about
-
-
-def _start(shard: Path) -> str:
-    """Return the beginning of a shard's name, which should be its split."""
-    return shard.name.partition("-")[0].lower().removesuffix(".tar")
 
 
 def _suffix(name: str) -> str:

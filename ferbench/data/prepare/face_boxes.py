@@ -54,13 +54,15 @@ def find_boxes(dataset: Dataset) -> Iterator[tuple[int, int]]:
     """Detect the face in every image without a box, and write the boxes to the cache.
 
     Yields the number of images so far, and the number of images with a box. Raises UsageError if the detector is not
-    installed, DataError that names an image that cannot be decoded.
+    installed, DataError that names an image that cannot be decoded, unless the dataset skips such images.
     """
     detector()
     samples = (sample for sample in dataset.samples() if isinstance(sample, Sample) and sample.box is None)
     boxes: dict[str, list[float] | None] = {}
     n_found = 0
-    for sample, box in in_order(partial(_box, root=dataset.root), samples, len(os.sched_getaffinity(0))):
+    for sample, box in in_order(
+        partial(_box, root=dataset.root, skips=dataset.on_bad_record == "skip"), samples, len(os.sched_getaffinity(0))
+    ):
         boxes[sample.id] = None if box is None else np.array(box, np.float32).tolist()
         n_found += box is not None
         yield len(boxes), n_found
@@ -96,10 +98,12 @@ def faces(image: Image.Image, side: int, smallest: float) -> list[Box]:
     return [box(face) for face in sorted(found, key=lambda face: -face["width"] * face["height"])]
 
 
-def _box(sample: Sample, root: Path | None) -> Box | None:
+def _box(sample: Sample, root: Path | None, skips: bool) -> Box | None:
     try:
         return detect(decode_face(ImageFiles(root).read(sample)).image)
     except UNDECODABLE as error:
+        if skips:  # as packing does
+            return None
         raise DataError(f"{sample.id}: {error}; replace or remove this image, then run again") from None
 
 

@@ -145,7 +145,19 @@ class PreparedDataset(Dataset):
 
     def samples(self) -> Iterator[Sample | Damage]:
         prepared = self._prepared
-        return open_reader(self._entry, prepared.root, prepared.name, prepared.options).samples()
+        reader = open_reader(self._entry, prepared.root, prepared.name, prepared.options)
+        reader.crop, reader.on_bad_record = self.crop, self.on_bad_record
+        command = shlex.join(command_words(prepared.reader, reader))
+        try:
+            is_the_same = reader.source_digest() == prepared.source_digest
+        except (DataError, OSError) as error:
+            remedy = f"bring it back, or run `{command}` with its new place"
+            raise DataError(
+                f"'{prepared.name}' must be packed at another size, but its source: {error}; {remedy}"
+            ) from None
+        if not is_the_same:
+            raise DataError(f"{prepared.root}: has changed since '{prepared.name}' was prepared; run `{command}` again")
+        return reader.samples()
 
     def source_digest(self) -> str:
         return self._prepared.source_digest

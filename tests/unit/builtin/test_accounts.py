@@ -179,7 +179,7 @@ def test_every_member_is_accounted_for(tmp_path: Path) -> None:
     account = take_account(Shards(tmp_path, "mine"))
     members = ("./1.left.jpg", "./1.jpg", "2.emotion", "3.cls", "4.data")
     assert unused(account) == {"deep/train-1.tar", *(f"train-0.tar/{name}" for name in members)}
-    assert account.counts == {"train": {"sadness": 1, "unknown": 1}}
+    assert account.counts == {"train": {"sadness": 1}, "unlabeled": {"unknown": 1}}
     ignored = {name for line in account.lines if line.outcome == "ignored" for name in line.examples}
     assert ignored == {"train-0.tar/._5.png", "train-0.tar/readme.txt"}
 

@@ -17,6 +17,7 @@ from ferbench.builtin.datasets.image_folder import ImageFolder
 from ferbench.builtin.datasets.manifest import Manifest
 from ferbench.builtin.datasets.named import NamedDataset
 from ferbench.builtin.datasets.shards import Shards
+from ferbench.contract.account import ReaderOptions
 from ferbench.contract.dataset import Damage, Sample
 from ferbench.data.load.image_store import ImageStore
 from ferbench.data.prepare.pack import ensure_packed
@@ -101,12 +102,14 @@ ROWS = [
     ["b/b.png", "fear", "test", "", "v7", "", "", "", "", ""],
     ["b/c.png", "", "", "", "", "", "", "", "", ""],
     ["b/d.png", "sad", "", "", "", "", "", "", "", ""],
+    ["b/e.png", "", "train", "", "", "", "", "", "", ""],
 ]
 SAMPLES = [
     ("a.png", "train", "happiness", "s1", None, (1, 0, 3, 4)),
     ("b/b.png", "test", "fear", None, "v7", None),
     ("b/c.png", "unlabeled", None, None, None, None),
     ("b/d.png", "train", "sadness", None, None, None),
+    ("b/e.png", "unlabeled", None, None, None, None),
 ]
 WRONG = [
     (["../a.png", "happy", "", "", "", "", "", "", "", ""], "is not a path below"),
@@ -243,11 +246,37 @@ def test_shards_have_class_names_beside_their_images(tmp_path: Path) -> None:
         ("test-0.tar/y/a", "test", "fear"),
         ("train-00000.tar/a", "train", "happiness"),
         ("train-00000.tar/b", "validation", "fear"),
-        ("train-00000.tar/c", "train", None),
+        ("train-00000.tar/c", "unlabeled", None),
     ]
     b = next(s for s in dataset.samples() if isinstance(s, Sample) and s.id.endswith("/b"))
     assert (b.image, b.subject, b.video) == (png(2), "7", "v")
     assert dataset.info.classes == {"3": ("happiness", "sadness", "fear")}
+
+
+def test_a_class_and_a_subject_may_be_number_0(tmp_path: Path) -> None:
+    members = {f"{label}.png": png(label) for label in range(2)}
+    members |= {f"{label}.json": json.dumps({"label": label, "subject": label}).encode() for label in range(2)}
+    shard(tmp_path / "train-0.tar", dict(sorted(members.items())))
+    dataset = Shards(tmp_path, "mine")
+    assert [reason.split(";")[0] for _, reason in damages(dataset)] == [f"'{n}' is not an expression" for n in "01"]
+    dataset.options = ReaderOptions(classes={"0": "anger", "1": "happiness"})
+    samples = [(s.label, s.subject) for s in dataset.samples() if isinstance(s, Sample)]
+    assert samples == [("anger", "0"), ("happiness", "1")]
+
+
+@pytest.mark.parametrize("join", ["-", "_", ".", ""])
+def test_a_shard_begins_with_its_split_whatever_follows(tmp_path: Path, join: str) -> None:
+    for split in ("train", "test"):
+        shard(tmp_path / f"{split}{join}00000.tar", {"a.png": png(), "a.cls": b"fear"})
+    assert {split for _, split, _ in found(Shards(tmp_path, "mine"))} == {"train", "test"}
+
+
+def test_shards_that_name_their_split_elsewhere_are_not_all_for_training(tmp_path: Path) -> None:
+    for split in ("train", "test"):
+        shard(tmp_path / f"faces_{split}_0.tar", {"a.png": png(), "a.cls": b"fear"})
+    dataset = Shards(tmp_path, "mine")
+    assert found(dataset) == []
+    assert [record for record, _ in damages(dataset)] == ["faces_test_0.tar", "faces_train_0.tar"]
 
 
 @pytest.mark.parametrize(

@@ -104,7 +104,7 @@ def test_another_question_has_another_answer(patterns: Path, tmp_path: Path) -> 
     asked = [
         {}, {"overrides": {"steps": 10}}, {"overrides": {"steps": 20}}, {"head": "leaf"}, {"protocol": "ratio-v2"},
         {"backbones": ["small-vit"]}, {"methods": ["supervised@strong"]}, {"device": "cuda", "processes": 2},
-        {"init": str(weights[0])}, {"init": str(weights[1])},
+        {"init": str(weights[0])}, {"init": str(weights[1])}, {"ratios": (), "counts": (40,)},
     ]  # fmt: skip
     assert len(set().union(*(places(**changes) for changes in asked))) == len(asked)
     assert places() == places(seeds=(4,), ratios=("0.25",), runs=Path("elsewhere"), threads=3, timeout=5.0)
