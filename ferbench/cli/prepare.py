@@ -19,6 +19,7 @@ from ferbench.cli.reading import how_to_use, make_options, reader_options, refus
 from ferbench.cli.session import Session
 from ferbench.errors import DataError, UsageError, listed
 from ferbench.render.escape import plain
+from ferbench.render.numbers import counted
 from ferbench.render.text import print_table
 
 if TYPE_CHECKING:
@@ -113,6 +114,10 @@ def prepare(
         packed = _pack(dataset, reader, account, size, workers)
     _remember(dataset, reader)
     click.echo(f"now: {_next_step(session, reader, packed)}")
+    count = packed.splits.count("unlabeled") if packed is not None and "test" in packed.splits else 0
+    if count and reader.info.classes:
+        pool = f"--protocol external-v1 --unlabeled rest+{reader.info.name}"
+        click.echo(f"{counted(count, 'image')} without a label: not in the pool of this run; {pool} adds them")
     _offer_cpu_recipe(session, reader, packed)
     if digest() != reader.source_digest():
         print_warning("the source has changed while it was read; run this command again to include the changes")

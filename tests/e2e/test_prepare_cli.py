@@ -103,6 +103,24 @@ def test_the_source_may_be_gone_once_it_is_prepared(tmp_path: Path) -> None:
     assert plan.code == 0, plan.err
 
 
+def test_images_without_a_label_are_a_pool_beside_the_rest(tmp_path: Path) -> None:
+    root = write_faces(tmp_path / "faces")
+    (root / "unlabeled").mkdir()
+    for number in range(5):
+        (root / "unlabeled" / f"{number}.png").write_bytes(face(500 + number))
+    said = re.search(
+        r"5 images without a label.*(--protocol external-v1 --unlabeled rest\+my-faces)", prepare(root).out
+    )
+    assert said
+    settings = ["--set", "image_size=16", "--set", "steps=2", "--set", "labeled_batch=8", "--set", "unlabeled_batch=8"]
+    small = [*settings, "--set", "weak.padding=1", "--backbone", "small-resnet/8", "--runs", str(tmp_path / "runs")]
+    run = call("run", "--method", "fixmatch", "--dataset", "my-faces", "--ratio", "0.2", *small, *said[1].split())
+    assert run.code == 0, run.err
+    (record,) = (tmp_path / "runs").rglob("record.json")
+    assert json.loads(record.read_text())["result"]["n_unlabeled"] == 72 + 5
+    assert call("verify", str(record)).code == 0
+
+
 def test_another_size_needs_the_source_as_it_was(tmp_path: Path) -> None:
     root = write_faces(tmp_path / "faces")
     assert prepare(root).code == 0

@@ -49,6 +49,7 @@ class UnlabeledPool:
 def open_unlabeled_pool(dataset: Dataset, test: ImageStore, fold: Fold | None = None) -> UnlabeledPool:
     """Pack or index a pool at the size of the labeled dataset, without images that look like its test images.
 
+    If the pool is the labeled dataset itself, only its images without a label are: the others are its training set.
     With folds, every image of the dataset is a test image of some fold, so the cells of all folds use the same pool.
     Raises DataError with a list if an image of the pool equals a test image, pixel for pixel.
     """
@@ -58,6 +59,10 @@ def open_unlabeled_pool(dataset: Dataset, test: ImageStore, fold: Fold | None = 
     else:
         source = ImageStore(ensure_packed(dataset, test.image_size))
     rows = source_rows(source)
+    if isinstance(source, ImageStore) and source.fingerprint == test.fingerprint:
+        rows = np.array([row for row in rows.tolist() if source.splits[row] == "unlabeled"], np.int64)
+        if not len(rows):
+            raise DataError(f"--unlabeled {dataset.info.name}: the dataset has no images without a label; omit it")
     overlap = known_overlap(source, rows, test, rows_of(test, "test", fold))
     if len(overlap.exact):
         ids = [str(source.ids[int(row)]) for row in rows[overlap.exact]]

@@ -63,6 +63,16 @@ def test_test_images_of_the_pool_are_not_drawn(packed: ImageStore) -> None:
     assert "held-out" not in {pool.source.ids[row] for row in pool.rows}
 
 
+def test_of_the_labeled_set_itself_the_images_without_a_label_are_the_pool(packed: ImageStore) -> None:
+    samples = [Sample(f"{split}-{i}", image, split) for split in ("train", "test") for i, image in enumerate(others(3))]
+    whole = PoolSet(others(4, seed=5), samples, "whole")
+    pool = open_unlabeled_pool(whole, ImageStore(ensure_packed(whole, 16)))
+    assert [pool.source.ids[row] for row in pool.rows] == [f"whole-{i:04d}" for i in range(4)]
+    labeled = PoolSet([], samples, "labeled")
+    with pytest.raises(DataError, match="no images without a label"):
+        open_unlabeled_pool(labeled, ImageStore(ensure_packed(labeled, 16)))
+
+
 def test_the_comparison_is_made_once(packed: ImageStore, monkeypatch: pytest.MonkeyPatch) -> None:
     first = open_unlabeled_pool(PoolSet(others(6), name="kept"), packed)
     monkeypatch.setattr(near_duplicates, "find_overlap", None)
