@@ -196,7 +196,7 @@ def _resolve(
             entries[kind][name] = kept
         losers = [(plugin, entry) for plugin, entry in claimants if entry is not kept]
         clashes += [((kind, name), _clash(plugin, entry, kept, claimants)) for plugin, entry in losers]
-    return entries, clashes
+    return entries, list(dict.fromkeys(clashes))
 
 
 def _tunings(
@@ -231,6 +231,10 @@ def _owns(plugin: LoadedPlugin, tuning: Tuning, entries: Mapping[str, Mapping[st
 
 
 def _clash(plugin: str, entry: Entry, kept: Entry | None, claimants: Iterable[tuple[str, Entry]]) -> PluginProblem:
+    claimants = list(claimants)
+    if not kept and {each.distribution for _, each in claimants} == {entry.distribution}:
+        message = f"registers {singular(entry.kind)} '{entry.name}' more than once; none of them is used"
+        return PluginProblem(entry.distribution, entry.version, plugin, message, "rename one of them, or remove it")
     others = _and(f"{e.distribution} {e.version}" for _, e in claimants if e is not entry)
     message = f"{singular(entry.kind)} '{entry.name}' is also registered by {others}; "
     if kept:

@@ -39,6 +39,9 @@ SOURCES = {
     "ferbench-signature": HEAD + "@hookimpl\ndef ferbench_register_heads(catalogue):\n    pass\n",
     "ferbench-twin-a": HEAD + METHOD.format(name="twin", module="ferbench_twin_a", api=1),
     "ferbench-twin-b": HEAD + METHOD.format(name="twin", module="ferbench_twin_b", api=1),
+    "ferbench-double": HEAD
+    + METHOD.format(name="double", module="ferbench_double", api=1)
+    + '    register("double", "ferbench_double:Other", summary="The same name", api=1)\n',
     "ferbench-future": HEAD + METHOD.format(name="future", module="ferbench_future", api=99),
     "ferbench-heavy": HEAD + "import pandas\n" + METHOD.format(name="heavy", module="ferbench_heavy", api=1),
 }
@@ -49,6 +52,7 @@ CULPRITS = {
     "ferbench-signature": ("catalogue", "ferbench_register_heads(register)"),
     "ferbench-twin-a": ("also registered by ferbench-twin-b 1.0", "uninstall one of them"),
     "ferbench-twin-b": ("also registered by ferbench-twin-a 1.0", "uninstall one of them"),
+    "ferbench-double": ("method 'double' more than once", "rename one of them"),
     "ferbench-future": ("version 99 of the plugin contract", "upgrade ferbench"),
     "ferbench-heavy": ("imports pandas", "modules of its targets"),
 }
@@ -189,7 +193,7 @@ def test_who_makes_every_command_wait_is_named(ferbench: Ferbench, tmp_path: Pat
     assert check["result"] == "warning" and "ferbench-slow" in check["remedy"]
 
 
-@pytest.mark.parametrize("name", ["Soft", "soft_labels", "-x", "1st", "a/b", "..", "class", ""])
+@pytest.mark.parametrize("name", ["Soft", "soft_labels", "-x", "1st", "a/b", "..", "", "none", "method", "losses"])
 def test_new_plugin_with_a_bad_name_writes_nothing(ferbench: Ferbench, tmp_path: Path, name: str) -> None:
     made = ferbench("plugins", "new", "method", "--", name)
     assert made.returncode == 2

@@ -1,6 +1,6 @@
 """`ferbench plugins new`: a package with a working example of a kind, rendered from `templates/`."""
 
-import keyword
+import ast
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -67,7 +67,7 @@ EXAMPLES: Mapping[str, Example] = {
 def write_plugin(registry: Registry, kind: str, name: str, parent: Path) -> tuple[Path, str]:
     """Write `parent/ferbench-NAME`; return it and the name that it registers. Existing files are not touched."""
     name = name.removeprefix("ferbench-")
-    if not _NAME.fullmatch(name) or keyword.iskeyword(name):
+    if not _NAME.fullmatch(name):
         raise UsageError(
             f"plugin name '{name}': use lower-case letters, digits and single hyphens, as in 'soft-labels'; "
             "the first is a letter"
@@ -79,6 +79,8 @@ def write_plugin(registry: Registry, kind: str, name: str, parent: Path) -> tupl
         raise UsageError(f"a {kind} '{registered}' exists already (of {owner}); choose another name")
     folder = parent / f"ferbench-{name}"
     files = _render(kind, name, registered)
+    if _names_clash(files):
+        raise UsageError(f"plugin name '{name}': is a word that its Python files need; choose another name")
     try:
         folder.mkdir(parents=True)
         for path, text in files.items():
@@ -114,3 +116,17 @@ def _render(kind: str, name: str, registered: str) -> dict[Path, str]:
         path = template.partition("/")[2].removesuffix(".j2").replace("package/", f"{module}/")
         files[Path(path)] = environment.get_template(template).render(values)
     return files
+
+
+def _names_clash(files: Mapping[Path, str]) -> bool:
+    """Whether the name of the class or module is a word of Python, or one that the same file imports."""
+    for path, text in files.items():
+        if path.suffix == ".py":
+            try:
+                nodes = list(ast.walk(ast.parse(text)))
+            except SyntaxError:
+                return True
+            imported = {alias.name for node in nodes if isinstance(node, ast.ImportFrom) for alias in node.names}
+            if imported & {node.name for node in nodes if isinstance(node, ast.ClassDef | ast.FunctionDef)}:
+                return True
+    return False

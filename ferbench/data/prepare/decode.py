@@ -61,6 +61,8 @@ def rgb_face(picture: Image.Image, box: Box | None = None, crop: float | None = 
     turned = _orientation(picture) in TURNED
     image = picture
     if box is not None and crop is not None:
+        if turned and picture.format == "TIFF":  # Pillow turns it while it loads, and the box is in stored pixels
+            raise ValueError("a TIFF with an EXIF orientation has a face box; save the image upright, with its box")
         image, box = _cut(picture, box, crop)
     image = _rgb(ImageOps.exif_transpose(image) if turned else image)
     return Face(image, None if turned else box, "EXIF" if turned else converted)
@@ -97,7 +99,9 @@ def _rgb(image: Image.Image) -> Image.Image:
         levels = np.asarray(image).astype(np.float64)
         if not np.isfinite(levels).all():
             raise ValueError("a pixel is not a finite number")
-        high = 65535 if image.mode.startswith("I") else max(float(levels.max()), 1.0)
+        high = max(float(levels.max()), 1.0) if image.mode == "F" else 65535
+        if image.mode == "I" and levels.max() <= 255:  # 8-bit values in 32-bit integers
+            high = 255
         return Image.fromarray((levels.clip(0, high) * (255 / high)).round().astype(np.uint8)).convert("RGB")
     if image.has_transparency_data:
         ground = Image.new("RGBA", image.size, BEHIND)

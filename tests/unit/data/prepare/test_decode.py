@@ -46,6 +46,14 @@ def test_a_turned_image_is_cut_as_it_is_stored_and_its_box_is_dropped() -> None:
     face = decode_face(encoded(Image.fromarray(COLOURS), exif=exif), box=(2, 1, 8, 6), crop=0.0)
     assert np.array_equal(np.asarray(face.image), np.rot90(COLOURS[1:6, 2:8], -1))
     assert face.box is None
+    with pytest.raises(ValueError, match="save the image upright"):  # Pillow turns a TIFF before it can be cut
+        decode_face(encoded(Image.fromarray(COLOURS), "TIFF", exif=exif), box=(2, 1, 8, 6), crop=0.0)
+
+
+def test_grey_of_8_bits_in_32_keeps_its_levels() -> None:
+    levels = np.arange(200, dtype=np.int32).reshape(10, 20)
+    pixels = np.asarray(decode_face(encoded(Image.fromarray(levels), "TIFF")).image)
+    assert np.array_equal(pixels, np.repeat(levels[..., None], 3, 2))
 
 
 def test_grey_of_16_bits_keeps_its_levels() -> None:
