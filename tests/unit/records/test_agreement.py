@@ -147,6 +147,15 @@ def test_baselines_stay_as_they_were(tmp_path: Path) -> None:
     assert checks(tmp_path, board=board)["supervised@weak/seed1"] == {"baseline"}
 
 
+def test_a_baseline_is_not_removed_by_a_record_without_a_result(tmp_path: Path) -> None:
+    for seed in range(2):
+        write_record(tmp_path, make_cell("supervised", seed))
+    board = Board(baseline_digests(verify_all([tmp_path], PROTOCOLS)), published=True)
+    write_failure(tmp_path, make_cell("supervised", 1))
+    write_failure(tmp_path, make_cell("dtm"))
+    assert checks(tmp_path, board=board) == {"supervised@weak/seed1": {"baseline"}}
+
+
 def test_of_a_copy_and_a_pinned_baseline_the_copy_fails(tmp_path: Path) -> None:
     first = make_predictions()
     write_record(tmp_path, make_cell("supervised"), predictions=first)
