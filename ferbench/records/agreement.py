@@ -14,7 +14,7 @@ from ferbench.records.checks import Protocols, RecordCheck
 from ferbench.records.files import read_bounded
 from ferbench.records.known import NOTHING, Known, split_key
 from ferbench.records.options_v1 import config_of_today
-from ferbench.records.publication import PUBLISHED
+from ferbench.records.publication import PUBLISHED, is_published
 from ferbench.records.rows import BASELINES, PROBE
 from ferbench.records.schema import MAX_RECORD_BYTES, Record, Result
 from ferbench.records.sketch import EQUAL, NEARLY, likeness
@@ -229,8 +229,8 @@ def _likenesses(
         result = _result(each)
         if each.sketch is None:
             return None
-        published = (each.path.parent / PUBLISHED).exists()  # its ids are salted, so the rows cannot be aligned
-        return None if published else (result.fingerprints.data, result.fingerprints.test, len(result.class_names))
+        salted = is_published(each.path.parent)  # its ids are salted, so the rows cannot be aligned
+        return None if salted else (result.fingerprints.data, result.fingerprints.test, len(result.class_names))
 
     for group in _grouped(results, images):
         alike = likeness([each.sketch for each in group if each.sketch is not None])
