@@ -258,7 +258,7 @@ def test_an_equal_result_is_one_that_is_equal_in_every_field() -> None:
 
 
 def test_elsewhere_the_headline_may_be_as_far_as_the_seeds_are_from_each_other() -> None:
-    recorded, now = run_of(2.0), run_of(2.1)
+    recorded, now = run_of(2.0), run_of(2.05)
     assert recorded.result is not None and now.result is not None
     distance = abs(recorded.result.metrics.accuracy - now.result.metrics.accuracy)
     assert 0.01 < distance < 0.1
@@ -267,3 +267,12 @@ def test_elsewhere_the_headline_may_be_as_far_as_the_seeds_are_from_each_other()
     for spread, text in ((distance / 2, "points apart"), (None, "one seed")):
         with pytest.raises(VerificationError, match=text):
             Reproduction.of(recorded, now.result, same_kind=False, spread=spread)
+
+
+def test_no_range_of_seeds_makes_a_large_difference_near() -> None:
+    """A submitter who adds one bad seed makes the range of the row as wide as wanted."""
+    recorded, now = run_of(2.3), run_of(2.0)
+    assert recorded.result is not None and now.result is not None
+    assert recorded.result.metrics.accuracy - now.result.metrics.accuracy > 0.03
+    with pytest.raises(VerificationError, match="more than 2 points"):
+        Reproduction.of(recorded, now.result, same_kind=False, spread=1.0)
