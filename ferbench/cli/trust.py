@@ -90,14 +90,13 @@ def _re_evaluated(
     """Check the model of a record, and say what was found."""
     from ferbench.execution.re_evaluation import agreement, rebuild
     from ferbench.leaderboard.trust import ReEvaluation
-    from ferbench.records.store import PREDICTIONS, read_predictions
 
     cell, entry = record.cell, known.trust.standing(path, record)
     unscored = cell.test_on is None and known.trust.scoring_of(cell) is None
     if entry and entry.re_evaluation and not (renders and unscored):
         return "known already"
     rebuilt = rebuild(record, model, registry)
-    found = agreement(rebuilt.predictions(), read_predictions(path.parent / PREDICTIONS))
+    found = agreement(rebuilt.predictions(), rebuilt.recorded(path.parent))
     evidence = ReEvaluation(largest_difference=found.largest_difference, other_classes=found.other_classes)
     known.note(path, record, evidence)
     text = f"logits differ by {found.largest_difference:.2g} at most"
@@ -170,11 +169,13 @@ def _reproduced(
     known: "TrustFile",
 ) -> str:
     """Run the cell of a record again, and say what was found."""
+    from ferbench.execution.re_evaluation import check_labels
     from ferbench.execution.reproduction import check_leaks, circumstances, run_again
     from ferbench.leaderboard.trust import Reproduction
 
     if record.cell.init != "scratch" and sources.init is None:
         raise UsageError(f"the cell starts from {record.cell.init}; name that file with --init FILE")
+    check_labels(path, record, registry)
     now = run_again(record, runs, sources, device)
     evidence = Reproduction.of(record, now, same_kind=not circumstances(record, registry), spread=spread)
     check_leaks(record, registry, sources, device)

@@ -14,10 +14,11 @@ import pandas as pd
 from pydantic import Field, ValidationError
 
 from ferbench.contract.strict import Strict
-from ferbench.errors import VerificationError
+from ferbench.errors import DataError, VerificationError
 from ferbench.records.cell import Cell
 from ferbench.records.files import file_digest, read_bounded, write_atomic
 from ferbench.records.history import HISTORY
+from ferbench.records.publication import PUBLISHED, is_published
 from ferbench.records.reproduction import result_differences
 from ferbench.records.schema import HEX64, Record, Result, first_problem, parse_json, pretty_json
 from ferbench.records.store import MODEL, PREDICTIONS, read_record
@@ -49,24 +50,27 @@ class Files(Strict):
     """The SHA-256 of each file that an entry is bound to."""
 
     record: Digest = Field(description="of record.json")
-    predictions: Digest = Field(description="of predictions.parquet")
+    predictions: Digest = Field(description="of predictions.parquet, or of logits.parquet if only that is there")
     history: Digest = Field(description="of history.json")
     model: Digest = Field(description="of model.safetensors, as the record names it")
 
     @classmethod
     def beside(cls, path: Path, record: Record) -> Self:
-        """The current files of a record with a result; raises OSError if one is missing.
+        """The current files of a record with a result; raises DataError if one is missing.
 
         The model's file is optional: without it, the digest in the record is used.
         """
         assert record.result is not None
-        model = path.parent / MODEL
-        return cls(
-            record=file_digest(path),
-            predictions=file_digest(path.parent / PREDICTIONS),
-            history=file_digest(path.parent / HISTORY),
-            model=file_digest(model) if model.is_file() else record.result.model_digest,
-        )
+        folder, model = path.parent, path.parent / MODEL
+        try:
+            return cls(
+                record=file_digest(path),
+                predictions=file_digest(folder / (PUBLISHED if is_published(folder) else PREDICTIONS)),
+                history=file_digest(folder / HISTORY),
+                model=file_digest(model) if model.is_file() else record.result.model_digest,
+            )
+        except OSError as error:
+            raise DataError(f"{error.filename}: {error.strerror}; put the file back, and check again") from None
 
 
 class ReEvaluation(Strict):
@@ -176,7 +180,7 @@ class Trust(Strict):
             return None
         try:
             return entry if entry.files == Files.beside(path, record) else None
-        except OSError:
+        except DataError:
             return None
 
     def noting(self, path: Path, record: Record, evidence: ReEvaluation | Reproduction) -> "Trust":

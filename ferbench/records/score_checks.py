@@ -1,6 +1,6 @@
 """Check the scores of a record against its test predictions or, as far as possible, against logits without labels."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from pathlib import Path
 
@@ -48,6 +48,19 @@ def score_checks(
         return [*checks, *_predictions(join(logits, recomputed.tests, result), result)], logits
     except VerificationError as error:
         return [*checks, RecordCheck(SCORES, "failed", str(error))], logits
+
+
+def checked_predictions(folder: Path, result: Result, tests: Sequence[tuple[str, str]]) -> Predictions:
+    """Return the stored predictions, or the published logits with the labels of `tests` (id and class).
+
+    Raises VerificationError if they cannot be read, or if joined ones contradict the record.
+    """
+    if not is_published(folder):
+        return read_predictions(folder / PREDICTIONS)
+    joined = join(read_published(folder / PUBLISHED), tests, result)
+    if failed := [check for check in _predictions(joined, result) if check.state == "failed"]:
+        raise VerificationError("; ".join(f"{check.name}: {check.detail}" for check in failed))
+    return joined
 
 
 def _not_joined(why: str) -> RecordCheck:

@@ -14,6 +14,8 @@ from safetensors.numpy import save_file
 
 from ferbench.cli.main import main
 from ferbench.readers.parquet import ParquetDataset
+from ferbench.records.known import NOTHING
+from ferbench.records.publication import publish
 from ferbench.records.store import MODEL, RECORD
 from tests.support.distributions import pip_install, write_wheel
 from tests.support.forgeries import all_right, with_fewer_labels
@@ -121,6 +123,17 @@ def test_the_models_of_a_row_make_it_re_evaluated_once_all_are_there(
     assert "known already" in capsys.readouterr().out
     assert row(place)["trust"] == "re-evaluated"
     assert "private_score" not in (place / "leaderboard.md").read_text()
+
+
+def test_logits_without_labels_are_re_evaluated_where_the_data_is(
+    place: Path, runs: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    records = [found(runs, "ratio-0.1", seed) for seed in (0, 1)]
+    for path in records:
+        publish(path.parent, place / "records" / path.parent.relative_to(runs), NOTHING)
+    models(place, *records)
+    assert re_evaluate(place) == 0, capsys.readouterr().out
+    assert row(place)["trust"] == "re-evaluated"
 
 
 def test_what_is_no_model_of_the_cell_is_refused(place: Path, runs: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -6,6 +6,8 @@ import pytest
 
 import ferbench.execution.reproduction as reproduction
 from ferbench.records.cell import Cell
+from ferbench.records.known import NOTHING
+from ferbench.records.publication import publish
 from ferbench.records.reproduction import Difference
 from ferbench.records.schema import Record, Result
 from tests.support.command import Outcome, call
@@ -45,6 +47,18 @@ def test_a_record_that_does_not_hold_widens_no_range(tmp_path: Path) -> None:
     done = reproduce(tmp_path, sample=2)
     assert done.code == 5
     assert done.out.count("FAILS") == 2, done.out
+
+
+def test_logits_without_the_data_are_not_checked_and_nothing_is_trained(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trained: list[object] = []
+    monkeypatch.setattr(reproduction, "run_again", lambda *arguments: trained.append(arguments))
+    path = write_record(tmp_path / "runs", cell())
+    publish(path.parent, tmp_path / "records" / cell().folder(), NOTHING)
+    done = reproduce(tmp_path, sample=1)
+    assert (done.code, trained) == (1, []), done.out + done.err
+    assert "not checked" in done.out and "faces" in done.out
 
 
 def test_a_near_result_within_the_range_of_the_row_is_noted(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from ferbench.records.cell import Cell
 from ferbench.records.known import Known, KnownDataset, PinnedSplit, Pins, split_key
 from ferbench.records.publication import PublishedLogits, publish, read_published
 from ferbench.records.schema import Fingerprints
+from ferbench.records.score_checks import checked_predictions
 from ferbench.records.split_checks import Recomputed
 from ferbench.records.store import read_predictions, read_record
 from ferbench.records.verification import Verification, verify_record
@@ -131,6 +132,18 @@ def test_another_version_of_the_data_refutes_no_pinned_record(path: Path, publis
     assert found.verdict.level == "consistent (data not held)", found.failures
     assert any("other test images or labels" in note for note in found.verdict.notes)
     assert not verify(published, others).holds
+
+
+def test_predictions_are_restored_and_checked_with_the_labels_of_the_data(path: Path, published: Path) -> None:
+    result, true = read_record(path).result, read_predictions(path.parent / "predictions.parquet")
+    assert result is not None
+    tests = held(path).tests
+    assert checked_predictions(published.parent, result, tests).digest() == true.digest()
+    assert checked_predictions(path.parent, result, ()).digest() == true.digest()
+    swapped = PublishedLogits(read_published(published.parent / "logits.parquet").ids, true.logits)
+    (published.parent / "logits.parquet").write_bytes(swapped.to_parquet())
+    with pytest.raises(VerificationError, match="confusion matrix"):
+        checked_predictions(published.parent, result, tests)
 
 
 def test_classes_that_are_predicted_otherwise_are_caught_without_the_data(published: Path) -> None:
