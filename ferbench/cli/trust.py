@@ -135,9 +135,10 @@ def reproduce(
     one submission with --records. A chosen cell is trained again from the labels of its budget, and twice more by the
     leak audit. On the same kind of machine, with equal versions and code, the result must be equal bit for bit. On
     other machines its headline may differ from the recorded one as much as the seeds of the row differ from each other,
-    but by no more than 2 points. Cells that are already noted as reproduced are not chosen again. The exit code is 5 if
-    a record fails.
+    but by no more than 2 points. Not chosen are cells that are already noted as reproduced, and cells that cannot be
+    audited (a named pool, or a test on another dataset). The exit code is 5 if a record fails.
     """
+    from ferbench.execution.audit import is_auditable
     from ferbench.execution.re_evaluation import SEED_VARIABLE
     from ferbench.leaderboard.trust import TrustFile
     from ferbench.records.reproduction import Sources
@@ -148,9 +149,12 @@ def reproduce(
     seed = secrets.randbits(32) if seed is None else seed
     found, _ = verified(session, records, out.parent)
     consistent, spreads = _consistent(found, records), _spreads(found)
-    left = [cell for cell in consistent if not ((entry := known.trust.standing(*cell)) and entry.reproduction)]
+    able = [cell for cell in consistent if is_auditable(cell[1].cell)]
+    left = [cell for cell in able if not ((entry := known.trust.standing(*cell)) and entry.reproduction)]
     chosen = random.Random(seed).sample(left, min(sample, len(left)))
     click.echo(f"{len(chosen)} of {counted(len(consistent), 'cell')}, chosen with --seed {seed}")
+    if others := len(consistent) - len(able):
+        click.echo(f"{counted(others, 'cell')} not chosen: the leak audit takes no named pool and no --test-on")
     for path, record in chosen:
         sources = Sources(init=None if record.cell.init == "scratch" else init)
         spread = spreads.get(record.cell_id)

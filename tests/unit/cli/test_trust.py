@@ -1,6 +1,7 @@
 """Which cells `leaderboard reproduce` accepts, with runs that are only pretended."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -11,6 +12,7 @@ from ferbench.records.publication import publish
 from ferbench.records.reproduction import Difference
 from ferbench.records.schema import Record, Result
 from tests.support.command import Outcome, call
+from tests.support.forgery import change
 from tests.unit.records.factory import make_history, make_predictions, make_result, write_record
 
 
@@ -59,6 +61,22 @@ def test_logits_without_the_data_are_not_checked_and_nothing_is_trained(
     done = reproduce(tmp_path, sample=1)
     assert (done.code, trained) == (1, []), done.out + done.err
     assert "not checked" in done.out and "faces" in done.out
+
+
+def of_a_pool(fields: dict[str, Any]) -> None:
+    fields["result"]["n_near_duplicates"] = 0
+    fields["result"]["fingerprints"]["pool"] = "0" * 64
+
+
+@pytest.mark.parametrize("changes", [{"pool": "others"}, {"test_on": "others"}], ids=str)
+def test_cells_that_cannot_be_audited_are_not_chosen(tmp_path: Path, changes: dict[str, str]) -> None:
+    write_record(tmp_path / "records", cell(0))
+    path = write_record(tmp_path / "records", cell(0, **changes))
+    if "pool" in changes:
+        change(path, of_a_pool)
+    done = reproduce(tmp_path, sample=2)
+    assert "1 of 2 cells, chosen" in done.out, done.out
+    assert "1 cell not chosen" in done.out
 
 
 def test_a_near_result_within_the_range_of_the_row_is_noted(tmp_path: Path) -> None:
