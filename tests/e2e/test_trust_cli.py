@@ -13,9 +13,13 @@ import pytest
 from safetensors.numpy import save_file
 
 from ferbench.cli.main import main
+from ferbench.discovery.registry import Registry
+from ferbench.errors import DataError
+from ferbench.execution.re_evaluation import rebuild
 from ferbench.readers.parquet import ParquetDataset
 from ferbench.records.known import NOTHING
 from ferbench.records.publication import publish
+from ferbench.records.schema import Record
 from ferbench.records.store import MODEL, RECORD
 from tests.support.distributions import pip_install, write_wheel
 from tests.support.forgeries import all_right, with_fewer_labels
@@ -150,6 +154,14 @@ def test_what_is_no_model_of_the_cell_is_refused(place: Path, runs: Path, capsys
     assert re_evaluate(place) == 1
     assert "does not fit the net of its cell" in capsys.readouterr().out
     assert row(place)["trust"] == "consistent"
+
+
+def test_other_data_on_this_machine_is_no_fault_of_the_record(place: Path, runs: Path, registry: Registry) -> None:
+    path = found(runs, "ratio-0.1")
+    fields = json.loads(path.read_text())
+    fields["result"]["fingerprints"]["test"] = "0" * 64
+    with pytest.raises(DataError, match="test"):
+        rebuild(Record.model_validate(fields), path.parent / MODEL, registry)
 
 
 def test_a_private_render_is_scored_once_for_a_cell_and_edition(
