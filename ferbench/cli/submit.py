@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from ferbench.leaderboard.changes import Change
     from ferbench.leaderboard.clone import Clone
     from ferbench.leaderboard.submission import Submission
-    from ferbench.records.cell import Cell
+    from ferbench.records.schema import Record
 
 REQUEST = Path("pull-request.md")
 
@@ -79,7 +79,7 @@ def _chosen(session: Session, runs: Path, board: Path) -> "Submission":
         raise UsageError(
             f"there is no record.json below {looked_in(runs)}; name a runs folder, which `ferbench run` writes"
         )
-    chosen = submission(found, known_protocols(session.registry), _cells_of(board))
+    chosen = submission(found, known_protocols(session.registry), _records_of(board))
     if chosen.refused:
         print_table(("refused", "reason"), [(plain(str(folder), LONG), plain(reason, LONG))
                                             for folder, reason in sorted(chosen.refused.items())])  # fmt: skip
@@ -88,14 +88,14 @@ def _chosen(session: Session, runs: Path, board: Path) -> "Submission":
     return chosen
 
 
-def _cells_of(board: Path) -> "Iterator[Cell]":
+def _records_of(board: Path) -> "Iterator[Record]":
     from ferbench.leaderboard.clone import RECORDS
     from ferbench.records.schema import Record
     from ferbench.records.store import RunStore
 
     for _, record in RunStore(board / RECORDS.name).iterate():
         if isinstance(record, Record):
-            yield record.cell
+            yield record
 
 
 def _branch(chosen: "Submission") -> str:

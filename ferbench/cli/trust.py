@@ -3,7 +3,7 @@
 import os
 import random
 import secrets
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import partial
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from ferbench.leaderboard.trust import TrustFile
     from ferbench.records.reproduction import Sources
     from ferbench.records.schema import Record
+    from ferbench.records.verification import Verification
 
 LONG = 300
 
@@ -69,7 +70,7 @@ def re_evaluate(session: Session, records: Path, models: Path, private_seed_file
     files, findings = models_below(models), _Findings("re-evaluated", out)
     with ExitStack() as stack:
         renders = None if seed is None else stack.enter_context(private_renders(seed))
-        for path, record in _consistent(session, records, out.parent):
+        for path, record in _consistent(verified(session, records, out.parent)[0], records):
             model = files.get(record.result.model_digest if record.result else "")
             if model is None:
                 findings.add(record, "no model", "the file that it names is not there")
@@ -89,14 +90,13 @@ def _re_evaluated(
     """Check the model of a record, and say what was found."""
     from ferbench.execution.re_evaluation import agreement, rebuild
     from ferbench.leaderboard.trust import ReEvaluation
-    from ferbench.records.store import PREDICTIONS, read_predictions
 
     cell, entry = record.cell, known.trust.standing(path, record)
     unscored = cell.test_on is None and known.trust.scoring_of(cell) is None
     if entry and entry.re_evaluation and not (renders and unscored):
         return "known already"
     rebuilt = rebuild(record, model, registry)
-    found = agreement(rebuilt.predictions(), read_predictions(path.parent / PREDICTIONS))
+    found = agreement(rebuilt.predictions(), rebuilt.recorded(path.parent))
     evidence = ReEvaluation(largest_difference=found.largest_difference, other_classes=found.other_classes)
     known.note(path, record, evidence)
     text = f"logits differ by {found.largest_difference:.2g} at most"
@@ -134,9 +134,11 @@ def reproduce(
     This trains with the installed code of methods: use it only for code that you trust or have read. Name the folder of
     one submission with --records. A chosen cell is trained again from the labels of its budget, and twice more by the
     leak audit. On the same kind of machine, with equal versions and code, the result must be equal bit for bit. On
-    other machines its headline may differ from the recorded one as much as the seeds of the row differ from each other.
-    Cells that are already noted as reproduced are not chosen again. The exit code is 5 if a record fails.
+    other machines its headline may differ from the recorded one as much as the seeds of the row differ from each other,
+    but by no more than 2 points. Not chosen are cells that are already noted as reproduced, and cells that cannot be
+    audited (a named pool, or a test on another dataset). The exit code is 5 if a record fails.
     """
+    from ferbench.execution.audit import is_auditable
     from ferbench.execution.re_evaluation import SEED_VARIABLE
     from ferbench.leaderboard.trust import TrustFile
     from ferbench.records.reproduction import Sources
@@ -145,10 +147,14 @@ def reproduce(
         raise UsageError(f"{SEED_VARIABLE} is set, and the code of methods could read it; unset it for this command")
     known, findings = TrustFile(out), _Findings("reproduced", out)
     seed = secrets.randbits(32) if seed is None else seed
-    consistent, spreads = list(_consistent(session, records, out.parent)), _spreads(session, records)
-    left = [cell for cell in consistent if not ((entry := known.trust.standing(*cell)) and entry.reproduction)]
+    found, _ = verified(session, records, out.parent)
+    consistent, spreads = _consistent(found, records), _spreads(found)
+    able = [cell for cell in consistent if is_auditable(cell[1].cell)]
+    left = [cell for cell in able if not ((entry := known.trust.standing(*cell)) and entry.reproduction)]
     chosen = random.Random(seed).sample(left, min(sample, len(left)))
     click.echo(f"{len(chosen)} of {counted(len(consistent), 'cell')}, chosen with --seed {seed}")
+    if others := len(consistent) - len(able):
+        click.echo(f"{counted(others, 'cell')} not chosen: the leak audit takes no named pool and no --test-on")
     for path, record in chosen:
         sources = Sources(init=None if record.cell.init == "scratch" else init)
         spread = spreads.get(record.cell_id)
@@ -167,11 +173,13 @@ def _reproduced(
     known: "TrustFile",
 ) -> str:
     """Run the cell of a record again, and say what was found."""
+    from ferbench.execution.re_evaluation import check_labels
     from ferbench.execution.reproduction import check_leaks, circumstances, run_again
     from ferbench.leaderboard.trust import Reproduction
 
     if record.cell.init != "scratch" and sources.init is None:
         raise UsageError(f"the cell starts from {record.cell.init}; name that file with --init FILE")
+    check_labels(path, record, registry)
     now = run_again(record, runs, sources, device)
     evidence = Reproduction.of(record, now, same_kind=not circumstances(record, registry), spread=spread)
     check_leaks(record, registry, sources, device)
@@ -183,12 +191,12 @@ def _reproduced(
     return near if entry and entry.re_evaluation else f"{near}; counts once the record is re-evaluated too"
 
 
-def _spreads(session: Session, records: Path) -> dict[str, float]:
-    """How far the seeds of a cell's row differ, by cell. Rows with one seed are omitted."""
+def _spreads(found: "Sequence[Verification]") -> dict[str, float]:
+    """How far the seeds of a cell's row differ, by cell: seeds whose records hold. Rows with one seed are omitted."""
     from ferbench.leaderboard.tables import grouped
-    from ferbench.records.frame import read_frame
+    from ferbench.records.frame import verified_frame
 
-    cells = read_frame(records, session.protocols)
+    cells = verified_frame(found)
     rows = [(key, row) for key, rows in grouped(cells[cells["status"] == "ok"]).items() for row in rows.values()]
     return {
         cell_id: float(row[key.headline].max() - row[key.headline].min())
@@ -198,13 +206,12 @@ def _spreads(session: Session, records: Path) -> dict[str, float]:
     }
 
 
-def _consistent(session: Session, records: Path, board: Path) -> "Iterator[tuple[Path, Record]]":
+def _consistent(found: "Sequence[Verification]", records: Path) -> "list[tuple[Path, Record]]":
     """Every valid record with a result, in the order of folders; raises UsageError if there is none."""
-    found, _ = verified(session, records, board)
     held = [(each.path, each.record) for each in found if each.holds and each.record and each.record.result]
     if not held:
         raise UsageError(f"no record below {records} has a result and holds; `ferbench verify {records}` says why")
-    yield from held
+    return held
 
 
 @dataclass

@@ -43,10 +43,15 @@ from ferbench.records.store import CHECKPOINT, MODEL
 from ferbench.training.checkpoint import read_tensors
 
 
+def is_auditable(cell: Cell) -> bool:
+    """Whether a cell takes its unlabeled images and its test images from its own dataset, as an audit does."""
+    return cell.pool is None and cell.test_on is None
+
+
 def audit(job: Job, registry: Registry, folder: Path, events: Events, stop: Stop) -> list[str]:
     """Train a cell twice in an empty folder. Returns the names of the parts that differ: none if the method is honest.
 
-    Raises UsageError for a method that declares that it sees more, and for a cell with a named pool.
+    Raises UsageError for a method that declares that it sees more, and for a cell that is not `is_auditable`.
     """
     cell, plan = Cell.model_validate(dict(job.cell)), MethodPlan.model_validate(dict(job.plan))
     if plan.relabeled:
@@ -54,7 +59,7 @@ def audit(job: Job, registry: Registry, folder: Path, events: Events, stop: Stop
             f"method '{cell.row}' declares that it sees labels beyond the budget; its records are never standard, and "
             "there is nothing to audit"
         )
-    if cell.pool is not None or cell.test_on is not None:
+    if not is_auditable(cell):
         raise UsageError("an audit takes the unlabeled images of the dataset itself; omit --unlabeled and --test-on")
     dataset = resolve(cell, registry, sources_of(job)).dataset
     files = ImageFiles(dataset.root)

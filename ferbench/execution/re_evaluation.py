@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from ferbench.cells.fingerprints import tests_of
 from ferbench.cells.resolve import ResolvedCell, resolve
 from ferbench.cells.select import CellData, DataNeeds, select
 from ferbench.contract.backbone import Network
@@ -24,7 +25,7 @@ from ferbench.data.load.image_store import ImageStore
 from ferbench.data.prepare.pack import ensure_packed
 from ferbench.data.select.splits import of_classes, rows_of
 from ferbench.discovery.registry import Registry
-from ferbench.errors import UsageError, VerificationError
+from ferbench.errors import DataError, UsageError, VerificationError
 from ferbench.execution.build import image_set_of, trained_net, view_maker
 from ferbench.execution.copies import own_environment, write_copy
 from ferbench.execution.devices import choose_device, make_deterministic
@@ -35,7 +36,9 @@ from ferbench.readers.parquet import ParquetDataset
 from ferbench.records.files import file_digest, read_bounded
 from ferbench.records.metrics import evaluate
 from ferbench.records.predictions import Predictions
+from ferbench.records.publication import is_published
 from ferbench.records.schema import Record
+from ferbench.records.score_checks import checked_predictions
 from ferbench.training.evaluation import evaluations
 
 ABSOLUTE, RELATIVE = 2e-3, 2**-9
@@ -75,6 +78,11 @@ class Rebuilt:
         logits, order = self._logits(self.data.images, self.data.selection.test)
         return next(own_predictions(self.resolved, self.data, [logits], order))
 
+    def recorded(self, folder: Path) -> Predictions:
+        """The predictions beside the record; logits without labels get the labels of the data on this machine."""
+        assert self.record.result is not None
+        return checked_predictions(folder, self.record.result, tests_of(self.data))
+
     def score(self, images: ImageStore) -> float:
         """The headline metric on the test images of a store."""
         names = self.resolved.class_names
@@ -97,17 +105,35 @@ def rebuild(record: Record, model: Path, registry: Registry) -> Rebuilt:
     another net.
     """
     assert record.result is not None
-    resolved = resolve(record.cell, registry)
-    data = select(resolved, needs=DataNeeds.recorded(record.result.fingerprints))
-    if data.fingerprints != record.result.fingerprints:
-        here, recorded = data.fingerprints.by_name(), record.result.fingerprints.by_name()
-        names = sorted(name for name in here.keys() | recorded.keys() if here.get(name) != recorded.get(name))
-        raise VerificationError(f"fingerprints are not those of the data on this machine: {', '.join(names)}")
+    resolved, data = _data_of(record, registry)
     device = torch.device(choose_device("auto"))
     make_deterministic(device)
     facts = CellFacts.of_trained(record.result, data.trained, model, time.monotonic())
     # initial weights are not needed: the file replaces every tensor of the evaluated net
     return Rebuilt(record, resolved, data, trained_net(resolved.base, facts, None, device), device)
+
+
+def check_labels(path: Path, record: Record, registry: Registry) -> None:
+    """Check a record that has only logits against the labels of the data on this machine, before anything is trained.
+
+    Raises FerbenchError if the data is missing or different, VerificationError if the record contradicts the labels.
+    """
+    assert record.result is not None
+    if is_published(path.parent):
+        _, data = _data_of(record, registry)
+        checked_predictions(path.parent, record.result, tests_of(data))
+
+
+def _data_of(record: Record, registry: Registry) -> tuple[ResolvedCell, CellData]:
+    """The data of a record with a result; raises FerbenchError if it is missing or has other fingerprints."""
+    assert record.result is not None
+    resolved = resolve(record.cell, registry)
+    data = select(resolved, needs=DataNeeds.recorded(record.result.fingerprints))
+    if data.fingerprints != record.result.fingerprints:
+        here, recorded = data.fingerprints.by_name(), record.result.fingerprints.by_name()
+        names = sorted(name for name in here.keys() | recorded.keys() if here.get(name) != recorded.get(name))
+        raise DataError(f"the data on this machine is not that of the record: {', '.join(names)} differ")
+    return resolved, data
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """Which cells of a runs folder may be submitted to a board, and why the others may not."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -27,19 +27,21 @@ class Submission:
         return sorted({_row(record.cell) for record in self.cells.values()})
 
 
-def submission(found: Iterable[Verification], protocols: Mapping[str, Protocol], board: Iterable[Cell]) -> Submission:
+def submission(found: Iterable[Verification], protocols: Mapping[str, Protocol], board: Iterable[Record]) -> Submission:
     """Accept the verified records that are standard, final, and have all seeds of their protocol.
 
-    `board` are the cells that are already on the board; they count as seeds of a row.
+    `board` are the records that are already on the board; they count as seeds of a row, and a result among them is not
+    replaced by a record without one.
     """
     cells: dict[Path, Record] = {}
     refused: dict[Path, str] = {}
+    on_board = list(board)
+    there, results = [each.cell for each in on_board], {each.cell_id for each in on_board if each.result is not None}
     for each in found:
-        if reason := _reason(each):
+        if reason := _reason(each) or _loss(each, results):
             refused[each.path.parent] = reason
         elif each.record is not None:
             cells[each.path.parent] = each.record
-    there = list(board)
     for reasons in (_without_all_seeds(cells, protocols, there), _without_base(cells, there)):
         refused |= reasons
         cells = {folder: record for folder, record in cells.items() if folder not in reasons}
@@ -62,6 +64,13 @@ def _reason(each: Verification) -> str:
     if record.result is not None and each.verdict.level == "submitted":
         return f"the protocol '{record.cell.protocol}' is not installed; install the plugin that has it"
     return ""
+
+
+def _loss(each: Verification, results: Set[str]) -> str:
+    """Why a record without a result is refused if the board has a result of its cell."""
+    if each.record is None or each.record.result is not None or each.record.cell_id not in results:
+        return ""
+    return f"it ended as '{each.record.status}', but the board has a result of this cell, which stays"
 
 
 def _row(cell: Cell) -> PurePosixPath:

@@ -14,10 +14,11 @@ import pandas as pd
 from pydantic import Field, ValidationError
 
 from ferbench.contract.strict import Strict
-from ferbench.errors import VerificationError
+from ferbench.errors import DataError, VerificationError
 from ferbench.records.cell import Cell
 from ferbench.records.files import file_digest, read_bounded, write_atomic
 from ferbench.records.history import HISTORY
+from ferbench.records.publication import PUBLISHED, is_published
 from ferbench.records.reproduction import result_differences
 from ferbench.records.schema import HEX64, Record, Result, first_problem, parse_json, pretty_json
 from ferbench.records.store import MODEL, PREDICTIONS, read_record
@@ -28,9 +29,14 @@ LEVELS: tuple[Level, ...] = get_args(Level)
 """From the lowest to the highest."""
 TRUST: Final = "trust.json"
 MAX_TRUST_BYTES = 100_000_000
-CHECKER_VERSION = 1
+CHECKER_VERSION = 2
 """Version of the requirements of re-evaluation and reproduction; findings of another version do not count."""
 FIRST_EDITION = "1"
+NEAR = 0.02
+"""Largest difference of a headline that counts as reproduced on another machine, in shares: 2 points.
+
+The range of a row's seeds alone is no bound, because its submitter chooses the records: one bad seed makes it wide.
+"""
 
 Digest = Annotated[str, Field(pattern=HEX64)]
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -44,24 +50,27 @@ class Files(Strict):
     """The SHA-256 of each file that an entry is bound to."""
 
     record: Digest = Field(description="of record.json")
-    predictions: Digest = Field(description="of predictions.parquet")
+    predictions: Digest = Field(description="of predictions.parquet, or of logits.parquet if only that is there")
     history: Digest = Field(description="of history.json")
     model: Digest = Field(description="of model.safetensors, as the record names it")
 
     @classmethod
     def beside(cls, path: Path, record: Record) -> Self:
-        """The current files of a record with a result; raises OSError if one is missing.
+        """The current files of a record with a result; raises DataError if one is missing.
 
         The model's file is optional: without it, the digest in the record is used.
         """
         assert record.result is not None
-        model = path.parent / MODEL
-        return cls(
-            record=file_digest(path),
-            predictions=file_digest(path.parent / PREDICTIONS),
-            history=file_digest(path.parent / HISTORY),
-            model=file_digest(model) if model.is_file() else record.result.model_digest,
-        )
+        folder, model = path.parent, path.parent / MODEL
+        try:
+            return cls(
+                record=file_digest(path),
+                predictions=file_digest(folder / (PUBLISHED if is_published(folder) else PREDICTIONS)),
+                history=file_digest(folder / HISTORY),
+                model=file_digest(model) if model.is_file() else record.result.model_digest,
+            )
+        except OSError as error:
+            raise DataError(f"{error.filename}: {error.strerror}; put the file back, and check again") from None
 
 
 class ReEvaluation(Strict):
@@ -79,7 +88,7 @@ class Reproduction(Strict):
     equal: bool = Field(description="whether every field of the result is equal, bit for bit")
     headline: Share = Field(description="the headline of the new run")
     spread: float | None = Field(
-        ge=0, description="range of the row's seeds, which the difference does not exceed; null if equal"
+        ge=0, description="range of the row's seeds, at most 0.02; the difference is not larger. null if equal"
     )
 
     @classmethod
@@ -87,7 +96,7 @@ class Reproduction(Strict):
         """The evidence of a new run; raises VerificationError if it does not reproduce the recorded result.
 
         On the `same_kind` of machine, with the same versions and code, the result must be equal bit for bit. Elsewhere
-        its headline may differ by at most `spread`, the range of the seeds of the row.
+        its headline may differ by at most `spread`, the range of the seeds of the row, and never by more than `NEAR`.
         """
         assert recorded.result is not None
         before, after = (getattr(result.metrics, recorded.headline) for result in (recorded.result, now))
@@ -99,9 +108,15 @@ class Reproduction(Strict):
             raise VerificationError(f"on the same kind of machine {names} differ; {text}")
         if spread is None:
             raise VerificationError(f"not equal, and a row with one seed has no range to compare with; {text}")
-        if abs(after - before) > spread:
-            raise VerificationError(f"{text}; the seeds of the row are only {100 * spread:.2f} points apart")
-        return cls(equal=False, headline=after, spread=spread)
+        if abs(after - before) > (allowed := min(spread, NEAR)):
+            raise VerificationError(f"{text}; {_limit(spread)}")
+        return cls(equal=False, headline=after, spread=allowed)
+
+
+def _limit(spread: float) -> str:
+    if spread > NEAR:
+        return f"a difference of more than {100 * NEAR:.0f} points never counts as reproduced"
+    return f"the seeds of the row are only {100 * spread:.2f} points apart"
 
 
 class Entry(Strict):
@@ -165,7 +180,7 @@ class Trust(Strict):
             return None
         try:
             return entry if entry.files == Files.beside(path, record) else None
-        except OSError:
+        except DataError:
             return None
 
     def noting(self, path: Path, record: Record, evidence: ReEvaluation | Reproduction) -> "Trust":

@@ -14,7 +14,7 @@ from ferbench.records.checks import Protocols, RecordCheck
 from ferbench.records.files import read_bounded
 from ferbench.records.known import NOTHING, Known, split_key
 from ferbench.records.options_v1 import config_of_today
-from ferbench.records.publication import PUBLISHED
+from ferbench.records.publication import PUBLISHED, is_published
 from ferbench.records.rows import BASELINES, PROBE
 from ferbench.records.schema import MAX_RECORD_BYTES, Record, Result
 from ferbench.records.sketch import EQUAL, NEARLY, likeness
@@ -68,7 +68,7 @@ def verify_all(
         _copies(results, inputs, board),
         _likenesses(results, inputs, board),
         _licences(results, known, board),
-        _changed_baselines(results, board),
+        _changed_baselines(found, board),
     )
     for rule in rules:
         for verification, check in rule:
@@ -229,8 +229,8 @@ def _likenesses(
         result = _result(each)
         if each.sketch is None:
             return None
-        published = (each.path.parent / PUBLISHED).exists()  # its ids are salted, so the rows cannot be aligned
-        return None if published else (result.fingerprints.data, result.fingerprints.test, len(result.class_names))
+        salted = is_published(each.path.parent)  # its ids are salted, so the rows cannot be aligned
+        return None if salted else (result.fingerprints.data, result.fingerprints.test, len(result.class_names))
 
     for group in _grouped(results, images):
         alike = likeness([each.sketch for each in group if each.sketch is not None])
@@ -282,9 +282,12 @@ def _is_pinned(each: Verification, board: Board) -> bool:
     return pinned is not None and pinned == _digest_of(each.path)
 
 
-def _changed_baselines(results: Sequence[Verification], board: Board) -> Iterator[tuple[Verification, RecordCheck]]:
-    for each in results:
-        if str(_record(each).cell.folder()) in board.baselines and not _is_pinned(each, board):
+def _changed_baselines(found: Sequence[Verification], board: Board) -> Iterator[tuple[Verification, RecordCheck]]:
+    """A pinned record must stay as it is. One without a result fails too: it would take a seed out of the row."""
+    for each in found:
+        if each.record is None:  # its folder counts as missing
+            continue
+        if str(each.record.cell.folder()) in board.baselines and not _is_pinned(each, board):
             text = "it differs from the pinned record of this supervised row; if that is intended, remove its line"
             yield each, RecordCheck("baseline", "failed", text)
 

@@ -43,6 +43,11 @@ class PublishedLogits:
         return buffer.getvalue()
 
 
+def is_published(folder: Path) -> bool:
+    """Whether a record's folder has logits without labels and no predictions."""
+    return (folder / PUBLISHED).exists() and not (folder / PREDICTIONS).exists()
+
+
 def salted(salt: str, image: str) -> str:
     """SHA-256 over salt and id: the same image has another salted id in each record."""
     return hashlib.sha256(f"{salt}\n{image}".encode()).hexdigest()

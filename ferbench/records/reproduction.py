@@ -9,6 +9,9 @@ from ferbench.records.cell import Cell
 from ferbench.records.names import PoolName
 from ferbench.records.schema import Result
 
+NEWER_FIELDS = ("forward_images", "optimizer_steps")
+"""Fields of a result that records of 0.1 lack. Other fields may be null too, but then the null says something."""
+
 
 @dataclass(frozen=True)
 class Difference:
@@ -74,9 +77,10 @@ def result_differences(recorded: Result, now: Result) -> list[Difference]:
     """Return every field that differs; on one machine, results are expected to be equal bit for bit.
 
     A metric that is newer than the record is computed from its confusion matrix or, if that is impossible, not
-    compared.
+    compared. Other fields that are newer than the record are not compared.
     """
-    before, after = recorded.model_dump(mode="json"), now.model_dump(mode="json")
+    newer = {name for name in NEWER_FIELDS if getattr(recorded, name) is None}
+    before, after = (result.model_dump(mode="json", exclude=newer) for result in (recorded, now))
     scores = recorded.scores()
     before["metrics"] |= scores
     after["metrics"] = {name: value for name, value in after["metrics"].items() if scores.get(name, value) is not None}

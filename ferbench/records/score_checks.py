@@ -10,10 +10,13 @@ from ferbench.errors import VerificationError
 from ferbench.records.checks import RecordCheck, differences, passed
 from ferbench.records.metrics import outcome_of
 from ferbench.records.predictions import Predictions, labeled_fingerprint
-from ferbench.records.publication import PUBLISHED, PublishedLogits, join, read_published
+from ferbench.records.publication import PUBLISHED, PublishedLogits, is_published, join, read_published
 from ferbench.records.schema import Result
+from ferbench.records.split_checks import Recomputed
 from ferbench.records.store import PREDICTIONS, read_predictions
 
+SCORES = "predictions"
+"""Name of the check of the test predictions; it is unchecked if they have no labels here."""
 WITH_DATA = "run `ferbench prepare` on a copy of the dataset, and verify again"
 
 # The records of a board share a few test splits, and sorting one takes half of the time to check a record.
@@ -21,34 +24,51 @@ _test_fingerprint = lru_cache(maxsize=8)(labeled_fingerprint)
 
 
 def score_checks(
-    folder: Path, result: Result, tests: Sequence[tuple[str, str]]
+    folder: Path, result: Result, recomputed: Recomputed | None
 ) -> tuple[list[RecordCheck], Predictions | PublishedLogits | None]:
-    """Check the stored predictions, or the published logits after joining them with `tests` (id and class), if any.
+    """Check the stored predictions, or the published logits after joining them with the tests of the data, if any.
 
     Returns the checks, and the predictions or logits (None if they cannot be read).
     """
-    published = (folder / PUBLISHED).exists() and not (folder / PREDICTIONS).exists()
     try:
-        if not published:
+        if not is_published(folder):
             predictions = read_predictions(folder / PREDICTIONS)
             return list(_predictions(predictions, result)), predictions
         logits = read_published(folder / PUBLISHED)
     except VerificationError as error:
-        return [RecordCheck("predictions", "failed", str(error))], None
+        return [RecordCheck(SCORES, "failed", str(error))], None
     checks = [passed("published logits", _published_problems(logits, result))]
     if checks[0].state == "failed":
         return checks, None
-    if not tests:
-        reason = "labels are licensed, and the data is not on this machine"
-        return [*checks, RecordCheck("predictions", "unchecked", reason, WITH_DATA)], logits
+    if recomputed is None or not recomputed.tests:
+        return [*checks, _not_joined("the data is not on this machine")], logits
+    if recomputed.values.get("test") != result.fingerprints.test:
+        return [*checks, _not_joined("the data on this machine has other test images or labels")], logits
     try:
-        return [*checks, *_predictions(join(logits, tests, result), result)], logits
+        return [*checks, *_predictions(join(logits, recomputed.tests, result), result)], logits
     except VerificationError as error:
-        return [*checks, RecordCheck("predictions", "failed", str(error))], logits
+        return [*checks, RecordCheck(SCORES, "failed", str(error))], logits
+
+
+def checked_predictions(folder: Path, result: Result, tests: Sequence[tuple[str, str]]) -> Predictions:
+    """Return the stored predictions, or the published logits with the labels of `tests` (id and class).
+
+    Raises VerificationError if they cannot be read, or if joined ones contradict the record.
+    """
+    if not is_published(folder):
+        return read_predictions(folder / PREDICTIONS)
+    joined = join(read_published(folder / PUBLISHED), tests, result)
+    if failed := [check for check in _predictions(joined, result) if check.state == "failed"]:
+        raise VerificationError("; ".join(f"{check.name}: {check.detail}" for check in failed))
+    return joined
+
+
+def _not_joined(why: str) -> RecordCheck:
+    return RecordCheck(SCORES, "unchecked", f"labels are licensed, and {why}", WITH_DATA)
 
 
 def _predictions(predictions: Predictions, result: Result) -> Iterator[RecordCheck]:
-    yield passed("predictions", _prediction_problems(predictions, result))
+    yield passed(SCORES, _prediction_problems(predictions, result))
     try:
         outcome = outcome_of(predictions.logits, predictions.labels, len(result.class_names))
     except ValueError as error:

@@ -12,8 +12,9 @@ from ferbench.records.consistency import history_problems
 from ferbench.records.history import HISTORY, history_digest, read_history
 from ferbench.records.known import NOTHING, Known
 from ferbench.records.options_v1 import option_problems
+from ferbench.records.publication import is_published
 from ferbench.records.schema import Record, Result
-from ferbench.records.score_checks import score_checks
+from ferbench.records.score_checks import SCORES, score_checks
 from ferbench.records.sketch import Sketch, sketch_of
 from ferbench.records.split_checks import SPLIT, Recompute, is_pinned_whole, pinned_split, split_checks
 from ferbench.records.store import (
@@ -82,7 +83,8 @@ class Verification:
             return "inconsistent"
         if self.record is None or self.record.result is None or any(each.name == PROTOCOL for each in self.unchecked):
             return "submitted"
-        if any(each.name.startswith(SPLIT) for each in self.unchecked):
+        # pinned values say which images are tested, but not their labels, so they do not replace the data
+        if any(each.name.startswith(SPLIT) or each.name == SCORES for each in self.unchecked):
             return "consistent (data not held)"
         return "consistent"
 
@@ -116,16 +118,16 @@ def verify_record(
         reason = f"the rules of '{record.cell.protocol}' are not known here"
         checks.append(RecordCheck(PROTOCOL, "unchecked", reason, INSTALL))
     pinned = pinned_split(record.cell, known)
-    recomputed = None
-    if recompute is not None and not is_pinned_whole(pinned, result.fingerprints):
+    whole, recomputed = is_pinned_whole(pinned, result.fingerprints), None
+    if recompute is not None and (not whole or is_published(path.parent)):
         recomputed = recompute(record.cell, result.fingerprints)
     sketch = None
     if not any(check.name == "counts" and check.state == "failed" for check in checks):
-        found, logits = score_checks(path.parent, result, recomputed.tests if recomputed else ())
+        found, logits = score_checks(path.parent, result, recomputed)
         sketch = None if logits is None else sketch_of(logits.ids, logits.logits)
         checks += found
     checks.append(_history(path.parent / HISTORY, record, result))
-    checks += split_checks(result, pinned, recomputed)
+    checks += split_checks(result, pinned, None if whole else recomputed)
     if record.cell.test_on is not None and folder.state == "verified":
         checks.append(_model(path, record.cell, result))
     return Verification(path, record, tuple(checks), sketch)

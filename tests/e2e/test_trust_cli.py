@@ -13,7 +13,13 @@ import pytest
 from safetensors.numpy import save_file
 
 from ferbench.cli.main import main
+from ferbench.discovery.registry import Registry
+from ferbench.errors import DataError
+from ferbench.execution.re_evaluation import rebuild
 from ferbench.readers.parquet import ParquetDataset
+from ferbench.records.known import NOTHING
+from ferbench.records.publication import publish
+from ferbench.records.schema import Record
 from ferbench.records.store import MODEL, RECORD
 from tests.support.distributions import pip_install, write_wheel
 from tests.support.forgeries import all_right, with_fewer_labels
@@ -123,6 +129,17 @@ def test_the_models_of_a_row_make_it_re_evaluated_once_all_are_there(
     assert "private_score" not in (place / "leaderboard.md").read_text()
 
 
+def test_logits_without_labels_are_re_evaluated_where_the_data_is(
+    place: Path, runs: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    records = [found(runs, "ratio-0.1", seed) for seed in (0, 1)]
+    for path in records:
+        publish(path.parent, place / "records" / path.parent.relative_to(runs), NOTHING)
+    models(place, *records)
+    assert re_evaluate(place) == 0, capsys.readouterr().out
+    assert row(place)["trust"] == "re-evaluated"
+
+
 def test_what_is_no_model_of_the_cell_is_refused(place: Path, runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """A model of another net whose SHA-256 the record names; the digest of a record is only its word."""
     honest = found(runs, "ratio-0.1")
@@ -137,6 +154,14 @@ def test_what_is_no_model_of_the_cell_is_refused(place: Path, runs: Path, capsys
     assert re_evaluate(place) == 1
     assert "does not fit the net of its cell" in capsys.readouterr().out
     assert row(place)["trust"] == "consistent"
+
+
+def test_other_data_on_this_machine_is_no_fault_of_the_record(place: Path, runs: Path, registry: Registry) -> None:
+    path = found(runs, "ratio-0.1")
+    fields = json.loads(path.read_text())
+    fields["result"]["fingerprints"]["test"] = "0" * 64
+    with pytest.raises(DataError, match="test"):
+        rebuild(Record.model_validate(fields), path.parent / MODEL, registry)
 
 
 def test_a_private_render_is_scored_once_for_a_cell_and_edition(

@@ -28,6 +28,8 @@ from ferbench.leaderboard.trust import (
 )
 from ferbench.records.agreement import verify_all
 from ferbench.records.frame import read_frame, verified_frame
+from ferbench.records.known import NOTHING
+from ferbench.records.publication import PUBLISHED, publish
 from ferbench.records.schema import Record
 from ferbench.records.store import MODEL, read_record
 from ferbench.records.verification import verify_record
@@ -113,6 +115,23 @@ def test_an_edit_of_a_bound_file_ends_an_entry_although_the_record_holds(path: P
     # what is found afterwards does not revive what was found before
     if edit is not _other_model:
         assert level(path, trust.noting(path, read_record(path), LOOKED_AT)) == "re-evaluated"
+
+
+def test_logits_without_labels_are_bound_as_predictions_are(path: Path, tmp_path: Path) -> None:
+    published = tmp_path / "published" / make_cell().folder() / "record.json"
+    publish(path.parent, published.parent, NOTHING)
+    TrustFile(tmp_path / "trust.json").note(published, read_record(published), LOOKED_AT)
+    trust = read_trust(tmp_path / "trust.json")
+    assert level(published, trust) == "re-evaluated"
+    logits = published.parent / PUBLISHED
+    pyarrow.parquet.write_table(pyarrow.parquet.read_table(logits), logits, compression="none")
+    assert level(published, trust) == NOT_HELD
+
+
+def test_a_missing_file_is_named(path: Path, tmp_path: Path) -> None:
+    (path.parent / "predictions.parquet").unlink()
+    with pytest.raises(DataError, match=r"predictions\.parquet"):
+        TrustFile(tmp_path / "trust.json").note(path, read_record(path), LOOKED_AT)
 
 
 def test_an_entry_ends_with_its_edition_and_with_the_version_of_the_checker(
@@ -258,7 +277,7 @@ def test_an_equal_result_is_one_that_is_equal_in_every_field() -> None:
 
 
 def test_elsewhere_the_headline_may_be_as_far_as_the_seeds_are_from_each_other() -> None:
-    recorded, now = run_of(2.0), run_of(2.1)
+    recorded, now = run_of(2.0), run_of(2.05)
     assert recorded.result is not None and now.result is not None
     distance = abs(recorded.result.metrics.accuracy - now.result.metrics.accuracy)
     assert 0.01 < distance < 0.1
@@ -267,3 +286,12 @@ def test_elsewhere_the_headline_may_be_as_far_as_the_seeds_are_from_each_other()
     for spread, text in ((distance / 2, "points apart"), (None, "one seed")):
         with pytest.raises(VerificationError, match=text):
             Reproduction.of(recorded, now.result, same_kind=False, spread=spread)
+
+
+def test_no_range_of_seeds_makes_a_large_difference_near() -> None:
+    """A submitter who adds one bad seed makes the range of the row as wide as wanted."""
+    recorded, now = run_of(2.3), run_of(2.0)
+    assert recorded.result is not None and now.result is not None
+    assert recorded.result.metrics.accuracy - now.result.metrics.accuracy > 0.03
+    with pytest.raises(VerificationError, match="more than 2 points"):
+        Reproduction.of(recorded, now.result, same_kind=False, spread=1.0)

@@ -10,6 +10,7 @@ import pytest
 from ferbench.discovery.loader import builtin_protocols
 from ferbench.records.agreement import Board, baseline_digests, training_input, verify_all
 from ferbench.records.predictions import Predictions
+from ferbench.records.publication import without_labels
 from ferbench.records.sketch import EQUAL, likeness, sketch_of
 from ferbench.records.store import read_record
 from tests.unit.records.factory import make_cell, make_predictions, write_failure, write_record
@@ -145,6 +146,25 @@ def test_baselines_stay_as_they_were(tmp_path: Path) -> None:
     assert checks(tmp_path, board=board) == {"supervised@weak/seed0": {"baseline"}}
     paths[1].unlink()
     assert checks(tmp_path, board=board)["supervised@weak/seed1"] == {"baseline"}
+
+
+def test_a_baseline_is_not_removed_by_a_record_without_a_result(tmp_path: Path) -> None:
+    for seed in range(2):
+        write_record(tmp_path, make_cell("supervised", seed))
+    board = Board(baseline_digests(verify_all([tmp_path], PROTOCOLS)), published=True)
+    write_failure(tmp_path, make_cell("supervised", 1))
+    write_failure(tmp_path, make_cell("dtm"))
+    assert checks(tmp_path, board=board) == {"supervised@weak/seed1": {"baseline"}}
+
+
+def test_logits_beside_predictions_do_not_hide_a_copy(tmp_path: Path) -> None:
+    """Copies are sought among predictions; a file of salted logits beside them must not end the search."""
+    first = make_predictions()
+    write_record(tmp_path, make_cell(), predictions=first)
+    scaled = Predictions(first.ids, first.labels, (0.7 * first.logits + 1).astype(np.float16))
+    copy = write_record(tmp_path, make_cell("evil-net"), predictions=scaled)
+    (copy.parent / "logits.parquet").write_bytes(without_labels(first, "salt").to_parquet())
+    assert checks(tmp_path) == {"fixmatch/seed0": {"copy"}, "evil-net/seed0": {"copy"}}
 
 
 def test_of_a_copy_and_a_pinned_baseline_the_copy_fails(tmp_path: Path) -> None:

@@ -11,9 +11,10 @@ from ferbench.discovery.loader import builtin_protocols
 from ferbench.errors import VerificationError
 from ferbench.records.agreement import Board, verify_all
 from ferbench.records.cell import Cell
-from ferbench.records.known import Known, KnownDataset
+from ferbench.records.known import Known, KnownDataset, PinnedSplit, Pins, split_key
 from ferbench.records.publication import PublishedLogits, publish, read_published
 from ferbench.records.schema import Fingerprints
+from ferbench.records.score_checks import checked_predictions
 from ferbench.records.split_checks import Recomputed
 from ferbench.records.store import read_predictions, read_record
 from ferbench.records.verification import Verification, verify_record
@@ -48,11 +49,21 @@ def held(path: Path) -> Recomputed:
     return Recomputed(record.result.fingerprints.by_name(), {}, {}, tests)
 
 
-def verify(path: Path, data: Recomputed | None = None) -> Verification:
+def verify(path: Path, data: Recomputed | None = None, pins: Known | None = None) -> Verification:
     def recompute(cell: Cell, recorded: Fingerprints) -> Recomputed:
         return data or Recomputed({}, dict.fromkeys(recorded.by_name(), "not prepared here"))
 
-    return verify_record(path, PROTOCOLS, recompute)
+    return verify_record(path, PROTOCOLS, recompute, pins or Known())
+
+
+def pinned(path: Path) -> Known:
+    """What a board knows that has pinned the split of the record."""
+    record = read_record(path)
+    assert record.result is not None
+    split = PinnedSplit(fingerprints=record.result.fingerprints.by_name(), counts={})
+    data = record.result.fingerprints.data
+    pins = Pins(command="", dataset="raf-db", data=data, splits={split_key(record.cell): split})
+    return Known(pins={"raf-db": pins})
 
 
 def test_no_label_and_no_id_is_published(path: Path, published: Path) -> None:
@@ -98,6 +109,41 @@ def test_better_numbers_are_caught_by_who_holds_the_data(path: Path, published: 
     assert verify(published).holds  # each class is predicted as often as before
     names = {check.name for check in verify(published, held(path)).failures}
     assert {"predictions", "recomputed metrics"} <= names
+
+
+def test_a_pinned_split_does_not_replace_the_labels(path: Path, published: Path) -> None:
+    """Every fingerprint is pinned, but a pin has no labels: only the data can say which predictions are right."""
+    assert verify(path, pins=pinned(path)).verdict.level == "consistent"
+    assert verify(published, pins=pinned(path)).verdict.level == "consistent (data not held)"
+    found = verify(published, held(path), pinned(path))
+    assert found.verdict.level == "consistent", found.failures
+    logits = read_published(published.parent / "logits.parquet")
+    swapped = PublishedLogits(logits.ids, logits.logits[::-1])
+    (published.parent / "logits.parquet").write_bytes(swapped.to_parquet())
+    assert verify(published, pins=pinned(path)).verdict.level == "consistent (data not held)"
+    names = {check.name for check in verify(published, held(path), pinned(path)).failures}
+    assert {"predictions", "recomputed metrics"} <= names
+
+
+def test_another_version_of_the_data_refutes_no_pinned_record(path: Path, published: Path) -> None:
+    data = held(path)
+    others = Recomputed({**data.values, "data": "0" * 64, "test": "0" * 64}, {}, {}, [("x", "fear"), *data.tests[1:]])
+    found = verify(published, others, pinned(path))
+    assert found.verdict.level == "consistent (data not held)", found.failures
+    assert any("other test images or labels" in note for note in found.verdict.notes)
+    assert not verify(published, others).holds
+
+
+def test_predictions_are_restored_and_checked_with_the_labels_of_the_data(path: Path, published: Path) -> None:
+    result, true = read_record(path).result, read_predictions(path.parent / "predictions.parquet")
+    assert result is not None
+    tests = held(path).tests
+    assert checked_predictions(published.parent, result, tests).digest() == true.digest()
+    assert checked_predictions(path.parent, result, ()).digest() == true.digest()
+    swapped = PublishedLogits(read_published(published.parent / "logits.parquet").ids, true.logits)
+    (published.parent / "logits.parquet").write_bytes(swapped.to_parquet())
+    with pytest.raises(VerificationError, match="confusion matrix"):
+        checked_predictions(published.parent, result, tests)
 
 
 def test_classes_that_are_predicted_otherwise_are_caught_without_the_data(published: Path) -> None:

@@ -71,6 +71,15 @@ def test_a_record_that_is_older_than_a_metric_is_reproduced_all_the_same():
     assert "metrics.kappa" in {difference.name for difference in result_differences(old, worse)}
 
 
+def test_a_record_that_is_older_than_a_count_is_reproduced_all_the_same():
+    old = make_result(make_cell(), make_predictions(), make_history())
+    now = old.model_copy(update={"forward_images": 400_000, "optimizer_steps": 1800})
+    assert result_differences(old, now) == []
+    other = now.model_copy(update={"forward_images": 399_999, "n_validation": 3})
+    assert {each.name for each in result_differences(now, other)} == {"forward_images", "n_validation"}
+    assert {each.name for each in result_differences(now, old)} == {"forward_images", "optimizer_steps"}
+
+
 def test_a_metric_that_cannot_be_computed_from_the_record_is_not_compared(monkeypatch):
     now = make_result(make_cell(), make_predictions(), make_history())
     monkeypatch.setattr(type(now), "scores", lambda self: {**dict(self.metrics), "kappa": None})
