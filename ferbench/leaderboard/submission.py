@@ -35,7 +35,7 @@ def submission(found: Iterable[Verification], protocols: Mapping[str, Protocol],
     cells: dict[Path, Record] = {}
     refused: dict[Path, str] = {}
     for each in found:
-        if reason := _reason(each):
+        if reason := _reason(each, protocols):
             refused[each.path.parent] = reason
         elif each.record is not None:
             cells[each.path.parent] = each.record
@@ -46,7 +46,7 @@ def submission(found: Iterable[Verification], protocols: Mapping[str, Protocol],
     return Submission(cells, refused)
 
 
-def _reason(each: Verification) -> str:
+def _reason(each: Verification, protocols: Mapping[str, Protocol]) -> str:
     """Why a record is refused, regardless of the other records; empty if it is accepted."""
     record = each.record
     if record is None or not each.holds:
@@ -55,12 +55,12 @@ def _reason(each: Verification) -> str:
         return f"it ended as '{record.status}'; run it again"
     if record.config.protocol.get("draft"):
         return f"protocol {record.cell.protocol} is a draft; submit once it is final"
+    if record.cell.protocol not in protocols:
+        return f"the protocol '{record.cell.protocol}' is not installed; install the plugin that has it"
     if not record.standard:
         changes = record.cell.changes
         why = f"overrides {changes}" if changes else "options, seeds or ratios of its own, or an inline executor"
         return f"it is not standard ({why}); run the standard protocol without --set"
-    if record.result is not None and each.verdict.level == "submitted":
-        return f"the protocol '{record.cell.protocol}' is not installed; install the plugin that has it"
     return ""
 
 
