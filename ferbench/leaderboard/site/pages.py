@@ -131,6 +131,7 @@ class Pages:
             runs=row.runs,
             metric=metric,
             command=runs.command(row.runs),
+            weights_file=runs.WEIGHTS,
             columns=[(column.title, column.text(row.row, page.table)) for column in columns],
             recalls=zip(wording.recall_columns(page.table)[1:], wording.recall_cells(row.row)[1:], strict=False),
             confusion=table_grids.confusion_grid(row.runs, page.table.key.class_names),

@@ -131,6 +131,16 @@ def test_each_row_leads_to_records_commands_and_hashes(files, cells):
     assert not any(name.endswith("predictions.parquet") for name in files)  # they hold labels of test images
 
 
+def test_commands_with_initial_weights_name_a_file_and_the_page_shows_its_hash(tmp_path):
+    start = f"sha256:{'1' * 64}"
+    for seed in range(2):
+        write_record(tmp_path, make_cell(seed=seed, init=start))
+    (page,) = (Page(data) for name, data in files_of(cells_of(tmp_path)).items() if name.startswith("rows/"))
+    text = " ".join(page.words)
+    assert f"--init {start}" not in text and start in text
+    assert text.count("--init WEIGHTS-FILE") == 1 + 1 + 2  # all seeds, the first one, and each of the list of cells
+
+
 def written(root, record, history):
     """The path of a record with these rows beside it."""
     folder = root / record.cell.folder()
