@@ -30,12 +30,10 @@ from ferbench.leaderboard.reported import Published, ReportedBlock
 from ferbench.leaderboard.statistics import Paired, Recall, Spread, spread, within
 from ferbench.leaderboard.trust import RowTrust, row_trust
 from ferbench.records.answers import AnswerBook
-from ferbench.records.cell import Budget
+from ferbench.records.cell import FULL
 from ferbench.records.frame import rows_of
 from ferbench.records.metrics import BY_KEY, METRICS
 from ferbench.records.rows import BASELINES
-
-FULL = Budget(ratio="1")
 
 
 @dataclass(frozen=True)
@@ -173,7 +171,7 @@ def _table(key: Key, groups: Mapping[Key, Rows], book: AnswerBook) -> Table:
     supervised = {**groups.get(replace(key, pool=None), {}), **rows}
     baseline = better_baseline(supervised, key.headline)
     full = groups.get(replace(key, budget=FULL, pool=None), {})
-    has_ceiling = key.standard and not (key.budget == FULL and key.pool is None)
+    has_ceiling = _has_ceiling(key, cells)
     tests = cells.drop_duplicates("seed", keep="last") if key.folds else cells.tail(1)
     counts = np.sum([np.sum(json.loads(confusion), axis=1) for confusion in tests["confusion"]], axis=0).tolist()
     made, found = _rows(key, rows, most, baseline, supervised, dict(zip(key.class_names, counts, strict=True)), book)
@@ -200,6 +198,13 @@ def _table(key: Key, groups: Mapping[Key, Rows], book: AnswerBook) -> Table:
             *code_notes(rows),
         ),
     )
+
+
+def _has_ceiling(key: Key, cells: pd.DataFrame) -> bool:
+    """Whether full supervision is mandatory: the table has fewer labels, and its protocol has a budget of all."""
+    if not key.standard or (key.budget == FULL and key.pool is None):
+        return False
+    return "has_full_budget" not in cells or bool(cells["has_full_budget"].all())
 
 
 def _rows(

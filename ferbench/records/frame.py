@@ -14,7 +14,7 @@ from pydantic import BaseModel
 
 from ferbench.contract.protocol import LABEL_TERMS
 from ferbench.errors import UsageError, VerificationError
-from ferbench.records.cell import Budget, Cell, canonical_json
+from ferbench.records.cell import FULL, Budget, Cell, canonical_json
 from ferbench.records.checks import Protocols
 from ferbench.records.metrics import HEADLINES, METRICS, completed, outcome_of, shown_in
 from ferbench.records.options_v1 import config_of_today
@@ -177,17 +177,27 @@ def read_frame(root: Path, protocols: Protocols, titles: VariantTitles = Mapping
     return frame
 
 
-def verified_frame(found: Iterable[Verification], titles: VariantTitles = MappingProxyType({})) -> pd.DataFrame:
-    """Return the records that satisfy all rules, with their level in the column `consistency`.
+def verified_frame(
+    found: Iterable[Verification],
+    titles: VariantTitles = MappingProxyType({}),
+    protocols: Protocols = MappingProxyType({}),
+) -> pd.DataFrame:
+    """Return the records that satisfy all rules, with two more columns: `consistency` and `has_full_budget`.
 
-    `attrs["problems"]` has the others. A record of an unknown protocol counts as not standard, whatever it says.
+    `consistency` is the level of a record. `has_full_budget` says whether its protocol has a budget with all labels; it
+    is missing for protocols that are not in `protocols`. `attrs["problems"]` has the other records. A record of an
+    unknown protocol counts as not standard, whatever it says.
     """
     found = list(found)
     records = [(each.path, _vouched(each.record, each)) for each in found if each.holds and each.record is not None]
     frame = frame_of((titled(record, titles) for _, record in records), (path for path, _ in records))
-    # a column, not an attribute: pandas deep-copies attributes with every slice of a frame
+    # columns, not attributes: pandas deep-copies attributes with every slice of a frame
     levels = {str(each.path): each.verdict.level for each in found}
-    frame = frame.assign(consistency=frame["path"].map(levels).astype("string"))
+    full = {name: FULL.ratio in protocol.ratios for name, protocol in protocols.items()}
+    frame = frame.assign(
+        consistency=frame["path"].map(levels).astype("string"),
+        has_full_budget=frame["protocol"].map(full).astype("boolean"),
+    )
     frame.attrs["problems"] = {
         str(each.path): plain("; ".join(each.verdict.failures), LONG) for each in found if each.failures
     }

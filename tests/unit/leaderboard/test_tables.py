@@ -4,9 +4,19 @@ from ferbench.leaderboard.statistics import paired
 from ferbench.leaderboard.tables import make_board
 from ferbench.leaderboard.wording import caption, heading
 from ferbench.records.cell import Budget
-from ferbench.records.frame import frame_of
+from ferbench.records.frame import frame_of, verified_frame
 from ferbench.records.schema import ErrorReport, RecordConfig
-from tests.unit.records.factory import STAMP, make_cell, make_history, make_predictions, make_record
+from ferbench.records.store import read_record
+from ferbench.records.verification import Verification
+from tests.unit.records.factory import (
+    PROTOCOLS,
+    STAMP,
+    make_cell,
+    make_history,
+    make_predictions,
+    make_record,
+    write_record,
+)
 
 STRONG = {"variant": "strong"}
 
@@ -116,6 +126,16 @@ def test_full_supervision_is_quoted_where_there_is_some():
     small, full = board.tables
     assert any(note.startswith("Full supervision: ") and "3 seeds" in note for note in small.notes)
     assert not any("ull supervision" in note for note in full.notes)
+
+
+@pytest.mark.parametrize(("protocol", "asked"), [("ratio-v1", True), ("count-v1", False), ("papers-v1", False)])
+def test_full_supervision_is_missing_only_if_the_protocol_has_a_budget_of_all_labels(tmp_path, protocol, asked):
+    cell = make_cell(protocol=protocol, budget=Budget(ratio="0.05") if asked else Budget(count=100))
+    path = write_record(tmp_path, cell)
+    found = Verification(path, read_record(path), ())
+    (table,) = make_board(verified_frame([found], protocols=PROTOCOLS)).tables
+    assert any("full supervision" in note for note in table.notes) == asked
+    assert ("full supervision" in table.missing) == asked
 
 
 def test_a_pool_table_gains_over_supervised_rows_without_the_pool():
