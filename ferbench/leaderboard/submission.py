@@ -7,6 +7,7 @@ from pathlib import Path, PurePosixPath
 
 from ferbench.contract.protocol import Protocol
 from ferbench.records.cell import Cell
+from ferbench.records.checks import why_not_standard
 from ferbench.records.schema import Record
 from ferbench.records.verification import Verification
 
@@ -58,8 +59,7 @@ def _reason(each: Verification, protocols: Mapping[str, Protocol]) -> str:
     if record.cell.protocol not in protocols:
         return f"the protocol '{record.cell.protocol}' is not installed; install the plugin that has it"
     if not record.standard:
-        changes = record.cell.changes
-        why = f"overrides {changes}" if changes else "options, seeds or ratios of its own, or an inline executor"
+        why = why_not_standard(record, protocols[record.cell.protocol])
         return f"it is not standard ({why}); run the standard protocol without --set"
     return ""
 

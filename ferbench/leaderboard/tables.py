@@ -22,8 +22,10 @@ from ferbench.leaderboard.notes import (
     fold_notes,
     label_notes,
     missing_rows,
+    not_standard,
     row_notes,
     smoothing_notes,
+    standard_notes,
     tuning_notes,
 )
 from ferbench.leaderboard.reported import Published, ReportedBlock
@@ -184,6 +186,7 @@ def _table(key: Key, groups: Mapping[Key, Rows], book: AnswerBook) -> Table:
         smallest_difference=found.smallest_difference,
         missing=missing_rows(supervised, key.init, full if has_ceiling else None),
         notes=(
+            *standard_notes(key.standard, rows),
             *baseline_notes(supervised, baseline, key.pool is not None, key.init),
             *(ceiling_notes(full, key.headline) if has_ceiling else ()),
             *difference_notes(found, {row.name: row.title for row in made if row.complete}, key.headline),
@@ -278,17 +281,9 @@ def _metrics(cells: Sequence[Cell], book: AnswerBook) -> dict[str, Spread]:
 
 def _left_out(cells: pd.DataFrame) -> Iterator[LeftOut]:
     """Count the records of a frame by the reason why they are not standard."""
-    reasons = pd.Series([_reason(cell) for cell in rows_of(cells)], dtype=object)
+    reasons = pd.Series([not_standard(cell) for cell in rows_of(cells)], dtype=object)
     for reason, number in sorted(reasons.value_counts().items()):
         yield LeftOut(str(reason), int(number))
-
-
-def _reason(cell: Cell) -> str:
-    if cell["draft"]:
-        return "the protocol is a draft"
-    if cell["overrides"]:
-        return f"overrides {cell['overrides']}"
-    return "options, seeds or ratios of its own, or an executor that is never standard"
 
 
 def _beside_published(table: Table, published: Iterable[Published]) -> Table:

@@ -15,7 +15,7 @@ from pydantic import BaseModel
 from ferbench.contract.protocol import LABEL_TERMS
 from ferbench.errors import UsageError, VerificationError
 from ferbench.records.cell import FULL, Budget, Cell, canonical_json
-from ferbench.records.checks import Protocols
+from ferbench.records.checks import Protocols, why_not_standard
 from ferbench.records.metrics import HEADLINES, METRICS, completed, outcome_of, shown_in
 from ferbench.records.options_v1 import config_of_today
 from ferbench.records.rows import VariantTitles, row_changes, row_name, row_title, titled
@@ -177,31 +177,39 @@ def read_frame(root: Path, protocols: Protocols, titles: VariantTitles = Mapping
     return frame
 
 
-def verified_frame(
-    found: Iterable[Verification],
-    titles: VariantTitles = MappingProxyType({}),
-    protocols: Protocols = MappingProxyType({}),
-) -> pd.DataFrame:
-    """Return the records that satisfy all rules, with two more columns: `consistency` and `has_full_budget`.
+def verified_frame(found: Iterable[Verification], titles: VariantTitles = MappingProxyType({})) -> pd.DataFrame:
+    """Return the records that satisfy all rules, with their level in the column `consistency`.
 
-    `consistency` is the level of a record. `has_full_budget` says whether its protocol has a budget with all labels; it
-    is missing for protocols that are not in `protocols`. `attrs["problems"]` has the other records. A record of an
-    unknown protocol counts as not standard, whatever it says.
+    `attrs["problems"]` has the others. A record of an unknown protocol counts as not standard, whatever it says.
     """
     found = list(found)
     records = [(each.path, _vouched(each.record, each)) for each in found if each.holds and each.record is not None]
     frame = frame_of((titled(record, titles) for _, record in records), (path for path, _ in records))
-    # columns, not attributes: pandas deep-copies attributes with every slice of a frame
+    # a column, not an attribute: pandas deep-copies attributes with every slice of a frame
     levels = {str(each.path): each.verdict.level for each in found}
-    full = {name: FULL.ratio in protocol.ratios for name, protocol in protocols.items()}
-    frame = frame.assign(
-        consistency=frame["path"].map(levels).astype("string"),
-        has_full_budget=frame["protocol"].map(full).astype("boolean"),
-    )
+    frame = frame.assign(consistency=frame["path"].map(levels).astype("string"))
     frame.attrs["problems"] = {
         str(each.path): plain("; ".join(each.verdict.failures), LONG) for each in found if each.failures
     }
     return frame
+
+
+def with_protocols(frame: pd.DataFrame, found: Iterable[Verification], protocols: Protocols) -> pd.DataFrame:
+    """Add the columns `has_full_budget` and `not_standard` to the frame of verified records.
+
+    `has_full_budget` says whether the protocol has a budget with all labels; it is missing if the protocol is not
+    installed. `not_standard` says why a record is not standard; it is missing for the others.
+    """
+    full = {name: FULL.ratio in protocol.ratios for name, protocol in protocols.items()}
+    reasons = {
+        str(each.path): why_not_standard(each.record, protocols.get(each.record.cell.protocol))
+        for each in found
+        if each.record is not None
+    }
+    return frame.assign(
+        has_full_budget=frame["protocol"].map(full).astype("boolean"),
+        not_standard=frame["path"].map(reasons).where(~frame["standard"]).astype("string"),
+    )
 
 
 def _vouched(record: Record, each: Verification) -> Record:

@@ -23,3 +23,9 @@ def test_a_diverged_seed_completes_its_row(tmp_path):
     seeds = [write_record(tmp_path, make_cell(seed=seed)) for seed in range(4)]
     found = submitted(*seeds, write_failure(tmp_path, make_cell(seed=4)))
     assert (len(found.cells), found.refused) == (5, {})
+
+
+def test_a_record_that_is_not_standard_is_refused_with_the_reason(tmp_path):
+    path = write_record(tmp_path, make_cell(seed=77), standard=False)
+    (reason,) = submitted(path).refused.values()
+    assert "seed 77" in reason and "inline" not in reason
