@@ -17,6 +17,7 @@ from ferbench.leaderboard.site.pages import Pages, RowPage, TablePage, make_page
 from ferbench.leaderboard.site.runs import runs_by_row
 from ferbench.leaderboard.tables import Board, make_board
 from ferbench.leaderboard.trust import Dispute, Trust, with_trust
+from ferbench.records.cell import Budget
 from ferbench.records.frame import frame_of
 from ferbench.records.history import history_bytes
 from tests.unit.leaderboard.test_build import NASTY, cells_of, nasty_board
@@ -222,6 +223,19 @@ def test_published_numbers_stand_apart(files):
     assert files["leaderboard.bib"].decode().count("@misc{") == 1 + files["leaderboard.bib"].decode().count(
         "published-"
     )
+
+
+def test_a_block_of_published_numbers_is_in_one_piece():
+    """Two blocks of one table and dataset, each with a value of a measured row and one of a method that is not here."""
+    frame = frame_of([make_record(make_cell(), make_predictions(), make_history())])
+    one = next(value for value in read_reported(shipped()) if value.method)
+    values = []
+    for note in ("first block", "second block"):
+        block = replace(one.block, dataset="synthfaces", classes="7", test_images=None, note=note)
+        for method in ("fixmatch", None):
+            values.append(replace(one, block=block, method=method, title=str(method), budget=Budget(ratio="0.05")))
+    page = files_of(frame, values)["published.html"].decode()
+    assert [page.count(f"Note: {note}") for note in ("first block", "second block")] == [1, 1]
 
 
 def test_changes_are_shown_where_an_edition_is_named(cells):
