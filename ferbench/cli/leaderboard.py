@@ -194,11 +194,12 @@ def _cells(session: Session, records: Path, out: Path) -> "Iterator[tuple[pd.Dat
 
     Broken records are named at once; after all else is done, they raise an error.
     """
+    from ferbench.cells.known import known_protocols
     from ferbench.leaderboard.baselines import baselines_file
-    from ferbench.records.frame import verified_frame
+    from ferbench.records.frame import verified_frame, with_protocols
 
     found, board = verified(session, records, out)
-    cells = verified_frame(found, session.registry.titles)
+    cells = with_protocols(verified_frame(found, session.registry.titles), found, known_protocols(session.registry))
     problems = cells.attrs["problems"]
     warn_left_out(problems)
     yield cells, baselines_file(board, found)

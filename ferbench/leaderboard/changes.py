@@ -1,6 +1,6 @@
 """The changes between two boards, each read from its leaderboard.json."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -42,12 +42,13 @@ class EditionTable(BaseModel):
 
     headline: Headline
     rows: list[EditionRow]
+    test_images: dict[str, int] = {}
 
     @cached_property
     def place(self) -> tuple[str, ...]:
-        """The values that together identify the table within its board."""
+        """The values by which the table is found in another board. Tables of other test images or folds share them."""
         fields = self.model_dump(include=set(PLACE))
-        return tuple(str(fields.get(name)) for name in PLACE)
+        return (*(str(fields.get(name)) for name in PLACE), *self.test_images)
 
     @cached_property
     def title(self) -> str:
@@ -95,14 +96,14 @@ def read_edition(path: Path) -> EditionFile:
 
 def changes(before: EditionFile, after: EditionFile) -> Iterator[Change]:
     """Changes row by row, in the order of the boards: new and changed rows by table, then the rows that are gone."""
-    old, new = ({table.place: table for table in edition.tables} for edition in (before, after))
-    for place, table in new.items():
-        yield from _of_table(old.get(place), table)
-    for place, table in old.items():
-        kept = {row.method for row in new[place].rows} if place in new else set()
-        for number, row in enumerate(table.rows):
+    pairs = _pairs(before.tables, after.tables)
+    for new in after.tables:
+        yield from _of_table(next((old for old, other in pairs if other is new), None), new)
+    for old in before.tables:
+        kept = {row.method for one, new in pairs if one is old for row in new.rows}
+        for number, row in enumerate(old.rows):
             if row.method not in kept:
-                yield Change(table.title, row.title, "gone", table.score(number), NONE)
+                yield Change(old.title, row.title, "gone", old.score(number), NONE)
 
 
 def lines_of(found: Iterable[Change]) -> list[tuple[str, ...]]:
@@ -114,6 +115,22 @@ def as_markdown(found: Iterable[Change]) -> str:
     """A Markdown table of changes with all texts escaped, or a sentence if there are none."""
     lines = [[markdown(text, LONG) for text in line] for line in lines_of(found)]
     return tabulate(lines, HEADS, tablefmt="github", disable_numparse=True) if lines else "No row changes."
+
+
+def _pairs(before: Sequence[EditionTable], after: Sequence[EditionTable]) -> list[tuple[EditionTable, EditionTable]]:
+    """The tables that both boards have. Of several at one place, those with equal test images belong together."""
+    pairs: list[tuple[EditionTable, EditionTable]] = []
+    for strict in (True, False):
+        free = [old for old in before if not any(old is one for one, _ in pairs)]
+        for new in after:
+            if any(new is other for _, other in pairs):
+                continue
+            at_place = [old for old in free if old.place == new.place]
+            found = next((old for old in at_place if not strict or old.test_images == new.test_images), None)
+            if found is not None:
+                pairs.append((found, new))
+                free = [old for old in free if old is not found]
+    return pairs
 
 
 def _of_table(old: EditionTable | None, new: EditionTable) -> Iterator[Change]:

@@ -1,7 +1,7 @@
 """Compare two rows on the seeds that both have."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -95,7 +95,7 @@ def compare_rows(a: pd.DataFrame, b: pd.DataFrame) -> Comparison:
         },
         recalls=recalls,
         recall_p=adjusted(recalls),
-        unequal=tuple(_unequal(*pairs[0])),
+        unequal=tuple(_unequal_over(pairs)),
         unpaired={name: tuple(sorted(seeds)) for name, seeds in alone.items() if seeds},
     )
 
@@ -121,6 +121,16 @@ def _refuse_other_split(a: Cell, b: Cell) -> None:
         raise UsageError(
             f"{a['path']} and {b['path']} cannot be compared: their classes differ; run both with the same --classes"
         )
+
+
+def _unequal_over(pairs: Sequence[tuple[Cell, Cell]]) -> Iterator[str]:
+    """The conditions that differ in some pair, with the seeds unless it is all of them."""
+    found: dict[str, list[int]] = {}
+    for a, b in pairs:
+        for line in _unequal(a, b):
+            found.setdefault(line, []).append(a["seed"])
+    for line, seeds in found.items():
+        yield line if len(seeds) == len(pairs) else f"{line} (seed {', '.join(map(str, seeds))})"
 
 
 def _unequal(a: Cell, b: Cell) -> list[str]:

@@ -7,7 +7,6 @@ from statistics import median_low
 from typing import Any, TypeVar
 
 import numpy as np
-from networkx import Graph, find_cliques
 from numpy.typing import NDArray
 
 from ferbench.leaderboard.statistics import LEVEL, ByImage, Paired, Recall, Spread, holm, paired, spread, wilson
@@ -103,7 +102,8 @@ def _recall(scores: Scores, images: int, p: float | None) -> Recall | None:
 class Ties:
     """The ties of a table: for each row, its groups, numbered from the best, and the rows that it is tied with.
 
-    Two rows are tied if they share a group. A row may be in several groups, because ties are not transitive.
+    A group is a run of consecutive rows that are all tied with each other, as in a critical-difference diagram. A row
+    may be in several groups, because ties are not transitive. Rows that are tied with each other may share no group.
     """
 
     groups: Mapping[str, tuple[int, ...]]
@@ -161,11 +161,15 @@ def standing(rows: Mapping[str, Scores], baseline: str | None, over: Scores | No
 
 
 def _groups(rows: Sequence[str], told: set[tuple[str, str]]) -> list[frozenset[str]]:
-    """The largest groups of rows that are all tied: the maximal cliques of the graph of ties."""
-    graph: Graph[str] = Graph(pair for pair in combinations(rows, 2) if pair not in told)
-    graph.add_nodes_from(rows)
-    places = {row: place for place, row in enumerate(rows)}
-    return sorted(map(frozenset, find_cliques(graph)), key=lambda group: sorted(places[row] for row in group))
+    """The longest runs of consecutive rows that are all tied with each other; at most one begins at each row."""
+    groups, end = [], 0
+    for start in range(len(rows)):
+        before = end
+        while end < len(rows) and not any((row, rows[end]) in told for row in rows[start:end]):
+            end += 1
+        if end > before:  # else the run is part of the one before
+            groups.append(frozenset(rows[start:end]))
+    return groups
 
 
 def _scores(

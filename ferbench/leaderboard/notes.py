@@ -2,12 +2,14 @@
 
 import json
 from collections.abc import Iterator, Mapping
+from typing import Any
 
 import pandas as pd
 
 from ferbench.contract.protocol import Headline
 from ferbench.leaderboard.differences import FEWEST, Standing
 from ferbench.leaderboard.statistics import spread
+from ferbench.records.frame import rows_of
 from ferbench.records.metrics import BY_KEY
 from ferbench.records.rows import BASELINES, PROBE, TITLES
 
@@ -22,6 +24,25 @@ def missing_rows(supervised: Rows, init: str, full: Rows | None) -> tuple[str, .
     mandatory = BASELINES if init == "scratch" else (*BASELINES, PROBE)
     missing = tuple(TITLES.get(name, name) for name in mandatory if name not in supervised)
     return missing if full is None or any(name in full for name in BASELINES) else (*missing, FULL_SUPERVISION)
+
+
+def not_standard(cell: Mapping[str, Any]) -> str:
+    """Why a cell is not standard; without the column `not_standard` of a frame, only drafts and overrides are known."""
+    if reason := cell.get("not_standard"):
+        return str(reason)
+    if cell["draft"]:
+        return "the protocol is a draft"
+    return f"overrides {cell['overrides']}" if cell["overrides"] else "the record does not say why"
+
+
+def standard_notes(standard: bool, rows: Rows) -> Iterator[str]:
+    """Why the rows of a table are not standard: each reason with its rows."""
+    found: dict[str, dict[str, None]] = {}
+    for cells in () if standard else rows.values():
+        for cell in rows_of(cells):
+            found.setdefault(not_standard(cell), {})[cell["title"]] = None
+    for reason, titles in found.items():
+        yield f"Not standard: {', '.join(titles)} ({reason})."
 
 
 def baseline_notes(supervised: Rows, baseline: str | None, has_pool: bool, init: str) -> Iterator[str]:

@@ -7,6 +7,7 @@ from pathlib import Path, PurePosixPath
 
 from ferbench.contract.protocol import Protocol
 from ferbench.records.cell import Cell
+from ferbench.records.checks import why_not_standard
 from ferbench.records.schema import Record
 from ferbench.records.verification import Verification
 
@@ -38,7 +39,7 @@ def submission(found: Iterable[Verification], protocols: Mapping[str, Protocol],
     on_board = list(board)
     there, results = [each.cell for each in on_board], {each.cell_id for each in on_board if each.result is not None}
     for each in found:
-        if reason := _reason(each) or _loss(each, results):
+        if reason := _reason(each, protocols) or _loss(each, results):
             refused[each.path.parent] = reason
         elif each.record is not None:
             cells[each.path.parent] = each.record
@@ -48,7 +49,7 @@ def submission(found: Iterable[Verification], protocols: Mapping[str, Protocol],
     return Submission(cells, refused)
 
 
-def _reason(each: Verification) -> str:
+def _reason(each: Verification, protocols: Mapping[str, Protocol]) -> str:
     """Why a record is refused, regardless of the other records; empty if it is accepted."""
     record = each.record
     if record is None or not each.holds:
@@ -57,12 +58,11 @@ def _reason(each: Verification) -> str:
         return f"it ended as '{record.status}'; run it again"
     if record.config.protocol.get("draft"):
         return f"protocol {record.cell.protocol} is a draft; submit once it is final"
-    if not record.standard:
-        changes = record.cell.changes
-        why = f"overrides {changes}" if changes else "options, seeds or ratios of its own, or an inline executor"
-        return f"it is not standard ({why}); run the standard protocol without --set"
-    if record.result is not None and each.verdict.level == "submitted":
+    if record.cell.protocol not in protocols:
         return f"the protocol '{record.cell.protocol}' is not installed; install the plugin that has it"
+    if not record.standard:
+        why = why_not_standard(record, protocols[record.cell.protocol])
+        return f"it is not standard ({why}); run the standard protocol without --set"
     return ""
 
 

@@ -22,20 +22,20 @@ from ferbench.leaderboard.notes import (
     fold_notes,
     label_notes,
     missing_rows,
+    not_standard,
     row_notes,
     smoothing_notes,
+    standard_notes,
     tuning_notes,
 )
 from ferbench.leaderboard.reported import Published, ReportedBlock
 from ferbench.leaderboard.statistics import Paired, Recall, Spread, spread, within
 from ferbench.leaderboard.trust import RowTrust, row_trust
 from ferbench.records.answers import AnswerBook
-from ferbench.records.cell import Budget
+from ferbench.records.cell import FULL
 from ferbench.records.frame import rows_of
 from ferbench.records.metrics import BY_KEY, METRICS
 from ferbench.records.rows import BASELINES
-
-FULL = Budget(ratio="1")
 
 
 @dataclass(frozen=True)
@@ -173,7 +173,7 @@ def _table(key: Key, groups: Mapping[Key, Rows], book: AnswerBook) -> Table:
     supervised = {**groups.get(replace(key, pool=None), {}), **rows}
     baseline = better_baseline(supervised, key.headline)
     full = groups.get(replace(key, budget=FULL, pool=None), {})
-    has_ceiling = key.standard and not (key.budget == FULL and key.pool is None)
+    has_ceiling = _has_ceiling(key, cells)
     tests = cells.drop_duplicates("seed", keep="last") if key.folds else cells.tail(1)
     counts = np.sum([np.sum(json.loads(confusion), axis=1) for confusion in tests["confusion"]], axis=0).tolist()
     made, found = _rows(key, rows, most, baseline, supervised, dict(zip(key.class_names, counts, strict=True)), book)
@@ -186,6 +186,7 @@ def _table(key: Key, groups: Mapping[Key, Rows], book: AnswerBook) -> Table:
         smallest_difference=found.smallest_difference,
         missing=missing_rows(supervised, key.init, full if has_ceiling else None),
         notes=(
+            *standard_notes(key.standard, rows),
             *baseline_notes(supervised, baseline, key.pool is not None, key.init),
             *(ceiling_notes(full, key.headline) if has_ceiling else ()),
             *difference_notes(found, {row.name: row.title for row in made if row.complete}, key.headline),
@@ -200,6 +201,13 @@ def _table(key: Key, groups: Mapping[Key, Rows], book: AnswerBook) -> Table:
             *code_notes(rows),
         ),
     )
+
+
+def _has_ceiling(key: Key, cells: pd.DataFrame) -> bool:
+    """Whether full supervision is mandatory: the table has fewer labels, and its protocol has a budget of all."""
+    if not key.standard or (key.budget == FULL and key.pool is None):
+        return False
+    return "has_full_budget" not in cells or bool(cells["has_full_budget"].all())
 
 
 def _rows(
@@ -273,17 +281,9 @@ def _metrics(cells: Sequence[Cell], book: AnswerBook) -> dict[str, Spread]:
 
 def _left_out(cells: pd.DataFrame) -> Iterator[LeftOut]:
     """Count the records of a frame by the reason why they are not standard."""
-    reasons = pd.Series([_reason(cell) for cell in rows_of(cells)], dtype=object)
+    reasons = pd.Series([not_standard(cell) for cell in rows_of(cells)], dtype=object)
     for reason, number in sorted(reasons.value_counts().items()):
         yield LeftOut(str(reason), int(number))
-
-
-def _reason(cell: Cell) -> str:
-    if cell["draft"]:
-        return "the protocol is a draft"
-    if cell["overrides"]:
-        return f"overrides {cell['overrides']}"
-    return "options, seeds or ratios of its own, or an executor that is never standard"
 
 
 def _beside_published(table: Table, published: Iterable[Published]) -> Table:

@@ -184,7 +184,8 @@ def heading(key: Key) -> str:
         return title
     reasons = ["the protocol is a draft"] if key.draft else []
     reasons += [f"overrides {key.protocol_overrides}"] if key.protocol_overrides else []
-    return f"Not standard ({', '.join(reasons) or 'custom options, seeds or ratios'}): {title}"
+    why = f" ({', '.join(reasons)})" if reasons else ""  # a note has the reasons of each row
+    return f"Not standard{why}: {title}"
 
 
 def headings(keys: Sequence[Key]) -> dict[Key, str]:

@@ -1,6 +1,7 @@
 """Check that records agree with each other: rows, equal splits, copies, and baselines that must stay."""
 
 import hashlib
+import os
 from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -78,12 +79,13 @@ def verify_all(
 
 
 def record_files(paths: Iterable[Path]) -> Iterator[Path]:
-    """Yield each path that is a file, and every record.json below each path that is a folder."""
+    """Yield each path that is a file, and every record.json below each path that is a folder; each file only once."""
+    seen: set[str] = set()
     for path in paths:
-        if path.is_file():
-            yield path
-        else:
-            yield from (record for record, _ in RunStore(path).iterate())
+        for record in [path] if path.is_file() else (record for record, _ in RunStore(path).iterate()):
+            if (file := os.path.realpath(record)) not in seen:
+                seen.add(file)
+                yield record
 
 
 def _record(each: Verification) -> Record:

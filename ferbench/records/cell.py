@@ -130,6 +130,10 @@ class Budget(Strict):
         return 2, Decimal(self.per_class or 0), self.allocation
 
 
+FULL = Budget(ratio="1")
+"""All labels of the training set."""
+
+
 class Overrides(Strict):
     """Values that differ from the defaults of the protocol and of the method, by the dotted names of the fields."""
 

@@ -139,7 +139,7 @@ def departures(cell: Cell, protocol: Protocol, *, relabels: bool, selection: str
     if protocol.draft:
         found.append(f"'{protocol.name}' is a draft")
     if cell.changes:
-        found.append(cell.changes)
+        found.append(f"overrides {cell.changes}")
     listed = (
         budget.ratio in protocol.ratios or budget.count in protocol.counts or budget.per_class in protocol.per_class
     )
@@ -153,6 +153,44 @@ def departures(cell: Cell, protocol: Protocol, *, relabels: bool, selection: str
     if selection != protocol.selection:
         found.append(f"evaluates another model: {selection}")
     return found + [f"own optimizer without a source: {text}" for text in optimizers]
+
+
+def reasons_not_standard(record: Record, protocol: Protocol | None) -> list[str]:
+    """Return the reasons why a record does not belong in a standard table; empty if it does.
+
+    Without the protocol, because it is not installed, the record does not belong there either.
+    """
+    found = _unknown(record.cell) if protocol is None else _departures(record, protocol)
+    if record.config.protocol.get("draft") and not (protocol and protocol.draft):
+        found.append(f"'{record.cell.protocol}' was a draft when it ran")
+    if record.measured.executor == INLINE:
+        found.append(f"ran in the calling process (--executor {INLINE})")
+    return found
+
+
+def why_not_standard(record: Record, protocol: Protocol | None) -> str:
+    """The reasons in one line; if none is known, the line says so."""
+    return "; ".join(reasons_not_standard(record, protocol)) or "the record does not say why"
+
+
+def _unknown(cell: Cell) -> list[str]:
+    overrides = [f"overrides {cell.changes}"] if cell.changes else []
+    return [*overrides, f"protocol '{cell.protocol}' is not installed"]
+
+
+def _departures(record: Record, protocol: Protocol) -> list[str]:
+    return departures(
+        record.cell,
+        protocol,
+        relabels=record.result is not None and record.result.fingerprints.relabeled is not None,
+        selection=record.selection,
+        optimizers=[
+            line
+            for stage, optimizers in record.config.optimizers.items()
+            for facts in optimizers.values()
+            for line in unsourced(stage, facts.departures, facts.source)
+        ],
+    )
 
 
 def _budgets(protocol: Protocol) -> str:
@@ -192,21 +230,7 @@ def _standard(record: Record, protocols: Protocols) -> RecordCheck:
             f"its evaluation terms are {terms or 'plain'}, "
             f"but the protocol's are {protocol.evaluation_terms or 'plain'}"
         )
-    relabels = record.result is not None and record.result.fingerprints.relabeled is not None
-    reasons = departures(
-        cell,
-        protocol,
-        relabels=relabels,
-        selection=record.selection,
-        optimizers=[
-            line
-            for stage, optimizers in record.config.optimizers.items()
-            for facts in optimizers.values()
-            for line in unsourced(stage, facts.departures, facts.source)
-        ],
-    )
-    was_draft = bool(record.config.protocol.get("draft"))
-    expected = not reasons and not was_draft and record.measured.executor != INLINE
+    expected = not reasons_not_standard(record, protocol)
     if record.standard == expected:
         return RecordCheck("standard", "verified")
     if record.result is None and not record.standard:

@@ -14,8 +14,8 @@ from pydantic import BaseModel
 
 from ferbench.contract.protocol import LABEL_TERMS
 from ferbench.errors import UsageError, VerificationError
-from ferbench.records.cell import Budget, Cell, canonical_json
-from ferbench.records.checks import Protocols
+from ferbench.records.cell import FULL, Budget, Cell, canonical_json
+from ferbench.records.checks import Protocols, why_not_standard
 from ferbench.records.metrics import HEADLINES, METRICS, completed, outcome_of, shown_in
 from ferbench.records.options_v1 import config_of_today
 from ferbench.records.rows import VariantTitles, row_changes, row_name, row_title, titled
@@ -192,6 +192,24 @@ def verified_frame(found: Iterable[Verification], titles: VariantTitles = Mappin
         str(each.path): plain("; ".join(each.verdict.failures), LONG) for each in found if each.failures
     }
     return frame
+
+
+def with_protocols(frame: pd.DataFrame, found: Iterable[Verification], protocols: Protocols) -> pd.DataFrame:
+    """Add the columns `has_full_budget` and `not_standard` to the frame of verified records.
+
+    `has_full_budget` says whether the protocol has a budget with all labels; it is missing if the protocol is not
+    installed. `not_standard` says why a record is not standard; it is missing for the others.
+    """
+    full = {name: FULL.ratio in protocol.ratios for name, protocol in protocols.items()}
+    reasons = {
+        str(each.path): why_not_standard(each.record, protocols.get(each.record.cell.protocol))
+        for each in found
+        if each.record is not None
+    }
+    return frame.assign(
+        has_full_budget=frame["protocol"].map(full).astype("boolean"),
+        not_standard=frame["path"].map(reasons).where(~frame["standard"]).astype("string"),
+    )
 
 
 def _vouched(record: Record, each: Verification) -> Record:

@@ -12,7 +12,9 @@ LONG = 5000
 # Control codes drive terminals, format characters can reverse the reading order, the others break lines.
 _INVISIBLE = {"Cc", "Cf", "Cs", "Co", "Zl", "Zp"}
 _ENTITIES = {"&": "&amp;", "<": "&lt;", ">": "&gt;", "@": "&#64;"}
-_MARKS = re.compile(r"([\\`*_\[\]|~])")
+_MARKS = re.compile(r"([\\`*_\[\]|~$])")
+# At the beginning of a line, these make a heading or a list; a lone "#" is the title of a column.
+_LEADING = re.compile(r"^(#{1,6}|[-+])(?= )")
 _LINKS = re.compile(r"(?i)(://|\bwww\.|\bmailto:)")
 _FORMULA = ("=", "+", "-", "@")
 _LATEX = str.maketrans(
@@ -40,7 +42,7 @@ def plain(text: str, longest: int = LONGEST) -> str:
 
 def markdown(text: str, longest: int = LONGEST) -> str:
     """The text as Markdown that shows it literally, also inside a table."""
-    marked = _MARKS.sub(r"\\\1", plain(text, longest))
+    marked = _LEADING.sub(r"\\\1", _MARKS.sub(r"\\\1", plain(text, longest)))
     entities = "".join(_ENTITIES.get(char, char) for char in marked)
     # GitHub turns bare addresses into links
     return _LINKS.sub(lambda match: match[0].replace(":", "&#58;").replace(".", "&#46;"), entities)

@@ -5,12 +5,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ferbench.cells.known import known_protocols
 from ferbench.contract.dataset import DatasetInfo
 from ferbench.data.sources import open_dataset
 from ferbench.discovery.registry import Registry
 from ferbench.errors import DataError, FerbenchError
 from ferbench.leaderboard.statistics import of_images, wilson, within
 from ferbench.records.answers import Answers
+from ferbench.records.checks import why_not_standard
 from ferbench.records.metrics import Metric, shown_in
 from ferbench.records.rows import row_title, titled
 from ferbench.records.schema import Record, Result
@@ -67,6 +69,7 @@ def model_card(record: Record, registry: Registry) -> bytes:
     page = environment.get_template("model_card.md.j2").render(
         record=record,
         result=result,
+        not_standard=why_not_standard(record, known_protocols(registry).get(record.cell.protocol)),
         title=row_title(record),
         info=_info(record, registry),
         scores=_scores(result, confusion),

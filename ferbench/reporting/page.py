@@ -8,9 +8,11 @@ from typing import Any
 
 from markupsafe import Markup
 
+from ferbench.cells.known import known_protocols
 from ferbench.contract.dataset import Dataset
 from ferbench.discovery.registry import Registry
 from ferbench.errors import DataError, FerbenchError
+from ferbench.records.checks import why_not_standard
 from ferbench.records.dotted import flat
 from ferbench.records.metrics import calibration
 from ferbench.records.rows import row_title, titled
@@ -52,6 +54,7 @@ def report_page(
         "report.html.j2",
         record=record,
         result=result,
+        not_standard=why_not_standard(record, known_protocols(registry).get(record.cell.protocol)),
         title=_title(record),
         subtitle=_subtitle(record),
         problems=problems,

@@ -177,7 +177,7 @@ def test_tables_of_the_file_set_options_and_keep_their_types(patterns: Path, tmp
     assert shown.code == 0, shown.err
     changes = "protocol.steps=1000, protocol.strong.operations=2, protocol.weak.padding=3"
     assert f"method.align=true, method.threshold=0.7, {changes}" in shown.out
-    assert re.search(rf"to run +{re.escape(changes)}; runs inline\n", shown.out)
+    assert re.search(rf"to run +overrides {re.escape(changes)}; runs inline\n", shown.out)
 
 
 @pytest.mark.parametrize(

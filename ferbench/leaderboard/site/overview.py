@@ -4,7 +4,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from ferbench.leaderboard.site.grids import LEVELS, Cell, Grid, Head, choices
-from ferbench.leaderboard.tables import FULL, Board, Row, Table
+from ferbench.leaderboard.tables import Board, Row, Table
+from ferbench.records.cell import FULL
 from ferbench.records.metrics import BY_KEY
 from ferbench.records.rows import BASELINES
 from ferbench.render.numbers import NONE, counted

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from importlib.resources import files
@@ -15,6 +15,7 @@ from ferbench.leaderboard import wording
 from ferbench.leaderboard.build import FORMATS
 from ferbench.leaderboard.changes import Change
 from ferbench.leaderboard.columns import text_columns
+from ferbench.leaderboard.reported import Published
 from ferbench.leaderboard.site import figures, runs, table_grids
 from ferbench.leaderboard.site.addresses import link, row_address, table_address
 from ferbench.leaderboard.site.citations import render_bibtex
@@ -98,7 +99,7 @@ class Pages:
 
     def _published(self) -> bytes:
         values = [*self.board.not_reproduced, *(value for table in self.board.tables for value in table.published)]
-        values.sort(key=lambda value: (wording.origin_heading(value.block.origin), value.block.dataset))
+        values.sort(key=_place_of(values))
         papers = []
         for origin, of_paper in groupby(values, attrgetter("block.origin")):
             blocks = [(block, list(own)) for block, own in groupby(of_paper, attrgetter("block"))]
@@ -131,6 +132,7 @@ class Pages:
             runs=row.runs,
             metric=metric,
             command=runs.command(row.runs),
+            weights_file=runs.WEIGHTS,
             columns=[(column.title, column.text(row.row, page.table)) for column in columns],
             recalls=zip(wording.recall_columns(page.table)[1:], wording.recall_cells(row.row)[1:], strict=False),
             confusion=table_grids.confusion_grid(row.runs, page.table.key.class_names),
@@ -152,6 +154,14 @@ def make_pages(board: Board, cells: pd.DataFrame, edition: str, changes: Sequenc
         rows = (RowPage(row, found[table.key, row.name], row_address(address, row.name)) for row in table.rows)
         tables.append(TablePage(table, headings[table.key], tuple(rows), address))
     return Pages(board, tuple(tables), edition, None if changes is None else tuple(changes))
+
+
+def _place_of(values: Sequence[Published]) -> Callable[[Published], tuple[object, ...]]:
+    """Sort by paper, and then by origin and block in the order of their first values, so that none is split."""
+    blocks = dict.fromkeys(value.block for value in values)
+    origins = {origin: place for place, origin in enumerate(dict.fromkeys(block.origin for block in blocks))}
+    places = {block: (wording.origin_heading(block.origin), origins[block.origin], n) for n, block in enumerate(blocks)}
+    return lambda value: places[value.block]
 
 
 def _exports(board: Board) -> dict[str, bytes]:

@@ -27,6 +27,8 @@ from ferbench.records.schema import MAX_RECORD_BYTES, parse_json
 from ferbench.records.store import RECORD
 
 FINGERPRINTS = ("data", "labeled", "unlabeled", "test", "split_rule")
+WEIGHTS = "WEIGHTS-FILE"
+"""In a command, the file of initial weights: a record has only its hash."""
 COPIED = {RECORD: MAX_RECORD_BYTES, HISTORY: MAX_HISTORY_BYTES}
 """Files of a cell that a site copies. Predictions contain the labels of test images; a licence may forbid those."""
 Value = Callable[[EpochRow], float | None]
@@ -80,9 +82,16 @@ class Run:
             return None
 
     @property
+    def weights(self) -> str | None:
+        """The hash of the file of initial weights; None if the cell is trained from scratch."""
+        init = str(self.fields["init"])
+        return None if init == "scratch" else init
+
+    @property
     def reproduce(self) -> str:
         """The command that runs the cell again and compares the results."""
-        return shlex.join(["ferbench", "reproduce", f"records/{self.folder}/{RECORD}", "--run"])
+        init = ["--init", WEIGHTS] if self.weights else []
+        return shlex.join(["ferbench", "reproduce", f"records/{self.folder}/{RECORD}", *init, "--run"])
 
     @property
     def report(self) -> str:
@@ -121,7 +130,7 @@ def command(runs: Sequence[Run]) -> str | None:
     """The command that runs all seeds of a row; None if the first record cannot be read."""
     if runs[0].cell is None:
         return None
-    words = run_command(runs[0].cell, Sources())
+    words = run_command(runs[0].cell, Sources(init=WEIGHTS if runs[0].weights else None))
     words[words.index("--seed") + 1] = ",".join(str(run.seed) for run in runs)
     return shlex.join(words)
 

@@ -51,6 +51,32 @@ def test_a_table_of_other_data_is_another_table(before, tmp_path):
     assert sorted(kind for kind, _ in found(before, after)) == ["gone", "gone", "new", "new"]
 
 
+@pytest.mark.parametrize("reverse", [False, True])
+def test_tables_that_differ_only_in_their_test_images_are_compared_each_with_itself(before, tmp_path, reverse):
+    board = json.loads(before.read_bytes())
+    (table,) = board["tables"]
+    other = json.loads(json.dumps(table))
+    other["test_images"]["fear"] += 1
+    both = tmp_path / "both.json"
+    both.write_text(json.dumps({**board, "tables": [table, other]}))
+    assert [kind for kind, _ in found(before, both)] == ["new", "new"]
+    assert [kind for kind, _ in found(both, before)] == ["gone", "gone"]
+    changed = json.loads(json.dumps(other))
+    changed["rows"][0]["minutes_median"] = 1e6
+    after = tmp_path / "after.json"
+    tables = [changed, table] if reverse else [table, changed]
+    after.write_text(json.dumps({**board, "tables": tables}))
+    assert [kind for kind, _ in found(both, after)] == ["changed"]
+
+
+def test_more_test_images_of_a_table_are_a_change_of_no_row(before, tmp_path):
+    board = json.loads(before.read_bytes())
+    board["tables"][0]["test_images"]["fear"] += 1
+    after = tmp_path / "after.json"
+    after.write_text(json.dumps(board))
+    assert found(before, after) == []
+
+
 def test_only_another_place_is_a_change(before, tmp_path):
     board = json.loads(before.read_bytes())
     board["tables"][0]["rows"].reverse()

@@ -96,3 +96,10 @@ def test_what_is_unequal_is_listed(tmp_path):
         "backbone: small-resnet against timm/resnet18",
         "precision: fp32 against bf16",
     )
+
+
+def test_what_is_unequal_on_one_seed_is_listed_with_the_seed(tmp_path):
+    a, b = row(tmp_path, "fixmatch", 2.5), row(tmp_path, "supervised", 1.5)
+    a.loc[a["seed"] == 2, "engine_version"] = 7
+    (line,) = compare_rows(a, b).unequal
+    assert line.startswith("engine version: 7 against 1") and "seed 2" in line

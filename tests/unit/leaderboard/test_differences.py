@@ -131,38 +131,45 @@ def pair(p):
     return Paired(0.1, 0.0, 0.2, 5, p)
 
 
-def test_groups_are_the_largest_sets_of_rows_that_are_not_told_apart():
+def groups_of(rows, pairs):
+    """The groups of the ties, by number, each as its rows."""
+    found = ties_of(rows, pairs)
+    numbers = {number for groups in found.groups.values() for number in groups}
+    return [[row for row in rows if number in found.groups[row]] for number in sorted(numbers)]
+
+
+def test_groups_are_the_longest_runs_of_rows_that_are_not_told_apart():
     random = np.random.default_rng(0)
     for _ in range(50):
         rows = [f"row{number}" for number in range(7)]
-        pairs = {
-            (one, other): pair(float(random.choice([1e-6, 0.9])))
-            for place, one in enumerate(rows)
-            for other in rows[place + 1 :]
-        }
+        pairs = {names: pair(float(random.choice([1e-6, 0.9, 0.9]))) for names in combinations(rows, 2)}
         tied = {row: {row} for row in rows}
         for (one, other), each in pairs.items():
             if each.p_unadjusted > 0.5:
                 tied[one].add(other)
                 tied[other].add(one)
-        sets = [set(some) for size in range(1, 8) for some in combinations(rows, size)]
-        whole = [some for some in sets if all(some <= tied[row] for row in some)]
-        found = ties_of(rows, pairs)
-        numbers = {number for groups in found.groups.values() for number in groups}
-        groups = {frozenset(row for row in rows if number in found.groups[row]) for number in numbers}
-        assert groups == {frozenset(some) for some in whole if not any(some < other for other in whole)}
-        assert {row: {row, *others} for row, others in found.tied_with.items()} == tied
+        runs = [rows[start:end] for start, end in combinations(range(8), 2)]
+        whole = [run for run in runs if all(set(run) <= tied[row] for row in run)]
+        longest = [run for run in whole if not any(set(run) < set(other) for other in whole)]
+        assert groups_of(rows, pairs) == sorted(longest, key=lambda run: rows.index(run[0]))
+        assert {row: {row, *others} for row, others in ties_of(rows, pairs).tied_with.items()} == tied
 
 
-def test_groups_of_a_hundred_rows_are_quick():
+def test_rows_of_a_group_are_consecutive():
+    pairs = {("a", "b"): pair(1e-6), ("a", "c"): pair(0.9), ("b", "c"): pair(0.9)}
+    assert ties_of(["a", "b", "c"], pairs).tied_with["a"] == ("c",)
+    assert groups_of(["a", "b", "c"], pairs) == [["a"], ["b", "c"]]
+
+
+def test_a_large_table_has_at_most_one_group_for_each_row():
     random = np.random.default_rng(0)
-    rows = [f"row{number}" for number in range(100)]
-    near = {
-        (one, other): 0.9 if second - first < 8 + random.integers(5) else 1e-9
-        for (first, one), (second, other) in combinations(enumerate(rows), 2)
-    }
-    found = ties_of(rows, {names: pair(p) for names, p in near.items()})
-    assert all((other in found.tied_with[one]) == (p > 0.5) for (one, other), p in near.items())
+    rows = [f"row{number}" for number in range(60)]
+    pairs = {(one, other): pair(0.9 if random.random() < 0.8 else 1e-9) for one, other in combinations(rows, 2)}
+    groups = groups_of(rows, pairs)
+    assert len(groups) <= len(rows)
+    assert len({group[0] for group in groups}) == len(groups)
+    found = ties_of(rows, pairs)
+    assert all((other in found.tied_with[one]) == (each.p_unadjusted > 0.5) for (one, other), each in pairs.items())
 
 
 def test_a_pair_without_five_seeds_leaves_the_whole_table_open():

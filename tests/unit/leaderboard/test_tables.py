@@ -3,12 +3,30 @@ import pytest
 from ferbench.leaderboard.statistics import paired
 from ferbench.leaderboard.tables import make_board
 from ferbench.leaderboard.wording import caption, heading
+from ferbench.records.agreement import verify_all
 from ferbench.records.cell import Budget
-from ferbench.records.frame import frame_of
+from ferbench.records.frame import frame_of, verified_frame, with_protocols
 from ferbench.records.schema import ErrorReport, RecordConfig
-from tests.unit.records.factory import STAMP, make_cell, make_history, make_predictions, make_record
+from ferbench.records.store import read_record
+from ferbench.records.verification import Verification
+from tests.unit.records.factory import (
+    PROTOCOLS,
+    STAMP,
+    make_cell,
+    make_history,
+    make_measured,
+    make_predictions,
+    make_record,
+    write_record,
+)
 
 STRONG = {"variant": "strong"}
+
+
+def verified_cells(root, *cells, **changes):
+    """The frame that a board is made of, from records of these cells."""
+    found = verify_all([write_record(root, cell, **changes) for cell in cells], PROTOCOLS)
+    return with_protocols(verified_frame(found), found, PROTOCOLS)
 
 
 def board_of(records, *arguments, **options):
@@ -118,6 +136,16 @@ def test_full_supervision_is_quoted_where_there_is_some():
     assert not any("ull supervision" in note for note in full.notes)
 
 
+@pytest.mark.parametrize(("protocol", "asked"), [("ratio-v1", True), ("count-v1", False), ("papers-v1", False)])
+def test_full_supervision_is_missing_only_if_the_protocol_has_a_budget_of_all_labels(tmp_path, protocol, asked):
+    cell = make_cell(protocol=protocol, budget=Budget(ratio="0.05") if asked else Budget(count=100))
+    path = write_record(tmp_path, cell)
+    found = [Verification(path, read_record(path), ())]  # the record of the factory does not fit the labels of count-v1
+    (table,) = make_board(with_protocols(verified_frame(found), found, PROTOCOLS)).tables
+    assert any("full supervision" in note for note in table.notes) == asked
+    assert ("full supervision" in table.missing) == asked
+
+
 def test_a_pool_table_gains_over_supervised_rows_without_the_pool():
     board = board_of([*supervised(), *sweep("fixmatch", 2.5, pool="vggface2")])
     table = next(table for table in board.tables if table.key.pool)
@@ -215,6 +243,23 @@ def test_a_draft_is_in_no_standard_table_and_is_called_one():
     ]
     assert frame_of(draft)["draft"].tolist() == [True] * len(draft)
     assert not frame_of(supervised())["draft"].any()
+
+
+def test_records_of_a_protocol_that_is_not_installed_are_left_out_for_that_reason(tmp_path):
+    cells = verified_cells(tmp_path, make_cell(), make_cell(protocol="lab-v1"), make_cell("leaf", protocol="lab-v1"))
+    (left_out,) = make_board(cells).left_out
+    assert left_out.records == 2 and "'lab-v1' is not installed" in left_out.reason
+    (_, table) = make_board(cells, include_nonstandard=True).tables
+    assert heading(table.key).startswith("Not standard: synthfaces")
+    (note,) = [note for note in table.notes if "'lab-v1' is not installed" in note]
+    assert "fixmatch" in note and "leaf" in note
+
+
+def test_a_record_of_the_calling_process_is_left_out_for_that_reason(tmp_path):
+    cell = make_cell()
+    measured = make_measured(cell, executor="inline")
+    board = make_board(verified_cells(tmp_path, cell, standard=False, measured=measured))
+    assert ["--executor inline" in each.reason for each in board.left_out] == [True]
 
 
 def test_failures_are_apart_and_never_scored():

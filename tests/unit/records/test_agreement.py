@@ -44,6 +44,21 @@ def test_records_that_agree_have_nothing_but_missing_seeds(tmp_path: Path) -> No
     assert checks(tmp_path, "noted") == {}
 
 
+def test_a_record_that_several_paths_name_is_checked_once(tmp_path: Path) -> None:
+    path = write_record(tmp_path, make_cell())
+    (tmp_path / "link").symlink_to(path.parent)
+    found = verify_all([tmp_path, path, path.parent, tmp_path / "link", path.parent / ".." / "seed0"], PROTOCOLS)
+    assert [(each.path, each.holds) for each in found] == [(path, True)]
+
+
+def test_a_record_that_links_to_itself_is_broken_and_the_others_are_checked(tmp_path: Path) -> None:
+    path = write_record(tmp_path, make_cell())
+    (tmp_path / "loop").mkdir()
+    (tmp_path / "loop" / "record.json").symlink_to("record.json")
+    holds = {each.path: each.holds for each in verify_all([tmp_path], PROTOCOLS)}
+    assert holds[path] and not holds.get(tmp_path / "loop" / "record.json", False)
+
+
 @pytest.mark.parametrize("field", ["engine_version", "selection"])
 def test_a_row_is_of_one_engine_and_one_selection(tmp_path: Path, field: str) -> None:
     write_record(tmp_path, make_cell(seed=0))

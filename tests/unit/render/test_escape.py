@@ -20,6 +20,7 @@ NASTY = [
     "&lt;b&gt; &#124;",
     "\\| \\",
     "\x1b[31mred\x1b[0m \u202eback",
+    "$x_1$ and $$y$$",
 ]
 
 
@@ -44,6 +45,18 @@ def test_no_text_becomes_markup(text):
     seen, kinds = rendered("x" + markdown(text) + "x")
     assert seen == ["x" + plain(text) + "x", "end"]
     assert kinds <= {"text", "text_special"}
+
+
+@pytest.mark.parametrize("text", ["# head", "###### head", "- item", "+ item"])
+@pytest.mark.parametrize("before", ["", "- "])
+def test_no_text_at_the_beginning_of_a_line_becomes_a_heading_or_a_list(text, before):
+    kinds = [token.type for token in MarkdownIt("commonmark").parse(before + markdown(text))]
+    assert "heading_open" not in kinds
+    assert kinds.count("bullet_list_open") == len(before.strip())
+
+
+def test_github_finds_no_formula():
+    assert markdown("$x$ costs $5") == r"\$x\$ costs \$5"
 
 
 @pytest.mark.parametrize("text", ["http://evil.example", "HTTPS://evil.example", "www.evil.example", "me@evil.example"])

@@ -25,6 +25,12 @@ def test_text_of_a_record_is_no_markup(registry: Registry, tmp_path: Path) -> No
     assert line.replace("\\|", "").count("|") == 3
 
 
+def test_a_run_that_is_not_standard_says_why(registry: Registry, tmp_path: Path) -> None:
+    record = read_record(write_record(tmp_path, make_cell(compile="net"), standard=False))
+    (line,) = [line for line in model_card(record, registry).decode().splitlines() if line.startswith("| Standard")]
+    assert "compile=net" in line
+
+
 def test_a_run_without_a_result_has_no_card(registry: Registry, tmp_path: Path) -> None:
     with pytest.raises(DataError, match="a result"):
         model_card(read_record(write_failure(tmp_path, make_cell())), registry)

@@ -4,6 +4,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -11,7 +12,7 @@ from ferbench.discovery.loader import load_registry
 from ferbench.render.html import MAX_BLOCK
 from ferbench.reporting.page import report_page
 from ferbench.reporting.run_files import RunFiles, read_run
-from tests.unit.records.factory import CLASS_NAMES, make_cell, write_failure
+from tests.unit.records.factory import CLASS_NAMES, make_cell, make_measured, write_failure
 from tests.unit.reporting.samples import HOSTILE, PageReader, hostile_failure, hostile_run, write_run
 
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
@@ -128,9 +129,23 @@ def test_overrides_are_named_and_marked(tmp_path: Path) -> None:
     assert "60 (override)" in text
 
 
-def test_a_run_may_be_not_standard_without_overrides(tmp_path: Path) -> None:
-    text = PageReader(report_page(read_run(write_run(tmp_path, make_cell(seed=77), standard=False)), REGISTRY)).text
-    assert "its seed is not among those of protocol ratio-v1" in text
+@pytest.mark.parametrize(
+    ("cell", "measured", "reason"),
+    [
+        ({"seed": 77}, {}, "seed 77: not a seed of 'ratio-v1'"),
+        ({"compile": "net"}, {}, "compile=net"),
+        ({"protocol": "ratio-v2"}, {}, "'ratio-v2' is a draft"),
+        ({"protocol": "lab-v1"}, {}, "protocol 'lab-v1' is not installed"),
+        ({}, {"executor": "inline"}, "--executor inline"),
+    ],
+)
+def test_a_run_that_is_not_standard_says_why(tmp_path: Path, cell: Any, measured: Any, reason: str) -> None:
+    made = make_cell(**cell)
+    path = write_run(tmp_path, made, standard=False, measured=make_measured(made, **measured))
+    text = PageReader(report_page(read_run(path), REGISTRY)).text
+    assert reason in text
+    assert "It is not standard" in text
+    assert ("a seed of" in text) == ("seed" in cell), "only the real reason"
 
 
 def test_a_test_on_another_set_has_no_oracle_and_says_what_was_left_out(tmp_path: Path) -> None:

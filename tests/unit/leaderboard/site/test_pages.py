@@ -17,6 +17,7 @@ from ferbench.leaderboard.site.pages import Pages, RowPage, TablePage, make_page
 from ferbench.leaderboard.site.runs import runs_by_row
 from ferbench.leaderboard.tables import Board, make_board
 from ferbench.leaderboard.trust import Dispute, Trust, with_trust
+from ferbench.records.cell import Budget
 from ferbench.records.frame import frame_of
 from ferbench.records.history import history_bytes
 from tests.unit.leaderboard.test_build import NASTY, cells_of, nasty_board
@@ -131,6 +132,16 @@ def test_each_row_leads_to_records_commands_and_hashes(files, cells):
     assert not any(name.endswith("predictions.parquet") for name in files)  # they hold labels of test images
 
 
+def test_commands_with_initial_weights_name_a_file_and_the_page_shows_its_hash(tmp_path):
+    start = f"sha256:{'1' * 64}"
+    for seed in range(2):
+        write_record(tmp_path, make_cell(seed=seed, init=start))
+    (page,) = (Page(data) for name, data in files_of(cells_of(tmp_path)).items() if name.startswith("rows/"))
+    text = " ".join(page.words)
+    assert f"--init {start}" not in text and start in text
+    assert text.count("--init WEIGHTS-FILE") == 1 + 1 + 2  # all seeds, the first one, and each of the list of cells
+
+
 def written(root, record, history):
     """The path of a record with these rows beside it."""
     folder = root / record.cell.folder()
@@ -212,6 +223,19 @@ def test_published_numbers_stand_apart(files):
     assert files["leaderboard.bib"].decode().count("@misc{") == 1 + files["leaderboard.bib"].decode().count(
         "published-"
     )
+
+
+def test_a_block_of_published_numbers_is_in_one_piece():
+    """Two blocks of one table and dataset, each with a value of a measured row and one of a method that is not here."""
+    frame = frame_of([make_record(make_cell(), make_predictions(), make_history())])
+    one = next(value for value in read_reported(shipped()) if value.method)
+    values = []
+    for note in ("first block", "second block"):
+        block = replace(one.block, dataset="synthfaces", classes="7", test_images=None, note=note)
+        for method in ("fixmatch", None):
+            values.append(replace(one, block=block, method=method, title=str(method), budget=Budget(ratio="0.05")))
+    page = files_of(frame, values)["published.html"].decode()
+    assert [page.count(f"Note: {note}") for note in ("first block", "second block")] == [1, 1]
 
 
 def test_changes_are_shown_where_an_edition_is_named(cells):
