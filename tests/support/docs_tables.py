@@ -101,10 +101,10 @@ def commands() -> list[str]:
     return _table(("numbers of", "on", "command"), rows)
 
 
-def first_look(init: str) -> list[str]:
-    """The first look at the baselines with these initial weights."""
+def first_look(suite: str) -> list[str]:
+    """A suite of the first look at the baselines."""
     titles = ("row", "accuracy", "from the better supervised row", "detectable", "used", "right")
-    return _table(titles, first_look_tables.first_look(init))
+    return _table(titles, first_look_tables.first_look(suite))
 
 
 def experiments() -> list[str]:
@@ -122,8 +122,8 @@ PAGES: Mapping[str, Mapping[str, Callable[[], list[str]]]] = {
     "docs/methods.md": {"methods": methods},
     "plugins/ferbench-ssl-baselines/README.md": {
         "methods": lambda: methods("ferbench-ssl-baselines"),
-        "from-scratch": lambda: first_look("scratch"),
-        "from-identities": lambda: first_look("synthfaces-id"),
+        "from-scratch": lambda: first_look("from-scratch"),
+        "from-identities": lambda: first_look("from-identities"),
         "experiments": experiments,
     },
 }

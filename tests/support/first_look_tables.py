@@ -16,9 +16,6 @@ FOLDER = Path(__file__).parents[2] / "plugins" / "ferbench-ssl-baselines" / "fir
 LABELS_ALONE = ["supervised@weak", "supervised@strong"]
 WAYS: Mapping[str, str] = {
     "as above": "from-scratch",
-    "from `synthfaces-id`": "informed",
-    "7,200 steps": "longer",
-    "one change": "causes",
 }
 """Titles and suites of the experiments with the methods that stay below labels alone."""
 ALONE = {"informed": "from-identities", "causes": "from-scratch"}
