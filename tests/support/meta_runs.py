@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -110,7 +111,9 @@ def _task(recipe: Recipe, maker: ViewMaker, method: Method) -> Task:
 
 
 def meta_stepper(training: Training, stage: int, kind: type[Steps] = Steps) -> Stepper:
-    """A stage of such a run, begun."""
+    """A stage of such a run, begun. Weights to draw by are read before its steps, and meta tensors have no values."""
+    planned = training.stages[stage]
+    training.stages[stage] = replace(planned, stage=replace(planned.stage, unlabeled_weights=None))
     stepper = Stepper(training, stage, kind)
     training.run.method.train()
     return stepper

@@ -33,7 +33,7 @@ def build(root: Path) -> dict[str, list[Expected]]:
     samples = [
         Expected("train-00000.tar/a", "train", "happiness", 10),
         Expected("train-00000.tar/b", "validation", "fear", 60, "7", "v"),
-        Expected("train-00000.tar/c", "train", None, 110),
+        Expected("train-00000.tar/c", "unlabeled", None, 110),
         Expected("test-00000.tar/x/a", "test", "sadness", 160),
         Expected("test-00000.tar/y/a", "test", "fear", 210),
     ]
