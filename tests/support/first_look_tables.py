@@ -16,6 +16,9 @@ FOLDER = Path(__file__).parents[2] / "plugins" / "ferbench-ssl-baselines" / "fir
 LABELS_ALONE = ["supervised@weak", "supervised@strong"]
 WAYS: Mapping[str, str] = {
     "as above": "from-scratch",
+    "from `synthfaces-id`": "informed",
+    "7,200 steps": "longer",
+    "one change": "causes",
 }
 """Titles and suites of the experiments with the methods that stay below labels alone."""
 ALONE = {"informed": "from-identities", "causes": "from-scratch"}
@@ -33,7 +36,7 @@ def _cell(cell: dict[Hashable, Any]) -> dict[str, Any]:
     last = next((row for row in reversed(history) if row.get("mask_rate") is not None), {})
     return {
         "suite": _suite(cell),
-        "row": cell["row"].partition("~")[0],
+        "row": cell["row"].partition(" [")[0],
         "seed": cell["seed"],
         "accuracy": cell["accuracy"],
         "used": last.get("mask_rate"),
