@@ -13,6 +13,7 @@ import torch
 
 from ferbench.cells.resolve import method_config
 from ferbench.conformance.toy_run import run_toy
+from ferbench.contract.executor import module_command
 from ferbench.discovery.registry import Entry
 
 HASH_SEEDS = ("1", "2")
@@ -24,7 +25,7 @@ def in_fresh_processes(entry: Entry, variant: str, views: Mapping[str, str]) -> 
     `views` are the targets of the views that the method asks for, by name. Raises AssertionError if a process fails.
     """
     module = "ferbench.conformance.fresh_process"
-    command = [sys.executable, "-m", module, entry.target, entry.name, variant, json.dumps(dict(views))]
+    command = module_command(module, entry.target, entry.name, variant, json.dumps(dict(views)))
     paths = os.pathsep.join(path for path in sys.path if path)
     running = [
         subprocess.Popen(

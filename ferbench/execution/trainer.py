@@ -89,10 +89,10 @@ def _start(job: Job, folder: Path, forks: Forks | None, stdin: int, stdout: int)
     if forks is not None and job.processes == 1:
         with suppress(ServerGoneError):
             return forks.start("ferbench.execution.trainer:train_as_fork", arguments, environment, (stdin, stdout, 2))
-    command = module_command("ferbench.execution.trainer", *arguments)
-    if job.processes > 1:
-        command = module_command(*TORCHRUN, str(job.processes), "-m", "ferbench.execution.trainer", *arguments)
-        environment |= {"PYTHONSAFEPATH": "1"} if "-P" in command else {}  # for the processes that torchrun starts
+    launcher = (*TORCHRUN, str(job.processes), "-m") if job.processes > 1 else ()
+    command = module_command(*launcher, "ferbench.execution.trainer", *arguments)
+    if launcher and "-P" in command:
+        environment["PYTHONSAFEPATH"] = "1"  # for the processes that torchrun starts
     return subprocess.Popen(command, stdin=stdin, stdout=stdout, env=environment)
 
 

@@ -81,9 +81,7 @@ class HuggingFace(NamedDataset):
         """Return the sample of a row; a training image without a label is unlabeled."""
         expression = None if label is None else self.class_of(label)
         named = str(row[self.options.split_column]) if self.options.split_column else split
-        found = self.split_of(named)
-        if found == "train" and not expression:
-            found = "unlabeled"
+        found = self.split_with(expression, self.split_of(named))
         image_id = printable(str(row[self.options.id_column])) if self.options.id_column else where
         return Sample(image_id, self._content(row[column]), found, expression)
 

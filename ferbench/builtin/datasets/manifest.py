@@ -70,7 +70,7 @@ class Manifest(NamedDataset):
         return Sample(
             id=self._text(row, "id") or path.relative_to(self.folder).as_posix(),
             image=path,
-            split="unlabeled" if split == "train" and label is None else split,
+            split=self.split_with(label, split),
             label=label,
             subject=printable(self._text(row, "subject")) or None,
             video=printable(self._text(row, "video")) or None,

@@ -71,6 +71,11 @@ class NamedDataset(LayoutReader):
             raise UnknownLabel(name[:MAX_QUOTED], reason)
         return SPLITS[name.lower()]
 
+    @staticmethod
+    def split_with(label: str | None, split: SplitName) -> SplitName:
+        """Return the split of an image: one for training that has no label is unlabeled."""
+        return "unlabeled" if split == "train" and label is None else split
+
     def is_split(self, text: str) -> bool:
         """Whether a text is the name of a split."""
         return text.strip().lower() in self.options.splits or text.strip().lower() in SPLITS

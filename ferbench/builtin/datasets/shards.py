@@ -64,14 +64,12 @@ class Shards(NamedDataset):
                 yield Damage(shard.name, f"{text}, or if '{start}' is one, add --split {start}=test")
             else:
                 self.account.use(shard, "shard")
-                yield from self._shard(shard)
+                yield from self._shard(shard, self.split_of(start) if self.is_split(start) else "train")
         kinds = self._without_label.kinds(self.known_class, self.split_of)
         missed = [name for name, kind in kinds.items() if kind == "label"]
         self.account_for_columns(self._unread, "the .json members", self._seen, missed=missed)
 
-    def _shard(self, shard: Path) -> Iterator[Sample | Damage]:
-        start = self._start(shard)
-        split = self.split_of(start) if self.is_split(start) else None
+    def _shard(self, shard: Path, split: SplitName) -> Iterator[Sample | Damage]:
         group = Group()
         try:
             with real(self.folder, shard).open("rb") as file:
@@ -137,7 +135,7 @@ class Shards(NamedDataset):
             return "label" in keys.kinds(self.known_class, self.split_of).values()
         return False
 
-    def _sample(self, shard: Path, group: Group, split: SplitName | None) -> Iterator[Sample | Damage]:
+    def _sample(self, shard: Path, group: Group, split: SplitName) -> Iterator[Sample | Damage]:
         image = next((content for suffix, content in group.parts.items() if suffix in IMAGE_SUFFIXES), None)
         where = f"{shard.name}/{group.key}"
         try:
@@ -149,10 +147,8 @@ class Shards(NamedDataset):
                 return
             label = self.class_of(about["label"]) if "label" in about else None
             named = self.split_of(about["split"]) if "split" in about else split
-            if label is None and named in (None, "train"):
-                named = "unlabeled"
             subject, video = (printable(about[role]) if role in about else None for role in ("subject", "video"))
-            yield Sample(where, image, named or "train", label, subject=subject, video=video)
+            yield Sample(where, image, self.split_with(label, named), label, subject=subject, video=video)
         except ValueError as error:
             yield damage_of(where, error)
 

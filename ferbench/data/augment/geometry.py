@@ -90,9 +90,15 @@ def translate(rgbx: NDArray[np.uint8], matrix: NDArray[np.int32]) -> None:
     before = pixels.copy()
     pixels[...] = 0
     for image, seen, (dx, dy) in zip(pixels, before, (matrix[:, 2::3] >> 16).tolist(), strict=True):
-        dy, dx = max(-height, min(dy, height)), max(-width, min(dx, width))  # farther, nothing is seen either
-        y, x = (slice(max(0, -d), min(n, n - d)) for d, n in ((dy, height), (dx, width)))
-        image[y, x] = seen[y.start + dy : y.stop + dy, x.start + dx : x.stop + dx]
+        (y, from_y), (x, from_x) = overlap(dy, height), overlap(dx, width)
+        image[y, x] = seen[from_y, from_x]
+
+
+def overlap(shift: int, length: int) -> tuple[slice, slice]:
+    """Which pixels of a moved axis show others, and which others: pixel i shows pixel i + shift. Empty if none does."""
+    shift = max(-length, min(shift, length))  # farther, nothing is seen either
+    start, stop = max(0, -shift), min(length, length - shift)
+    return slice(start, stop), slice(start + shift, stop + shift)
 
 
 def follow(boxes: Tensor, inverses: Tensor, height: int, width: int) -> Tensor:

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ferbench.data.augment.geometry import overlap
 from ferbench.data.augment.parcel import send, to_device
 from ferbench.data.augment.pixels import check_images
 
@@ -81,9 +82,8 @@ def copy_shifted(images: Tensor, parameters: WeakParameters, views: Tensor) -> N
     draws = zip(parameters.dx.tolist(), parameters.dy.tolist(), parameters.flip.tolist(), strict=True)
     whole_rows = images.shape[3] == views.shape[3]
     for image, view, (dx, dy, flip) in zip(images.numpy(), views.numpy(), draws, strict=True):
-        dy, dx = max(-height, min(dy, height)), max(-width, min(dx, width))  # farther, nothing is seen either
-        y, x = (slice(max(0, -d), min(n, n - d)) for d, n in ((dy, height), (dx, width)))
-        seen = image[y.start + dy : y.stop + dy, x.start + dx : x.stop + dx]
+        (y, from_y), (x, from_x) = overlap(dy, height), overlap(dx, width)
+        seen = image[from_y, from_x]
         shown = view[y, ::-1][:, x] if flip else view[y, x]
         if whole_rows and not flip:
             shown[...] = seen
