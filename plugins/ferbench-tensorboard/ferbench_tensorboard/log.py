@@ -1,6 +1,7 @@
 """The event files of cells, which TensorBoard reads."""
 
 import json
+import secrets
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,7 +28,7 @@ class Logs:
     def begin(self, cell: "Cell", folder: Path, config: "RecordConfig") -> None:
         """Open the log of a cell with its configuration; a resumed run adds another file."""
         self.close(cell)
-        writer = self._open[cell.cell_id] = SummaryWriter(str(folder / FOLDER))
+        writer = self._open[cell.cell_id] = _writer(folder)
         values = config.model_dump(mode="json", exclude_defaults=True)
         writer.add_text("config", f"```json\n{json.dumps(values, indent=2)}\n```")
         writer.flush()
@@ -55,7 +56,7 @@ class Logs:
         if record.result is None:
             return
         scores = {f"test/{name}": value for name, value in record.result.scores().items() if value is not None}
-        with SummaryWriter(str(folder / FOLDER)) as writer:
+        with _writer(folder) as writer:
             for tag, value in scores.items():
                 writer.add_scalar(tag, value, record.result.steps)
             writer.add_hparams(hyper_parameters(cell, record.config), scores, name=TEST)
@@ -64,6 +65,11 @@ class Logs:
         """Close the log of a cell, if this process has opened it."""
         if writer := self._open.pop(cell.cell_id, None):
             writer.close()
+
+
+def _writer(folder: Path) -> SummaryWriter:
+    """A new event file of a cell. Without the suffix, files that are opened within a second replace each other."""
+    return SummaryWriter(str(folder / FOLDER), filename_suffix=f".{secrets.token_hex(4)}")
 
 
 def numbers(row: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, float]]:

@@ -14,7 +14,7 @@ from ferbench.execution.stopping import StopRequests
 from ferbench.records.history import HISTORY, read_history
 from ferbench.records.schema import Record
 from ferbench.records.store import RunStore, read_record
-from ferbench_tensorboard.log import numbers
+from ferbench_tensorboard.log import Logs, numbers
 
 GRID = (
     "run", "--method", "fixmatch", "--ratio", "0.1", "--backbone", "small-resnet/4", "--device", "cpu", "--executor",
@@ -61,6 +61,16 @@ def test_a_run_is_shown_live_and_its_test_metrics_after_the_record(patterns: Pat
     together = read(folder / "tensorboard" / "test")
     assert "_hparams_/session_start_info" in together.summary_metadata
     assert together.Scalars("test/accuracy")[0].value == accuracy.value
+
+
+def test_files_that_are_opened_within_a_second_do_not_replace_each_other(patterns: Path, tmp_path: Path) -> None:
+    ferbench(*GRID, "--dataset", str(patterns), "--runs", str(tmp_path))
+    _, record = only_record(tmp_path)
+    logs = Logs()
+    for _ in range(5):
+        logs.begin(record.cell, tmp_path / "again", record.config)
+    logs.close(record.cell)
+    assert len(list((tmp_path / "again" / "tensorboard").iterdir())) == 5
 
 
 def test_the_process_that_trains_writes_no_test_metric_and_no_precision(patterns: Path, tmp_path: Path) -> None:
