@@ -3,7 +3,7 @@
 import logging
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -22,21 +22,57 @@ if TYPE_CHECKING:
 
 LINE_SECONDS = 60.0
 """Seconds between two lines with the remaining time, if there are no bars."""
+MEASURED_SECONDS = 30.0
+"""Seconds of steps after which the remaining time is known."""
 _log = logging.getLogger(__name__)
+
+
+class Pace:
+    """How fast `cells` cells go together. The first step event of a cell says what was done before, by a checkpoint."""
+
+    def __init__(self, cells: int) -> None:
+        self._cells = cells
+        self._began: float | None = None
+        self._before: dict[str, float] = {}
+        self._done: dict[str, float] = {}
+
+    @property
+    def done(self) -> float:
+        """The number of cells that are done, parts included."""
+        return sum(self._done.values())
+
+    @property
+    def seconds(self) -> float:
+        """The time in which steps were measured; 0 before the first step event."""
+        return 0.0 if self._began is None else time.monotonic() - self._began
+
+    def count(self, key: str, part: float) -> None:
+        """Note that this part of a cell is done, from 0 to 1."""
+        if self._began is None and part < 1:  # a cell that ends before its first step says nothing
+            self._began = time.monotonic()
+        self._before.setdefault(key, part)
+        self._done[key] = part
+
+    def seconds_left(self) -> float | None:
+        """The remaining time at the present pace; None if nothing is measured yet."""
+        measured = self.done - sum(self._before.values())
+        return self.seconds / measured * (self._cells - self.done) if measured > 0 else None
 
 
 class RunDisplay:
     """Receives the events of an executor. It is a context manager that controls the terminal while cells run.
 
-    An error while events are shown is logged and stops nothing: a closed pipe or terminal must not cost a result.
+    `on_estimate` is called once with the first estimate of the remaining seconds, while the bars are away. An error
+    while events are shown is logged and stops nothing: a closed pipe or terminal must not cost a result.
     """
 
-    def __init__(self, jobs: Sequence[Job], registry: Registry) -> None:
-        self._total, self._registry = len(jobs), registry
-        self._part_done: dict[str, float] = {}
+    def __init__(
+        self, jobs: Sequence[Job], registry: Registry, on_estimate: Callable[[float], None] | None = None
+    ) -> None:
+        self._total, self._registry, self._on_estimate = len(jobs), registry, on_estimate
+        self._pace = Pace(len(jobs))
         self._ended: set[str] = set()
-        self._began = self._told = time.monotonic()
-        self._has_begun = False
+        self._told = -LINE_SECONDS
         self._bars = _bars(len(jobs)) if sys.stdout.isatty() and jobs else None
         self._bar_of: dict[str, TaskID] = {}
         self._with_backbone = len({job.cell["backbone"] for job in jobs}) > 1
@@ -76,19 +112,34 @@ class RunDisplay:
             self._print(f"{name}: step {event.row.step}  {epoch_line(event.row)}")
 
     def _count(self, key: str, event: Event) -> None:
-        """Count what is done. Without bars, print a line about it every minute."""
-        if not self._has_begun and isinstance(event, Started | Step):  # the time until a cluster starts says nothing
-            self._began, self._has_begun = time.monotonic(), True
+        """Count what is done. When the pace is known, and every minute, tell the remaining time."""
         if isinstance(event, Finished):
             self._ended.add(key)
-            self._part_done[key] = 1.0
+            self._pace.count(key, 1.0)
         elif isinstance(event, Step):
-            self._part_done[key] = event.step / event.steps
-        now, done = time.monotonic(), sum(self._part_done.values())
-        if self._bars is None and now - self._told >= LINE_SECONDS and done:
-            self._told = now
-            left = (now - self._began) / done * (self._total - done)
-            self._print(f"{len(self._ended)} of {self._total} cells ended, about {duration(left)} left")
+            self._pace.count(key, event.step / event.steps)
+        if self._pace.seconds < max(MEASURED_SECONDS, self._told + LINE_SECONDS):
+            return
+        if (left := self._pace.seconds_left()) is not None:
+            self._told = self._pace.seconds
+            self._tell_left(left)
+
+    def _tell_left(self, seconds: float) -> None:
+        """Print a line without bars, which show it themselves. The first estimate is passed on."""
+        if self._bars is None:
+            self._print(f"{len(self._ended)} of {self._total} cells ended, about {duration(seconds)} left")
+        if (told := self._on_estimate) is not None:
+            self._on_estimate = None
+            with self._without_bars():
+                told(seconds)
+
+    @contextmanager
+    def _without_bars(self) -> Iterator[None]:
+        if self._bars:
+            self._bars.stop()
+        yield
+        if self._bars:
+            self._bars.start()
 
     def _print(self, line: str) -> None:
         if self._bars:
@@ -111,8 +162,8 @@ class RunDisplay:
         elif isinstance(event, Finished) and key in self._bar_of:
             bars.remove_task(self._bar_of.pop(key))
         # Counts parts of cells, so that the remaining time is known before the first cell has ended.
-        done, count = sum(self._part_done.values()), f"{len(self._ended)}/{self._total}"
-        bars.update(bars.task_ids[0], completed=done, count=count)
+        count = f"{len(self._ended)}/{self._total}"
+        bars.update(bars.task_ids[0], completed=self._pace.done, count=count)
 
 
 def _bars(total: int) -> "Progress":

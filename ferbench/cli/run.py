@@ -1,6 +1,7 @@
 """`ferbench run`: run a grid of cells, each of which writes a record."""
 
 import os
+import select
 import shlex
 import signal
 import subprocess
@@ -38,6 +39,8 @@ if TYPE_CHECKING:
 
 ASKED_HOURS = 12
 """For runs that take longer than this, a user at a terminal is asked first."""
+ANSWER_SECONDS = 60
+"""Time for an answer once cells run. Then they go on, since nobody may be there."""
 IN_BACKGROUND = "FERBENCH_IN_BACKGROUND"
 """Set by --detach for the process that it starts, which must not detach again. Do not set it yourself."""
 
@@ -214,6 +217,7 @@ def run(
         executor = make_executor(session.registry, request.executor, request.executor_options)
         slots = executor.places([item.job for item in missing], jobs)
         _announce(session, plan, missing, request, slots)
+        ask_later = _ask_about_cost(missing, request, slots)
         if not in_background:  # otherwise this would withdraw a cancellation of what --detach has begun
             withdraw_cancellations(missing)
         keep_plan(missing, slots, session.arguments)
@@ -221,7 +225,7 @@ def run(
             _go_on_in_background(request.runs, session.arguments)
             return 0
         try:
-            with RunDisplay([item.job for item in missing], session.registry) as display:
+            with RunDisplay([item.job for item in missing], session.registry, ask_later) as display:
                 statuses = execute(missing, executor, slots, display, session.registry, retries)
         except KeyboardInterrupt:
             raise InterruptedRun(
@@ -237,12 +241,11 @@ def run(
 def _announce(
     session: Session, plan: "Sequence[PlannedCell]", missing: "Sequence[PlannedCell]", request: "RunRequest", slots: int
 ) -> None:
-    """Say what runs, why it is not standard, and what it costs, before anything runs."""
+    """Say what runs, and why it is not standard, before anything runs."""
     cached = sum(item.cached for item in plan)
     click.echo(f"{counted(len(plan), 'cell')}: {cached} cached, {len(missing)} to run, {slots} at a time")
     _tell_departures(missing)
     _offer_cpu_recipe(session, missing, request)
-    _ask_about_cost(missing, request, slots)
 
 
 def _tell_departures(missing: "Sequence[PlannedCell]") -> None:
@@ -284,11 +287,17 @@ def _offer_cpu_recipe(session: Session, missing: "Sequence[PlannedCell]", reques
         click.echo(f"this recipe is made for a GPU; for a CPU (results are not standard) add {shlex.join(options)}")
 
 
-def _ask_about_cost(missing: "Sequence[PlannedCell]", request: "RunRequest", jobs: int) -> None:
-    """Say how long the cells will take, if records of this machine tell. At a terminal, ask before a long run."""
+def _ask_about_cost(
+    missing: "Sequence[PlannedCell]", request: "RunRequest", jobs: int
+) -> "Callable[[float], None] | None":
+    """Say how long the cells will take, if records of this machine tell. At a terminal, ask before a long run.
+
+    Without such records, returns the function that asks when the first steps tell. About jobs of a cluster it does not
+    ask later, because they go on without this command.
+    """
     if not missing:
-        return
-    from ferbench.execution.estimate import estimated_seconds, made_there
+        return None
+    from ferbench.execution.estimate import HERE, estimated_seconds, made_there
     from ferbench.records.schema import Record
     from ferbench.records.store import RunStore
 
@@ -296,13 +305,26 @@ def _ask_about_cost(missing: "Sequence[PlannedCell]", request: "RunRequest", job
     records = filter(made_there(request.executor, request.device), every)
     seconds = estimated_seconds([item.cell for item in missing], records)
     if seconds is None:
-        return
+        return _ask_to_go_on if request.executor in HERE else None
     seconds /= min(jobs, len(missing))
     text = f"about {duration(seconds)}, according to the records in {request.runs}"
     if seconds > ASKED_HOURS * 3600 and sys.stdin.isatty():
         click.confirm(f"{text}; begin?", abort=True)
     else:
         click.echo(text)
+    return None
+
+
+def _ask_to_go_on(seconds: float) -> None:
+    """At a terminal, ask whether a long run goes on. If the answer is no, its cells save and stop."""
+    if seconds <= ASKED_HOURS * 3600 or not sys.stdin.isatty():
+        return
+    left = f"about {duration(seconds)} left, according to the first steps"
+    click.echo(f"{left}; go on? [Y/n] (without an answer it goes on in {ANSWER_SECONDS} s) ", nl=False)
+    answered, _, _ = select.select([sys.stdin], [], [], ANSWER_SECONDS)
+    if answered and sys.stdin.readline().strip().lower() in ("n", "no"):
+        raise KeyboardInterrupt
+    click.echo()
 
 
 def _go_on_in_background(runs: Path, called: tuple[str, ...]) -> None:

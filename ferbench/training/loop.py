@@ -188,6 +188,7 @@ def train_stage(training: Training, planned: PlannedStage, optimizers: Optimizer
     per_epoch, last = planned.steps_per_epoch(run.info.steps_per_epoch), training.stages[-1].ends
     run.net.train()
     run.method.train()
+    training.events(Step(step=planned.begins + progress.step, steps=last))  # what is done already, by a checkpoint
     watch.start()
     take_step = steps_of(run, planned, optimizers, training.log)
     for step in range(progress.step, planned.steps):

@@ -3,10 +3,12 @@
 import json
 import re
 import shutil
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import pexpect
 import psutil
 import pytest
 
@@ -46,6 +48,33 @@ def background() -> Iterator[list[int]]:
     for pid in pids:
         if psutil.pid_exists(pid):
             psutil.Process(pid).terminate()
+
+
+LONG = """
+import sys
+from ferbench.cli import main, progress, run
+progress.MEASURED_SECONDS, run.ASKED_HOURS, run.ANSWER_SECONDS = 0.5, 0, {seconds}
+sys.exit(main.main())
+"""
+"""The command, as if all that is left were long."""
+
+
+@pytest.mark.process
+@pytest.mark.parametrize(("answer", "seconds", "code"), [("n", 60, 130), (None, 0.1, 0)])
+def test_at_a_terminal_a_long_run_is_asked_for_once_its_steps_tell(
+    patterns: Path, tmp_path: Path, answer: str | None, seconds: float, code: int
+) -> None:
+    """It saves and stops for a no, and goes on if nobody answers."""
+    runs = tmp_path / "runs"
+    size = (*SMALL[1:], "--set=steps=600", "--set=evaluations=1")
+    options = ("--dataset", str(patterns), "--runs", str(runs), *size, *GRID)
+    with pexpect.spawn(sys.executable, ["-c", LONG.format(seconds=seconds), "run", *options], timeout=120) as terminal:
+        terminal.expect_exact("left, according to the first steps; go on?")
+        if answer is not None:
+            terminal.sendline(answer)
+        terminal.expect(pexpect.EOF)
+    assert terminal.exitstatus == code
+    assert len(list(runs.rglob("checkpoint.safetensors" if code else "record.json"))) == 1
 
 
 @pytest.mark.process

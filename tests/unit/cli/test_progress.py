@@ -73,19 +73,51 @@ def test_at_80_columns_count_and_time_left_stay(monkeypatch: pytest.MonkeyPatch)
     assert re.search(r" 19/20 +\d\d:\d\d", one)
 
 
-def test_a_line_of_the_time_left_counts_from_the_first_cell_that_begins(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """The time that the display sees."""
+    now = [0.0]
+    monkeypatch.setattr("ferbench.cli.progress.time.monotonic", lambda: now[0])
+    return now
+
+
+def test_the_time_left_counts_from_the_first_step_and_is_told_each_minute(
+    clock: list[float], capsys: pytest.CaptureFixture[str]
 ) -> None:
     """A cluster may take its time to begin."""
-    now = 0.0
-    monkeypatch.setattr("ferbench.cli.progress.time.monotonic", lambda: now)
-    with RunDisplay([job(seed=seed) for seed in range(4)], load_registry()) as display:
+    told: list[float] = []
+    with RunDisplay([job(seed=seed) for seed in range(4)], load_registry(), told.append) as display:
         display(job(), Notice(text="submitted"))
-        now = 3600.0
+        clock[0] = 3600.0
         display(job(), Started())
-        now = 3660.0
-        display(job(), Step(step=5, steps=20))
-    assert "0 of 4 cells ended, about 15 min left" in capsys.readouterr().out
+        display(job(), Step(step=0, steps=20))
+        for later, step in ((29, 2), (30, 5), (60, 6), (89, 6), (90, 10)):
+            clock[0] = 3600.0 + later
+            display(job(), Step(step=step, steps=20))
+    lines = re.findall("about (.*) left", capsys.readouterr().out)
+    assert lines == ["8 min", "10 min"]  # 30 s for 1/4 of 4 cells, 90 s for 1/2: 450 s, 630 s
+    assert told == [450.0]
+
+
+def test_what_a_checkpoint_had_is_not_counted_as_quick(clock: list[float], capsys: pytest.CaptureFixture[str]) -> None:
+    with RunDisplay([job()], load_registry()) as display:
+        display(job(), Step(step=80, steps=100))
+        clock[0] = 100.0
+        display(job(), Step(step=90, steps=100))
+    assert "about 2 min left" in capsys.readouterr().out
+
+
+def test_a_cell_that_fails_before_its_first_step_tells_nothing(
+    clock: list[float], capsys: pytest.CaptureFixture[str]
+) -> None:
+    failure = Finished(status="failed", message="no memory", wall_seconds=1.0)
+    with RunDisplay([job(seed=seed) for seed in range(3)], load_registry()) as display:
+        display(job(), failure)
+        clock[0] = 1000.0
+        display(job(seed=1), Step(step=0, steps=100))
+        clock[0] = 1040.0
+        display(job(seed=1), Step(step=50, steps=100))
+    assert "about 2 min left" in capsys.readouterr().out
 
 
 def test_one_backbone_is_not_repeated(capsys: pytest.CaptureFixture[str]) -> None:
