@@ -131,7 +131,7 @@ def ferbench_run_started(cell: "Cell", folder: Path, config: "RecordConfig") -> 
 
 @hookspec
 def ferbench_step_taken(cell: "Cell", step: "Step") -> None:
-    """Called in the process that trains after a step, at most twice a second; nothing waits for the device.
+    """Called in the training process when a stage begins or continues, then after a step, at most twice a second.
 
     Example: `writer.add_scalar("done", step.step / step.steps, step.step)`
     """

@@ -15,6 +15,7 @@ from ferbench.data.load.image_set import ImageSet, LabeledImages
 from ferbench.data.load.views import ViewMaker
 from ferbench.data.seeds import derive
 from ferbench.records.cell import Compile
+from ferbench.records.in_progress import IN_PROGRESS
 from ferbench.training.loop import Training
 from ferbench.training.run import Run
 from ferbench.training.stage_cache import StageCache
@@ -120,5 +121,5 @@ def toy_training(
     torch.manual_seed(2)
     task = task or toy_task(unlabeled=method.uses_unlabeled, device=device)
     run = Run(method, teacher, recipe, task, INFO, seed, precision, compile, processes)
-    files = {"checkpoint_path": folder / "checkpoint.safetensors", "stage_cache": StageCache(folder / "stages", {})}
-    return Training(run, **{**files, **more})
+    more = {"stage_cache": StageCache(folder / "stages", {}), **more}
+    return Training(run, folder / "checkpoint.safetensors", folder / IN_PROGRESS, **more)

@@ -1,6 +1,6 @@
 """What the process that knows the labels gives to the process that trains, and what it gets back.
 
-This module needs neither torch nor method code. While a cell runs, these files are in the folder `in-progress` beside
+This module needs neither torch nor method code. While a cell runs, these files are in the folder `in-progress-*` beside
 its record:
     facts.json, labeled.npz, unlabeled.npz ...    the drawn rows, with labels only for the labeled images
     said/3.safetensors                            what the method said of the unlabeled images of epoch 3

@@ -4,10 +4,12 @@ It chooses the rows, lets a trainer train on them, and joins the labels that the
 """
 
 import os
+import shutil
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 from ferbench.cells.code_stamps import stamp
@@ -28,7 +30,7 @@ from ferbench.execution.rows import facts_of, rows_of_tests, training_rows
 from ferbench.records.cell import Cell
 from ferbench.records.cell_log import CellLog
 from ferbench.records.files import file_digest
-from ferbench.records.in_progress import IN_PROGRESS
+from ferbench.records.in_progress import claim
 from ferbench.records.lease import Lease, LeaseLostError, is_held, seconds
 from ferbench.records.reproduction import Sources
 from ferbench.records.schema import Record
@@ -82,6 +84,8 @@ def run_cell(
             log(Finished(status="interrupted"))
             raise
         except (InterruptedRun, LeaseLostError) as error:
+            if isinstance(error, LeaseLostError):
+                run.withdraw()
             log(unfinished(error))
             raise
         except Exception as error:
@@ -151,6 +155,11 @@ class _CellRun:
         if self.finished is None:
             self.store.write_result(record.cell, record)
         return record
+
+    def withdraw(self) -> None:
+        """Remove what this process has written since another one took over; that one has its own folder."""
+        if "work" in vars(self):
+            shutil.rmtree(self.work, ignore_errors=True)
 
     def _train(self, data: CellData) -> Record:
         builder, plan, resolved = self.builder, self.builder.plan, self.builder.resolved
@@ -248,10 +257,11 @@ class _CellRun:
         """The cell's folder."""
         return self.lease.folder
 
-    @property
+    @cached_property
     def work(self) -> Path:
         """The folder of the rows and of the trainer's files."""
-        return self.folder / IN_PROGRESS
+        self.lease.check()
+        return claim(self.folder, self.lease.token)
 
 
 def missing_boxes(resolved: ResolvedCell, data: CellData) -> str | None:

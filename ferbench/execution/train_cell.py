@@ -254,6 +254,7 @@ def _training(attempt: _Attempt, events: Events, stop: Stop) -> Training:
             processes=attempt.processes,
         ),
         checkpoint_path=attempt.folder.parent / CHECKPOINT,
+        folder=attempt.folder,
         stage_cache=StageCache(cache_root() / "stages", identity, shared),
         identity=digest([resolved.cell.cell_id, identity]),
         events=_with_hooks(attempt, events),

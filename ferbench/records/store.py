@@ -19,7 +19,7 @@ from ferbench.records.cell import Cell
 from ferbench.records.files import file_digest, read_bounded, remove_leftovers, unwritable, write_atomic, write_together
 from ferbench.records.formats import FORMAT, RUNS_FORMAT, check_format
 from ferbench.records.history import HISTORY, history_bytes, history_digest
-from ferbench.records.in_progress import IN_PROGRESS
+from ferbench.records.in_progress import IN_PROGRESS, folders_in_progress
 from ferbench.records.index import described, keep_index
 from ferbench.records.lease import Lease, is_held
 from ferbench.records.predictions import MAX_PREDICTIONS_BYTES, Predictions
@@ -35,7 +35,8 @@ DESCRIBING = (RECORD, RUNNING)
 """The files that say which cell a folder belongs to."""
 CANCEL = ".cancel"
 LEASE = ".lease"
-LEFT_BEHIND = (RUNNING, CHECKPOINT, CHECKPOINT_BEFORE, IN_PROGRESS)
+LEFT_BEHIND = (RUNNING, CHECKPOINT, CHECKPOINT_BEFORE, IN_PROGRESS, f"{LEASE}.")
+"""How the names of files begin that a killed process leaves."""
 MAX_LISTED = 10
 MARKER = "ferbench-runs.json"
 """The file with the format number of a runs folder; records are read whatever it says."""
@@ -180,7 +181,8 @@ class RunStore:
         folder = self.folder(cell)
         for name in (CHECKPOINT, CHECKPOINT_BEFORE):
             (folder / name).unlink(missing_ok=True)
-        shutil.rmtree(folder / IN_PROGRESS, ignore_errors=True)
+        for left in folders_in_progress(folder):
+            shutil.rmtree(left, ignore_errors=True)
 
     def tidy(self, cell: Cell) -> None:
         """Remove files of a process that was killed after it wrote the result, unless another process works."""
@@ -188,7 +190,7 @@ class RunStore:
             names = os.listdir(self.folder(cell))
         except OSError:
             return
-        if any(name in LEFT_BEHIND or name.startswith(f"{LEASE}.") for name in names):
+        if any(name.startswith(LEFT_BEHIND) for name in names):
             with suppress(FerbenchError), self.lock(cell):
                 self.clear(cell)
 

@@ -18,7 +18,7 @@ from ferbench.errors import DataError, PluginError
 from ferbench.records.cell import canonical_json
 from ferbench.records.files import write_atomic
 from ferbench.records.formats import CHECKPOINT_FORMAT, FORMAT, check_format
-from ferbench.records.in_progress import IN_PROGRESS, said_file, snapshot_file
+from ferbench.records.in_progress import said_file, snapshot_file
 from ferbench.records.store import CHECKPOINT_BEFORE
 from ferbench.records.tensor_files import DIGEST, METADATA_KEY, DamagedTensorsError, content_digest, parse_state
 from ferbench.training.epoch_stats import EpochStats, Said
@@ -236,17 +236,19 @@ def state_of(identity: str, run: Run, progress: RunProgress, stats: EpochStats, 
     return checkpoint.kept()
 
 
-def restore_run(path: Path, identity: str, run: Run, progress: RunProgress, stats: EpochStats) -> Checkpoint | None:
+def restore_run(
+    path: Path, folder: Path, identity: str, run: Run, progress: RunProgress, stats: EpochStats
+) -> Checkpoint | None:
     """Restore everything but the optimizers, which the stage makes. None if the checkpoint has another identity.
 
-    Raises DamagedTensorsError, before anything is changed, if the file or a file kept beside it was altered.
+    Raises DamagedTensorsError, before anything is changed, if the file or a file kept in the folder was altered.
     """
     checkpoint = read_checkpoint(path)
     if checkpoint.state.get("identity") != identity:
         return None
     with fitting(path):
         saved = RunProgress.from_json(checkpoint.state["progress"])
-        _check_kept(path.parent / IN_PROGRESS, saved)
+        _check_kept(folder, saved)
         for prefix, module in run.modules.items():
             module.load_state_dict(checkpoint.get(prefix))
         device = run.task.device

@@ -14,7 +14,7 @@ from ferbench.contract.counting import counting
 from ferbench.contract.events import Epoch, Event, Notice, Step
 from ferbench.data.load.batches import Batches
 from ferbench.errors import FerbenchError, InterruptedRun
-from ferbench.records.in_progress import IN_PROGRESS, SAID, SNAPSHOTS
+from ferbench.records.in_progress import SAID, SNAPSHOTS
 from ferbench.records.tensor_files import DamagedTensorsError
 from ferbench.training.background import Background
 from ferbench.training.checkpoint import (
@@ -65,6 +65,8 @@ class Training:
 
     run: Run
     checkpoint_path: Path
+    folder: Path
+    """The folder of the files that are joined with labels after training."""
     stage_cache: StageCache
     identity: str = ""
     events: Events = _no_event
@@ -82,8 +84,6 @@ class Training:
         self.log = ForwardLog(self.run.net, self.run.teacher.net)
         self.watch = Stopwatch(self.progress, self.began)
         self.background = Background()
-        self.folder = self.checkpoint_path.parent / IN_PROGRESS
-        """The folder of the files that are joined with labels after training."""
 
     def save(self, optimizers: Optimizers) -> None:
         """Write the checkpoint while the next steps run, and keep the one before. Only the first process writes."""
@@ -145,11 +145,12 @@ def _train(training: Training) -> RunProgress:
 
 def _restore(training: Training) -> Checkpoint | None:
     """Restore the newest undamaged checkpoint and report damaged ones. None if there is none."""
+    run, progress = training.run, training.progress
     for path in (training.checkpoint_path, before(training.checkpoint_path)):
         if not path.exists():
             continue
         try:
-            saved = restore_run(path, training.identity, training.run, training.progress, training.stats)
+            saved = restore_run(path, training.folder, training.identity, run, progress, training.stats)
         except DamagedTensorsError as error:
             training.events(Notice(text=f"{error.path}: {error.problem}; the cell goes on from an earlier state"))
             continue

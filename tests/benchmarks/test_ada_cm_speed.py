@@ -86,7 +86,7 @@ class Ours:
         method.setup(net, info)
         method.attach(net, teacher.net, torch.Generator(), info)
         run = Run(method, teacher, RECIPE, task, info, seed=0)
-        self.stepper = Stepper(Training(run, folder / "checkpoint.safetensors", StageCache(folder, {})))
+        self.stepper = Stepper(Training(run, folder / "checkpoint.safetensors", folder, StageCache(folder, {})))
 
     def step(self, number: int, clock: Clock) -> None:
         batch = clock("views", lambda: self.stepper.batch(number))

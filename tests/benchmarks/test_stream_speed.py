@@ -99,7 +99,7 @@ def stepper_on(stream: Stream, folder: Path) -> Stepper:
     teacher = Teacher(net, RECIPE.ema_decay)
     method.attach(net, teacher.net, torch.Generator(), info)
     run = Run(method, teacher, RECIPE, task, info, seed=0)
-    return Stepper(Training(run, folder / "checkpoint", StageCache(folder, {})))
+    return Stepper(Training(run, folder / "checkpoint", folder, StageCache(folder, {})))
 
 
 @pytest.mark.benchmark(group="streamed pool, 112 px JPEG to 48 px")

@@ -117,7 +117,7 @@ def test_a_cell_is_told_from_its_configuration_to_its_record(
     assert config.method == record.config.method and config.method["threshold"] == 0.7
     assert config.protocol == record.config.protocol and config.protocol["steps"] == 20
     steps = [event[2] for event in between if event[0] == "step"]
-    assert [step.step for step in steps] == list(range(1, 21)) and {step.steps for step in steps} == {20}
+    assert [step.step for step in steps] == list(range(21)) and {step.steps for step in steps} == {20}
     history = json.loads((folder / "history.json").read_text())
     epochs = [event[2] for event in between if event[0] == "epoch"]
     assert [epoch.loss for epoch in epochs] == [row["loss"] for row in history]

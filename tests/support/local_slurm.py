@@ -5,6 +5,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
@@ -82,6 +83,27 @@ class LocalSlurm:
             os.kill(pid, signal.SIGKILL)
         while Path(f"/proc/{pid}").exists():
             time.sleep(0.05)
+
+    @contextmanager
+    def administrator(self) -> Iterator[None]:
+        """Somebody who puts the node back into service while the block lasts.
+
+        SLURM drains a node whose daemon was killed while it started a job: "Duplicate jobid on nodes".
+        """
+        over = threading.Event()
+
+        def serve() -> None:
+            while not over.wait(1):
+                if "drain" in self.ask("sinfo", "--noheader", "--format=%T"):
+                    self.ask("scontrol", "update", f"NodeName={socket.gethostname()}", "State=RESUME")
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        try:
+            yield
+        finally:
+            over.set()
+            thread.join()
 
     def ask(self, *command: str) -> str:
         """What a command of SLURM prints."""

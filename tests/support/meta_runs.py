@@ -87,7 +87,7 @@ def meta_run(
     kinds = {kind: registry.load("views", kind) for kind in view_kinds(method)}
     maker = ViewMaker(recipe, net.backbone.mean, net.backbone.std, META, kinds)
     run = Run(method, teacher, recipe, _task(recipe, maker, method), info, seed=0)
-    return Training(run, folder / "checkpoint.safetensors", StageCache(folder, {}))
+    return Training(run, folder / "checkpoint.safetensors", folder, StageCache(folder, {}))
 
 
 def _task(recipe: Recipe, maker: ViewMaker, method: Method) -> Task:

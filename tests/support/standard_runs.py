@@ -74,4 +74,4 @@ def standard_run(
         device=device,
     )
     run = Run(method, teacher, recipe, task, info, seed=0, precision=precision)
-    return Training(run, folder / "checkpoint.safetensors", StageCache(folder, {}))
+    return Training(run, folder / "checkpoint.safetensors", folder, StageCache(folder, {}))

@@ -31,7 +31,7 @@ TINY = (
     "--set", "steps=8", "--set", "evaluations=1", "--set", "image_size=16", "--set", "labeled_batch=4",
     "--set", "unlabeled_batch=4", "--seed", f"0-{CELLS - 1}",
 )  # fmt: skip
-LEFT_BEHIND = (".lease*", "running.json", "in-progress", "checkpoint*", "*.tmp")
+LEFT_BEHIND = (".lease*", "running.json", "in-progress*", "checkpoint*", "*.tmp")
 MOST_STARTS = 10 + KILLS
 
 Kill = Callable[[], bool]

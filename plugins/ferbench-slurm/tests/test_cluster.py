@@ -170,5 +170,6 @@ def test_a_storm(cluster: LocalSlurm, tmp_path: Path) -> None:
         "controller": kill_controller,
     }
     pattern = ("worker", "supervisor", "node", "worker", "command", "server", "controller")
-    weather(storm, kills, pattern, undisturbed)
+    with cluster.administrator():
+        weather(storm, kills, pattern, undisturbed)
     until(lambda: not cluster.queue())
