@@ -133,6 +133,13 @@ def train_sizes(dataset: Dataset) -> Counter[str | None]:
     return Counter(sample.class_name for sample in found if sample.split == "train")
 
 
+def check_sources(resolved: ResolvedCell) -> None:
+    """Raise DataError if a dataset must be packed at the cell's size and cannot be read. Decodes nothing."""
+    for dataset in filter(None, (resolved.dataset, resolved.pool, resolved.test_set)):
+        if not isinstance(dataset, StreamedDataset) and not is_on_disk(dataset, resolved.recipe.packed_size):
+            next(iter(dataset.samples()), None)
+
+
 def check_counts(resolved: ResolvedCell, sizes: Mapping[str | None, int]) -> None:
     """Raise UsageError, like `select`, if a class has fewer training images than the budget needs.
 

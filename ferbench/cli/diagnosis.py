@@ -166,7 +166,7 @@ def check_folder(name: str, folder: Path, chosen_by: str) -> Iterator[Installati
 
 def _is_seen_held(path: Path) -> bool:
     """Whether another process sees that a lease is held."""
-    return subprocess.run([sys.executable, "-c", LOOK, str(path)], check=False).returncode == 0
+    return subprocess.run([sys.executable, "-P", "-c", LOOK, str(path)], check=False).returncode == 0
 
 
 def _file_system(place: Path) -> str:

@@ -9,7 +9,7 @@ from ferbench.cells.method_facts import RowFacts
 from ferbench.cells.method_plan import MethodPlan, plan_of
 from ferbench.cells.request import Grid, GridRow, RequestedCell, RunRequest, Start
 from ferbench.cells.resolve import ResolvedCell
-from ferbench.cells.select import NotOnDiskError, Policy, check_counts, select, train_sizes
+from ferbench.cells.select import NotOnDiskError, Policy, check_counts, check_sources, select, train_sizes
 from ferbench.contract.executor import INLINE, Job
 from ferbench.contract.protocol import Recipe
 from ferbench.discovery.registry import Registry
@@ -94,6 +94,7 @@ class Planner:
         self._init = cache(resolve_init)
         self._train_sizes = cache(train_sizes)
         self._checked: set[tuple[object, ...]] = set()
+        self._readable: set[tuple[object, ...]] = set()
         self._data: dict[tuple[Any, ...], tuple[Fingerprints, int]] = {}
 
     def cells(self) -> Iterator[tuple[ResolvedCell, Job]]:
@@ -109,6 +110,9 @@ class Planner:
         cell, needs = resolved.cell, ("boxes" in resolved.facts.requires, resolved.facts.relabeled)
         size = resolved.recipe.packed_size
         key = (job.dataset, job.pool, job.test_on, size, cell.classes, cell.budget, cell.seed, needs)
+        if not pack and key[:4] not in self._readable:
+            check_sources(resolved)
+            self._readable.add(key[:4])
         if key not in self._data:
             try:
                 data = select(resolved) if pack else select(resolved, Policy.IF_ON_DISK)

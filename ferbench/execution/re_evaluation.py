@@ -129,9 +129,7 @@ def _data_of(record: Record, registry: Registry) -> tuple[ResolvedCell, CellData
     assert record.result is not None
     resolved = resolve(record.cell, registry)
     data = select(resolved, needs=DataNeeds.recorded(record.result.fingerprints))
-    if data.fingerprints != record.result.fingerprints:
-        here, recorded = data.fingerprints.by_name(), record.result.fingerprints.by_name()
-        names = sorted(name for name in here.keys() | recorded.keys() if here.get(name) != recorded.get(name))
+    if names := data.fingerprints.differences(record.result.fingerprints):
         raise DataError(f"the data on this machine is not that of the record: {', '.join(names)} differ")
     return resolved, data
 

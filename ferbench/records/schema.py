@@ -64,6 +64,10 @@ class Fingerprints(WithoutNulls):
         """Return the fingerprints that are present."""
         return self.model_dump()
 
+    def differences(self, other: "Fingerprints") -> list[str]:
+        """Return the sorted names of those that differ, or that only one of the two has."""
+        return sorted({name for name, _ in self.by_name().items() ^ other.by_name().items()})
+
 
 class Result(Strict):
     """The outcome that the cell determines: on one machine, every run of the cell gives it bit for bit."""

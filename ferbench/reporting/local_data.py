@@ -49,9 +49,6 @@ def open_data(
         )
     recorded = record.result.fingerprints if record.result else None
     data = select(resolved, Policy.USUAL_SIZE, DataNeeds.recorded(recorded))
-    if recorded is not None:
-        present = data.fingerprints.by_name()
-        other = [name for name, value in recorded.by_name().items() if present.get(name) != value]
-        if other:
-            raise DataError(f"the dataset on this machine is not the record's: {', '.join(other)} differ")
+    if recorded is not None and (other := data.fingerprints.differences(recorded)):
+        raise DataError(f"the dataset on this machine is not the record's: {', '.join(other)} differ")
     return LocalData(data, recipe, resolved.class_names)

@@ -283,7 +283,18 @@ def test_a_source_that_changes_meanwhile_is_told_and_the_set_can_be_used(
     assert done.code == 0, done.err
     assert "the source has changed while it was read" in done.err
     root.rename(tmp_path / "elsewhere")
-    assert call("run", "--method", "fixmatch", "--dataset", "my-faces", "--ratio", "0.2", "--dry-run").code == 0
+    plan = ("run", "--method", "fixmatch", "--dataset", "my-faces", "--ratio", "0.2", "--dry-run")
+    assert call(*plan, "--set", f"image_size={SIZE}").code == 0
+
+
+def test_a_dry_run_looks_whether_the_source_is_there_that_another_size_needs(tmp_path: Path) -> None:
+    root = write_faces(tmp_path / "faces")
+    assert prepare(root).code == 0
+    root.rename(tmp_path / "elsewhere")
+    runs = ("run", "--method", "fixmatch", "--dataset", "my-faces", "--ratio", "0.2", "--runs", str(tmp_path / "runs"))
+    refused = [call(*runs, "--set", "image_size=24", *more) for more in ((), ("--dry-run",))]
+    assert [done.code for done in refused] == [4, 4]
+    assert refused[0].err == refused[1].err and "bring it back" in refused[0].err
 
 
 def test_the_cache_may_not_lie_in_the_source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
