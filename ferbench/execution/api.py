@@ -20,10 +20,14 @@ from ferbench.errors import InterruptedRun, VerificationError
 from ferbench.execution.executors import make_executor, run_jobs
 from ferbench.execution.plan import PlannedCell, make_plan
 from ferbench.records.cell import Cell, digest
+from ferbench.records.files import remove_leftovers
 from ferbench.records.frame import Records
-from ferbench.records.plans import Plan, write_plan
+from ferbench.records.plans import PLANS, Plan, write_plan
 from ferbench.records.store import RunStore
 from ferbench.render.numbers import counted
+
+LONGEST_WRITING = 3600.0
+"""Seconds after which nobody still writes a temporary file of the runs folder."""
 
 
 def run(
@@ -86,8 +90,12 @@ def run(
 
 
 def tidy(plan: Iterable[PlannedCell]) -> None:
-    """Remove files that killed processes left next to results; planning itself writes nothing."""
-    for item in plan:
+    """Remove what killed processes left next to results and in the runs folder; planning itself writes nothing."""
+    cells = list(plan)
+    for root in {item.job.runs for item in cells}:
+        for folder in (root, root / PLANS):
+            remove_leftovers(folder, older_than=LONGEST_WRITING)
+    for item in cells:
         if item.cached:
             RunStore(item.job.runs).tidy(item.cell)
 

@@ -2,10 +2,12 @@
 
 import errno
 import hashlib
+import math
 import os
 import secrets
 import stat
 import tempfile
+import time
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -99,11 +101,16 @@ def unwritable(error: OSError, path: Path) -> DataError:
     )
 
 
-def remove_leftovers(folder: Path) -> None:
-    """Delete temporary files of a process that was killed while writing; the caller must hold the folder's lock."""
-    for leftover in folder.glob(f".*{TEMPORARY_SUFFIX}"):
+def remove_leftovers(folder: Path, name: str = "", older_than: float = -math.inf) -> None:
+    """Delete temporary files of a process that was killed while writing; only those for `name`, if it is given.
+
+    A process that still writes one gets an error. So the caller must hold the folder's lease, or name an age in seconds
+    that no living writer reaches.
+    """
+    for leftover in folder.glob(f".{name}*{TEMPORARY_SUFFIX}"):
         with suppress(OSError):
-            leftover.unlink()
+            if time.time() - leftover.stat().st_mtime > older_than:
+                leftover.unlink()
 
 
 def read_bounded(path: Path, limit: int) -> bytes:

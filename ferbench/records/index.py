@@ -9,7 +9,7 @@ from urllib.parse import quote, unquote_to_bytes
 
 from ferbench.errors import DataError
 from ferbench.records.cell import Cell
-from ferbench.records.files import write_atomic
+from ferbench.records.files import remove_leftovers, write_atomic
 from ferbench.records.metrics import BY_KEY
 from ferbench.records.schema import Record
 from ferbench.records.tree import folders_below
@@ -49,6 +49,7 @@ def keep_index(
 
     `names` are the files that describe a cell. The first one that exists counts, and `content` reads it. There is no
     lock, because some shared file systems have none. If the index cannot be written, the cell is not affected.
+    Unfinished files are removed, also those of living writers: they were published before, so this call sees them.
     """
     path, found = root / INDEX, described(root, names)
     with suppress(OSError, DataError):
@@ -57,6 +58,7 @@ def keep_index(
             for folder, (name, when) in found.items():
                 line = known.get((folder, when))
                 lines[folder] = line or _line_of(folder, content(root / folder / name), when)
+            remove_leftovers(root, INDEX)
             write_atomic(path, _bytes(lines))
             before, found = found, described(root, names)
             if found == before:

@@ -1,6 +1,7 @@
 """A sweep seen from anywhere: in the background, its logs, cancelling, what is run again."""
 
 import json
+import os
 import re
 import shutil
 import sys
@@ -159,10 +160,16 @@ def test_a_run_removes_what_killed_processes_have_left_beside_results(run, tmp_p
     folder = next((tmp_path / "runs").rglob("record.json")).parent
     before = sorted(folder.rglob("*"))
     leave(folder)
+    names = ".ferbench-runs.json.0.tmp", ".plans/.a.json.0.tmp", ".new.tmp"
+    unfinished = [tmp_path / "runs" / name for name in names]
+    for path, age in zip(unfinished, (7200, 7200, 0), strict=True):
+        path.write_bytes(b"half")
+        os.utime(path, (time.time() - age,) * 2)
     assert run("--seed", "0", "--dry-run", steps=2).code == 0
     assert (folder / "running.json").exists(), "a dry run writes nothing"
     assert run("--seed", "0", steps=2).code == 0
     assert sorted(folder.rglob("*")) == before
+    assert [path.exists() for path in unfinished] == [False, False, True], "somebody may still write the new one"
 
 
 def test_a_cell_that_nobody_has_is_named(tmp_path: Path) -> None:

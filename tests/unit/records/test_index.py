@@ -55,6 +55,13 @@ def test_a_cell_has_one_line_which_follows_it(tmp_path: Path) -> None:
     assert "ok" in rows(tmp_path)[str(cell.folder())]
 
 
+def test_what_a_process_left_that_was_killed_while_it_wrote_is_removed(tmp_path: Path) -> None:
+    (tmp_path / ".INDEX.md.0123abcd.tmp").write_bytes(b"half")
+    (tmp_path / ".ferbench-runs.json.0123abcd.tmp").write_bytes(b"of somebody who may live")
+    write_record(tmp_path, make_cell())
+    assert {path.name for path in tmp_path.glob("*.tmp")} == {".ferbench-runs.json.0123abcd.tmp"}
+
+
 def test_what_was_removed_or_edited_by_hand_is_put_right_when_a_cell_is_published(tmp_path: Path) -> None:
     first, second = write_record(tmp_path, make_cell(seed=0)), make_cell(seed=1)
     first.unlink()
