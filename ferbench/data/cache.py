@@ -4,10 +4,12 @@ import hashlib
 import json
 import logging
 import os
+import secrets
 import shlex
-from collections.abc import Iterator, Mapping
+import shutil
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -19,6 +21,7 @@ from ferbench.errors import DataError
 from ferbench.records.cell import digest
 from ferbench.records.files import write_atomic
 from ferbench.records.formats import CACHE_FORMAT, FORMAT, check_format
+from ferbench.records.lease import Lease, LeaseLostError
 
 CACHE_VARIABLE = "FERBENCH_CACHE"
 """Folder of packed datasets, indexes, face boxes and cached stages; by default `~/.cache/ferbench`."""
@@ -137,6 +140,31 @@ def is_usable(folder: Path, *, renew: bool) -> bool:
         log.warning("%s; it is made anew", str(error).partition(";")[0])
         return False
     return True
+
+
+def make_once(path: Path, is_made: Callable[[], bool], make: Callable[[Lease], None]) -> None:
+    """Let one process make what several share, under the lease of this path; the others wait.
+
+    A process that was paused, and has lost the lease meanwhile, leaves it to its successor and waits too.
+    """
+    while True:
+        with suppress(LeaseLostError), Lease(path).wait() as lease:
+            try:
+                if not is_made():
+                    make(lease)
+            except Exception:
+                lease.check()  # the successor may be the reason
+                raise
+            return
+
+
+def publish(made: Path, folder: Path) -> None:
+    """Put a finished folder into its place. An old one is removed afterwards: on NFS, open files may stay in it."""
+    old = folder.with_name(f".old-{secrets.token_hex(4)}-{folder.name}")
+    with suppress(FileNotFoundError):
+        folder.rename(old)
+    made.rename(folder)
+    shutil.rmtree(old, ignore_errors=True)
 
 
 @contextmanager

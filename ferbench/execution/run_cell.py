@@ -4,12 +4,10 @@ It chooses the rows, lets a trainer train on them, and joins the labels that the
 """
 
 import os
-import shutil
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 
 from ferbench.cells.code_stamps import stamp
@@ -30,7 +28,7 @@ from ferbench.execution.rows import facts_of, rows_of_tests, training_rows
 from ferbench.records.cell import Cell
 from ferbench.records.cell_log import CellLog
 from ferbench.records.files import file_digest
-from ferbench.records.in_progress import claim
+from ferbench.records.in_progress import IN_PROGRESS
 from ferbench.records.lease import Lease, LeaseLostError, is_held, seconds
 from ferbench.records.reproduction import Sources
 from ferbench.records.schema import Record
@@ -83,18 +81,30 @@ def run_cell(
         except KeyboardInterrupt:
             log(Finished(status="interrupted"))
             raise
-        except (InterruptedRun, LeaseLostError) as error:
-            if isinstance(error, LeaseLostError):
-                run.withdraw()
-            log(unfinished(error))
-            raise
         except Exception as error:
+            if lost := _loss(lease, error):  # nothing is said in the log, which is the successor's now
+                lease.withdraw(IN_PROGRESS)
+                raise lost from None
+            if isinstance(error, InterruptedRun):
+                log(unfinished(error))
+                raise
             record = builder.record("failed", error=error_report(error))
             # If the folder is not writable, report the original error.
             with suppress(FerbenchError):
                 run.leave(record)
         log(finished(record))
         return record
+
+
+def _loss(lease: Lease, error: Exception) -> LeaseLostError | None:
+    """The loss of the lease, which may show itself by another error: the successor has renamed the working folder."""
+    if isinstance(error, LeaseLostError):
+        return error
+    try:
+        lease.check()
+    except LeaseLostError as lost:
+        return lost
+    return None
 
 
 def _taking(store: RunStore, cell: Cell, events: Events, stop: Stop, begins_again: bool) -> Callable[[Lease], object]:
@@ -155,11 +165,6 @@ class _CellRun:
         if self.finished is None:
             self.store.write_result(record.cell, record)
         return record
-
-    def withdraw(self) -> None:
-        """Remove what this process has written since another one took over; that one has its own folder."""
-        if "work" in vars(self):
-            shutil.rmtree(self.work, ignore_errors=True)
 
     def _train(self, data: CellData) -> Record:
         builder, plan, resolved = self.builder, self.builder.plan, self.builder.resolved
@@ -232,7 +237,11 @@ class _CellRun:
                 handed.append(facts.model_digest or file_digest(self.work / MODEL))
                 tested.write(self.work / TEST)
 
-        report = self.trainer(job, self.work, events, self._stop, tests)
+        try:
+            report = self.trainer(job, self.work, events, self._stop, tests)
+        except SystemExit:  # the trainer has died, perhaps because a successor has renamed its folder
+            self.lease.check()
+            raise
         if report.trained is not None and {file_digest(self.work / MODEL)} != set(handed):
             raise PluginError(
                 f"method '{job.cell['method']}': the net has changed since the test images were given out"
@@ -257,11 +266,10 @@ class _CellRun:
         """The cell's folder."""
         return self.lease.folder
 
-    @cached_property
+    @property
     def work(self) -> Path:
         """The folder of the rows and of the trainer's files."""
-        self.lease.check()
-        return claim(self.folder, self.lease.token)
+        return self.lease.working_folder(IN_PROGRESS)
 
 
 def missing_boxes(resolved: ResolvedCell, data: CellData) -> str | None:

@@ -8,6 +8,7 @@ that was paused, and wakes up after another process took over, gets an error fro
 
 import os
 import secrets
+import shutil
 import socket
 import sys
 import threading
@@ -33,6 +34,8 @@ SIGNS_OF_LIFE = 6
 """Number of signs of life in the time that a lease lasts."""
 LOOK_SECONDS = 0.2
 """Interval at which a waiting process tries to take the lease."""
+LOOKS = 10
+"""How often an owner looks again for its own lease before it takes it for lost."""
 MAX_BYTES = 10_000
 
 
@@ -118,6 +121,29 @@ class Lease:
     def token(self) -> str:
         """The token by which other processes of the owner can `check` the lease."""
         return self._owner.token
+
+    def working_folder(self, name: str) -> Path:
+        """The folder `NAME-TOKEN` beside the lease, for work that is not finished. It may not exist."""
+        return self.folder / f"{name}-{self.token[:8]}"
+
+    def claim(self, name: str) -> Path:
+        """Give what earlier owners have left in their working folders to this owner's, and return that folder.
+
+        It must be called once, when the lease has just been taken. From then on an earlier owner that was paused and
+        wakes up finds no folder to write in. Of several folders the fullest is kept.
+        """
+        mine, left = self.working_folder(name), sorted(self.folder.glob(f"{name}-*"), key=_files_below)
+        if left:
+            os.rename(left.pop(), mine)
+        for folder in left:
+            shutil.rmtree(folder, ignore_errors=True)
+        return mine
+
+    def withdraw(self, name: str) -> None:
+        """Remove the working folder of an owner that has lost the lease, unless its successor has still to claim it."""
+        mine = self.working_folder(name)
+        if set(self.folder.glob(f"{name}-*")) - {mine}:
+            shutil.rmtree(mine, ignore_errors=True)
 
     def acquire(self) -> None:
         """Take the lease; raises LeaseHeldError if another process holds it, OSError if the folder is not writable."""
@@ -217,14 +243,28 @@ class Lease:
 
 
 def check(path: Path, token: str) -> None:
-    """Raise LeaseLostError if the newest lease of a path does not have this token."""
-    newest = max(_leases(path), default=0)
-    owner = _read(_file(path, newest)) if newest else None
-    if owner is None or owner.token != token:
+    """Raise LeaseLostError if the newest lease of a path does not have this token, or has stayed unreadable."""
+    owner = _newest_owner(path)
+    for _ in range(LOOKS):  # a server may not answer at once, and an owner may be renewing its lease
+        if owner is not None:
+            break
+        time.sleep(LOOK_SECONDS)
+        owner = _newest_owner(path)
+    if owner is None:
         raise LeaseLostError(
-            f"{path.parent}: {owner or 'another process'} has taken over, because this process gave no sign of life "
-            f"for {seconds():g} s; the other result counts, and this attempt is discarded"
+            f"{path.parent}: its lease is gone or unreadable; another process has taken over, or somebody has moved or "
+            "removed the folder; this attempt is discarded"
         )
+    if owner.token != token:
+        raise LeaseLostError(
+            f"{path.parent}: {owner} has taken over, because this process gave no sign of life for {seconds():g} s; "
+            "the other result counts, and this attempt is discarded"
+        )
+
+
+def _newest_owner(path: Path) -> Owner | None:
+    newest = max(_leases(path), default=0)
+    return _read(_file(path, newest)) if newest else None
 
 
 def is_held(path: Path) -> bool:
@@ -278,6 +318,10 @@ def _leases(path: Path) -> Iterator[int]:
         for name in [entry.name for entry in entries if entry.name.startswith(prefix)]:
             if name.removeprefix(prefix).isdigit():
                 yield int(name.removeprefix(prefix))
+
+
+def _files_below(folder: Path) -> int:
+    return sum(len(files) for _, _, files in os.walk(folder))
 
 
 def _file(path: Path, number: int) -> Path:

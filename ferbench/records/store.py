@@ -19,9 +19,9 @@ from ferbench.records.cell import Cell
 from ferbench.records.files import file_digest, read_bounded, remove_leftovers, unwritable, write_atomic, write_together
 from ferbench.records.formats import FORMAT, RUNS_FORMAT, check_format
 from ferbench.records.history import HISTORY, history_bytes, history_digest
-from ferbench.records.in_progress import IN_PROGRESS, folders_in_progress
+from ferbench.records.in_progress import IN_PROGRESS
 from ferbench.records.index import described, keep_index
-from ferbench.records.lease import Lease, is_held
+from ferbench.records.lease import Lease, LeaseLostError, is_held
 from ferbench.records.predictions import MAX_PREDICTIONS_BYTES, Predictions
 from ferbench.records.schema import MAX_RECORD_BYTES, Fingerprints, Record, parse_json, pretty_json
 from ferbench.records.tree import folders_below
@@ -93,6 +93,7 @@ class RunStore:
             raise unwritable(error, folder) from error
         self._leases[folder] = lease
         try:
+            lease.claim(IN_PROGRESS)
             remove_leftovers(folder)
             if not (self.root / MARKER).exists():
                 write_atomic(self.root / MARKER, pretty_json({FORMAT: RUNS_FORMAT}))
@@ -102,7 +103,8 @@ class RunStore:
             write_atomic(folder / RUNNING, pretty_json(marker.model_dump(mode="json")))
             _keep_index(self.root)
             yield lease
-            with suppress(OSError):
+            with suppress(OSError, LeaseLostError):
+                lease.check()
                 (folder / RUNNING).unlink(missing_ok=True)
         finally:
             del self._leases[folder]
@@ -181,7 +183,7 @@ class RunStore:
         folder = self.folder(cell)
         for name in (CHECKPOINT, CHECKPOINT_BEFORE):
             (folder / name).unlink(missing_ok=True)
-        for left in folders_in_progress(folder):
+        for left in folder.glob(f"{IN_PROGRESS}*"):
             shutil.rmtree(left, ignore_errors=True)
 
     def tidy(self, cell: Cell) -> None:

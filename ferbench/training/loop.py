@@ -3,6 +3,7 @@
 import os
 import shutil
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -95,7 +96,8 @@ class Training:
     def _write(self, state: Checkpoint) -> None:
         self.owned()
         if self.newest_is_whole:
-            os.replace(self.checkpoint_path, before(self.checkpoint_path))
+            with suppress(FileNotFoundError):  # moved by a process that has lost the cell and hung in this rename
+                os.replace(self.checkpoint_path, before(self.checkpoint_path))
             self.newest_is_whole = False
         write_checkpoint(self.checkpoint_path, state)
         self.newest_is_whole = True

@@ -8,7 +8,6 @@ decoded again.
 """
 
 import hashlib
-import shutil
 import tempfile
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -20,7 +19,17 @@ import pyarrow
 import pyarrow.parquet
 
 from ferbench.contract.dataset import Damage, Dataset
-from ferbench.data.cache import META, cache_root, cached_file_digest, is_usable, read_meta, reading, write_meta
+from ferbench.data.cache import (
+    META,
+    cache_root,
+    cached_file_digest,
+    is_usable,
+    make_once,
+    publish,
+    read_meta,
+    reading,
+    write_meta,
+)
 from ferbench.data.prepare.writer import MANIFEST_SCHEMA, PART_SCHEMA, DecodingProgress, Part, write_parts
 from ferbench.errors import DataError, listed
 from ferbench.readers.text import storable
@@ -86,14 +95,17 @@ def ensure_packed(
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         # The name does not depend on the state of the source: after a repair, only the repaired part is decoded.
-        partial = folder.with_name(f".{dataset.info.name}-{image_size}px")
-        with Lease(partial.with_name(f"{partial.name}.lease")).wait():
-            if not is_usable(folder, renew=renew):
-                _pack(dataset, image_size, partial, workers, progress)
-                shutil.rmtree(folder, ignore_errors=True)
-                partial.rename(folder)
-                for rows in folder.glob("part-*.parquet"):  # the manifest contains their rows
-                    rows.unlink()
+        unfinished = f".{dataset.info.name}-{image_size}px"
+
+        def make(lease: Lease) -> None:
+            made = lease.claim(unfinished)
+            _pack(dataset, image_size, made, workers, progress)
+            lease.renew()
+            publish(made, folder)
+            for rows in folder.glob("part-*.parquet"):  # the manifest contains their rows
+                rows.unlink()
+
+        make_once(folder.with_name(f"{unfinished}.lease"), lambda: is_usable(folder, renew=renew), make)
     except OSError as error:
         raise DataError(
             f"{folder}: cannot write the packed dataset ({error.strerror or error}); free space or set FERBENCH_CACHE"

@@ -27,6 +27,8 @@ from ferbench.data.cache import (
     check_files,
     how_to_renew,
     is_usable,
+    make_once,
+    publish,
     read_meta,
     reading,
     write_meta,
@@ -152,9 +154,11 @@ def ensure_index(dataset: StreamedDataset, image_size: int, *, renew: bool = Fal
     folder = index_folder(dataset, image_size)
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
-        with Lease(folder.with_name(f"{folder.name}.lease")).wait():
-            if not is_usable(folder, renew=renew):
-                _write(dataset, image_size, folder)
+        make_once(
+            folder.with_name(f"{folder.name}.lease"),
+            partial(is_usable, folder, renew=renew),
+            partial(_write, dataset, image_size, folder),
+        )
     except OSError as error:
         raise DataError(
             f"{folder}: cannot index pool '{dataset.info.name}' ({error.strerror or error}); "
@@ -163,7 +167,7 @@ def ensure_index(dataset: StreamedDataset, image_size: int, *, renew: bool = Fal
     return StreamIndex(dataset, folder)
 
 
-def _write(dataset: StreamedDataset, image_size: int, folder: Path) -> None:
+def _write(dataset: StreamedDataset, image_size: int, folder: Path, lease: Lease) -> None:
     if not dataset.account.is_complete:  # `prepare` has completed and shown it
         take_account(dataset)
         refuse_unused(dataset)
@@ -181,8 +185,8 @@ def _write(dataset: StreamedDataset, image_size: int, folder: Path) -> None:
         about = {"fingerprint": fingerprint, "image_size": image_size, "images": n, "damaged": len(damaged)}
         (scratch / "places.arrow").unlink()
         write_meta(scratch, about, {path.name: cached_file_digest(path) for path in scratch.iterdir()})
-        shutil.rmtree(folder, ignore_errors=True)
-        scratch.rename(folder)
+        lease.renew()
+        publish(scratch, folder)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
 

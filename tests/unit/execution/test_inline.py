@@ -4,7 +4,7 @@ import logging
 import re
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 import torch
@@ -27,7 +27,8 @@ from ferbench.execution.run_cell import run_cell
 from ferbench.execution.stopping import StopRequests
 from ferbench.hookspecs import hookimpl
 from ferbench.records.cell import Cell
-from ferbench.records.lease import LeaseHeldError
+from ferbench.records.files import write_atomic
+from ferbench.records.lease import LeaseHeldError, LeaseLostError
 from ferbench.records.store import LEASE, RunStore
 from tests.support.refusals import refused
 from tests.unit.discovery.test_loader import plugin
@@ -99,6 +100,29 @@ def test_a_cell_that_begins_again_waits_for_its_earlier_run_that_still_saves(
         else:
             with pytest.raises(LeaseHeldError, match="process 1 on node7"):
                 run_cell(item.job, short, lambda event: None, saving)
+
+
+@pytest.mark.parametrize("ending", [FileNotFoundError("logits.npy"), SystemExit(1), InterruptedRun("stop")])
+def test_whoever_wakes_in_a_folder_that_was_taken_over_leaves_all_to_the_successor(
+    short: Registry, patterns: Path, tmp_path: Path, ending: BaseException
+) -> None:
+    """Its files have been renamed, so that the loss shows itself by other errors."""
+    item = plan(short, patterns, tmp_path, "inline")
+    folder = RunStore(tmp_path).folder(item.cell)
+    left: dict[str, bytes] = {}
+
+    def paused(job: Job, work: Path, *_: object) -> NoReturn:
+        left_by(folder / LEASE, age=0, number=9)
+        work.rename(folder / "in-progress-of9")
+        (folder / "running.json").write_text("of the successor")
+        write_atomic(work / "said.safetensors", b"late")
+        left.update({path.name: path.read_bytes() for path in folder.glob("*.json*")})
+        raise ending
+
+    with pytest.raises(LeaseLostError, match="process 1 on node7"):
+        run_cell(item.job, short, lambda event: None, StopRequests(), paused)
+    assert {path.name: path.read_bytes() for path in folder.glob("*.json*")} == left
+    assert [path.name for path in folder.glob("in-progress*")] == ["in-progress-of9"]
 
 
 def test_what_began_inline_is_not_continued_by_another_executor(

@@ -13,7 +13,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from ferbench.errors import UsageError
+from ferbench.errors import UsageError, VerificationError
 from ferbench.records import lease
 from ferbench.records.lease import Lease, LeaseHeldError, LeaseLostError, Owner, is_held
 from ferbench.records.store import RunStore
@@ -211,6 +211,28 @@ def test_what_must_be_whole_is_closed_to_others_by_the_next_number(tmp_path):
         with pytest.raises(LeaseLostError, match="process 1 on node7"):
             mine.renew()
     assert leases(tmp_path) == [".lease.3"]
+
+
+def test_a_server_that_does_not_answer_at_once_has_taken_nothing_over(tmp_path, monkeypatch):
+    with Lease(tmp_path / ".lease") as mine:
+        read, failures = lease.read_bounded, ["first", "second"]
+
+        def read_later(path, limit):
+            if failures:
+                raise VerificationError(f"cannot read {path.name}: {failures.pop()}")
+            return read(path, limit)
+
+        monkeypatch.setattr(lease, "read_bounded", read_later)
+        mine.check()
+        assert not failures
+
+
+def test_a_lease_that_is_gone_is_not_said_to_be_taken_over_by_a_paused_process(tmp_path, monkeypatch):
+    monkeypatch.setattr(lease, "LOOK_SECONDS", 0.0)
+    with Lease(tmp_path / ".lease") as mine:
+        (tmp_path / ".lease.1").unlink()
+        with pytest.raises(LeaseLostError, match="moved or removed"):
+            mine.check()
 
 
 def test_without_links_a_lease_is_made_all_the_same(tmp_path, monkeypatch):
