@@ -8,7 +8,7 @@ import click
 
 from ferbench.cli import completion
 from ferbench.cli.options import looked_in, runs_folder
-from ferbench.errors import UsageError, listed
+from ferbench.errors import DataError, UsageError, listed
 from ferbench.render.escape import plain
 from ferbench.render.numbers import counted
 
@@ -72,16 +72,24 @@ def cancel(cells: tuple[str, ...], runs: Path) -> None:
     CELLS are folders or parts of them; without CELLS, all cells. A running cell stops within a step and resumes from
     its checkpoint in the next `ferbench run`. A waiting cell does not start.
     """
+    from ferbench.records.cell import Cell
     from ferbench.records.progress import progress_of
     from ferbench.records.store import RunStore, ask_to_stop
 
     found = progress_of(RunStore(runs))
     # A cell that failed or was interrupted may wait for its next attempt.
     named = chosen(found, runs, cells, ("running", "waiting", "interrupted", "failed"))
+    asked, refused = list[Cell](), list[str]()
     for cell in named:
-        ask_to_stop(found.folders[cell])
-    running = sum(found.states[cell] == "running" for cell in named)
-    click.echo(f"asked {counted(running, 'running cell')} to save and stop; {len(named) - running} will not start")
+        try:
+            ask_to_stop(found.folders[cell])
+            asked.append(cell)
+        except DataError as error:  # of another user, perhaps; the others are asked all the same
+            refused.append(str(error))
+    running = sum(found.states[cell] == "running" for cell in asked)
+    click.echo(f"asked {counted(running, 'running cell')} to save and stop; {len(asked) - running} will not start")
+    if refused:
+        raise DataError(f"{counted(len(refused), 'cell')} could not be asked:{listed(refused)}")
 
 
 def chosen(
@@ -89,7 +97,8 @@ def chosen(
 ) -> "list[Cell]":
     """The cells whose folders contain one of the texts (all cells without texts), in one of the states, if given.
 
-    Raises UsageError for a text that no such cell has.
+    `seed1` is the cell of seed 1 and not those of seeds 10 to 19, unless only these are there. Raises UsageError for an
+    empty text, and for one that no such cell has.
     """
     cells = [cell for cell, state in found.states.items() if not states or state in states]
     if not texts:
@@ -97,14 +106,16 @@ def chosen(
     result: dict[Cell, None] = {}
     for text in texts:
         part = text.removeprefix(f"{runs}/").rstrip("/")
+        if not part:
+            raise UsageError(f"'{text}' names no cell; write a part of its folder, or no name at all for all cells")
         matching = [cell for cell in cells if part in _name(cell)]
-        exact = [cell for cell in matching if part == _name(cell)]
+        whole = [cell for cell in matching if f"/{part}/" in f"/{_name(cell)}/"]
         if not matching:
             what = f" that is {' or '.join(states)}" if states else ""
             raise UsageError(
                 f"{text}: no cell{what} in {looked_in(runs)} has this in its folder; `ferbench status` shows them"
             )
-        result.update(dict.fromkeys(exact or matching))
+        result.update(dict.fromkeys(whole or matching))
     return list(result)
 
 

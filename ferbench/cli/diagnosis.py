@@ -143,8 +143,9 @@ def check_folder(name: str, folder: Path, chosen_by: str) -> Iterator[Installati
 
     place = folder.absolute()
     try:
-        while not place.exists():
+        while not os.path.lexists(place):
             place = place.parent
+        place.stat()  # fails for a link whose target is not mounted
         with Lease(place / f".ferbench-doctor-{os.getpid()}") as lease:
             guarded = _is_seen_held(lease.path)
     except OSError as error:

@@ -376,19 +376,21 @@ def _show_plan(plan: "Sequence[PlannedCell]", missing: "Sequence[PlannedCell]", 
 def _show_results(plan: "Sequence[PlannedCell]", runs: Path) -> None:
     from ferbench.leaderboard.published import distances
     from ferbench.records.metrics import shown_in
-    from ferbench.records.store import RECORD, RunStore
+    from ferbench.records.schema import Record
+    from ferbench.records.store import RECORD, read_or_broken
 
-    store, metrics = RunStore(runs), shown_in("summary")
+    metrics = shown_in("summary")
     rows, finished = [], []
     for item in plan:
         folder = runs / item.cell.folder()
-        record = store.read(item.cell) if store.folder(item.cell).exists() else None
-        if record and record.result:
-            finished.append(record)
-            scores = record.result.scores()
+        found = read_or_broken(folder / RECORD) if (folder / RECORD).exists() else None
+        if isinstance(found, Record) and found.result:
+            finished.append(found)
+            scores = found.result.scores()
             rows.append((str(folder / RECORD), *(metric.text(scores[metric.key]) for metric in metrics)))
         else:
-            rows.append((str(folder), record.status if record else "not run", *[""] * len(metrics)))
+            state = found.status if isinstance(found, Record) else "broken" if found else "not run"
+            rows.append((str(folder), state, *[""] * len(metrics)))
     print_table(("record", *(metric.short_title for metric in metrics)), rows)
     for line in distances(finished, _published()):
         click.echo(line)

@@ -23,7 +23,7 @@ from ferbench.records.cell import Cell, digest
 from ferbench.records.files import remove_leftovers
 from ferbench.records.frame import Records
 from ferbench.records.plans import PLANS, Plan, write_plan
-from ferbench.records.store import RunStore
+from ferbench.records.store import MARKER, RunStore
 from ferbench.render.numbers import counted
 
 LONGEST_WRITING = 3600.0
@@ -93,8 +93,8 @@ def tidy(plan: Iterable[PlannedCell]) -> None:
     """Remove what killed processes left next to results and in the runs folder; planning itself writes nothing."""
     cells = list(plan)
     for root in {item.job.runs for item in cells}:
-        for folder in (root, root / PLANS):
-            remove_leftovers(folder, older_than=LONGEST_WRITING)
+        remove_leftovers(root, MARKER, LONGEST_WRITING)
+        remove_leftovers(root / PLANS, older_than=LONGEST_WRITING)
     for item in cells:
         if item.cached:
             RunStore(item.job.runs).tidy(item.cell)
@@ -124,17 +124,20 @@ def execute(
 ) -> list[str]:
     """Run the cells of a plan that are not cached; returns their statuses in order.
 
-    Tests on other datasets run after all models are trained. They do not run if the training was interrupted, or was
-    only submitted. Failed cells are run again up to `retries` times; cells that diverged or timed out are not, because
-    they would do so again. Raises ExecutorError if the executor fails or reports something false.
+    Tests on other datasets run after all models are trained. They do not run if the training of their model was
+    interrupted, or if cells were only submitted. Failed cells are run again up to `retries` times; cells that diverged
+    or timed out are not, because they would do so again. Raises ExecutorError if the executor fails or reports
+    something false.
     """
     jobs = [item.job for item in plan if not item.cached]
     statuses = ["missing"] * len(jobs)
     told = _with_hooks(progress, registry)
     for tests in (False, True):
         part = [index for index, job in enumerate(jobs) if (job.test_on is not None) == tests]
+        interrupted = {_model(job) for job, status in zip(jobs, statuses, strict=True) if status == "interrupted"}
+        part = [index for index in part if _model(jobs[index]) not in interrupted]
         for _ in range(retries + 1):
-            if not part or "interrupted" in statuses:
+            if not part:
                 break
             for index, status in zip(part, run_jobs(executor, [jobs[i] for i in part], told, slots), strict=True):
                 statuses[index] = status
@@ -142,6 +145,11 @@ def execute(
         if any(statuses[index] == "missing" for index in part):  # their models may be trained after this call
             break
     return statuses
+
+
+def _model(job: Job) -> str:
+    """What identifies the model that a job trains or tests."""
+    return digest({**job.cell, "test_on": None})
 
 
 def _with_hooks(progress: JobListener, registry: Registry) -> JobListener:

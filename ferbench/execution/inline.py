@@ -18,7 +18,7 @@ from ferbench.execution.stopping import StopRequests
 
 
 class InlineExecutor(Executor):
-    """Runs one cell after the other, for any number of slots; an interruption saves the cell and skips the others."""
+    """Runs one cell after the other, for any number of slots; a signal saves the cell and ends the call."""
 
     def places(self, jobs: Sequence[Job], wanted: int | None) -> int:
         for job in jobs[:1]:
@@ -34,19 +34,19 @@ class InlineExecutor(Executor):
         threads = torch.get_num_threads()
         try:
             for index, job in enumerate(jobs):
-                ending = _run(job, progress)
+                stop = StopRequests()
+                ending = _run(job, progress, stop)
                 progress(job, ending)
                 statuses[index] = ending.status
-                if ending.status == "interrupted":
-                    break
+                if stop.is_signalled:
+                    raise KeyboardInterrupt
         finally:
             torch.set_num_threads(threads)
         return statuses
 
 
-def _run(job: Job, progress: JobListener) -> Finished:
+def _run(job: Job, progress: JobListener, stop: StopRequests) -> Finished:
     here = replace(job, device=choose_device(job.device))
-    stop = StopRequests()
     stop.allow(job.timeout)
     progress(job, Started())
     events = partial(progress, job)
@@ -54,6 +54,7 @@ def _run(job: Job, progress: JobListener) -> Finished:
         try:
             return finished(run_cell(here, load_registry(), events, stop))
         except KeyboardInterrupt:  # in a thread that signals do not reach, or while nothing calls `stop`
+            stop.is_signalled = True
             return unfinished(InterruptedRun("interrupted; run the same command again to continue"))
         except FerbenchError as error:
             return unfinished(error)

@@ -48,6 +48,7 @@ def make_plan(
     cell counts as missing too.
     """
     planner, store = Planner(request, registry), RunStore(request.runs)
+    store.check_format()
     found = {resolved.cell.cell_id: (resolved, job) for resolved, job in planner.cells()}
     if check_data:
         planner.executor.places([job for _, job in found.values()], None)  # refuses before anything is packed

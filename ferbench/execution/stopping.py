@@ -26,6 +26,8 @@ class StopRequests:
     def __init__(self) -> None:
         self.deadline: float | None = None
         self._signal: str | None = None
+        self.is_signalled = False
+        """Whether the whole process was asked to end, and not its cell alone."""
 
     def allow(self, seconds: float | None) -> None:
         """Give the cell this many seconds; None means no limit."""
@@ -46,7 +48,7 @@ class StopRequests:
                 signal.signal(number, handler)
 
     def _on_signal(self, number: int, frame: Any) -> None:
-        self._signal = signal.Signals(number).name
+        self._signal, self.is_signalled = signal.Signals(number).name, True
 
     def __call__(self) -> FerbenchError | None:
         if self._signal is not None:

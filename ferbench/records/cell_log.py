@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO
 
-from ferbench.contract.events import Event, Step, event_line, read_event
+from ferbench.contract.events import Event, Started, Step, event_line, read_event
 
 CELL_LOG = "log.jsonl"
 STEP_SECONDS = 10.0
@@ -56,10 +56,22 @@ def read_log(file: IO[bytes]) -> Iterator[LogLine]:
             yield LogLine(time, read_event(json.dumps(content).encode()))
 
 
-def last_step(folder: Path) -> Step | None:
-    """The newest step in a cell's log; None if there is none."""
+def newest_step(folder: Path) -> tuple[Step | None, float | None]:
+    """The newest step in a cell's log, and the seconds of a whole cell at the speed of its attempt's last steps.
+
+    None for what is not there: before the first step, and before the second line of a step.
+    """
+    steps: list[tuple[datetime, Step]] = []
     with suppress(OSError), (folder / CELL_LOG).open("rb") as file:
         file.seek(max(0, file.seek(0, os.SEEK_END) - END_BYTES))
-        steps = [line.event for line in read_log(file) if isinstance(line.event, Step)]
-        return steps[-1] if steps else None
-    return None
+        for line in read_log(file):
+            if isinstance(line.event, Started):  # what earlier attempts did took other time
+                steps.clear()
+            elif isinstance(line.event, Step):
+                with suppress(ValueError):
+                    steps.append((datetime.fromisoformat(line.time), line.event))
+    if not steps:
+        return None, None
+    (began, first), (now, last) = steps[0], steps[-1]
+    taken, seconds = last.step - first.step, (now - began).total_seconds()
+    return last, seconds / taken * last.steps if taken > 0 and seconds > 0 else None

@@ -16,8 +16,8 @@ from ferbench.records.tree import folders_below
 from ferbench.render.escape import markdown
 
 INDEX = "INDEX.md"
-MAX_TRIES = 1000
-"""How often the index is written again while other processes keep publishing."""
+MAX_TRIES = 10
+"""How often the index is written again while other processes keep publishing; later they complete it."""
 BEGUN = "begun, no record yet"
 COLUMNS = (
     "folder",

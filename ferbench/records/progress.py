@@ -10,7 +10,7 @@ from typing import Literal, get_args
 
 from ferbench.contract.events import Step
 from ferbench.records.cell import Budget, Cell
-from ferbench.records.cell_log import last_step
+from ferbench.records.cell_log import newest_step
 from ferbench.records.plans import read_plans
 from ferbench.records.schema import Record, Status
 from ferbench.records.store import RunStore
@@ -45,13 +45,17 @@ class Series:
 
 @dataclass(frozen=True)
 class RunningCell:
-    """A cell that a process works on: host, process, start time, and the newest step in its log."""
+    """A cell that a process works on: host, process, start time, newest step, and the seconds of a whole cell.
+
+    Step and seconds are None until its log has them.
+    """
 
     cell: Cell
     host: str
     pid: int
     since: str
     step: Step | None
+    pace: float | None
 
     @property
     def part(self) -> float:
@@ -89,6 +93,7 @@ def progress_of(store: RunStore) -> RunsProgress:
     failures: dict[Path, str] = {}
     broken: dict[Path, str] = {}
     running: list[RunningCell] = []
+    last_tried: dict[Cell, str] = {}
     cost, ended = 0.0, list[tuple[str, float]]()
     for path, found in store.iterate():
         if not isinstance(found, Record):
@@ -98,28 +103,33 @@ def progress_of(store: RunStore) -> RunsProgress:
         cost += found.measured.wall_seconds
         ended.append((found.measured.finished_at or "", found.measured.wall_seconds))
         if found.status != "ok":
+            last_tried[found.cell] = max(found.measured.started_at, found.measured.finished_at or "")
             failures[path.parent] = f"{found.status}: {found.error.line if found.error else 'no reason recorded'}"
     for folder, marker, held in store.begun():
         folders[marker.cell] = folder
         if held:
             states[marker.cell] = "running"
-            step = last_step(folder)
-            running.append(RunningCell(marker.cell, marker.host, marker.pid, marker.started_at, step))
+            about = newest_step(folder)
+            running.append(RunningCell(marker.cell, marker.host, marker.pid, marker.started_at, *about))
         else:  # if an attempt failed, its record says more, so it keeps its state
             states.setdefault(marker.cell, "interrupted")
+            last_tried[marker.cell] = max(last_tried.get(marker.cell, ""), marker.started_at)
     plans = list(read_plans(store.root))
     for plan in plans:
         for cell in plan.cells:
             if cell not in states:
                 states[cell] = "interrupted" if store.is_cancelled(cell) else "waiting"
                 folders[cell] = store.folder(cell)
+            elif last_tried.get(cell, plan.made_at) < plan.made_at and not store.is_cancelled(cell):
+                states[cell] = "waiting"  # requested again after it failed or was interrupted
+                failures.pop(folders[cell], None)
     counts: dict[Series, Counter[State]] = {}
     for cell, state in states.items():
         series = Series(cell.protocol, cell.dataset_label, cell.budget, cell.row_label)
         counts.setdefault(series, Counter())[state] += 1
     ordered = sorted(counts.items(), key=lambda item: item[0].order())
     lasting = [_seconds_since(one.since) for one in running]
-    whole = [lasts / part for lasts, one in zip(lasting, running, strict=True) if (part := one.part)]
+    whole = [one.pace for one in running if one.pace is not None]
     recent = [seconds for _, seconds in sorted(ended)[-RECENT:]]
     pace = median(recent or whole) if recent or whole else None
     left = sum(state in ("waiting", "running") for state in states.values()) - sum(one.part for one in running)

@@ -85,7 +85,7 @@ class RunStore:
         """
         folder = self.folder(cell)
         lease = Lease(folder / LEASE)
-        self._check_format()
+        self.check_format()
         try:
             folder.mkdir(parents=True, exist_ok=True)
             take(lease)
@@ -110,7 +110,7 @@ class RunStore:
             del self._leases[folder]
             lease.release()
 
-    def _check_format(self) -> None:
+    def check_format(self) -> None:
         """Raise DataError if the runs folder has another format; a folder without a marker file is accepted."""
         path = self.root / MARKER
         if not path.is_file():

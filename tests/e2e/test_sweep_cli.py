@@ -179,6 +179,37 @@ def test_a_cell_that_nobody_has_is_named(tmp_path: Path) -> None:
         assert "nothing" in shown.err
 
 
+def test_who_is_named_is_cancelled_and_nobody_else(tmp_path: Path) -> None:
+    cells = [make_cell(seed=seed) for seed in (0, 1, 10, 11)]
+    write_plan(tmp_path, Plan(command=("run",), executor="local", slots=1, made_at="2026-01-01", cells=tuple(cells)))
+    assert call("cancel", "", "--runs", str(tmp_path)).code == 2
+    assert "1 will not start" in succeed("cancel", "seed1", "--runs", str(tmp_path))
+    store = RunStore(tmp_path)
+    assert [store.is_cancelled(cell) for cell in cells] == [False, True, False, False]
+    store.folder(cells[2]).write_text("a file where the folder must be")
+    done = call("cancel", "--runs", str(tmp_path))
+    assert done.code == 4 and "1 cell could not be asked" in done.err and "seed10" in done.err
+    assert [store.is_cancelled(cell) for cell in cells] == [True, True, False, True]
+
+
+def test_a_runs_folder_of_another_format_is_refused_before_anything_starts(run, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    (tmp_path / "runs").mkdir()
+    (tmp_path / "runs" / "ferbench-runs.json").write_text('{"format": 99}')
+    for more in ((), ("--dry-run",)):
+        refused = run("--seed", "0", *more, steps=2)
+        assert refused.code == 4 and "99" in refused.err
+    assert [path.name for path in (tmp_path / "runs").iterdir()] == ["ferbench-runs.json"]
+
+
+def test_a_broken_record_of_another_cell_does_not_cost_the_table(run, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    runs = tmp_path / "runs"
+    assert run("--seed", "0", steps=2).code == 0
+    next(runs.rglob("record.json")).write_text("{")
+    shown = run("--seed", "0,1", "--only", "missing", steps=2)
+    assert shown.code == 0, shown.err
+    assert re.search("seed0 +broken", shown.out) and "seed1/record.json" in shown.out
+
+
 def test_with_nothing_to_cancel_nothing_is_asked(tmp_path: Path) -> None:
     assert "0 running cells" in succeed("cancel", "--runs", str(tmp_path))
 

@@ -69,10 +69,28 @@ def test_a_bar_shows_where_somebody_looks(
     assert list(found.frame()["method"]) == ["supervised"]
 
 
-def planned(test_on: str | None, *, cached: bool = False) -> PlannedCell:
-    cell = make_cell(test_on=test_on)
+def planned(test_on: str | None, *, cached: bool = False, seed: int = 0) -> PlannedCell:
+    cell = make_cell(test_on=test_on, seed=seed)
     job = Job(cell.model_dump(mode="json"), {}, "synthfaces", None, None, Path("runs"), "cpu", 1, test_on=test_on)
     return PlannedCell(cell, job, cached)
+
+
+def test_one_cancelled_cell_costs_the_others_neither_their_tests_nor_their_retries(
+    registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[object] = []
+
+    class Recorder(Executor):
+        def run(self, jobs, progress, slots):  # type: ignore[no-untyped-def]
+            seen.append([(job.cell["seed"], job.test_on) for job in jobs])
+            return ["ok", "failed", "interrupted"] if len(seen) == 1 else ["ok" for _ in jobs]
+
+    monkeypatch.setattr("ferbench.execution.executors._is_done", lambda job: True)
+    plan = [planned(test_on, seed=seed) for seed in range(3) for test_on in (None, "jaffe")]
+    assert execute(plan, Recorder(), 2, lambda job, event: None, registry, retries=1) == [
+        "ok", "ok", "ok", "ok", "interrupted", "missing",
+    ]  # fmt: skip
+    assert seen == [[(0, None), (1, None), (2, None)], [(1, None)], [(0, "jaffe"), (1, "jaffe")]]
 
 
 @pytest.mark.parametrize(

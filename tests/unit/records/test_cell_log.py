@@ -1,9 +1,10 @@
+import json
 import os
 
 import pytest
 
-from ferbench.contract.events import Finished, Notice, Started, Step
-from ferbench.records.cell_log import CELL_LOG, CellLog, last_step, read_log
+from ferbench.contract.events import Finished, Notice, Started, Step, event_line
+from ferbench.records.cell_log import CELL_LOG, CellLog, newest_step, read_log
 
 
 def test_events_come_back_with_their_times(tmp_path):
@@ -21,7 +22,22 @@ def test_steps_are_noted_once_in_a_while(tmp_path):
     log = CellLog(tmp_path)
     for step in range(1, 100):
         log(Step(step=step, steps=100))
-    assert last_step(tmp_path) == Step(step=1, steps=100)
+    assert newest_step(tmp_path) == (Step(step=1, steps=100), None)
+
+
+def test_the_speed_is_that_of_the_attempt_that_runs(tmp_path):
+    """Nine tenths were taken quickly, or on another machine; then 6 s each."""
+    lines = [("10:00:00", Step(step=0, steps=1000)), ("10:01:00", Step(step=900, steps=1000))]
+    lines += [
+        ("12:00:00", Started()),
+        ("12:00:05", Step(step=900, steps=1000)),
+        ("12:01:05", Step(step=910, steps=1000)),
+    ]
+    with (tmp_path / CELL_LOG).open("w") as file:
+        for time, event in lines:
+            content = {"time": f"2026-12-01T{time}+00:00", **json.loads(event_line(event))}
+            file.write(json.dumps(content) + "\n")
+    assert newest_step(tmp_path) == (Step(step=910, steps=1000), pytest.approx(6000))
 
 
 def test_a_line_that_is_not_whole_is_left_to_the_next_look(tmp_path):
@@ -36,7 +52,7 @@ def test_a_line_that_is_not_whole_is_left_to_the_next_look(tmp_path):
 
 
 def test_no_log_has_no_step(tmp_path):
-    assert last_step(tmp_path) is None
+    assert newest_step(tmp_path) == (None, None)
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
