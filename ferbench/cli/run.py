@@ -217,6 +217,8 @@ def run(
         executor = make_executor(session.registry, request.executor, request.executor_options)
         slots = executor.places([item.job for item in missing], jobs)
         _announce(session, plan, missing, request, slots)
+        if jobs is not None and slots < min(jobs, len(missing)) and executor.spreads_over_gpus:
+            click.echo(f"--jobs {jobs}: the GPUs have {counted(slots, 'place')}; --per-device adds places")
         ask_later = _ask_about_cost(missing, request, slots)
         if not in_background:  # otherwise this would withdraw a cancellation of what --detach has begun
             withdraw_cancellations(missing)
@@ -308,7 +310,7 @@ def _ask_about_cost(
         return _ask_to_go_on if request.executor in HERE else None
     seconds /= min(jobs, len(missing))
     text = f"about {duration(seconds)}, according to the records in {request.runs}"
-    if seconds > ASKED_HOURS * 3600 and sys.stdin.isatty():
+    if seconds > ASKED_HOURS * 3600 and _is_attended():
         click.confirm(f"{text}; begin?", abort=True)
     else:
         click.echo(text)
@@ -317,14 +319,19 @@ def _ask_about_cost(
 
 def _ask_to_go_on(seconds: float) -> None:
     """At a terminal, ask whether a long run goes on. If the answer is no, its cells save and stop."""
-    if seconds <= ASKED_HOURS * 3600 or not sys.stdin.isatty():
+    if seconds <= ASKED_HOURS * 3600 or not _is_attended():
         return
     left = f"about {duration(seconds)} left, according to the first steps"
     click.echo(f"{left}; go on? [Y/n] (without an answer it goes on in {ANSWER_SECONDS} s) ", nl=False)
     answered, _, _ = select.select([sys.stdin], [], [], ANSWER_SECONDS)
-    if answered and sys.stdin.readline().strip().lower() in ("n", "no"):
+    if answered and _is_attended() and sys.stdin.readline().strip().lower() in ("n", "no"):
         raise KeyboardInterrupt
     click.echo()
+
+
+def _is_attended() -> bool:
+    """Whether somebody at a terminal can answer: a shell's background job would be stopped if it read there."""
+    return sys.stdin.isatty() and os.tcgetpgrp(sys.stdin.fileno()) == os.getpgrp()
 
 
 def _go_on_in_background(runs: Path, called: tuple[str, ...]) -> None:

@@ -19,7 +19,7 @@ from ferbench.records.cell import Cell
 from ferbench.records.cell_log import CellLog
 from ferbench.records.files import write_atomic
 from ferbench.records.lease import Lease, LeaseHeldError
-from ferbench.records.schema import ErrorReport, Status
+from ferbench.records.schema import ErrorReport, Record, Status
 from ferbench.records.store import RunStore
 
 LOG = "worker.log"
@@ -34,15 +34,17 @@ def crash_record(
 
     `reason` is what the executor knows, such as "its process ended with code 1". `log` is the end of the text that the
     process printed. It is kept as `worker.log`, and its last line is added to the reason of a failure. `seconds` is how
-    long the process ran. An existing result stays; without a result, an existing checkpoint stays. If the process was
-    on another machine, this waits until its lease is over. Raises nothing: if the record cannot be written (another
-    process works on the cell, or the folder is read-only), the event says so.
+    long the process ran. If there is a result, it stays, and the job has ended with it; without a result, an existing
+    checkpoint stays. If the process was on another machine, this waits until its lease is over. Raises nothing: if the
+    record cannot be written (another process works on the cell, or the folder is read-only), the event says so.
     """
     lines = log.decode("utf-8", "replace").strip().splitlines()
     message = f"{reason}: {lines[-1]}" if lines and status == "failed" else reason
     report = ErrorReport(type="WorkerDied", message=message, traceback="\n".join(lines[-LAST_LINES:]))
     try:
-        leave_record(job, status, report, seconds)
+        if (existing := leave_record(job, status, report, seconds)) is not None:
+            keep_log(job, "ok", b"")
+            return finished(existing)
     except Exception as error:  # a plugin's code runs here too, and other cells do not depend on this one
         message += f" (and its record cannot be written: {error})"
     keep_log(job, status, log)
@@ -69,17 +71,18 @@ def end_of_log(log: IO[bytes], begins: int = 0) -> bytes:
     return log.read(MAX_LOG_BYTES)
 
 
-def leave_record(job: Job, status: Status, error: ErrorReport, seconds: float = 0.0) -> None:
-    """Write a record without a result, unless a result exists.
+def leave_record(job: Job, status: Status, error: ErrorReport, seconds: float = 0.0) -> Record | None:
+    """Write a record without a result, unless a result exists. Returns that if it is all that the job wanted.
 
     Raises FerbenchError if that fails: another process works on the cell, or the folder cannot be written.
     """
     cell, store = Cell.model_validate(dict(job.cell)), RunStore(job.runs)
     with store.lock(cell, _take):
         if store.is_done(cell):
-            if not job.needs_model:  # otherwise only the model was trained, and it is still needed
-                store.clear(cell)
-            return
+            if job.needs_model:  # only the model was trained, and it is still needed
+                return None
+            store.clear(cell)
+            return store.read(cell)
         resolved, plan = resolve(cell, load_registry(), sources_of(job)), MethodPlan.model_validate(dict(job.plan))
         record = RecordBuilder(job, resolved, plan).record(status, error=error)
         device = "" if job.device == "auto" else job.device
@@ -97,6 +100,7 @@ def leave_record(job: Job, status: Status, error: ErrorReport, seconds: float = 
         record = record.model_copy(update=changes)
         store.write_result(cell, record)
         CellLog(store.folder(cell))(finished(record))
+        return None
 
 
 def _take(lease: Lease) -> None:

@@ -1,7 +1,9 @@
 """Writes the events of a process as JSON lines, and ends the process when its parent ends."""
 
 import errno
+import fcntl
 import os
+import stat
 import sys
 import threading
 from pathlib import Path
@@ -47,7 +49,13 @@ class EventLines:
 
 
 def end_with_parent() -> None:
-    """End this process, whatever it does, when its standard input ends. The parent holds the other end."""
+    """End this process, whatever it does, when its standard input ends. The parent holds the other end.
+
+    On Linux the kernel itself sends a signal then, which also ends a process whose threads cannot run any more.
+    """
+    if sys.platform == "linux" and stat.S_ISFIFO(os.fstat(0).st_mode):
+        fcntl.fcntl(0, fcntl.F_SETOWN, os.getpid())
+        fcntl.fcntl(0, fcntl.F_SETFL, fcntl.fcntl(0, fcntl.F_GETFL) | os.O_ASYNC)
     threading.Thread(target=_wait_for_end, daemon=True).start()
 
 

@@ -12,6 +12,7 @@ import select
 import signal
 import socket
 import sys
+import traceback
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from importlib import import_module
@@ -47,7 +48,7 @@ def main(requests: socket.socket) -> None:
     gc.freeze()  # so that garbage collection in a fork does not copy the shared memory
     handed = _serve(requests)
     if handed is not None:
-        _leave(_begin(handed, before))
+        _leave(_code_of(lambda: _begin(handed, before)))
 
 
 def _pass(number: int, frame: FrameType | None) -> None:
@@ -130,14 +131,29 @@ def _begin(handed: Sequence[int], before: Handlers) -> int:
     return entry(arguments, forks)
 
 
+def _code_of(run: Callable[[], int]) -> int:
+    """The exit code of a function, also if it ends by `sys.exit` or an error."""
+    try:
+        return run()
+    except SystemExit as error:
+        if error.code is None or isinstance(error.code, int):
+            return error.code or 0
+        print(error.code, file=sys.stderr)
+    except Exception:
+        traceback.print_exc()
+    return 1
+
+
 def _leave(code: int) -> NoReturn:
     """End like every process, but without removing the imported modules, which takes 0.4 s."""
     try:
         leave(code)
     finally:
+        sys.stderr.flush()
+        # Libraries complain of what is left when modules are not removed; that would stand for the reason of a crash.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
         atexit._run_exitfuncs()
         sys.stdout.flush()
-        sys.stderr.flush()
         os._exit(code)
 
 

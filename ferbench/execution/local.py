@@ -3,6 +3,7 @@
 import signal
 import subprocess
 import tempfile
+import threading
 import time
 from collections import deque
 from collections.abc import Iterator, Sequence
@@ -15,6 +16,7 @@ from pydantic import Field
 
 from ferbench.contract.events import Finished, read_events
 from ferbench.contract.executor import Executor, ExecutorOptions, Job, JobListener
+from ferbench.discovery.foreign_code import STOPPING
 from ferbench.execution.crash_record import crash_record, end_of_log, keep_log, why_it_ended
 from ferbench.execution.slots import Slot, slots_for
 from ferbench.execution.workers import Process, Worker, Workers
@@ -88,16 +90,36 @@ def _ending_children() -> Iterator[list[_Running]]:
     try:
         yield running
     except BaseException:
-        # Ctrl-C reaches the children too, but a signal to this process alone does not.
-        for child in running:
-            child.worker.process.send_signal(signal.SIGINT)
-        until = time.monotonic() + GRACE_SECONDS
-        while running:
-            # timeout(1) and impatient people send the signal twice, while the children are still saving.
-            with suppress(KeyboardInterrupt):
-                _wait(running[-1].worker.process, until)
-                running.pop()
+        # timeout(1) and impatient people send the signal twice, while the children are still saving.
+        with suppress(KeyboardInterrupt), _deaf():
+            _let_save(running)
         raise
+
+
+def _let_save(running: list[_Running]) -> None:
+    """Ask the children to save, and wait for their ends."""
+    for child in running:  # Ctrl-C reaches them too, but a signal to this process alone does not
+        child.worker.process.send_signal(signal.SIGINT)
+    until = time.monotonic() + GRACE_SECONDS
+    for child in running:
+        _wait(child.worker.process, until)
+        child.worker.end()
+        for stream in (child.log, child.events):
+            stream.close()
+
+
+@contextmanager
+def _deaf() -> Iterator[None]:
+    """Within the block the signals that stop a process do nothing."""
+    if threading.current_thread() is not threading.main_thread():  # only there signals arrive
+        yield
+        return
+    before = {number: signal.signal(number, lambda *_: None) for number in STOPPING}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _start(workers: Workers, index: int, job: Job, slot: Slot) -> _Running:

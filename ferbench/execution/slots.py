@@ -33,6 +33,10 @@ def slots_for(job: Job, per_device: int, wanted: int | None) -> list[Slot]:
     """
     gpus = [] if job.device == "cpu" else gpus_of(job.device, visible_gpus())
     if not gpus:
+        if per_device > 1 and wanted is None:
+            raise UsageError(
+                f"--per-device {per_device}: it counts cells on a GPU, and none is used here; write --jobs {per_device}"
+            )
         return [Slot()] * (wanted or 1)
     if job.processes > len(gpus):
         raise UsageError(

@@ -123,6 +123,9 @@ def _lines(process: Process, output: int, stop: Stop) -> Iterator[bytes]:
                 process.terminate()
                 asked = True
             if not selector.select(PATIENCE_SECONDS):
+                # Processes that it has forked may keep its output open after its end.
+                if process.poll() is not None and not selector.select(0):
+                    return
                 continue
             received = os.read(output, 1 << 16)
             if not received:

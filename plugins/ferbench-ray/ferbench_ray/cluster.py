@@ -3,7 +3,9 @@
 import logging
 import math
 import os
+import signal
 import socket
+import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -13,7 +15,7 @@ from ray.exceptions import GetTimeoutError, RayError, RayTaskError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from ferbench.errors import ExecutorError, UsageError
-from ferbench_ray.task import Meeting, sees
+from ferbench_ray.task import Meeting, lacks
 
 PATIENCE_SECONDS = 60.0
 SMALLEST_STORE = 80_000_000
@@ -32,15 +34,16 @@ def connected(address: str | None) -> Iterator[None]:
         return
     address = address or os.environ.get("RAY_ADDRESS")
     try:
-        if address:
-            _check_port(address)
-            ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
-        else:
-            os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-            ray.init(
-                address="local", include_dashboard=False, object_store_memory=SMALLEST_STORE, log_to_driver=False,
-                logging_level=logging.ERROR,
-            )  # fmt: skip
+        with _same_handler_of_sigterm():
+            if address:
+                _check_port(address)
+                ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
+            else:
+                os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+                ray.init(
+                    address="local", include_dashboard=False, object_store_memory=SMALLEST_STORE, log_to_driver=False,
+                    logging_level=logging.ERROR,
+                )  # fmt: skip
     except (OSError, RuntimeError, ValueError, ImportError, RayError) as error:
         where = f"at {address}" if address else "on this machine"
         problem = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
@@ -52,6 +55,17 @@ def connected(address: str | None) -> Iterator[None]:
         yield
     finally:
         ray.shutdown()
+
+
+@contextmanager
+def _same_handler_of_sigterm() -> Iterator[None]:
+    """Keep the handler that lets cells save: `ray.init` sets one that exits at once."""
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        yield
+    finally:
+        if before is not None and threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, before)
 
 
 def room_for(wants: Mapping[str, float]) -> int:
@@ -70,26 +84,31 @@ def environment() -> dict[str, Any]:
 
 
 def check_nodes(meeting: Meeting) -> None:
-    """Raise UsageError if a node with CPUs does not see the folder, ExecutorError if one cannot import ferbench."""
+    """Raise UsageError if a node with CPUs lacks a folder that tasks need, ExecutorError if one lacks ferbench."""
     asked = {}
     for node in ray.nodes():
         if node["Alive"] and node["Resources"].get("CPU", 0) > 0:
             where = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
-            remote = ray.remote(num_cpus=0, max_retries=0, runtime_env=environment())(sees)
-            answer = remote.options(scheduling_strategy=where).remote(str(meeting.folder))
+            remote = ray.remote(num_cpus=0, max_retries=0, runtime_env=environment())(lacks)
+            answer = remote.options(scheduling_strategy=where).remote(str(meeting.folder), os.getcwd())
             asked[answer] = node["NodeManagerHostname"]
     for answer, host in asked.items():
         try:
-            seen = ray.get(answer, timeout=PATIENCE_SECONDS)
+            lacking = ray.get(answer, timeout=PATIENCE_SECONDS)
         except RayTaskError as error:
             last = str(error).strip().splitlines()[-1]
             raise ExecutorError(f"Ray's node {host} cannot run ferbench ({last}); install it there too") from None
         except (GetTimeoutError, RayError):  # a node that leaves or is busy does not matter
             continue
-        if not seen:
+        if lacking == str(meeting.folder):
             raise UsageError(
                 f"--runs {meeting.folder.parent.parent}: Ray's node {host} does not see this folder; name one on a "
                 "file system that all nodes share"
+            )
+        if lacking:
+            raise UsageError(
+                f"{lacking}: Ray's node {host} does not have this folder, in which the command was started; start it "
+                "in one that all nodes have"
             )
 
 

@@ -2,6 +2,7 @@
 
 import math
 import os
+import re
 import shutil
 import time
 from collections import deque
@@ -16,7 +17,7 @@ from ray.exceptions import OutOfMemoryError, RayError, RayTaskError
 from ferbench import EventTail, crash_record
 from ferbench.contract.events import Finished, Notice
 from ferbench.contract.executor import Executor, Job, JobListener
-from ferbench.errors import ExecutorError
+from ferbench.errors import ExecutorError, UsageError
 from ferbench_ray.cluster import check_nodes, connected, environment, room_for
 from ferbench_ray.options import RayOptions
 from ferbench_ray.task import SAVING_SECONDS, Meeting, run_cells
@@ -52,6 +53,8 @@ class RayExecutor(Executor):
         """Without --jobs: as many as the present nodes of a cluster can run; one for a Ray on this machine."""
         if not jobs:
             return 1
+        if re.fullmatch(r"cuda:[1-9]\d*", jobs[0].device):
+            raise UsageError(f"--device {jobs[0].device}: Ray chooses the GPU of each cell; write --device cuda")
         room = 1
         if self.options.address or os.environ.get("RAY_ADDRESS"):
             with connected(self.options.address):

@@ -58,9 +58,11 @@ class Meeting:
         return json.dumps(content)
 
 
-def sees(folder: str) -> bool:
-    """Whether this node sees the folder that executor and tasks share."""
-    return Meeting(Path(folder)).is_here()
+def lacks(folder: str, directory: str) -> str:
+    """The folder that this node lacks, if any: the one that executor and tasks share, or the one where tasks run."""
+    if not Meeting(Path(folder)).is_here():
+        return folder
+    return "" if os.path.isdir(directory) else directory
 
 
 def run_cells(order: str) -> None:

@@ -117,13 +117,15 @@ def test_a_storm(cluster: Cluster, tmp_path: Path) -> None:
             cluster.remove_node(node)
 
 
-def test_ctrl_c_lets_cells_save_and_the_same_command_goes_on(
-    cluster: Cluster, patterns: Path, tmp_path: Path, undisturbed: dict[str, object]
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_lets_cells_save_and_the_same_command_goes_on(
+    cluster: Cluster, patterns: Path, tmp_path: Path, undisturbed: dict[str, object], number: signal.Signals
 ) -> None:
+    """Ctrl-C, and what `kill`, docker and a scheduler send."""
     runs, node = tmp_path / "runs", cluster.add_node(**NODE)
     process = start(patterns, runs, *on(cluster))
     until(lambda: list(runs.rglob("checkpoint.safetensors")))
-    process.send_signal(signal.SIGINT)
+    process.send_signal(number)
     out = finish(process)
     assert process.returncode == 130 and "the same command continues from there" in out
     assert not workers(runs)

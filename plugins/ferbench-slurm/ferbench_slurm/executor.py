@@ -1,6 +1,7 @@
 """Runs cells as tasks of job arrays. Submits them, watches their files in the runs folder, and resubmits lost ones."""
 
 import math
+import re
 import shutil
 import time
 from collections import defaultdict
@@ -52,6 +53,11 @@ class SlurmExecutor(Executor):
     def places(self, jobs: Sequence[Job], wanted: int | None) -> int:
         """A job that runs several cells one after another counts as one place."""
         largest_array()  # raises an error if SLURM does not answer
+        if jobs and self.options.gres and re.fullmatch(r"cuda:[1-9]\d*", jobs[0].device):
+            raise UsageError(
+                f"--device {jobs[0].device}: SLURM chooses the GPUs of each cell by gres={self.options.gres}; write "
+                "--device cuda"
+            )
         return min(wanted or 1, max(1, math.ceil(len(jobs) / self.options.group_size)))
 
     def run(self, jobs: Sequence[Job], progress: JobListener, slots: int) -> list[str]:
@@ -83,6 +89,9 @@ class _Watch:
         self.runs = jobs[0].runs
         self.sweep: Sweep | None = None
         self._probing = False
+        self._refused: list[_Cell] = []
+        """Cells that SLURM did not accept while others ran."""
+        self._needs_probe = False
         self._logs: dict[str, Path] = {}
         """The pattern of the logs of a job's tasks, by the job's name."""
         self._absent: dict[Task, int] = defaultdict(int)
@@ -130,9 +139,22 @@ class _Watch:
         cell.interrupted = None
 
     def submit(self, cells: Sequence[_Cell], *, probe: bool = False) -> None:
-        """Submit cells in groups: as one array, or as several in a row if SLURM limits the size of arrays."""
+        """Submit cells. If SLURM refuses some while other jobs of this run go on, they are submitted again later."""
         if not cells:
             return
+        for cell in cells:
+            cell.task = None
+        try:
+            self._submit(cells, probe)
+        except ExecutorError as error:
+            if not any(cell.task and not cell.status for cell in self.cells):
+                raise
+            self._refused += [cell for cell in cells if cell.task is None]
+            self.say(f"{error}; the other jobs go on, and the rest is submitted again later")
+
+    def _submit(self, cells: Sequence[_Cell], probe: bool) -> None:
+        """Submit cells in groups: as one array, or as several in a row if SLURM limits the size of arrays."""
+        self._needs_probe = probe
         self.sweep = self.sweep or Sweep.create(self.runs, [cell.job for cell in self.cells])
         groups = _parts(cells, self.options.group_size)
         after = []
@@ -146,9 +168,11 @@ class _Watch:
             try:
                 array = submit(self.sweep, name, tasks, self.options, slots=self.slots, dependency=",".join(after))
             except ExecutorError:
-                if probe and len(first) == len(after):
+                if probe and after == first:
+                    self._probing = False
                     cancel([self.sweep.probe])
                 raise
+            self._needs_probe = False
             after = [*first, f"afterany:{array.job_id}"]  # so that at most `slots` tasks run
             self._logs[name] = array.log
             self._job_ids.add(array.job_id)
@@ -170,6 +194,9 @@ class _Watch:
             over: set[Task] = set()
             if time.monotonic() >= ask:
                 over = self._ask()
+                if self._refused and not self._probing:
+                    refused, self._refused = self._refused, []
+                    self.submit(refused, probe=self._needs_probe)
                 ask = time.monotonic() + ASK_SECONDS
             # Read after SLURM was asked: a job that is over writes nothing more.
             for cell in self.cells:
@@ -247,7 +274,7 @@ class _Watch:
         if sweep.answer in sweep.folder.iterdir():
             self._probing = False
         elif self._absent[(sweep.probe, 0)] > 1:
-            cancel(self._names())
+            cancel(sweep.plan.arrays)  # not the jobs of an earlier command, which may be watched too
             printed = [path for path in sweep.logs.glob("*_log.out") if path.stat().st_size]
             if printed:
                 last = _last_bytes(printed[0]).decode("utf-8", "replace").strip().splitlines()[-1]

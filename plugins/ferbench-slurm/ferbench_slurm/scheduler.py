@@ -43,7 +43,10 @@ class TaskState:
 def largest_array() -> int:
     """The largest number of tasks in an array; raises ExecutorError if SLURM does not answer."""
     found = re.search(r"^MaxArraySize\s*=\s*(\d+)", _ask("scontrol", "show", "config"), re.MULTILINE)
-    return int(found[1]) if found else 1000
+    largest = int(found[1]) if found else 1000
+    if not largest:
+        raise ExecutorError("SLURM has no job arrays here (MaxArraySize is 0), and cells run as arrays; ask the site")
+    return largest
 
 
 def task_states(names: Iterable[str]) -> dict[Task, TaskState]:

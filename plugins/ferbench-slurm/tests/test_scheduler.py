@@ -1,12 +1,13 @@
 """What SLURM's commands print is read, and their silence told."""
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from ferbench.contract.executor import Job
-from ferbench.errors import ExecutorError
+from ferbench.errors import ExecutorError, UsageError
 from ferbench_slurm import scheduler
 from ferbench_slurm.executor import SlurmExecutor
 from ferbench_slurm.options import SlurmOptions
@@ -55,6 +56,12 @@ def test_the_largest_array(commands: Path) -> None:
     assert scheduler.largest_array() == 40001
 
 
+def test_a_site_without_arrays_is_refused(commands: Path) -> None:
+    write(commands / "scontrol", "echo 'MaxArraySize            = 0'")
+    with pytest.raises(ExecutorError, match="no job arrays"):
+        scheduler.largest_array()
+
+
 @pytest.fixture
 def job(tmp_path: Path) -> Job:
     return Job(cell={}, plan={}, dataset="", pool=None, init=None, runs=tmp_path / "runs", device="cpu", threads=1)
@@ -77,6 +84,14 @@ def test_a_job_of_several_cells_is_one_place(commands: Path, job: Job) -> None:
     assert [executor.places([job] * 10, wanted) for wanted in (None, 2, 40)] == [1, 2, 3]
     assert SlurmExecutor().places([job] * 10, 40) == 10
     assert SlurmExecutor().places([], 40) == 1
+
+
+def test_a_gpu_that_slurm_chooses_is_not_chosen_twice(commands: Path, job: Job) -> None:
+    write(commands / "scontrol", "echo 'MaxArraySize = 10'")
+    with pytest.raises(UsageError, match="--device cuda:1: SLURM chooses the GPUs"):
+        SlurmExecutor(SlurmOptions(gres="gpu:1")).places([replace(job, device="cuda:1")], None)
+    assert SlurmExecutor(SlurmOptions(gres="gpu:1")).places([replace(job, device="cuda")], None) == 1
+    assert SlurmExecutor(SlurmOptions()).places([replace(job, device="cuda:1")], None) == 1, "whole nodes, perhaps"
 
 
 def test_a_controller_that_hangs(commands: Path, monkeypatch: pytest.MonkeyPatch) -> None:

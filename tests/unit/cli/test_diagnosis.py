@@ -24,6 +24,12 @@ def test_folder_below_a_file_is_a_failure_with_a_remedy(tmp_path: Path) -> None:
     assert check.remedy.endswith("choose another with --runs or FERBENCH_RUNS")
 
 
+def test_a_link_to_a_folder_that_is_not_mounted_is_a_failure(tmp_path: Path) -> None:
+    (tmp_path / "runs").symlink_to(tmp_path / "not mounted")
+    (check,) = check_folder("runs folder", tmp_path / "runs", "--runs")
+    assert (check.result, check.exit_code) == ("FAILED", 1)
+
+
 @pytest.mark.process
 def test_a_shared_file_system_is_named_with_what_its_leases_last(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch

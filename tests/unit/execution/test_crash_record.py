@@ -88,11 +88,15 @@ def test_a_device_that_nobody_knows_is_left_open(job: Job) -> None:
     assert record.measured.device == record.environment["device"] == ""
 
 
-def test_a_result_stays(job: Job) -> None:
+def test_a_result_stays_and_is_how_the_job_has_ended(job: Job) -> None:
+    """Its process may be killed once it has written the record, and before it has said so."""
     cell, predictions, history = cell_of(job), make_predictions(), make_history()
     store = RunStore(job.runs)
     store.write_result(cell, make_record(cell, predictions, history), predictions, history)
-    assert crash_record(job, "node n7 is gone").status == "failed"
+    told = crash_record(job, "its process was killed by SIGKILL", log=b"Killed")
+    assert told.status == "ok" and told.metrics is not None
+    assert not (store.folder(cell) / "worker.log").exists()
+    assert crash_record(replace(job, needs_model=True), "node n7 is gone").status == "failed"
     assert (kept := store.read(cell)) is not None and kept.status == "ok"
 
 

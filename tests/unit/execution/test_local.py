@@ -146,8 +146,10 @@ def test_a_worker_that_does_not_exit_after_its_end_keeps_its_status(run: Run, mo
 
 
 @pytest.mark.process
-def test_interrupted_twice_the_workers_still_save(run: Run, tmp_path: Path) -> None:
+@pytest.mark.parametrize("pause", [0.2, 0.0])
+def test_interrupted_twice_the_workers_still_save(run: Run, tmp_path: Path, pause: float) -> None:
     """timeout(1) signals its child and then the group that the child is in."""
+    open_before = len(os.listdir("/proc/self/fd")) if sys.platform == "linux" else 0
     saves = (
         f"folder = {str(tmp_path)!r}\n"
         "name = f\"{folder}/{job['cell']['seed']}\"\n"
@@ -160,7 +162,7 @@ def test_interrupted_twice_the_workers_still_save(run: Run, tmp_path: Path) -> N
             time.sleep(0.01)
         for _ in range(2):
             os.kill(os.getpid(), signal.SIGINT)
-            time.sleep(0.2)
+            time.sleep(pause)
 
     sender = threading.Thread(target=signal_twice)
     sender.start()
@@ -168,3 +170,4 @@ def test_interrupted_twice_the_workers_still_save(run: Run, tmp_path: Path) -> N
         run(saves)
     sender.join()
     assert len(list(tmp_path.glob("*.saved"))) == 2
+    assert sys.platform != "linux" or len(os.listdir("/proc/self/fd")) <= open_before

@@ -67,6 +67,11 @@ def test_a_gpu_that_is_not_there_is_refused(gpus: list[str], device: str, words:
         seen(device)
 
 
+def test_cells_per_gpu_are_refused_where_there_is_none() -> None:
+    with refused(UsageError, "--per-device 4", "--jobs 4"):
+        slots_for(job("cpu"), 4, None)
+
+
 def test_what_is_asked_for_is_cut_to_the_places_that_are_there(gpus: list[str]) -> None:
     executor = LocalExecutor(LocalOptions(per_device=2))
     assert [executor.places([job("cuda")], wanted) for wanted in (None, 3, 20)] == [8, 3, 8]
