@@ -13,6 +13,7 @@ from ferbench.contract.executor import Job
 from ferbench.discovery.registry import Registry
 from ferbench.errors import ExecutorError, UsageError
 from ferbench.execution.executors import make_executor
+from ferbench_ray.task import Meeting, lacks
 
 
 @pytest.mark.slow
@@ -43,6 +44,19 @@ def test_places_without_a_cluster(registry: Registry, tmp_path: Path, monkeypatc
     executor = make_executor(registry, "ray", {"cells_per_task": 4})
     assert [executor.places([job] * 10, wanted) for wanted in (None, 2, 40)] == [1, 2, 3]
     assert executor.places([], None) == 1
+
+
+def test_a_gpu_that_ray_chooses_is_not_chosen_twice(registry: Registry, tmp_path: Path) -> None:
+    job = Job(cell={}, plan={}, dataset="", pool=None, init=None, runs=tmp_path, device="cuda:1", threads=1)
+    with pytest.raises(UsageError, match="--device cuda:1: Ray chooses the GPU"):
+        make_executor(registry, "ray", {}).places([job], None)
+
+
+def test_a_node_says_which_folder_it_lacks(tmp_path: Path) -> None:
+    meeting, here, gone = Meeting.create(tmp_path), str(tmp_path), str(tmp_path / "gone")
+    assert lacks(str(meeting.folder), here) == ""
+    assert lacks(str(meeting.folder), gone) == gone
+    assert lacks(gone, here) == gone
 
 
 @pytest.mark.parametrize("scheme", ["", "ray://"])
