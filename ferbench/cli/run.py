@@ -331,7 +331,10 @@ def _ask_to_go_on(seconds: float) -> None:
 
 def _is_attended() -> bool:
     """Whether somebody at a terminal can answer: a shell's background job would be stopped if it read there."""
-    return sys.stdin.isatty() and os.tcgetpgrp(sys.stdin.fileno()) == os.getpgrp()
+    try:
+        return sys.stdin.isatty() and os.tcgetpgrp(sys.stdin.fileno()) == os.getpgrp()
+    except OSError:  # the terminal is not that of this process's session
+        return False
 
 
 def _go_on_in_background(runs: Path, called: tuple[str, ...]) -> None:
