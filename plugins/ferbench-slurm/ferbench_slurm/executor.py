@@ -206,7 +206,10 @@ class _Watch:
             self.submit([cell for task in over for cell in self._lost([c for c in lost if c.task == task])])
 
     def clean_up(self) -> None:
-        """Remove the folders of sweeps whose cells are all ok, once their jobs are over, which takes only seconds."""
+        """Remove the folders of sweeps whose cells are all ok, once their jobs are over, which takes only seconds.
+
+        What is left in the queue then is cancelled: SLURM holds jobs that have ended while the controller was restarted.
+        """
         found = list(Sweep.all_in(self.runs))
         done = {cell_key(cell.job) for cell in self.cells if cell.status == "ok"}
         for sweep in found:  # sweeps of an earlier command may have more cells than this run
@@ -214,10 +217,10 @@ class _Watch:
             done |= {key for key, end in zip(sweep.plan.cells, ends, strict=True) if end and end.status == "ok"}
         sweeps = [sweep for sweep in found if done.issuperset(sweep.plan.cells)]
         names, until = [name for sweep in sweeps for name in sweep.plan.arrays], time.monotonic() + LATE_SECONDS
-        while names and any(not state.is_over for state in task_states(names).values()):
-            if time.monotonic() > until:
-                return
+        while names and any(not state.is_over for state in task_states(names).values()) and time.monotonic() < until:
             time.sleep(LOOK_SECONDS)
+        if sweeps:
+            cancel([*names, *(sweep.probe for sweep in sweeps)])
         for sweep in sweeps:
             shutil.rmtree(sweep.folder, ignore_errors=True)
             with suppress(OSError):  # other sweeps are there

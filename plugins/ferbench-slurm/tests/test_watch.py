@@ -86,3 +86,18 @@ def test_what_slurm_refuses_while_nothing_runs_is_an_error(commands: Path, two: 
     write(commands / "sbatch", "echo 'invalid partition' >&2; exit 1")
     with pytest.raises(ExecutorError, match="invalid partition"):
         SlurmExecutor(SlurmOptions()).run(two[1:], lambda job, event: None, 1)
+
+
+def test_a_job_that_slurm_holds_after_its_cells_are_done_is_cancelled(commands: Path) -> None:
+    """It had ended while the controller was restarted."""
+    job = Job({"seed": 1}, {}, "faces", None, None, commands / "runs", "cpu", 1)
+    held = "launch failed requeued held"
+    write(
+        commands / "squeue",
+        f"""case "$*" in *probe*) sweep=$(ls {job.runs}/.slurm)
+touch {job.runs}/.slurm/$sweep/answer; echo "ferbench-$sweep-probe|N/A|PENDING|17|{held}";; esac""",
+    )
+    write(commands / "scancel", f'echo "$@" >> {commands}/cancelled')
+    assert SlurmExecutor(SlurmOptions()).run([job], lambda job, event: None, 1) == ["ok"]
+    assert (commands / "cancelled").read_text() == "17\n"
+    assert not (job.runs / ".slurm").exists()
