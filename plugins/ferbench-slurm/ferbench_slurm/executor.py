@@ -208,7 +208,7 @@ class _Watch:
     def clean_up(self) -> None:
         """Remove the folders of sweeps whose cells are all ok, once their jobs are over, which takes only seconds.
 
-        What is left in the queue then is cancelled: SLURM holds jobs that have ended while the controller was restarted.
+        What is left in the queue then is cancelled: SLURM holds jobs that ended while the controller was restarted.
         """
         found = list(Sweep.all_in(self.runs))
         done = {cell_key(cell.job) for cell in self.cells if cell.status == "ok"}
