@@ -91,8 +91,10 @@ def _ending_children() -> Iterator[list[_Running]]:
         yield running
     except BaseException:
         # timeout(1) and impatient people send the signal twice, while the children are still saving.
-        with suppress(KeyboardInterrupt), _deaf():
-            _let_save(running)
+        while running:
+            with suppress(KeyboardInterrupt), _deaf():
+                _let_save(running)
+                running.clear()
         raise
 
 

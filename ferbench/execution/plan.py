@@ -48,7 +48,6 @@ def make_plan(
     cell counts as missing too.
     """
     planner, store = Planner(request, registry), RunStore(request.runs)
-    store.check_format()
     found = {resolved.cell.cell_id: (resolved, job) for resolved, job in planner.cells()}
     if check_data:
         planner.executor.places([job for _, job in found.values()], None)  # refuses before anything is packed
@@ -71,6 +70,8 @@ def make_plan(
         if job.executor == INLINE:
             reasons += ("runs inline",)
         planned.append(PlannedCell(resolved.cell, job, cached, reasons))
+    if not all(item.cached for item in planned):
+        store.check_format()
     return planned
 
 

@@ -344,7 +344,7 @@ def start_and_wait_for_images(command: list[str], cache: Path) -> "subprocess.Po
 
 
 def finished_parts(cache: Path) -> list[Path]:
-    return list((cache / "packed" / ".slow-16px").glob("part-*.parquet"))
+    return list((cache / "packed").glob(".slow-16px-*/part-*.parquet"))
 
 
 @pytest.mark.process

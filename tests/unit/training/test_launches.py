@@ -26,7 +26,7 @@ QUICK = ("supervised", "fixmatch")
 
 BUDGET = {
     "ada-cm": 262, "adamatch": 430, "bitfit": 168, "ccssl": 353, "comatch": 398, "crest": 212, "dash": 280,
-    "debiaspl": 265, "dtm": 352, "fixmatch": 256, "flexmatch": 273, "fr-pretrain-mixup": 633, "freematch": 321,
+    "debiaspl": 265, "dtm": 352, "fixmatch": 256, "flexmatch": 273, "fr-pretrain-mixup": 682, "freematch": 321,
     "leaf": 816, "linear-probe": 81, "lora": 323, "mean-teacher": 331, "meta-pseudo-labels": 555, "mixmatch": 426,
     "noisy-student": 198, "pi-model": 198, "pseudo-label": 192, "remixmatch": 804, "simmatch": 356, "softmatch": 277,
     "supervised": 169, "uda": 275, "vat": 768,
