@@ -217,8 +217,8 @@ def run(
         executor = make_executor(session.registry, request.executor, request.executor_options)
         slots = executor.places([item.job for item in missing], jobs)
         _announce(session, plan, missing, request, slots)
-        if jobs is not None and slots < min(jobs, len(missing)) and executor.spreads_over_gpus:
-            click.echo(f"--jobs {jobs}: the GPUs have {counted(slots, 'place')}; --per-device adds places")
+        if executor.spreads_over_gpus:
+            _tell_room(jobs, slots, len(missing))
         ask_later = _ask_about_cost(missing, request, slots)
         if not in_background:  # otherwise this would withdraw a cancellation of what --detach has begun
             withdraw_cancellations(missing)
@@ -248,6 +248,12 @@ def _announce(
     click.echo(f"{counted(len(plan), 'cell')}: {cached} cached, {len(missing)} to run, {slots} at a time")
     _tell_departures(missing)
     _offer_cpu_recipe(session, missing, request)
+
+
+def _tell_room(jobs: int | None, slots: int, cells: int) -> None:
+    """Say that the GPUs have room for fewer cells at a time than --jobs asks for."""
+    if jobs is not None and slots < min(jobs, cells):
+        click.echo(f"--jobs {jobs}: the GPUs have {counted(slots, 'place')}; --per-device adds places")
 
 
 def _tell_departures(missing: "Sequence[PlannedCell]") -> None:

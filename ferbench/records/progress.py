@@ -1,7 +1,7 @@
 """Progress of a runs folder: cells that are done, failed, running or waiting, and the remaining time."""
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -129,9 +129,7 @@ def progress_of(store: RunStore) -> RunsProgress:
         counts.setdefault(series, Counter())[state] += 1
     ordered = sorted(counts.items(), key=lambda item: item[0].order())
     lasting = [_seconds_since(one.since) for one in running]
-    whole = [one.pace for one in running if one.pace is not None]
-    recent = [seconds for _, seconds in sorted(ended)[-RECENT:]]
-    pace = median(recent or whole) if recent or whole else None
+    pace = _pace(ended, running)
     left = sum(state in ("waiting", "running") for state in states.values()) - sum(one.part for one in running)
     eta = pace * left / len(running) if pace is not None and running else None
     asked = tuple(plan.command for plan in plans if any(states[cell] == "waiting" for cell in plan.cells))
@@ -147,6 +145,13 @@ def progress_of(store: RunStore) -> RunsProgress:
         folders=folders,
         asked=asked,
     )
+
+
+def _pace(ended: Sequence[tuple[str, float]], running: Sequence[RunningCell]) -> float | None:
+    """The seconds of a cell: of those that ended last, by their times, or else of those that run."""
+    recent = [seconds for _, seconds in sorted(ended)[-RECENT:]]
+    known = recent or [one.pace for one in running if one.pace is not None]
+    return median(known) if known else None
 
 
 def _seconds_since(began: str) -> float:
